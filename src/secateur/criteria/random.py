@@ -1,0 +1,27 @@
+"""Random: the control that every criterion has to beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from secateur.criteria.base import Criterion
+from secateur.signals import Signals
+
+
+class Random(Criterion):
+    """Score every item by a uniform random number drawn from the seed: a control, not a method.
+
+    >>> Random().score(torch.zeros(3, 2), Signals(seed=0)).shape
+    torch.Size([3, 2])
+    """
+
+    granularities = frozenset({"weight", "neuron"})
+    needs = frozenset({"seed"})
+    control = True
+
+    def score(self, weight: Tensor, signals: Signals) -> Tensor:
+        """Uniform draws: the shape of ``weight`` for weights, ``(units,)`` for a matrix of units."""
+        assert signals.seed is not None
+        generator = torch.Generator().manual_seed(signals.seed)
+        return torch.rand(weight.shape, generator=generator).to(weight.device)

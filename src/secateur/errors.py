@@ -1,0 +1,37 @@
+"""Errors that a caller can mend, each one line long: what was asked, what was got, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SecateurError(ValueError):
+    """A mistake that the caller can mend; its message is one line."""
+
+
+class UnsupportedError(SecateurError):
+    """A network, operator or machine that cannot be served, with the reason."""
+
+
+class RunError(SecateurError):
+    """A run folder that cannot be read or written."""
+
+
+class MissingExtraError(ImportError):
+    """A package of an optional extra is not installed; the message gives the command that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'secateur[{extra}]'")
+
+
+def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
+    """The error for an unknown name, with the nearest known one.
+
+    >>> str(unknown("criterion", "magnitud", ["magnitude", "random"]))
+    "unknown criterion 'magnitud': did you mean 'magnitude'? allowed: magnitude, random"
+    """
+    known = sorted(allowed)
+    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+    hint = f" did you mean '{near[0]}'?" if near else ""
+    return SecateurError(f"unknown {kind} '{asked}':{hint} allowed: {', '.join(known) or 'none'}")

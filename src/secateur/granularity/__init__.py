@@ -1,0 +1,1 @@
+"""Granularities: what one item is. One file each, see ``base.py`` for the contract."""

@@ -1,0 +1,51 @@
+"""The contract of a granularity: which items a network has, what they are scored by, how they are cut."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from secateur.types import Cut, Group, Structure, Target
+
+Score = Callable[[Tensor, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The items of one target or one group, with their scores."""
+
+    name: str
+    scores: Tensor
+    group: Group | None = None
+
+
+class Granularity(ABC):
+    """Says what one item is.
+
+    ``default_criterion`` is used where none is named; ``needs_example`` says whether the graph must be
+    traced; ``keep_one`` whether a layer may never be emptied; ``item`` is the word for one item.
+    """
+
+    default_criterion: ClassVar[str]
+    needs_example: ClassVar[bool]
+    keep_one: ClassVar[bool]
+    item: ClassVar[str]
+
+    @abstractmethod
+    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
+        """What can be cut, without the modules named in ``skip``."""
+
+    @abstractmethod
+    def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
+        """Score the items of one place; ``score`` takes a tensor and its name."""
+
+    def cut(self, layer: Layer, keep: Tensor) -> Cut:
+        """The cut that keeps ``keep`` of a layer."""
+        return Cut(layer.name, keep, layer.group)
+
+
+CONTRACT = Granularity

@@ -1,0 +1,25 @@
+"""Weight: one item is one connection."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from secateur.granularity.base import Granularity, Layer, Score
+from secateur.types import Group, Structure, Target
+
+
+class Weight(Granularity):
+    """Every weight of a linear or convolutional layer is an item; biases and norms never are."""
+
+    default_criterion = "magnitude"
+    needs_example = False
+    keep_one = False
+    item = "weights"
+
+    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
+        """The targets outside ``skip``."""
+        return [t for t in structure.targets if t.module not in skip]
+
+    def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
+        """One score a weight, in the shape of the tensor."""
+        return Layer(place.name, score(model.get_parameter(place.name).detach(), place.name))

@@ -1,0 +1,172 @@
+"""The straight line as public functions: model, scores, plan, pruned model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur import graph, registry
+from secateur.apply import apply
+from secateur.criteria.base import Criterion
+from secateur.errors import SecateurError, unknown
+from secateur.granularity.base import Granularity, Layer
+from secateur.scopes.base import Scope
+from secateur.select import Ranking, check_sparsity
+from secateur.signals import Signals, check_needs
+from secateur.types import Cut, Plan, Structure
+
+
+def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
+         scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0) -> Plan:
+    """Say exactly what to remove, without touching the model.
+
+    Args:
+        model: any module; for ``weight`` its linear and convolutional weights are the items.
+        sparsity: the fraction removed, in [0, 1).
+        granularity: ``weight`` or ``neuron``.
+        criterion: what an item is worth; by default ``magnitude`` for weights, ``l2`` for neurons.
+        scope: ``layer`` or ``global``: which items compete.
+        skip: names of modules that stay whole, exact or as regular expressions.
+        example: one input, or a tuple of them; needed to cut neurons.
+        seed: for a criterion that draws at random.
+
+    Raises:
+        SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example.
+
+    >>> net = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
+    >>> print(plan(net, 0.5, skip=["2"]))
+    weight pruning by magnitude, scope layer: 6 of 12 removed, sparsity 0.5000 (asked 0.5)
+      0.weight: 6 of 12 (0.5000)
+    """
+    check_sparsity(sparsity)
+    return Selection(model, granularity, criterion, scope, skip, example, seed).plan(sparsity)
+
+
+def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
+          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0) -> nn.Module:
+    """Plan and apply in one call; the arguments are those of :func:`plan`. The model stays as it is.
+
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> int((prune(net, 0.75)[0].weight == 0).sum())
+    9
+    """
+    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed))
+
+
+class Selection:
+    """The scores of a network, ranked once, from which a plan for every sparsity is read.
+
+    Arguments as in :func:`plan`. ``structure`` may be given where it was traced before.
+    """
+
+    def __init__(self, model: nn.Module, granularity: str = "weight", criterion: str | None = None,
+                 scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
+                 structure: Structure | None = None):
+        self._granularity: Granularity = registry.get("granularity", granularity)()
+        self.granularity, self.scope = granularity, scope
+        self.criterion = criterion or self._granularity.default_criterion
+        self._criterion = criterion_for(self.criterion, granularity)
+        scope_item: Scope = registry.get("scopes", scope)()
+        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, {"seed": seed})
+        check_weights(model)
+        skipped = resolve_skip(model, skip)
+        self.structure = structure or self._read(model, example)
+        self.layers = self._score(model, self._granularity.places(self.structure, skipped), seed)
+        self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+        scores = [layer.scores for layer in self.layers]
+        self._sets = scope_item.competitors(scores)
+        self._allocate = lambda sparsity: scope_item.sparsities(scores, sparsity)
+        self._rankings = [Ranking([scores[i] for i in members]) for members in self._sets]
+
+    def _read(self, model: nn.Module, example: Any) -> Structure:
+        if not self._granularity.needs_example:
+            return Structure(graph.targets(model), (), ())
+        if example is None:
+            raise SecateurError(f"granularity '{self.granularity}' needs example=, one input of the network "
+                                "or a tuple of them, to see which axes go together; got None")
+        return graph.trace(model, example)
+
+    def _score(self, model: nn.Module, places: Sequence[Any], seed: int) -> list[Layer]:
+        if not places:
+            raise SecateurError(f"nothing to cut: no {self._granularity.item} outside skip can be removed"
+                                + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
+
+        def score(tensor: Tensor, name: str) -> Tensor:
+            return self._criterion.score(tensor, Signals(seed=tensor_seed(seed, name)))
+
+        return [self._granularity.layer(model, place, score) for place in places]
+
+    def plan(self, sparsity: float) -> Plan:
+        """The plan at one sparsity, from the ranking that was made at the start."""
+        check_sparsity(sparsity)
+        keeps: dict[int, Tensor] = {}
+        fractions = self._allocate(sparsity)
+        for ranking, members, fraction in zip(self._rankings, self._sets, fractions, strict=True):
+            keeps.update(zip(members, ranking.keep(fraction), strict=True))
+        cuts = [self._granularity.cut(layer, keeps[i]) for i, layer in enumerate(self.layers)]
+        cuts, notes = self._guard(cuts) if self._granularity.keep_one else (cuts, [])
+        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes, tuple(notes))
+
+    def _guard(self, cuts: list[Cut]) -> tuple[list[Cut], list[str]]:
+        """Leave the best item of a layer that would be emptied, and say so."""
+        notes = []
+        for i, cut in enumerate(cuts):
+            if not cut.keep.any():
+                keep = torch.zeros_like(cut.keep)
+                keep[self.layers[i].scores.argmax()] = True
+                cuts[i] = replace(cut, keep=keep)
+                notes.append(f"{cut.name}: one of {cut.items} {self._granularity.item} kept, all would have gone")
+        return cuts, notes
+
+
+def criterion_for(name: str, granularity: str) -> Criterion:
+    """The criterion, if it can score this granularity.
+
+    Raises:
+        SecateurError: it cannot; the message names those that can.
+    """
+    item: Criterion = registry.get("criteria", name)()
+    if granularity not in item.granularities:
+        able = [n for n in registry.files("criteria") if granularity in registry.get("criteria", n).granularities]
+        raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
+                            f"for '{granularity}' allowed: {', '.join(able)}")
+    return item
+
+
+def tensor_seed(seed: int, name: str) -> int:
+    """A seed for one tensor: stable between runs and machines, different between tensors."""
+    import zlib
+
+    return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
+
+
+def check_weights(model: nn.Module) -> None:
+    """Refuse a network with NaN or infinite weights, naming the tensor."""
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            bad = int((~torch.isfinite(parameter)).sum())
+            raise SecateurError(f"parameter '{name}' holds {bad} NaN or infinite values of {parameter.numel()}")
+
+
+def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
+    """The modules that ``skip`` names, exactly or as regular expressions, with all modules inside them.
+
+    Raises:
+        SecateurError: a name that no module has, a name given twice.
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    patterns = list(skip)
+    if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
+        raise SecateurError(f"skip names {', '.join(twice)} twice")
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = [n for n in names if n == pattern or re.fullmatch(pattern, n)]
+        if not hits:
+            raise unknown("module in skip", pattern, names)
+        found.update(n for n in names for hit in hits if n == hit or n.startswith(f"{hit}."))
+    return frozenset(found)

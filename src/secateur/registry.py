@@ -1,0 +1,57 @@
+"""A folder is its own registry: one file per item, found by scanning, imported when asked for.
+
+The file ``criteria/l2.py`` is the criterion ``l2``; ``data/fashion_mnist.py`` is the data set
+``fashion-mnist``. Each file defines one public class that fulfils the contract of the folder's
+``base.py`` (the class that ``base.CONTRACT`` names). Nothing is listed anywhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from secateur.errors import SecateurError, unknown
+
+ROOMS = {
+    "criteria": "criterion",
+    "granularity": "granularity",
+    "scopes": "scope",
+    "data": "data set",
+    "models": "model",
+}
+
+
+def files(room: str) -> dict[str, Path]:
+    """Every item of a room: its name and the file that defines it."""
+    folder = Path(__file__).parent / room
+    modules = (m.name for m in pkgutil.iter_modules([str(folder)]))
+    items = (m for m in sorted(modules) if m != "base" and not m.startswith("_"))
+    return {m.rstrip("_").replace("_", "-"): folder / f"{m}.py" for m in items}
+
+
+def get(room: str, name: str) -> Any:
+    """The class behind a name, or behind ``pkg.module:attribute`` for a user's own item."""
+    if ":" in name:
+        return import_path(name, ROOMS[room])
+    if name not in files(room):
+        raise unknown(ROOMS[room], name, files(room))
+    contract = importlib.import_module(f"secateur.{room}.base").CONTRACT
+    module = importlib.import_module(f"secateur.{room}.{files(room)[name].stem}")
+    return next(c for _, c in inspect.getmembers(module, inspect.isclass)
+                if issubclass(c, contract) and c.__module__ == module.__name__)
+
+
+def import_path(path: str, kind: str) -> Any:
+    """The object behind ``pkg.module:attribute``; the error says which half is wrong."""
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' ({error})") from error
+    if not hasattr(module, attribute):
+        raise unknown(f"attribute of {module_name} for {kind} '{path}'", attribute,
+                      [n for n in vars(module) if not n.startswith("_")])
+    return getattr(module, attribute)

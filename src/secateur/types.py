@@ -1,0 +1,161 @@
+"""The nouns, as frozen values: target, member, group, structure, cut, plan.
+
+Words are used as in the whole project: *sparsity* is the fraction removed, *granularity* says what
+one item is, a *group* is a set of axes that must be cut together, a *plan* says exactly what is
+removed where and is made without touching a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """One prunable tensor: the weight of a linear or convolutional layer.
+
+    ``axes`` names the dimensions in order, for example ``("out", "in", "height", "width")``.
+    """
+
+    name: str
+    module: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where the units of a group lie along one axis of one tensor.
+
+    Unit ``u`` owns the positions ``offset + o * outer_stride + u * inner + i`` for ``o`` in
+    ``range(outer)`` and ``i`` in ``range(inner)``: the layout of a channel in a packed, grouped or
+    flattened axis. ``role`` is ``"out"`` where the tensor produces the units, ``"in"`` where it
+    consumes them, ``"along"`` where it only goes with them (a bias, a norm, a buffer).
+    """
+
+    tensor: str
+    axis: int
+    role: str
+    units: int
+    offset: int = 0
+    outer: int = 1
+    outer_stride: int = 0
+    inner: int = 1
+
+    def positions(self) -> Tensor:
+        """The positions along the axis: int64, shape ``(units, outer * inner)``."""
+        unit = torch.arange(self.units).view(-1, 1, 1) * self.inner
+        outer = torch.arange(self.outer).view(1, -1, 1) * self.outer_stride
+        inner = torch.arange(self.inner).view(1, 1, -1)
+        return (self.offset + unit + outer + inner).reshape(self.units, -1)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Axes of several tensors that must be cut together because the network ties them.
+
+    ``unit`` says what one unit is (``"neuron"``, ``"channel"``, ``"head"``, ...). A group that
+    cannot be cut carries its ``reason``. ``source`` is the line of the model's code, where known.
+    """
+
+    name: str
+    unit: str
+    units: int
+    members: tuple[Member, ...]
+    reason: str = ""
+    source: str = ""
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether units of this group can be removed."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What the graph of a network says: its targets, its groups, and the layers that make its outputs."""
+
+    targets: tuple[Target, ...]
+    groups: tuple[Group, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """What is kept of one tensor (``keep`` has its shape) or of one group (``keep`` has one entry a unit)."""
+
+    name: str
+    keep: Tensor
+    group: Group | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items there were."""
+        return self.keep.numel()
+
+    @property
+    def removed(self) -> int:
+        """How many items go."""
+        return self.items - int(torch.count_nonzero(self.keep))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Exactly what is removed where. ``sparsity`` is what was asked, :attr:`reached` what the cuts give.
+
+    ``shapes`` holds the shape of every parameter of the network that the plan was made for; a plan
+    is refused by any other network. ``notes`` say where a guard acted.
+    """
+
+    granularity: str
+    criterion: str
+    scope: str
+    sparsity: float
+    cuts: tuple[Cut, ...]
+    shapes: dict[str, tuple[int, ...]]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def items(self) -> int:
+        """How many items there were in all."""
+        return sum(cut.items for cut in self.cuts)
+
+    @property
+    def removed(self) -> int:
+        """How many items go in all."""
+        return sum(cut.removed for cut in self.cuts)
+
+    @property
+    def reached(self) -> float:
+        """The sparsity that the cuts give, in [0, 1]."""
+        return self.removed / self.items if self.items else 0.0
+
+    def layers(self) -> list[dict[str, Any]]:
+        """One record a cut: name, items, removed, sparsity."""
+        return [{"name": c.name, "items": c.items, "removed": c.removed, "sparsity": c.removed / c.items}
+                for c in self.cuts]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Plan):
+            return NotImplemented
+        mine, theirs = (( p.granularity, p.criterion, p.scope, p.sparsity, p.shapes, [c.name for c in p.cuts])
+                        for p in (self, other))
+        return mine == theirs and all(torch.equal(a.keep, b.keep) for a, b in zip(self.cuts, other.cuts, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield (f"{self.granularity} pruning by {self.criterion}, scope {self.scope}: "
+               f"{self.removed} of {self.items} removed, sparsity {self.reached:.4f} (asked {self.sparsity:g})")
+        for layer in self.layers():
+            yield f"  {layer['name']}: {layer['removed']} of {layer['items']} ({layer['sparsity']:.4f})"
+        yield from (f"  note: {note}" for note in self.notes)
