@@ -6,7 +6,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,10 +22,10 @@ INTERRUPTED = 130
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for every setting of a study; those that are given arrive as ``settings``."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
     names = [f.name for f in fields(StudyConfig)]
     flags = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[
-        str | None, typer.Option(help=f"{f.metadata['help']} [{_shown(f.default)}]", show_default=False,
+        str | None, typer.Option(help=_help(f), show_default=False,
                                  metavar=_metavar(f.default))]) for f in fields(StudyConfig)]
 
     def wrapped(**values: Any) -> None:
@@ -37,8 +37,11 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _shown(default: Any) -> str:
-    return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in default) if isinstance(default, tuple) else str(default)
+def _help(setting: Field[Any]) -> str:
+    """What a setting is, with its default."""
+    values = setting.default if isinstance(setting.default, tuple) else (setting.default,)
+    shown = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    return f"{setting.metadata['help']} (default: {shown or 'none'})"
 
 
 def _metavar(default: Any) -> str:
@@ -50,7 +53,7 @@ def _metavar(default: Any) -> str:
 def study(
     settings: dict[str, Any],
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
-    out: Annotated[Path | None, typer.Option(help="the run's folder [runs/MODEL-DATA]")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder (default: runs/MODEL-DATA)")] = None,
     jobs: Annotated[int, typer.Option(help="points measured at once on this machine")] = 1,
     backend: Annotated[str, typer.Option(help="loky (this machine) or dask")] = "loky",
     address: Annotated[str, typer.Option(help="the Dask scheduler's address, tcp://HOST:PORT")] = "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from secateur import registry
+from secateur import registry, runtime
 from secateur.errors import SecateurError, unknown
 from secateur.select import check_sparsity
 
@@ -130,6 +130,8 @@ def _check_names(config: StudyConfig) -> None:
             raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
                                 f"'{granularity}'; allowed: {', '.join(able)}")
     idle = [c for c in config.criterion if not registry.get("criteria", c).granularities & set(config.granularity)]
+    if config.engine and config.engine not in runtime.ENGINES:
+        raise unknown("engine", config.engine, runtime.ENGINES)
     if idle and config.criterion != StudyConfig.criterion:
         raise SecateurError(f"criterion '{idle[0]}' scores {', '.join(sorted(registry.get('criteria', idle[0]).granularities))}"
                             f", but granularity is {', '.join(config.granularity)}")

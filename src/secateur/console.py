@@ -47,11 +47,18 @@ class Live(Progress):
         if total and not self.console.is_terminal:
             self.console.print(f"{TITLES[name]}: {total} steps")
 
-    def step(self, **shown: Any) -> None:
-        """Move the bar, with the latest figures beside it."""
+    def step(self) -> None:
+        """Move the bar."""
         if self._bar is not None:
-            latest = " ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
-            self._bars.update(self._bar, advance=1, latest=latest)
+            self._bars.advance(self._bar)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Show an epoch's mean loss and accuracy beside the bar."""
+        text = f"epoch {record['epoch']}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
+        if self._bar is not None:
+            self._bars.update(self._bar, latest=text)
+        if not self.console.is_terminal:
+            self.console.print(text)
 
     def trained(self, record: dict[str, Any]) -> None:
         """Print a line for a network."""

@@ -75,10 +75,10 @@ def _dask(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, dict[str, An
     except ImportError as error:
         raise MissingExtraError("distributed", "cluster", "backend 'dask'") from error
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
-    with client:
+    with client, client.as_current():
         crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
         carried = {b: client.scatter(b.carried(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
         futures = [client.submit(_remote, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]

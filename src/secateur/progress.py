@@ -11,8 +11,11 @@ class Progress:
     def stage(self, name: str, total: int) -> None:
         """A stage begins that has ``total`` steps: ``train``, ``measure`` or ``time``."""
 
-    def step(self, **shown: Any) -> None:
-        """One step of the stage is done; ``shown`` holds the latest figures."""
+    def step(self) -> None:
+        """One step of the stage is done."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch of training is done: its number, mean loss, accuracy and seconds."""
 
     def trained(self, record: dict[str, Any]) -> None:
         """A network has been trained or found in the run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -97,7 +98,7 @@ class Selection:
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
 
         def score(tensor: Tensor, name: str) -> Tensor:
-            return self._criterion.score(tensor, Signals(seed=tensor_seed(seed, name)))
+            return self._criterion.score(tensor, Signals(self.granularity, tensor_seed(seed, name)))
 
         return [self._granularity.layer(model, place, score) for place in places]
 
@@ -140,8 +141,6 @@ def criterion_for(name: str, granularity: str) -> Criterion:
 
 def tensor_seed(seed: int, name: str) -> int:
     """A seed for one tensor: stable between runs and machines, different between tensors."""
-    import zlib
-
     return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
 
 

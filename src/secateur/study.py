@@ -106,7 +106,8 @@ class Sweep:
                 models.load_weights(model, Path(config.weights))
             else:
                 history = train(model, data, seed, config.epochs, config.batch_size, config.lr,
-                                on_step=self.progress.step)
+                                on_step=lambda *_, **__: self.progress.step(),
+                                on_epoch=self.progress.epoch)
             result = evaluate(model, data.test_x, data.test_y)
         save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
         record = {"history": history, "loss": result.loss, "accuracy": result.accuracy,

@@ -161,7 +161,7 @@ class Subject:
         if not error <= LARGEST_DIFFERENCE:
             raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
                                    f"allowed {LARGEST_DIFFERENCE:g}: {plan.criterion} at sparsity {plan.sparsity:g}")
-        return {"original": self.model, "dense": model, "sparse": sparse}, error, runtime.engine_of(sparse)
+        return {"original": self.model, "dense": model, "sparse": sparse}, error, sparse.engine
 
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
