@@ -36,6 +36,7 @@ from secateur.machine import machine
 from secateur.models import resolve as make_model
 from secateur.study import study
 
+CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
 CONFIG = sc.StudyConfig(latency_batches=())
 
 
@@ -89,7 +90,7 @@ def obvious(folder: Path, batches: Callable[[Tensor, Tensor], Any]) -> dict[tupl
     test = batches(data.test_x, data.test_y)
     found = {}
     for seed, network in enumerate(networks(folder)):
-        for granularity, criterion in (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random")):
+        for granularity, criterion in CUTS:
             for sparsity in CONFIG.sparsity:
                 pruned = copy.deepcopy(network)
                 if granularity == "weight":

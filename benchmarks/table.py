@@ -31,28 +31,35 @@ def mnist() -> str:
     """Accuracy, size and speed at a few sparsities, weights beside neurons."""
     found = results("mnist")
     batches = list(found["rows"][0]["speedup"])
-    lines = ["| cut | sparsity | accuracy % (seeds) | random control % | size | " +
-             " | ".join(f"speed-up, batch {b}" for b in batches) + " |", "|---|---|---|---|---|" + "---|" * len(batches)]
+    heads = ["cut", "sparsity", "accuracy (least – most of the seeds)", "random control", "size",
+             *(f"speed-up, batch {b}" for b in batches)]
     dense = next(r for r in found["rows"] if r["sparsity"] == 0)
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
     for granularity in ("weight", "neuron"):
         for sparsity in SHOWN:
             row, control = (next(r for r in found["rows"] if (r["granularity"], r["sparsity"], r["control"]) == (
                 granularity, sparsity, c)) for c in (False, True))
-            lines.append(f"| {granularity}s | {sparsity:.0%} | {row['accuracy']:.2%} ({row['least']:.2%} – {row['most']:.2%}) "
-                         f"| {control['accuracy']:.2%} | {row['bytes_sparse'] / dense['bytes']:.0%} | "
-                         + " | ".join(f"{row['speedup'][b]:.2f}" for b in batches) + " |")
-    return "\n".join(lines).replace("%", " %").replace(" % (seeds", " % (seeds")
+            lines.append(row_of([f"{granularity}s", f"{sparsity:.0%}",
+                                 f"{row['accuracy']:.2%} ({row['least']:.2%} – {row['most']:.2%})",
+                                 f"{control['accuracy']:.2%}", f"{row['bytes_sparse'] / dense['bytes']:.0%}",
+                                 *(f"{row['speedup'][b]:.2f}" for b in batches)]))
+    return "\n".join(lines)
+
+
+def row_of(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def machine() -> str:
+    """What was run where, in words."""
     found = results("mnist")
     box = found["machine"]
-    engines = sorted({r["engine"] for r in found["rows"] if r["engine"]})
+    engines = ", ".join(sorted({r["engine"] for r in found["rows"] if r["engine"]}))
     mean = sum(found["dense"]) / len(found["dense"])
-    return (f"Uncut: {mean:.2%}, mean over {len(found['dense'])} seeds. Measured with `{found['command']}` on {box['cpu']} "
-            f"({box['cores']} cores), torch {box['torch']}; speed-ups are medians of interleaved runs against the uncut "
-            f"network in torch, zeroed networks run by {', '.join(engines)}, smaller networks by torch. "
-            "Size is the smallest of dense, bitmask and CSR for each tensor.")
+    return (f"Uncut: {mean:.2%}, mean over {len(found['dense'])} seeds. Measured with `{found['command']}` on "
+            f"{box['cpu']} ({box['cores']} cores), torch {box['torch']}; speed-ups are medians of interleaved runs "
+            f"against the uncut network in torch; zeroed networks run by the engine `{engines}`, smaller networks by "
+            "torch. Size is the smallest of dense, bitmask and CSR for each tensor.")
 
 
 def overhead() -> str:

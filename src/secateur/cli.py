@@ -18,23 +18,28 @@ from secateur.errors import SecateurError
 app = typer.Typer(name="secateur", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="How much of a neural network can you cut, and what does the cut buy on your own machine?")
 INTERRUPTED = 130
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for every setting of a study; those that are given arrive as ``settings``."""
-    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
-    names = [f.name for f in fields(StudyConfig)]
-    flags = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[
-        str | None, typer.Option(help=_help(f), show_default=False,
-                                 metavar=_metavar(f.default))]) for f in fields(StudyConfig)]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+           for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
 
     def wrapped(**values: Any) -> None:
-        settings = {n: v for n in names if (v := values.pop(n)) is not None}
+        settings = {f.name: v for f in fields(StudyConfig) if (v := values.pop(f.name)) is not None}
         command(settings=settings, **values)
 
-    wrapped.__signature__ = inspect.Signature([*flags, *own])  # type: ignore[attr-defined]
+    wrapped.__signature__ = inspect.Signature([*map(_flag, fields(StudyConfig)), *own])  # type: ignore[attr-defined]
     wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
     return wrapped
+
+
+def _flag(setting: Field[Any]) -> inspect.Parameter:
+    """The command-line flag of a setting: text, read as the setting's type later."""
+    option = typer.Option(help=_help(setting), show_default=False, metavar=_metavar(setting.default))
+    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                             annotation=Annotated[str | None, option])
 
 
 def _help(setting: Field[Any]) -> str:
@@ -59,7 +64,7 @@ def study(
     address: Annotated[str, typer.Option(help="the Dask scheduler's address, tcp://HOST:PORT")] = "",
     csv: Annotated[bool, typer.Option("--csv", help="also write rows.csv")] = False,
     parquet: Annotated[bool, typer.Option("--parquet", help="also write rows.parquet")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Train a network, cut it at every sparsity, measure what the cut costs and buys, and report it.
 
@@ -88,7 +93,7 @@ def report_command(
     run: Annotated[Path, typer.Argument(help="the folder of a run")],
     csv: Annotated[bool, typer.Option("--csv", help="also write rows.csv")] = False,
     parquet: Annotated[bool, typer.Option("--parquet", help="also write rows.parquet")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Write the report of a run again from its rows."""
     from secateur import report

@@ -41,7 +41,7 @@ class StudyConfig:
     criterion: tuple[str, ...] = setting(
         ("magnitude", "l2", "random"), "what decides; each is used with the granularities that it scores")
     scope: tuple[str, ...] = setting(("layer",), "which items compete")
-    skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or regular expressions")
+    skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
     epochs: int = setting(5, "training epochs")
     batch_size: int = setting(64, "training batch")
@@ -54,7 +54,7 @@ class StudyConfig:
     samples: int = setting(24, "test samples whose predictions are kept for the report")
 
     def __post_init__(self) -> None:
-        for check in (_check_names, _check_grid, _check_numbers):
+        for check in (_check_names, _check_criteria, _check_grid, _check_numbers):
             check(self)
 
     def settings(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def coerce(name: str, value: Any, like: Any) -> Any:
         example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
         return tuple(coerce(name, part, example) for part in parts)
     kind = type(like)
-    wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str) != isinstance(value, str) and kind is str
+    wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
     try:
         result = kind(value)
     except (TypeError, ValueError):
@@ -123,18 +123,21 @@ def _check_names(config: StudyConfig) -> None:
     for room, value in (("models", config.model), ("data", config.data)):
         if ":" not in value and not value.endswith(".npz") and value not in registry.files(room):
             raise unknown(registry.ROOMS[room], value, registry.files(room))
-    for granularity in config.granularity:
-        if not config.criteria_of(granularity):
-            able = [c for c in registry.files("criteria")
-                    if granularity in registry.get("criteria", c).granularities]
-            raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
-                                f"'{granularity}'; allowed: {', '.join(able)}")
-    idle = [c for c in config.criterion if not registry.get("criteria", c).granularities & set(config.granularity)]
     if config.engine and config.engine not in runtime.ENGINES:
         raise unknown("engine", config.engine, runtime.ENGINES)
-    if idle and config.criterion != StudyConfig.criterion:
-        raise SecateurError(f"criterion '{idle[0]}' scores {', '.join(sorted(registry.get('criteria', idle[0]).granularities))}"
-                            f", but granularity is {', '.join(config.granularity)}")
+
+
+def _check_criteria(config: StudyConfig) -> None:
+    """Every granularity has a criterion, and every criterion that was asked for has a granularity."""
+    for granularity in config.granularity:
+        if not config.criteria_of(granularity):
+            raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
+                                f"'{granularity}'; allowed: {', '.join(registry.criteria_for(granularity))}")
+    for name in config.criterion if config.criterion != StudyConfig.criterion else ():
+        scored = registry.get("criteria", name).granularities
+        if not scored & set(config.granularity):
+            raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
+                                f"but granularity is {', '.join(config.granularity)}")
 
 
 def _check_grid(config: StudyConfig) -> None:

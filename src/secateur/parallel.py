@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from secateur.errors import MissingExtraError, SecateurError, unknown
 from secateur.latency import torch_threads
@@ -12,7 +12,7 @@ from secateur.machine import cores
 from secateur.subject import Bundle, Point, opened
 
 Job = tuple[Bundle, Point]
-Result = TypeVar("Result")
+Result = tuple[int, dict[str, Any]]
 
 
 def measure(job: Job, workers: int) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def measure(job: Job, workers: int) -> dict[str, Any]:
         return opened(bundle).measure(point)
 
 
-def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
+def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: str = "") -> Iterator[Result]:
     """Measure every job; gives ``(index, figures)`` in the order in which they finish.
 
     Args:
@@ -34,7 +34,7 @@ def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: s
     Raises:
         SecateurError: an unknown backend, or no scheduler at the address.
     """
-    backends: dict[str, Callable[[], Iterator[tuple[int, dict[str, Any]]]]] = {
+    backends: dict[str, Callable[[], Iterator[Result]]] = {
         "loky": lambda: _loky(jobs, workers) if workers > 1 else _serial(jobs),
         "dask": lambda: _dask(jobs, address)}
     check_backend(workers, backend, address)
@@ -52,16 +52,16 @@ def check_backend(workers: int, backend: str, address: str) -> None:
                             "--address tcp://HOST:PORT, or neither")
 
 
-def _serial(jobs: Sequence[Job]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
     for index, job in enumerate(jobs):
         yield index, measure(job, 1)
 
 
-def _indexed(index: int, job: Job, workers: int) -> tuple[int, dict[str, Any]]:
+def _indexed(index: int, job: Job, workers: int) -> Result:
     return index, measure(job, workers)
 
 
-def _loky(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
@@ -69,7 +69,7 @@ def _loky(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, dict[str, An
     yield from pool(delayed(_indexed)(i, job, workers) for i, job in enumerate(jobs))
 
 
-def _dask(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
     try:
         from distributed import Client, as_completed
     except ImportError as error:
@@ -86,7 +86,7 @@ def _dask(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, dict[str, An
             yield future.result()
 
 
-def _remote(index: int, bundle: Bundle, point: Point, workers: int) -> tuple[int, dict[str, Any]]:
+def _remote(index: int, bundle: Bundle, point: Point, workers: int) -> Result:
     return index, measure((bundle, point), workers)
 
 

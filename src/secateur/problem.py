@@ -102,9 +102,10 @@ def _digest(model: nn.Module) -> str:
 
 def named(config: StudyConfig, make_model: Any, data: Any) -> StudyConfig:
     """The configuration with the names of a network and data that were given in its place."""
-    names: dict[str, str] = {}
+    names: dict[str, Any] = {}
     if make_model is not None:
-        names["model"] = make_model if isinstance(make_model, str) else f"{make_model.__module__}:{make_model.__qualname__}"
+        names["model"] = (make_model if isinstance(make_model, str)
+                          else f"{make_model.__module__}:{make_model.__qualname__}")
     if data is not None:
         names["data"] = data if isinstance(data, str) else data.name if ":" in data.name else f"given:{data.name}"
     return replace(config, **names)

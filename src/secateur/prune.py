@@ -111,7 +111,8 @@ class Selection:
             keeps.update(zip(members, ranking.keep(fraction), strict=True))
         cuts = [self._granularity.cut(layer, keeps[i]) for i, layer in enumerate(self.layers)]
         cuts, notes = self._guard(cuts) if self._granularity.keep_one else (cuts, [])
-        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes, tuple(notes))
+        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes,
+                    tuple(notes))
 
     def _guard(self, cuts: list[Cut]) -> tuple[list[Cut], list[str]]:
         """Leave the best item of a layer that would be emptied, and say so."""
@@ -133,9 +134,8 @@ def criterion_for(name: str, granularity: str) -> Criterion:
     """
     item: Criterion = registry.get("criteria", name)()
     if granularity not in item.granularities:
-        able = [n for n in registry.files("criteria") if granularity in registry.get("criteria", n).granularities]
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
-                            f"for '{granularity}' allowed: {', '.join(able)}")
+                            f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
     return item
 
 

@@ -95,7 +95,8 @@ class Store:
                 return dict(json.loads(found[0]))
         return {}
 
-    def put(self, kind: str, settings: Mapping[str, Any], figures: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+    def put(self, kind: str, settings: Mapping[str, Any], figures: Mapping[str, Any],
+            machine: Mapping[str, Any]) -> None:
         """Write one row, whole or not at all.
 
         Raises:

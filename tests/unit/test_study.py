@@ -115,7 +115,8 @@ def test_a_wider_grid_computes_only_what_is_new(run, tmp_path):
 
     shutil.copytree(run.folder, tmp_path / "wide")
     count = Count()
-    wide = study(config=dataclasses.replace(SMALL, sparsity=(0.0, 0.25, 0.5, 0.9)), out=tmp_path / "wide", progress=count)
+    wider = dataclasses.replace(SMALL, sparsity=(0.0, 0.25, 0.5, 0.9))
+    wide = study(config=wider, out=tmp_path / "wide", progress=count)
     assert count.stages == {"train": 0, "measure": 2 * 4, "time": 2 * 4}
     assert len(wide.points) == 2 * 4 * 4
 
