@@ -144,7 +144,8 @@ def _check_grid(config: StudyConfig) -> None:
     for name in ("sparsity", "granularity", "criterion", "scope", "skip", "latency_batches"):
         values = getattr(config, name)
         if twice := [v for i, v in enumerate(values) if v in values[:i]]:
-            raise SecateurError(f"{name.replace('_', '-')} {', '.join(map(str, values))}: {twice[0]} stands there twice")
+            shown = ", ".join(map(str, values))
+            raise SecateurError(f"{name.replace('_', '-')} {shown}: {twice[0]} stands there twice")
         if not values and name in ("sparsity", "granularity", "criterion", "scope"):
             raise SecateurError(f"{name} is empty; allowed is at least one value")
     for sparsity in config.sparsity:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from secateur import runtime
 from secateur.apply import apply
 from secateur.latency import interleaved, summary, torch_threads
-from secateur.measure import Evaluation, Work, evaluate, size, work
+from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, work
 from secateur.prune import Selection
 from secateur.types import Plan, Structure
 
@@ -132,11 +132,12 @@ class Subject:
         plan, model = self.pruned(point)
         result = evaluate(model, self.x, self.y) if plan.removed else self.evaluation
         cost = work(model, self.x[:1]) if plan.granularity == "neuron" and plan.removed else self.work
+        counts = nonzeros(model)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,
                 "loss": result.loss, "accuracy": result.accuracy, "tests": len(self.y),
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
-                **size(model), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model),
+                **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": list(plan.notes)}
 
     def time(self, point: Point, timing: Timing) -> dict[str, Any]:
