@@ -1,4 +1,4 @@
-"""Threads are few in tests: the suite runs in several processes at once."""
+"""Shared by all tests: one torch thread, so that parallel test processes do not crowd the machine."""
 
 import torch
 

@@ -33,10 +33,13 @@ class Target:
 class Member:
     """Where the units of a group lie along one axis of one tensor.
 
-    Unit ``u`` owns the positions ``offset + o * outer_stride + u * inner + i`` for ``o`` in
-    ``range(outer)`` and ``i`` in ``range(inner)``: the layout of a channel in a packed, grouped or
-    flattened axis. ``role`` is ``"out"`` where the tensor produces the units, ``"in"`` where it
-    consumes them, ``"along"`` where it only goes with them (a bias, a norm, a buffer).
+    Unit ``u`` owns the positions ``offset + loops + u * inner + i`` for ``i`` in ``range(inner)``,
+    where ``loops`` lists outer repetitions as ``(count, stride)``: the layout of a channel in a
+    packed, grouped or flattened axis. ``role`` is ``"out"`` where the tensor produces the units,
+    ``"in"`` where it consumes them, ``"along"`` where it only goes with them (a bias, a norm, a buffer).
+
+    >>> Member("qkv.weight", 0, "out", units=2, loops=((3, 4),), inner=2).positions().tolist()
+    [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
     """
 
     tensor: str
@@ -44,16 +47,15 @@ class Member:
     role: str
     units: int
     offset: int = 0
-    outer: int = 1
-    outer_stride: int = 0
+    loops: tuple[tuple[int, int], ...] = ()
     inner: int = 1
 
     def positions(self) -> Tensor:
-        """The positions along the axis: int64, shape ``(units, outer * inner)``."""
-        unit = torch.arange(self.units).view(-1, 1, 1) * self.inner
-        outer = torch.arange(self.outer).view(1, -1, 1) * self.outer_stride
-        inner = torch.arange(self.inner).view(1, 1, -1)
-        return (self.offset + unit + outer + inner).reshape(self.units, -1)
+        """The positions along the axis: int64, shape ``(units, positions of one unit)``."""
+        found = torch.arange(self.units).view(-1, 1) * self.inner + self.offset
+        for count, stride in (*self.loops, (self.inner, 1)):
+            found = (found[:, :, None] + torch.arange(count) * stride).flatten(1)
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""From axes to groups: every free leaf with the slices of stored tensors that go together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from torch import nn
+
+from secateur.graph.axes import Place
+from secateur.graph.flow import Flow, source_of
+from secateur.types import Group, Member
+
+Slices = list[tuple[str, int, Place]]
+
+
+def leaves(flow: Flow) -> dict[int, Slices]:
+    """Every leaf that lies in a stored tensor, in the order of use, with where it lies."""
+    found: dict[int, Slices] = defaultdict(list)
+    order = [*flow.first_use, *(n for n in flow.stored if n not in flow.first_use)]
+    for name in order:
+        for axis, node in enumerate(flow.stored[name].axes):
+            for place in flow.axes.places(node):
+                found[place.leaf].append((name, axis, place))
+    return found
+
+
+def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Group], dict[str, int]]:
+    """The groups of a network in the order of its graph, and the leaf that each one is.
+
+    Args:
+        model: the network that was traced.
+        flow: what the rules found.
+        lanes: also cut the inner one of two free factors of one axis (a head's size beside the heads).
+    """
+    made: list[Group] = []
+    leaf_of: dict[str, int] = {}
+    taken: set[str] = set()
+    found = leaves(flow)
+    nested = {} if lanes else inner_leaves(flow, found)
+    for leaf, slices in found.items():
+        members = tuple(member(flow, name, axis, place) for name, axis, place in slices)
+        if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
+            continue
+        members = with_producer(flow, members)
+        name = unique(producer(members), taken)
+        reason = flow.axes.fixed.get(leaf, "")
+        if not reason and leaf in nested:
+            reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
+        made.append(Group(name, unit_of(model, members), flow.axes.sizes[leaf], members, reason,
+                          source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else ""))
+        leaf_of[name] = leaf
+    return made, leaf_of
+
+
+def leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
+    """The name of the group of a leaf."""
+    return next((f"'{name}'" for name, other in leaf_of.items() if other == leaf), "another group")
+
+
+def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
+    """Free leaves that share a product with a free leaf that comes first: cut one of them, not both."""
+    chosen: set[int] = set()
+    inner: dict[int, int] = {}
+    partners = shared_products(flow, found)
+    for leaf in found:
+        if leaf in flow.axes.fixed:
+            continue
+        rival = next((p for p in partners.get(leaf, ()) if p in chosen), None)
+        if rival is None:
+            chosen.add(leaf)
+        else:
+            inner[leaf] = rival
+    return inner
+
+
+def shared_products(flow: Flow, found: dict[int, Slices]) -> dict[int, list[int]]:
+    """For each leaf, the others that multiply with it in some axis."""
+    shared: dict[int, list[int]] = defaultdict(list)
+    axes = {(name, axis) for slices in found.values() for name, axis, _ in slices}
+    for name, axis in sorted(axes):
+        for a, b in multiplied(flow, flow.stored[name].axes[axis]):
+            if a != b and b not in shared[a]:
+                shared[a].append(b)
+                shared[b].append(a)
+    return shared
+
+
+def multiplied(flow: Flow, node: int) -> Iterable[tuple[int, int]]:
+    """Pairs of leaves from different factors of one product."""
+    factors = flow.axes.factors(node)
+    inside = [{p.leaf for p in flow.axes.places(f)} for f in factors]
+    for i, first in enumerate(inside):
+        for second in inside[i + 1:]:
+            yield from ((a, b) for a in first for b in second)
+    if len(factors) == 1 and len(segments := flow.axes.segments(factors[0])) > 1:
+        for segment in segments:
+            yield from multiplied(flow, segment)
+
+
+def member(flow: Flow, name: str, axis: int, place: Place) -> Member:
+    """The slice of one tensor that goes with a leaf."""
+    role = flow.roles.get((name, axis), "along")
+    return Member(name, axis, role, flow.axes.sizes[place.leaf], place.offset, place.loops, place.inner)
+
+
+def with_producer(flow: Flow, members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Name a producer where no rule did: the largest tensor that only goes along."""
+    if any(m.role == "out" for m in members):
+        return members
+    along = [m for m in members if m.role == "along"] or list(members)
+    size = {m.tensor: len(flow.stored[m.tensor].shape) for m in along}
+    first = max(along, key=lambda m: size[m.tensor])
+    return tuple(Member(m.tensor, m.axis, "out", m.units, m.offset, m.loops, m.inner) if m is first else m
+                 for m in members)
+
+
+def producer(members: Iterable[Member]) -> str:
+    """The module that produces a group, or the tensor where it belongs to the network itself."""
+    tensor = next(m.tensor for m in members if m.role == "out")
+    module = tensor.split(".parametrizations.")[0] if ".parametrizations." in tensor else tensor.rpartition(".")[0]
+    return module or tensor
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, numbered where another group has it."""
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}:{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
+    """The word for one unit of a group."""
+    first = next(m for m in members if m.role == "out")
+    kinds = {type(model.get_submodule(m.tensor.rpartition(".")[0])) for m in members if m.role == "out"}
+    if any(issubclass(k, nn.modules.conv._ConvNd) for k in kinds):
+        return "group" if first.inner > 1 else "channel"
+    if any(issubclass(k, nn.RNNBase) for k in kinds):
+        return "unit"
+    return "head" if first.inner > 1 else "neuron"
+
+
+def outputs(flow: Flow) -> tuple[str, ...]:
+    """The modules whose produced axis reaches the network's outputs."""
+    reached = {p.leaf for value in flow.outputs for axis in value.axes for p in flow.axes.places(axis)}
+    found = [name.rpartition(".")[0] for (name, axis), role in flow.roles.items() if role == "out"
+             and any(p.leaf in reached for p in flow.axes.places(flow.stored[name].axes[axis]))]
+    return tuple(dict.fromkeys(found))
