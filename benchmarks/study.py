@@ -31,10 +31,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.data import resolve
+from secateur.load import load_run
 from secateur.machine import machine
 from secateur.models import resolve as make_model
-from secateur.study import study
+from secateur.problem import Problem, problem
+from secateur.progress import Progress
+from secateur.store import Store
+from secateur.study import Sweep, study
+from secateur.subject import opened
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
 CONFIG = sc.StudyConfig(latency_batches=())
@@ -47,10 +51,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         run = study(config=CONFIG, out=Path(scratch) / "run")
+        task = problem(CONFIG)
         ways: dict[str, Callable[[], Any]] = {
-            "secateur": lambda: ours(run.folder, 1), "secateur, 2 jobs": lambda: ours(run.folder, 2),
-            "obvious, DataLoader": lambda: obvious(run.folder, loader),
-            "obvious, slices of 1000": lambda: obvious(run.folder, slices)}
+            "secateur": lambda: ours(run.folder, 1, task), "secateur, 2 jobs": lambda: ours(run.folder, 2, task),
+            "obvious, DataLoader": lambda: obvious(run.folder, task, loader),
+            "obvious, slices of 1000": lambda: obvious(run.folder, task, slices)}
         seconds, answers = interleaved(ways, options.rounds)
     check_same(answers)
     result = {"machine": machine(), "points": len(run.points), "rounds": options.rounds,
@@ -76,17 +81,20 @@ def interleaved(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[s
     return seconds, answers
 
 
-def ours(folder: Path, jobs: int) -> dict[tuple[Any, ...], float]:
-    """The study again, its points forgotten, its networks kept."""
+def ours(folder: Path, jobs: int, task: Problem) -> dict[tuple[Any, ...], float]:
+    """The sweep again, its points forgotten, its networks kept."""
     with sqlite3.connect(folder / "rows.sqlite") as db:
-        db.execute("DELETE FROM rows WHERE kind != 'trained'")
-    points = study(config=CONFIG, out=folder, jobs=jobs).points
+        db.execute("DELETE FROM rows WHERE kind = 'point'")
+    opened.cache_clear()
+    with Store(folder) as store:
+        Sweep(task, store, Progress()).measure(jobs, "loky", "")
+    points = load_run(folder).points
     return {(p["seed"], p["granularity"], p["criterion"], p["sparsity"]): p["accuracy"] for p in points}
 
 
-def obvious(folder: Path, batches: Callable[[Tensor, Tensor], Any]) -> dict[tuple[Any, ...], float]:
+def obvious(folder: Path, task: Problem, batches: Callable[[Tensor, Tensor], Any]) -> dict[tuple[Any, ...], float]:
     """A deep copy, a pruning library and an evaluation for every point."""
-    data = resolve(CONFIG.data)
+    data = task.data
     test = batches(data.test_x, data.test_y)
     found = {}
     for seed, network in enumerate(networks(folder)):
@@ -103,8 +111,6 @@ def obvious(folder: Path, batches: Callable[[Tensor, Tensor], Any]) -> dict[tupl
 
 def networks(folder: Path) -> Iterator[nn.Module]:
     """The run's trained networks, seed by seed."""
-    from secateur.store import Store
-
     with Store(folder) as store:
         keys = store.meta("run")["trained"]
     for key in keys:

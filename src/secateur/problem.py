@@ -38,7 +38,7 @@ class Problem:
         """All that decides what a trained network is."""
         config = self.config
         how = {} if config.weights else {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
-        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, **how}
+        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, "device": config.device, **how}
 
     def points(self) -> Iterator[Point]:
         """Every point of the sweep, those that share a ranking beside each other."""
