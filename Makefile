@@ -11,7 +11,7 @@ PYTHON ?= python3
 JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ clean:
 # torch first: whatever needs it afterwards takes the one that is there.
 $(VENV)/.torch: tools/venv.sh constraints.txt
 	@echo "secateur: setting up $(VENV)"
-	tools/venv.sh $(VENV) $(PYTHON)
+	@tools/venv.sh $(VENV) $(PYTHON)
 	$(PIP) $(TORCH)
 	$(PIP) hatchling
 	@touch $@
