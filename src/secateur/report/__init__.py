@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur.report import export_rows, figures, files, page, summary
+from secateur.report import export_rows, figures, files, headline, page, summary
 from secateur.report.extras import need
 from secateur.report.gather import digest
 from secateur.run_data import RunData
 
-__all__ = ["write"]
+__all__ = ["answer", "check_installed", "write"]
 
 NEEDED = ("matplotlib", "plotly", "scipy")
+
+
+def check_installed(parquet: bool = False) -> None:
+    """Look for the packages that a report needs, before any work is done.
+
+    Raises:
+        MissingExtraError: Matplotlib, Plotly, SciPy or, with ``parquet``, PyArrow is not installed.
+    """
+    for module in (*NEEDED, *["pyarrow"] * parquet):
+        need(module)
+
+
+def answer(run: RunData) -> str:
+    """The report's first sentence: what can go within the tolerance, and what it buys."""
+    return headline.sentence(digest(run))
 
 
 def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False) -> list[Path]:
     """Write the report of a run: the same run gives the same files.
 
     Args:
-        run: what ``secateur.store.load_run`` gives.
+        run: what :func:`secateur.load.load_run` gives.
         folder: where to write; by default the run's own folder.
         csv, parquet: whether to write the rows too.
 
@@ -30,8 +45,7 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
         RunError: the run is empty, or the folder cannot be written.
         MissingExtraError: Matplotlib, Plotly, SciPy or, for Parquet, PyArrow is not installed.
     """
-    for module in (*NEEDED, *["pyarrow"] * parquet):
-        need(module)
+    check_installed(parquet)
     found, place = digest(run), Path(folder or run.folder)
     drawn = figures.write(found, place / "figures")
     written = [files.write(place / "report.html", page.render(found)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from secateur.report import words
-from secateur.report.answer import RUN_WITH, cost_words
 from secateur.report.digest import Cell, Curve, Digest
+from secateur.report.headline import RUN_WITH, cost_words
 from secateur.report.palette import role, symbol
 from secateur.report.plot import Axis, Board, Control, Guide, Plot, Series
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from secateur.report import palette, words
-from secateur.report.answer import (
+from secateur.report.digest import Digest
+from secateur.report.headline import (
     Answer,
     answers,
     cost_words,
@@ -15,7 +16,6 @@ from secateur.report.answer import (
     speed_of,
     stored,
 )
-from secateur.report.digest import Digest
 from secateur.report.markup import tag
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from secateur.report import speed, tables, why
-from secateur.report.answer import sentence
 from secateur.report.digest import Digest
+from secateur.report.headline import sentence
 
 SHOWN = ("accuracy", "loss", "pareto", "speedup", "distributions-by-mean", "large-weights", "training")
 
