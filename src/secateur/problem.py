@@ -18,7 +18,7 @@ from secateur import graph, models
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError
-from secateur.prune import check_weights
+from secateur.prune import check_weights, resolve_skip
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point, Timing
 from secateur.types import Structure
@@ -92,6 +92,7 @@ def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = No
         models.load_weights(model, Path(config.weights))
         identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
     check_weights(model)
+    resolve_skip(model, config.skip)
     return Problem(config, make, loaded, graph.trace(model.eval(), loaded.test_x[:1]), identity)
 
 

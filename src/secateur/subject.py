@@ -72,9 +72,8 @@ class Bundle:
 
     def carried(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
-        inside = {name: value.read_bytes() if isinstance(value, Path) else value
-                  for name, value in (("network", self.network), ("tests", self.tests))}
-        return replace(self, **inside)
+        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
+        return replace(self, network=network, tests=tests)
 
     def __hash__(self) -> int:
         return hash(self.key)

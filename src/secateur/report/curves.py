@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from secateur.report import words
 from secateur.report.digest import Cell, Curve, Digest
-from secateur.report.headline import RUN_WITH, cost_words
+from secateur.report.answer import RUN_WITH, cost_words
 from secateur.report.palette import role, symbol
 from secateur.report.plot import Axis, Board, Control, Guide, Plot, Series
 

@@ -6,7 +6,7 @@ from html import escape
 
 from secateur.report import palette, words
 from secateur.report.digest import Digest
-from secateur.report.headline import (
+from secateur.report.answer import (
     Answer,
     answers,
     cost_words,

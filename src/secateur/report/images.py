@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from secateur.report import words
 from secateur.report.digest import Digest
-from secateur.report.headline import answers
+from secateur.report.answer import answers
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from secateur.report import curves, distributions, hero, images, palette, speed, tables, training, why
 from secateur.report.digest import Digest
 from secateur.report.extras import need
-from secateur.report.headline import sentence
+from secateur.report.answer import sentence
 from secateur.report.markup import board, embedded, paragraphs, table, tag
 from secateur.report.plot import Board
 from secateur.report.traces import spec

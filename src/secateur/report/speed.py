@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from secateur.report import words
 from secateur.report.curves import CUT, METRICS, tooltip
 from secateur.report.digest import Curve, Digest, Speed
-from secateur.report.headline import RUN_WITH
+from secateur.report.answer import RUN_WITH
 from secateur.report.palette import role, symbol
 from secateur.report.plot import Axis, Board, Control, Guide, Plot, Series
 

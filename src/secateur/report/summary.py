@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secateur.report import speed, tables, why
 from secateur.report.digest import Digest
-from secateur.report.headline import sentence
+from secateur.report.answer import sentence
 
 SHOWN = ("accuracy", "loss", "pareto", "speedup", "distributions-by-mean", "large-weights", "training")
 

@@ -11,7 +11,7 @@ from typing import Any
 from secateur.report import words
 from secateur.report.digest import Cell, Curve, Digest
 from secateur.report.distributions import by_layer, mean_of
-from secateur.report.headline import RUN_WITH
+from secateur.report.answer import RUN_WITH
 
 ANATOMY = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
 
