@@ -10,7 +10,7 @@ from secateur.report.digest import Cell, Curve, Digest, Method, Speed
 
 RUN_WITH = {"weight": "sparse", "neuron": "small"}
 HEADLINE_BATCHES = ("1", "64")
-PACES = {"faster": "makes it faster", "slower": "makes it slower", "same": "leaves its speed about as it was"}
+PACES = {"faster": "faster", "slower": "slower", "same": "neither faster nor slower"}
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,7 @@ def speed_clause(a: Answer, digest: Digest) -> str:
         at = groups.setdefault(pace(s), [])
         at.append(f"{words.times(s.ratio)}{' the speed' * (not at)} at batch {batch}")
     how = " with sparse kernels" if RUN_WITH.get(a.method.granularity, "sparse") == "sparse" else ""
-    told = [f"{PACES[p]} ({words.listed(b)})" for p, b in groups.items()]
-    return f" and{how} {words.listed(told, 'but')}"
+    return f" and{how} makes it {words.listed([f'{PACES[p]} ({words.listed(at)})' for p, at in groups.items()], 'but')}"
 
 
 def pace(s: Speed) -> str:

@@ -31,6 +31,7 @@ def collect(digest: Digest) -> dict[str, list[Plot]]:
     shown = [v for v, _ in curves.shows(digest)]
     found = {"-".join([metric] + [show] * (show != "all")): [curves.plot(digest, metric, "cut", show)]
              for metric in curves.METRICS for show in shown}
+    found["accuracy-closer"] = [curves.closer(curves.plot(digest, "accuracy"))]
     choices = [x for x in curves.x_choices(digest) if x != "cut"]
     found |= {f"{metric}-by-cost": [curves.plot(digest, metric, x) for x in choices] for metric in curves.METRICS}
     if digest.batches:

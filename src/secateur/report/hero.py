@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 
 from secateur.report import palette, words
-from secateur.report.digest import Digest
 from secateur.report.answer import (
     Answer,
     answers,
@@ -16,6 +15,7 @@ from secateur.report.answer import (
     speed_of,
     stored,
 )
+from secateur.report.digest import Digest
 from secateur.report.markup import tag
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.report import words
-from secateur.report.digest import Digest
 from secateur.report.answer import answers
+from secateur.report.digest import Digest
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

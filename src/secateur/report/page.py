@@ -7,9 +7,9 @@ from importlib.resources import files
 from typing import Any
 
 from secateur.report import curves, distributions, hero, images, palette, speed, tables, training, why
+from secateur.report.answer import sentence
 from secateur.report.digest import Digest
 from secateur.report.extras import need
-from secateur.report.answer import sentence
 from secateur.report.markup import board, embedded, paragraphs, table, tag
 from secateur.report.plot import Board
 from secateur.report.traces import spec
@@ -20,9 +20,10 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def render(digest: Digest) -> str:
     """The whole page."""
     boards = collect(digest)
-    data = {"boards": {b.key: {"controls": [c.name for c in b.controls], "frames": [
-        {choice: spec(p) for choice, p in frame.items()} for frame in b.frames]} for b in boards.values()},
-        "layers": tables.layers(digest), "samples": images.samples(digest)}
+    texts: dict[str, int] = {}
+    drawn = {b.key: {"controls": [c.name for c in b.controls], "frames": [
+        {choice: pooled(spec(p), texts) for choice, p in frame.items()} for frame in b.frames]} for b in boards.values()}
+    data = {"boards": drawn, "layers": tables.layers(digest), "samples": images.samples(digest), "texts": list(texts)}
     parts = sections(digest, boards, data["samples"] is not None)
     nav = "".join(tag("a", escape(title), href=f"#{key}") for key, title, _ in parts)
     body = "".join(tag("section", tag("h2", escape(title)) + inner, id=key) for key, title, inner in parts)
@@ -32,6 +33,12 @@ def render(digest: Digest) -> str:
             f'<script type="application/json" id="data">{embedded(data)}</script>\n'
             f'<script>{asset("page.js")}</script>\n<script>{plotly}</script>\n<script>secateur.drawAll()</script>\n'
             "</body>\n</html>\n")
+
+
+def pooled(drawn: dict[str, Any], texts: dict[str, int]) -> dict[str, Any]:
+    """The spec with every tooltip replaced by its number in ``texts``: the same ones stand in many plots."""
+    return drawn | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t else t
+                             for t in drawn["data"]]}
 
 
 def asset(name: str) -> str:
@@ -100,5 +107,6 @@ def settings(digest: Digest) -> str:
     """Command, settings, machine."""
     run: Any = digest.run
     command = tag("pre", tag("code", escape(run.command)), tabindex="0")
-    both = table(tables.settings(run.config), "Settings") + table(tables.settings(run.machine), "Machine and versions")
+    both = (table(tables.settings(run.config), "Settings")
+            + table(tables.settings(tables.machine(digest)), "Machine and versions"))
     return tag("p", "This command makes the same run:") + command + tag("div", both, class_="pair")

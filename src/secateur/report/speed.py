@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from secateur.report import words
-from secateur.report.curves import CUT, METRICS, tooltip
-from secateur.report.digest import Curve, Digest, Speed
 from secateur.report.answer import RUN_WITH
+from secateur.report.curves import CUT, METRICS, near, tooltip
+from secateur.report.digest import Curve, Digest, Speed
 from secateur.report.palette import role, symbol
 from secateur.report.plot import Axis, Board, Control, Guide, Plot, Series
 
@@ -51,7 +51,8 @@ def pareto(digest: Digest, batch: str) -> Plot:
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
     return Plot(f"pareto-batch-{batch}", f"Accuracy against measured latency, batch {batch}",
-                Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole))
+                Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole),
+                near=near(digest))
 
 
 def cloud(curve: Curve, batch: str, variant: str) -> Series:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from secateur.report import speed, tables, why
-from secateur.report.digest import Digest
 from secateur.report.answer import sentence
+from secateur.report.digest import Digest
 
 SHOWN = ("accuracy", "loss", "pareto", "speedup", "distributions-by-mean", "large-weights", "training")
 
@@ -26,7 +26,7 @@ def render(digest: Digest, figures: Sequence[Path]) -> str:
              tables.markdown(tables.results(digest)),
              *layers(digest), "## Training", training(digest), *[p for p in pictures if "training" in p],
              "## Settings", tables.markdown(tables.settings(config)),
-             "## Machine", tables.markdown(tables.settings(digest.run.machine)),
+             "## Machine", tables.markdown(tables.settings(tables.machine(digest))),
              "## How to do it again", f"```\n{digest.run.command}\n```"]
     return "\n\n".join(parts) + "\n"
 

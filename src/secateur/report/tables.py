@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.report import words
+from secateur.report.answer import RUN_WITH
 from secateur.report.digest import Cell, Curve, Digest
 from secateur.report.distributions import by_layer, mean_of
-from secateur.report.answer import RUN_WITH
 
 ANATOMY = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
 
@@ -109,6 +109,15 @@ def notes(cell: Cell) -> list[str]:
 def settings(values: Mapping[str, Any]) -> Table:
     """Names and values."""
     return Table(("setting", "value"), tuple((str(k), value(v)) for k, v in values.items()))
+
+
+def machine(digest: Digest) -> dict[str, Any]:
+    """The machine, and what the timings ran with where the points tell."""
+    used = {name: sorted({p[key] for p in digest.run.points if p.get(key) is not None})
+            for key, name in (("engine_used", "sparse engine that ran"), ("threads_used", "threads while timing"))}
+    errors = [p["sparse_error"] for p in digest.run.points if p.get("sparse_error") is not None]
+    checked = {"greatest difference, sparse run against dense": f"{max(errors):.2g} relative"} if errors else {}
+    return {**digest.run.machine, **{k: v for k, v in used.items() if v}, **checked}
 
 
 def value(v: Any) -> str:

@@ -23,7 +23,7 @@ def spec(plot: Plot) -> dict[str, Any]:
         data += [dict(t, meta=i) for t in ([*band(s)] if s.low else []) + [trace(s)]]
     names = [{k: getattr(s, k) for k in ("name", "role", "dash", "symbol", "shape")} for s in plot.series]
     return {"data": data, "layout": layout(plot), "names": names, "title": plot.title,
-            "units": [plot.x.title, plot.y.title]}
+            "units": [plot.x.title, plot.y.title], "near": plot.near}
 
 
 def numbers(values: Sequence[float]) -> list[float | None]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from secateur.report import words
+from secateur.report.answer import answers
 from secateur.report.digest import Cell, Digest
 from secateur.report.evidence import NEAR, Paired, fallen, near_zero, variation, verdict
-from secateur.report.answer import answers
 
 VERDICTS = {
     "supported": "The numbers of this run support the hypothesis: many weights lie near zero, hardly any neuron does.",

@@ -46,7 +46,7 @@ def test_pace_needs_both_quartiles_on_one_side():
 def test_sentence_says_slower_where_zeros_do_not_pay():
     text = answer.sentence(gather.digest(synthetic_run.make()))
     assert text.startswith("Within 0.5 points of its 97% accuracy, mlp on digits can lose 70% of its weights (")
-    assert "with sparse kernels makes it slower (0.97× the speed at batch 1 and 0.84× at batch 64)" in text
+    assert "with sparse kernels makes it slower (0.97× the speed at batch 1 and 0.84× at batch 64); " in text
     assert "it can lose 60% of its neurons (" in text
     assert "makes it faster (3.3× the speed at batch 1 and 3.3× at batch 64)." in text
 
