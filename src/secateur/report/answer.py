@@ -90,11 +90,12 @@ def clause(a: Answer, digest: Digest, first: bool) -> list[Part]:
 def cost_words(cell: Cell) -> str:
     """The loss of accuracy with its interval, in points."""
     cost = cell.cost
-    mean = f"{words.points(cost.mean)} points lost" if cost.mean >= 0 else f"{words.points(-cost.mean)} points gained"
+    mean = f"{words.points(abs(cost.mean))} points {'lost' if cost.mean >= 0 else 'gained'}"
     if not math.isfinite(cost.low):
         return f"{mean}, no interval from one seed"
-    sign = 1 if cost.mean >= 0 else -1
-    low, high = sorted((sign * cost.low, sign * cost.high))
+    if words.points(cost.low).startswith("−") and cost.high > 0:
+        return f"{mean}, 95% interval {words.points(-cost.low)} gained to {words.points(cost.high)} lost"
+    low, high = sorted((abs(cost.low), abs(cost.high)))
     return f"{mean}, 95% interval {words.points(low)} to {words.points(high)}"
 
 

@@ -17,6 +17,7 @@ from secateur.report.ticks import bounds, extent, log_ticks
 
 MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X", "": ""}
 LINES = {"solid": "-", "dash": "--", "dot": ":"}
+BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 MOST_PANELS = 12
 STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
@@ -106,7 +107,7 @@ def series_on(axes: Any, s: Series) -> None:
     """Draw one series: its band, then its line or area."""
     colour = LIGHT[s.role]
     if s.low:
-        axes.fill_between(s.x, s.low, s.high, color=colour, alpha=0.16, linewidth=0)
+        axes.fill_between(s.x, s.low, s.high, color=colour, alpha=BAND[s.dash], linewidth=0)
     style = {"color": colour, "label": s.name, "linestyle": LINES[s.dash] if s.shape != "points" else "",
              "marker": MARKS[s.symbol], "markersize": 4.5, "linewidth": 1.7}
     if s.dash != "solid" or s.shape == "points":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 import synthetic_run
 
 from secateur.report import answer, gather
@@ -84,3 +85,15 @@ def test_doubt_is_told_where_the_interval_leaves_the_tolerance():
     cell = SimpleNamespace(cost=Interval(0.004, 0.001, 0.007, ("seeds",)))
     assert "beyond the tolerance" in answer.doubt(cell, 0.005)
     assert answer.doubt(cell, 0.01) == ""
+
+
+@pytest.mark.parametrize(("interval", "text"), [
+    (Interval(0.004, 0.001, 0.007, ()), "0.40 points lost, 95% interval 0.10 to 0.70"),
+    (Interval(0.001, -0.002, 0.004, ()), "0.10 points lost, 95% interval 0.20 gained to 0.40 lost"),
+    (Interval(-0.002, -0.003, -0.001, ()), "0.20 points gained, 95% interval 0.10 to 0.30"),
+    (Interval(-0.001, -0.003, 0.001, ()), "0.10 points gained, 95% interval 0.30 gained to 0.10 lost"),
+    (Interval(0.0, 0.0, 0.0, ()), "0.00 points lost, 95% interval 0.00 to 0.00"),
+    (Interval(0.01, float("nan"), float("nan"), ()), "1.00 points lost, no interval from one seed"),
+])
+def test_cost_in_words(interval, text):
+    assert answer.cost_words(SimpleNamespace(cost=interval)) == text
