@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur.report import export_rows, figures, files, page, summary
+from secateur.report import export_rows, figures, files, fresh, page, summary
 from secateur.report.answer import sentence
+from secateur.report.digest import Digest
 from secateur.report.extras import need
 from secateur.report.gather import digest
 from secateur.run_data import RunData
@@ -16,10 +17,10 @@ NEEDED = ("matplotlib", "plotly", "scipy")
 
 
 def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False) -> list[Path]:
-    """Write the report of a run: the same run gives the same files.
+    """Write the report of a run: the same run gives the same files, and those that are there are left alone.
 
     Args:
-        run: what ``secateur.store.load_run`` gives.
+        run: what :func:`secateur.load.load_run` gives.
         folder: where to write; by default the run's own folder.
         csv, parquet: whether to write the rows too.
 
@@ -33,11 +34,20 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
     """
     check_installed(parquet)
     found, place = digest(run), Path(folder or run.folder)
-    drawn = figures.write(found, place / "figures")
-    written = [files.write(place / "report.html", page.render(found)),
-               files.write(place / "summary.md", summary.render(found, drawn)), *drawn]
+    written = draw(found, place)
     written += [export_rows.write_csv(run, place / "rows.csv")] if csv else []
     return written + ([export_rows.write_parquet(run, place / "rows.parquet")] if parquet else [])
+
+
+def draw(found: Digest, place: Path) -> list[Path]:
+    """Write page, summary and figures, the page last: it carries the mark by which the others count as drawn."""
+    mark, html, markdown = fresh.mark(found.run), place / "report.html", place / "summary.md"
+    drawn = figures.paths(found, place / "figures")
+    if not fresh.holds(html, mark, [markdown, *drawn]):
+        figures.write(found, place / "figures")
+        files.write(markdown, summary.render(found, drawn))
+        files.write(html, page.render(found, mark))
+    return [html, markdown, *drawn]
 
 
 def check_installed(parquet: bool = False) -> None:
