@@ -48,11 +48,6 @@ def collect(digest: Digest) -> dict[str, list[Plot]]:
     return found
 
 
-def paths(digest: Digest, folder: Path) -> list[Path]:
-    """The files that :func:`write` writes."""
-    return [folder / f"{name}.{kind}" for name in collect(digest) for kind in KINDS]
-
-
 def write(digest: Digest, folder: Path) -> list[Path]:
     """Write every figure as PNG and SVG into a folder."""
     written = []

@@ -17,8 +17,8 @@ from secateur.report.traces import spec
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 
 
-def render(digest: Digest, mark: str = "") -> str:
-    """The whole page; ``mark`` says what it was made from."""
+def render(digest: Digest) -> str:
+    """The whole page."""
     boards = collect(digest)
     data = gathered(digest, boards)
     parts = sections(digest, boards, data["samples"] is not None)
@@ -26,7 +26,7 @@ def render(digest: Digest, mark: str = "") -> str:
     body = "".join(tag("section", tag("h2", escape(title)) + inner, id=key) for key, title, inner in parts)
     page = hero.top(digest) + tag("nav", nav, aria_label="sections") + tag("main", body)
     plotly = need("plotly.offline").get_plotlyjs()
-    return (f'<!doctype html>\n<html lang="en">\n<head>{head(digest, mark)}</head>\n<body>{page}\n'
+    return (f'<!doctype html>\n<html lang="en">\n<head>{head(digest)}</head>\n<body>{page}\n'
             f'<script type="application/json" id="data">{embedded(data)}</script>\n'
             f'<script>{asset("page.js")}</script>\n<script>{plotly}</script>\n<script>secateur.drawAll()</script>\n'
             "</body>\n</html>\n")
@@ -52,7 +52,7 @@ def asset(name: str) -> str:
     return files("secateur.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def head(digest: Digest, mark: str) -> str:
+def head(digest: Digest) -> str:
     """Title, policy and styles."""
     config = digest.run.config
     title = f"secateur: {config.get('model', 'network')} on {config.get('data', 'data')}"
@@ -60,8 +60,7 @@ def head(digest: Digest, mark: str) -> str:
              f"{{{palette.css(palette.DARK)}}}}}\n{asset('page.css')}")
     return (f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
             '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
-            f'content="light dark"><meta name="mark" content="{escape(mark)}">'
-            f'<meta name="description" content="{escape(sentence(digest))}">'
+            f'content="light dark"><meta name="description" content="{escape(sentence(digest))}">'
             f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{style}</style>')
 
 

@@ -16,7 +16,7 @@ import synthetic_run
 
 from secateur import report
 from secateur.errors import MissingExtraError, RunError
-from secateur.report import export_rows, extras, figures, fresh, gather, markup, page, speed, summary, tables, traces
+from secateur.report import export_rows, extras, figures, gather, markup, page, speed, summary, tables, traces
 from secateur.report.palette import DARK, LIGHT
 
 SMALL = (0.0, 0.5, 0.9)
@@ -138,10 +138,7 @@ def test_specs_are_valid_plotly():
 
 def test_write_leaves_every_file_and_no_other(tmp_path):
     run = synthetic_run.make(tmp_path / "run", grid=SMALL, seeds=2, batches=(1,))
-    written = report.write(run, csv=True, parquet=True)
-    before = {p: p.stat().st_mtime_ns for p in written if p.suffix not in (".csv", ".parquet")}
-    assert report.write(run, csv=True, parquet=True) == written
-    assert before == {p: p.stat().st_mtime_ns for p in before}
+    written = [*report.write(run, csv=True, parquet=True).files, tmp_path / "run" / "report.json"]
     names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert names == {p.relative_to(tmp_path / "run").as_posix() for p in written}
     assert {"report.html", "summary.md", "rows.csv", "rows.parquet", "figures/accuracy.png", "figures/accuracy.svg",
@@ -151,16 +148,18 @@ def test_write_leaves_every_file_and_no_other(tmp_path):
     assert (tmp_path / "run" / "report.html").stat().st_size < 8e6
 
 
-def test_a_report_is_fresh_until_a_row_or_a_file_changes(tmp_path):
-    run, other = (synthetic_run.make(grid=SMALL, seeds=1), synthetic_run.make(grid=SMALL, seeds=2))
-    html, beside = tmp_path / "report.html", tmp_path / "summary.md"
-    mark = fresh.mark(run)
-    html.write_text(page.render(gather.digest(run), mark), encoding="utf-8")
-    assert not fresh.holds(html, mark, [beside])
-    beside.write_text("")
-    assert fresh.holds(html, mark, [beside])
-    assert mark == fresh.mark(synthetic_run.make(grid=SMALL, seeds=1))
-    assert not fresh.holds(html, fresh.mark(other), [beside])
+def test_an_unchanged_run_is_not_drawn_again(tmp_path):
+    run = synthetic_run.make(tmp_path / "run", grid=(0.5,), seeds=1)
+    first = report.write(run)
+    page_file = tmp_path / "run" / "report.html"
+    page_file.write_text("touched")
+    assert report.write(run, anew=False) == first
+    assert page_file.read_text() == "touched"
+    changed = synthetic_run.make(tmp_path / "run", grid=(0.5, 0.6), seeds=1)
+    report.write(changed, anew=False)
+    assert page_file.read_text() != "touched"
+    first.files[-1].unlink()
+    assert report.write(changed, anew=False).files[-1].exists()
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):
