@@ -81,11 +81,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the graph of a network says: its targets, its groups, and the layers that make its outputs."""
+    """What the graph of a network says: its targets, its groups, and the layers that make its outputs.
+
+    ``trace`` is the graph itself, with the example: what a cut is proved with. It is not pickled.
+    """
 
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     outputs: tuple[str, ...]
+    trace: Any = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "trace": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +129,7 @@ class Plan:
     cuts: tuple[Cut, ...]
     shapes: dict[str, tuple[int, ...]]
     notes: tuple[str, ...] = field(default=())
+    structure: Structure | None = field(default=None, compare=False, repr=False)
 
     @property
     def items(self) -> int:

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from secateur.graph import capture, flow, groups, repair, surgery
+from secateur.graph import capture, cutting, flow, groups, repair, surgery
+from secateur.graph.prove import Trace, prove_groups
+from secateur.graph.sizes import Sizes
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
 
@@ -28,13 +30,32 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
     """
     captured = capture.capture(model, example)
     found = flow.follow(model, captured)
-    made, _ = groups.groups(model, found, lanes)
-    return Structure(targets(model), tuple(made), groups.outputs(found))
+    made, leaf_of = groups.groups(model, found, lanes)
+    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of))
 
 
-def remove(model: nn.Module, cuts: Sequence[Cut]) -> nn.Module:
-    """Remove the units that the cuts do not keep, physically, in a copy of the network."""
+def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:
+    """Remove the units that the cuts do not keep, physically, in a copy of the network.
+
+    Args:
+        model: the network that was traced; it is not changed, whatever happens.
+        cuts: what stays of each group.
+        structure: the structure that the groups come from; without its trace nothing can be proved.
+        prove: check the grouping by permutation and the result against the masked original, in float64.
+
+    Raises:
+        SecateurError: a cut that cannot be made, or a structure without its trace where a proof is asked for.
+        UnsupportedError: the cut network is not proved; nothing is returned.
+    """
+    trace = structure.trace if structure is not None else None
+    if prove and trace is not None:
+        if not trace.proved:
+            prove_groups(model, trace, structure.groups)
+        small, _ = cutting.cut_and_prove(model, cuts, trace)
+        return small
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
     repair.repair_known(small)
+    if trace is not None:
+        repair.repair_traced(small, trace.captured, Sizes(trace.flow, cutting.keeps_of(cuts, trace)))
     return small

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError, UnsupportedError
 
@@ -24,13 +25,14 @@ class Captured:
     """One network as a flat graph.
 
     ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
-    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``.
+    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the example's leaves by position.
     """
 
     graph: fx.GraphModule
     sources: dict[str, tuple[str, Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    leaves: dict[int, Any]
     out_spec: Any
 
 
@@ -62,7 +64,9 @@ def capture(model: nn.Module, example: Any) -> Captured:
             raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {readable(error)}; "
                                    "try other example inputs, or trace the sub-module that can be exported") from error
     graph = flat(program.graph_module)
-    return Captured(graph, sources(program), args, kwargs, program.call_spec.out_spec)
+    first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
+    given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
+    return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,8 @@ def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]
       "detach", "type_as", "lift_fresh_copy", "masked_fill", "where", "fill", "positive", "clamp", "rsub", "copy",
       "zeros_like", "ones_like", "full_like", "empty_like", "zero", "_softmax_backward_data", "addcmul", "addcdiv",
       "lerp", "nan_to_num", "softplus", "hardtanh", "celu", "rrelu", "native_dropout", "view_as_real_copy",
-      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli", "rand_like", "randn_like")
+      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli", "__and__", "__or__", "__xor__", "__iand__", "__ior__",
+      "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like")
 def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     """Position by position: equal axes are tied, axes of one broadcast."""
     values = op.tensors

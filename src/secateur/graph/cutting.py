@@ -1,0 +1,109 @@
+"""From cuts to a proved network: the module itself where its class allows it, the cut graph otherwise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from secateur.errors import UnsupportedError
+from secateur.graph import exported, reference, repair, surgery
+from secateur.graph.capture import evaluating, readable
+from secateur.graph.prove import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.sizes import Sizes
+from secateur.types import Cut
+
+
+class InDouble(TorchDispatchMode):
+    """Runs a network's own code in float64: casts to narrower types become casts to this one."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call an operator with every narrower float type exchanged."""
+        swap = reference.double_dtype
+        args = tuple(swap(a) for a in args)
+        return func(*args, **{k: swap(v) for k, v in (kwargs or {}).items()})
+
+
+def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
+    """What stays of each leaf."""
+    return {trace.leaf_of[cut.name]: cut.keep.cpu() for cut in cuts}
+
+
+def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
+         change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
+    """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
+    done: set[int] = set()
+    for name, tensor in stored(model).items():
+        if name in small and id(small[name]) not in done:
+            done.add(id(small[name]))
+            mask = kept.get(name, {})
+            small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
+
+
+def stored(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by all of its names."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+
+
+def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a network gives in float64, in evaluation mode."""
+    args, kwargs = pytree.tree_map(reference.double, (args, kwargs))
+    with evaluating(model), reference.in_double(), InDouble():
+        outputs = model(*args, **kwargs)
+    return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
+
+
+def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
+    """The cut network, proved to be the original without the removed units, and what had to be repaired.
+
+    Raises:
+        UnsupportedError: neither the module nor the graph gives the right outputs.
+    """
+    kept, keeps = surgery.masks(model, cuts), keeps_of(cuts, trace)
+    sizes = Sizes(trace.flow, keeps)
+    want = masked_outputs(model, trace, keeps)
+    names = trace.flow.names
+    failures: list[str] = []
+    base = surgery.sliced_copy(model, kept)
+    tensors = stored(base)
+    fill(tensors, model, kept, lambda n, t, pick: reference.stirred(names[n], t, pick))
+    for small, notes in candidates(model, base, trace, sizes):
+        try:
+            error = distance(eager_outputs(small, trace.captured.args, trace.captured.kwargs), want)
+        except Exception as failure:
+            failures.append(readable(failure))
+            continue
+        if error <= LIMIT:
+            fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
+            return small, notes
+        failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+    raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {failures[-1]}")
+
+
+def candidates(model: nn.Module, small: nn.Module, trace: Trace, sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+    """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
+    repair.repair_known(small)
+    repair.repair_traced(small, trace.captured, sizes)
+    tried: set[tuple[str, ...]] = set()
+    for broad in (False, True):
+        slots = repair.slots(small, repair.evidence(trace.captured, sizes, broad))
+        for chosen in repair.attempts(slots):
+            attempt = dressed(small)
+            notes = repair.assign(attempt, chosen)
+            repair.forget_marks(attempt)
+            if tuple(notes) not in tried:
+                tried.add(tuple(notes))
+                yield attempt, notes
+    yield (exported.exported(model, trace.captured, sizes, stored(small)),
+           [f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"])
+
+
+def dressed(small: nn.Module) -> nn.Module:
+    """A copy of a network that shares its tensors and nothing else."""
+    memo: dict[int, Any] = {id(t): t for t in stored(small).values()}
+    return copy.deepcopy(small, memo)
