@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from secateur import graph
 from secateur.errors import SecateurError
@@ -22,11 +23,16 @@ def apply(model: nn.Module, plan: Plan) -> nn.Module:
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):
         return graph.remove(model, cuts)
-    pruned = copy.deepcopy(model)
-    with torch.no_grad():
-        for cut in cuts:
-            pruned.get_parameter(cut.name).masked_fill_(~cut.keep, 0)
-    return pruned
+    return zeroed_copy(model, {cut.name: cut.keep for cut in cuts})
+
+
+def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
+    """A copy whose named parameters are zero where ``keep`` is false; those are written once, not copied first."""
+    made: dict[int, Any] = {}
+    for name, mask in keep.items():
+        whole = model.get_parameter(name)
+        made[id(whole)] = nn.Parameter(torch.where(mask, whole.detach(), 0), requires_grad=whole.requires_grad)
+    return copy.deepcopy(model, made)
 
 
 def check_fits(model: nn.Module, plan: Plan) -> None:

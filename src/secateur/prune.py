@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -97,7 +98,7 @@ class Selection:
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
 
         def score(tensor: Tensor, name: str) -> Tensor:
-            return self._criterion.score(tensor, Signals(seed=tensor_seed(seed, name)))
+            return self._criterion.score(tensor, Signals(self.granularity, tensor_seed(seed, name)))
 
         return [self._granularity.layer(model, place, score) for place in places]
 
@@ -110,7 +111,8 @@ class Selection:
             keeps.update(zip(members, ranking.keep(fraction), strict=True))
         cuts = [self._granularity.cut(layer, keeps[i]) for i, layer in enumerate(self.layers)]
         cuts, notes = self._guard(cuts) if self._granularity.keep_one else (cuts, [])
-        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes, tuple(notes))
+        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes,
+                    tuple(notes))
 
     def _guard(self, cuts: list[Cut]) -> tuple[list[Cut], list[str]]:
         """Leave the best item of a layer that would be emptied, and say so."""
@@ -132,16 +134,13 @@ def criterion_for(name: str, granularity: str) -> Criterion:
     """
     item: Criterion = registry.get("criteria", name)()
     if granularity not in item.granularities:
-        able = [n for n in registry.files("criteria") if granularity in registry.get("criteria", n).granularities]
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
-                            f"for '{granularity}' allowed: {', '.join(able)}")
+                            f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
     return item
 
 
 def tensor_seed(seed: int, name: str) -> int:
     """A seed for one tensor: stable between runs and machines, different between tensors."""
-    import zlib
-
     return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
 
 

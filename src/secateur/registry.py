@@ -44,6 +44,11 @@ def get(room: str, name: str) -> Any:
                 if issubclass(c, contract) and c.__module__ == module.__name__)
 
 
+def criteria_for(granularity: str) -> list[str]:
+    """The criteria that can score a granularity."""
+    return [name for name in files("criteria") if granularity in get("criteria", name).granularities]
+
+
 def import_path(path: str, kind: str) -> Any:
     """The object behind ``pkg.module:attribute``; the error says which half is wrong."""
     module_name, _, attribute = path.partition(":")

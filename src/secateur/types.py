@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -108,7 +109,7 @@ class Cut:
         """How many items there were."""
         return self.keep.numel()
 
-    @property
+    @cached_property
     def removed(self) -> int:
         """How many items go."""
         return self.items - int(torch.count_nonzero(self.keep))
@@ -154,7 +155,7 @@ class Plan:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
             return NotImplemented
-        mine, theirs = (( p.granularity, p.criterion, p.scope, p.sparsity, p.shapes, [c.name for c in p.cuts])
+        mine, theirs = ((p.granularity, p.criterion, p.scope, p.sparsity, p.shapes, [c.name for c in p.cuts])
                         for p in (self, other))
         return mine == theirs and all(torch.equal(a.keep, b.keep) for a, b in zip(self.cuts, other.cuts, strict=True))
 

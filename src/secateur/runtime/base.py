@@ -1,0 +1,108 @@
+"""What every engine returns and checks: a module for inference, and the inputs that it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.errors import SecateurError, UnsupportedError
+
+
+class Compiled(nn.Module):
+    """A compiled network: same outputs, inference only.
+
+    An engine derives from it, overrides :meth:`run` and :meth:`explain`. ``training`` is always
+    ``False``; a call that would need gradients is refused.
+    """
+
+    engine = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        super().train(False)
+
+    def forward(self, *inputs: Any) -> Any:
+        """The outputs of the network that was compiled.
+
+        Raises:
+            SecateurError: an input that is no CPU tensor, or that requires gradients while they are on.
+        """
+        for position, value in enumerate(inputs):
+            check_input(value, position)
+        with torch.no_grad():
+            return self.run(*inputs)
+
+    def run(self, *inputs: Any) -> Any:
+        """Compute the outputs; the inputs were checked."""
+        raise NotImplementedError
+
+    def explain(self) -> str:
+        """What runs where, one line a layer."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Compiled:
+        """Refuse training mode; ``train(False)`` changes nothing."""
+        if mode:
+            raise UnsupportedError("a compiled network is inference only; train the zeroed model and compile again")
+        return self
+
+
+def check_input(value: Any, position: int) -> None:
+    """Refuse what no engine takes, before anything runs."""
+    if not isinstance(value, Tensor):
+        raise SecateurError(f"input {position}: got {type(value).__name__}, allowed: a tensor on the CPU")
+    if value.device.type != "cpu":
+        raise UnsupportedError(f"input {position}: got a tensor on '{value.device}', allowed: cpu")
+    if value.requires_grad and torch.is_grad_enabled():
+        raise UnsupportedError(f"input {position} requires gradients: a compiled network is inference only; "
+                               "train the zeroed model, or call it under torch.no_grad()")
+
+
+def as_inputs(example: Any) -> tuple[Any, ...]:
+    """The example as the tuple of positional inputs."""
+    return tuple(example) if isinstance(example, (tuple, list)) else (example,)
+
+
+def check_model(model: Any, example: Any) -> tuple[Any, ...]:
+    """Refuse what cannot be compiled, before anything is compiled; returns the inputs as a tuple.
+
+    Raises:
+        SecateurError: no module, an example that is missing, is no CPU tensor or does not run.
+        UnsupportedError: parameters on another device or of another type than float32.
+    """
+    if not isinstance(model, nn.Module):
+        raise SecateurError(f"compile: got {type(model).__name__} as model, allowed: a torch.nn.Module")
+    if example is None:
+        raise SecateurError("compile: got no example, needed is one input of the network or a tuple of them")
+    check_tensors(model)
+    inputs = as_inputs(example)
+    for position, value in enumerate(inputs):
+        check_input(value.detach() if isinstance(value, Tensor) else value, position)
+    check_runs(model, inputs)
+    return inputs
+
+
+def check_tensors(model: nn.Module) -> None:
+    """Refuse parameters and floating-point buffers that are not float32 on the CPU, naming the first."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.device.type != "cpu":
+            raise UnsupportedError(f"'{name}' is on '{tensor.device}', allowed: cpu (model.cpu())")
+        if tensor.dtype != torch.float32 and (tensor.is_floating_point() or tensor.is_complex()):
+            raise UnsupportedError(f"'{name}' is {tensor.dtype}, allowed: torch.float32 (model.float())")
+
+
+def check_runs(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """The outputs of one call of the model in evaluation mode, without gradients; its mode is put back."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad():
+            return model(*inputs)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SecateurError(f"the example does not run through the network: {reason}") from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
