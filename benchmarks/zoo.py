@@ -41,13 +41,14 @@ HEADS = [("sequence", "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING"), ("causal", "
          ("image", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING"), ("audio", "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING"),
          ("ctc", "MODEL_FOR_CTC_MAPPING"), ("segment", "MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING"),
          ("base", "MODEL_MAPPING")]
-ORDER = {"encdec": ["seq2seq"], "": ["causal", "sequence", "masked", "seq2seq", "image", "audio", "ctc", "segment", "base"]}
+ORDER = {"encdec": ["seq2seq"],
+         "": ["causal", "sequence", "masked", "seq2seq", "image", "audio", "ctc", "segment", "base"]}
 
 
 def stub_torchvision() -> None:
     """Declare the operators without which torchvision's CPU build of another platform does not import."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError:
         import sys
 
@@ -139,7 +140,7 @@ def transformers_zoo() -> Iterator[Entry]:
             errors = []
             order = ORDER["encdec"] if getattr(config, "is_encoder_decoder", False) else []
             for kind in [*order, *ORDER[""]]:
-                if kind_of in mappings[kind].keys():
+                if kind_of in list(mappings[kind].keys()):  # noqa: SIM118
                     made = mappings[kind][kind_of]
                     for cls in made if isinstance(made, (tuple, list)) else [made]:
                         try:
@@ -171,20 +172,20 @@ def built(cls: Any, kind: str, config: Any) -> tuple[nn.Module, Any]:
 TIMM_SKIP = ("_in21k", "_384", "_512", "_448")
 
 
-def timm_zoo(largest: float = 32e6) -> Iterator[Entry]:
+def timm_zoo() -> Iterator[Entry]:
     """The smallest network of every module of timm, and a second one of the large modules."""
     stub_torchvision()
     import timm
 
     for module in timm.list_modules():
         names = timm.list_models(module=module)
-        for name in smallest(timm, names, largest):
+        for name in smallest(names):
             yield "timm", name, lambda name=name: timm_model(timm, name)
 
 
-def smallest(timm: Any, names: list[str], largest: float) -> list[str]:
+def smallest(names: list[str]) -> list[str]:
     """The two models of a module whose names promise the least size."""
-    small = ("test", "atto", "femto", "pico", "nano", "tiny", "_t", "_s0", "xxs", "xs", "small", "18", "_s", "b0", "050")
+    small = ("test", "atto", "femto", "pico", "nano", "tiny", "_t", "_s0", "xxs", "xs", "small", "18", "_s", "b0")
     plain = [n for n in names if not any(s in n for s in TIMM_SKIP)]
     return sorted(plain, key=lambda n: (next((i for i, s in enumerate(small) if s in n), len(small)), len(n), n))[:2]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from secateur.graph import capture, cutting, flow, groups, repair, surgery
+from secateur.graph.capture import Captured
 from secateur.graph.prove import Trace, prove_groups
 from secateur.graph.sizes import Sizes
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
 
-__all__ = ["remove", "targets", "trace"]
+_NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
+
+__all__ = ["notes", "remove", "targets", "trace"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
@@ -28,7 +32,11 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
         SecateurError: the example does not run on the network.
         UnsupportedError: the network cannot be exported; the message carries the reason.
     """
-    captured = capture.capture(model, example)
+    return analyse(model, capture.capture(model, example), lanes)
+
+
+def analyse(model: nn.Module, captured: Captured, lanes: bool = False) -> Structure:
+    """The structure of a network whose graph was captured."""
     found = flow.follow(model, captured)
     made, leaf_of = groups.groups(model, found, lanes)
     return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of))
@@ -48,10 +56,11 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         UnsupportedError: the cut network is not proved; nothing is returned.
     """
     trace = structure.trace if structure is not None else None
-    if prove and trace is not None:
+    if prove and structure is not None and trace is not None:
         if not trace.proved:
             prove_groups(model, trace, structure.groups)
-        small, _ = cutting.cut_and_prove(model, cuts, trace)
+        small, told = cutting.cut_and_prove(model, cuts, trace)
+        _NOTES[small] = told
         return small
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
@@ -59,3 +68,8 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
     if trace is not None:
         repair.repair_traced(small, trace.captured, Sizes(trace.flow, cutting.keeps_of(cuts, trace)))
     return small
+
+
+def notes(small: nn.Module) -> list[str]:
+    """What :func:`remove` had to set in a network besides its tensors, or that it is the cut graph."""
+    return list(_NOTES.get(small, []))

@@ -25,7 +25,8 @@ class Captured:
     """One network as a flat graph.
 
     ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
-    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the example's leaves by position.
+    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the
+    example's leaves by position.
     """
 
     graph: fx.GraphModule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,15 +19,25 @@ from secateur.graph.prove import LIMIT, Trace, distance, masked_outputs
 from secateur.graph.sizes import Sizes
 from secateur.types import Cut
 
+log = logging.getLogger(__name__)
+
 
 class InDouble(TorchDispatchMode):
     """Runs a network's own code in float64: casts to narrower types become casts to this one."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call an operator with every narrower float type exchanged."""
+        if func is torch.ops.aten._grouped_mm.default:
+            return grouped(*args, **(kwargs or {}))
         swap = reference.double_dtype
         args = tuple(swap(a) for a in args)
         return func(*args, **{k: swap(v) for k, v in (kwargs or {}).items()})
+
+
+def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Rows of each expert times its matrix: torch's own kernel takes no float64."""
+    starts = [0, *offs.tolist()]
+    return torch.cat([rows[a:b] @ w for a, b, w in zip(starts, starts[1:], weights, strict=False)])
 
 
 def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
@@ -71,16 +82,18 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     failures: list[str] = []
     base = surgery.sliced_copy(model, kept)
     tensors = stored(base)
-    fill(tensors, model, kept, lambda n, t, pick: reference.stirred(names[n], t, pick))
+    fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
     for small, notes in candidates(model, base, trace, sizes):
         try:
             error = distance(eager_outputs(small, trace.captured.args, trace.captured.kwargs), want)
         except Exception as failure:
             failures.append(readable(failure))
+            log.debug("attempt failed: %s", failures[-1])
             continue
         if error <= LIMIT:
             fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
             return small, notes
+        log.debug("attempt is off by %g", error)
         failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {failures[-1]}")
 
@@ -90,8 +103,8 @@ def candidates(model: nn.Module, small: nn.Module, trace: Trace, sizes: Sizes) -
     repair.repair_known(small)
     repair.repair_traced(small, trace.captured, sizes)
     tried: set[tuple[str, ...]] = set()
-    for broad in (False, True):
-        slots = repair.slots(small, repair.evidence(trace.captured, sizes, broad))
+    for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
+        slots = repair.slots(small, repair.evidence(trace.captured, sizes, broad), names)
         for chosen in repair.attempts(slots):
             attempt = dressed(small)
             notes = repair.assign(attempt, chosen)

@@ -94,11 +94,10 @@ def rewrite(node: fx.Node, changes: list[Change]) -> None:
     for change in changes:
         if change.old == change.new:
             continue
-        if change.argument == "split" and base_name(node) in SPLITS:
-            sizes = change.new if isinstance(change.new, list) else change.new
-            dim = argument(node, "dim") or 0
-            node.target = torch.ops.aten.split_with_sizes.default if isinstance(sizes, list) else torch.ops.aten.split.Tensor
-            node.args, node.kwargs = (node.all_input_nodes[0], sizes, dim), {}
+        if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
+            several, dim = isinstance(change.new, list), argument(node, "dim") or 0
+            node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
+            node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
         else:
             set_argument(node, change.argument, change.new)
 

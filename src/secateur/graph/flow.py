@@ -194,7 +194,7 @@ def _values(flow: Flow, node: fx.Node) -> list[Value]:
 
 def _unknown(flow: Flow, op: Op, why: str = "") -> list[Any]:
     reason = why or "an operator without a rule"
-    if any(v.axes for v in op.tensors) and not why:
+    if not why and any(op.axes.find(a) not in op.axes.fixed for v in op.tensors for a in v.axes):
         flow.unknown.setdefault(op.name, source_of(op.node))
     for value in op.tensors:
         op.fix(value, range(len(value.axes)), reason)

@@ -25,6 +25,7 @@ class Trace:
     flow: Flow
     leaf_of: dict[str, int]
     proved: bool = field(default=False)
+    stirred: reference.Stirred = field(default_factory=reference.Stirred)
 
 
 def distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
@@ -57,12 +58,14 @@ def permuted(model: nn.Module, trace: Trace, leaves: Sequence[int], seed: int = 
     noise = torch.Generator().manual_seed(seed)
     orders = {leaf: torch.randperm(axes.sizes[leaf], generator=noise) for leaf in leaves}
 
-    def change(name: str, tensor: Tensor) -> Tensor:
-        value = reference.stirred(name, tensor)
-        for dim, axis in enumerate(stored[name].axes if name in stored else []):
+    def reordered(name: str, tensor: Tensor) -> Tensor:
+        for dim, axis in enumerate(stored[name].axes):
             if axes.touched(axis, orders):
-                value = value.index_select(dim, axes.order(axis, orders).to(value.device))
-        return value
+                tensor = tensor.index_select(dim, axes.order(axis, orders).to(tensor.device))
+        return tensor
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        return trace.stirred(name, tensor, lambda t: reordered(name, t))
 
     return reference.run(model, trace.captured, trace.flow, change)
 
@@ -77,11 +80,11 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
         UnsupportedError: it is more than rounding; the message names the group and its line.
     """
     free = [g for g in groups if g.cuttable]
-    before = reference.run(model, trace.captured, trace.flow, reference.stirred)
+    before = reference.run(model, trace.captured, trace.flow, trace.stirred)
     error = distance(permuted(model, trace, [trace.leaf_of[g.name] for g in free]), before)
     if not error <= LIMIT:
-        wrong = next((g for g in free if not distance(permuted(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT),
-                     None)
+        moved = (g for g in free if not distance(permuted(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
+        wrong = next(moved, None)
         what = f"group '{wrong.name}' ({wrong.source})" if wrong else "the groups together"
         raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} moves the outputs by "
                                f"{error:.1e} of their size, allowed {LIMIT:g}")
@@ -91,5 +94,5 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
 
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:
     """What a network without the removed units must give: the whole graph with these units masked."""
-    masked = reference.Masked(trace.flow, keeps)
+    masked = reference.Masked(trace.flow, keeps, trace.stirred)
     return reference.run(model, trace.captured, trace.flow, masked.stored, masked.call)

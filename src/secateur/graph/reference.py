@@ -43,22 +43,37 @@ def in_double() -> Iterator[None]:
         torch.set_default_dtype(old)
 
 
-def stirred(name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
-    """What ``pick`` takes of a stored tensor, in float64, with what would hide a mistake taken away.
+class Stirred:
+    """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
 
     Weights below unit gain are scaled up, since near-uniform attention hides scrambled heads;
     constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order.
-    The values depend on the name alone, and nothing larger than what is picked is made.
     """
-    tensor = tensor.detach()
-    if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() < 2:
-        return double(pick(tensor))
-    spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
-    if spread > 0 or spread != spread:
-        gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5 if tensor.ndim > 1 else 1.4
+
+    def __init__(self) -> None:
+        self._factors: dict[str, float | None] = {}
+
+    def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
+        """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
+        tensor = tensor.detach()
+        if name not in self._factors:
+            self._factors[name] = factor_for(tensor)
+        factor = self._factors[name]
+        if factor is None:
+            return pick(varied(name, tensor))
         value = double(pick(tensor))
-        return value * max(1.0, 1.4 / gain) if gain == gain else value
-    return pick(varied(name, tensor))
+        return value * factor if factor != 1 else value
+
+
+def factor_for(tensor: Tensor) -> float | None:
+    """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
+    if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() < 2:
+        return 1.0
+    spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
+    if spread == 0:
+        return None
+    gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5
+    return max(1.0, 1.4 / gain) if tensor.ndim > 1 and gain == gain else 1.0
 
 
 def varied(name: str, tensor: Tensor) -> Tensor:
@@ -138,12 +153,18 @@ def plain(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 class Masked:
     """Calls operators so that removed units are not there: zero everywhere, absent from every statistic."""
 
-    def __init__(self, flow: Flow, keeps: dict[int, Tensor]):
-        self.flow, self.keeps = flow, keeps
+    def __init__(self, flow: Flow, keeps: dict[int, Tensor], stirred: Stirred):
+        self.flow, self.keeps, self.stirred = flow, keeps, stirred
 
     def stored(self, name: str, tensor: Tensor) -> Tensor:
         """A stored tensor, stirred, with the removed positions at zero."""
-        return self.blank(stirred(name, tensor), self.flow.stored[name], 0) if name in self.flow.stored else tensor
+        value = self.stirred(name, tensor)
+        value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
+        for dim, axis in enumerate(self.flow.stored[name].axes):
+            if self.flow.axes.touched(axis, self.keeps):
+                gone = (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten()
+                value.index_fill_(dim, gone.to(value.device), 0)
+        return value
 
     def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one operator on values whose removed positions are zero; blank them in the result."""

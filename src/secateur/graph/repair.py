@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ from secateur.graph.sizes import Sizes, module_of
 STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
             nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
 MOST = 48
+SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|heads?$"
+                   r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
+NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
+                       r"|key_value_groups|batch|chunk|img|grid|label|kv_groups|depth|_ratio|dilation|padding")
+NAMED = re.compile(rf"^(?!.*(?:{NOT_SIZES.pattern})).*(?:{SIZES.pattern})")
+ANY = re.compile("")
 
 Evidence = dict[str, dict[int, dict[int, int]]]
 
@@ -40,9 +47,9 @@ class Slot:
     choices: tuple[Any, ...]
 
     @property
-    def kind(self) -> tuple[str, str, Any]:
+    def kind(self) -> tuple[str, str, str]:
         """Slots of one kind are decided together: the same attribute of the same sort of module."""
-        return self.owner, self.key, self.old
+        return self.owner, self.key, str(self.old)
 
     def __str__(self) -> str:
         return f"{self.holder}.{self.key} {self.old} -> {self.choices[0]}"
@@ -52,7 +59,7 @@ def repair_known(model: nn.Module) -> None:
     """Set the attributes of modules whose meaning is known, from the shapes of their tensors."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
+            module.out_features, module.in_features = (int(n) for n in module.weight.shape)
         elif isinstance(module, nn.Embedding):
             module.num_embeddings, module.embedding_dim = module.weight.shape
         elif isinstance(module, nn.modules.batchnorm._NormBase):
@@ -65,16 +72,15 @@ def repair_known(model: nn.Module) -> None:
         elif isinstance(module, nn.PReLU):
             module.num_parameters = module.weight.shape[0]
         elif type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
-            module.nx, module.nf = module.weight.shape
+            vars(module).update(zip(("nx", "nf"), module.get_parameter("weight").shape, strict=True))
 
 
 def repair_recurrent(module: nn.RNNBase) -> None:
     """The sizes of a recurrent network, from its weights."""
-    module.input_size = module.weight_ih_l0.shape[1]
-    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    module.hidden_size = module.weight_ih_l0.shape[0] // gates
+    rows, module.input_size = module.get_parameter("weight_ih_l0").shape
+    module.hidden_size = rows // {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
     if module.proj_size:
-        module.proj_size = module.weight_hr_l0.shape[0]
+        module.proj_size = module.get_parameter("weight_hr_l0").shape[0]
 
 
 def repair_traced(model: nn.Module, captured: Captured, sizes: Sizes) -> None:
@@ -141,6 +147,8 @@ def written(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
     """Pairs of plain numbers from the explicit sizes of a call."""
     for change in sizes.changes(node):
         old, new = change.old, change.new
+        if change.argument == "chunks":
+            continue
         if isinstance(old, int):
             yield from ((old, n) for n in (new if isinstance(new, list) else [new]))
         else:
@@ -156,27 +164,48 @@ def axes_of(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
                 yield sizes.flow.axes.sizes[axis], sizes.of(axis)
 
 
-def slots(model: nn.Module, found: Evidence) -> list[Slot]:
-    """Every remembered size that the evidence speaks of and that may have to change."""
-    made: dict[tuple[str, str], Slot] = {}
-    shared: dict[int, dict[int, dict[int, int]]] = {}
+def slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> list[Slot]:
+    """Every remembered size of a fitting name that the evidence speaks of and that may have to change."""
+    made: list[Slot] = []
     for path, seen in found.items():
         module = find(model, path)
-        if module is None or isinstance(module, STANDARD):
-            continue
-        for key, value in vars(module).items():
-            if slot := slot_for(f"{type(module).__name__}", path, key, value, seen):
-                made[path, key] = slot
-        config = getattr(module, "config", None)
+        if module is not None and not isinstance(module, STANDARD):
+            owner = type(module).__name__
+            made += [s for k, v in vars(module).items() if names.search(k) and (s := slot_for(owner, path, k, v, seen))]
+    return made + config_slots(model, found, names)
+
+
+def config_slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> list[Slot]:
+    """The sizes in configurations: one slot where all modules that share one agree, one a module where not."""
+    users: dict[int, list[str]] = defaultdict(list)
+    for path in found:
+        config = getattr(find(model, path), "config", None)
         if config is not None and hasattr(config, "__dict__"):
-            pool = shared.setdefault(id(config), defaultdict(lambda: defaultdict(int)))
-            for old, news in seen.items():
-                for new, count in news.items():
-                    pool[old][new] += count
-            for key, value in vars(config).items():
-                if slot := slot_for(type(config).__name__, f"{path}.config", key, value, pool):
-                    made[f"{path}.config", key] = slot
-    return list(made.values())
+            users[id(config)].append(path)
+    made: list[Slot] = []
+    for paths in users.values():
+        config = getattr(find(model, paths[0]), "config", None)
+        pool = pooled([found[p] for p in paths])
+        for key, value in vars(config).items():
+            if not names.search(key):
+                continue
+            agreed = slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
+            if agreed is None or len(agreed.choices) == 1:
+                made += [agreed] if agreed else []
+                continue
+            own = (slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths)
+            made += [slot for slot in own if slot]
+    return made
+
+
+def pooled(evidences: list[dict[int, dict[int, int]]]) -> dict[int, dict[int, int]]:
+    """The evidence of several modules as one."""
+    pool: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for seen in evidences:
+        for old, news in seen.items():
+            for new, count in news.items():
+                pool[old][new] += count
+    return pool
 
 
 def slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dict[int, int]]) -> Slot | None:
@@ -192,11 +221,11 @@ def slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dict
 
 
 def ranked(key: str, old: int, seen: dict[int, dict[int, int]]) -> list[int]:
-    """What an old size may become, most likely first: names of counts change, names of lengths stay."""
+    """What an old size may become, most likely first: names of one head's size stay as they are."""
     options = seen.get(old, {})
     if not options:
         return [old]
-    stays = any(word in key for word in ("head_dim", "head_size", "patch", "window", "kernel", "stride", "layer"))
+    stays = "head_dim" in key or "head_size" in key or "dim_head" in key
     return sorted(options, key=lambda new: ((new == old) != stays, -options[new]))
 
 

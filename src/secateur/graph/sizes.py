@@ -86,10 +86,14 @@ class Sizes:
     def split(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Change:
         """The segments of a split; the old value is what the code may hold: a length, lengths, a count."""
         d = (given["dim"] or 0) % len(value[0].axes)
-        old = next(given[k] for k in ("split_sizes", "split_size", "chunks", "sections", "indices", "tensor_indices_or_sections")
-                   if given.get(k) is not None)
+        keys = ("split_sizes", "split_size", "chunks", "sections", "indices", "tensor_indices_or_sections")
+        old = next(given[k] for k in keys if given.get(k) is not None)
         new = [self.of(v.axes[d]) for v in value]
         even = not isinstance(old, (list, tuple)) and name in ("split", "unsafe_split") and len({*new[:-1]}) < 2
+        if name in ("chunk", "unsafe_chunk"):
+            length = -(-sum(new) // old)
+            same = new == [min(length, sum(new) - length * i) for i in range(len(new))]
+            return Change("chunks", old, old if same else new)
         return Change("split", old, new[0] if even and new[-1] <= new[0] else new)
 
     def segment(self, name: str, given: dict[str, Any], node: fx.Node) -> Iterator[Change]:
