@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import secateur as sc
-from secateur.report import answer
+from secateur.report import headline
 
 HERE = Path(__file__).parent
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     folder = Path(sys.argv[1])
     run = sc.load_run(folder)
-    result = {"machine": run.machine, "command": run.command, "answer": answer(run),
+    result = {"machine": run.machine, "command": run.command, "answer": headline(run),
               "dense": [t["accuracy"] for t in run.trained], "rows": list(rows(run))}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "mnist.json").write_text(json.dumps(result, indent=1) + "\n")

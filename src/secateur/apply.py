@@ -53,7 +53,8 @@ def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
     made: dict[int, Any] = {}
     for name, mask in keep.items():
         whole = model.get_parameter(name)
-        made[id(whole)] = nn.Parameter(torch.where(mask, whole.detach(), 0), requires_grad=whole.requires_grad)
+        cut = torch.where(mask.to(whole.device), whole.detach(), 0)
+        made[id(whole)] = nn.Parameter(cut, requires_grad=whole.requires_grad)
     return copy.deepcopy(model, made)
 
 

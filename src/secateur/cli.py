@@ -141,8 +141,9 @@ def main() -> None:
         return
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
+        code = interrupted() if code == INTERRUPTED else code
     except KeyboardInterrupt:
-        code = fail("interrupted; every finished row is kept. To go on, run again: " + command_line(), INTERRUPTED)
+        code = interrupted()
     except (SecateurError, ImportError) as error:
         code = fail(str(error), 2)
     except OSError as error:
@@ -158,10 +159,13 @@ def fail(message: str, code: int) -> int:
     return code
 
 
+def interrupted() -> int:
+    """Say that nothing is lost and how to go on."""
+    return fail("interrupted; every finished row is kept. To go on, run again: " + command_line(), INTERRUPTED)
+
+
 def fail_at_work(error: Exception) -> int:
     """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
-    if type(error).__name__ == "Abort":
-        return fail("interrupted; every finished row is kept. To go on, run again: " + command_line(), INTERRUPTED)
     if hasattr(error, "format_message"):
         return fail(f"{error.format_message()} See: secateur --help", 2)
     return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
+
+import torch
 
 from secateur import registry, runtime
 from secateur.errors import SecateurError, unknown
@@ -49,6 +52,7 @@ class StudyConfig:
     tolerance: float = setting(0.005, "accuracy that may be lost in the report's answer, in [0, 1]")
     latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes that are timed; none: no timing")
     latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds")
+    device: str = setting("cpu", "where networks are trained and evaluated, cpu or cuda; timing is on the CPU")
     threads: int = setting(0, "torch threads; 0: as many as torch takes")
     engine: str = setting("", "what runs the zeroed network; empty: the best that this machine has")
     samples: int = setting(24, "test samples whose predictions are kept for the report")
@@ -123,6 +127,10 @@ def _check_names(config: StudyConfig) -> None:
     for room, value in (("models", config.model), ("data", config.data)):
         if ":" not in value and not value.endswith(".npz") and value not in registry.files(room):
             raise unknown(registry.ROOMS[room], value, registry.files(room))
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", config.device):
+        raise SecateurError(f"device '{config.device}': allowed are cpu, cuda, cuda:N")
+    if config.device != "cpu" and not torch.cuda.is_available():
+        raise SecateurError(f"device '{config.device}': torch sees no GPU on this machine; allowed: cpu")
     if config.engine and config.engine not in runtime.ENGINES:
         raise unknown("engine", config.engine, runtime.ENGINES)
 

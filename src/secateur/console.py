@@ -106,10 +106,10 @@ def mean(values: list[float]) -> float:
 
 def tell(run: RunData, files: list[Path], console: Console | None = None) -> None:
     """Print the report's first sentence and where its files are."""
-    from secateur.report import answer
+    from secateur.report import headline
 
     console = console or Console()
-    console.print(answer(run), soft_wrap=True)
+    console.print(headline(run), soft_wrap=True)
     for path in files:
         if path.suffix in (".html", ".md", ".csv", ".parquet"):
             console.print(f"  {path}", soft_wrap=True, highlight=False)

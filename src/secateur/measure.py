@@ -125,7 +125,7 @@ def work(model: nn.Module, example: Any) -> Work:
     mode = model.training
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(*as_tuple(example))
+            model.eval()(*(value.to(device_of(model)) for value in as_tuple(example)))
     finally:
         model.train(mode)
         for hook in hooks:

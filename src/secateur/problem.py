@@ -18,7 +18,7 @@ from secateur import graph, models
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError
-from secateur.prune import check_weights
+from secateur.prune import check_weights, resolve_skip
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point, Timing
 from secateur.types import Structure
@@ -38,7 +38,7 @@ class Problem:
         """All that decides what a trained network is."""
         config = self.config
         how = {} if config.weights else {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
-        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, **how}
+        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, "device": config.device, **how}
 
     def points(self) -> Iterator[Point]:
         """Every point of the sweep, those that share a ranking beside each other."""
@@ -92,6 +92,7 @@ def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = No
         models.load_weights(model, Path(config.weights))
         identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
     check_weights(model)
+    resolve_skip(model, config.skip)
     return Problem(config, make, loaded, graph.trace(model.eval(), loaded.test_x[:1]), identity)
 
 

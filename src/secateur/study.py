@@ -100,7 +100,7 @@ class Sweep:
     def _train(self, seed: int) -> dict[str, Any]:
         config, data = self.task.config, self.task.data
         torch.manual_seed(seed)
-        model, history = self.task.make_model(), []
+        model, history = self.task.make_model().to(config.device), []
         with torch_threads(config.threads):
             if config.weights:
                 models.load_weights(model, Path(config.weights))
@@ -154,7 +154,7 @@ class Sweep:
             tests = Path(scratch) / "tests.safetensors"
             save_tensors({"x": task.data.test_x.contiguous(), "y": task.data.test_y.contiguous()}, tests)
             yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}", task.make_model,
-                          task.structure, self.network(seed), tests, task.config.samples)
+                          task.structure, self.network(seed), tests, task.config.samples, task.config.device)
                    for seed in range(task.config.seeds)]
 
     def describe(self) -> None:

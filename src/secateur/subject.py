@@ -6,8 +6,9 @@ and their order for all sparsities of a criterion, the evaluation of the unprune
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from secateur import runtime
 from secateur.apply import apply
 from secateur.latency import interleaved, summary, torch_threads
-from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, work
+from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
 from secateur.types import Plan, Structure
 
@@ -67,12 +68,12 @@ class Bundle:
     network: Path | bytes
     tests: Path | bytes
     samples: int
+    device: str = "cpu"
 
     def carried(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
-        inside = {name: value.read_bytes() if isinstance(value, Path) else value
-                  for name, value in (("network", self.network), ("tests", self.tests))}
-        return Bundle(self.key, self.make_model, self.structure, samples=self.samples, **inside)
+        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
+        return replace(self, network=network, tests=tests)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -87,7 +88,7 @@ def opened(bundle: Bundle) -> Subject:
     model = bundle.make_model()
     model.load_state_dict(_tensors(bundle.network))
     tests = _tensors(bundle.tests)
-    return Subject(model.eval(), tests["x"], tests["y"], bundle.structure, bundle.samples)
+    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples)
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -147,26 +148,33 @@ class Subject:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         plan, model = self.pruned(point)
+        original, model = on_cpu(self.model), on_cpu(model)
         with torch_threads(timing.threads) as threads, torch.inference_mode():
-            variants, error, engine = self._variants(plan, model, timing)
+            variants, error, engine = self._variants(plan, original, model, timing)
             latency = {str(batch): summary(interleaved(
                 {name: _call(module, self.inputs(batch)) for name, module in variants.items()}, timing.seconds))
                 for batch in timing.batches}
         return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}
 
-    def _variants(self, plan: Plan, model: nn.Module, timing: Timing) -> tuple[dict[str, nn.Module], float | None, str]:
+    def _variants(self, plan: Plan, original: nn.Module, model: nn.Module,
+                  timing: Timing) -> tuple[dict[str, nn.Module], float | None, str]:
         if plan.granularity == "neuron":
-            return {"original": self.model, "small": model}, None, ""
+            return {"original": original, "small": model}, None, ""
         sparse = runtime.compile(model, self.x[:1], engine=timing.engine or None)
         error = max(difference(sparse(x), model(x)) for x in map(self.inputs, timing.batches))
         if not error <= LARGEST_DIFFERENCE:
             raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
                                    f"allowed {LARGEST_DIFFERENCE:g}: {plan.criterion} at sparsity {plan.sparsity:g}")
-        return {"original": self.model, "dense": model, "sparse": sparse}, error, sparse.engine
+        return {"original": original, "dense": model, "sparse": sparse}, error, sparse.engine
 
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
         return self.x[torch.arange(batch) % len(self.x)].contiguous()
+
+
+def on_cpu(model: nn.Module) -> nn.Module:
+    """The network itself where it is on the CPU, else a copy there."""
+    return model if device_of(model).type == "cpu" else copy.deepcopy(model).cpu()
 
 
 def _call(module: nn.Module, x: Tensor) -> Callable[[], Any]:

@@ -55,7 +55,7 @@ def test_files_packed_anew_are_the_same_file(tmp_path):
     (gzip.compress(idx_bytes(PIXELS.reshape(6, 4))), "magic number 00000802"),
     (gzip.compress(idx_bytes(PIXELS, shape=(2, 4, 3))), r"has shape \(2, 4, 3\), expected \(2, 3, 4\)"),
     (gzip.compress(idx_bytes(PIXELS[::-1])), "was altered: SHA-256"),
-])
+], ids=range(11))
 def test_damage_is_one_line_naming_file_and_folder(tmp_path, content, said):
     with pytest.raises(SecateurError, match=said) as caught:
         read_idx(put(tmp_path, content), FILE)

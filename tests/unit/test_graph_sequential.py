@@ -25,8 +25,8 @@ def lenet5() -> nn.Sequential:
 
 def test_groups_of_an_mlp_are_its_hidden_layers():
     structure = graph.trace(mlp(), torch.rand(2, 3, 4))
-    free = [(g.name, g.units, g.unit) for g in structure.groups if g.cuttable]
-    assert free == [("1", 9, "neuron"), ("3", 7, "neuron")]
+    cuttable = [(g.name, g.units, g.unit) for g in structure.groups if g.cuttable]
+    assert cuttable == [("1", 9, "neuron"), ("3", 7, "neuron")]
     assert structure.outputs == ("5",)
     last = structure.groups[-1]
     assert last.name == "5" and last.reason == "it reaches the network's output"

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import Any
 
 from torch import nn
 
-from secateur.errors import unknown
+from secateur.errors import UnsupportedError, unknown
 from secateur.runtime.base import Compiled, check_model
-from secateur.runtime.csr import CsrNetwork
+from secateur.runtime.dense import warn_once
 
-ENGINES: dict[str, Callable[[nn.Module, tuple[Any, ...]], Compiled]] = {"csr": CsrNetwork}
-BEST = "csr"
+ENGINES = {"kernels": "network:KernelNetwork", "csr": "csr:CsrNetwork", "torch": "dense:DenseNetwork"}
+"""Engines by name: file and class."""
 
 __all__ = ["ENGINES", "Compiled", "compile"]
 
 
-def compile(model: nn.Module, example: Any, engine: str | None = None) -> Compiled:
+def compile(model: nn.Module, example: Any, engine: str | None = None, **options: Any) -> Compiled:
     """A module with the same outputs that skips the network's zeros; inference only, on the CPU.
 
     Args:
         model: a float32 network on the CPU; it is copied and stays as it is.
         example: one input of the network, or a tuple of them. The batch (the first axis) may differ later.
-        engine: ``csr`` (torch CSR), or None for the best one available.
+        engine: ``kernels`` (the project's own), ``csr`` (torch CSR), ``torch`` (dense), or None for
+            ``kernels`` where they can run and ``torch``, with a warning, where they cannot.
+        options: for ``kernels``: ``budget`` (seconds for measuring, 2.0; 0 decides by a model), ``isa``
+            (``avx512``, ``avx2``, ``neon``; by default the best), ``always`` (never torch where a kernel can).
 
     Raises:
         SecateurError: an unknown engine, a model or example that cannot be compiled.
@@ -35,7 +38,26 @@ def compile(model: nn.Module, example: Any, engine: str | None = None) -> Compil
     >>> torch.allclose(compile(net, x, engine="csr")(x), net(x))
     True
     """
-    name = BEST if engine is None else engine
+    name = "kernels" if engine is None else engine
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
-    return ENGINES[name](model, check_model(model, example))
+    inputs = check_model(model, example)
+    try:
+        return _compiled(name, model, inputs, options)
+    except UnsupportedError as reason:
+        if engine is not None:
+            raise
+        warn_once(str(reason))
+        return _compiled("torch", model, inputs, {})
+
+
+def _compiled(name: str, model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Compiled:
+    made = load(name)(model, inputs, **options)
+    assert isinstance(made, Compiled)
+    return made
+
+
+def load(name: str) -> Any:
+    """The class of an engine."""
+    module, _, attribute = ENGINES[name].partition(":")
+    return getattr(importlib.import_module(f"secateur.runtime.{module}"), attribute)

@@ -1,0 +1,68 @@
+"""Which kernels can run a sparse product, the likeliest best first."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.runtime.isa import Isa
+from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.spmm import Spmm
+from secateur.runtime.ops import Op
+
+MOST_COLUMNS = 65534
+"""Columns have 16 bits, and the row of zeros behind the tile needs one."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel, and how many columns a block of its packed weights has."""
+
+    spec: Spmm | Gather
+    block: int
+
+    def __str__(self) -> str:
+        if isinstance(self.spec, Gather):
+            return f"gather {self.spec.lanes} rows"
+        kind = "grouped" if self.spec.grouped else "lone"
+        return f"{kind} columns, {self.spec.rows} rows x {self.spec.width} batch, blocks of {self.block}"
+
+
+@functools.cache
+def first_cache() -> int:
+    """Bytes of the first data cache; 32 KiB where the system does not say."""
+    try:
+        text = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text().strip()
+        return int(text.removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        return 32 * 1024
+
+
+def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
+    """The kernels for one product and shape of tile; empty where none fits."""
+    assert op.weight is not None
+    columns = op.weight.shape[1]
+    if columns > MOST_COLUMNS:
+        return []
+    bias, sparsity = op.bias is not None, op.sparsity or 0.0
+    if lanes * tiles == 1:
+        return [Candidate(Gather(isa.lanes, bias, op.act), columns)]
+    grouped = [c for c in _plain(lanes, tiles, columns, bias, op.act, isa, True) if c.spec.rows in (2, 4)]
+    lone = _plain(lanes, tiles, columns, bias, op.act, isa, False)
+    if sparsity < 0.4:
+        return grouped or lone
+    if sparsity <= 0.75 and grouped:
+        return [*grouped, *lone] if sparsity < 0.6 else [*lone, *grouped]
+    return lone[::-1] if sparsity > 0.965 else lone
+
+
+def _plain(lanes: int, tiles: int, columns: int, bias: bool, act: str, isa: Isa, grouped: bool) -> list[Candidate]:
+    rows = max(2, min(8, isa.registers // 2 // tiles))
+    rows = 4 if tiles == 2 or (grouped and rows > 4) else rows
+    row_bytes = lanes * tiles * 4
+    unit = 8 if tiles == 1 and (columns + 1) * row_bytes // 8 <= 0xFFFF else row_bytes
+    spec = Spmm(lanes, tiles, rows, grouped, unit, bias, act)
+    near = max(8, int(first_cache() * 0.75) // row_bytes)
+    blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
+    return [Candidate(spec, block) for block in blocks]

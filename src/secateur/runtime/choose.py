@@ -1,0 +1,157 @@
+"""Which kernel, which width, or torch: by measuring on this machine within a budget, or by a model of it."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from secateur.runtime import cache, jit
+from secateur.runtime.candidates import Candidate
+from secateur.runtime.isa import Isa
+from secateur.runtime.ops import Op, Segment
+from secateur.runtime.pack import Csr, pack
+from secateur.runtime.program import HEAD, aligned, pointer
+
+SLICE = 256
+"""Rows of a weight that a kernel is timed on."""
+
+
+class Clock:
+    """A budget of seconds for measuring; zero or less means: do not measure."""
+
+    def __init__(self, budget: float):
+        self.budget, self.spent = budget, 0.0
+
+    @property
+    def left(self) -> bool:
+        """Whether anything may still be measured."""
+        return self.spent < self.budget
+
+    def median(self, call: Callable[[], Any], least: float = 0.002, most: int = 15) -> float:
+        """Seconds of a call: the median of up to ``most`` calls, after one that is not counted."""
+        begin = time.perf_counter()
+        call()
+        times: list[float] = []
+        while len(times) < 3 or (len(times) < most and sum(times) < least):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+            if self.spent + time.perf_counter() - begin > self.budget:
+                break
+        self.spent += time.perf_counter() - begin
+        return statistics.median(times)
+
+
+class Chooser:
+    """Picks the kernel of a product; remembers on disk what it measured."""
+
+    def __init__(self, isa: Isa, clock: Clock):
+        self.isa, self.clock = isa, clock
+
+    def __call__(self, op: Op, options: Sequence[Candidate]) -> Candidate:
+        """The fastest of the options, or the first where nothing may be measured."""
+        if len(options) < 2 or op.weight is None:
+            return options[0]
+        name = cache.key("kernel", machine(self.isa), repr(options), str(op.weight.shape), str(op.nonzeros)) + ".json"
+        kept = cache.read_json(name)
+        if isinstance(kept, int) and 0 <= kept < len(options):
+            return options[kept]
+        if not self.clock.left:
+            return options[0]
+        csr = Csr.of(np.ascontiguousarray(op.weight[:SLICE]))
+        seconds = [self.seconds(csr, option, op) for option in options]
+        best = int(np.argmin(seconds))
+        cache.write_json(name, best)
+        return options[best]
+
+    def seconds(self, weight: Csr, option: Candidate, op: Op) -> float:
+        """The time of one call on random activations."""
+        spec, (rows, columns) = option.spec, weight.shape
+        begin = time.perf_counter()
+        packed = pack(weight, spec, option.block)
+        place = HEAD + -(-(columns + 2) * spec.width * 4 // 64) * 64
+        arena = aligned(place + (rows + 2) * spec.width * 4)
+        inputs = arena[HEAD:HEAD + columns * spec.width * 4].view(np.float32)
+        inputs[:] = np.random.default_rng(0).standard_normal(len(inputs), np.float32)
+        words = np.array([jit.address(spec, self.isa), HEAD, place, pointer(packed.table), pointer(packed.heads),
+                          pointer(packed.stream), pointer(op.bias), packed.parts, packed.blocks, rows], np.int64)
+        call = kernel(int(words[0]))
+        self.clock.spent += time.perf_counter() - begin
+        return self.clock.median(lambda: call(pointer(words), pointer(arena), None, 0, spec.width, 0, 1), 0.001, 9)
+
+
+def kernel(address: int) -> Any:
+    """A compiled kernel as a Python function."""
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)(address)
+
+
+def machine(isa: Isa) -> str:
+    """What measured choices hold for: processor, instruction set, generator."""
+    from llvmlite import binding
+
+    return f"{binding.get_host_cpu_name()} {isa} {cache.generator()}"
+
+
+def signature(segment: Segment) -> str:
+    """What a segment's timings depend on."""
+    return repr([(op.kind, op.inputs, op.output, op.nonzeros, op.act, sorted(op.settings.items()))
+                 for op in segment.ops])
+
+
+def options_for(batch: int, widths: Sequence[int]) -> list[int]:
+    """The widths worth a look at a batch size: a tile of one, and those that are not mostly empty.
+
+    >>> options_for(1, (1, 8, 16, 32, 64)), options_for(5, (1, 8, 16, 32, 64)), options_for(100, (1, 8, 16, 32, 64))
+    ([1], [1, 8, 16], [1, 8, 16, 32, 64])
+    """
+    if batch == 1:
+        return [1]
+    return [w for k, w in enumerate(widths) if w < 2 * batch or widths[k - 1] < batch or w <= 2 * widths[1]]
+
+
+Chunks = tuple[tuple[int, int], ...]
+
+
+def divide(batch: int, costs: dict[int, float], workers: int = 1) -> tuple[float, Chunks]:
+    """The cheapest way to cover a batch with tiles: predicted cost, and ``(width, rows)`` in order.
+
+    >>> divide(20, {1: 1.0, 8: 3.0, 16: 4.0})
+    (7.0, ((16, 16), (8, 4)))
+    """
+    widest = max(costs)
+    best: list[tuple[float, Chunks]] = [(0.0, ())]
+    for rows in range(1, min(batch, 2 * widest) + 1):
+        steps = []
+        for width, cost in costs.items():
+            seconds, before = best[max(0, rows - width)]
+            steps.append((seconds + cost, (*before, (width, min(rows, width)))))
+        best.append(min(steps))
+    bulk = batch - len(best) + 1
+    fastest = min(costs, key=lambda w: costs[w] / w)
+    whole = -(-bulk // fastest) * fastest if bulk else 0
+    rest = best[batch - whole] if whole <= batch else best[0]
+    chunks = (((fastest, min(whole, batch)),) if whole else ()) + merge(sorted(rest[1], reverse=True))
+    tiles = whole // fastest
+    return tiles * costs[fastest] / min(workers, max(1, tiles)) + rest[0], chunks
+
+
+def merge(chunks: Sequence[tuple[int, int]]) -> Chunks:
+    """Neighbours of the same width as one.
+
+    >>> merge([(16, 16), (16, 16), (8, 3)])
+    ((16, 32), (8, 3))
+    """
+    merged: list[tuple[int, int]] = []
+    for width, rows in chunks:
+        if merged and merged[-1][0] == width:
+            merged[-1] = (width, merged[-1][1] + rows)
+        else:
+            merged.append((width, rows))
+    return tuple(merged)
+
+

@@ -1,0 +1,37 @@
+"""A segment as one opaque torch operator, so that ``torch.compile`` and ``torch.export`` keep it whole."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_RUNNERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_COUNT = itertools.count()
+
+
+def register(runner: Any) -> int:
+    """A number under which the operator finds a runner, as long as it lives."""
+    handle = next(_COUNT)
+    _RUNNERS[handle] = runner
+    return handle
+
+
+def find(handle: int) -> Any:
+    """The runner behind a number."""
+    return _RUNNERS[handle]
+
+
+@torch.library.custom_op("secateur::segment", mutates_args=())
+def segment(inputs: list[Tensor], handle: int) -> list[Tensor]:
+    """Run a segment."""
+    return list(find(handle).call(tuple(inputs)))
+
+
+@segment.register_fake
+def _(inputs: list[Tensor], handle: int) -> list[Tensor]:
+    rows = inputs[0].shape[0]
+    return [inputs[0].new_empty((rows, *v.shape), dtype=torch.float32) for v in find(handle).segment.outputs]

@@ -1,0 +1,56 @@
+"""What a captured run of operators is made of: values and operators, without torch and without layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor between operators: its number and its shape without the batch."""
+
+    id: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Features for one row of the batch."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operator: its kind, the module that it came from, what it reads and writes, its settings."""
+
+    kind: str
+    name: str
+    inputs: tuple[Value, ...]
+    output: Value
+    weight: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+    act: str = "none"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nonzeros(self) -> int:
+        """Non-zero weights; NaN counts."""
+        return 0 if self.weight is None else int(np.count_nonzero(self.weight))
+
+    @property
+    def sparsity(self) -> float | None:
+        """The fraction of weights that are zero, or None without weights."""
+        return None if self.weight is None else 1 - self.nonzeros / max(1, self.weight.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A run of operators that becomes one plan: its inputs, operators in order, and outputs."""
+
+    inputs: tuple[Value, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[Value, ...]

@@ -1,0 +1,158 @@
+"""The slow, obvious twin of every kernel: the same words, streams and arenas, read by numpy.
+
+``run`` does what the compiled driver does, tile by tile and step by step; ``STEPS`` has one function
+a kernel. Nothing here is fast, and nothing here shares code with the generators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.pointwise import Pointwise
+from secateur.runtime.kernels.spmm import TABLE_WORDS, Spmm, chunk_bytes, chunk_weights
+from secateur.runtime.kernels.transpose import Enter, Leave
+from secateur.runtime.program import Program, Step
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+ACTIVATIONS: dict[str, Callable[[Any, float], Any]] = {
+    "none": lambda x, _: x,
+    "relu": lambda x, _: np.where(x < 0, 0, x),
+    "relu6": lambda x, _: np.where(x < 0, 0, np.where(x > 6, 6, x)),
+    "leaky_relu": lambda x, slope: np.where(x < 0, slope * x, x),
+    "sigmoid": lambda x, _: 1 / (1 + np.exp(-x)),
+    "silu": lambda x, _: x / (1 + np.exp(-x)),
+    "tanh": lambda x, _: np.tanh(x),
+    "gelu": lambda x, _: x * (1 + _erf(x * math.sqrt(0.5))) / 2,
+    "gelu_tanh": lambda x, _: x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    "hardsigmoid": lambda x, _: np.clip(x + 3, 0, 6) / 6,
+    "hardswish": lambda x, _: x * np.clip(x + 3, 0, 6) / 6,
+}
+
+
+def activate(name: str, x: Floats) -> Floats:
+    """An activation by name, computed in f64."""
+    kind, _, number = name.partition(":")
+    return np.asarray(ACTIVATIONS[kind](x.astype(np.float64), float(number or 0)), np.float32)
+
+
+def run(program: Program, arrays: Sequence[Floats], rows: int) -> bool:
+    """Run a program on batch-first arrays, inputs then outputs; whether a value was NaN or infinite."""
+    arena = np.zeros(program.arena_bytes, np.uint8)
+    for first in range(0, rows, program.width):
+        for step in program.steps:
+            run_step(step, arena, arrays, first, min(program.width, rows - first))
+    return bool(np.isnan(view(arena, 0, 16)).any())
+
+
+def run_step(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Run one step on one tile."""
+    with np.errstate(all="ignore"):
+        STEPS[type(step.spec)](step, arena, arrays, first, valid)
+
+
+def view(arena: Bytes, offset: int, count: int) -> Floats:
+    """``count`` f32 values of the arena."""
+    return arena[offset:offset + 4 * count].view(np.float32)
+
+
+def tile(arena: Bytes, offset: int, features: int, width: int) -> Floats:
+    """A value of the arena: ``(features, width)``."""
+    return view(arena, offset, features * width).reshape(features, width)
+
+
+def mark(arena: Bytes, values: Floats) -> None:
+    """Set the flag where a value is NaN or infinite."""
+    if not np.isfinite(values).all():
+        view(arena, 0, 16)[:] = np.nan
+
+
+def enter(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Rows of the batch to a tile; rows past the end repeat the last."""
+    index, features, offset = step.words
+    width = step.spec.width
+    rows = first + np.minimum(np.arange(width), valid - 1)
+    inside = tile(arena, offset, features + 1, width)
+    inside[:features] = arrays[index].reshape(-1, features)[rows].T
+    inside[features] = 0
+    mark(arena, inside)
+
+
+def leave(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """A tile to rows of the batch."""
+    index, features, offset = step.words
+    inside = tile(arena, offset, features, step.spec.width)
+    arrays[index].reshape(-1, features)[first:first + valid] = inside.T[:valid]
+
+
+def product(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """A sparse product, chunk by chunk as the stream says."""
+    del arrays, first, valid
+    spec, packed = step.spec, step.packed
+    assert packed is not None
+    source, target = step.words[0], step.words[1]
+    rows = step.words[8]
+    out = tile(arena, target, rows + 2, spec.width)
+    for entry in packed.table.reshape(-1, TABLE_WORDS):
+        column0, groups, head, stream, opens, closes = (int(v) for v in entry)
+        columns = arena[source + column0:]
+        words = packed.heads.view(np.uint8)[head:].view(np.int32)
+        for group in range(groups):
+            size = len(spec.forms) + spec.rows
+            counts, places = np.split(words[group * size:(group + 1) * size], [len(spec.forms)])
+            sums: Floats = _start(step, out, places, bool(opens))
+            stream = _sum(spec, packed.stream, stream, counts, columns, sums)
+            if closes:
+                mark(arena, sums)
+                sums = activate(spec.act, sums)
+            out[places] = sums
+    out[rows] = 0
+
+
+def _start(step: Step, out: Floats, places: Any, fresh: bool) -> Floats:
+    if not fresh:
+        return np.array(out[places])
+    sums = np.zeros((len(places), step.spec.width), np.float32)
+    if step.bias is not None:
+        sums[places < len(step.bias)] = step.bias[places[places < len(step.bias)], None]
+    return sums
+
+
+def _sum(spec: Any, stream: Bytes, at: int, counts: Any, columns: Bytes, sums: Floats) -> int:
+    """Add the chunks of a group to its sums; where the stream goes on."""
+    for form, count in zip(spec.forms, counts, strict=True):
+        for _ in range(count):
+            weights = stream[at:at + 4 * chunk_weights(form)].view(np.float32)
+            taken = 0
+            for slot, mask in enumerate(form):
+                index = int(stream[at + 4 * len(weights) + 2 * slot:][:2].view(np.uint16)[0])
+                values = view(columns, index * spec.unit, spec.width)
+                for row in (r for r in range(spec.rows) if mask >> r & 1):
+                    sums[row] += weights[taken] * values
+                    taken += 1
+            at += chunk_bytes(form)
+    return at
+
+
+def pointwise(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """An activation of one value, or of the sum of two."""
+    del arrays, first, valid
+    target, count, *sources = step.words
+    total: Floats = sum((view(arena, source, count) for source in sources), np.zeros(count, np.float32))
+    mark(arena, total)
+    view(arena, target, count)[:] = activate(step.spec.act, total)
+    view(arena, target + 4 * count, step.spec.width)[:] = 0
+
+
+STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
+    Enter: enter, Leave: leave, Spmm: product, Gather: product, Pointwise: pointwise,
+}

@@ -1,0 +1,58 @@
+"""Calling compiled code on torch's own OpenMP threads, without Python's lock."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+@functools.cache
+def openmp() -> Any:
+    """The OpenMP runtime that torch has loaded, or None where it is not GNU's."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return None
+    paths = {line.split()[-1] for line in lines if "libgomp" in line}
+    for path in sorted(paths):
+        library = ctypes.CDLL(path)
+        if all(hasattr(library, name) for name in ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num")):
+            library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+            library.GOMP_parallel.restype = None
+            return library
+    return None
+
+
+def entry(name: str) -> int:
+    """The address of a function of the OpenMP runtime."""
+    return int(ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value or 0)
+
+
+@functools.cache
+def entries() -> tuple[int, int, int]:
+    """Thread's number, count of threads, barrier; zeros without OpenMP."""
+    if openmp() is None:
+        return (0, 0, 0)
+    return entry("omp_get_thread_num"), entry("omp_get_num_threads"), entry("GOMP_barrier")
+
+
+@functools.cache
+def caller(address: int) -> Callable[[int], None]:
+    """A compiled ``void(job)`` as a function of the job's address."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+
+
+def launch(address: int, job: int, threads: int) -> None:
+    """Run a compiled ``void(job)`` once on each of ``threads`` threads, this one among them."""
+    if threads == 1:
+        caller(address)(job)
+    else:
+        openmp().GOMP_parallel(address, job, threads, 0)
+
+
+def usable(threads: int) -> int:
+    """How many threads a call can have."""
+    return threads if openmp() is not None else 1
