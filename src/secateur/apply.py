@@ -40,12 +40,16 @@ def traced(model: nn.Module, plan: Plan, example: Any) -> Structure:
     Raises:
         SecateurError: there is neither graph nor example.
     """
-    if plan.structure is not None and plan.structure.trace is not None:
-        return plan.structure
-    if example is None:
+    structure = plan.structure
+    if structure is not None and structure.trace is not None:
+        return structure
+    if example is None and (structure is None or structure.example is None):
         raise SecateurError("the plan has lost its graph (it was saved or sent): give example= so that the cut "
                             "can be proved, or prove=False; got neither")
-    return graph.trace(model, example)
+    again = graph.trace(model, example if example is not None or structure is None else structure.example)
+    if structure is not None:
+        object.__setattr__(structure, "trace", again.trace)
+    return again
 
 
 def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:

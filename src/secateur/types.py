@@ -84,13 +84,15 @@ class Group:
 class Structure:
     """What the graph of a network says: its targets, its groups, and the layers that make its outputs.
 
-    ``trace`` is the graph itself, with the example: what a cut is proved with. It is not pickled.
+    ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
+    that it was traced with, from which it can be traced again.
     """
 
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     outputs: tuple[str, ...]
     trace: Any = field(default=None, compare=False, repr=False)
+    example: Any = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trace": None}

@@ -10,6 +10,7 @@ from torch import nn
 
 from secateur.graph import capture, cutting, flow, groups, repair, surgery
 from secateur.graph.capture import Captured
+from secateur.graph.optimizer import carried
 from secateur.graph.prove import Trace, prove_groups
 from secateur.graph.sizes import Sizes
 from secateur.graph.targets import targets
@@ -17,7 +18,7 @@ from secateur.types import Cut, Structure
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
-__all__ = ["notes", "remove", "targets", "trace"]
+__all__ = ["carried", "notes", "remove", "targets", "trace"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
@@ -39,7 +40,8 @@ def analyse(model: nn.Module, captured: Captured, lanes: bool = False) -> Struct
     """The structure of a network whose graph was captured."""
     found = flow.follow(model, captured)
     made, leaf_of = groups.groups(model, found, lanes)
-    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of))
+    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of),
+                     captured.kwargs or captured.args)
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:
