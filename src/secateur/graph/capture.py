@@ -55,7 +55,7 @@ def capture(model: nn.Module, example: Any) -> Captured:
         SecateurError: the example does not run on the network.
         UnsupportedError: ``torch.export`` refuses the network; the message carries its reason.
     """
-    args, kwargs = inputs(example)
+    args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs(example))
     with evaluating(model):
         check_runs(model, args, kwargs)
         try:
@@ -99,7 +99,7 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """Run the example once, so that a mistake in it is told in the model's own words."""
     try:
         with torch.no_grad():
-            model(*args, **kwargs)
+            model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
     except Exception as error:
         given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "

@@ -63,7 +63,7 @@ def stored(model: nn.Module) -> dict[str, Tensor]:
 
 def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
     """The tensors that a network gives in float64, in evaluation mode."""
-    args, kwargs = pytree.tree_map(reference.double, (args, kwargs))
+    args, kwargs = pytree.tree_map(reference.own, (args, kwargs))
     with evaluating(model), reference.in_double(), InDouble():
         outputs = model(*args, **kwargs)
     return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]

@@ -23,13 +23,13 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, graph: fx.GraphModule, names: list[str], out_spec: Any, original: str):
         super().__init__()
-        self.graph, self.original = graph, original
+        self.body, self.original = graph, original
         self._names, self._out_spec = names, out_spec
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs of the network, in its own structure."""
         kwargs = {k: kwargs[k] for k in self._names if k in kwargs} | kwargs
-        flat = self.graph(*pytree.tree_leaves((args, kwargs)))
+        flat = self.body(*pytree.tree_leaves((args, kwargs)))
         return pytree.tree_unflatten(flat, self._out_spec)
 
 

@@ -64,11 +64,15 @@ def leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
 
 
 def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
-    """Free leaves that share a product with another free leaf: the outer one is cut, heads rather than lanes."""
+    """Free leaves that share a product with another free leaf: the outer one is cut, heads rather than lanes,
+    but the channels of grouped convolutions rather than a smaller number of groups."""
     outside, partners = shared_products(flow, found)
     chosen: set[int] = set()
     inner: dict[int, int] = {}
-    for leaf in sorted((f for f in found if f not in flow.axes.fixed), key=lambda f: len(outside[f])):
+    groups = {flow.axes.find(leaf) for notes in flow.notes.values() for leaf in notes.values()}
+    few = {g for g in groups if any(flow.axes.sizes[p] > flow.axes.sizes[g] for p in partners[g])}
+    free = (leaf for leaf in found if leaf not in flow.axes.fixed)
+    for leaf in sorted(free, key=lambda f: (f in few, len(outside[f] - few))):
         rival = next((p for p in partners[leaf] if p in chosen), None)
         if rival is None:
             chosen.add(leaf)
@@ -146,8 +150,7 @@ def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     widths = {m.inner for m in made}
     if max(widths) > 1:
         return "kv-group" if len(widths) > 1 and min(widths) > 1 else "head"
-    return "lane" if made[0].loops and made[0].offset == 0 and len(made[0].loops) == 1 and all(m.loops for m in made) \
-        else "neuron"
+    return "lane" if all(m.loops for m in made) else "neuron"
 
 
 def outputs(flow: Flow) -> tuple[str, ...]:

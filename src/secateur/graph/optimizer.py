@@ -30,7 +30,7 @@ def carried(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module
     kept = masks(model, [cut for cut in cuts if cut.removed])
     names = {id(p): n for n, p in model.named_parameters(remove_duplicate=False)}
     after = dict(small.named_parameters(remove_duplicate=False))
-    after |= {n.removeprefix("graph."): p for n, p in after.items()}
+    after |= {n.removeprefix("body."): p for n, p in after.items()}
     groups = [{**group, "params": [after[name_of(p, names)] for p in group["params"]]}
               for group in optimizer.param_groups]
     new = type(optimizer)(groups, **constructor_defaults(optimizer))

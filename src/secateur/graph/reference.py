@@ -31,6 +31,12 @@ def double(value: Any) -> Any:
     return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
 
 
+def own(value: Any) -> Any:
+    """As :func:`double`, never the caller's own tensor, which a network may change in place."""
+    made = double(value)
+    return made.clone() if isinstance(value, Tensor) and made.data_ptr() == value.data_ptr() else made
+
+
 @contextmanager
 def in_double() -> Iterator[None]:
     """Make tensors in float64 where the code names no type, without gradients."""
@@ -120,7 +126,7 @@ def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tenso
             if kind in ("parameter", "buffer"):
                 values[source] = change(flow.names[what], stored[what])
             else:
-                values[source] = double(what) if kind == "constant" else double(captured.leaves[what])
+                values[source] = own(what if kind == "constant" else captured.leaves[what])
 
 
 def last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
@@ -160,10 +166,7 @@ class Masked:
         """A stored tensor, stirred, with the removed positions at zero."""
         value = self.stirred(name, tensor)
         value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
-        for dim, axis in enumerate(self.flow.stored[name].axes):
-            if self.flow.axes.touched(axis, self.keeps):
-                gone = (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten()
-                value.index_fill_(dim, gone.to(value.device), 0)
+        self.blank_(value, self.flow.stored[name])
         return value
 
     def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -174,7 +177,11 @@ class Masked:
             result = special(self, node, first, args, kwargs)
         else:
             result = plain(node, args, kwargs)
-        return self._blank_all(result, self.flow.values.get(node)) if node.target is not operator.getitem else result
+        if node.target is not operator.getitem:
+            storages = {t.untyped_storage().data_ptr() for t in flatten([args, list(kwargs.values())])
+                        if isinstance(t, Tensor)}
+            self._blank_all(result, self.flow.values.get(node), storages, base_name(node).endswith("_"))
+        return result
 
     def _inputs(self, node: fx.Node) -> Iterator[Value]:
         for source in node.all_input_nodes:
@@ -185,13 +192,21 @@ class Masked:
         """Whether a value has removed positions."""
         return any(self.flow.axes.touched(a, self.keeps) for a in value.axes)
 
-    def _blank_all(self, result: Any, value: Any) -> Any:
+    def _blank_all(self, result: Any, value: Any, storages: set[int], in_place: bool) -> None:
+        """Zero the removed positions of fresh and of changed tensors; a view of a blank tensor is blank already."""
         if isinstance(result, Tensor) and isinstance(value, Value):
-            return self.blank(result, value, 0)
-        if isinstance(result, (tuple, list)) and isinstance(value, list):
-            return type(result)(self._blank_all(r, v) for r, v in zip(result, value, strict=False)) \
-                if not hasattr(result, "_fields") else tuple(map(self._blank_all, result, value))
-        return result
+            if in_place or result.untyped_storage().data_ptr() not in storages:
+                self.blank_(result, value)
+        elif isinstance(result, (tuple, list)) and isinstance(value, list):
+            for part, its_value in zip(result, value, strict=False):
+                self._blank_all(part, its_value, storages, in_place)
+
+    def blank_(self, tensor: Tensor, value: Value) -> None:
+        """Zero the removed positions of a tensor in place."""
+        for dim, axis in enumerate(value.axes):
+            if tensor.ndim == len(value.axes) and self.flow.axes.touched(axis, self.keeps):
+                gone = (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten()
+                tensor.index_fill_(dim, gone.to(tensor.device), 0)
 
     def blank(self, tensor: Tensor, value: Value, fill: float) -> Tensor:
         """The tensor with ``fill`` at removed positions."""
