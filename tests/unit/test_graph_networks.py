@@ -72,3 +72,11 @@ def test_other_batch_sizes_work_after_the_cut(name):
 
 def test_the_zoo_is_large_enough():
     assert len(networks.NETWORKS) >= 40
+
+
+def test_the_cut_graph_takes_any_batch_where_the_network_does():
+    model, example = made("slices")
+    small = sc.apply(model, sc.plan(model, 0.5, granularity="neuron", example=example))
+    assert isinstance(small, ExportedNetwork)
+    assert torch.allclose(call(small, torch.cat([example] * 3))[:2], call(small, example), atol=1e-5)
+    assert call(small, example[:1]).shape == (1, 5)

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from secateur.graph import capture, cutting, flow, groups, repair, surgery
-from secateur.graph.capture import Captured
+from secateur.graph import capture, cutting, repair, surgery
+from secateur.graph.analysis import analyse
 from secateur.graph.optimizer import carried
-from secateur.graph.prove import Trace, prove_groups
+from secateur.graph.prove import prove_groups
 from secateur.graph.sizes import Sizes
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
@@ -34,14 +34,6 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
         UnsupportedError: the network cannot be exported; the message carries the reason.
     """
     return analyse(model, capture.capture(model, example), lanes)
-
-
-def analyse(model: nn.Module, captured: Captured, lanes: bool = False) -> Structure:
-    """The structure of a network whose graph was captured."""
-    found = flow.follow(model, captured)
-    made, leaf_of = groups.groups(model, found, lanes)
-    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of),
-                     captured.kwargs or captured.args)
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import logging
 import warnings
@@ -48,8 +49,10 @@ def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (tuple(example), {}) if isinstance(example, (tuple, list)) else ((example,), {})
 
 
-def capture(model: nn.Module, example: Any) -> Captured:
+def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured:
     """Export a network in evaluation mode.
+
+    ``any_batch`` leaves the first axis of the inputs open where the network allows it.
 
     Raises:
         SecateurError: the example does not run on the network.
@@ -60,7 +63,8 @@ def capture(model: nn.Module, example: Any) -> Captured:
         check_runs(model, args, kwargs)
         try:
             with quiet(), torch.enable_grad():
-                program = torch.export.export(model, args, kwargs, strict=False)
+                open_axes = first_axes(model, args, kwargs) if any_batch else None
+                program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
         except Exception as error:
             raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {readable(error)}; "
                                    "try other example inputs, or trace the sub-module that can be exported") from error
@@ -68,6 +72,21 @@ def capture(model: nn.Module, example: Any) -> Captured:
     first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
     given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
     return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec)
+
+
+def first_axes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What ``torch.export`` is told so that the first axis of every input stays open."""
+    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+
+    def axis(value: Any) -> Any:
+        return {0: torch.export.Dim.AUTO} if isinstance(value, Tensor) and value.ndim else None
+
+    return dict(pytree.tree_map(axis, dict(bound)))
+
+
+def doubled(example: Any) -> Any:
+    """An example of twice the batch: every tensor after itself."""
+    return pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v, example)
 
 
 @contextlib.contextmanager

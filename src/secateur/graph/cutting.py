@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from secateur.errors import UnsupportedError
 from secateur.graph import exported, reference, repair, surgery
-from secateur.graph.capture import evaluating, readable
+from secateur.graph.analysis import analyse
+from secateur.graph.capture import capture, doubled, evaluating, readable
 from secateur.graph.prove import LIMIT, Trace, distance, masked_outputs
 from secateur.graph.sizes import Sizes
 from secateur.types import Cut
@@ -83,7 +83,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     base = surgery.sliced_copy(model, kept)
     tensors = stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
-    for small, notes in candidates(model, base, trace, sizes):
+    for small, notes in candidates(model, base, cuts, trace, sizes):
         try:
             error = distance(eager_outputs(small, trace.captured.args, trace.captured.kwargs), want)
         except Exception as failure:
@@ -98,7 +98,8 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {failures[-1]}")
 
 
-def candidates(model: nn.Module, small: nn.Module, trace: Trace, sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
+               sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
     """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
     repair.repair_known(small)
     repair.repair_traced(small, trace.captured, sizes)
@@ -106,17 +107,26 @@ def candidates(model: nn.Module, small: nn.Module, trace: Trace, sizes: Sizes) -
     for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
         slots = repair.slots(small, repair.evidence(trace.captured, sizes, broad), names)
         for chosen in repair.attempts(slots):
-            attempt = dressed(small)
-            notes = repair.assign(attempt, chosen)
-            repair.forget_marks(attempt)
-            if tuple(notes) not in tried:
-                tried.add(tuple(notes))
-                yield attempt, notes
-    yield (exported.exported(model, trace.captured, sizes, stored(small)),
-           [f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"])
+            attempt = repair.Assignment(small).make(chosen)
+            if tuple(attempt.told) not in tried:
+                tried.add(tuple(attempt.told))
+                yield small, attempt.told
+            attempt.undo()
+    yield from graphs(model, small, cuts, trace, sizes)
 
 
-def dressed(small: nn.Module) -> nn.Module:
-    """A copy of a network that shares its tensors and nothing else."""
-    memo: dict[int, Any] = {id(t): t for t in stored(small).values()}
-    return copy.deepcopy(small, memo)
+def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
+           sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+    """The cut graph, for any batch size where the network can be traced so."""
+    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
+    try:
+        whole = trace.captured.kwargs or trace.captured.args
+        opened = analyse(model, capture(model, doubled(whole), any_batch=True), True)
+        leaf_of = {g.members: opened.trace.leaf_of[g.name] for g in opened.groups}
+        keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
+        traced = opened.trace
+        yield exported.exported(model, traced.captured, Sizes(traced.flow, keeps), stored(small)), [told]
+    except Exception as error:
+        log.debug("no graph for any batch size: %s", readable(error))
+    fixed = exported.exported(model, trace.captured, sizes, stored(small))
+    yield fixed, [f"{told}; it takes inputs of the example's shape only"]

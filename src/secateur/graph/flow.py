@@ -151,8 +151,8 @@ def constant(axes: Axes, tensor: Any) -> Any:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The sizes of a traced tensor; a size that depends on data counts as -1."""
-    return tuple(s if isinstance(s, int) else (int(s) if s.node.expr.is_number else -1) for s in value.shape)
+    """The sizes of a traced tensor: an open one as the example had it, one that depends on data as -1."""
+    return tuple(s if isinstance(s, int) else (s.node.hint if s.node.has_hint() else -1) for s in value.shape)
 
 
 def _call(flow: Flow, node: fx.Node) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 
 from torch import nn
 
@@ -52,10 +53,24 @@ def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Grou
         if not reason and leaf in nested:
             reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
         made.append(Group(name, unit_of(model, members), flow.axes.sizes[leaf], members, reason,
-                          source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else ""))
+                          source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else "",
+                          carried_along(flow, members, learned)))
         leaf_of[name] = leaf
     order = {leaf: i for i, leaf in enumerate(found)}
     return sorted(made, key=lambda g: order[leaf_of[g.name]]), leaf_of
+
+
+def carried_along(flow: Flow, members: Iterable[Member], learned: dict[str, int]) -> int:
+    """How many learned numbers lie in the positions of a group; a tensor cut along two axes counts once."""
+    total = 0
+    for name in dict.fromkeys(m.tensor for m in members if m.tensor in learned):
+        shape, rest = flow.stored[name].shape, 1.0
+        for axis, size in enumerate(shape):
+            gone = sum(m.units * m.inner * prod(c for c, _ in m.loops)
+                       for m in members if (m.tensor, m.axis) == (name, axis))
+            rest *= 1 - min(gone, size) / max(size, 1)
+        total += round(prod(shape) * (1 - rest))
+    return total
 
 
 def leaf_name(leaf_of: dict[str, int], leaf: int) -> str:

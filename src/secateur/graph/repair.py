@@ -25,7 +25,7 @@ from secateur.graph.sizes import Sizes, module_of
 
 STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
             nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
-MOST = 48
+MOST = 12
 SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|heads?$"
                    r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
 NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
@@ -239,36 +239,43 @@ def attempts(found: list[Slot]) -> Iterator[list[tuple[Slot, Any]]]:
         yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in found]
 
 
-def assign(model: nn.Module, chosen: list[tuple[Slot, Any]]) -> list[str]:
-    """Set remembered sizes; configurations that modules share are copied where their modules need different ones."""
-    told = []
-    for slot, value in chosen:
-        if value == slot.old:
-            continue
-        holder: Any = locate(model, slot.holder, slot.key, value)
-        if holder is not None:
-            setattr(holder, slot.key, value)
-            told.append(f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
-    return told
+class Assignment:
+    """Remembered sizes set in a network, with what they were, so that an attempt can be taken back."""
 
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.told: list[str] = []
+        self._undo: list[tuple[Any, str, Any]] = []
+        self._given: dict[tuple[int, str], Any] = {}
 
-def locate(model: nn.Module, path: str, key: str, value: Any) -> Any:
-    """The object that holds a slot; a module's own copy of a configuration that another set differently."""
-    if not path.endswith(".config") and path != "config":
-        return find(model, path)
-    module = find(model, path.rpartition(".")[0])
-    if module is None:
-        return None
-    marks = vars(module.config).setdefault("_secateur_set", {})
-    if marks.setdefault(key, value) != value:
-        module.config = copy.copy(module.config)
-        vars(module.config)["_secateur_set"] = {**marks, key: value}
-    return module.config
+    def make(self, chosen: list[tuple[Slot, Any]]) -> Assignment:
+        """Set the chosen values; configurations that modules share are copied where these need different ones."""
+        for slot, value in chosen:
+            holder = self._holder(slot, value) if value != slot.old else None
+            if holder is not None:
+                self._set(holder, slot.key, value)
+                self.told.append(f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
+        return self
 
+    def undo(self) -> None:
+        """Put everything back, the last first."""
+        for holder, key, value in reversed(self._undo):
+            setattr(holder, key, value)
 
-def forget_marks(model: nn.Module) -> None:
-    """Remove the notes that :func:`assign` left in configurations."""
-    for module in model.modules():
-        config = getattr(module, "config", None)
-        if config is not None and hasattr(config, "__dict__"):
-            vars(config).pop("_secateur_set", None)
+    def _set(self, holder: Any, key: str, value: Any) -> None:
+        self._undo.append((holder, key, getattr(holder, key)))
+        setattr(holder, key, value)
+
+    def _holder(self, slot: Slot, value: Any) -> Any:
+        """The object that holds a slot: a module, its configuration, or its own copy of one that others share."""
+        if slot.holder != "config" and not slot.holder.endswith(".config"):
+            return find(self.model, slot.holder)
+        module = find(self.model, slot.holder.rpartition(".")[0])
+        if module is None:
+            return None
+        config: Any = module.config
+        if self._given.setdefault((id(config), slot.key), value) != value:
+            config = copy.copy(config)
+            self._set(module, "config", config)
+            self._given[id(config), slot.key] = value
+        return config
