@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import secateur as sc
-from secateur.report import headline
+from secateur.report.answer import sentence
+from secateur.report.gather import digest
 
 HERE = Path(__file__).parent
 
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     folder = Path(sys.argv[1])
     run = sc.load_run(folder)
-    result = {"machine": run.machine, "command": run.command, "answer": headline(run),
+    result = {"machine": run.machine, "command": run.command, "answer": sentence(digest(run)),
               "dense": [t["accuracy"] for t in run.trained], "rows": list(rows(run))}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "mnist.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -79,7 +79,7 @@ def study(
     with Live() as live:
         run = run_study(config=chosen, out=out, jobs=jobs, backend=backend, address=address, progress=live,
                         command=command_line())
-    tell(run, report.write(run, csv=csv, parquet=parquet))
+    tell(report.write(run, csv=csv, parquet=parquet, anew=False))
 
 
 def weights_mean_one_seed(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def report_command(
 
     report.check_installed(parquet=parquet)
     loaded = load_run(run)
-    tell(loaded, report.write(loaded, csv=csv, parquet=parquet))
+    tell(report.write(loaded, csv=csv, parquet=parquet))
 
 
 @app.command("list")

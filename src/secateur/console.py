@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from secateur import registry
 from secateur.progress import Progress
-from secateur.run_data import RunData
+from secateur.report import Report
 
 TITLES = {"train": "training", "measure": "measuring", "time": "timing"}
 COLOURS = {"weight": "red", "neuron": "blue"}
@@ -104,14 +103,12 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def tell(run: RunData, files: list[Path], console: Console | None = None) -> None:
+def tell(report: Report, console: Console | None = None) -> None:
     """Print the report's first sentence and where its files are."""
-    from secateur.report import headline
-
     console = console or Console()
-    console.print(headline(run), soft_wrap=True)
-    for path in files:
-        if path.suffix in (".html", ".md", ".csv", ".parquet"):
+    console.print(report.headline, soft_wrap=True)
+    for path in report.files:
+        if path.suffix not in (".png", ".svg"):
             console.print(f"  {path}", soft_wrap=True, highlight=False)
 
 

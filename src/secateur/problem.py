@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,21 @@ from secateur.types import Structure
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A study's network, data and settings, checked against each other."""
+    """A study's network, data and settings, checked against each other.
+
+    ``outputs`` holds the output layers where a run has kept them; else they are read off the structure.
+    """
 
     config: StudyConfig
     make_model: Callable[[], nn.Module]
     data: Dataset
-    structure: Structure
     identity: dict[str, Any]
+    outputs: tuple[str, ...] | None = None
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The network's targets and groups, traced when first asked for."""
+        return graph.trace(self.make_model().eval(), self.data.test_x[:1])
 
     def trained_settings(self, seed: int) -> dict[str, Any]:
         """All that decides what a trained network is."""
@@ -51,9 +59,14 @@ class Problem:
                             yield Point(granularity, criterion, scope, sparsity, self.skip, seed)
 
     @property
+    def output_layers(self) -> tuple[str, ...]:
+        """The layers that make the network's outputs."""
+        return self.structure.outputs if self.outputs is None else self.outputs
+
+    @cached_property
     def skip(self) -> tuple[str, ...]:
         """The modules that stay whole: those asked for, and the layers that make the outputs."""
-        return (*self.config.skip, *(name for name in self.structure.outputs if name not in self.config.skip))
+        return (*self.config.skip, *(name for name in self.output_layers if name not in self.config.skip))
 
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
@@ -75,7 +88,7 @@ class Problem:
 
 def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = None,
             data: Dataset | None = None) -> Problem:
-    """Load the data, build the network once, trace it, and see that they fit.
+    """Load the data, build the network once, and see that they fit.
 
     Raises:
         SecateurError: data or network cannot be had, or do not fit each other.
@@ -93,7 +106,7 @@ def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = No
         identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
     check_weights(model)
     resolve_skip(model, config.skip)
-    return Problem(config, make, loaded, graph.trace(model.eval(), loaded.test_x[:1]), identity)
+    return Problem(config, make, loaded, identity)
 
 
 def _digest(model: nn.Module) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from secateur.measure import evaluate
 from secateur.problem import Problem, default_folder, named, problem, sample_images
 from secateur.progress import Progress
 from secateur.run_data import RunData
-from secateur.store import Store, key_of
+from secateur.store import FILE, Store, key_of
 from secateur.subject import Bundle, Point, opened
 from secateur.train import train
+from secateur.version import __version__
 
 
 def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset | str | None = None,
@@ -53,7 +55,10 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
     parallel.check_backend(jobs, backend, address)
     task = problem(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
     folder = Path(out) if out else default_folder(config)
+    task = replace(task, outputs=kept_outputs(folder, task))
+    layers = list(task.output_layers)
     with Store(folder, create=True) as store:
+        store.set_meta(outputs_name(task), layers)
         sweep = Sweep(task, store, progress or Progress())
         store.set_meta("run", {"config": config.settings(), "command": command or "secateur study", **sweep.keys()})
         sweep.train()
@@ -61,6 +66,20 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         sweep.time()
         sweep.describe()
     return load_run(folder)
+
+
+def kept_outputs(folder: Path, task: Problem) -> tuple[str, ...] | None:
+    """The layers that make the outputs, as an earlier study of the same network kept them in its run."""
+    if not (folder / FILE).exists():
+        return None
+    with Store(folder) as store:
+        kept = store.meta(outputs_name(task))
+    return None if kept is None else tuple(kept)
+
+
+def outputs_name(task: Problem) -> str:
+    """Where a run keeps them: by the network's identity and the version that traced it."""
+    return f"outputs {__version__} {key_of(task.identity)}"
 
 
 class Sweep:
@@ -120,6 +139,8 @@ class Sweep:
         have = self.store.keys("point")
         missing = [p for p in self.points if key_of(self.task.point_settings(p)) not in have]
         self.progress.stage("measure", len(missing))
+        if not missing:
+            return
         with self._bundles() as bundles:
             for index, figures in parallel.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
                 self._keep("point", self.task.point_settings(missing[index]), figures, missing[index])
@@ -130,6 +151,8 @@ class Sweep:
         missing = [p for p in self.points if key_of(self.task.timing_settings(p)) not in have]
         missing = missing if self.task.config.latency_batches else []
         self.progress.stage("time", len(missing))
+        if not missing:
+            return
         with self._bundles() as bundles:
             whole: dict[tuple[int, str], dict[str, Any]] = {}
             for point in missing:

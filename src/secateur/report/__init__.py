@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from secateur.report import export_rows, figures, files, page, summary
+from secateur.errors import MissingExtraError
+from secateur.report import export_rows, figures, files, page, stamp, summary
 from secateur.report.answer import sentence
-from secateur.report.extras import need
 from secateur.report.gather import digest
+from secateur.report.stamp import Report
 from secateur.run_data import RunData
 
-__all__ = ["check_installed", "headline", "write"]
+__all__ = ["Report", "check_installed", "write"]
 
 NEEDED = ("matplotlib", "plotly", "scipy")
 
 
-def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False) -> list[Path]:
+def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False,
+          anew: bool = True) -> Report:
     """Write the report of a run: the same run gives the same files.
 
     Args:
-        run: what ``secateur.store.load_run`` gives.
+        run: what ``secateur.load_run`` gives.
         folder: where to write; by default the run's own folder.
         csv, parquet: whether to write the rows too.
+        anew: draw again even where the files are there, made of the same rows.
 
     Returns:
-        The files: ``report.html``, ``summary.md``, ``figures/*.png`` and ``figures/*.svg``, and ``rows.csv``
-        and ``rows.parquet`` if asked for.
+        The report's first sentence and its files: ``report.html``, ``summary.md``, ``figures/*.png`` and
+        ``figures/*.svg``, and ``rows.csv`` and ``rows.parquet`` if asked for.
 
     Raises:
         RunError: the run is empty, or the folder cannot be written.
         MissingExtraError: Matplotlib, Plotly, SciPy or, for Parquet, PyArrow is not installed.
     """
     check_installed(parquet)
-    found, place = digest(run), Path(folder or run.folder)
-    drawn = figures.write(found, place / "figures")
-    written = [files.write(place / "report.html", page.render(found)),
-               files.write(place / "summary.md", summary.render(found, drawn)), *drawn]
-    written += [export_rows.write_csv(run, place / "rows.csv")] if csv else []
-    return written + ([export_rows.write_parquet(run, place / "rows.parquet")] if parquet else [])
+    place = Path(folder or run.folder)
+    report = None if anew else stamp.current(run, place)
+    if report is None:
+        report = drawn(run, place)
+        stamp.write(run, place, report)
+    rows = [export_rows.write_csv(run, place / "rows.csv")] if csv else []
+    rows += [export_rows.write_parquet(run, place / "rows.parquet")] if parquet else []
+    return Report(report.headline, [*report.files, *rows])
+
+
+def drawn(run: RunData, place: Path) -> Report:
+    """Draw the figures, the page and the summary."""
+    found = digest(run)
+    shown = figures.write(found, place / "figures")
+    return Report(sentence(found), [files.write(place / "report.html", page.render(found)),
+                                    files.write(place / "summary.md", summary.render(found, shown)), *shown])
 
 
 def check_installed(parquet: bool = False) -> None:
@@ -47,9 +61,5 @@ def check_installed(parquet: bool = False) -> None:
         MissingExtraError: it names the package and the command that installs it.
     """
     for module in (*NEEDED, *["pyarrow"] * parquet):
-        need(module)
-
-
-def headline(run: RunData) -> str:
-    """The report's first sentence: how much can go within the tolerance, and what it buys."""
-    return sentence(digest(run))
+        if find_spec(module) is None:
+            raise MissingExtraError(module, "report", "the report")

@@ -10,7 +10,7 @@ from secateur.report.digest import Cell, Curve, Digest, Method, Speed
 
 RUN_WITH = {"weight": "sparse", "neuron": "small"}
 HEADLINE_BATCHES = ("1", "64")
-PACES = {"faster": "makes it faster", "slower": "makes it slower", "same": "leaves its speed about as it was"}
+PACES = {"faster": "faster", "slower": "slower", "same": "neither faster nor slower"}
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,12 @@ def clause(a: Answer, digest: Digest, first: bool) -> list[Part]:
 def cost_words(cell: Cell) -> str:
     """The loss of accuracy with its interval, in points."""
     cost = cell.cost
-    mean = f"{words.points(cost.mean)} points lost" if cost.mean >= 0 else f"{words.points(-cost.mean)} points gained"
+    mean = f"{words.points(abs(cost.mean))} points {'lost' if cost.mean >= 0 else 'gained'}"
     if not math.isfinite(cost.low):
         return f"{mean}, no interval from one seed"
-    sign = 1 if cost.mean >= 0 else -1
-    low, high = sorted((sign * cost.low, sign * cost.high))
+    if words.points(cost.low).startswith("−") and cost.high > 0:
+        return f"{mean}, 95% interval {words.points(-cost.low)} gained to {words.points(cost.high)} lost"
+    low, high = sorted((abs(cost.low), abs(cost.high)))
     return f"{mean}, 95% interval {words.points(low)} to {words.points(high)}"
 
 
@@ -142,8 +143,7 @@ def speed_clause(a: Answer, digest: Digest) -> str:
         at = groups.setdefault(pace(s), [])
         at.append(f"{words.times(s.ratio)}{' the speed' * (not at)} at batch {batch}")
     how = " with sparse kernels" if RUN_WITH.get(a.method.granularity, "sparse") == "sparse" else ""
-    told = [f"{PACES[p]} ({words.listed(b)})" for p, b in groups.items()]
-    return f" and{how} {words.listed(told, 'but')}"
+    return f" and{how} makes it {words.listed([f'{PACES[p]} ({words.listed(at)})' for p, at in groups.items()], 'but')}"
 
 
 def pace(s: Speed) -> str:

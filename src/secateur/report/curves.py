@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from secateur.report import words
 from secateur.report.answer import RUN_WITH, cost_words
@@ -64,7 +65,20 @@ def plot(digest: Digest, metric: str, x: str = "cut", show: str = "all") -> Plot
     drawn = tuple(s for c in curves if (s := series(c, metric, value)).x)
     guides = (Guide(digest.dense.accuracy.mean - digest.tolerance, "tolerance"),) if metric == "accuracy" else ()
     key = "-".join([metric] + [x] * (x != "cut") + [show] * (show != "all"))
-    return Plot(key, f"Test {metric} against {x_choices(digest)[x][0]}", axis, METRICS[metric], drawn, guides)
+    return Plot(key, f"Test {metric} against {x_choices(digest)[x][0]}", axis, METRICS[metric], drawn, guides,
+                near(digest) if metric == "accuracy" else None)
+
+
+def near(digest: Digest) -> tuple[float, float]:
+    """The accuracies around the original's, a few tolerances wide."""
+    best = max([digest.dense.accuracy.high, *(cell.accuracy.high for c in digest.curves for cell in c.cells)])
+    return digest.dense.accuracy.mean - max(0.03, 6 * digest.tolerance), best + 0.003
+
+
+def closer(plot: Plot) -> Plot:
+    """The plot with its range of y narrowed to what is worth a closer look."""
+    low, high = plot.near or (None, None)
+    return replace(plot, title=f"{plot.title}, closer", y=replace(plot.y, low=low, high=high))
 
 
 def series(curve: Curve, metric: str, value: X) -> Series:

@@ -17,6 +17,7 @@ from secateur.report.ticks import bounds, extent, log_ticks
 
 MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X", "": ""}
 LINES = {"solid": "-", "dash": "--", "dot": ":"}
+BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 MOST_PANELS = 12
 STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
@@ -31,6 +32,7 @@ def collect(digest: Digest) -> dict[str, list[Plot]]:
     shown = [v for v, _ in curves.shows(digest)]
     found = {"-".join([metric] + [show] * (show != "all")): [curves.plot(digest, metric, "cut", show)]
              for metric in curves.METRICS for show in shown}
+    found["accuracy-closer"] = [curves.closer(curves.plot(digest, "accuracy"))]
     choices = [x for x in curves.x_choices(digest) if x != "cut"]
     found |= {f"{metric}-by-cost": [curves.plot(digest, metric, x) for x in choices] for metric in curves.METRICS}
     if digest.batches:
@@ -105,7 +107,7 @@ def series_on(axes: Any, s: Series) -> None:
     """Draw one series: its band, then its line or area."""
     colour = LIGHT[s.role]
     if s.low:
-        axes.fill_between(s.x, s.low, s.high, color=colour, alpha=0.16, linewidth=0)
+        axes.fill_between(s.x, s.low, s.high, color=colour, alpha=BAND[s.dash], linewidth=0)
     style = {"color": colour, "label": s.name, "linestyle": LINES[s.dash] if s.shape != "points" else "",
              "marker": MARKS[s.symbol], "markersize": 4.5, "linewidth": 1.7}
     if s.dash != "solid" or s.shape == "points":

@@ -38,7 +38,7 @@ def uri(pixels: NDArray[np.uint8]) -> str:
 def samples(digest: Digest) -> dict[str, Any] | None:
     """Images, labels and what the first seed's networks say of them; None where there is nothing to show.
 
-    The sparsities are those of the shown methods, ``start`` the first of them at which a prediction changes.
+    The sparsities are those of the shown methods, ``start`` the first of them at which many predictions change.
     """
     given = digest.run.samples
     seed = digest.run.trained[0]["seed"]
@@ -48,12 +48,19 @@ def samples(digest: Digest) -> dict[str, Any] | None:
         return None
     grid = sorted({s for by in said.values() for s in by if s > 0})
     before = next((by[0.0] for by in said.values() if 0.0 in by), None)
-    changed = [s for s in grid if any(s in by and before is not None and by[s] != before for by in said.values())]
+    changed = [s for s in grid if any(differ(before, by.get(s)) for by in said.values())]
     return {"images": [uri(np.asarray(i)) for i in given["images"]], "labels": [int(v) for v in given["labels"]],
             "seed": seed, "before": before, "sparsities": [words.percent(s) for s in grid],
             "start": grid.index(changed[0]) if changed else max(0, len(grid) - 1),
             "methods": [{"name": m.name, "role": m.granularity, "predictions": [by.get(s) for s in grid]}
                         for m, by in said.items()]} if grid else None
+
+
+def differ(before: list[int] | None, after: list[int] | None) -> bool:
+    """Whether at least a fifth of the predictions changed."""
+    if before is None or after is None:
+        return False
+    return 5 * sum(a != b for a, b in zip(before, after, strict=True)) >= len(before)
 
 
 def predictions(digest: Digest, method: Any, seed: int) -> dict[float, list[int]]:

@@ -11,6 +11,7 @@ from secateur.report.plot import Board, Control
 from secateur.report.tables import Table
 
 MOST_RADIOS = 8
+NEAR = Control("near", "accuracy axis", (("", "whole"), ("near", "near the original")))
 
 
 def tag(element: str, inner: str = "", /, **attributes: object) -> str:
@@ -66,7 +67,7 @@ def radio(name: str, value: str, label: str, checked: bool) -> str:
 
 def board(b: Board) -> str:
     """A board's place on the page: its controls, and an empty canvas a frame that the script fills."""
-    controls = "".join(control(b.key, c) for c in b.controls)
+    controls = "".join(control(b.key, c) for c in (*b.controls, *[NEAR] * b.closer))
     first = b.choices[0]
     figures = "".join(figure(frame[first].title, b.key, i) for i, frame in enumerate(b.frames))
     return tag("div", tag("div", controls, class_="controls") + tag("div", figures, class_=f"frames n{len(b.frames)}")

@@ -79,8 +79,10 @@ const secateur = (() => {
     const { key, spec } = prepare(figure);
     const canvas = figure.querySelector(".canvas");
     canvas.setAttribute("aria-label", spec.title);
-    const shown = spec.data.filter((t) => !hidden[key].has(spec.names[t.meta].name));
+    const shown = spec.data.filter((t) => !hidden[key].has(spec.names[t.meta].name))
+      .map((t) => (t.text ? { ...t, text: t.text.map((i) => data.texts[i]) } : t));
     const layout = themed(spec.layout);
+    if (spec.near && chosen(`${key}-near`)) layout.yaxis.range = spec.near;
     layout.dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
     if (canvas.clientWidth < 420) layout.margin = { ...layout.margin, l: 50, r: 8 };
     Plotly.react(canvas, themed(shown), layout, { displayModeBar: false, responsive: true });

@@ -20,9 +20,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def render(digest: Digest) -> str:
     """The whole page."""
     boards = collect(digest)
-    data = {"boards": {b.key: {"controls": [c.name for c in b.controls], "frames": [
-        {choice: spec(p) for choice, p in frame.items()} for frame in b.frames]} for b in boards.values()},
-        "layers": tables.layers(digest), "samples": images.samples(digest)}
+    data = gathered(digest, boards)
     parts = sections(digest, boards, data["samples"] is not None)
     nav = "".join(tag("a", escape(title), href=f"#{key}") for key, title, _ in parts)
     body = "".join(tag("section", tag("h2", escape(title)) + inner, id=key) for key, title, inner in parts)
@@ -32,6 +30,21 @@ def render(digest: Digest) -> str:
             f'<script type="application/json" id="data">{embedded(data)}</script>\n'
             f'<script>{asset("page.js")}</script>\n<script>{plotly}</script>\n<script>secateur.drawAll()</script>\n'
             "</body>\n</html>\n")
+
+
+def gathered(digest: Digest, boards: dict[str, Board]) -> dict[str, Any]:
+    """All that the page's script draws from."""
+    texts: dict[str, int] = {}
+    drawn = {b.key: {"controls": [c.name for c in b.controls], "frames": [
+        {choice: pooled(spec(plot), texts) for choice, plot in frame.items()} for frame in b.frames]}
+        for b in boards.values()}
+    return {"boards": drawn, "layers": tables.layers(digest), "samples": images.samples(digest), "texts": list(texts)}
+
+
+def pooled(drawn: dict[str, Any], texts: dict[str, int]) -> dict[str, Any]:
+    """The spec with every tooltip replaced by its number in ``texts``: the same ones stand in many plots."""
+    return drawn | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t else t
+                             for t in drawn["data"]]}
 
 
 def asset(name: str) -> str:
@@ -92,13 +105,16 @@ def why_section(digest: Digest, drawn: str) -> str:
     hypothesis = tag("p", "The hypothesis: " + tag("em", "many weights lie near zero while neuron norms do not")
                      + ", so that a cut finds many weights, but few neurons, that hardly matter.")
     first, *rest = why.paragraphs(digest)
-    found = table(tables.anatomy(digest), f"{tables.ANATOMY}, means over the seeds") if drawn else ""
-    return hypothesis + tag("p", escape(first), class_="verdict") + paragraphs(rest) + drawn + found
+    found = table(tables.anatomy(digest), "Spread, and shares near zero") if drawn else ""
+    found += tag("p", escape(f"{tables.ANATOMY}. Means over the seeds."), class_="note") if drawn else ""
+    verdict = tag("p", escape(first), class_="verdict")
+    return hypothesis + verdict + tag("div", paragraphs(rest), class_="prose") + drawn + found
 
 
 def settings(digest: Digest) -> str:
     """Command, settings, machine."""
     run: Any = digest.run
     command = tag("pre", tag("code", escape(run.command)), tabindex="0")
-    both = table(tables.settings(run.config), "Settings") + table(tables.settings(run.machine), "Machine and versions")
+    both = (table(tables.settings(run.config), "Settings")
+            + table(tables.settings(tables.machine(digest)), "Machine and versions"))
     return tag("p", "This command makes the same run:") + command + tag("div", both, class_="pair")

@@ -52,7 +52,7 @@ class Guide:
 
 @dataclass(frozen=True)
 class Plot:
-    """One panel, ready to draw. ``key`` is unique in the report and names files."""
+    """One panel, ready to draw. ``key`` is unique in the report; ``near`` is a range of y worth a closer look."""
 
     key: str
     title: str
@@ -60,6 +60,7 @@ class Plot:
     y: Axis
     series: tuple[Series, ...]
     guides: tuple[Guide, ...] = ()
+    near: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Board:
     controls: tuple[Control, ...]
     frames: tuple[dict[str, Plot], ...]
     note: str = ""
+
+    @property
+    def closer(self) -> bool:
+        """Whether some plot has a range worth a closer look."""
+        return any(p.near for frame in self.frames for p in frame.values())
 
     @property
     def choices(self) -> tuple[str, ...]:

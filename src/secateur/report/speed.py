@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from secateur.report import words
 from secateur.report.answer import RUN_WITH
-from secateur.report.curves import CUT, METRICS, tooltip
+from secateur.report.curves import CUT, METRICS, near, tooltip
 from secateur.report.digest import Curve, Digest, Speed
 from secateur.report.palette import role, symbol
 from secateur.report.plot import Axis, Board, Control, Guide, Plot, Series
@@ -51,7 +51,8 @@ def pareto(digest: Digest, batch: str) -> Plot:
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
     return Plot(f"pareto-batch-{batch}", f"Accuracy against measured latency, batch {batch}",
-                Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole))
+                Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole),
+                near=near(digest))
 
 
 def cloud(curve: Curve, batch: str, variant: str) -> Series:
@@ -101,13 +102,15 @@ def ratios(curve: Curve, batch: str, variant: str) -> Series:
 class BreakEven:
     """Where a cut begins to pay. ``start`` is the smallest sparsity above 0 from which on, up to the
     largest measured, the lower quartile of the speed-up exceeds 1; None where the largest does not pay.
-    ``before`` is the measured sparsity just under it, ``some`` are others that pay though a larger one does not.
+    ``before`` is the measured sparsity just under it, ``some`` are those under it that pay, ``failing`` those
+    that do not.
     """
 
     start: tuple[float, Speed] | None
     before: tuple[float, Speed] | None
     last: tuple[float, Speed]
     some: tuple[float, ...]
+    failing: tuple[float, ...]
 
 
 def break_even(measured: Sequence[tuple[float, Speed]]) -> BreakEven:
@@ -116,8 +119,9 @@ def break_even(measured: Sequence[tuple[float, Speed]]) -> BreakEven:
     first = len(cut)
     while first and cut[first - 1][1].low > 1:
         first -= 1
-    some = tuple(s for s, speed in cut[:first] if speed.low > 1)
-    return BreakEven(cut[first] if first < len(cut) else None, cut[first - 1] if first else None, cut[-1], some)
+    some, failing = (tuple(s for s, speed in cut[:first] if (speed.low > 1) == pays) for pays in (True, False))
+    start, before = cut[first] if first < len(cut) else None, cut[first - 1] if first else None
+    return BreakEven(start, before, cut[-1], some, failing)
 
 
 def break_even_words(digest: Digest) -> list[str]:
@@ -144,19 +148,19 @@ def said(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> s
     what = {"weight": "zeros", "neuron": "removed neurons"}.get(curve.method.granularity, words.noun(
         curve.method.granularity))
     where = f"At batch {batch}, {what}"
-    also = f", {words.listed([words.percent(s) for s in found.some])} excepted" if found.some else ""
     if found.start is None:
+        also = f", though they pay at {words.listed([words.percent(s) for s in found.some])}" if found.some else ""
         return (f"{where} do not pay up to {words.percent(found.last[0])}, the largest sparsity measured: there the "
                 f"network runs at {words.times(found.last[1].ratio)} the original's speed{also}.")
-    start, speed = found.start
+    gains = f"({words.listed([at(p) for p in dict.fromkeys((found.start, max(measured, key=lambda p: p[1].ratio)))])})"
+    pays = f"{where} pay from {words.percent(found.start[0])} on"
     if found.before is None:
-        return (f"{where} pay from {words.percent(start)} on, the smallest sparsity measured "
-                f"({words.times(speed.ratio)}), up to {top(measured)}.")
-    return (f"{where} pay from {words.percent(start)} on ({words.times(speed.ratio)}; {top(measured)}); at "
-            f"{words.percent(found.before[0])} and below they do not ({words.times(found.before[1].ratio)}){also}.")
+        return f"{pays}, the smallest sparsity measured {gains}."
+    if found.some:
+        return f"{pays} {gains}; under that no sure gain at {words.listed([words.percent(s) for s in found.failing])}."
+    return f"{pays} {gains}; at {words.percent(found.before[0])} and below they do not ({at(found.before)})."
 
 
-def top(measured: Sequence[tuple[float, Speed]]) -> str:
-    """The largest speed-up and where it is."""
-    sparsity, speed = max(measured, key=lambda p: p[1].ratio)
-    return f"{words.times(speed.ratio)} at {words.percent(sparsity)}"
+def at(point: tuple[float, Speed]) -> str:
+    """A speed-up and where it is."""
+    return f"{words.times(point[1].ratio)} at {words.percent(point[0])}"

@@ -26,7 +26,7 @@ def render(digest: Digest, figures: Sequence[Path]) -> str:
              tables.markdown(tables.results(digest)),
              *layers(digest), "## Training", training(digest), *[p for p in pictures if "training" in p],
              "## Settings", tables.markdown(tables.settings(config)),
-             "## Machine", tables.markdown(tables.settings(digest.run.machine)),
+             "## Machine", tables.markdown(tables.settings(tables.machine(digest))),
              "## How to do it again", f"```\n{digest.run.command}\n```"]
     return "\n\n".join(parts) + "\n"
 

@@ -76,7 +76,7 @@ def anatomy_row(name: str, records: list[dict[str, Any]]) -> tuple[str, ...]:
     kinds = ("weight", "neuron")
     spreads = [" / ".join(f"{mean_of([[r[k][m]] for r in records])[0]:.2f}" for k in kinds) for m in ("cv", "gini")]
     below = [mean_of([r[k]["by_mean"]["below"] for r in records]) for k in kinds]
-    return (name, " × ".join(str(n) for n in records[0]["shape"]), *spreads,
+    return (name, "\u00a0×\u00a0".join(str(n) for n in records[0]["shape"]), *spreads,
             *(f"{words.percent(w)} / {words.percent(n)}" for w, n in zip(*below, strict=True)))
 
 
@@ -111,11 +111,20 @@ def settings(values: Mapping[str, Any]) -> Table:
     return Table(("setting", "value"), tuple((str(k), value(v)) for k, v in values.items()))
 
 
+def machine(digest: Digest) -> dict[str, Any]:
+    """The machine, and what the timings ran with where the points tell."""
+    used = {name: sorted({p[key] for p in digest.run.points if p.get(key)})
+            for key, name in (("engine_used", "sparse engine that ran"), ("threads_used", "threads while timing"))}
+    errors = [p["sparse_error"] for p in digest.run.points if p.get("sparse_error") is not None]
+    checked = {"greatest difference, sparse run against dense": f"{max(errors):.2g} relative"} if errors else {}
+    return {**digest.run.machine, **{k: v for k, v in used.items() if v}, **checked}
+
+
 def value(v: Any) -> str:
     """A setting's value as text."""
     if isinstance(v, (list, tuple)):
         return ", ".join(value(x) for x in v) or "none"
     if isinstance(v, dict):
         return json.dumps(v, sort_keys=True, default=str)
-    named = {None: "none", True: "yes", False: "no"}
-    return named[v] if v is None or isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else str(v)
+    named = {None: "none", True: "yes", False: "no", "": "none"}
+    return named[v] if v in (None, "") or isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else str(v)

@@ -7,8 +7,8 @@ import math
 from secateur.report import words
 from secateur.report.plot import Axis, Plot
 
-STEPS = ((1, 2, 5), (1, 3), (1,))
-MOST = 8
+STEPS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
+MOST = 7
 
 
 def extent(plot: Plot, axis: str) -> tuple[float, float] | None:
@@ -31,14 +31,14 @@ def log_range(low: float, high: float) -> tuple[float, float]:
 
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Ticks of a logarithmic axis between two positive values: 1-2-5, or fewer where these would be many.
+    """Ticks of a logarithmic axis between two positive values: round numbers, at most :data:`MOST`.
 
     >>> [label for _, label in log_ticks(0.3, 12)]
     ['0.5', '1', '2', '5', '10']
     """
     for steps in STEPS:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        values = [float(f"{step}e{d}") for d in decades for step in steps if low <= float(f"{step}e{d}") <= high]
+        values = [v for d in decades for step in steps if low <= (v := float(f"{step}e{d}")) <= high]
         if len(values) <= MOST:
             break
     if len(values) < 2:

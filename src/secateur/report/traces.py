@@ -14,6 +14,7 @@ SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triang
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LINES = {"gridcolor": "@line", "linecolor": "@soft", "tickcolor": "@soft", "zeroline": False, "automargin": True,
          "showline": True, "ticks": "outside", "ticklen": 4, "tickfont": {"color": "@soft", "size": 12}}
+BAND = {"solid": 0.18, "dash": 0.07, "dot": 0.1}
 
 
 def spec(plot: Plot) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def spec(plot: Plot) -> dict[str, Any]:
         data += [dict(t, meta=i) for t in ([*band(s)] if s.low else []) + [trace(s)]]
     names = [{k: getattr(s, k) for k in ("name", "role", "dash", "symbol", "shape")} for s in plot.series]
     return {"data": data, "layout": layout(plot), "names": names, "title": plot.title,
-            "units": [plot.x.title, plot.y.title]}
+            "units": [plot.x.title, plot.y.title], "near": plot.near}
 
 
 def numbers(values: Sequence[float]) -> list[float | None]:
@@ -35,7 +36,8 @@ def band(s: Series) -> list[dict[str, Any]]:
     """The band around a series: a lower line, and an upper one filled down to it."""
     edge = {"type": "scatter", "mode": "lines", "x": numbers(s.x), "line": {"width": 0, "color": f"@{s.role}"},
             "hoverinfo": "skip", "showlegend": False}
-    return [dict(edge, y=numbers(s.low)), dict(edge, y=numbers(s.high), fill="tonexty", fillcolor=f"@{s.role}/0.16")]
+    filled = {"fill": "tonexty", "fillcolor": f"@{s.role}/{BAND[s.dash]}"}
+    return [dict(edge, y=numbers(s.low)), dict(edge, y=numbers(s.high), **filled)]
 
 
 def trace(s: Series) -> dict[str, Any]:

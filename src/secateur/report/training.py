@@ -11,6 +11,8 @@ from secateur.report.plot import Axis, Board, Plot, Series
 TITLES = {"accuracy": Axis("training accuracy", percent=True), "loss": Axis("training loss (cross-entropy, nats)")}
 DASHES, SYMBOLS = ("solid", "dash", "dot"), ("circle", "square", "triangle")
 
+MOST_MARKS = 15
+
 
 def histories(digest: Digest) -> list[dict[str, Any]]:
     """The seeds that were trained here."""
@@ -36,4 +38,5 @@ def line(trained: dict[str, Any], metric: str, index: int) -> Series:
     text = tuple(f"{name}, epoch {h['epoch']}\naccuracy {words.percent(h['accuracy'], 2)}, loss {h['loss']:.4g}\n"
                  f"{h['seconds']:.1f} s" for h in history)
     return Series(name, "ink" if index % 2 == 0 else "soft", tuple(float(h["epoch"]) for h in history),
-                  tuple(h[metric] for h in history), dash=DASHES[index % 3], symbol=SYMBOLS[index % 3], text=text)
+                  tuple(h[metric] for h in history), dash=DASHES[index % 3],
+                  symbol=SYMBOLS[index % 3] if len(history) <= MOST_MARKS else "", text=text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 import synthetic_run
 
 from secateur.report import answer, gather
@@ -46,7 +47,7 @@ def test_pace_needs_both_quartiles_on_one_side():
 def test_sentence_says_slower_where_zeros_do_not_pay():
     text = answer.sentence(gather.digest(synthetic_run.make()))
     assert text.startswith("Within 0.5 points of its 97% accuracy, mlp on digits can lose 70% of its weights (")
-    assert "with sparse kernels makes it slower (0.97× the speed at batch 1 and 0.84× at batch 64)" in text
+    assert "with sparse kernels makes it slower (0.97× the speed at batch 1 and 0.84× at batch 64); " in text
     assert "it can lose 60% of its neurons (" in text
     assert "makes it faster (3.3× the speed at batch 1 and 3.3× at batch 64)." in text
 
@@ -84,3 +85,15 @@ def test_doubt_is_told_where_the_interval_leaves_the_tolerance():
     cell = SimpleNamespace(cost=Interval(0.004, 0.001, 0.007, ("seeds",)))
     assert "beyond the tolerance" in answer.doubt(cell, 0.005)
     assert answer.doubt(cell, 0.01) == ""
+
+
+@pytest.mark.parametrize(("interval", "text"), [
+    (Interval(0.004, 0.001, 0.007, ()), "0.40 points lost, 95% interval 0.10 to 0.70"),
+    (Interval(0.001, -0.002, 0.004, ()), "0.10 points lost, 95% interval 0.20 gained to 0.40 lost"),
+    (Interval(-0.002, -0.003, -0.001, ()), "0.20 points gained, 95% interval 0.10 to 0.30"),
+    (Interval(-0.001, -0.003, 0.001, ()), "0.10 points gained, 95% interval 0.30 gained to 0.10 lost"),
+    (Interval(0.0, 0.0, 0.0, ()), "0.00 points lost, 95% interval 0.00 to 0.00"),
+    (Interval(0.01, float("nan"), float("nan"), ()), "1.00 points lost, no interval from one seed"),
+])
+def test_cost_in_words(interval, text):
+    assert answer.cost_words(SimpleNamespace(cost=interval)) == text

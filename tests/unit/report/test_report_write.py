@@ -138,7 +138,7 @@ def test_specs_are_valid_plotly():
 
 def test_write_leaves_every_file_and_no_other(tmp_path):
     run = synthetic_run.make(tmp_path / "run", grid=SMALL, seeds=2, batches=(1,))
-    written = report.write(run, csv=True, parquet=True)
+    written = [*report.write(run, csv=True, parquet=True).files, tmp_path / "run" / "report.json"]
     names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert names == {p.relative_to(tmp_path / "run").as_posix() for p in written}
     assert {"report.html", "summary.md", "rows.csv", "rows.parquet", "figures/accuracy.png", "figures/accuracy.svg",
@@ -146,6 +146,20 @@ def test_write_leaves_every_file_and_no_other(tmp_path):
     for picture in re.findall(r"\]\((figures/[^)]+)\)", (tmp_path / "run" / "summary.md").read_text()):
         assert picture in names
     assert (tmp_path / "run" / "report.html").stat().st_size < 8e6
+
+
+def test_an_unchanged_run_is_not_drawn_again(tmp_path):
+    run = synthetic_run.make(tmp_path / "run", grid=(0.5,), seeds=1)
+    first = report.write(run)
+    page_file = tmp_path / "run" / "report.html"
+    page_file.write_text("touched")
+    assert report.write(run, anew=False) == first
+    assert page_file.read_text() == "touched"
+    changed = synthetic_run.make(tmp_path / "run", grid=(0.5, 0.6), seeds=1)
+    report.write(changed, anew=False)
+    assert page_file.read_text() != "touched"
+    first.files[-1].unlink()
+    assert report.write(changed, anew=False).files[-1].exists()
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):
@@ -172,8 +186,8 @@ def test_figures_are_chosen_by_what_the_run_holds(edge):
 def test_figures_of_a_single_point_can_be_drawn(tmp_path):
     digest = gather.digest(synthetic_run.make(**EDGES["nothing but one point"]))
     names = {p.name for p in figures.write(digest, tmp_path)}
-    assert names == {"accuracy.png", "accuracy.svg", "loss.png", "loss.svg"} | {
-        f"{m}-by-cost.{kind}" for m in ("accuracy", "loss") for kind in ("png", "svg")}
+    drawn = ("accuracy", "accuracy-by-cost", "accuracy-closer", "loss", "loss-by-cost")
+    assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
 
 
 def test_csv_and_parquet_hold_every_point(tmp_path):
