@@ -64,7 +64,8 @@ class Group:
     """Axes of several tensors that must be cut together because the network ties them.
 
     ``unit`` says what one unit is (``"neuron"``, ``"channel"``, ``"head"``, ...). A group that
-    cannot be cut carries its ``reason``. ``source`` is the line of the model's code, where known.
+    cannot be cut carries its ``reason``. ``source`` is the line of the model's code, where known;
+    ``parameters`` counts the numbers that would go with all of the units.
     """
 
     name: str
@@ -73,6 +74,12 @@ class Group:
     members: tuple[Member, ...]
     reason: str = ""
     source: str = ""
+    parameters: int = 0
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{m.tensor}[{m.axis}]" for m in self.members)
+        fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters go with them"
+        return f"{self.name}: {self.units} x {self.unit} ({self.source or 'source unknown'}), {fate}; {parts}"
 
     @property
     def cuttable(self) -> bool:
@@ -82,11 +89,35 @@ class Group:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the graph of a network says: its targets, its groups, and the layers that make its outputs."""
+    """What the graph of a network says: its targets, its groups, and the layers that make its outputs.
+
+    ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
+    that it was traced with, from which it can be traced again. ``tied`` lists the names of tensors that have
+    several, ``unknown`` the operators without a rule with the line that calls them.
+    """
 
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     outputs: tuple[str, ...]
+    trace: Any = field(default=None, compare=False, repr=False)
+    example: Any = field(default=None, compare=False, repr=False)
+    tied: tuple[tuple[str, ...], ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        free = [g for g in self.groups if g.cuttable]
+        makers = ", ".join(self.outputs) or "no layer"
+        yield (f"{len(self.targets)} layers with weights to cut; {len(free)} of {len(self.groups)} groups of neurons "
+               f"can be cut, {sum(g.units for g in free)} units; outputs made by {makers}")
+        yield from (f"  {group}" for group in self.groups)
+        yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
+        yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "trace": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +154,7 @@ class Plan:
     cuts: tuple[Cut, ...]
     shapes: dict[str, tuple[int, ...]]
     notes: tuple[str, ...] = field(default=())
+    structure: Structure | None = field(default=None, compare=False, repr=False)
 
     @property
     def items(self) -> int:

@@ -8,7 +8,8 @@ differ. What cannot be aligned is fixed, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -283,3 +284,20 @@ class Axes:
         if node in self._sums:
             return torch.cat([self.mask(part, keeps) for part in self._sums[node]])
         return keeps[node] if node in keeps else torch.ones(self.sizes[node], dtype=torch.bool)
+
+    def touched(self, node: int, leaves: Collection[int]) -> bool:
+        """Whether any of the leaves lies in a node."""
+        return any(p.leaf in leaves for p in self.places(node))
+
+    def order(self, node: int, orders: dict[int, Tensor]) -> Tensor:
+        """The positions of a node after its leaves' units are put in a new order: int64, one a position."""
+        node = self.find(node)
+        if node in self._products:
+            found = torch.zeros(1, dtype=torch.int64)
+            for part in self._products[node]:
+                found = (found[:, None] * self.sizes[part] + self.order(part, orders)[None]).flatten()
+            return found
+        if node in self._sums:
+            starts = [0, *itertools.accumulate(self.sizes[p] for p in self._sums[node])]
+            return torch.cat([self.order(p, orders) + s for p, s in zip(self._sums[node], starts, strict=False)])
+        return orders[node] if node in orders else torch.arange(self.sizes[node])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import logging
 import warnings
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError, UnsupportedError
 
@@ -24,13 +26,15 @@ class Captured:
     """One network as a flat graph.
 
     ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
-    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``.
+    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the
+    example's leaves by position.
     """
 
     graph: fx.GraphModule
     sources: dict[str, tuple[str, Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    leaves: dict[int, Any]
     out_spec: Any
 
 
@@ -45,24 +49,44 @@ def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (tuple(example), {}) if isinstance(example, (tuple, list)) else ((example,), {})
 
 
-def capture(model: nn.Module, example: Any) -> Captured:
+def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured:
     """Export a network in evaluation mode.
+
+    ``any_batch`` leaves the first axis of the inputs open where the network allows it.
 
     Raises:
         SecateurError: the example does not run on the network.
         UnsupportedError: ``torch.export`` refuses the network; the message carries its reason.
     """
-    args, kwargs = inputs(example)
+    args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs(example))
     with evaluating(model):
         check_runs(model, args, kwargs)
         try:
             with quiet(), torch.enable_grad():
-                program = torch.export.export(model, args, kwargs, strict=False)
+                open_axes = first_axes(model, args, kwargs) if any_batch else None
+                program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
         except Exception as error:
             raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {readable(error)}; "
                                    "try other example inputs, or trace the sub-module that can be exported") from error
     graph = flat(program.graph_module)
-    return Captured(graph, sources(program), args, kwargs, program.call_spec.out_spec)
+    first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
+    given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
+    return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec)
+
+
+def first_axes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What ``torch.export`` is told so that the first axis of every input stays open."""
+    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+
+    def axis(value: Any) -> Any:
+        return {0: torch.export.Dim.AUTO} if isinstance(value, Tensor) and value.ndim else None
+
+    return dict(pytree.tree_map(axis, dict(bound)))
+
+
+def doubled(example: Any) -> Any:
+    """An example of twice the batch: every tensor after itself."""
+    return pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v, example)
 
 
 @contextlib.contextmanager
@@ -94,7 +118,7 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """Run the example once, so that a mistake in it is told in the model's own words."""
     try:
         with torch.no_grad():
-            model(*args, **kwargs)
+            model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
     except Exception as error:
         given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "

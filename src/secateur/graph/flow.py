@@ -52,6 +52,7 @@ class Op:
     args: dict[str, Any]
     shapes: list[tuple[int, ...]]
     roles: dict[tuple[str, int], str]
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -99,6 +100,7 @@ class Flow:
     outputs: list[Value] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     first_use: dict[str, fx.Node] = field(default_factory=dict)
+    notes: dict[fx.Node, dict[str, int]] = field(default_factory=dict)
 
 
 def follow(model: nn.Module, captured: Captured) -> Flow:
@@ -149,8 +151,8 @@ def constant(axes: Axes, tensor: Any) -> Any:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The sizes of a traced tensor; a size that depends on data counts as -1."""
-    return tuple(s if isinstance(s, int) else (int(s) if s.node.expr.is_number else -1) for s in value.shape)
+    """The sizes of a traced tensor: an open one as the example had it, one that depends on data as -1."""
+    return tuple(s if isinstance(s, int) else (s.node.hint if s.node.has_hint() else -1) for s in value.shape)
 
 
 def _call(flow: Flow, node: fx.Node) -> Any:
@@ -165,6 +167,7 @@ def _call(flow: Flow, node: fx.Node) -> Any:
         if value.origin:
             flow.first_use.setdefault(value.origin[0], node)
     result = _apply(flow, op)
+    flow.notes[node] = op.notes
     return package(op, result, isinstance(node.meta["val"], (tuple, list)))
 
 
@@ -172,9 +175,16 @@ def _apply(flow: Flow, op: Op) -> Any:
     if any(-1 in v.shape for v in op.tensors) or any(-1 in s for s in op.shapes):
         return _unknown(flow, op, "a size that depends on the data")
     function = RULES.get(op.name) or RULES.get(op.name.rstrip("_"))
-    if function is None and torch.Tag.pointwise in op.node.target.tags:  # type: ignore[union-attr]
+    if function is None and is_pointwise(op.node.target):
         function = RULES["pointwise"]
     return function(op) if function else _unknown(flow, op)
+
+
+def is_pointwise(target: Any) -> bool:
+    """Whether torch tags an operator, or the one that it is the in-place form of, as element-wise."""
+    packet = getattr(torch.ops.aten, target._schema.name.split("::")[-1].rstrip("_"), None)
+    others = [getattr(packet, name) for name in packet.overloads()] if packet else []
+    return any(torch.Tag.pointwise in t.tags for t in [target, *others])
 
 
 def _values(flow: Flow, node: fx.Node) -> list[Value]:
@@ -184,7 +194,7 @@ def _values(flow: Flow, node: fx.Node) -> list[Value]:
 
 def _unknown(flow: Flow, op: Op, why: str = "") -> list[Any]:
     reason = why or "an operator without a rule"
-    if any(v.axes for v in op.tensors) and not why:
+    if not why and any(op.axes.find(a) not in op.axes.fixed for v in op.tensors for a in v.axes):
         flow.unknown.setdefault(op.name, source_of(op.node))
     for value in op.tensors:
         op.fix(value, range(len(value.axes)), reason)

@@ -30,5 +30,6 @@ def targets(model: nn.Module) -> tuple[Target, ...]:
             continue
         seen.add(id(module.weight))
         path = f"{name}.weight" if name else "weight"
-        found.append(Target(path, name, tuple(module.weight.shape), axes, "linear" if len(axes) == 2 else "conv"))
+        kind = "linear" if len(axes) == 2 else "conv" if axes[0] == "out" else "conv-transpose"
+        found.append(Target(path, name, tuple(module.weight.shape), axes, kind))
     return tuple(found)

@@ -21,10 +21,13 @@ def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]
 
 
 @rule("pointwise", "dropout", "feature_dropout", "alpha_dropout", "to", "_to_copy", "clone", "contiguous", "alias",
-      "detach", "type_as", "lift_fresh_copy", "masked_fill", "where", "fill", "positive", "clamp", "rsub", "copy",
+      "detach", "lift_fresh_copy", "masked_fill", "where", "fill", "positive", "clamp", "rsub", "copy",
       "zeros_like", "ones_like", "full_like", "empty_like", "zero", "_softmax_backward_data", "addcmul", "addcdiv",
       "lerp", "nan_to_num", "softplus", "hardtanh", "celu", "rrelu", "native_dropout", "view_as_real_copy",
-      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli", "rand_like", "randn_like")
+      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli",
+      "__and__", "__or__", "__xor__", "__iand__", "__ior__",
+      "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like", "floor_divide",
+      "multiply", "divide", "log_sigmoid", "hardswish", "real", "imag", "view_as_real_copy", "polar", "meshgrid_")
 def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     """Position by position: equal axes are tied, axes of one broadcast."""
     values = op.tensors
@@ -34,6 +37,12 @@ def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     if len(values) == 1 and values[0].origin:
         return Value(op.shapes[0], out, values[0].origin)
     return out
+
+
+@rule("type_as")
+def like(op: Op) -> list[int]:
+    """The second tensor gives a type, no shape."""
+    return list(op.tensors[0].axes)
 
 
 def expanded(op: Op, axes: list[int]) -> list[int]:
@@ -157,6 +166,18 @@ def reshaped_by_size(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) 
         return [op.fixed(s) if d in gone and s != op.axes.sizes[a] else a
                 for d, (a, s) in enumerate(zip(x.axes, shape, strict=True))]
     return [a for d, a in enumerate(x.axes) if d not in gone]
+
+
+@rule("grouped_mm", "_grouped_mm", "grouped_mm_fallback")
+def grouped_matmul(op: Op) -> list[int]:
+    """Rows of the input times the matrix of the expert that they belong to: experts are fixed."""
+    x, w, offsets = op.tensors[:3]
+    op.tie(x.axes[-1], w.axes[1])
+    op.fix(w, [0], "experts chosen by number")
+    op.fix(offsets, [0], "experts chosen by number")
+    op.role(w, 1, "in")
+    op.role(w, 2, "out")
+    return [x.axes[0], w.axes[2]]
 
 
 @rule("cdist")

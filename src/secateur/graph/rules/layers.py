@@ -32,7 +32,7 @@ def tie_groups(op: Op, whole: int, grouped: int, inner: int) -> None:
     groups = op["groups"] or 1
     if groups == 1:
         return op.tie(whole, inner)
-    group = op.axes.leaf(groups)
+    group = op.notes["groups"] = op.axes.leaf(groups)
     op.tie(whole, op.axes.product([group, inner]))
     return op.tie(grouped, op.axes.product([group, op.axes.leaf(op.axes.sizes[grouped] // groups)]))
 
@@ -45,7 +45,7 @@ def transposed(op: Op) -> list[int]:
     op.tie(x.axes[c], w.axes[0])
     groups, out = op["groups"] or 1, w.axes[1]
     if groups > 1:
-        group = op.axes.leaf(groups)
+        group = op.notes["groups"] = op.axes.leaf(groups)
         op.tie(w.axes[0], op.axes.product([group, op.axes.leaf(w.shape[0] // groups)]))
         out = op.axes.product([group, w.axes[1]])
     op.role(w, 1, "out")
@@ -70,7 +70,8 @@ def channel_norm(op: Op) -> list[int] | list[list[int]]:
 def group_norm(op: Op) -> list[int]:
     """Groups are an outer factor of the channels."""
     x, groups = op["input"], op["num_groups"]
-    op.tie(x.axes[1], op.axes.product([op.axes.leaf(groups), op.axes.leaf(x.shape[1] // groups)]))
+    op.notes["groups"] = op.axes.leaf(groups)
+    op.tie(x.axes[1], op.axes.product([op.notes["groups"], op.axes.leaf(x.shape[1] // groups)]))
     for value in op.tensors[1:]:
         op.tie(value.axes[0], x.axes[1])
     return list(x.axes)
