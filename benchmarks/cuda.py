@@ -33,7 +33,8 @@ def main() -> None:
     options = parser.parse_args()
     data = resolve("mnist")
     trained = {device: on(device, data) for device in ("cuda", "cpu")}
-    result = {"machine": machine(), "gpu": torch.cuda.get_device_name(), "trained": {d: t[1] for d, t in trained.items()},
+    result = {"machine": machine(), "gpu": torch.cuda.get_device_name(),
+              "trained": {device: figures for device, (_, figures) in trained.items()},
               "points": [point(trained["cuda"][0], data, g, s) for g in ("weight", "neuron") for s in GRID]}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
