@@ -50,7 +50,7 @@ def pareto(digest: Digest, batch: str) -> Plot:
     best = front(xy)
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
-    return Plot(f"pareto-batch-{batch}", f"Accuracy against measured latency, batch {batch}",
+    return Plot(f"pareto-batch-{batch}", f"Accuracy against latency, batch {batch}",
                 Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole),
                 near=near(digest))
 
