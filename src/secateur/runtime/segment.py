@@ -119,7 +119,7 @@ class Runner(nn.Module):
         rows = inputs[0].shape[0]
         full = tuple(torch.rand((rows, *v.shape)) for v in self.segment.inputs)
         costs: dict[int, float] = {}
-        for width in choose.options_for(rows, widths(self.isa)):
+        for width in choose.options_for(rows, widths(self.isa, self.segment)):
             if not self.clock.left and costs:
                 break
             count = min(rows, width)
@@ -133,7 +133,7 @@ class Runner(nn.Module):
 
     def model(self, rows: int) -> Schedule:
         """Without measuring: time a multiply-add of ours costs 1.4 of torch's, a tile what its width costs."""
-        costs = {w: 0.25 + max(w, 4) / 16 for w in choose.options_for(rows, widths(self.isa))}
+        costs = {w: 0.25 + max(w, 4) / 16 for w in choose.options_for(rows, widths(self.isa, self.segment))}
         weights = [op for op in self.segment.ops if op.weight is not None]
         kept = sum(op.nonzeros for op in weights) / sum(op.weight.size for op in weights if op.weight is not None)
         return Schedule(choose.divide(rows, costs)[1] if kept < 0.7 or self.always else ())
