@@ -1,16 +1,25 @@
 """How much of a neural network can you cut, and what does the cut buy on your own machine?
 
+::
+
     import secateur as sc
 
     plan = sc.plan(model, sparsity=0.9)                   # exactly what goes, nothing touched
     sparse = sc.apply(model, plan)                        # weights zeroed; ``model`` untouched
+    fast = sc.compile(sparse, x)                          # same outputs, sparse kernels
     small = sc.prune(model, sparsity=0.5, granularity="neuron", example=x)
+    run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
 
 from secateur.apply import apply
+from secateur.config import StudyConfig
 from secateur.errors import SecateurError
+from secateur.load import load_run
 from secateur.prune import plan, prune
+from secateur.runtime import compile
+from secateur.study import study
 from secateur.types import Group, Plan, Structure, Target
 from secateur.version import __version__
 
-__all__ = ["Group", "Plan", "SecateurError", "Structure", "Target", "__version__", "apply", "plan", "prune"]
+__all__ = ["Group", "Plan", "SecateurError", "Structure", "StudyConfig", "Target", "__version__", "apply", "compile",
+           "load_run", "plan", "prune", "study"]

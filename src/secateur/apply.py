@@ -3,30 +3,63 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from secateur import graph
 from secateur.errors import SecateurError
-from secateur.types import Plan
+from secateur.types import Plan, Structure
 
 
-def apply(model: nn.Module, plan: Plan) -> nn.Module:
-    """Carry out a plan on a copy; the model passed in is never changed.
+def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> nn.Module:
+    """Carry out a plan on a copy; the model passed in is never changed, whatever happens.
+
+    Args:
+        model: the network that the plan was made for.
+        plan: what goes.
+        prove: for neurons, check the grouping and the small network against the original in float64
+            and return nothing that fails.
+        example: one input; needed for the proof of a plan that was saved or sent, which has lost its graph.
 
     Raises:
-        SecateurError: the plan was made for a network of other shapes.
+        SecateurError: the plan was made for a network of other shapes, or cannot be proved for want of an example.
+        UnsupportedError: the cut network is not proved.
     """
     check_fits(model, plan)
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):
-        return graph.remove(model, cuts)
-    pruned = copy.deepcopy(model)
-    with torch.no_grad():
-        for cut in cuts:
-            pruned.get_parameter(cut.name).masked_fill_(~cut.keep, 0)
-    return pruned
+        return graph.remove(model, cuts, traced(model, plan, example) if prove else plan.structure, prove)
+    return zeroed_copy(model, {cut.name: cut.keep for cut in cuts})
+
+
+def traced(model: nn.Module, plan: Plan, example: Any) -> Structure:
+    """The structure that a plan was made from, traced again where it came without its graph.
+
+    Raises:
+        SecateurError: there is neither graph nor example.
+    """
+    structure = plan.structure
+    if structure is not None and structure.trace is not None:
+        return structure
+    if example is None and (structure is None or structure.example is None):
+        raise SecateurError("the plan has lost its graph (it was saved or sent): give example= so that the cut "
+                            "can be proved, or prove=False; got neither")
+    again = graph.trace(model, example if example is not None or structure is None else structure.example)
+    if structure is not None:
+        object.__setattr__(structure, "trace", again.trace)
+    return again
+
+
+def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
+    """A copy whose named parameters are zero where ``keep`` is false; those are written once, not copied first."""
+    made: dict[int, Any] = {}
+    for name, mask in keep.items():
+        whole = model.get_parameter(name)
+        cut = torch.where(mask.to(whole.device), whole.detach(), 0)
+        made[id(whole)] = nn.Parameter(cut, requires_grad=whole.requires_grad)
+    return copy.deepcopy(model, made)
 
 
 def check_fits(model: nn.Module, plan: Plan) -> None:

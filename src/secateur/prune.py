@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from secateur import graph, registry
 from secateur.apply import apply
 from secateur.criteria.base import Criterion
 from secateur.errors import SecateurError, unknown
-from secateur.granularity.base import Granularity, Layer
+from secateur.granularity.base import POOLINGS, Granularity, Layer
 from secateur.scopes.base import Scope
 from secateur.select import Ranking, check_sparsity
 from secateur.signals import Signals, check_needs
@@ -22,7 +23,8 @@ from secateur.types import Cut, Plan, Structure
 
 
 def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
-         scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0) -> Plan:
+         scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
+         pooling: str = "mean") -> Plan:
     """Say exactly what to remove, without touching the model.
 
     Args:
@@ -34,6 +36,8 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
         skip: names of modules that stay whole, exact or as regular expressions.
         example: one input, or a tuple of them; needed to cut neurons.
         seed: for a criterion that draws at random.
+        round_to: neurons and channels left are rounded up to a multiple of this (8 or 16 suit many machines).
+        pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it.
 
     Raises:
         SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example.
@@ -44,18 +48,19 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
       0.weight: 6 of 12 (0.5000)
     """
     check_sparsity(sparsity)
-    return Selection(model, granularity, criterion, scope, skip, example, seed).plan(sparsity)
+    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling).plan(sparsity)
 
 
 def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
-          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0) -> nn.Module:
+          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
+          pooling: str = "mean") -> nn.Module:
     """Plan and apply in one call; the arguments are those of :func:`plan`. The model stays as it is.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
-    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed))
+    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling))
 
 
 class Selection:
@@ -66,8 +71,9 @@ class Selection:
 
     def __init__(self, model: nn.Module, granularity: str = "weight", criterion: str | None = None,
                  scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
-                 structure: Structure | None = None):
+                 structure: Structure | None = None, round_to: int = 1, pooling: str = "mean"):
         self._granularity: Granularity = registry.get("granularity", granularity)()
+        self._granularity.pooling, self.round_to = check_pooling(pooling), check_round_to(round_to)
         self.granularity, self.scope = granularity, scope
         self.criterion = criterion or self._granularity.default_criterion
         self._criterion = criterion_for(self.criterion, granularity)
@@ -78,7 +84,7 @@ class Selection:
         self.structure = structure or self._read(model, example)
         self.layers = self._score(model, self._granularity.places(self.structure, skipped), seed)
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
-        scores = [layer.scores for layer in self.layers]
+        scores = self._granularity.comparable([layer.scores for layer in self.layers])
         self._sets = scope_item.competitors(scores)
         self._allocate = lambda sparsity: scope_item.sparsities(scores, sparsity)
         self._rankings = [Ranking([scores[i] for i in members]) for members in self._sets]
@@ -97,7 +103,7 @@ class Selection:
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
 
         def score(tensor: Tensor, name: str) -> Tensor:
-            return self._criterion.score(tensor, Signals(seed=tensor_seed(seed, name)))
+            return self._criterion.score(tensor, Signals(self.granularity, tensor_seed(seed, name)))
 
         return [self._granularity.layer(model, place, score) for place in places]
 
@@ -110,7 +116,18 @@ class Selection:
             keeps.update(zip(members, ranking.keep(fraction), strict=True))
         cuts = [self._granularity.cut(layer, keeps[i]) for i, layer in enumerate(self.layers)]
         cuts, notes = self._guard(cuts) if self._granularity.keep_one else (cuts, [])
-        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes, tuple(notes))
+        cuts = [self._rounded(cut, layer) for cut, layer in zip(cuts, self.layers, strict=True)]
+        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes,
+                    tuple(notes), self.structure)
+
+    def _rounded(self, cut: Cut, layer: Layer) -> Cut:
+        """Keep the best of what would go, so that a multiple of ``round_to`` stays."""
+        if cut.group is None or cut.group.unit not in ("neuron", "channel") or not cut.removed:
+            return cut
+        kept = cut.items - cut.removed
+        more = min(-(-kept // self.round_to) * self.round_to, cut.items) - kept
+        best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
+        return replace(cut, keep=cut.keep.index_fill(0, best, True))
 
     def _guard(self, cuts: list[Cut]) -> tuple[list[Cut], list[str]]:
         """Leave the best item of a layer that would be emptied, and say so."""
@@ -132,16 +149,27 @@ def criterion_for(name: str, granularity: str) -> Criterion:
     """
     item: Criterion = registry.get("criteria", name)()
     if granularity not in item.granularities:
-        able = [n for n in registry.files("criteria") if granularity in registry.get("criteria", n).granularities]
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
-                            f"for '{granularity}' allowed: {', '.join(able)}")
+                            f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
     return item
+
+
+def check_round_to(round_to: int) -> int:
+    """The multiple, if it is a positive whole number."""
+    if not isinstance(round_to, int) or round_to < 1:
+        raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
+    return round_to
+
+
+def check_pooling(pooling: str) -> str:
+    """The pooling, if it is known."""
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, POOLINGS)
+    return pooling
 
 
 def tensor_seed(seed: int, name: str) -> int:
     """A seed for one tensor: stable between runs and machines, different between tensors."""
-    import zlib
-
     return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
 
 

@@ -44,13 +44,20 @@ def get(room: str, name: str) -> Any:
                 if issubclass(c, contract) and c.__module__ == module.__name__)
 
 
+def criteria_for(granularity: str) -> list[str]:
+    """The criteria that can score a granularity."""
+    return [name for name in files("criteria") if granularity in get("criteria", name).granularities]
+
+
 def import_path(path: str, kind: str) -> Any:
     """The object behind ``pkg.module:attribute``; the error says which half is wrong."""
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' ({error})") from error
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' "
+                            f"({type(error).__name__}: {reason})") from error
     if not hasattr(module, attribute):
         raise unknown(f"attribute of {module_name} for {kind} '{path}'", attribute,
                       [n for n in vars(module) if not n.startswith("_")])

@@ -61,6 +61,7 @@ class Ranking:
         return self._rank.numel()
 
     def keep(self, sparsity: float) -> list[Tensor]:
-        """What stays at a sparsity: one boolean tensor a layer, in the shape of its scores."""
-        kept = self._rank >= removal_count(self.items, sparsity)
-        return [k.view(shape) for k, shape in zip(kept.split([s.numel() for s in self.shapes]), self.shapes, strict=True)]
+        """What stays at a sparsity: one boolean tensor a layer, in the shape of its scores, on the CPU."""
+        kept = (self._rank >= removal_count(self.items, sparsity)).cpu()
+        parts = kept.split([shape.numel() for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]

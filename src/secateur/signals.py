@@ -13,9 +13,11 @@ from secateur.errors import SecateurError
 class Signals:
     """The signals of one tensor; a field that nobody declared stays ``None``.
 
+    ``granularity``: what the items are, which says what shape the scores have.
     ``seed``: a whole number from which a criterion may draw at random, different for every tensor.
     """
 
+    granularity: str = "weight"
     seed: int | None = None
 
 

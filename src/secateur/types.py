@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,10 +34,13 @@ class Target:
 class Member:
     """Where the units of a group lie along one axis of one tensor.
 
-    Unit ``u`` owns the positions ``offset + o * outer_stride + u * inner + i`` for ``o`` in
-    ``range(outer)`` and ``i`` in ``range(inner)``: the layout of a channel in a packed, grouped or
-    flattened axis. ``role`` is ``"out"`` where the tensor produces the units, ``"in"`` where it
-    consumes them, ``"along"`` where it only goes with them (a bias, a norm, a buffer).
+    Unit ``u`` owns the positions ``offset + loops + u * inner + i`` for ``i`` in ``range(inner)``,
+    where ``loops`` lists outer repetitions as ``(count, stride)``: the layout of a channel in a
+    packed, grouped or flattened axis. ``role`` is ``"out"`` where the tensor produces the units,
+    ``"in"`` where it consumes them, ``"along"`` where it only goes with them (a bias, a norm, a buffer).
+
+    >>> Member("qkv.weight", 0, "out", units=2, loops=((3, 4),), inner=2).positions().tolist()
+    [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
     """
 
     tensor: str
@@ -44,16 +48,15 @@ class Member:
     role: str
     units: int
     offset: int = 0
-    outer: int = 1
-    outer_stride: int = 0
+    loops: tuple[tuple[int, int], ...] = ()
     inner: int = 1
 
     def positions(self) -> Tensor:
-        """The positions along the axis: int64, shape ``(units, outer * inner)``."""
-        unit = torch.arange(self.units).view(-1, 1, 1) * self.inner
-        outer = torch.arange(self.outer).view(1, -1, 1) * self.outer_stride
-        inner = torch.arange(self.inner).view(1, 1, -1)
-        return (self.offset + unit + outer + inner).reshape(self.units, -1)
+        """The positions along the axis: int64, shape ``(units, positions of one unit)``."""
+        found = torch.arange(self.units).view(-1, 1) * self.inner + self.offset
+        for count, stride in (*self.loops, (self.inner, 1)):
+            found = (found[:, :, None] + torch.arange(count) * stride).flatten(1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Group:
     """Axes of several tensors that must be cut together because the network ties them.
 
     ``unit`` says what one unit is (``"neuron"``, ``"channel"``, ``"head"``, ...). A group that
-    cannot be cut carries its ``reason``. ``source`` is the line of the model's code, where known.
+    cannot be cut carries its ``reason``. ``source`` is the line of the model's code, where known;
+    ``parameters`` counts the numbers that would go with all of the units.
     """
 
     name: str
@@ -70,6 +74,12 @@ class Group:
     members: tuple[Member, ...]
     reason: str = ""
     source: str = ""
+    parameters: int = 0
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{m.tensor}[{m.axis}]" for m in self.members)
+        fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters go with them"
+        return f"{self.name}: {self.units} x {self.unit} ({self.source or 'source unknown'}), {fate}; {parts}"
 
     @property
     def cuttable(self) -> bool:
@@ -79,11 +89,35 @@ class Group:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the graph of a network says: its targets, its groups, and the layers that make its outputs."""
+    """What the graph of a network says: its targets, its groups, and the layers that make its outputs.
+
+    ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
+    that it was traced with, from which it can be traced again. ``tied`` lists the names of tensors that have
+    several, ``unknown`` the operators without a rule with the line that calls them.
+    """
 
     targets: tuple[Target, ...]
     groups: tuple[Group, ...]
     outputs: tuple[str, ...]
+    trace: Any = field(default=None, compare=False, repr=False)
+    example: Any = field(default=None, compare=False, repr=False)
+    tied: tuple[tuple[str, ...], ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        free = [g for g in self.groups if g.cuttable]
+        makers = ", ".join(self.outputs) or "no layer"
+        yield (f"{len(self.targets)} layers with weights to cut; {len(free)} of {len(self.groups)} groups of neurons "
+               f"can be cut, {sum(g.units for g in free)} units; outputs made by {makers}")
+        yield from (f"  {group}" for group in self.groups)
+        yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
+        yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "trace": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +133,7 @@ class Cut:
         """How many items there were."""
         return self.keep.numel()
 
-    @property
+    @cached_property
     def removed(self) -> int:
         """How many items go."""
         return self.items - int(torch.count_nonzero(self.keep))
@@ -120,6 +154,7 @@ class Plan:
     cuts: tuple[Cut, ...]
     shapes: dict[str, tuple[int, ...]]
     notes: tuple[str, ...] = field(default=())
+    structure: Structure | None = field(default=None, compare=False, repr=False)
 
     @property
     def items(self) -> int:
@@ -144,7 +179,7 @@ class Plan:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
             return NotImplemented
-        mine, theirs = (( p.granularity, p.criterion, p.scope, p.sparsity, p.shapes, [c.name for c in p.cuts])
+        mine, theirs = ((p.granularity, p.criterion, p.scope, p.sparsity, p.shapes, [c.name for c in p.cuts])
                         for p in (self, other))
         return mine == theirs and all(torch.equal(a.keep, b.keep) for a, b in zip(self.cuts, other.cuts, strict=True))
 

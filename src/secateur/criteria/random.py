@@ -24,4 +24,5 @@ class Random(Criterion):
         """Uniform draws: the shape of ``weight`` for weights, ``(units,)`` for a matrix of units."""
         assert signals.seed is not None
         generator = torch.Generator().manual_seed(signals.seed)
-        return torch.rand(weight.shape, generator=generator).to(weight.device)
+        shape = weight.shape if signals.granularity == "weight" else weight.shape[:1]
+        return torch.rand(shape, generator=generator).to(weight.device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.types import Cut, Group, Structure, Target
 
+POOLINGS = ("mean", "sum", "max")
 Score = Callable[[Tensor, str], Tensor]
 
 
@@ -34,6 +35,7 @@ class Granularity(ABC):
     needs_example: ClassVar[bool]
     keep_one: ClassVar[bool]
     item: ClassVar[str]
+    pooling: str = "mean"
 
     @abstractmethod
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
@@ -42,6 +44,10 @@ class Granularity(ABC):
     @abstractmethod
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """Score the items of one place; ``score`` takes a tensor and its name."""
+
+    def comparable(self, scores: list[Tensor]) -> list[Tensor]:
+        """The scores of several layers as one scope compares them; as they are unless a granularity says more."""
+        return scores
 
     def cut(self, layer: Layer, keep: Tensor) -> Cut:
         """The cut that keeps ``keep`` of a layer."""

@@ -31,7 +31,13 @@ class Neuron(Granularity):
         weights = dict(model.named_parameters(remove_duplicate=False))
         parts = [score(unit_rows(weights[m.tensor].detach(), m), m.tensor)
                  for m in place.members if m.role == "out" and weights[m.tensor].ndim > 1]
-        return Layer(place.name, pooled(parts), place)
+        parts = parts or [score(unit_rows(weights[m.tensor].detach(), m), m.tensor)
+                          for m in place.members if m.tensor in weights]
+        return Layer(place.name, pooled(parts, self.pooling), place)
+
+    def comparable(self, scores: list[Tensor]) -> list[Tensor]:
+        """Scores of different groups, each divided by its mean: the norms of long rows are not those of short ones."""
+        return [even(s) for s in scores]
 
 
 def producers(group: Group) -> set[str]:
@@ -50,8 +56,13 @@ def unit_rows(tensor: Tensor, member: Member) -> Tensor:
     return rows.reshape(positions.shape[0], -1)
 
 
-def pooled(parts: list[Tensor]) -> Tensor:
-    """The mean of several score vectors, each divided by its own mean; a single one stays as it is."""
+def pooled(parts: list[Tensor], how: str = "mean") -> Tensor:
+    """Several score vectors as one, each divided by its own mean first; a single one stays as it is."""
     if len(parts) == 1:
         return parts[0]
-    return torch.stack([p / p.mean().clamp_min(torch.finfo(p.dtype).tiny) for p in parts]).mean(0)
+    return getattr(torch, {"max": "amax"}.get(how, how))(torch.stack([even(p) for p in parts]), 0)  # type: ignore[no-any-return]
+
+
+def even(scores: Tensor) -> Tensor:
+    """Scores divided by their mean, so that those of different tensors can be compared."""
+    return scores / scores.mean().clamp_min(torch.finfo(scores.dtype).tiny)

@@ -1,1 +1,69 @@
 """A network's structure: which tensors can be pruned, and which axes must be cut together."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from secateur.graph import capture, cutting, repair, surgery
+from secateur.graph.analysis import analyse
+from secateur.graph.optimizer import carried
+from secateur.graph.prove import prove_groups
+from secateur.graph.sizes import Sizes
+from secateur.graph.targets import targets
+from secateur.types import Cut, Structure
+
+_NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
+
+__all__ = ["carried", "notes", "remove", "targets", "trace"]
+
+
+def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
+    """Export a network once and say which axes go together.
+
+    Args:
+        model: any module that ``torch.export`` takes.
+        example: one input, a tuple of inputs, or a dict of keyword inputs.
+        lanes: also offer the inner one of two free factors of one axis, such as the size of heads.
+
+    Raises:
+        SecateurError: the example does not run on the network.
+        UnsupportedError: the network cannot be exported; the message carries the reason.
+    """
+    return analyse(model, capture.capture(model, example), lanes)
+
+
+def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:
+    """Remove the units that the cuts do not keep, physically, in a copy of the network.
+
+    Args:
+        model: the network that was traced; it is not changed, whatever happens.
+        cuts: what stays of each group.
+        structure: the structure that the groups come from; without its trace nothing can be proved.
+        prove: check the grouping by permutation and the result against the masked original, in float64.
+
+    Raises:
+        SecateurError: a cut that cannot be made, or a structure without its trace where a proof is asked for.
+        UnsupportedError: the cut network is not proved; nothing is returned.
+    """
+    trace = structure.trace if structure is not None else None
+    if prove and structure is not None and trace is not None:
+        if not trace.proved:
+            prove_groups(model, trace, structure.groups)
+        small, told = cutting.cut_and_prove(model, cuts, trace)
+        _NOTES[small] = told
+        return small
+    kept = surgery.masks(model, cuts)
+    small = surgery.sliced_copy(model, kept)
+    repair.repair_known(small)
+    if trace is not None:
+        repair.repair_traced(small, trace.captured, Sizes(trace.flow, cutting.keeps_of(cuts, trace)))
+    return small
+
+
+def notes(small: nn.Module) -> list[str]:
+    """What :func:`remove` had to set in a network besides its tensors, or that it is the cut graph."""
+    return list(_NOTES.get(small, []))

@@ -1,0 +1,65 @@
+# make study   sets up .venv, runs the study on MNIST, leaves a report in runs/
+# make test    sets up .venv, runs the tests
+# make lint    ruff and mypy        make wheel   dist/*.whl and *.tar.gz, checked
+# make clean   removes .venv and what was built or cached; runs/ stays
+#
+# PYTHON=python3.12 names the Python that .venv is made with. Where pip finds packages is up to its own
+# settings: on a machine without a GPU, name an index of CPU builds of torch to it, else it takes the
+# registry's torch with several GB of CUDA packages.
+
+PYTHON ?= python3
+JOBS ?= auto
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help study test lint wheel clean constraints
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+study: $(VENV)/.study
+	$(BIN)/secateur study $(ARGS)
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -rs $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# torch first: whatever needs it afterwards takes the one that is there.
+$(VENV)/.torch: tools/venv.sh constraints.txt
+	@echo "secateur: setting up $(VENV)"
+	@tools/venv.sh $(VENV) $(PYTHON)
+	$(PIP) $(TORCH)
+	$(PIP) hatchling
+	@touch $@
+
+$(VENV)/.study: $(VENV)/.torch pyproject.toml
+	$(PIP) --no-build-isolation --editable '.[study]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.study
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# Needs uv. CUDA packages are left out: they go with the torch that pip chooses.
+constraints:
+	echo '$(TORCH)' | uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
+	  --extra dev --constraint - --no-annotate --no-header pyproject.toml > constraints.new
+	sed -i -E '/^(nvidia|cuda|triton)|win32|nt.$$/d; s/ and (platform|implementation|sys)_.*//; s/ ; (platform|sys)_.*//' \
+	  constraints.new
+	(sed -n '/^#/p' constraints.txt; cat constraints.new) > constraints.both
+	mv constraints.both constraints.txt && rm constraints.new

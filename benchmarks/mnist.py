@@ -1,0 +1,57 @@
+"""What the main study found, as JSON for the tables: run ``secateur study`` first.
+
+    python benchmarks/mnist.py runs/mlp-mnist
+
+writes benchmarks/results/mnist.json and copies the figures that the README shows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import secateur as sc
+from secateur.report.answer import sentence
+from secateur.report.gather import digest
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    run = sc.load_run(folder)
+    result = {"machine": run.machine, "command": run.command, "answer": sentence(digest(run)),
+              "dense": [t["accuracy"] for t in run.trained], "rows": list(rows(run))}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "mnist.json").write_text(json.dumps(result, indent=1) + "\n")
+    images = HERE.parent / "docs" / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / "figures" / "accuracy.png", images / "accuracy.png")
+
+
+def rows(run: Any) -> Any:
+    """The means over the seeds of every point."""
+    for kind in sorted({(p["granularity"], p["criterion"], p["sparsity"]) for p in run.points}, reverse=True):
+        points = [p for p in run.points if (p["granularity"], p["criterion"], p["sparsity"]) == kind]
+        accuracies = [p["accuracy"] for p in points]
+        yield {"granularity": kind[0], "criterion": kind[1], "sparsity": kind[2], "control": points[0]["control"],
+               "accuracy": statistics.mean(accuracies), "least": min(accuracies), "most": max(accuracies),
+               "bytes": points[0]["bytes"], "bytes_sparse": statistics.mean(p["bytes_sparse"] for p in points),
+               "engine": points[0].get("engine_used", ""), "speedup": speedups(points)}
+
+
+def speedups(points: list[dict[str, Any]]) -> dict[str, float]:
+    """The median speed-up over the seeds at each batch size: sparse kernels, or the smaller network."""
+    if not all(p["latency"] for p in points):
+        return {}
+    fast = "sparse" if points[0]["granularity"] == "weight" else "small"
+    return {batch: statistics.median(p["latency"][batch][fast]["speedup"] for p in points)
+            for batch in points[0]["latency"]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Cuts half of every group of several hundred networks: ours, Torch-Pruning, torch-kirigami.
+
+    python benchmarks/structures.py --zoo transformers,timm,torchvision,traps --library ours --out results.jsonl
+
+needs transformers, timm, torchvision, torch-pruning and torch-kirigami beside secateur, in an environment of
+its own. Every network runs in a process of its own with a time limit; a line of JSON for each is
+appended to ``--out``, and networks that are in it already are not run again. ``--summary`` prints the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+warnings.filterwarnings("ignore")
+sys.path.insert(0, str(Path(__file__).parent))
+import zoo  # noqa: E402
+
+LIMIT_S = 120
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def peak() -> int:
+    """The most memory the process has held since :func:`reset_peak`, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def reset_peak() -> int:
+    """Start measuring the peak anew; gives the memory that is held now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def ours(model: nn.Module, example: Any) -> dict[str, Any]:
+    """Trace, plan at half, cut and prove."""
+    import secateur as sc
+    from secateur import graph
+    from secateur.graph import capture, exported
+    from secateur.prune import Selection
+
+    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    start = time.perf_counter()
+    found = capture.capture(model, example)
+    row: dict[str, Any] = {"export_s": time.perf_counter() - start}
+    before = reset_peak()
+    start = time.perf_counter()
+    structure = graph.analyse(model, found)
+    row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups),
+            "unknown": structure.trace.flow.unknown}
+    try:
+        plan = Selection(model, "neuron", structure=structure).plan(0.5)
+        row["plan_s"] = time.perf_counter() - start
+        small = sc.apply(model, plan)
+    except sc.SecateurError as error:
+        return row | {"refused": str(error)[:300], "s": time.perf_counter() - start}
+    row |= {"s": time.perf_counter() - start, "peak": (peak() - before) / size, "bytes": size, "proved": True,
+            "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
+            "kind": "graph" if isinstance(small, exported.ExportedNetwork) else "module"}
+    return row
+
+
+def torch_pruning(model: nn.Module, example: Any) -> dict[str, Any]:
+    """As Torch-Pruning's README says, the output layers left out."""
+    import torch_pruning as tp
+
+    from secateur import graph
+
+    outputs = set(graph.trace(model, example).outputs)
+    start = time.perf_counter()
+    ignored = [m for n, m in model.named_modules() if n in outputs]
+    pruner = tp.pruner.BasePruner(model, example, tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=0.5,
+                                  ignored_layers=ignored)
+    pruner.step()
+    return {"traced": True, "s": time.perf_counter() - start}
+
+
+def torch_kirigami(model: nn.Module, example: Any) -> dict[str, Any]:
+    """As torch-kirigami's README says."""
+    import torch_kirigami as tk
+
+    start = time.perf_counter()
+    args = tuple(example.values()) if isinstance(example, dict) else (example,)
+    structure = tk.capture(model, args) if hasattr(tk, "capture") else None
+    return {"traced": structure is not None, "s": time.perf_counter() - start}
+
+
+LIBRARIES = {"ours": ours, "torch-pruning": torch_pruning, "torch-kirigami": torch_kirigami}
+
+
+def isolated(work: Any, limit: int = LIMIT_S) -> dict[str, Any]:
+    """Run ``work`` in a child process; what it gives, or how it ended."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        signal.alarm(limit)
+        os.write(writer, json.dumps(guarded(work)).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return json.loads(said) if said else {"error": f"ended by signal {status}", "limit_s": limit}
+
+
+def guarded(work: Any) -> dict[str, Any]:
+    """What ``work`` gives, or its error in a line."""
+    try:
+        return work()
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+
+def measure(make: Any, library: str) -> dict[str, Any]:
+    """Make one network and cut it."""
+    try:
+        model, example = make()
+    except Exception as error:
+        return {"no_model": f"{type(error).__name__}: {error}"[:300]}
+    row: dict[str, Any] = {"parameters": parameters(model)}
+    try:
+        row |= LIBRARIES[library](model, example)
+    except Exception as error:
+        row["error"] = f"{type(error).__name__}: {error}"[:300]
+    return row | {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def summary(path: Path) -> None:
+    """Print the counts of a file of results, by zoo."""
+    rows = [r for r in map(json.loads, path.read_text().splitlines()) if "no_model" not in r]
+    for family in [*dict.fromkeys(r["zoo"] for r in rows), "all"]:
+        some = [r for r in rows if family in (r["zoo"], "all")]
+        done = [r for r in some if r.get("proved")]
+        times = sorted(r["s"] for r in done) or [0.0]
+        print(f"{family}: {len(some)} networks, proved {len(done)}, >=10% {sum(r['removed'] >= .1 for r in done)}, "
+              f">=40% {sum(r['removed'] >= .4 for r in done)}, as module {sum(r['kind'] == 'module' for r in done)}, "
+              f"median {times[len(times) // 2]:.2f} s, most {times[-1]:.1f} s, "
+              f"refused {sum('refused' in r for r in some)}, error {sum('error' in r for r in some)}, "
+              f"peak (of >40 MB) {max((r['peak'] for r in done if r['bytes'] > 4e7), default=0):.2f}")
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--zoo", default="transformers,timm,torchvision,traps")
+    parser.add_argument("--library", default="ours", choices=LIBRARIES)
+    parser.add_argument("--out", type=Path, default=Path("structures.jsonl"))
+    parser.add_argument("--names", default="")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after this long; run again to go on")
+    parser.add_argument("--summary", action="store_true")
+    asked = parser.parse_args()
+    if not asked.summary:
+        run(asked)
+    summary(asked.out)
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Go through the zoos."""
+    torch.set_num_threads(1)
+    done = {json.loads(line)["name"] for line in asked.out.read_text().splitlines()} if asked.out.exists() else set()
+    end = time.monotonic() + asked.seconds
+    import secateur  # noqa: F401
+
+    for family in asked.zoo.split(","):
+        for _, name, make in getattr(zoo, f"{family}_zoo")():
+            if name in done or (asked.names and name not in asked.names.split(",")):
+                continue
+            if time.monotonic() > end:
+                print("PAUSED")
+                return
+            row = {"zoo": family, "name": name} | isolated(lambda make=make: measure(make, asked.library))
+            with asked.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The study's grid, computed by secateur and in the obvious way, in one run.
+
+The obvious way is what a user writes with today's tools: for every point a deep copy, then
+``torch.nn.utils.prune`` (weights) or Torch-Pruning (neurons), then the test set through the copy in
+torch eager, from a ``DataLoader`` or, faster, from slices of a tensor. Both ways start from the same
+trained networks; training and timing of latency are in neither figure.
+
+    python benchmarks/study.py [--rounds 3] [--out benchmarks/results/study.json]
+
+needs torch-pruning beside secateur[study].
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sqlite3
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import safetensors.torch
+import torch
+import torch.nn.utils.prune as torch_prune
+import torch_pruning as tp
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import secateur as sc
+from secateur.load import load_run
+from secateur.machine import machine
+from secateur.models import resolve as make_model
+from secateur.problem import Problem, problem
+from secateur.progress import Progress
+from secateur.store import Store
+from secateur.study import Sweep, study
+from secateur.subject import opened
+
+CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
+CONFIG = sc.StudyConfig(latency_batches=())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "study.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        run = study(config=CONFIG, out=Path(scratch) / "run")
+        task = problem(CONFIG)
+        ways: dict[str, Callable[[], Any]] = {
+            "secateur": lambda: ours(run.folder, 1, task), "secateur, 2 jobs": lambda: ours(run.folder, 2, task),
+            "obvious, DataLoader": lambda: obvious(run.folder, task, loader),
+            "obvious, slices of 1000": lambda: obvious(run.folder, task, slices)}
+        seconds, answers = interleaved(ways, options.rounds)
+    check_same(answers)
+    result = {"machine": machine(), "points": len(run.points), "rounds": options.rounds,
+              "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+              "all_seconds": seconds,
+              "ratio": {name: statistics.median(b / a for a, b in zip(seconds["secateur"], values, strict=True))
+                        for name, values in seconds.items()}}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def interleaved(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Each way in turn, round by round: seconds of each, and the accuracies that it found."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    answers: dict[str, Any] = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = perf_counter()
+            answers[name] = way()
+            seconds[name].append(perf_counter() - start)
+            print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
+    return seconds, answers
+
+
+def ours(folder: Path, jobs: int, task: Problem) -> dict[tuple[Any, ...], float]:
+    """The sweep again, its points forgotten, its networks kept."""
+    with sqlite3.connect(folder / "rows.sqlite") as db:
+        db.execute("DELETE FROM rows WHERE kind = 'point'")
+    opened.cache_clear()
+    with Store(folder) as store:
+        Sweep(task, store, Progress()).measure(jobs, "loky", "")
+    points = load_run(folder).points
+    return {(p["seed"], p["granularity"], p["criterion"], p["sparsity"]): p["accuracy"] for p in points}
+
+
+def obvious(folder: Path, task: Problem, batches: Callable[[Tensor, Tensor], Any]) -> dict[tuple[Any, ...], float]:
+    """A deep copy, a pruning library and an evaluation for every point."""
+    data = task.data
+    test = batches(data.test_x, data.test_y)
+    found = {}
+    for seed, network in enumerate(networks(folder)):
+        for granularity, criterion in CUTS:
+            for sparsity in CONFIG.sparsity:
+                pruned = copy.deepcopy(network)
+                if granularity == "weight":
+                    cut_weights(pruned, criterion, sparsity)
+                else:
+                    cut_neurons(pruned, criterion, sparsity, data.test_x[:1])
+                found[seed, granularity, criterion, sparsity] = evaluate(pruned, test)
+    return found
+
+
+def networks(folder: Path) -> Iterator[nn.Module]:
+    """The run's trained networks, seed by seed."""
+    with Store(folder) as store:
+        keys = store.meta("run")["trained"]
+    for key in keys:
+        network = make_model(CONFIG.model, (1, 28, 28), 10)
+        network.load_state_dict(safetensors.torch.load_file(folder / "networks" / f"{key}.safetensors"))
+        yield network.eval()
+
+
+def hidden(network: nn.Module) -> list[nn.Linear]:
+    return [m for m in network.modules() if isinstance(m, nn.Linear)][:-1]
+
+
+def cut_weights(network: nn.Module, criterion: str, sparsity: float) -> None:
+    method = torch_prune.l1_unstructured if criterion == "magnitude" else torch_prune.random_unstructured
+    for layer in hidden(network):
+        method(layer, "weight", amount=sparsity)
+        torch_prune.remove(layer, "weight")
+
+
+def cut_neurons(network: nn.Module, criterion: str, sparsity: float, example: Tensor) -> None:
+    importance = tp.importance.MagnitudeImportance(p=2, group_reduction="first") if criterion == "l2" \
+        else tp.importance.RandomImportance()
+    last = [m for m in network.modules() if isinstance(m, nn.Linear)][-1]
+    tp.pruner.BasePruner(network, example, importance, pruning_ratio=sparsity, ignored_layers=[last]).step()
+
+
+def loader(x: Tensor, y: Tensor) -> Any:
+    return DataLoader(TensorDataset(x, y), batch_size=64)
+
+
+def slices(x: Tensor, y: Tensor) -> Any:
+    return list(zip(x.split(1000), y.split(1000), strict=True))
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, batches: Any) -> float:
+    """Accuracy, with the loss that the study keeps as well."""
+    loss, right, count = 0.0, 0, 0
+    for x, y in batches:
+        logits = network(x)
+        loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
+        right += int((logits.argmax(1) == y).sum())
+        count += len(y)
+    assert loss == loss
+    return right / count
+
+
+def check_same(answers: dict[str, Any]) -> None:
+    """Both ways found the same curves, or the times compare different work.
+
+    Weights everywhere; neurons up to half of them, beyond which the curve is steep and Torch-Pruning,
+    which rounds counts its own way, takes other neurons.
+    """
+    mine, theirs = answers["secateur"], answers["obvious, slices of 1000"]
+    for key, accuracy in mine.items():
+        if key[2] == "magnitude" or (key[2] == "l2" and key[3] <= 0.5):
+            assert abs(accuracy - theirs[key]) < 0.005, (key, accuracy, theirs[key])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Write the tables of README and docs from the benchmarks' JSON, between their markers.
+
+    python benchmarks/table.py [--check]
+
+With ``--check`` nothing is written; exit code 1 where a page is not what its figures say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGES = [HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md"))]
+SHOWN = (0.5, 0.7, 0.8, 0.9, 0.95)
+
+
+def results(name: str) -> dict[str, Any]:
+    return json.loads((HERE / "results" / f"{name}.json").read_text())
+
+
+def answer() -> str:
+    return f"> {results('mnist')['answer']}"
+
+
+def mnist() -> str:
+    """Accuracy, size and speed at a few sparsities, weights beside neurons."""
+    found = results("mnist")
+    batches = sorted(found["rows"][0]["speedup"], key=int)
+    heads = ["cut", "sparsity", "accuracy (least – most of the seeds)", "random control", "size",
+             *(f"speed-up, batch {b}" for b in batches)]
+    dense = next(r for r in found["rows"] if r["sparsity"] == 0)
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for granularity in ("weight", "neuron"):
+        for sparsity in SHOWN:
+            row, control = (next(r for r in found["rows"] if (r["granularity"], r["sparsity"], r["control"]) == (
+                granularity, sparsity, c)) for c in (False, True))
+            lines.append(row_of([f"{granularity}s", f"{sparsity:.0%}",
+                                 f"{row['accuracy']:.2%} ({row['least']:.2%} – {row['most']:.2%})",
+                                 f"{control['accuracy']:.2%}", f"{row['bytes_sparse'] / dense['bytes']:.0%}",
+                                 *(f"{row['speedup'][b]:.2f}" for b in batches)]))
+    return "\n".join(lines)
+
+
+def row_of(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def machine() -> str:
+    """What was run where, in words."""
+    found = results("mnist")
+    box = found["machine"]
+    engines = ", ".join(sorted({r["engine"] for r in found["rows"] if r["engine"]}))
+    mean = sum(found["dense"]) / len(found["dense"])
+    return (f"Uncut: {mean:.2%}, mean over {len(found['dense'])} seeds. Measured with `{found['command']}` on "
+            f"{box['cpu']} ({box['cores']} cores), torch {box['torch']}; speed-ups are medians of interleaved runs "
+            f"against the uncut network in torch; zeroed networks run by the engine `{engines}`, smaller networks by "
+            "torch. Size is the smallest of dense, bitmask and CSR for each tensor.")
+
+
+def overhead() -> str:
+    found = results("study")
+    lines = ["| the same grid, training and timing apart | seconds | times ours |", "|---|---|---|"]
+    lines += [f"| {name} | {found['seconds'][name]:.1f} | {found['ratio'][name]:.2f} |" for name in found["seconds"]]
+    return "\n".join(lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead}
+
+
+def filled(text: str) -> str:
+    """A page with every block between its markers made anew."""
+    def block(match: re.Match[str]) -> str:
+        return f"<!-- begin {match[1]} -->\n{BLOCKS[match[1]]()}\n<!-- end -->"
+    return re.sub(r"<!-- begin (\w+) -->\n.*?<!-- end -->", block, text, flags=re.S)
+
+
+def main() -> int:
+    stale = [page for page in PAGES if filled(page.read_text()) != page.read_text()]
+    for page in stale:
+        if "--check" in sys.argv:
+            print(f"{page.name} is not what benchmarks/results say; run benchmarks/table.py", file=sys.stderr)
+        else:
+            page.write_text(filled(page.read_text()))
+    return int(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

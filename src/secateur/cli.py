@@ -1,0 +1,171 @@
+"""The command line: parse, call one public function, print."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.config import StudyConfig, read_toml
+from secateur.errors import SecateurError
+
+app = typer.Typer(name="secateur", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="How much of a neural network can you cut, and what does the cut buy on your own machine?")
+INTERRUPTED = 130
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for every setting of a study; those that are given arrive as ``settings``."""
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+           for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
+
+    def wrapped(**values: Any) -> None:
+        settings = {f.name: v for f in fields(StudyConfig) if (v := values.pop(f.name)) is not None}
+        command(settings=settings, **values)
+
+    wrapped.__signature__ = inspect.Signature([*map(_flag, fields(StudyConfig)), *own])  # type: ignore[attr-defined]
+    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
+    return wrapped
+
+
+def _flag(setting: Field[Any]) -> inspect.Parameter:
+    """The command-line flag of a setting: text, read as the setting's type later."""
+    option = typer.Option(help=_help(setting), show_default=False, metavar=_metavar(setting.default))
+    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                             annotation=Annotated[str | None, option])
+
+
+def _help(setting: Field[Any]) -> str:
+    """What a setting is, with its default."""
+    values = setting.default if isinstance(setting.default, tuple) else (setting.default,)
+    shown = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    return f"{setting.metadata['help']} (default: {shown or 'none'})"
+
+
+def _metavar(default: Any) -> str:
+    return {tuple: "A,B,…", int: "N", float: "X", str: "TEXT"}[type(default)]
+
+
+@app.command()
+@with_settings
+def study(
+    settings: dict[str, Any],
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder (default: runs/MODEL-DATA)")] = None,
+    jobs: Annotated[int, typer.Option(help="points measured at once on this machine")] = 1,
+    backend: Annotated[str, typer.Option(help="loky (this machine) or dask")] = "loky",
+    address: Annotated[str, typer.Option(help="the Dask scheduler's address, tcp://HOST:PORT")] = "",
+    csv: Annotated[bool, typer.Option("--csv", help="also write rows.csv")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="also write rows.parquet")] = False,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Train a network, cut it at every sparsity, measure what the cut costs and buys, and report it.
+
+    What the run's folder holds already is not computed again.
+    """
+    from secateur import report
+    from secateur.console import Live, tell
+    from secateur.study import study as run_study
+
+    chosen = StudyConfig.make(weights_mean_one_seed(read_toml(config) if config else {}, settings))
+    report.check_installed(parquet=parquet)
+    with Live() as live:
+        run = run_study(config=chosen, out=out, jobs=jobs, backend=backend, address=address, progress=live,
+                        command=command_line())
+    tell(report.write(run, csv=csv, parquet=parquet, anew=False))
+
+
+def weights_mean_one_seed(*layers: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a file and of the flags, the flags winning; one seed where trained weights are given."""
+    merged = {key: value for layer in layers for key, value in layer.items()}
+    return {"seeds": 1, **merged} if merged.get("weights") else merged
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[Path, typer.Argument(help="the folder of a run")],
+    csv: Annotated[bool, typer.Option("--csv", help="also write rows.csv")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="also write rows.parquet")] = False,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Write the report of a run again from its rows."""
+    from secateur import report
+    from secateur.console import tell
+    from secateur.load import load_run
+
+    report.check_installed(parquet=parquet)
+    loaded = load_run(run)
+    tell(report.write(loaded, csv=csv, parquet=parquet))
+
+
+@app.command("list")
+def list_command() -> None:
+    """Print every model, data set, granularity, criterion and scope, with the file that holds it."""
+    from secateur.console import print_registry
+
+    print_registry()
+
+
+def version(show: bool) -> None:
+    """Print the version and leave."""
+    if show:
+        from secateur.version import __version__
+
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def root(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True,
+                                            help="print the version")] = False) -> None:
+    """How much of a neural network can you cut, and what does the cut buy on your own machine?"""
+
+
+def command_line() -> str:
+    """What was typed, so that a reader can run it again."""
+    return shlex.join(["secateur", *sys.argv[1:]])
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2, an interruption exit code 130."""
+    sys.path.insert(0, "")
+    if "--debug" in sys.argv:
+        app()
+        return
+    try:
+        code = typer.main.get_command(app).main(standalone_mode=False)
+        code = interrupted() if code == INTERRUPTED else code
+    except KeyboardInterrupt:
+        code = interrupted()
+    except (SecateurError, ImportError) as error:
+        code = fail(str(error), 2)
+    except OSError as error:
+        code = fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+    except Exception as error:
+        code = fail_at_work(error)
+    sys.exit(code)
+
+
+def fail(message: str, code: int) -> int:
+    """Print one line on standard error."""
+    print(f"secateur: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def interrupted() -> int:
+    """Say that nothing is lost and how to go on."""
+    return fail("interrupted; every finished row is kept. To go on, run again: " + command_line(), INTERRUPTED)
+
+
+def fail_at_work(error: Exception) -> int:
+    """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
+    if hasattr(error, "format_message"):
+        return fail(f"{error.format_message()} See: secateur --help", 2)
+    return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

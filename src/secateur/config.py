@@ -1,0 +1,176 @@
+"""Every setting of a study, with its default, its help and its check: one frozen value."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from secateur import registry, runtime
+from secateur.errors import SecateurError, unknown
+from secateur.select import check_sparsity
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field with its help, which the command line shows."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The settings of :func:`secateur.study`; the command line has a flag for each.
+
+    Raises:
+        SecateurError: a setting is outside what is allowed; the message says what is.
+    """
+
+    model: str = setting("mlp", "network: a built-in name or pkg.module:factory")
+    data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz")
+    weights: str = setting("", "trained weights (.safetensors); then nothing is trained")
+    sparsity: tuple[float, ...] = setting(GRID, "fractions removed, each in [0, 1)")
+    granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut")
+    criterion: tuple[str, ...] = setting(
+        ("magnitude", "l2", "random"), "what decides; each is used with the granularities that it scores")
+    scope: tuple[str, ...] = setting(("layer",), "which items compete")
+    skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
+    seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
+    epochs: int = setting(5, "training epochs")
+    batch_size: int = setting(64, "training batch")
+    lr: float = setting(1e-3, "learning rate of Adam")
+    tolerance: float = setting(0.005, "accuracy that may be lost in the report's answer, in [0, 1]")
+    latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes that are timed; none: no timing")
+    latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds")
+    device: str = setting("cpu", "where networks are trained and evaluated, cpu or cuda; timing is on the CPU")
+    threads: int = setting(0, "torch threads; 0: as many as torch takes")
+    engine: str = setting("", "what runs the zeroed network; empty: the best that this machine has")
+    samples: int = setting(24, "test samples whose predictions are kept for the report")
+
+    def __post_init__(self) -> None:
+        for check in (_check_names, _check_criteria, _check_grid, _check_numbers):
+            check(self)
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+
+    def criteria_of(self, granularity: str) -> list[str]:
+        """The criteria asked for that can score a granularity."""
+        return [c for c in self.criterion if granularity in registry.get("criteria", c).granularities]
+
+    @classmethod
+    def make(cls, *layers: Mapping[str, Any]) -> StudyConfig:
+        """A configuration from mappings of settings, later ones winning.
+
+        Raises:
+            SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
+        """
+        merged = {key: value for layer in layers for key, value in layer.items()}
+        known = {f.name: f for f in fields(cls)}
+        if strange := [k for k in merged if k not in known]:
+            raise unknown("setting", strange[0], known)
+        return cls(**{k: coerce(k, v, known[k].default) for k, v in merged.items()})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, its keys named as the flags or as the fields.
+
+    Raises:
+        SecateurError: the file is missing or is no TOML.
+    """
+    try:
+        return {k.replace("-", "_"): v for k, v in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+    except OSError as error:
+        raise SecateurError(f"config '{path}': {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SecateurError(f"config '{path}' is not TOML: {error}") from error
+
+
+def coerce(name: str, value: Any, like: Any) -> Any:
+    """A value from text or TOML in the type of a default: ``"0,0.5"`` for a tuple of floats.
+
+    >>> coerce("sparsity", "0, 0.5", GRID)
+    (0.0, 0.5)
+    """
+    if isinstance(like, tuple):
+        parts = [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+        parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
+        example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
+        return tuple(coerce(name, part, example) for part in parts)
+    kind = type(like)
+    wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
+    try:
+        result = kind(value)
+    except (TypeError, ValueError):
+        wrong, result = True, value
+    if wrong or (kind is int and float(value) != result):
+        words = {int: "a whole number", float: "a number", str: "text"}[cast(type, kind)]
+        raise SecateurError(f"{name.replace('_', '-')} '{value}': allowed is {words}")
+    return result
+
+
+def _check_names(config: StudyConfig) -> None:
+    for room, names in (("granularity", config.granularity), ("scopes", config.scope), ("criteria", config.criterion)):
+        for name in names:
+            registry.get(room, name)
+    for room, value in (("models", config.model), ("data", config.data)):
+        if ":" not in value and not value.endswith(".npz") and value not in registry.files(room):
+            raise unknown(registry.ROOMS[room], value, registry.files(room))
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", config.device):
+        raise SecateurError(f"device '{config.device}': allowed are cpu, cuda, cuda:N")
+    if config.device != "cpu" and not torch.cuda.is_available():
+        raise SecateurError(f"device '{config.device}': torch sees no GPU on this machine; allowed: cpu")
+    if config.engine and config.engine not in runtime.ENGINES:
+        raise unknown("engine", config.engine, runtime.ENGINES)
+
+
+def _check_criteria(config: StudyConfig) -> None:
+    """Every granularity has a criterion, and every criterion that was asked for has a granularity."""
+    for granularity in config.granularity:
+        if not config.criteria_of(granularity):
+            raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
+                                f"'{granularity}'; allowed: {', '.join(registry.criteria_for(granularity))}")
+    for name in config.criterion if config.criterion != StudyConfig.criterion else ():
+        scored = registry.get("criteria", name).granularities
+        if not scored & set(config.granularity):
+            raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
+                                f"but granularity is {', '.join(config.granularity)}")
+
+
+def _check_grid(config: StudyConfig) -> None:
+    for name in ("sparsity", "granularity", "criterion", "scope", "skip", "latency_batches"):
+        values = getattr(config, name)
+        if twice := [v for i, v in enumerate(values) if v in values[:i]]:
+            shown = ", ".join(map(str, values))
+            raise SecateurError(f"{name.replace('_', '-')} {shown}: {twice[0]} stands there twice")
+        if not values and name in ("sparsity", "granularity", "criterion", "scope"):
+            raise SecateurError(f"{name} is empty; allowed is at least one value")
+    for sparsity in config.sparsity:
+        check_sparsity(sparsity)
+
+
+def _check_numbers(config: StudyConfig) -> None:
+    least = {"seeds": 1, "epochs": 0, "batch_size": 1, "threads": 0, "samples": 0}
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise SecateurError(f"{name.replace('_', '-')} {getattr(config, name)}: allowed is {bound} or more")
+    for name, high in (("lr", float("inf")), ("latency_seconds", 3600.0)):
+        if not 0 < getattr(config, name) < high:
+            raise SecateurError(f"{name.replace('_', '-')} {getattr(config, name)}: allowed is a number above 0")
+    if not 0 <= config.tolerance <= 1:
+        raise SecateurError(f"tolerance {config.tolerance}: allowed is a loss of accuracy in [0, 1], such as 0.005")
+    if bad := [b for b in config.latency_batches if b < 1]:
+        raise SecateurError(f"latency-batches {bad[0]}: allowed is 1 or more")
+    if config.weights and config.seeds != 1:
+        raise SecateurError(f"seeds {config.seeds} with weights: one trained network is one seed; allowed: 1")

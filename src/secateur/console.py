@@ -1,0 +1,121 @@
+"""The terminal: a live table of rows with progress bars, the answer at the end, the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as RichLive
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from secateur import registry
+from secateur.progress import Progress
+from secateur.report import Report
+
+TITLES = {"train": "training", "measure": "measuring", "time": "timing"}
+COLOURS = {"weight": "red", "neuron": "blue"}
+
+
+class Live(Progress):
+    """Shows a study while it runs: on a terminal a table that grows and a bar with the time left,
+    elsewhere a line a network and a line a stage."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        self._bars = Bars(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                          TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}"))
+        self._bar: Any = None
+        self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}
+        self._live = RichLive(get_renderable=self._render, console=self.console, refresh_per_second=4,
+                              vertical_overflow="ellipsis")
+
+    def __enter__(self) -> Live:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        """Start a bar; a stage with nothing to do has none."""
+        self._bar = self._bars.add_task(TITLES[name], total=total, latest="") if total else None
+        if total and not self.console.is_terminal:
+            self.console.print(f"{TITLES[name]}: {total} steps")
+
+    def step(self) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bars.advance(self._bar)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Show an epoch's mean loss and accuracy beside the bar."""
+        text = f"epoch {record['epoch']}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
+        if self._bar is not None:
+            self._bars.update(self._bar, latest=text)
+        if not self.console.is_terminal:
+            self.console.print(text)
+
+    def trained(self, record: dict[str, Any]) -> None:
+        """Print a line for a network."""
+        self.console.print(f"network {record['seed']}: {record['parameters']:,} parameters, test accuracy "
+                           f"{record['accuracy']:.4f}, loss {record['loss']:.4f}")
+
+    def point(self, settings: dict[str, Any], figures: dict[str, Any]) -> None:
+        """Add a point to its line of the table."""
+        key = (settings["granularity"], settings["criterion"], settings["scope"], settings["sparsity"])
+        line = self._rows.setdefault(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
+        for name in ("accuracy", "loss"):
+            if name in figures:
+                line[name].append(figures[name])
+        if "nonzeros" in figures:
+            line["parameters"].append(figures["nonzeros"])
+        for batch, variants in (figures.get("latency") or {}).items():
+            fastest = variants.get("sparse") or variants["small"]
+            line["speed"].setdefault(batch, []).append(fastest["speedup"])
+
+    def _render(self) -> RenderableType:
+        return Group(*([points_table(self._rows)] if self._rows else []), self._bars)
+
+
+def points_table(rows: dict[tuple[str, str, str, float], dict[str, Any]]) -> Table:
+    """The rows so far: means over the seeds."""
+    batches = sorted({b for line in rows.values() for b in line["speed"]}, key=int)
+    table = Table("cut", "by", "scope", "sparsity", "accuracy", "loss", "non-zero weights",
+                  *(f"speed-up, batch {b}" for b in batches), box=None, header_style="bold")
+    for (granularity, criterion, scope, sparsity), line in rows.items():
+        speeds = (f"{mean(line['speed'].get(b, [])):.2f}" if line["speed"].get(b) else "" for b in batches)
+        table.add_row(granularity, criterion, scope, f"{sparsity:.0%}", *_figures(line), *speeds,
+                      style=COLOURS.get(granularity, ""))
+    return table
+
+
+def _figures(line: dict[str, Any]) -> list[str]:
+    return [f"{mean(line[n]):{form}}" if line[n] else "" for n, form in
+            (("accuracy", ".4f"), ("loss", ".4f"), ("parameters", ",.0f"))]
+
+
+def mean(values: list[float]) -> float:
+    """The mean, NaN where there is none."""
+    return sum(values) / len(values) if values else float("nan")
+
+
+def tell(report: Report, console: Console | None = None) -> None:
+    """Print the report's first sentence and where its files are."""
+    console = console or Console()
+    console.print(report.headline, soft_wrap=True)
+    for path in report.files:
+        if path.suffix not in (".png", ".svg"):
+            console.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def print_registry(console: Console | None = None) -> None:
+    """Every item of every room, with its file."""
+    console = console or Console()
+    for room, word in registry.ROOMS.items():
+        console.print(f"[bold]{word}[/bold]")
+        for name, path in registry.files(room).items():
+            console.print(f"  {name:<16} secateur/{room}/{path.name}", highlight=False, soft_wrap=True)

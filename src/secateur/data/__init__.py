@@ -1,0 +1,28 @@
+"""Data sets: train and test tensors. One file each, see ``base.py`` for the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secateur import registry
+from secateur.data._own import from_function, from_npz
+from secateur.data.base import Dataset, Source, dataset, digest
+
+__all__ = ["Dataset", "Source", "dataset", "digest", "resolve"]
+
+
+def resolve(spec: str) -> Dataset:
+    """The data set behind a name, ``pkg.module:function``, or ``file.npz``.
+
+    Raises:
+        SecateurError: an unknown name, a file that is missing or damaged, data that are not as they should be.
+
+    >>> resolve("digits").train_x.shape
+    torch.Size([1437, 1, 8, 8])
+    """
+    if spec.endswith(".npz"):
+        return from_npz(Path(spec).expanduser())
+    if ":" in spec:
+        return from_function(spec)
+    source: Source = registry.get("data", spec)()
+    return source.load()

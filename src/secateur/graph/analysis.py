@@ -1,0 +1,25 @@
+"""From a captured graph to a structure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from torch import nn
+
+from secateur.graph import flow, groups
+from secateur.graph.capture import Captured
+from secateur.graph.prove import Trace
+from secateur.graph.targets import targets
+from secateur.types import Structure
+
+
+def analyse(model: nn.Module, captured: Captured, lanes: bool = False) -> Structure:
+    """The structure of a network whose graph was captured."""
+    found = flow.follow(model, captured)
+    made, leaf_of = groups.groups(model, found, lanes)
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, first in found.names.items():
+        names[first].append(name)
+    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of),
+                     captured.kwargs or captured.args, tuple(tuple(n) for n in names.values() if len(n) > 1),
+                     tuple(f"{name} ({line})" for name, line in found.unknown.items()))

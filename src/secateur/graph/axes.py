@@ -1,0 +1,303 @@
+"""Axes as products and sums of factors: which positions of which dimensions are the same thing.
+
+Every dimension of every tensor is a *node*. A node is a free leaf, a product of nodes (a reshape
+splits channels into heads and head size) or a sum of nodes (a concatenation, a packed projection).
+Rules tie nodes; tying two bound nodes ties their parts, splitting leaves where their boundaries
+differ. What cannot be aligned is fixed, with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+ONE = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a leaf lies in an axis: unit ``u`` owns ``offset + loops + u * inner + [0, inner)``.
+
+    ``loops`` lists the outer repetitions as ``(count, stride)``.
+    """
+
+    leaf: int
+    offset: int
+    loops: tuple[tuple[int, int], ...]
+    inner: int
+
+
+class Axes:
+    """A union-find over nodes with three bindings: equal, product, sum.
+
+    >>> axes = Axes()
+    >>> packed, heads = axes.leaf(12), axes.leaf(3)
+    >>> axes.tie(packed, axes.product([heads, axes.leaf(4)]))
+    >>> [axes.sizes[f] for f in axes.factors(packed)]
+    [3, 4]
+    """
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = [1]
+        self._parent: list[int] = [ONE]
+        self._products: dict[int, list[int]] = {}
+        self._sums: dict[int, list[int]] = {}
+        self.fixed: dict[int, str] = {ONE: "size one"}
+        self.context: Callable[[], str] = lambda: ""
+
+    def leaf(self, size: int, fixed: str = "") -> int:
+        """A new free node, fixed from the start where a reason is given."""
+        if size == 1:
+            return ONE
+        self.sizes.append(size)
+        self._parent.append(len(self._parent))
+        if fixed:
+            self.fixed[len(self._parent) - 1] = fixed
+        return len(self._parent) - 1
+
+    def find(self, node: int) -> int:
+        """The representative of a node."""
+        while self._parent[node] != node:
+            self._parent[node] = self._parent[self._parent[node]]
+            node = self._parent[node]
+        return node
+
+    def product(self, parts: Sequence[int]) -> int:
+        """A node that is the product of ``parts``, outermost first."""
+        parts = [p for p in parts if self.sizes[p] != 1]
+        if len(parts) < 2:
+            return parts[0] if parts else ONE
+        node = self.leaf(prod(self.sizes[p] for p in parts))
+        self._products[node] = list(parts)
+        return node
+
+    def sum(self, parts: Sequence[int]) -> int:
+        """A node that is the sequence of ``parts``. A part of one position cannot be cut."""
+        parts = [p for p in parts if self.sizes[p]]
+        if len(parts) < 2:
+            return parts[0] if parts else self.leaf(0, "empty")
+        node = self.leaf(sum(self.sizes[p] for p in parts))
+        self._sums[node] = list(parts)
+        return node
+
+    def factors(self, node: int) -> list[int]:
+        """The factors of a node, products opened, outermost first, ones left out."""
+        node = self.find(node)
+        if node in self._products:
+            return [f for part in self._products[node] for f in self.factors(part)]
+        return [] if self.sizes[node] == 1 else [node]
+
+    def segments(self, node: int) -> list[int]:
+        """The segments of a node, sums opened, in order."""
+        node = self.find(node)
+        if node in self._sums:
+            return [s for part in self._sums[node] for s in self.segments(part)]
+        return [node]
+
+    def fix(self, node: int, reason: str) -> None:
+        """Say that nothing of a node can be removed, and why; the first reason stays."""
+        node = self.find(node)
+        if node in self.fixed:
+            return
+        self.fixed[node] = reason
+        for part in self._products.get(node, []) + self._sums.get(node, []):
+            self.fix(part, reason)
+
+    def _fix_all(self, nodes: Sequence[int], why: str) -> None:
+        for node in nodes:
+            self.fix(node, f"{why} at {self.context()}")
+
+    def tie(self, first: int, second: int) -> None:
+        """Make two nodes of one size the same thing."""
+        a, b = self.find(first), self.find(second)
+        if a == b:
+            return
+        if self.sizes[a] != self.sizes[b]:
+            self._fix_all([a, b], f"axes of {self.sizes[a]} and {self.sizes[b]} meet")
+            return
+        if self.bound(a) and not self.bound(b):
+            a, b = b, a
+        self._parent[a] = b
+        if a in self.fixed:
+            self.fix(b, self.fixed[a])
+        parts_a, parts_b = self._parts(a), self._parts(b)
+        if b in self.fixed:
+            for part in parts_a[1]:
+                self.fix(part, self.fixed[b])
+        if parts_a[1]:
+            self._tie_parts(parts_a, parts_b)
+
+    def bound(self, node: int) -> bool:
+        """Whether a representative is a product or a sum."""
+        return node in self._products or node in self._sums
+
+    def _parts(self, node: int) -> tuple[str, list[int]]:
+        if node in self._products:
+            return "product", self._products[node]
+        return "sum", self._sums.get(node, [])
+
+    def _tie_parts(self, a: tuple[str, list[int]], b: tuple[str, list[int]]) -> None:
+        kinds = {a[0], b[0]}
+        if kinds == {"product"}:
+            self.align([f for p in a[1] for f in self.factors(p)], [f for p in b[1] for f in self.factors(p)])
+        elif kinds == {"sum"}:
+            self._refine([s for p in a[1] for s in self.segments(p)], [s for p in b[1] for s in self.segments(p)])
+        else:
+            product, total = (a[1], b[1]) if a[0] == "product" else (b[1], a[1])
+            self._cross([f for p in product for f in self.factors(p)], [s for p in total for s in self.segments(p)])
+
+    def align(self, left: Sequence[int], right: Sequence[int]) -> None:
+        """Tie two lists of factors with one product, outermost first: what a reshape does."""
+        a, b = self._open(left), self._open(right)
+        while a and b:
+            x, y = a.pop(), b.pop()
+            sx, sy = self.sizes[x], self.sizes[y]
+            if sx == sy:
+                self.tie(x, y)
+            elif sx % sy == 0:
+                outer, inner = self.split(x, sx // sy)
+                self.tie(outer, y)
+                a.extend(reversed(self.factors(inner)))
+            elif sy % sx == 0:
+                outer, inner = self.split(y, sy // sx)
+                self.tie(outer, x)
+                b.extend(reversed(self.factors(inner)))
+            else:
+                self._skip(x, y, a, b)
+
+    def _open(self, nodes: Sequence[int]) -> list[int]:
+        return [f for n in nodes for f in self.factors(n)][::-1]
+
+    def _skip(self, x: int, y: int, a: list[int], b: list[int]) -> None:
+        """Fix a block of factors that have no common refinement."""
+        block, px, py = [x, y], self.sizes[x], self.sizes[y]
+        while px != py and (a if px < py else b):
+            node = (a if px < py else b).pop()
+            block.append(node)
+            px, py = (px * self.sizes[node], py) if px < py else (px, py * self.sizes[node])
+        self._fix_all(block, "a reshape that mixes axes")
+
+    def split(self, node: int, inner: int) -> tuple[int, int]:
+        """A node as a product of two: an outer part and an inner one of size ``inner``."""
+        node = self.find(node)
+        why = self.fixed.get(node, "")
+        pair = self.leaf(self.sizes[node] // inner, why), self.leaf(inner, why)
+        if node in self._products:
+            self.align(self.factors(node), pair)
+        elif node in self._sums:
+            self._cross(list(pair), self.segments(node))
+        else:
+            self._products[node] = list(pair)
+        return pair
+
+    def cut(self, node: int, sizes: Sequence[int]) -> list[int]:
+        """A node as a sequence of segments of the given sizes."""
+        node = self.find(node)
+        why = self.fixed.get(node, "")
+        if len([s for s in sizes if s]) == 1:
+            return [node if s else self.leaf(0, "empty") for s in sizes]
+        parts = [self.leaf(size, why) for size in sizes]
+        solid = [p for p in parts if self.sizes[p]]
+        if node in self._sums:
+            self._refine(self.segments(node), solid)
+        elif node in self._products:
+            self._cross(self.factors(node), solid)
+        else:
+            self._sums[node] = solid
+        return parts
+
+    def _refine(self, left: Sequence[int], right: Sequence[int]) -> None:
+        """Tie two sequences of segments of one total length."""
+        a, b = list(left)[::-1], list(right)[::-1]
+        while a and b:
+            x, y = a.pop(), b.pop()
+            sx, sy = self.sizes[x], self.sizes[y]
+            if sx == sy:
+                self.tie(x, y)
+            elif sx > sy:
+                head, tail = self.cut(x, [sy, sx - sy])
+                self.tie(head, y)
+                a.extend(reversed(self.segments(tail)))
+            else:
+                head, tail = self.cut(y, [sx, sy - sx])
+                self.tie(head, x)
+                b.extend(reversed(self.segments(tail)))
+
+    def _cross(self, factors: list[int], segments: list[int]) -> None:
+        """Tie a product to a sum: the outer factor is a sum, or the inner part repeats."""
+        outer, rest = factors[0], self.product(factors[1:])
+        period = self.sizes[rest]
+        if period > 1 and all(self.sizes[s] % period == 0 for s in segments):
+            parts = [self.leaf(self.sizes[s] // period) for s in segments]
+            self.tie(outer, self.sum(parts))
+            for segment, part in zip(segments, parts, strict=True):
+                self.tie(segment, self.product([part, rest]))
+        elif all(b % period == 0 or e % period == 0 or b // period == e // period for b, e in self._spans(segments)):
+            self._repeat(outer, rest, segments)
+        else:
+            self._fix_all([*factors, *segments], "a sequence that does not fit a product")
+
+    def _spans(self, segments: Sequence[int]) -> Iterator[tuple[int, int]]:
+        start = 0
+        for segment in segments:
+            yield start, start + self.sizes[segment]
+            start += self.sizes[segment]
+
+    def _repeat(self, outer: int, rest: int, segments: Sequence[int]) -> None:
+        """Tie every period of a sequence to the inner part of a product; the outer count is fixed."""
+        self.fix(outer, f"the number of equal parts is fixed at {self.context()}")
+        periods = [self.leaf(self.sizes[rest]) for _ in range(self.sizes[outer])]
+        self._refine(list(segments), periods)
+        for period in periods:
+            self.tie(period, rest)
+
+    def places(self, node: int, offset: int = 0, loops: tuple[tuple[int, int], ...] = (),
+               inner: int = 1) -> Iterator[Place]:
+        """Every leaf of a node with where its units lie."""
+        node = self.find(node)
+        if node in self._products:
+            step = inner * self.sizes[node]
+            for part in self._products[node]:
+                step //= self.sizes[part]
+                yield from self.places(part, offset, loops, step)
+                loops = (*loops, (self.sizes[part], step))
+        elif node in self._sums:
+            for part in self._sums[node]:
+                yield from self.places(part, offset, loops, inner)
+                offset += self.sizes[part] * inner
+        elif self.sizes[node] > 1:
+            yield Place(node, offset, loops, inner)
+
+    def mask(self, node: int, keeps: dict[int, Tensor]) -> Tensor:
+        """Which positions of a node stay, given what stays of its leaves (all of one that is not named)."""
+        node = self.find(node)
+        if node in self._products:
+            kept = torch.ones(1, dtype=torch.bool)
+            for part in self._products[node]:
+                kept = (kept[:, None] & self.mask(part, keeps)[None]).flatten()
+            return kept
+        if node in self._sums:
+            return torch.cat([self.mask(part, keeps) for part in self._sums[node]])
+        return keeps[node] if node in keeps else torch.ones(self.sizes[node], dtype=torch.bool)
+
+    def touched(self, node: int, leaves: Collection[int]) -> bool:
+        """Whether any of the leaves lies in a node."""
+        return any(p.leaf in leaves for p in self.places(node))
+
+    def order(self, node: int, orders: dict[int, Tensor]) -> Tensor:
+        """The positions of a node after its leaves' units are put in a new order: int64, one a position."""
+        node = self.find(node)
+        if node in self._products:
+            found = torch.zeros(1, dtype=torch.int64)
+            for part in self._products[node]:
+                found = (found[:, None] * self.sizes[part] + self.order(part, orders)[None]).flatten()
+            return found
+        if node in self._sums:
+            starts = [0, *itertools.accumulate(self.sizes[p] for p in self._sums[node])]
+            return torch.cat([self.order(p, orders) + s for p, s in zip(self._sums[node], starts, strict=False)])
+        return orders[node] if node in orders else torch.arange(self.sizes[node])

@@ -1,0 +1,197 @@
+"""From a module and example inputs to one flat ATen graph, through ``torch.export``."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from secateur.errors import SecateurError, UnsupportedError
+
+WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """One network as a flat graph.
+
+    ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
+    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the
+    example's leaves by position.
+    """
+
+    graph: fx.GraphModule
+    sources: dict[str, tuple[str, Any]]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    leaves: dict[int, Any]
+    out_spec: Any
+
+
+def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and keyword inputs that an example stands for: one input, a tuple of them, or a dict.
+
+    >>> inputs(torch.zeros(2))[0][0].shape
+    torch.Size([2])
+    """
+    if isinstance(example, dict):
+        return (), dict(example)
+    return (tuple(example), {}) if isinstance(example, (tuple, list)) else ((example,), {})
+
+
+def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured:
+    """Export a network in evaluation mode.
+
+    ``any_batch`` leaves the first axis of the inputs open where the network allows it.
+
+    Raises:
+        SecateurError: the example does not run on the network.
+        UnsupportedError: ``torch.export`` refuses the network; the message carries its reason.
+    """
+    args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs(example))
+    with evaluating(model):
+        check_runs(model, args, kwargs)
+        try:
+            with quiet(), torch.enable_grad():
+                open_axes = first_axes(model, args, kwargs) if any_batch else None
+                program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
+        except Exception as error:
+            raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {readable(error)}; "
+                                   "try other example inputs, or trace the sub-module that can be exported") from error
+    graph = flat(program.graph_module)
+    first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
+    given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
+    return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec)
+
+
+def first_axes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What ``torch.export`` is told so that the first axis of every input stays open."""
+    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+
+    def axis(value: Any) -> Any:
+        return {0: torch.export.Dim.AUTO} if isinstance(value, Tensor) and value.ndim else None
+
+    return dict(pytree.tree_map(axis, dict(bound)))
+
+
+def doubled(example: Any) -> Any:
+    """An example of twice the batch: every tensor after itself."""
+    return pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v, example)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while, every module's own mode afterwards."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the tracer's warnings and log lines from the user's terminal."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Run the example once, so that a mistake in it is told in the model's own words."""
+    try:
+        with torch.no_grad():
+            model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    except Exception as error:
+        given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
+        raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
+                            f"got {given}{mismatch(model, [*args, *kwargs.values()])}") from error
+
+
+def describe(value: Any) -> str:
+    """A short word for one input."""
+    return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def mismatch(model: nn.Module, given: list[Any]) -> str:
+    """What differs between the network's device or dtype and the example's, as a clause."""
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    tensor = next((a for a in given if isinstance(a, Tensor) and a.is_floating_point()), None)
+    if weight is None or tensor is None or (weight.device, weight.dtype) == (tensor.device, tensor.dtype):
+        return ""
+    return f"; the network holds {weight.dtype} on {weight.device}, the example {tensor.dtype} on {tensor.device}"
+
+
+def readable(error: BaseException) -> str:
+    """The first telling line of an error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def sources(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Any]]:
+    """What each placeholder of an exported program stands for."""
+    found: dict[str, tuple[str, Any]] = {}
+    for position, spec in enumerate(program.graph_signature.input_specs):
+        kind = spec.kind.name.lower()
+        if kind in ("parameter", "buffer"):
+            found[spec.arg.name] = kind, spec.target
+        elif kind == "user_input":
+            found[spec.arg.name] = "input", position
+        else:
+            found[spec.arg.name] = "constant", program.constants.get(spec.target)
+    return found
+
+
+def flat(module: fx.GraphModule) -> fx.GraphModule:
+    """A copy of the graph with the bodies of grad-mode and autocast regions in line."""
+    graph = fx.Graph()
+    outputs = inline(module, graph, {}, None)
+    graph.output(outputs)
+    for node in [n for n in graph.nodes if n.op == "get_attr" and not n.users]:
+        graph.erase_node(node)
+    return fx.GraphModule(module, graph)
+
+
+def inline(module: fx.GraphModule, graph: fx.Graph, values: dict[fx.Node, Any], given: list[Any] | None) -> Any:
+    """Copy one graph's nodes into another; gives what it returns."""
+    arguments = iter(given or [])
+    for node in module.graph.nodes:
+        if node.op == "output":
+            return fx.map_arg(node.args[0], lambda n: values[n])
+        if node.op == "placeholder" and given is not None:
+            values[node] = next(arguments)
+        elif skip := WRAPPERS.get(getattr(node.target, "__name__", "")):
+            body = getattr(module, str(node.args[skip].target))
+            passed = fx.map_arg(list(node.args[skip + 1:]), lambda n: values[n])
+            values[node] = inline(body, graph, {}, list(passed))
+        elif node.target is not None and getattr(node.target, "__name__", "") == "getitem" and not isinstance(
+                values[node.args[0]], fx.Node):
+            values[node] = values[node.args[0]][node.args[1]]
+        else:
+            values[node] = graph.node_copy(node, lambda n: values[n])
+    raise AssertionError("a graph without an output")
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy of a network, with a readable refusal where it cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise UnsupportedError(f"{type(model).__name__} cannot be copied: {readable(error)}") from error

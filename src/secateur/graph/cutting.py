@@ -1,0 +1,132 @@
+"""From cuts to a proved network: the module itself where its class allows it, the cut graph otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from secateur.errors import UnsupportedError
+from secateur.graph import exported, reference, repair, surgery
+from secateur.graph.analysis import analyse
+from secateur.graph.capture import capture, doubled, evaluating, readable
+from secateur.graph.prove import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.sizes import Sizes
+from secateur.types import Cut
+
+log = logging.getLogger(__name__)
+
+
+class InDouble(TorchDispatchMode):
+    """Runs a network's own code in float64: casts to narrower types become casts to this one."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call an operator with every narrower float type exchanged."""
+        if func is torch.ops.aten._grouped_mm.default:
+            return grouped(*args, **(kwargs or {}))
+        swap = reference.double_dtype
+        args = tuple(swap(a) for a in args)
+        return func(*args, **{k: swap(v) for k, v in (kwargs or {}).items()})
+
+
+def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Rows of each expert times its matrix: torch's own kernel takes no float64."""
+    starts = [0, *offs.tolist()]
+    return torch.cat([rows[a:b] @ w for a, b, w in zip(starts, starts[1:], weights, strict=False)])
+
+
+def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
+    """What stays of each leaf."""
+    return {trace.leaf_of[cut.name]: cut.keep.cpu() for cut in cuts}
+
+
+def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
+         change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
+    """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
+    done: set[int] = set()
+    for name, tensor in stored(model).items():
+        if name in small and id(small[name]) not in done:
+            done.add(id(small[name]))
+            mask = kept.get(name, {})
+            small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
+
+
+def stored(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by all of its names."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+
+
+def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a network gives in float64, in evaluation mode."""
+    args, kwargs = pytree.tree_map(reference.own, (args, kwargs))
+    with evaluating(model), reference.in_double(), InDouble():
+        outputs = model(*args, **kwargs)
+    return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
+
+
+def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
+    """The cut network, proved to be the original without the removed units, and what had to be repaired.
+
+    Raises:
+        UnsupportedError: neither the module nor the graph gives the right outputs.
+    """
+    kept, keeps = surgery.masks(model, cuts), keeps_of(cuts, trace)
+    sizes = Sizes(trace.flow, keeps)
+    want = masked_outputs(model, trace, keeps)
+    names = trace.flow.names
+    failures: list[str] = []
+    base = surgery.sliced_copy(model, kept)
+    tensors = stored(base)
+    fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
+    for small, notes in candidates(model, base, cuts, trace, sizes):
+        try:
+            error = distance(eager_outputs(small, trace.captured.args, trace.captured.kwargs), want)
+        except Exception as failure:
+            failures.append(readable(failure))
+            log.debug("attempt failed: %s", failures[-1])
+            continue
+        if error <= LIMIT:
+            fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
+            return small, notes
+        log.debug("attempt is off by %g", error)
+        failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+    raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {failures[-1]}")
+
+
+def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
+               sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+    """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
+    repair.repair_known(small)
+    repair.repair_traced(small, trace.captured, sizes)
+    tried: set[tuple[str, ...]] = set()
+    for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
+        slots = repair.slots(small, repair.evidence(trace.captured, sizes, broad), names)
+        for chosen in repair.attempts(slots):
+            attempt = repair.Assignment(small).make(chosen)
+            if tuple(attempt.told) not in tried:
+                tried.add(tuple(attempt.told))
+                yield small, attempt.told
+            attempt.undo()
+    yield from graphs(model, small, cuts, trace, sizes)
+
+
+def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
+           sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+    """The cut graph, for any batch size where the network can be traced so."""
+    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
+    try:
+        whole = trace.captured.kwargs or trace.captured.args
+        opened = analyse(model, capture(model, doubled(whole), any_batch=True), True)
+        leaf_of = {g.members: opened.trace.leaf_of[g.name] for g in opened.groups}
+        keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
+        traced = opened.trace
+        yield exported.exported(model, traced.captured, Sizes(traced.flow, keeps), stored(small)), [told]
+    except Exception as error:
+        log.debug("no graph for any batch size: %s", readable(error))
+    fixed = exported.exported(model, trace.captured, sizes, stored(small))
+    yield fixed, [f"{told}; it takes inputs of the example's shape only"]

@@ -1,0 +1,119 @@
+"""The cut graph as a module: for networks whose own code has sizes written into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from secateur.graph.capture import Captured
+from secateur.graph.flow import base_name
+from secateur.graph.sizes import SPLITS, Change, Sizes
+
+DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
+
+
+class ExportedNetwork(nn.Module):
+    """A cut network as its traced graph, with the names of the parameters that it had.
+
+    It computes what the network computes in evaluation mode; ``original`` names the class it came from.
+    """
+
+    def __init__(self, graph: fx.GraphModule, names: list[str], out_spec: Any, original: str):
+        super().__init__()
+        self.body, self.original = graph, original
+        self._names, self._out_spec = names, out_spec
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network, in its own structure."""
+        kwargs = {k: kwargs[k] for k in self._names if k in kwargs} | kwargs
+        flat = self.body(*pytree.tree_leaves((args, kwargs)))
+        return pytree.tree_unflatten(flat, self._out_spec)
+
+
+def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
+    """The traced graph with the small tensors in place and every written size rewritten.
+
+    ``small`` holds the sliced parameters and buffers by name.
+    """
+    graph, values = fx.Graph(), {}
+    for node in captured.graph.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = placed(graph, captured, node)
+        elif node.op == "output":
+            graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], lambda n: values[n]))))
+        elif base_name(node) not in DROPPED:
+            values[node] = graph.node_copy(node, lambda n: values[n])
+            rewrite(values[node], sizes.changes(node))
+    root = holder(captured, small)
+    for name, tensor in vars(captured.graph).items():
+        root.__dict__.setdefault(name, tensor)
+    for name, tensor in captured.graph.named_buffers():
+        attach(root, name, tensor)
+    return ExportedNetwork(fx.GraphModule(root, graph), list(captured.kwargs), captured.out_spec, type(model).__name__)
+
+
+def placed(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
+    """A placeholder as the stored tensor or the input that it stands for."""
+    kind, what = captured.sources[str(node.target)]
+    if kind in ("parameter", "buffer"):
+        return graph.get_attr(what)
+    return graph.get_attr(f"constant_{node.name}") if kind == "constant" else graph.placeholder(str(node.target))
+
+
+def holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
+    """A tree of empty modules that holds the tensors under their old names."""
+    root = nn.Module()
+    for node in captured.graph.graph.nodes:
+        if node.op == "placeholder":
+            kind, what = captured.sources[str(node.target)]
+            if kind in ("parameter", "buffer"):
+                attach(root, what, small[what])
+            elif kind == "constant" and isinstance(what, Tensor):
+                attach(root, f"constant_{node.name}", what)
+    return root
+
+
+def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
+    """Store a tensor under a dotted name."""
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = getattr(root, part)
+    if isinstance(tensor, nn.Parameter):
+        root.register_parameter(last, tensor)
+    elif last not in root._buffers:
+        root.register_buffer(last, tensor)
+
+
+def rewrite(node: fx.Node, changes: list[Change]) -> None:
+    """Put new sizes into a copied call."""
+    for change in changes:
+        if change.old == change.new:
+            continue
+        if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
+            several, dim = isinstance(change.new, list), argument(node, "dim") or 0
+            node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
+            node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
+        else:
+            set_argument(node, change.argument, change.new)
+
+
+def argument(node: fx.Node, name: str) -> Any:
+    """An argument of a call by name."""
+    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
+    at = names.index(name)
+    return node.args[at] if at < len(node.args) else node.kwargs.get(name)
+
+
+def set_argument(node: fx.Node, name: str, value: Any) -> None:
+    """Set an argument of a call by name."""
+    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
+    at = names.index(name)
+    if at < len(node.args):
+        node.update_arg(at, value)
+    else:
+        node.update_kwarg(name, value)

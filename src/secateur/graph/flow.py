@@ -1,0 +1,271 @@
+"""Carries axes through a graph: one rule an operator, unknown operators fix what they touch."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from secateur.graph.axes import ONE, Axes
+from secateur.graph.capture import Captured
+
+
+@dataclass
+class Value:
+    """A tensor in the graph: its sizes and one node an axis. ``origin`` names the stored tensor that it
+    still is, up to the order of its axes, with the axis of the stored tensor for each of its own."""
+
+    shape: tuple[int, ...]
+    axes: list[int]
+    origin: tuple[str, tuple[int, ...]] | None = None
+
+
+Rule = Callable[["Op"], Any]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a function as the rule of the named ATen operators (all overloads)."""
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+    return register
+
+
+@dataclass
+class Op:
+    """One call in the graph as a rule sees it.
+
+    ``args`` holds the arguments by the names of the operator's schema, tensors as :class:`Value`;
+    ``shapes`` the shapes of the outputs. A rule gives the axes of the output: a list of nodes, or a
+    list of such lists for several outputs.
+    """
+
+    axes: Axes
+    node: fx.Node
+    name: str
+    args: dict[str, Any]
+    shapes: list[tuple[int, ...]]
+    roles: dict[tuple[str, int], str]
+    notes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """The operator and the line of the model's source."""
+        return described(self.node)
+
+    @property
+    def tensors(self) -> list[Value]:
+        """All tensor arguments, lists opened."""
+        return [v for a in self.args.values() for v in (a if isinstance(a, list) else [a]) if isinstance(v, Value)]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.args.get(name)
+
+    def fixed(self, size: int, why: str = "") -> int:
+        """A fresh axis of which nothing can be removed."""
+        return self.axes.leaf(size, why or f"made by {self.where}")
+
+    def fix(self, value: Value, dims: Sequence[int], why: str) -> None:
+        """Fix some axes of a tensor."""
+        for d in dims:
+            self.axes.fix(value.axes[d], f"{why} at {self.where}")
+
+    def tie(self, a: int, b: int) -> None:
+        """Tie two nodes."""
+        self.axes.tie(a, b)
+
+    def role(self, value: Value, dim: int, role: str) -> None:
+        """Say what a stored tensor's axis does: it produces units (``out``) or consumes them (``in``)."""
+        if value.origin:
+            name, order = value.origin
+            if self.roles.get((name, order[dim % len(order)])) != "out":
+                self.roles[name, order[dim % len(order)]] = role
+
+
+@dataclass
+class Flow:
+    """What the rules found: the axes of every value, the roles of stored tensors' axes, operators without a rule."""
+
+    axes: Axes
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    stored: dict[str, Value] = field(default_factory=dict)
+    roles: dict[tuple[str, int], str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    outputs: list[Value] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    first_use: dict[str, fx.Node] = field(default_factory=dict)
+    notes: dict[fx.Node, dict[str, int]] = field(default_factory=dict)
+
+
+def follow(model: nn.Module, captured: Captured) -> Flow:
+    """Walk the graph once and tie what each operator ties."""
+    import secateur.graph.rules  # noqa: F401
+
+    flow = Flow(Axes(), names=canonical_names(model))
+    for node in captured.graph.graph.nodes:
+        flow.axes.context = functools.partial(described, node)
+        if node.op == "placeholder":
+            flow.values[node] = _stored(flow, captured, node)
+        elif node.op == "get_attr":
+            flow.values[node] = constant(flow.axes, getattr(captured.graph, str(node.target)))
+        elif node.op == "call_function":
+            flow.values[node] = _call(flow, node)
+        elif node.op == "output":
+            _finish(flow, node)
+    return flow
+
+
+def canonical_names(model: nn.Module) -> dict[str, str]:
+    """Every name of a stored tensor, with the first name of the same tensor: tied weights share one."""
+    first: dict[int, str] = {}
+    everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {name: first.setdefault(id(tensor), name) for name, tensor in everything}
+
+
+def _stored(flow: Flow, captured: Captured, node: fx.Node) -> Any:
+    kind, what = captured.sources[str(node.target)]
+    if kind in ("parameter", "buffer"):
+        name = flow.names[what]
+        if name not in flow.stored:
+            shape = shape_of(node.meta["val"])
+            flow.stored[name] = Value(shape, [flow.axes.leaf(s) for s in shape], (name, tuple(range(len(shape)))))
+        return flow.stored[name]
+    if kind == "constant":
+        return constant(flow.axes, what)
+    if isinstance(node.meta.get("val"), Tensor):
+        return Value(shape := shape_of(node.meta["val"]), [flow.axes.leaf(s, "an axis of the input") for s in shape])
+    return node.meta.get("val")
+
+
+def constant(axes: Axes, tensor: Any) -> Any:
+    """A tensor written into the code: its axes are fixed."""
+    if not isinstance(tensor, Tensor):
+        return tensor
+    return Value(tuple(tensor.shape), [axes.leaf(s, "a constant of the code") for s in tensor.shape])
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The sizes of a traced tensor: an open one as the example had it, one that depends on data as -1."""
+    return tuple(s if isinstance(s, int) else (s.node.hint if s.node.has_hint() else -1) for s in value.shape)
+
+
+def _call(flow: Flow, node: fx.Node) -> Any:
+    if node.target is operator.getitem:
+        return flow.values[node.args[0]][node.args[1]]  # type: ignore[index]
+    shapes = output_shapes(node)
+    if not shapes or not hasattr(node.target, "_schema"):
+        everything = {"all": _values(flow, node)}
+        return _unknown(flow, Op(flow.axes, node, base_name(node), everything, shapes, flow.roles)) if shapes else None
+    op = Op(flow.axes, node, base_name(node), arguments(flow, node), shapes, flow.roles)
+    for value in op.tensors:
+        if value.origin:
+            flow.first_use.setdefault(value.origin[0], node)
+    result = _apply(flow, op)
+    flow.notes[node] = op.notes
+    return package(op, result, isinstance(node.meta["val"], (tuple, list)))
+
+
+def _apply(flow: Flow, op: Op) -> Any:
+    if any(-1 in v.shape for v in op.tensors) or any(-1 in s for s in op.shapes):
+        return _unknown(flow, op, "a size that depends on the data")
+    function = RULES.get(op.name) or RULES.get(op.name.rstrip("_"))
+    if function is None and is_pointwise(op.node.target):
+        function = RULES["pointwise"]
+    return function(op) if function else _unknown(flow, op)
+
+
+def is_pointwise(target: Any) -> bool:
+    """Whether torch tags an operator, or the one that it is the in-place form of, as element-wise."""
+    packet = getattr(torch.ops.aten, target._schema.name.split("::")[-1].rstrip("_"), None)
+    others = [getattr(packet, name) for name in packet.overloads()] if packet else []
+    return any(torch.Tag.pointwise in t.tags for t in [target, *others])
+
+
+def _values(flow: Flow, node: fx.Node) -> list[Value]:
+    found = [flow.values.get(n) for n in node.all_input_nodes]
+    return [v for f in found for v in (f if isinstance(f, list) else [f]) if isinstance(v, Value)]
+
+
+def _unknown(flow: Flow, op: Op, why: str = "") -> list[Any]:
+    reason = why or "an operator without a rule"
+    if not why and any(op.axes.find(a) not in op.axes.fixed for v in op.tensors for a in v.axes):
+        flow.unknown.setdefault(op.name, source_of(op.node))
+    for value in op.tensors:
+        op.fix(value, range(len(value.axes)), reason)
+    fresh = [[op.axes.leaf(s, f"{reason} at {op.where}") for s in shape] for shape in op.shapes]
+    return fresh if isinstance(op.node.meta["val"], (tuple, list)) else fresh[0]
+
+
+def package(op: Op, result: Any, several: bool) -> Any:
+    """The axes that a rule gave as values, checked against the traced shapes."""
+    if isinstance(result, Value):
+        return result
+    parts = result if several else [result]
+    values = []
+    for shape, axes in zip(op.shapes, parts, strict=False):
+        if isinstance(axes, Value):
+            values.append(axes)
+            continue
+        sizes = [op.axes.sizes[a] for a in axes]
+        assert sizes == [max(s, -1) for s in shape], f"rule of {op.where}: axes {sizes}, tensor {shape}"
+        values.append(Value(shape, list(axes)))
+    return values if several else values[0]
+
+
+def output_shapes(node: fx.Node) -> list[tuple[int, ...]]:
+    """The shapes of what a call gives, tensors only."""
+    value = node.meta.get("val")
+    parts = value if isinstance(value, (tuple, list)) else [value]
+    return [shape_of(v) for v in parts if isinstance(v, Tensor)]
+
+
+def arguments(flow: Flow, node: fx.Node) -> dict[str, Any]:
+    """The arguments of a call by the names of its schema, defaults filled in."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    given = dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+    filled = {a.name: given.get(a.name, a.default_value) for a in schema.arguments}
+    return {name: resolve(flow, value) for name, value in filled.items()}
+
+
+def resolve(flow: Flow, value: Any) -> Any:
+    """An argument with nodes replaced by what they stand for."""
+    if isinstance(value, fx.Node):
+        return flow.values.get(value)
+    return [resolve(flow, v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def base_name(node: fx.Node) -> str:
+    """The operator's name without namespace and overload: ``aten.conv2d.default`` is ``conv2d``."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name.split("::")[-1] if schema else getattr(node.target, "__name__", str(node.target))
+
+
+def described(node: fx.Node) -> str:
+    """The operator and the line of the model's source that called it."""
+    return f"{base_name(node)} ({source_of(node)})"
+
+
+def source_of(node: fx.Node) -> str:
+    """The innermost line of the model's source that made a call: ``file.py:12``."""
+    frames = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
+    own = [f for f in frames if "/torch/nn/modules/" not in f] or frames
+    if not own:
+        return "source unknown"
+    _, path, rest = own[-1].split('"', 2)
+    return f"{path.rsplit('/', 1)[-1]}:{rest.split('line ')[1].split(',')[0]}"
+
+
+def _finish(flow: Flow, node: fx.Node) -> None:
+    for value in _values(flow, node):
+        flow.outputs.append(value)
+        for axis in value.axes:
+            flow.axes.fix(axis, "it reaches the network's output")
+
+
+__all__ = ["ONE", "RULES", "Captured", "Flow", "Op", "Value", "follow", "rule"]

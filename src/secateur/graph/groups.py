@@ -1,0 +1,176 @@
+"""From axes to groups: every free leaf with the slices of stored tensors that go together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from math import prod
+
+from torch import nn
+
+from secateur.graph.axes import Place
+from secateur.graph.flow import Flow, source_of
+from secateur.types import Group, Member
+
+Slices = list[tuple[str, int, Place]]
+
+
+def leaves(flow: Flow) -> dict[int, Slices]:
+    """Every leaf that lies in a stored tensor, in the order of use, with where it lies."""
+    found: dict[int, Slices] = defaultdict(list)
+    order = [*flow.first_use, *(n for n in flow.stored if n not in flow.first_use)]
+    for name in order:
+        for axis, node in enumerate(flow.stored[name].axes):
+            for place in flow.axes.places(node):
+                found[place.leaf].append((name, axis, place))
+    return found
+
+
+def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Group], dict[str, int]]:
+    """The groups of a network in the order of its graph, and the leaf that each one is.
+
+    Args:
+        model: the network that was traced.
+        flow: what the rules found.
+        lanes: also cut the inner one of two free factors of one axis (a head's size beside the heads).
+    """
+    made: list[Group] = []
+    leaf_of: dict[str, int] = {}
+    taken: set[str] = set()
+    found = leaves(flow)
+    learned = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
+    nested = {} if lanes else inner_leaves(flow, found)
+    for leaf, slices in sorted(found.items(), key=lambda item: item[0] in flow.axes.fixed):
+        members = tuple(member(flow, name, axis, place) for name, axis, place in slices)
+        if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
+            continue
+        if not any(m.tensor in learned for m in members):
+            continue
+        members = with_producer(members, learned)
+        name = unique(producer(members), taken)
+        reason = flow.axes.fixed.get(leaf, "")
+        if not reason and leaf in nested:
+            reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
+        made.append(Group(name, unit_of(model, members), flow.axes.sizes[leaf], members, reason,
+                          source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else "",
+                          carried_along(flow, members, learned)))
+        leaf_of[name] = leaf
+    order = {leaf: i for i, leaf in enumerate(found)}
+    return sorted(made, key=lambda g: order[leaf_of[g.name]]), leaf_of
+
+
+def carried_along(flow: Flow, members: Iterable[Member], learned: dict[str, int]) -> int:
+    """How many learned numbers lie in the positions of a group; a tensor cut along two axes counts once."""
+    total = 0
+    for name in dict.fromkeys(m.tensor for m in members if m.tensor in learned):
+        shape, rest = flow.stored[name].shape, 1.0
+        for axis, size in enumerate(shape):
+            gone = sum(m.units * m.inner * prod(c for c, _ in m.loops)
+                       for m in members if (m.tensor, m.axis) == (name, axis))
+            rest *= 1 - min(gone, size) / max(size, 1)
+        total += round(prod(shape) * (1 - rest))
+    return total
+
+
+def leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
+    """The name of the group of a leaf."""
+    return next((f"'{name}'" for name, other in leaf_of.items() if other == leaf), "another group")
+
+
+def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
+    """Free leaves that share a product with another free leaf: the outer one is cut, heads rather than lanes,
+    but the channels of grouped convolutions rather than a smaller number of groups."""
+    outside, partners = shared_products(flow, found)
+    chosen: set[int] = set()
+    inner: dict[int, int] = {}
+    groups = {flow.axes.find(leaf) for notes in flow.notes.values() for leaf in notes.values()}
+    few = {g for g in groups if any(flow.axes.sizes[p] > flow.axes.sizes[g] for p in partners[g])}
+    free = (leaf for leaf in found if leaf not in flow.axes.fixed)
+    for leaf in sorted(free, key=lambda f: (f in few, len(outside[f] - few))):
+        rival = next((p for p in partners[leaf] if p in chosen), None)
+        if rival is None:
+            chosen.add(leaf)
+        else:
+            inner[leaf] = rival
+    return inner
+
+
+def shared_products(flow: Flow, found: dict[int, Slices]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+    """For each free leaf, those that lie outside of it in a product, and all that share one with it."""
+    outside: dict[int, set[int]] = defaultdict(set)
+    partners: dict[int, list[int]] = defaultdict(list)
+    for name, axis in dict.fromkeys((name, axis) for slices in found.values() for name, axis, _ in slices):
+        for a, b in multiplied(flow, flow.stored[name].axes[axis]):
+            if a != b and not {a, b} & flow.axes.fixed.keys():
+                outside[b].add(a)
+                partners[a].append(b)
+                partners[b].append(a)
+    return outside, partners
+
+
+def multiplied(flow: Flow, node: int) -> Iterable[tuple[int, int]]:
+    """Pairs of leaves from different factors of one product, the outer one first."""
+    factors = flow.axes.factors(node)
+    inside = [{p.leaf for p in flow.axes.places(f)} for f in factors]
+    for i, first in enumerate(inside):
+        for second in inside[i + 1:]:
+            yield from ((a, b) for a in first for b in second)
+    for factor in factors:
+        if len(segments := flow.axes.segments(factor)) > 1:
+            for segment in segments:
+                yield from multiplied(flow, segment)
+
+
+def member(flow: Flow, name: str, axis: int, place: Place) -> Member:
+    """The slice of one tensor that goes with a leaf."""
+    role = flow.roles.get((name, axis), "along")
+    return Member(name, axis, role, flow.axes.sizes[place.leaf], place.offset, place.loops, place.inner)
+
+
+def with_producer(members: tuple[Member, ...], learned: dict[str, int]) -> tuple[Member, ...]:
+    """Name a producer where no rule did: the parameter of the most axes among those that only go along."""
+    if any(m.role == "out" and m.tensor in learned for m in members):
+        return members
+    some = [m for m in members if m.tensor in learned]
+    first = max([m for m in some if m.role == "along"] or some, key=lambda m: learned[m.tensor])
+    return tuple(replace(m, role="out") if m is first else m for m in members)
+
+
+def producer(members: Iterable[Member]) -> str:
+    """The module that produces a group, or the tensor where it belongs to the network itself."""
+    tensor = next(m.tensor for m in members if m.role == "out")
+    module = tensor.split(".parametrizations.")[0] if ".parametrizations." in tensor else tensor.rpartition(".")[0]
+    return module or tensor
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, numbered where another group has it."""
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}:{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
+    """The word for one unit of a group."""
+    made = [m for m in members if m.role == "out"]
+    modules = [model.get_submodule(m.tensor.rpartition(".")[0].split(".parametrizations")[0]) for m in made]
+    if any(isinstance(m, nn.modules.conv._ConvNd) for m in modules):
+        return "group" if made[0].inner > 1 else "channel"
+    if any(isinstance(m, nn.RNNBase) for m in modules):
+        return "unit"
+    widths = {m.inner for m in made}
+    if max(widths) > 1:
+        return "kv-group" if len(widths) > 1 and min(widths) > 1 else "head"
+    return "lane" if all(m.loops for m in made) else "neuron"
+
+
+def outputs(flow: Flow) -> tuple[str, ...]:
+    """The modules whose produced axis reaches the network's outputs."""
+    reached = {p.leaf for value in flow.outputs for axis in value.axes for p in flow.axes.places(axis)}
+    found = [name.rpartition(".")[0] for (name, axis), role in flow.roles.items() if role == "out"
+             and any(p.leaf in reached for p in flow.axes.places(flow.stored[name].axes[axis]))]
+    return tuple(dict.fromkeys(found))

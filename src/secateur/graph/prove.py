@@ -1,0 +1,98 @@
+"""The two proofs of a cut, in float64: the grouping by permutation, the cut network by masking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from secateur.errors import UnsupportedError
+from secateur.graph import reference
+from secateur.graph.capture import Captured
+from secateur.graph.flow import Flow
+from secateur.types import Group
+
+LIMIT = 1e-6
+
+
+@dataclass(eq=False)
+class Trace:
+    """A traced network: its graph, its axes, the leaf of every group, and whether the grouping is proved."""
+
+    captured: Captured
+    flow: Flow
+    leaf_of: dict[str, int]
+    proved: bool = field(default=False)
+    stirred: reference.Stirred = field(default_factory=reference.Stirred)
+
+
+def distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
+    """The greatest difference between two lists of outputs, relative to the size of each wanted one.
+
+    Outputs of another number or shape are infinitely far; so is NaN on one side alone.
+    """
+    if len(got) != len(want):
+        return float("inf")
+    return max((apart(g, w) for g, w in zip(got, want, strict=True)), default=0.0)
+
+
+def apart(got: Tensor, want: Tensor) -> float:
+    """The greatest difference between two tensors, relative to the size of the second."""
+    if got.shape != want.shape:
+        return float("inf")
+    if not want.is_floating_point() and not want.is_complex():
+        return float(not torch.equal(got, want))
+    same = (got == want) | (got.isnan() & want.isnan())
+    difference = torch.where(same, 0.0, (got - want).abs())
+    finite = want[want.isfinite()].abs()
+    size = float(finite.max()) if finite.numel() else 1.0
+    worst = float(difference.max()) if difference.numel() else 0.0
+    return worst / (size or 1.0) if worst == worst else float("inf")
+
+
+def permuted(model: nn.Module, trace: Trace, leaves: Sequence[int], seed: int = 0) -> list[Tensor]:
+    """The outputs with the units of some leaves in a random order, in every stored tensor."""
+    axes, stored = trace.flow.axes, trace.flow.stored
+    noise = torch.Generator().manual_seed(seed)
+    orders = {leaf: torch.randperm(axes.sizes[leaf], generator=noise) for leaf in leaves}
+
+    def reordered(name: str, tensor: Tensor) -> Tensor:
+        for dim, axis in enumerate(stored[name].axes):
+            if axes.touched(axis, orders):
+                tensor = tensor.index_select(dim, axes.order(axis, orders).to(tensor.device))
+        return tensor
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        return trace.stirred(name, tensor, lambda t: reordered(name, t))
+
+    return reference.run(model, trace.captured, trace.flow, change)
+
+
+def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> float:
+    """Permute the units of all groups that can be cut: a right grouping leaves the outputs as they are.
+
+    Returns:
+        The relative difference, rounding only.
+
+    Raises:
+        UnsupportedError: it is more than rounding; the message names the group and its line.
+    """
+    free = [g for g in groups if g.cuttable]
+    before = reference.run(model, trace.captured, trace.flow, trace.stirred)
+    error = distance(permuted(model, trace, [trace.leaf_of[g.name] for g in free]), before)
+    if not error <= LIMIT:
+        moved = (g for g in free if not distance(permuted(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
+        wrong = next(moved, None)
+        what = f"group '{wrong.name}' ({wrong.source})" if wrong else "the groups together"
+        raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} moves the outputs by "
+                               f"{error:.1e} of their size, allowed {LIMIT:g}")
+    trace.proved = True
+    return error
+
+
+def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:
+    """What a network without the removed units must give: the whole graph with these units masked."""
+    masked = reference.Masked(trace.flow, keeps, trace.stirred)
+    return reference.run(model, trace.captured, trace.flow, masked.stored, masked.call)

@@ -1,0 +1,314 @@
+"""The slow, obvious twin of a cut: the whole traced graph run in float64, with units masked or permuted.
+
+Nothing is sliced here. A masked run keeps every tensor at its full size, holds removed positions at
+zero after every operator, and takes means, variances and extremes over the kept positions only.
+"""
+
+from __future__ import annotations
+
+import operator
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from secateur.graph.capture import Captured
+from secateur.graph.flow import Flow, Value, base_name
+
+DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
+          torch.complex64: torch.complex128}
+Change = Callable[[str, Tensor], Tensor]
+Call = Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def double(value: Any) -> Any:
+    """A tensor or dtype in double precision; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.detach().to(DOUBLE.get(value.dtype, value.dtype))
+    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def own(value: Any) -> Any:
+    """As :func:`double`, never the caller's own tensor, which a network may change in place."""
+    made = double(value)
+    return made.clone() if isinstance(value, Tensor) and made.data_ptr() == value.data_ptr() else made
+
+
+@contextmanager
+def in_double() -> Iterator[None]:
+    """Make tensors in float64 where the code names no type, without gradients."""
+    old = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_default_dtype(old)
+
+
+class Stirred:
+    """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
+
+    Weights below unit gain are scaled up, since near-uniform attention hides scrambled heads;
+    constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order.
+    """
+
+    def __init__(self) -> None:
+        self._factors: dict[str, float | None] = {}
+
+    def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
+        """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
+        tensor = tensor.detach()
+        if name not in self._factors:
+            self._factors[name] = factor_for(tensor)
+        factor = self._factors[name]
+        if factor is None:
+            return pick(varied(name, tensor))
+        value = double(pick(tensor))
+        return value * factor if factor != 1 else value
+
+
+def factor_for(tensor: Tensor) -> float | None:
+    """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
+    if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() < 2:
+        return 1.0
+    spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
+    if spread == 0:
+        return None
+    gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5
+    return max(1.0, 1.4 / gain) if tensor.ndim > 1 and gain == gain else 1.0
+
+
+def varied(name: str, tensor: Tensor) -> Tensor:
+    """Differing values around those of a constant tensor, of the same sign where it has one."""
+    noise = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    draw = torch.rand(tensor.shape, generator=noise, dtype=torch.float64).to(tensor.device)
+    level = float(tensor.flatten()[0])
+    if level == 0:
+        return (draw - 0.5) * 0.6
+    return level * (0.7 + 0.6 * draw) if abs(level) > 0.05 else 0.3 + 0.4 * draw
+
+
+def run(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None,
+        ) -> list[Tensor]:
+    """Run the graph in float64 with the network's stored tensors as ``change`` gives them.
+
+    Tensors are converted one at a time, when they are used, and dropped after their last use.
+    """
+    stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    values: dict[fx.Node, Any] = {}
+    last = last_uses(captured.graph.graph)
+    with in_double():
+        for node in captured.graph.graph.nodes:
+            if node.op == "output":
+                return [v for v in flatten(fx.map_arg(node.args[0], values.__getitem__)) if isinstance(v, Tensor)]
+            if node.op == "call_function":
+                fetch(node, captured, flow, stored, change, values)
+                args = fx.node.map_aggregate(fx.map_arg(node.args, values.__getitem__), double_dtype)
+                kwargs = fx.node.map_aggregate(fx.map_arg(node.kwargs, values.__getitem__), double_dtype)
+                values[node] = (call or plain)(node, args, kwargs)
+            elif node.op == "get_attr":
+                values[node] = double(getattr(captured.graph, str(node.target)))
+            for dead in last.get(node, ()):
+                values.pop(dead, None)
+    raise AssertionError("a graph without an output")
+
+
+def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tensor], change: Change,
+          values: dict[fx.Node, Any]) -> None:
+    """Bring the placeholders that a call needs into ``values``."""
+    for source in node.all_input_nodes:
+        if source.op == "placeholder" and source not in values:
+            kind, what = captured.sources[str(source.target)]
+            if kind in ("parameter", "buffer"):
+                values[source] = change(flow.names[what], stored[what])
+            else:
+                values[source] = own(what if kind == "constant" else captured.leaves[what])
+
+
+def last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+    """For each node, the nodes that nothing after it uses."""
+    seen: set[fx.Node] = set()
+    last: dict[fx.Node, list[fx.Node]] = {}
+    for node in reversed(list(graph.nodes)):
+        for source in node.all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                last.setdefault(node, []).append(source)
+    return last
+
+
+def double_dtype(value: Any) -> Any:
+    """A float type as float64."""
+    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def flatten(value: Any) -> list[Any]:
+    """Nested lists and tuples as one list."""
+    return [f for v in value for f in flatten(v)] if isinstance(value, (list, tuple)) else [value]
+
+
+def plain(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call the operator."""
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+class Masked:
+    """Calls operators so that removed units are not there: zero everywhere, absent from every statistic."""
+
+    def __init__(self, flow: Flow, keeps: dict[int, Tensor], stirred: Stirred):
+        self.flow, self.keeps, self.stirred = flow, keeps, stirred
+
+    def stored(self, name: str, tensor: Tensor) -> Tensor:
+        """A stored tensor, stirred, with the removed positions at zero."""
+        value = self.stirred(name, tensor)
+        value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
+        self.blank_(value, self.flow.stored[name])
+        return value
+
+    def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call one operator on values whose removed positions are zero; blank them in the result."""
+        special = SPECIAL.get(base_name(node).rstrip("_"))
+        first = next((v for v in self._inputs(node)), None)
+        if special and first is not None and self.touched(first):
+            result = special(self, node, first, args, kwargs)
+        else:
+            result = plain(node, args, kwargs)
+        if node.target is not operator.getitem:
+            storages = {t.untyped_storage().data_ptr() for t in flatten([args, list(kwargs.values())])
+                        if isinstance(t, Tensor)}
+            self._blank_all(result, self.flow.values.get(node), storages, base_name(node).endswith("_"))
+        return result
+
+    def _inputs(self, node: fx.Node) -> Iterator[Value]:
+        for source in node.all_input_nodes:
+            if isinstance(value := self.flow.values.get(source), Value):
+                yield value
+
+    def touched(self, value: Value) -> bool:
+        """Whether a value has removed positions."""
+        return any(self.flow.axes.touched(a, self.keeps) for a in value.axes)
+
+    def _blank_all(self, result: Any, value: Any, storages: set[int], in_place: bool) -> None:
+        """Zero the removed positions of fresh and of changed tensors; a view of a blank tensor is blank already."""
+        if isinstance(result, Tensor) and isinstance(value, Value):
+            if in_place or result.untyped_storage().data_ptr() not in storages:
+                self.blank_(result, value)
+        elif isinstance(result, (tuple, list)) and isinstance(value, list):
+            for part, its_value in zip(result, value, strict=False):
+                self._blank_all(part, its_value, storages, in_place)
+
+    def blank_(self, tensor: Tensor, value: Value) -> None:
+        """Zero the removed positions of a tensor in place."""
+        for dim, axis in enumerate(value.axes):
+            if tensor.ndim == len(value.axes) and self.flow.axes.touched(axis, self.keeps):
+                gone = (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten()
+                tensor.index_fill_(dim, gone.to(tensor.device), 0)
+
+    def blank(self, tensor: Tensor, value: Value, fill: float) -> Tensor:
+        """The tensor with ``fill`` at removed positions."""
+        for d, axis in enumerate(value.axes):
+            if tensor.ndim == len(value.axes) and self.flow.axes.touched(axis, self.keeps):
+                kept = self.along(axis, d, tensor)
+                tensor = torch.where(kept, tensor, torch.as_tensor(fill, dtype=tensor.dtype, device=tensor.device))
+        return tensor
+
+    def along(self, axis: int, dim: int, tensor: Tensor) -> Tensor:
+        """What stays of an axis, shaped to broadcast along one axis of a tensor."""
+        shape = [1] * tensor.ndim
+        shape[dim] = -1
+        return self.flow.axes.mask(axis, self.keeps).view(shape).to(tensor.device)
+
+    def present(self, x: Tensor, value: Value) -> Tensor:
+        """1 where a position stays, 0 where it is removed; the shape of ``x``."""
+        return self.blank(torch.ones_like(x), value, 0)
+
+
+def moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and sum of squared differences over the positions that are there."""
+    count = there.sum(dims, keepdim=True).clamp_min(1)
+    mean = (x * there).sum(dims, keepdim=True) / count
+    return count, mean, (((x - mean) * there) ** 2).sum(dims, keepdim=True)
+
+
+def named(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, defaults filled in."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    return {a.name: a.default_value for a in schema} | dict(zip((a.name for a in schema), args, strict=False)) | kwargs
+
+
+def reduce_dims(given: dict[str, Any], x: Tensor) -> list[int]:
+    """The axes that a reduction names."""
+    dims = given.get("dim")
+    dims = [dims] if isinstance(dims, int) else dims
+    return [d % x.ndim for d in dims] if dims else list(range(x.ndim))
+
+
+def masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """The mean over kept positions."""
+    given = named(node, args, kwargs)
+    x = given["self"]
+    there, dims = masked.present(x, value), reduce_dims(given, x)
+    keep = bool(given.get("keepdim"))
+    return x.sum(dims, keepdim=keep) / there.sum(dims, keepdim=keep).clamp_min(1)
+
+
+def masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """Variance or standard deviation over kept positions, with the mean where asked."""
+    given = named(node, args, kwargs)
+    x, dims = given["self"], reduce_dims(given, given["self"])
+    count, mean, squares = moments(x, masked.present(x, value), dims)
+    correction = given.get("correction", int(bool(given.get("unbiased", True))))
+    result = squares / (count - (1 if correction is None else correction)).clamp_min(0)
+    result = result.sqrt() if "std" in base_name(node) else result
+    parts = [t if given.get("keepdim") else t.squeeze(tuple(dims)) for t in (result, mean)]
+    return tuple(parts) if "mean" in base_name(node) else parts[0]
+
+
+def masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """An extreme over kept positions: the removed ones can never win."""
+    low = any(word in base_name(node) for word in ("max", "logsumexp"))
+    return plain(node, (masked.blank(args[0], value, -torch.inf if low else torch.inf), *args[1:]), kwargs)
+
+
+def masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """Layer, RMS, group, instance or training-mode batch norm with statistics over kept positions."""
+    given, name = named(node, args, kwargs), base_name(node)
+    x = given["input"]
+    if name in ("batch_norm", "instance_norm") and not (given.get("training") or given.get("use_input_stats")):
+        return plain(node, args, kwargs)
+    there, shape = masked.present(x, value), x.shape
+    if name == "group_norm":
+        x, there = (t.reshape(shape[0], given["num_groups"], -1) for t in (x, there))
+        dims = [2]
+    elif name in ("batch_norm", "instance_norm"):
+        dims = [d for d in range(x.ndim) if d != 1 and (d or name == "batch_norm")]
+    else:
+        dims = list(range(x.ndim - len(given["normalized_shape"]), x.ndim))
+    count, mean, squares = moments(x, there, dims)
+    eps = given["eps"] if given["eps"] is not None else torch.finfo(x.dtype).eps
+    if name == "rms_norm":
+        out = x / ((x * x).sum(dims, keepdim=True) / count + eps).sqrt()
+    else:
+        out = (x - mean) / (squares / count + eps).sqrt()
+    return affine(out.reshape(shape), given, per_channel="_norm" in name and name not in ("layer_norm", "rms_norm"))
+
+
+def affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
+    """Scale and shift, along the second axis or along the last ones."""
+    for key, join in (("weight", torch.mul), ("bias", torch.add)):
+        if given.get(key) is not None:
+            shape = (-1, *[1] * (x.ndim - 2)) if per_channel else given[key].shape
+            x = join(x, given[key].view(shape))
+    return x
+
+
+SPECIAL: dict[str, Callable[[Masked, fx.Node, Value, Any, Any], Any]] = {
+    **dict.fromkeys(["mean"], masked_mean),
+    **dict.fromkeys(["var", "std", "var_mean", "std_mean"], masked_var),
+    **dict.fromkeys(["amax", "amin", "logsumexp"], masked_extreme),
+    **dict.fromkeys(["layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"], masked_norm),
+}

@@ -1,0 +1,281 @@
+"""Sets what modules remember of their shape after a cut: known attributes by their meaning, others by evidence.
+
+Evidence is what the traced graph says: in this module's forward, a call was given the size 64, and after
+the cut it must be given 32. An attribute (or an entry of a configuration) that holds the old size is set
+to the new one; where both an old and a new size fit, the choices are tried, most likely first.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from secateur.graph.attention import CutAttention
+from secateur.graph.capture import Captured
+from secateur.graph.flow import Value
+from secateur.graph.sizes import Sizes, module_of
+
+STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
+            nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
+MOST = 12
+SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|heads?$"
+                   r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
+NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
+                       r"|key_value_groups|batch|chunk|img|grid|label|kv_groups|depth|_ratio|dilation|padding")
+NAMED = re.compile(rf"^(?!.*(?:{NOT_SIZES.pattern})).*(?:{SIZES.pattern})")
+ANY = re.compile("")
+
+Evidence = dict[str, dict[int, dict[int, int]]]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One remembered size: where it is kept, its value, and what it may have to be, most likely first."""
+
+    owner: str
+    holder: str
+    key: str
+    old: Any
+    choices: tuple[Any, ...]
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Slots of one kind are decided together: the same attribute of the same sort of module."""
+        return self.owner, self.key, str(self.old)
+
+    def __str__(self) -> str:
+        return f"{self.holder}.{self.key} {self.old} -> {self.choices[0]}"
+
+
+def repair_known(model: nn.Module) -> None:
+    """Set the attributes of modules whose meaning is known, from the shapes of their tensors."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.out_features, module.in_features = (int(n) for n in module.weight.shape)
+        elif isinstance(module, nn.Embedding):
+            module.num_embeddings, module.embedding_dim = module.weight.shape
+        elif isinstance(module, nn.modules.batchnorm._NormBase):
+            first = module.weight if module.weight is not None else module.running_mean
+            module.num_features = module.num_features if first is None else first.shape[0]
+        elif isinstance(module, nn.RNNBase):
+            repair_recurrent(module)
+        elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.weight is not None:
+            module.normalized_shape = tuple(module.weight.shape)
+        elif isinstance(module, nn.PReLU):
+            module.num_parameters = module.weight.shape[0]
+        elif type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
+            vars(module).update(zip(("nx", "nf"), module.get_parameter("weight").shape, strict=True))
+
+
+def repair_recurrent(module: nn.RNNBase) -> None:
+    """The sizes of a recurrent network, from its weights."""
+    rows, module.input_size = module.get_parameter("weight_ih_l0").shape
+    module.hidden_size = rows // {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+    if module.proj_size:
+        module.proj_size = module.get_parameter("weight_hr_l0").shape[0]
+
+
+def repair_traced(model: nn.Module, captured: Captured, sizes: Sizes) -> None:
+    """Set what the traced calls say of standard modules: groups, channels, heads."""
+    for node in captured.graph.graph.nodes:
+        module = find(model, module_of(node)) if node.op == "call_function" else None
+        new = {c.argument: c.new for c in sizes.changes(node)} if module is not None else {}
+        if isinstance(module, nn.modules.conv._ConvNd):
+            module.groups = new.get("groups", module.groups)
+            whole = module.groups if module.transposed else 1
+            module.out_channels = module.weight.shape[1 if module.transposed else 0] * whole
+            module.in_channels = module.weight.shape[0 if module.transposed else 1] * (module.groups // whole)
+        elif isinstance(module, nn.GroupNorm):
+            module.num_groups = new.get("num_groups", module.num_groups)
+            value = sizes.flow.values[node]
+            module.num_channels = sizes.of(value.axes[1]) if isinstance(value, Value) else module.num_channels
+        elif isinstance(module, nn.LayerNorm) and "normalized_shape" in new:
+            module.normalized_shape = tuple(new["normalized_shape"])
+        elif isinstance(module, nn.MultiheadAttention):
+            repair_attention(module)
+
+
+def repair_attention(module: nn.MultiheadAttention) -> None:
+    """Give attention a forward that allows for other heads than its width, where heads were cut."""
+    module.embed_dim = module.out_proj.weight.shape[0]
+    inner = module.out_proj.weight.shape[1]
+    module.out_proj.in_features = inner
+    module.kdim = module.kdim if module.k_proj_weight is None else module.k_proj_weight.shape[1]
+    module.vdim = module.vdim if module.v_proj_weight is None else module.v_proj_weight.shape[1]
+    if module._qkv_same_embed_dim:
+        module.kdim = module.vdim = module.embed_dim
+    if inner != module.num_heads * module.head_dim or inner != module.embed_dim:
+        module.num_heads = inner // module.head_dim
+        module._qkv_same_embed_dim = False
+        if isinstance(module, CutAttention) or type(module) is nn.MultiheadAttention:
+            module.__class__ = CutAttention
+
+
+def find(model: nn.Module, path: str) -> nn.Module | None:
+    """The module at a path, if the copy still has one there."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None
+
+
+def evidence(captured: Captured, sizes: Sizes, broad: bool = False) -> Evidence:
+    """For each module, what the sizes given to calls in its forward must become, with how often.
+
+    ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
+    """
+    found: Evidence = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
+    for node in captured.graph.graph.nodes:
+        if node.op != "call_function":
+            continue
+        path = module_of(node)
+        for old, new in [*written(sizes, node), *(axes_of(sizes, node) if broad else ())]:
+            if old > 1:
+                found[path][old][new] += 1
+    return found
+
+
+def written(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
+    """Pairs of plain numbers from the explicit sizes of a call."""
+    for change in sizes.changes(node):
+        old, new = change.old, change.new
+        if change.argument == "chunks":
+            continue
+        if isinstance(old, int):
+            yield from ((old, n) for n in (new if isinstance(new, list) else [new]))
+        else:
+            yield from ((o, n) for o, n in zip(old, new, strict=False) if isinstance(o, int) and isinstance(n, int))
+
+
+def axes_of(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
+    """Pairs of sizes of the axes that a call makes and takes, where a cut reaches them."""
+    values = [sizes.flow.values.get(n) for n in (node, *node.all_input_nodes)]
+    for value in values:
+        for axis in value.axes if isinstance(value, Value) else ():
+            if sizes.of(axis) != sizes.flow.axes.sizes[axis]:
+                yield sizes.flow.axes.sizes[axis], sizes.of(axis)
+
+
+def slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> list[Slot]:
+    """Every remembered size of a fitting name that the evidence speaks of and that may have to change."""
+    made: list[Slot] = []
+    for path, seen in found.items():
+        module = find(model, path)
+        if module is not None and not isinstance(module, STANDARD):
+            owner = type(module).__name__
+            made += [s for k, v in vars(module).items() if names.search(k) and (s := slot_for(owner, path, k, v, seen))]
+    return made + config_slots(model, found, names)
+
+
+def config_slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> list[Slot]:
+    """The sizes in configurations: one slot where all modules that share one agree, one a module where not."""
+    users: dict[int, list[str]] = defaultdict(list)
+    for path in found:
+        config = getattr(find(model, path), "config", None)
+        if config is not None and hasattr(config, "__dict__"):
+            users[id(config)].append(path)
+    made: list[Slot] = []
+    for paths in users.values():
+        config = getattr(find(model, paths[0]), "config", None)
+        pool = pooled([found[p] for p in paths])
+        for key, value in vars(config).items():
+            if not names.search(key):
+                continue
+            agreed = slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
+            if agreed is None or len(agreed.choices) == 1:
+                made += [agreed] if agreed else []
+                continue
+            own = (slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths)
+            made += [slot for slot in own if slot]
+    return made
+
+
+def pooled(evidences: list[dict[int, dict[int, int]]]) -> dict[int, dict[int, int]]:
+    """The evidence of several modules as one."""
+    pool: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for seen in evidences:
+        for old, news in seen.items():
+            for new, count in news.items():
+                pool[old][new] += count
+    return pool
+
+
+def slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dict[int, int]]) -> Slot | None:
+    """A slot for an attribute that holds an old size (or a list of them), if one may change."""
+    if isinstance(value, (tuple, list)) and value and all(type(v) is int for v in value):
+        choices: list[Any] = [type(value)(c) if type(value) is not torch.Size else torch.Size(c)
+                              for c in itertools.islice(itertools.product(*(ranked(key, v, seen) for v in value)), 4)]
+    elif type(value) is int:
+        choices = ranked(key, value, seen)
+    else:
+        return None
+    return Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
+
+
+def ranked(key: str, old: int, seen: dict[int, dict[int, int]]) -> list[int]:
+    """What an old size may become, most likely first: names of one head's size stay as they are."""
+    options = seen.get(old, {})
+    if not options:
+        return [old]
+    stays = "head_dim" in key or "head_size" in key or "dim_head" in key
+    return sorted(options, key=lambda new: ((new == old) != stays, -options[new]))
+
+
+def attempts(found: list[Slot]) -> Iterator[list[tuple[Slot, Any]]]:
+    """Assignments to try, the most likely first; slots of one kind are decided together."""
+    kinds = list(dict.fromkeys(s.kind for s in found if len(s.choices) > 1))
+    options = {k: max((s.choices for s in found if s.kind == k), key=len) for k in kinds}
+    ranks = itertools.islice(itertools.product(*(range(len(options[k])) for k in kinds)), MOST)
+    for choice in sorted(ranks, key=sum):
+        rank = dict(zip(kinds, choice, strict=True))
+        yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in found]
+
+
+class Assignment:
+    """Remembered sizes set in a network, with what they were, so that an attempt can be taken back."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.told: list[str] = []
+        self._undo: list[tuple[Any, str, Any]] = []
+        self._given: dict[tuple[int, str], Any] = {}
+
+    def make(self, chosen: list[tuple[Slot, Any]]) -> Assignment:
+        """Set the chosen values; configurations that modules share are copied where these need different ones."""
+        for slot, value in chosen:
+            holder = self._holder(slot, value) if value != slot.old else None
+            if holder is not None:
+                self._set(holder, slot.key, value)
+                self.told.append(f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
+        return self
+
+    def undo(self) -> None:
+        """Put everything back, the last first."""
+        for holder, key, value in reversed(self._undo):
+            setattr(holder, key, value)
+
+    def _set(self, holder: Any, key: str, value: Any) -> None:
+        self._undo.append((holder, key, getattr(holder, key)))
+        setattr(holder, key, value)
+
+    def _holder(self, slot: Slot, value: Any) -> Any:
+        """The object that holds a slot: a module, its configuration, or its own copy of one that others share."""
+        if slot.holder != "config" and not slot.holder.endswith(".config"):
+            return find(self.model, slot.holder)
+        module = find(self.model, slot.holder.rpartition(".")[0])
+        if module is None:
+            return None
+        config: Any = module.config
+        if self._given.setdefault((id(config), slot.key), value) != value:
+            config = copy.copy(config)
+            self._set(module, "config", config)
+            self._given[id(config), slot.key] = value
+        return config

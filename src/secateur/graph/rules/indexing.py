@@ -1,0 +1,95 @@
+"""Operators that pick positions by number: the axes that they pick from are fixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from secateur.graph.flow import Op, Value, rule
+from secateur.graph.rules.algebra import broadcast
+
+
+@rule("index", "_unsafe_index")
+def index(op: Op) -> list[int]:
+    """Advanced indexing: indexed axes are fixed, the indices' own axes take their place."""
+    x, picks = op.tensors[0], op["indices"]
+    indexed = [d for d, p in enumerate(picks) if p is not None]
+    op.fix(x, indexed, "picked by number")
+    if any(len(p.axes) != 1 and p.shape != () and op_is_mask(op, d) for d, p in enumerate(picks) if p is not None):
+        return [op.fixed(s) for s in op.shapes[0]]
+    new = broadcast(op, [picks[d] for d in indexed])
+    rest = [a for d, a in enumerate(x.axes) if d not in indexed]
+    adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
+    at = indexed[0] if adjacent else 0
+    out = [*rest[:at], *new, *rest[at:]]
+    return out if [op.axes.sizes[a] for a in out] == list(op.shapes[0]) else barrier(op)
+
+
+def op_is_mask(op: Op, position: int) -> bool:
+    """Whether an index is a mask of booleans."""
+    nodes: Any = op.node.args[1]
+    return bool(nodes[position].meta["val"].dtype == torch.bool)
+
+
+def barrier(op: Op) -> list[int]:
+    """Fix everything that a call touches."""
+    for value in op.tensors:
+        op.fix(value, range(len(value.axes)), "picked in a way that is not followed")
+    return [op.fixed(s) for s in op.shapes[0]]
+
+
+@rule("index_select")
+def index_select(op: Op) -> list[int]:
+    """Rows picked by number."""
+    x, picks = op["self"], op["index"]
+    d = op["dim"] % len(x.axes)
+    op.fix(x, [d], "picked by number")
+    return [(picks.axes[0] if picks.axes else op.fixed(1)) if i == d else a for i, a in enumerate(x.axes)]
+
+
+@rule("gather", "take_along_dim", "scatter", "scatter_add", "scatter_reduce")
+def gather(op: Op) -> list[int]:
+    """Picked along one axis, position by position along the others."""
+    x, picks, d = op["self"], op["index"], op["dim"] % len(op["self"].axes)
+    op.fix(x, [d], "picked by number")
+    op.fix(picks, [d], "numbers of positions")
+    whole = [i for i in range(len(x.axes)) if x.shape[i] != picks.shape[i] and i != d]
+    op.fix(x, whole, "picked in part")
+    for i in range(len(x.axes)):
+        if i != d and i not in whole:
+            op.tie(x.axes[i], picks.axes[i])
+    source = op["src"]
+    if isinstance(source, Value):
+        for i, (a, b) in enumerate(zip(source.axes, picks.axes, strict=True)):
+            if source.shape[i] == picks.shape[i]:
+                op.tie(a, b)
+            else:
+                op.fix(source, [i], "picked in part")
+    return list(picks.axes) if op.name in ("gather", "take_along_dim") else list(x.axes)
+
+
+@rule("index_put", "_unsafe_index_put", "index_add", "index_copy", "masked_scatter")
+def index_put(op: Op) -> list[int]:
+    """Written by number: the axes that are written to are fixed."""
+    x = op["self"]
+    picks = op["indices"] or []
+    if op.name not in ("index_put", "_unsafe_index_put") or any(p is not None and len(p.axes) > 1 for p in picks):
+        return barrier(op)
+    indexed = [d for d, p in enumerate(picks) if p is not None]
+    op.fix(x, indexed, "written by number")
+    if indexed != list(range(len(indexed))):
+        return barrier(op)
+    rest, values = x.axes[len(indexed):], op["values"]
+    for a, b in zip(rest[::-1], values.axes[::-1], strict=False):
+        if op.axes.sizes[b] != 1:
+            op.tie(a, b)
+    for extra in values.axes[:max(len(values.axes) - len(rest), 0)]:
+        op.axes.fix(extra, f"written by number at {op.where}")
+    return list(x.axes)
+
+
+@rule("one_hot", "bincount", "nonzero", "masked_select", "bucketize", "searchsorted")
+def numbers(op: Op) -> list[int]:
+    """What comes from numbers is fixed."""
+    return barrier(op)

@@ -1,0 +1,133 @@
+"""The sizes that calls in the graph are given, before and after a cut: what a rewritten graph and a
+repaired module both need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from secateur.graph.flow import Flow, Value, base_name
+
+SHAPED = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "expand": "size", "broadcast_to": "size",
+          "zeros": "size", "ones": "size", "full": "size", "empty": "size", "new_zeros": "size", "new_ones": "size",
+          "new_full": "size", "new_empty": "size"}
+SPLITS = {"split", "split_with_sizes", "chunk", "tensor_split", "unsafe_chunk", "unsafe_split"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One argument of one call: its name, its value before and after the cut."""
+
+    argument: str
+    old: Any
+    new: Any
+
+
+class Sizes:
+    """Sizes of axes after a cut. ``keeps`` says for each leaf that is cut which units stay."""
+
+    def __init__(self, flow: Flow, keeps: dict[int, Tensor]):
+        self.flow, self.keeps = flow, keeps
+        self._sizes: dict[int, int] = {}
+
+    def of(self, axis: int) -> int:
+        """How many positions of an axis stay."""
+        axis = self.flow.axes.find(axis)
+        if axis not in self._sizes:
+            cut = self.flow.axes.touched(axis, self.keeps)
+            self._sizes[axis] = int(self.flow.axes.mask(axis, self.keeps).sum()) if cut else self.flow.axes.sizes[axis]
+        return self._sizes[axis]
+
+    def changes(self, node: fx.Node) -> list[Change]:
+        """Every explicit size of a call, those that stay as they are too."""
+        value, name = self.flow.values.get(node), base_name(node)
+        given = named(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
+        if not given or value is None:
+            return []
+        return [c for c in self._changes(name, given, value, node) if c.old is not None]
+
+    def _changes(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Iterator[Change]:
+        if name in SHAPED:
+            old = given[SHAPED[name]]
+            yield Change(SHAPED[name], old, self.listed(old, value.axes[-len(old):] if old else []))
+        elif name == "unflatten":
+            first = given["dim"] % len(self.source(node).axes)
+            yield Change("sizes", given["sizes"], self.listed(given["sizes"], value.axes[first:]))
+        elif name in SPLITS:
+            yield self.split(name, given, value, node)
+        elif name in ("slice", "narrow"):
+            yield from self.segment(name, given, node)
+        elif name == "repeat":
+            yield self.repeat(given, value, node)
+        elif name == "repeat_interleave" and isinstance(given["repeats"], int):
+            d = given["dim"] % len(value.axes)
+            yield Change("repeats", given["repeats"], self.of(value.axes[d]) // self.of(self.source(node).axes[d]))
+        elif name in ("layer_norm", "rms_norm"):
+            old = given["normalized_shape"]
+            yield Change("normalized_shape", old, self.listed(old, value.axes[-len(old):]))
+        for key, axis in self.flow.notes.get(node, {}).items():
+            argument = "num_groups" if name == "group_norm" else key
+            yield Change(argument, given.get(argument), self.of(axis))
+
+    def source(self, node: fx.Node) -> Value:
+        """The first tensor of a call."""
+        found = self.flow.values[node.all_input_nodes[0]]
+        assert isinstance(found, Value)
+        return found
+
+    def listed(self, old: Any, axes: list[int]) -> list[Any]:
+        """A list of sizes after the cut; what is no plain number, and -1, stays."""
+        return [self.of(a) if isinstance(o, int) and o != -1 else o for o, a in zip(old, axes, strict=True)]
+
+    def split(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Change:
+        """The segments of a split; the old value is what the code may hold: a length, lengths, a count."""
+        d = (given["dim"] or 0) % len(value[0].axes)
+        keys = ("split_sizes", "split_size", "chunks", "sections", "indices", "tensor_indices_or_sections")
+        old = next(given[k] for k in keys if given.get(k) is not None)
+        new = [self.of(v.axes[d]) for v in value]
+        even = not isinstance(old, (list, tuple)) and name in ("split", "unsafe_split") and len({*new[:-1]}) < 2
+        if name in ("chunk", "unsafe_chunk"):
+            length = -(-sum(new) // old)
+            same = new == [min(length, sum(new) - length * i) for i in range(len(new))]
+            return Change("chunks", old, old if same else new)
+        return Change("split", old, new[0] if even and new[-1] <= new[0] else new)
+
+    def segment(self, name: str, given: dict[str, Any], node: fx.Node) -> Iterator[Change]:
+        """The ends of a slice, counted in kept positions."""
+        x = self.source(node)
+        d = (given["dim"] or 0) % len(x.axes)
+        if not self.flow.axes.touched(x.axes[d], self.keeps):
+            return
+        before = torch.cat([torch.zeros(1, dtype=torch.int64), self.flow.axes.mask(x.axes[d], self.keeps).cumsum(0)])
+        for key in ("start", "end"):
+            old = given.get(key)
+            if isinstance(old, int) and abs(old) <= x.shape[d] and (given.get("step") or 1) == 1:
+                kept = int(before[old])
+                yield Change(key, old, kept - int(before[-1]) if old < 0 else kept)
+        if name == "narrow":
+            end = given["start"] + given["length"]
+            yield Change("length", given["length"], int(before[end]) - int(before[given["start"]]))
+
+    def repeat(self, given: dict[str, Any], value: Value, node: fx.Node) -> Change:
+        """How often each axis is repeated."""
+        x, old = self.source(node), given["repeats"]
+        sizes = [1] * (len(value.axes) - len(x.axes)) + [self.of(a) for a in x.axes]
+        return Change("repeats", old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)])
+
+
+def named(node: fx.Node) -> dict[str, Any]:
+    """The arguments of a call by the names of its schema, defaults filled in."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip((a.name for a in schema), node.args, strict=False))
+    return {a.name: a.default_value for a in schema} | given | dict(node.kwargs)
+
+
+def module_of(node: fx.Node) -> str:
+    """The path of the module whose forward made a call."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next(reversed(stack.values()))[0] if stack else ""
+    return str(path).split("@")[0]

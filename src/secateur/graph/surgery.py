@@ -1,0 +1,67 @@
+"""Removes units: slices stored tensors in a copy that never holds the parts that go."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from secateur.errors import SecateurError
+from secateur.types import Cut
+
+Masks = dict[str, dict[int, Tensor]]
+
+
+def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
+    """What stays of each axis of each stored tensor: ``{tensor: {axis: bool positions}}``.
+
+    Raises:
+        SecateurError: a cut without a group, or one that cannot be cut, or that leaves no unit.
+    """
+    found: Masks = defaultdict(dict)
+    stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    for cut in cuts:
+        check(cut)
+        assert cut.group is not None
+        gone = ~cut.keep.cpu()
+        for m in cut.group.members:
+            size = stored[m.tensor].shape[m.axis]
+            kept = found[m.tensor].setdefault(m.axis, torch.ones(size, dtype=torch.bool))
+            kept[m.positions()[gone].flatten()] = False
+    return found
+
+
+def check(cut: Cut) -> None:
+    """Refuse a cut that names no group, a group that cannot be cut, or that leaves nothing."""
+    if cut.group is None:
+        raise SecateurError(f"cut '{cut.name}' names no group: units can be removed from groups only")
+    if cut.group.reason:
+        raise SecateurError(f"group '{cut.name}' cannot be cut: {cut.group.reason}")
+    if cut.keep.shape != (cut.group.units,):
+        raise SecateurError(f"cut '{cut.name}' keeps {tuple(cut.keep.shape)}, the group has {cut.group.units} units")
+    if not cut.keep.any():
+        raise SecateurError(f"cut '{cut.name}' leaves none of {cut.group.units} units: at least one must stay")
+
+
+def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
+    """A tensor without what goes along each axis."""
+    for axis, mask in kept.items():
+        tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
+    return tensor.contiguous()
+
+
+def sliced_copy(model: nn.Module, kept: Masks) -> nn.Module:
+    """A deep copy of a network with sliced tensors in place of the old ones; ties stay ties."""
+    memo: dict[int, object] = {}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if name in kept and id(parameter) not in memo:
+                small = nn.Parameter(slice_tensor(parameter, kept[name]), parameter.requires_grad)
+                memo[id(parameter)] = small
+        for name, buffer in model.named_buffers(remove_duplicate=False):
+            if name in kept and id(buffer) not in memo:
+                memo[id(buffer)] = slice_tensor(buffer, kept[name])
+    return copy.deepcopy(model, memo)

@@ -1,0 +1,48 @@
+"""Read a run back from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur import registry
+from secateur.errors import RunError
+from secateur.run_data import RunData
+from secateur.store import Store
+
+
+def load_run(folder: str | Path) -> RunData:
+    """The rows of a run's last settings, as the report reads them.
+
+    Raises:
+        RunError: the folder holds no run, one of another version, or one without a measured point.
+    """
+    with Store(Path(folder)) as store:
+        run = store.meta("run")
+        if run is None:
+            raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
+        trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := store.get(key))]
+        points = list(_points(store, run))
+        if not points:
+            raise RunError(f"'{folder}' holds no measured point yet; run again to go on: {run['command']}")
+        return RunData(Path(folder), run["config"], store.machine(run["points"]), run["command"], trained, points,
+                       [row for key in run["anatomy"] if (row := store.get(key))], _samples(store.get(run["samples"])))
+
+
+def _points(store: Store, run: dict[str, Any]) -> Any:
+    for key, timing in zip(run["points"], run["latency"], strict=True):
+        if (figures := store.get(key)) is None:
+            continue
+        settings = store.settings(key)
+        control = registry.get("criteria", settings["criterion"]).control
+        yield {**{k: settings[k] for k in ("seed", "granularity", "criterion", "scope", "sparsity")},
+               "control": control, **figures, "latency": None, "sparse_error": None, **(store.get(timing) or {})}
+
+
+def _samples(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    if row is None or row["shape"] is None:
+        return None
+    images = np.frombuffer(row["pixels"], np.uint8).reshape(row["shape"])
+    return {"images": images[..., 0] if images.shape[-1] == 1 else images, "labels": row["labels"]}

@@ -1,0 +1,85 @@
+"""Looking before cutting: what a network's structure is, and what a plan would save."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur import graph
+from secateur.apply import apply
+from secateur.graph.capture import inputs
+from secateur.measure import work
+from secateur.types import Plan, Structure
+
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """Parameters, FLOPs and milliseconds of one forward pass of the example, each before and after the cut.
+
+    ``notes`` say what had to be set in the network besides its tensors.
+    """
+
+    parameters: tuple[int, int]
+    flops: tuple[int, int]
+    ms: tuple[float, float]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [("parameters", *self.parameters), ("FLOPs", *self.flops), ("ms", *self.ms)]
+        lines = [f"{name}: {old:,.6g} -> {new:,.6g} ({new / max(old, 1e-12):.1%})" for name, old, new in rows]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def targets(model: nn.Module, example: Any = None, lanes: bool = False) -> Structure:
+    """What can be cut: the layers with weights, and with an example the groups of neurons.
+
+    Args:
+        model: any module.
+        example: one input, a tuple of them, or a dict of keyword inputs.
+        lanes: also offer the inner one of two free factors of one axis, such as the size of heads.
+
+    >>> print(targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(1, 4)))
+    2 layers with weights to cut; 1 of 2 groups of neurons can be cut, 3 units; outputs made by 2
+      0: 3 x neuron (linear.py:134), 21 parameters go with them; 0.weight[0], 0.bias[0], 2.weight[1]
+      2: 2 x neuron (linear.py:134), stays: it reaches the network's output; 2.weight[0], 2.bias[0]
+    """
+    return Structure(graph.targets(model), (), ()) if example is None else graph.trace(model, example, lanes)
+
+
+def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
+    """What a plan would save, measured on a cut copy that is thrown away.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> from secateur.prune import plan
+    >>> x = torch.zeros(1, 4)
+    >>> dry_run(net, plan(net, 0.5, "neuron", example=x), x).parameters
+    (58, 30)
+    """
+    small = apply(model, plan, example=example)
+    args, kwargs = inputs(example)
+    flops = (work(model, example).flops, work(small, example).flops) if not kwargs else (0, 0)
+    return DryRun((count(model), count(small)), flops, (ms(model, args, kwargs), ms(small, args, kwargs)),
+                  tuple(graph.notes(small)))
+
+
+def count(model: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def ms(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+    """The median time of a forward pass in milliseconds, after one to warm up."""
+    times = []
+    with torch.no_grad():
+        for _ in range(ROUNDS + 1):
+            start = time.perf_counter()
+            model(*args, **kwargs)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times[1:]) * 1e3

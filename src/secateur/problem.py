@@ -1,0 +1,139 @@
+"""A study's network, data and settings, loaded and checked against each other before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from secateur import data as datasets
+from secateur import graph, models
+from secateur.config import StudyConfig
+from secateur.data.base import Dataset
+from secateur.errors import SecateurError
+from secateur.prune import check_weights, resolve_skip
+from secateur.store import FORMAT, key_of
+from secateur.subject import Point, Timing
+from secateur.types import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A study's network, data and settings, checked against each other.
+
+    ``outputs`` holds the output layers where a run has kept them; else they are read off the structure.
+    """
+
+    config: StudyConfig
+    make_model: Callable[[], nn.Module]
+    data: Dataset
+    identity: dict[str, Any]
+    outputs: tuple[str, ...] | None = None
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The network's targets and groups, traced when first asked for."""
+        return graph.trace(self.make_model().eval(), self.data.test_x[:1])
+
+    def trained_settings(self, seed: int) -> dict[str, Any]:
+        """All that decides what a trained network is."""
+        config = self.config
+        how = {} if config.weights else {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
+        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, "device": config.device, **how}
+
+    def points(self) -> Iterator[Point]:
+        """Every point of the sweep, those that share a ranking beside each other."""
+        config = self.config
+        for seed in range(config.seeds):
+            for granularity in config.granularity:
+                for criterion in config.criteria_of(granularity):
+                    for scope in config.scope:
+                        for sparsity in config.sparsity:
+                            yield Point(granularity, criterion, scope, sparsity, self.skip, seed)
+
+    @property
+    def output_layers(self) -> tuple[str, ...]:
+        """The layers that make the network's outputs."""
+        return self.structure.outputs if self.outputs is None else self.outputs
+
+    @cached_property
+    def skip(self) -> tuple[str, ...]:
+        """The modules that stay whole: those asked for, and the layers that make the outputs."""
+        return (*self.config.skip, *(name for name in self.output_layers if name not in self.config.skip))
+
+    def point_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a point's figures, its timing apart."""
+        return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
+                "samples": self.config.samples, **point.settings()}
+
+    @property
+    def timing(self) -> Timing:
+        """How points are timed."""
+        config = self.config
+        return Timing(config.latency_batches, config.latency_seconds, config.threads, config.engine)
+
+    def timing_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a point's timing."""
+        config = self.config
+        return {"kind": "latency", "point": key_of(self.point_settings(point)), "threads": config.threads,
+                "batches": list(config.latency_batches), "seconds": config.latency_seconds, "engine": config.engine}
+
+
+def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = None,
+            data: Dataset | None = None) -> Problem:
+    """Load the data, build the network once, and see that they fit.
+
+    Raises:
+        SecateurError: data or network cannot be had, or do not fit each other.
+    """
+    loaded = data or datasets.resolve(config.data)
+    shape = tuple(loaded.test_x.shape[1:])
+    make = make_model or partial(models.resolve, config.model, shape, loaded.classes)
+    model = make()
+    if not isinstance(model, nn.Module):
+        raise SecateurError(f"model '{config.model}' gave a {type(model).__name__}; allowed is a torch.nn.Module")
+    models.check_fits(model, shape, loaded.classes)
+    identity = {"model": config.model, "shapes": _digest(model), "data": loaded.digest}
+    if config.weights:
+        models.load_weights(model, Path(config.weights))
+        identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
+    check_weights(model)
+    resolve_skip(model, config.skip)
+    return Problem(config, make, loaded, identity)
+
+
+def _digest(model: nn.Module) -> str:
+    shapes = repr([(n, tuple(t.shape), str(t.dtype)) for n, t in model.state_dict().items()])
+    return hashlib.sha256(f"{type(model).__qualname__}{shapes}".encode()).hexdigest()[:16]
+
+
+def named(config: StudyConfig, make_model: Any, data: Any) -> StudyConfig:
+    """The configuration with the names of a network and data that were given in its place."""
+    names: dict[str, Any] = {}
+    if make_model is not None:
+        names["model"] = (make_model if isinstance(make_model, str)
+                          else f"{make_model.__module__}:{make_model.__qualname__}")
+    if data is not None:
+        names["data"] = data if isinstance(data, str) else data.name if ":" in data.name else f"given:{data.name}"
+    return replace(config, **names)
+
+
+def default_folder(config: StudyConfig) -> Path:
+    """``runs/MODEL-DATA``, with only letters, digits, dots and dashes."""
+    name = f"{config.model}-{Path(config.data).stem if config.data.endswith('.npz') else config.data}"
+    return Path("runs") / "".join(c if c.isalnum() or c in ".-_" else "-" for c in name)
+
+
+def sample_images(task: Problem) -> dict[str, Any]:
+    """The first test images as bytes with their shape, and their labels; no shape where the data are no images."""
+    x, y = task.data.test_x[:task.config.samples], task.data.test_y[:task.config.samples]
+    picture = x.ndim == 4 and x.shape[1] in (1, 3) and float(x.min()) >= 0 and float(x.max()) <= 1
+    pixels = (x * 255).round().to(torch.uint8).movedim(1, -1).numpy() if picture else np.zeros(0, np.uint8)
+    return {"pixels": pixels.tobytes(), "shape": list(pixels.shape) if picture else None, "labels": y.tolist()}

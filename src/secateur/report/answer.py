@@ -1,0 +1,151 @@
+"""The sentence on top: how much can go within the tolerance, and what it buys."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from secateur.report import words
+from secateur.report.digest import Cell, Curve, Digest, Method, Speed
+
+RUN_WITH = {"weight": "sparse", "neuron": "small"}
+HEADLINE_BATCHES = ("1", "64")
+PACES = {"faster": "faster", "slower": "slower", "same": "neither faster nor slower"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one granularity can lose.
+
+    ``cell`` is the largest sparsity of the grid at which the mean loss of accuracy lies within the
+    tolerance there and at every smaller sparsity of the grid; None where even the smallest is too much.
+    ``refused`` is the next sparsity, which is too much; None where the grid ends first.
+    """
+
+    method: Method
+    cell: Cell | None
+    refused: Cell | None
+
+
+def answer(curve: Curve, tolerance: float) -> Answer:
+    """The answer of one method."""
+    best, refused = None, None
+    for cell in (c for c in curve.cells if c.sparsity > 0):
+        if not within(cell, tolerance):
+            refused = cell
+            break
+        best = cell
+    return Answer(curve.method, best, refused)
+
+
+def within(cell: Cell, tolerance: float) -> bool:
+    """Whether the mean loss of accuracy is within the tolerance (up to rounding of the last bit)."""
+    return cell.cost.mean <= tolerance + 1e-12
+
+
+def answers(digest: Digest) -> list[Answer]:
+    """One answer a granularity: of its methods (no controls) the one that can cut most, then costs least."""
+    result = []
+    for granularity in digest.granularities:
+        found = [answer(c, digest.tolerance) for c in digest.methods(granularity)]
+        if found:
+            result.append(max(found, key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0)))
+    return result
+
+
+Part = tuple[str, str]
+
+
+def sentence(digest: Digest) -> str:
+    """The sentence as plain text."""
+    return "".join(text for text, _ in sentence_parts(digest))
+
+
+def sentence_parts(digest: Digest) -> list[Part]:
+    """The sentence as (text, colour role) pieces; the role is empty for plain text."""
+    found = answers(digest)
+    config = digest.run.config
+    opening = (f"Within {100 * digest.tolerance:g} points of its {words.percent(digest.dense.accuracy.mean, 2)} "
+               f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')} ")
+    if not found:
+        return [(f"{opening}was cut by random controls only: nothing can be said about what can go.", "")]
+    parts: list[Part] = [(opening, "")]
+    for i, a in enumerate(found):
+        parts += [("; ", "")] * (i > 0) + clause(a, digest, first=i == 0)
+    return [*parts, (".", "")]
+
+
+def clause(a: Answer, digest: Digest, first: bool) -> list[Part]:
+    """What the sentence says of one granularity."""
+    named, what = a.method.granularity, f"its {words.noun(a.method.granularity)}"
+    if a.cell is None:
+        return [("can lose " if first else "it can lose ", ""), (f"no share of {what} on this grid", named),
+                (f" (at {words.percent(a.refused.sparsity)}, {cost_words(a.refused)})" if a.refused else "", "")]
+    limit = "" if a.refused else ", the end of the grid,"
+    return [("can lose " if first else "it can lose ", ""), (f"{words.percent(a.cell.sparsity)} of {what}", named),
+            (f"{limit} ({cost_words(a.cell)}{doubt(a.cell, digest.tolerance)}), which {size_words(a, digest)}"
+             f"{speed_clause(a, digest)}", "")]
+
+
+def cost_words(cell: Cell) -> str:
+    """The loss of accuracy with its interval, in points."""
+    cost = cell.cost
+    mean = f"{words.points(abs(cost.mean))} points {'lost' if cost.mean >= 0 else 'gained'}"
+    if not math.isfinite(cost.low):
+        return f"{mean}, no interval from one seed"
+    if words.points(cost.low).startswith("−") and cost.high > 0:
+        return f"{mean}, 95% interval {words.points(-cost.low)} gained to {words.points(cost.high)} lost"
+    low, high = sorted((abs(cost.low), abs(cost.high)))
+    return f"{mean}, 95% interval {words.points(low)} to {words.points(high)}"
+
+
+def over_words(cell: Cell) -> str:
+    """What the interval is drawn over, as a note."""
+    return f" over {words.listed(cell.cost.over)}" if cell.cost.over else ""
+
+
+def doubt(cell: Cell, tolerance: float) -> str:
+    """A warning where the interval reaches beyond the tolerance."""
+    return ", which reaches beyond the tolerance" if cell.cost.high > tolerance else ""
+
+
+def stored(a: Answer) -> float:
+    """The bytes in which the cut network is stored: sparse for weights, dense for a smaller network."""
+    assert a.cell is not None
+    return a.cell.bytes if a.method.granularity == "neuron" else a.cell.bytes_sparse
+
+
+def size_words(a: Answer, digest: Digest) -> str:
+    """What the cut does to the size."""
+    new, old = stored(a), digest.dense.bytes
+    verb = "shrinks it" if new < old else "leaves its size"
+    return f"{verb} from {words.scaled(old, 'B')} to {words.scaled(new, 'B')}" if new < old else verb + " as it was"
+
+
+def speed_of(a: Answer, batch: str) -> Speed | None:
+    """The speed at which the cut network runs at a batch, in the way made for it."""
+    assert a.cell is not None
+    return a.cell.speed.get(batch, {}).get(RUN_WITH.get(a.method.granularity, "sparse"))
+
+
+def headline_batches(digest: Digest) -> list[str]:
+    """Batches 1 and 64, or else the two smallest measured."""
+    return [b for b in HEADLINE_BATCHES if b in digest.batches] or list(digest.batches[:2])
+
+
+def speed_clause(a: Answer, digest: Digest) -> str:
+    """What the cut does to the speed, honest where it makes the network slower."""
+    measured = [(b, s) for b in headline_batches(digest) if (s := speed_of(a, b))]
+    if not measured:
+        return " (speed was not measured)"
+    groups: dict[str, list[str]] = {}
+    for batch, s in measured:
+        at = groups.setdefault(pace(s), [])
+        at.append(f"{words.times(s.ratio)}{' the speed' * (not at)} at batch {batch}")
+    how = " with sparse kernels" if RUN_WITH.get(a.method.granularity, "sparse") == "sparse" else ""
+    return f" and{how} makes it {words.listed([f'{PACES[p]} ({words.listed(at)})' for p, at in groups.items()], 'but')}"
+
+
+def pace(s: Speed) -> str:
+    """``faster`` or ``slower`` where both quartiles of the ratio lie on one side of 1, otherwise ``same``."""
+    return "faster" if s.low > 1 else "slower" if s.high < 1 else "same"

@@ -1,0 +1,100 @@
+"""What the report draws from: a run's points gathered over the seeds, one cell for every method and sparsity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.report.statistics import Interval, Spread
+from secateur.run_data import RunData
+
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to cut: granularity, criterion and scope; ``tone`` counts the methods of a granularity."""
+
+    granularity: str
+    criterion: str
+    scope: str
+    control: bool
+    name: str = ""
+    tone: int = 0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One variant's timing over the seeds: latency in seconds, and how many times faster than the original.
+
+    ``ratio`` is the geometric mean over seeds of the median paired ratio, ``low`` and ``high`` those of
+    its quartiles. ``seconds`` is the original's latency over ``ratio``: ratios are timed in interleaved
+    rounds and hold where the machine's speed drifts.
+    """
+
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method at one sparsity, over the seeds. ``cost`` is the accuracy lost, as a fraction."""
+
+    sparsity: float
+    reached: float
+    seeds: tuple[int, ...]
+    accuracy: Spread
+    loss: Spread
+    cost: Interval
+    items: float
+    removed: float
+    parameters: float
+    nonzeros: float
+    bytes: float
+    bytes_sparse: float
+    flops: float
+    flops_nonzero: float
+    speed: dict[str, dict[str, Speed]]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method with its cells by rising sparsity."""
+
+    method: Method
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The uncut network over the seeds; ``seconds`` is its latency by batch."""
+
+    accuracy: Spread
+    loss: Spread
+    parameters: float
+    bytes: float
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """All that the report draws from."""
+
+    run: RunData
+    dense: Dense
+    curves: tuple[Curve, ...]
+    batches: tuple[str, ...]
+    tolerance: float
+
+    def methods(self, granularity: str | None = None, controls: bool = False) -> list[Curve]:
+        """The curves of a granularity (None: all), those of controls only on demand."""
+        return [c for c in self.curves if granularity in (None, c.method.granularity)
+                and (controls or not c.method.control)]
+
+    @property
+    def granularities(self) -> list[str]:
+        """The granularities of the run, in order."""
+        return list(dict.fromkeys(c.method.granularity for c in self.curves))

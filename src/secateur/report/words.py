@@ -1,0 +1,90 @@
+"""Numbers and names as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
+VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small": "smaller dense network",
+            "original": "original network"}
+
+
+def noun(granularity: str) -> str:
+    """The plural of one item."""
+    return NOUNS.get(granularity, f"{granularity}s")
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as a percentage without idle zeros.
+
+    >>> percent(0.7), percent(0.975), percent(0.99999, 2)
+    ('70%', '97.5%', '100%')
+    """
+    if not math.isfinite(fraction):
+        return "not a number"
+    text = f"{100 * fraction:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+
+
+def points(fraction: float) -> str:
+    """A difference of accuracies in percentage points, two digits; the minus sign is a real one.
+
+    >>> points(0.00214), points(-0.001)
+    ('0.21', '−0.10')
+    """
+    text = f"{abs(100 * fraction):.2f}"
+    return f"−{text}" if fraction < 0 and float(text) else text
+
+
+def times(ratio: float) -> str:
+    """A ratio with a digit or two behind the point.
+
+    >>> times(0.4149), times(3.07), times(25.3), times(1234.0)
+    ('0.41×', '3.1×', '25×', '1,234×')
+    """
+    if ratio < 1.995:
+        return f"{ratio:.2f}×"
+    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
+
+
+def count(number: float) -> str:
+    """A whole number with thousands separated."""
+    return f"{number:,.0f}"
+
+
+def scaled(number: float, unit: str = "") -> str:
+    """A number with three digits and a decimal prefix.
+
+    >>> scaled(9120000, "B"), scaled(532), scaled(0)
+    ('9.12 MB', '532', '0')
+    """
+    for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= limit * 0.9995:
+            return f"{number / limit:.3g} {prefix}{unit}"
+    return f"{number:.4g} {unit}".strip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them.
+
+    >>> duration(0.000123), duration(0.0456), duration(2.5)
+    ('123 µs', '45.6 ms', '2.5 s')
+    """
+    if seconds < 9.995e-4:
+        return f"{seconds * 1e6:.3g} µs"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def listed(parts: Sequence[str], word: str = "and") -> str:
+    """Parts joined as in a sentence.
+
+    >>> listed(["a", "b", "c"]), listed(["a"], "or")
+    ('a, b and c', 'a')
+    """
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
+
+
+def capital(text: str) -> str:
+    """The text with its first letter raised."""
+    return text[:1].upper() + text[1:]

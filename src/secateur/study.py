@@ -1,0 +1,216 @@
+"""The sweep: a grid of points over several trained networks, into rows, each computed once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from secateur import models, parallel
+from secateur.anatomy import anatomy
+from secateur.config import StudyConfig
+from secateur.data.base import Dataset
+from secateur.errors import RunError
+from secateur.latency import torch_threads
+from secateur.load import load_run
+from secateur.machine import machine
+from secateur.measure import evaluate
+from secateur.problem import Problem, default_folder, named, problem, sample_images
+from secateur.progress import Progress
+from secateur.run_data import RunData
+from secateur.store import FILE, Store, key_of
+from secateur.subject import Bundle, Point, opened
+from secateur.train import train
+from secateur.version import __version__
+
+
+def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset | str | None = None,
+          config: StudyConfig | None = None, out: str | Path | None = None, jobs: int = 1, backend: str = "loky",
+          address: str = "", progress: Progress | None = None, command: str = "") -> RunData:
+    """Train, cut at every point of the grid, measure, time; what the run folder holds already stays.
+
+    Args:
+        make_model: a function that builds the network, or its name; by default ``config.model``.
+        data: a data set, or its name; by default ``config.data``.
+        config: every setting; see :class:`StudyConfig`.
+        out: the run's folder, by default ``runs/MODEL-DATA``.
+        jobs, backend, address: how the points are spread, see :func:`secateur.parallel.run`.
+        progress: hears of every step.
+        command: what a reader types to run the study again.
+
+    Returns:
+        The run, read back from its folder.
+
+    Raises:
+        SecateurError: anything in the settings, network, data or folder that the caller can mend.
+    """
+    config = named(config or StudyConfig(), make_model, data)
+    parallel.check_backend(jobs, backend, address)
+    task = problem(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
+    folder = Path(out) if out else default_folder(config)
+    task = replace(task, outputs=kept_outputs(folder, task))
+    layers = list(task.output_layers)
+    with Store(folder, create=True) as store:
+        store.set_meta(outputs_name(task), layers)
+        sweep = Sweep(task, store, progress or Progress())
+        store.set_meta("run", {"config": config.settings(), "command": command or "secateur study", **sweep.keys()})
+        sweep.train()
+        sweep.measure(jobs, backend, address)
+        sweep.time()
+        sweep.describe()
+    return load_run(folder)
+
+
+def kept_outputs(folder: Path, task: Problem) -> tuple[str, ...] | None:
+    """The layers that make the outputs, as an earlier study of the same network kept them in its run."""
+    if not (folder / FILE).exists():
+        return None
+    with Store(folder) as store:
+        kept = store.meta(outputs_name(task))
+    return None if kept is None else tuple(kept)
+
+
+def outputs_name(task: Problem) -> str:
+    """Where a run keeps them: by the network's identity and the version that traced it."""
+    return f"outputs {__version__} {key_of(task.identity)}"
+
+
+class Sweep:
+    """The stages of a study over one store; each does only what is missing."""
+
+    def __init__(self, task: Problem, store: Store, progress: Progress):
+        self.task, self.store, self.progress = task, store, progress
+        self.points = list(task.points())
+        self.machine = machine()
+
+    def keys(self) -> dict[str, Any]:
+        """The keys of the rows that make up this run."""
+        task, seeds = self.task, range(self.task.config.seeds)
+        return {"trained": [key_of(task.trained_settings(s)) for s in seeds],
+                "points": [key_of(task.point_settings(p)) for p in self.points],
+                "latency": [key_of(task.timing_settings(p)) for p in self.points],
+                "anatomy": [key_of(self._anatomy_settings(s)) for s in seeds],
+                "samples": key_of(self._sample_settings())}
+
+    def network(self, seed: int) -> Path:
+        """Where a trained network's weights lie."""
+        return self.store.folder / "networks" / f"{key_of(self.task.trained_settings(seed))}.safetensors"
+
+    def train(self) -> None:
+        """Train every network that the run does not hold."""
+        config = self.task.config
+        missing = [s for s in range(config.seeds) if not self._has_network(s)]
+        steps = 0 if config.weights else config.epochs * -(-len(self.task.data.train_x) // config.batch_size)
+        self.progress.stage("train", steps * len(missing))
+        for seed in range(config.seeds):
+            record = self._train(seed) if seed in missing else self.store.get(key_of(self.task.trained_settings(seed)))
+            self.progress.trained({"seed": seed, **(record or {})})
+
+    def _has_network(self, seed: int) -> bool:
+        return self.store.get(key_of(self.task.trained_settings(seed))) is not None and self.network(seed).exists()
+
+    def _train(self, seed: int) -> dict[str, Any]:
+        config, data = self.task.config, self.task.data
+        torch.manual_seed(seed)
+        model, history = self.task.make_model().to(config.device), []
+        with torch_threads(config.threads):
+            if config.weights:
+                models.load_weights(model, Path(config.weights))
+            else:
+                history = train(model, data, seed, config.epochs, config.batch_size, config.lr,
+                                on_step=lambda *_, **__: self.progress.step(),
+                                on_epoch=self.progress.epoch)
+            result = evaluate(model, data.test_x, data.test_y)
+        save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
+        record = {"history": history, "loss": result.loss, "accuracy": result.accuracy,
+                  "parameters": sum(p.numel() for p in model.parameters())}
+        self.store.put("trained", self.task.trained_settings(seed), record, self.machine)
+        return record
+
+    def measure(self, jobs: int, backend: str, address: str) -> None:
+        """Measure every point that the run does not hold, at once where asked."""
+        have = self.store.keys("point")
+        missing = [p for p in self.points if key_of(self.task.point_settings(p)) not in have]
+        self.progress.stage("measure", len(missing))
+        if not missing:
+            return
+        with self._bundles() as bundles:
+            for index, figures in parallel.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
+                self._keep("point", self.task.point_settings(missing[index]), figures, missing[index])
+
+    def time(self) -> None:
+        """Time every point that has no timing, one after the other, while nothing else runs."""
+        have = self.store.keys("latency")
+        missing = [p for p in self.points if key_of(self.task.timing_settings(p)) not in have]
+        missing = missing if self.task.config.latency_batches else []
+        self.progress.stage("time", len(missing))
+        if not missing:
+            return
+        with self._bundles() as bundles:
+            whole: dict[tuple[int, str], dict[str, Any]] = {}
+            for point in missing:
+                subject, same = opened(bundles[point.seed]), (point.seed, point.granularity)
+                nothing = point.sparsity == 0
+                figures = whole.get(same) if nothing else None
+                figures = figures or subject.time(point, self.task.timing)
+                if nothing:
+                    whole[same] = figures
+                self._keep("latency", self.task.timing_settings(point), figures, point)
+
+    def _keep(self, kind: str, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
+        self.store.put(kind, settings, figures, self.machine)
+        self.progress.point(point.settings(), figures)
+        self.progress.step()
+
+    @contextmanager
+    def _bundles(self) -> Iterator[list[Bundle]]:
+        """What workers open: one bundle a seed, the test data in a file that goes when the block ends."""
+        task = self.task
+        with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
+            tests = Path(scratch) / "tests.safetensors"
+            save_tensors({"x": task.data.test_x.contiguous(), "y": task.data.test_y.contiguous()}, tests)
+            yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}", task.make_model,
+                          task.structure, self.network(seed), tests, task.config.samples, task.config.device)
+                   for seed in range(task.config.seeds)]
+
+    def describe(self) -> None:
+        """Keep what the report explains with: the anatomy of every network, and the sample images."""
+        for seed in range(self.task.config.seeds):
+            settings = self._anatomy_settings(seed)
+            if self.store.get(key_of(settings)) is None:
+                tensors = safetensors.torch.load_file(self.network(seed))
+                prunable = {t.name: tensors[t.name] for t in self.task.structure.targets
+                            if t.module not in self.task.skip}
+                self.store.put("anatomy", settings, anatomy(prunable, list(self.task.config.sparsity)), self.machine)
+        if self.store.get(key_of(self._sample_settings())) is None:
+            self.store.put("samples", self._sample_settings(), sample_images(self.task), self.machine)
+
+    def _anatomy_settings(self, seed: int) -> dict[str, Any]:
+        return {"kind": "anatomy", "trained": key_of(self.task.trained_settings(seed)),
+                "sparsity": list(self.task.config.sparsity), "skip": list(self.task.skip)}
+
+    def _sample_settings(self) -> dict[str, Any]:
+        return {"kind": "samples", "data": self.task.data.digest, "count": self.task.config.samples}
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file beside its place, then move it there: whole or not at all.
+
+    Raises:
+        RunError: the folder is full or read-only.
+    """
+    beside = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(tensors, beside)
+        beside.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"cannot write '{path}': {error}") from error

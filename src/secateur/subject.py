@@ -1,0 +1,191 @@
+"""One trained network with its test data: prune it at a point of the sweep, evaluate it, time it.
+
+This is what a worker of the sweep holds. Whatever serves several points is computed once: the scores
+and their order for all sparsities of a criterion, the evaluation of the unpruned network.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from secateur import runtime
+from secateur.apply import apply
+from secateur.latency import interleaved, summary, torch_threads
+from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
+from secateur.prune import Selection
+from secateur.types import Plan, Structure
+
+LARGEST_DIFFERENCE = 1e-4
+
+
+class MeasurementError(RuntimeError):
+    """A measured value that must not stand in a table."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of the sweep: how one network is cut."""
+
+    granularity: str
+    criterion: str
+    scope: str
+    sparsity: float
+    skip: tuple[str, ...]
+    seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """The point as plain JSON values."""
+        return {**asdict(self), "skip": list(self.skip)}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a point is timed: batch sizes, seconds for each, torch threads (0: as they are), engine (empty: best)."""
+
+    batches: tuple[int, ...]
+    seconds: float
+    threads: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that a worker needs of one trained network, by path or as bytes: small to send, opened once a process."""
+
+    key: str
+    make_model: Callable[[], nn.Module]
+    structure: Structure
+    network: Path | bytes
+    tests: Path | bytes
+    samples: int
+    device: str = "cpu"
+
+    def carried(self) -> Bundle:
+        """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
+        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
+        return replace(self, network=network, tests=tests)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bundle) and other.key == self.key
+
+
+@lru_cache(maxsize=4)
+def opened(bundle: Bundle) -> Subject:
+    """The subject of a bundle, kept for the points that follow."""
+    model = bundle.make_model()
+    model.load_state_dict(_tensors(bundle.network))
+    tests = _tensors(bundle.tests)
+    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples)
+
+
+def _tensors(source: Path | bytes) -> dict[str, Tensor]:
+    return safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+
+
+class Subject:
+    """A trained network under test.
+
+    Args:
+        model: the network; never changed.
+        x, y: test inputs and labels.
+        structure: the network's targets and groups.
+        samples: how many first test samples have their predictions kept.
+    """
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0):
+        self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
+        self._selections: dict[tuple[Any, ...], Selection] = {}
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The unpruned network's evaluation."""
+        return evaluate(self.model, self.x, self.y)
+
+    @cached_property
+    def work(self) -> Work:
+        """The unpruned network's arithmetic, for one sample."""
+        return work(self.model, self.x[:1])
+
+    def pruned(self, point: Point) -> tuple[Plan, nn.Module]:
+        """The plan of a point and the network cut by it."""
+        kind = (point.granularity, point.criterion, point.scope, point.skip, point.seed)
+        if kind not in self._selections:
+            self._selections = {kind: Selection(self.model, *kind[:4], example=self.x[:1], seed=point.seed,
+                                                structure=self.structure)}
+        plan = self._selections[kind].plan(point.sparsity)
+        return plan, apply(self.model, plan) if plan.removed else self.model
+
+    def measure(self, point: Point) -> dict[str, Any]:
+        """Everything about a point but its timing."""
+        plan, model = self.pruned(point)
+        result = evaluate(model, self.x, self.y) if plan.removed else self.evaluation
+        cost = work(model, self.x[:1]) if plan.granularity == "neuron" and plan.removed else self.work
+        counts = nonzeros(model)
+        return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,
+                "loss": result.loss, "accuracy": result.accuracy, "tests": len(self.y),
+                "correct": np.packbits(result.correct).tobytes(),
+                "predictions": result.predictions[:self.samples].tolist(),
+                **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
+                "layers": plan.layers(), "notes": list(plan.notes)}
+
+    def time(self, point: Point, timing: Timing) -> dict[str, Any]:
+        """The latency of a point at every batch size, beside the unpruned network's.
+
+        Raises:
+            MeasurementError: the sparse run's outputs are not the dense run's.
+        """
+        plan, model = self.pruned(point)
+        original, model = on_cpu(self.model), on_cpu(model)
+        with torch_threads(timing.threads) as threads, torch.inference_mode():
+            variants, error, engine = self._variants(plan, original, model, timing)
+            latency = {str(batch): summary(interleaved(
+                {name: _call(module, self.inputs(batch)) for name, module in variants.items()}, timing.seconds))
+                for batch in timing.batches}
+        return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}
+
+    def _variants(self, plan: Plan, original: nn.Module, model: nn.Module,
+                  timing: Timing) -> tuple[dict[str, nn.Module], float | None, str]:
+        if plan.granularity == "neuron":
+            return {"original": original, "small": model}, None, ""
+        sparse = runtime.compile(model, self.x[:1], engine=timing.engine or None)
+        error = max(difference(sparse(x), model(x)) for x in map(self.inputs, timing.batches))
+        if not error <= LARGEST_DIFFERENCE:
+            raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
+                                   f"allowed {LARGEST_DIFFERENCE:g}: {plan.criterion} at sparsity {plan.sparsity:g}")
+        return {"original": original, "dense": model, "sparse": sparse}, error, sparse.engine
+
+    def inputs(self, batch: int) -> Tensor:
+        """The first ``batch`` test inputs, from the start again where there are fewer."""
+        return self.x[torch.arange(batch) % len(self.x)].contiguous()
+
+
+def on_cpu(model: nn.Module) -> nn.Module:
+    """The network itself where it is on the CPU, else a copy there."""
+    return model if device_of(model).type == "cpu" else copy.deepcopy(model).cpu()
+
+
+def _call(module: nn.Module, x: Tensor) -> Callable[[], Any]:
+    return lambda: module(x)
+
+
+def difference(got: Tensor, expected: Tensor) -> float:
+    """The greatest absolute difference, as a fraction of the greatest expected value; infinite where either is NaN.
+
+    >>> difference(torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]))
+    0.25
+    """
+    gap = (got.double() - expected.double()).abs().max() / expected.double().abs().max().clamp_min(1e-30)
+    return float(torch.nan_to_num(gap, nan=torch.inf))

@@ -1,0 +1,52 @@
+"""The criterion that CONTRIBUTING.md adds in one file works by being there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package with the page's file in the folder that the page names."""
+    folder = tmp_path_factory.mktemp("contributed")
+    shutil.copytree(ROOT / "src" / "secateur", folder / "secateur", ignore=shutil.ignore_patterns("__pycache__"))
+    path, code = re.search(r"`src/(secateur/criteria/\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S).groups()
+    (folder / path).write_text(code)
+    return folder
+
+
+def run(package, *words):
+    done = subprocess.run([sys.executable, *words], cwd=package, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_it_is_listed_with_its_file(package):
+    assert re.search(r"l1 +secateur/criteria/l1\.py", run(package, "-m", "secateur", "list"))
+
+
+def test_it_passes_the_contract_tests_and_its_own_example(package):
+    shown = run(package, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "-q", "-k", "l1",
+                "--doctest-modules", str(ROOT / "tests" / "contract" / "test_criteria.py"), "secateur/criteria/l1.py")
+    assert int(re.search(r"(\d+) passed", shown)[1]) >= 3
+
+
+def test_it_cuts_the_neurons_with_the_smallest_sums(package):
+    code = """
+import torch, secateur as sc
+net = torch.nn.Sequential(torch.nn.Linear(2, 3, bias=False), torch.nn.ReLU(), torch.nn.Linear(3, 1, bias=False))
+with torch.no_grad():
+    net[0].weight.copy_(torch.tensor([[3.0, 3.0], [5.0, 0.0], [4.0, -4.0]]))
+small = sc.prune(net, 0.34, granularity="neuron", criterion="l1", example=torch.rand(1, 2))
+print(small[0].weight.tolist())
+"""
+    assert run(package, "-c", code).strip() == "[[3.0, 3.0], [4.0, -4.0]]"

@@ -1,0 +1,97 @@
+"""Every command and every snippet of README and docs runs, in a folder of its own."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_model
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+QUICK = ["--latency-batches", "1", "--latency-seconds", "0.001"]
+
+NETS = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))\n"
+LOAD = """import torch
+def load():
+    x = torch.rand(96, 6, generator=torch.Generator().manual_seed(0))
+    y = (x.sum(1) > 3).long()
+    return x[:64], y[:64], x[64:], y[64:]
+"""
+
+
+def blocks(page, language):
+    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+
+
+def commands(page):
+    lines = (line.partition("#")[0].strip() for text in blocks(page, "sh") for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A user's folder: a package with a network and data, trained weights, samples."""
+    package = tmp_path / "mypackage"
+    package.mkdir()
+    for name, text in (("__init__", ""), ("nets", NETS), ("data", LOAD)):
+        (package / f"{name}.py").write_text(text)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    save_model(net, str(tmp_path / "trained.safetensors"))
+    x = np.random.default_rng(0).random((96, 6), dtype=np.float32)
+    y = (x.sum(1) > 3).astype(np.int64)
+    np.savez(tmp_path / "samples.npz", train_x=x[:64], train_y=y[:64], test_x=x[64:], test_y=y[64:])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+def test_python_snippets_run(page, folder):
+    names = {"__name__": "snippet"}
+    for text in blocks(page, "python"):
+        exec(compile(text, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
+def test_commands_run(page, folder):
+    for number, text in enumerate(blocks(page, "toml")):
+        (folder / ("study.toml" if number == 0 else f"{number}.toml")).write_text(text)
+    (folder / "runs").mkdir(exist_ok=True)
+    for line in commands(page):
+        words = shlex.split(line)
+        if words[0] == "make":
+            done = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+        elif words[0] == "secateur":
+            quick = QUICK if words[1] == "study" else []
+            done = subprocess.run([sys.executable, "-m", *words, *quick], cwd=folder, capture_output=True, text=True,
+                                  env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"})
+        else:
+            continue
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert re.match(r"https?://", target) or (page.parent / target).exists(), target
+
+
+def test_every_setting_has_a_help_text():
+    from dataclasses import fields
+
+    from secateur import StudyConfig
+
+    assert all(f.metadata["help"] for f in fields(StudyConfig))
+
+
+def test_tables_are_those_of_the_measured_results():
+    """No figure typed by hand: writing the tables again changes nothing."""
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "table.py", "--check"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    assert done.returncode == 0, done.stderr

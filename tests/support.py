@@ -1,0 +1,41 @@
+"""A small network and small data for tests of the study, given by import path as a user gives his own."""
+
+import torch
+from torch import nn
+
+
+def tiny():
+    """16-12-8-4, no biases."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 12, bias=False), nn.ReLU(), nn.Linear(12, 8, bias=False),
+                         nn.ReLU(), nn.Linear(8, 4, bias=False))
+
+
+def blobs():
+    """Four noisy classes of 4x4 images: 256 to train, 128 to test."""
+    generator = torch.Generator().manual_seed(7)
+    centres = torch.rand(4, 1, 4, 4, generator=generator)
+
+    def draw(count):
+        labels = torch.arange(count) % 4
+        noise = torch.randn(count, 1, 4, 4, generator=generator) * 0.25
+        return (centres[labels] + noise).clamp(0, 1), labels
+
+    return *draw(256), *draw(128)
+
+
+def nothing():
+    """A factory that returns no module."""
+    return "not a module"
+
+
+def wrong_classes():
+    """A network with too few logits for the data."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+
+
+def not_a_number():
+    """A network with a NaN in its weights."""
+    net = tiny()
+    with torch.no_grad():
+        net[1].weight[0, 0] = float("nan")
+    return net

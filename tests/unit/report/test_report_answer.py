@@ -1,0 +1,99 @@
+"""The sentence on top, from runs whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import synthetic_run
+
+from secateur.report import answer, gather
+from secateur.report.digest import Curve, Method, Speed
+from secateur.report.statistics import Interval
+
+METHOD = Method("weight", "magnitude", "layer", False, "weights")
+
+
+def curve(*costs: tuple[float, float]) -> Curve:
+    cells = [SimpleNamespace(sparsity=s, cost=Interval(c, c, c, ())) for s, c in costs]
+    return Curve(METHOD, tuple(cells))  # type: ignore[arg-type]
+
+
+def test_the_answer_stops_at_the_first_sparsity_that_is_too_much():
+    found = answer.answer(curve((0.0, 0.0), (0.5, 0.001), (0.7, 0.02), (0.8, 0.004)), 0.005)
+    assert found.cell.sparsity == 0.5
+    assert found.refused.sparsity == 0.7
+
+
+def test_exactly_the_tolerance_is_within():
+    found = answer.answer(curve((0.5, 0.1 + 0.2 - 0.295)), 0.005)
+    assert found.cell.sparsity == 0.5
+    assert found.refused is None
+
+
+def test_nothing_can_go():
+    found = answer.answer(curve((0.0, 0.0), (0.01, 0.3)), 0.005)
+    assert found.cell is None
+    assert found.refused.sparsity == 0.01
+
+
+def test_pace_needs_both_quartiles_on_one_side():
+    assert answer.pace(Speed(1, 1.2, 1.1, 1.3)) == "faster"
+    assert answer.pace(Speed(1, 0.8, 0.7, 0.9)) == "slower"
+    assert answer.pace(Speed(1, 1.1, 0.9, 1.2)) == "same"
+
+
+def test_sentence_says_slower_where_zeros_do_not_pay():
+    text = answer.sentence(gather.digest(synthetic_run.make()))
+    assert text.startswith("Within 0.5 points of its 97% accuracy, mlp on digits can lose 70% of its weights (")
+    assert "with sparse kernels makes it slower (0.97× the speed at batch 1 and 0.84× at batch 64); " in text
+    assert "it can lose 60% of its neurons (" in text
+    assert "makes it faster (3.3× the speed at batch 1 and 3.3× at batch 64)." in text
+
+
+def test_sentence_without_latency_says_so():
+    text = answer.sentence(gather.digest(synthetic_run.make(batches=())))
+    assert text.count("speed was not measured") == 2
+
+
+def test_sentence_at_the_end_of_the_grid():
+    text = answer.sentence(gather.digest(synthetic_run.make(grid=(0.0, 0.1), granularities=("weight",))))
+    assert "can lose 10% of its weights, the end of the grid, (" in text
+    assert "neurons" not in text
+
+
+def test_sentence_where_no_cut_is_small_enough():
+    text = answer.sentence(gather.digest(synthetic_run.make(grid=(0.0, 0.99), granularities=("neuron",))))
+    assert "can lose no share of its neurons on this grid (at 99%, " in text
+
+
+def test_controls_alone_give_no_answer():
+    run = synthetic_run.make(criteria={"weight": ("random",), "neuron": ("random",)})
+    assert "random controls only" in answer.sentence(gather.digest(run))
+
+
+def test_of_several_methods_the_one_that_cuts_most_answers():
+    run = synthetic_run.make(criteria={"weight": ("a", "b"), "neuron": ("l2",)}, granularities=("weight",))
+    worse = [dict(p, accuracy=0.5) if p["criterion"] == "a" and p["sparsity"] > 0.2 else p for p in run.points]
+    found = answer.answers(gather.digest(replace(run, points=worse)))
+    assert [a.method.criterion for a in found] == ["b"]
+    assert found[0].cell.sparsity == 0.7
+
+
+def test_doubt_is_told_where_the_interval_leaves_the_tolerance():
+    cell = SimpleNamespace(cost=Interval(0.004, 0.001, 0.007, ("seeds",)))
+    assert "beyond the tolerance" in answer.doubt(cell, 0.005)
+    assert answer.doubt(cell, 0.01) == ""
+
+
+@pytest.mark.parametrize(("interval", "text"), [
+    (Interval(0.004, 0.001, 0.007, ()), "0.40 points lost, 95% interval 0.10 to 0.70"),
+    (Interval(0.001, -0.002, 0.004, ()), "0.10 points lost, 95% interval 0.20 gained to 0.40 lost"),
+    (Interval(-0.002, -0.003, -0.001, ()), "0.20 points gained, 95% interval 0.10 to 0.30"),
+    (Interval(-0.001, -0.003, 0.001, ()), "0.10 points gained, 95% interval 0.30 gained to 0.10 lost"),
+    (Interval(0.0, 0.0, 0.0, ()), "0.00 points lost, 95% interval 0.00 to 0.00"),
+    (Interval(0.01, float("nan"), float("nan"), ()), "1.00 points lost, no interval from one seed"),
+])
+def test_cost_in_words(interval, text):
+    assert answer.cost_words(SimpleNamespace(cost=interval)) == text

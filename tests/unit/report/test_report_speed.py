@@ -1,0 +1,76 @@
+"""The Pareto front, the break-even and its words."""
+
+from __future__ import annotations
+
+import pytest
+import synthetic_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secateur.report import gather, speed
+from secateur.report.digest import Curve, Method, Speed
+
+WEIGHTS = Curve(Method("weight", "magnitude", "layer", False, "weights"), ())
+NEURONS = Curve(Method("neuron", "l2", "layer", False, "neurons"), ())
+
+
+def measured(**ratios: float) -> list[tuple[float, Speed]]:
+    return [(int(s[1:]) / 100, Speed(1e-3, r, r * 0.98, r * 1.02)) for s, r in ratios.items()]
+
+
+@pytest.mark.parametrize(("ratios", "text"), [
+    ({"s50": 0.5, "s90": 0.9, "s95": 1.5, "s99": 4.0},
+     "At batch 64, zeros pay from 95% on (1.50× at 95% and 4.0× at 99%); at 90% and below they do not (0.90× at 90%)."),
+    ({"s50": 0.5, "s99": 0.8},
+     "At batch 64, zeros do not pay up to 99%, the largest sparsity measured: there the network runs at 0.80× "
+     "the original's speed."),
+    ({"s50": 0.7, "s70": 1.2, "s80": 0.8, "s90": 1.5},
+     "At batch 64, zeros pay from 90% on (1.50× at 90%); under that only at 70%."),
+    ({"s50": 1.01, "s90": 1.5},
+     "At batch 64, zeros pay from 90% on (1.50× at 90%); at 50% and below no gain is sure (1.01× at 50%)."),
+    ({"s50": 1.2, "s99": 0.8},
+     "At batch 64, zeros do not pay up to 99%, the largest sparsity measured: there the network runs at 0.80× "
+     "the original's speed, though they pay at 50%."),
+    ({"s50": 1.2, "s90": 2.0},
+     "At batch 64, zeros pay from 50% on, the smallest sparsity measured (1.20× at 50% and 2.0× at 90%)."),
+    ({"s50": 1.2, "s90": 0.9, "s95": 1.5},
+     "At batch 64, zeros pay from 95% on (1.50× at 95%); under that no sure gain at 90%."),
+])
+def test_break_even_in_words(ratios, text):
+    assert speed.said(WEIGHTS, "64", measured(**ratios)) == text
+
+
+def test_break_even_of_neurons_speaks_of_neurons():
+    assert speed.said(NEURONS, "1", measured(s50=2.0)).startswith("At batch 1, removed neurons pay from 50% on")
+
+
+def test_a_ratio_whose_lower_quartile_is_under_one_does_not_pay():
+    assert speed.break_even([(0.5, Speed(1, 1.05, 0.99, 1.1))]).start is None
+
+
+def test_sparsity_zero_is_no_cut():
+    found = speed.break_even([(0.0, Speed(1, 2, 2, 2)), (0.5, Speed(1, 0.5, 0.5, 0.5))])
+    assert found.some == ()
+    assert found.before[0] == 0.5
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12))
+def test_front_is_what_nothing_beats(points):
+    found = speed.front(points)
+    slow = {p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)}
+    assert set(found) == slow
+    assert found == sorted(found)
+
+
+def test_speedup_plot_has_the_break_even_line_and_every_variant():
+    plot = speed.speedup(gather.digest(synthetic_run.make()), "64")
+    assert [(g.y, g.label) for g in plot.guides] == [(1.0, "break-even")]
+    assert [s.name for s in plot.series] == ["weights, sparse kernels", "weights, zeros kept, run dense",
+                                             "neurons, smaller dense network"]
+
+
+def test_pareto_holds_the_original_and_no_controls():
+    plot = speed.pareto(gather.digest(synthetic_run.make()), "1")
+    names = [s.name for s in plot.series]
+    assert "original network" in names
+    assert not any("control" in n for n in names)

@@ -1,0 +1,72 @@
+"""The text under *why* comes out either way, from the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import synthetic_run
+import torch
+
+from secateur.anatomy import anatomy
+from secateur.report import evidence, gather, why
+
+GRID = synthetic_run.GRID
+
+
+def with_weights(*networks: dict[str, torch.Tensor]):
+    return replace(synthetic_run.make(), anatomy=[anatomy(w, GRID) for w in networks])
+
+
+def dead_neurons(seed: int) -> dict[str, torch.Tensor]:
+    """Half the neurons almost nothing, the others all alike: neurons lie near zero, their weights likewise."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (40, 30), generator=generator) * 2.0 - 1
+    return {"a": signs * torch.cat([torch.full((20, 1), 0.001), torch.ones(20, 1)])}
+
+
+def test_gaussian_weights_support_the_hypothesis():
+    first = why.paragraphs(gather.digest(synthetic_run.make()))[0]
+    assert first == why.VERDICTS["supported"]
+
+
+def test_dead_neurons_do_not_support_it():
+    paragraphs = why.paragraphs(gather.digest(with_weights(dead_neurons(0), dead_neurons(1))))
+    assert paragraphs[0] == why.VERDICTS["open"]
+    assert "lie 50% of the weights and 50% of the neuron norms" in paragraphs[1]
+
+
+def test_no_anatomy_says_untested():
+    assert why.paragraphs(gather.digest(synthetic_run.make(with_anatomy=False))) == [why.NONE]
+
+
+def test_verdict_covers_every_outcome():
+    up, down = evidence.paired([0.2, 0.3, 0.2], [0.0, 0.0, 0.01]), evidence.paired([0.0, 0.01, 0.0], [0.2, 0.3, 0.3])
+    some, none = evidence.paired([0.05, 0.06, 0.05], [0.0, 0.0, 0.0]), evidence.paired([0.1, 0.2], [0.2, 0.1])
+    assert evidence.verdict(up, up) == "supported"
+    assert evidence.verdict(up, some) == "partly"
+    assert evidence.verdict(down, down) == "contradicted"
+    assert evidence.verdict(up, none) == evidence.verdict(up, down) == "open"
+
+
+def test_one_pair_has_a_direction_but_no_interval():
+    pair = evidence.paired([0.3], [0.1])
+    assert pair.direction == 1
+    assert "95%" not in why.points_with_interval(pair)
+
+
+def test_large_weights_are_counted_at_the_first_sparsity_that_is_too_much():
+    digest = gather.digest(synthetic_run.make())
+    text = why.large_words(digest)
+    found = evidence.fallen(digest.run.anatomy, 0.7)
+    assert "lie in the 70% weakest neurons" in text
+    assert found.weight == pytest.approx(0.7)
+    assert found.neuron < 0.6
+
+
+def test_equal_size_interpolates_between_cells():
+    digest = gather.digest(synthetic_run.make())
+    cells = digest.curves[0].cells
+    middle = (cells[4].nonzeros + cells[5].nonzeros) / 2
+    assert why.interpolated(cells, middle) == pytest.approx((cells[4].accuracy.mean + cells[5].accuracy.mean) / 2)
+    assert why.interpolated(cells, 1e9) is None

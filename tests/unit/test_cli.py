@@ -1,0 +1,97 @@
+"""The command line as a user meets it: in a process of its own, with its mistakes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent.parent
+SMALL = ["--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0,0.5", "--seeds", "1", "--epochs", "1",
+         "--latency-batches", "1", "--latency-seconds", "0.001"]
+
+
+def secateur(*words, cwd, limit_mib=0):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "src")]),
+                   "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+    return subprocess.run([sys.executable, "-m", "secateur", *words], cwd=cwd, env=environment, text=True,
+                          capture_output=True, timeout=180)
+
+
+def test_a_study_leaves_its_report(tmp_path):
+    done = secateur("study", *SMALL, "--csv", "--parquet", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert {"rows.sqlite", "report.html", "summary.md", "rows.csv", "rows.parquet"} <= names
+    assert {Path(n).suffix for n in names if n.startswith("figures/")} == {".png", ".svg"}
+    assert "report.html" in done.stdout
+    before = (tmp_path / "run" / "report.html").read_bytes()
+    assert secateur("report", "run", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "run" / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--sparsity", "1"], "sparsity 1.0: allowed is a fraction removed in [0, 1)"),
+    (["--sparsity", "0.5,0.5"], "stands there twice"),
+    (["--sparsiti", "0.5"], "--sparsity"),
+    (["--granularity", "neurn"], "did you mean 'neuron'"),
+    (["--model", "mlpp"], "did you mean 'mlp'"),
+    (["--data", "digit"], "did you mean 'digits'"),
+    (["--model", "support:nothing", "--data", "support:blobs"], "torch.nn.Module"),
+    (["--seeds", "none"], "allowed is a whole number"),
+    (["--config", "missing.toml"], "No such file"),
+    (["--weights", "missing.safetensors", "--data", "support:blobs", "--model", "support:tiny"], "missing.safetensors"),
+    (["--backend", "dusk"], "did you mean 'dask'"),
+    (["--backend", "dask"], "--address"),
+    (["--jobs", "0"], "jobs 0"),
+    (["--data", "missing.npz"], "missing.npz"),
+    (["--skip", "layer9", "--model", "support:tiny", "--data", "support:blobs"], "layer9"),
+])
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, words, message):
+    done = secateur("study", *words, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = secateur("study", "--sparsity", "2", "--debug", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = secateur("study", *SMALL, "--out", "file/run", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cannot open the run folder" in done.stderr
+
+
+def test_a_folder_without_a_run(tmp_path):
+    done = secateur("report", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds no run" in done.stderr
+
+
+def test_an_unknown_command_names_the_known(tmp_path):
+    done = secateur("studdy", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "study" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_list_names_every_file(tmp_path):
+    done = secateur("list", cwd=tmp_path)
+    source = TESTS.parent / "src" / "secateur"
+    for room in ("criteria", "granularity", "scopes", "data", "models"):
+        for path in (source / room).glob("[a-z]*.py"):
+            if path.stem != "base":
+                assert f"secateur/{room}/{path.name}" in done.stdout
+
+
+def test_version(tmp_path):
+    from secateur import __version__
+
+    assert secateur("--version", cwd=tmp_path).stdout.strip() == __version__

@@ -1,0 +1,59 @@
+"""Settings: their text forms, and one line for each that is not allowed."""
+
+import pytest
+
+from secateur.config import GRID, StudyConfig, coerce, read_toml
+from secateur.errors import SecateurError
+
+
+def test_defaults_are_the_main_job():
+    config = StudyConfig()
+    assert config.sparsity == GRID == (0, .01, .05, .10, .15, .25, .50, .60, .70, .80, .90, .95, .97, .99)
+    assert (config.model, config.data, config.seeds, config.epochs, config.batch_size, config.lr) == (
+        "mlp", "mnist", 3, 5, 64, 1e-3)
+    assert config.criteria_of("weight") == ["magnitude", "random"]
+    assert config.criteria_of("neuron") == ["l2", "random"]
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"sparsity": "0,1.5"}, "sparsity 1.5"), ({"sparsity": "0.5,0.5"}, "0.5 stands there twice"),
+    ({"sparsity": "a"}, "allowed is a number"), ({"sparsity": ""}, "sparsity is empty"),
+    ({"granularity": "neurons"}, "did you mean 'neuron'"), ({"criterion": "magnitud"}, "did you mean 'magnitude'"),
+    ({"scope": "globl"}, "did you mean 'global'"), ({"model": "mpl"}, "did you mean 'mlp'"),
+    ({"data": "minst"}, "did you mean 'mnist'"), ({"seeds": "0"}, "seeds 0: allowed is 1 or more"),
+    ({"seeds": "1.5"}, "allowed is a whole number"), ({"lr": "-1"}, "lr -1.0"), ({"epoch": 3}, "did you mean 'epochs'"),
+    ({"granularity": "neuron", "criterion": "magnitude"}, "none scores granularity 'neuron'"),
+    ({"granularity": "weight", "criterion": "magnitude,l2"}, "criterion 'l2' scores neuron"),
+    ({"latency_batches": "0"}, "latency-batches 0"), ({"tolerance": 2.0}, "tolerance 2.0"),
+    ({"seeds": True}, "allowed is a whole number"), ({"weights": "x.safetensors", "seeds": 2}, "seeds 2 with weights")])
+def test_a_wrong_setting_is_one_line(settings, message):
+    with pytest.raises(SecateurError) as caught:
+        StudyConfig.make(settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_win_over_a_file(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text('seeds = 2\nsparsity = [0, 0.5]\nbatch-size = 32\n')
+    config = StudyConfig.make(read_toml(path), {"seeds": "1"})
+    assert (config.seeds, config.sparsity, config.batch_size) == (1, (0.0, 0.5), 32)
+
+
+@pytest.mark.parametrize("text", ["= 3", "seeds = ", "\xff"])
+def test_a_file_that_is_no_toml_is_named(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SecateurError, match=r"study\.toml' is not TOML"):
+        read_toml(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SecateurError, match="No such file"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_text_becomes_numbers():
+    assert coerce("latency_batches", "1, 64", (1,)) == (1, 64)
+    assert coerce("lr", 1, 1e-3) == 1.0
+    assert coerce("skip", "a,b", ()) == ("a", "b")

@@ -1,0 +1,189 @@
+"""The sweep: rows computed once, the same however they are computed, and what they say checked by hand."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+import torch
+from support import blobs, tiny
+
+import secateur as sc
+from secateur.config import StudyConfig
+from secateur.errors import SecateurError
+from secateur.load import load_run
+from secateur.progress import Progress
+from secateur.study import study
+
+SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
+                    latency_batches=(1, 8), latency_seconds=0.001, engine="csr", samples=4)
+
+
+class Count(Progress):
+    """How many steps each stage had."""
+
+    def __init__(self):
+        self.stages = {}
+
+    def stage(self, name, total):
+        self.stages[name] = total
+
+
+def rows(folder):
+    """All rows but their timing, as the database holds them."""
+    with sqlite3.connect(folder / "rows.sqlite") as db:
+        return sorted(db.execute("SELECT key, kind, settings, figures FROM rows WHERE kind IN ('point', 'anatomy')"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "run"
+    return study(config=SMALL, out=folder)
+
+
+def test_every_point_is_there(run):
+    assert len(run.points) == 2 * 4 * 3
+    assert {(p["granularity"], p["criterion"], p["control"]) for p in run.points} == {
+        ("weight", "magnitude", False), ("weight", "random", True), ("neuron", "l2", False), ("neuron", "random", True)}
+    assert len(run.trained) == len(run.anatomy) == 2
+    assert run.samples["images"].shape == (4, 4, 4)
+
+
+def test_figures_of_a_point_are_those_of_the_public_functions(run):
+    train_x, train_y, test_x, test_y = blobs()
+    point = next(p for p in run.points if (p["granularity"], p["criterion"], p["sparsity"], p["seed"]) == (
+        "neuron", "l2", 0.5, 1))
+    from safetensors.torch import load_model
+
+    net = tiny()
+    load_model(net, sorted((run.folder / "networks").glob("*.safetensors"),
+                           key=lambda f: f.stem != load_key(run, 1))[0])
+    small = sc.prune(net, 0.5, granularity="neuron", example=test_x[:1])
+    with torch.no_grad():
+        logits = small(test_x)
+    assert point["accuracy"] == (logits.argmax(1) == test_y).float().mean().item()
+    assert point["loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, test_y).item(), rel=1e-5)
+    assert point["predictions"] == logits.argmax(1)[:4].tolist()
+    assert point["parameters"] == 16 * 6 + 6 * 4 + 4 * 4
+    assert point["flops"] == 2 * point["parameters"]
+    assert (point["items"], point["removed"], point["reached"]) == (20, 10, 0.5)
+    correct = np.unpackbits(np.frombuffer(point["correct"], np.uint8))[:point["tests"]]
+    assert correct.mean() == point["accuracy"]
+
+
+def load_key(run, seed):
+    from secateur.store import Store
+
+    with Store(run.folder) as store:
+        return store.meta("run")["trained"][seed]
+
+
+def test_weights_cut_count_exactly(run):
+    point = next(p for p in run.points if (p["criterion"], p["sparsity"]) == ("magnitude", 0.9))
+    removed = round(0.9 * 192) + round(0.9 * 96)
+    assert point["removed"] == removed
+    assert point["nonzeros"] == 192 + 96 + 32 - removed
+    assert point["flops_nonzero"] == 2 * point["nonzeros"]
+    assert point["flops"] == 2 * 320
+    assert point["bytes"] == 320 * 4 > point["bytes_sparse"]
+
+
+def test_nothing_removed_is_the_dense_network(run):
+    for seed in (0, 1):
+        zero = [p for p in run.points if p["sparsity"] == 0 and p["seed"] == seed]
+        assert {p["accuracy"] for p in zero} == {run.trained[seed]["accuracy"]}
+
+
+def test_latency_has_every_variant(run):
+    for point in run.points:
+        names = {"original", "dense", "sparse"} if point["granularity"] == "weight" else {"original", "small"}
+        assert set(point["latency"]) == {"1", "8"}
+        assert all(set(v) == names for v in point["latency"].values())
+        assert (point["sparse_error"] is None) == (point["granularity"] == "neuron")
+        assert point["sparse_error"] is None or point["sparse_error"] < 1e-4
+
+
+def test_a_second_run_does_nothing(run):
+    count = Count()
+    again = study(config=SMALL, out=run.folder, progress=count)
+    assert count.stages == {"train": 0, "measure": 0, "time": 0}
+    assert again.points == run.points
+
+
+def test_a_wider_grid_computes_only_what_is_new(run, tmp_path):
+    import dataclasses
+    import shutil
+
+    shutil.copytree(run.folder, tmp_path / "wide")
+    count = Count()
+    wider = dataclasses.replace(SMALL, sparsity=(0.0, 0.25, 0.5, 0.9))
+    wide = study(config=wider, out=tmp_path / "wide", progress=count)
+    assert count.stages == {"train": 0, "measure": 2 * 4, "time": 2 * 4}
+    assert len(wide.points) == 2 * 4 * 4
+
+
+def test_two_processes_make_the_same_rows(run, tmp_path):
+    study(config=SMALL, out=tmp_path / "jobs", jobs=2)
+    assert rows(tmp_path / "jobs") == rows(run.folder)
+
+
+class Stop(Progress):
+    """Interrupts after a number of points, as Ctrl-C does."""
+
+    def __init__(self, points):
+        self.left = points
+
+    def point(self, settings, figures):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("points", [1, 7, 30])
+def test_an_interrupted_run_goes_on(run, tmp_path, points):
+    with pytest.raises(KeyboardInterrupt):
+        study(config=SMALL, out=tmp_path / "cut", progress=Stop(points))
+    count = Count()
+    study(config=SMALL, out=tmp_path / "cut", progress=count)
+    assert count.stages["train"] == 0
+    assert count.stages["measure"] + count.stages["time"] == 48 - points
+    assert rows(tmp_path / "cut") == rows(run.folder)
+
+
+def test_own_network_and_data_as_objects(tmp_path):
+    from secateur.data import resolve
+
+    config = StudyConfig(sparsity=(0.0, 0.5), seeds=1, epochs=1, latency_batches=())
+    run = study(tiny, resolve("support:blobs"), config, out=tmp_path / "own")
+    assert run.config["model"] == "support:tiny"
+    assert all(p["latency"] is None for p in run.points)
+    assert load_run(tmp_path / "own").points == run.points
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    ("support:nothing", "torch.nn.Module"), ("support:wrong_classes", "classes"),
+    ("support:tyni", "did you mean 'tiny'"), ("no_such_module:tiny", "cannot import module 'no_such_module'"),
+    ("support:not_a_number", "NaN")])
+def test_a_model_that_does_not_fit_leaves_nothing(tmp_path, model, message):
+    with pytest.raises(SecateurError, match=message) as caught:
+        study(config=StudyConfig(model=model, data="support:blobs", seeds=1, epochs=0), out=tmp_path / "bad")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
+    from secateur import runtime, subject
+
+    class Wrong(runtime.Compiled):
+        engine = "csr"
+
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def run(self, x):
+            return self.model(x) * 1.001
+
+    monkeypatch.setattr(runtime, "compile", lambda model, example, engine=None: Wrong(model))
+    with pytest.raises(subject.MeasurementError, match="differ by 0.001"):
+        study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
+                                 granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
