@@ -180,3 +180,14 @@ def test_a_dry_run_says_what_goes():
     assert told.parameters == (215, 85)
     assert told.flops[1] < told.flops[0]
     assert str(told).startswith("parameters: 215 -> 85 (39.5%)")
+
+
+def test_the_command_line_lists_groups_and_savings():
+    from typer.testing import CliRunner
+
+    from secateur.cli import app
+
+    said = CliRunner().invoke(app, ["info", "lenet5", "--shape", "1,28,28", "--sparsity", "0.5"])
+    assert said.exit_code == 0
+    assert "conv1: 20 x channel" in said.output
+    assert "parameters: 431,080 -> " in said.output

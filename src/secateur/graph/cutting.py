@@ -96,7 +96,8 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             return small, notes
         log.debug("attempt is off by %g", error)
         failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
-    raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{blamed(model, cuts, trace)}: {failures[-1]}")
+    where = blamed(model, cuts, trace)
+    raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
 
 
 def blamed(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
