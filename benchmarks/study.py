@@ -159,11 +159,15 @@ def evaluate(network: nn.Module, batches: Any) -> float:
 
 
 def check_same(answers: dict[str, Any]) -> None:
-    """The magnitude and L2 curves of both ways agree, or the times compare different work."""
+    """Both ways found the same curves, or the times compare different work.
+
+    Weights everywhere; neurons up to half of them, beyond which the curve is steep and Torch-Pruning,
+    which rounds counts its own way, takes other neurons.
+    """
     mine, theirs = answers["secateur"], answers["obvious, slices of 1000"]
     for key, accuracy in mine.items():
-        if key[2] != "random":
-            assert abs(accuracy - theirs[key]) < 0.02, (key, accuracy, theirs[key])
+        if key[2] == "magnitude" or (key[2] == "l2" and key[3] <= 0.5):
+            assert abs(accuracy - theirs[key]) < 0.005, (key, accuracy, theirs[key])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def answer() -> str:
 def mnist() -> str:
     """Accuracy, size and speed at a few sparsities, weights beside neurons."""
     found = results("mnist")
-    batches = list(found["rows"][0]["speedup"])
+    batches = sorted(found["rows"][0]["speedup"], key=int)
     heads = ["cut", "sparsity", "accuracy (least – most of the seeds)", "random control", "size",
              *(f"speed-up, batch {b}" for b in batches)]
     dense = next(r for r in found["rows"] if r["sparsity"] == 0)

@@ -54,8 +54,10 @@ def import_path(path: str, kind: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' ({error})") from error
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' "
+                            f"({type(error).__name__}: {reason})") from error
     if not hasattr(module, attribute):
         raise unknown(f"attribute of {module_name} for {kind} '{path}'", attribute,
                       [n for n in vars(module) if not n.startswith("_")])

@@ -79,6 +79,19 @@ def test_import_paths_that_lead_nowhere(own):
         data.resolve("no_such_module:make")
 
 
+@pytest.mark.parametrize(("source", "said"), [
+    ("def make(:", "SyntaxError"), ("1 / 0", "ZeroDivisionError: division by zero"),
+    ("raise RuntimeError('two\\nlines')", r"RuntimeError: two\)"),
+])
+def test_modules_that_fail_when_imported(tmp_path, monkeypatch, source, said):
+    (tmp_path / "failing_module.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SecateurError, match=f"cannot import module 'failing_module' .*{said}"):
+        data.resolve("failing_module:make")
+    with pytest.raises(SecateurError, match="cannot import module ''"):
+        data.resolve(":make")
+
+
 def test_bytes_become_fractions_and_whole_numbers_stay(own):
     pixels = torch.tensor([[0, 51, 255]], dtype=torch.uint8)
     assert data.dataset("toy", pixels, Y[:1], pixels, Y[:1]).train_x.tolist() == [[0.0, pytest.approx(0.2), 1.0]]

@@ -16,10 +16,12 @@ from secateur.runtime.ops import Op, Segment, Value
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 NAMES = isas.available()
+WIDTHS = {name: widths(isa, Segment((), (), ())) for name, isa in isas.ISAS.items()}
 
 
 @pytest.fixture(autouse=True)
-def one_thread(tmp_path_factory, monkeypatch):
+def _one_thread(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path_factory.getbasetemp() / "kernels"))
     torch.set_num_threads(1)
 
 
@@ -52,7 +54,7 @@ def slow(program, x, y):
 
 def cases():
     for name in NAMES:
-        for width in widths(isas.ISAS[name]):
+        for width in WIDTHS[name]:
             for which in range(6):
                 yield name, width, which
 
@@ -80,7 +82,7 @@ def test_every_candidate_leaves_the_same_arena_as_its_twin(name, block, sparsity
     from dataclasses import replace
 
     isa = isas.ISAS[name]
-    for width in widths(isa):
+    for width in WIDTHS[isa.name]:
         segment = chain([21, 19], sparsity, bias=True)
         lanes = min(width, isa.lanes)
         for option in candidates(segment.ops[0], lanes, width // lanes, isa):
@@ -96,7 +98,7 @@ def test_every_candidate_leaves_the_same_arena_as_its_twin(name, block, sparsity
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", NAMES)
 def test_nan_and_infinity_raise_the_flag(name, bad, go):
-    for width, where in itertools.product(widths(isas.ISAS[name]), ("input", "weight", "bias")):
+    for width, where in itertools.product(WIDTHS[name], ("input", "weight", "bias")):
         segment = chain([9, 6, 4], 0.5, bias=True)
         x = np.ones((width, 9), np.float32)
         if where == "input":
@@ -132,7 +134,7 @@ def test_threads_share_tiles_and_rows(threads):
     torch.set_num_threads(threads)
     isa = isas.pick()
     segment = chain([50, 40, 30], 0.7, bias=True)
-    for width, split in itertools.product(widths(isa), (False, True)):
+    for width, split in itertools.product(WIDTHS[isa.name], (False, True)):
         program = build(segment, width, isa, lambda op, options: options[0], parts=threads)
         x = np.random.default_rng(0).standard_normal((3 * width + 1, 50), np.float32)
         y = np.zeros((len(x), 30), np.float32)
@@ -147,7 +149,7 @@ def test_hand_solved():
     segment = Segment(values[:1], (Op("linear", "l", values[:1], values[1], weight, np.array([10, 20], np.float32)),),
                       values[1:])
     for name in NAMES:
-        for width in widths(isas.ISAS[name]):
+        for width in WIDTHS[name]:
             program = build(segment, width, isas.ISAS[name], lambda op, options: options[0])
             y = np.zeros((2, 2), np.float32)
             kernels(program, np.array([[1, 2, 3], [0, 1, 0]], np.float32), y)

@@ -19,6 +19,7 @@ MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross":
 LINES = {"solid": "-", "dash": "--", "dot": ":"}
 BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 MOST_PANELS = 12
+KINDS = ("png", "svg")
 STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],
@@ -53,7 +54,7 @@ def write(digest: Digest, folder: Path) -> list[Path]:
     with need("matplotlib").rc_context(STYLE):
         for name, panels in collect(digest).items():
             figure = draw(panels)
-            written += [save(figure, folder / f"{name}.{kind}") for kind in ("png", "svg")]
+            written += [save(figure, folder / f"{name}.{kind}") for kind in KINDS]
     return written
 
 
@@ -131,7 +132,7 @@ def scales(axes: Any, plot: Plot) -> None:
             target.set_minor_locator(ticker.NullLocator())
         if limits := bounds(axis, found):
             getattr(axes, f"set_{name}lim")(*limits)
-    if not plot.y.log and plot.y.low is not None:
+    if not plot.y.log and plot.y.low is not None and plot.y.high is None:
         axes.set_ylim(bottom=plot.y.low)
     if plot.x.title == "epoch":
         axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))

@@ -54,12 +54,13 @@ def dense_of(run: RunData) -> Dense:
 def methods_of(groups: dict[tuple[str, str, str], list[Point]], config: dict[str, Any]) -> list[Method]:
     """The methods, weight before neuron before others, controls last, otherwise as the settings order them."""
     order = ["weight", "neuron", *config.get("granularity", [])]
-    wanted = list(config.get("criterion") or [])
+    wanted, scopes = list(config.get("criterion") or []), list(config.get("scope") or [])
     methods = [Method(g, c, s, any(p["control"] for p in points)) for (g, c, s), points in groups.items()]
 
     def rank(m: Method) -> tuple[Any, ...]:
         return (order.index(m.granularity) if m.granularity in order else len(order), m.control,
-                wanted.index(m.criterion) if m.criterion in wanted else len(wanted), m.criterion, m.scope)
+                wanted.index(m.criterion) if m.criterion in wanted else len(wanted), m.criterion,
+                scopes.index(m.scope) if m.scope in scopes else len(scopes), m.scope)
 
     return sorted(methods, key=rank)
 

@@ -50,7 +50,7 @@ def pareto(digest: Digest, batch: str) -> Plot:
     best = front(xy)
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
-    return Plot(f"pareto-batch-{batch}", f"Accuracy against measured latency, batch {batch}",
+    return Plot(f"pareto-batch-{batch}", f"Accuracy against latency, batch {batch}",
                 Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole),
                 near=near(digest))
 
@@ -157,8 +157,15 @@ def said(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> s
     if found.before is None:
         return f"{pays}, the smallest sparsity measured {gains}."
     if found.some:
-        return f"{pays} {gains}; under that no sure gain at {words.listed([words.percent(s) for s in found.failing])}."
-    return f"{pays} {gains}; at {words.percent(found.before[0])} and below they do not ({at(found.before)})."
+        return f"{pays} {gains}; under that {exceptions(found)}."
+    verdict = "they do not" if found.before[1].ratio < 1 else "no gain is sure"
+    return f"{pays} {gains}; at {words.percent(found.before[0])} and below {verdict} ({at(found.before)})."
+
+
+def exceptions(found: BreakEven) -> str:
+    """The sparsities under the break-even that pay, or those that do not, whichever are fewer."""
+    paying, failing = (words.listed([words.percent(s) for s in group]) for group in (found.some, found.failing))
+    return f"only at {paying}" if len(found.some) < len(found.failing) else f"no sure gain at {failing}"
 
 
 def at(point: tuple[float, Speed]) -> str:

@@ -30,7 +30,10 @@ class Compiled(nn.Module):
             SecateurError: an input that is no CPU tensor, or that requires gradients while they are on.
         """
         for position, value in enumerate(inputs):
-            check_input(value, position)
+            if type(value) is not Tensor or not value.is_cpu or value.requires_grad:
+                check_input(value, position)
+        if not torch.is_grad_enabled():
+            return self.run(*inputs)
         with torch.no_grad():
             return self.run(*inputs)
 

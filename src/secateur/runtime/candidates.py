@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.runtime.isa import Isa
+from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
 from secateur.runtime.kernels.spmm import Spmm
 from secateur.runtime.ops import Op
@@ -19,12 +20,16 @@ MOST_COLUMNS = 65534
 class Candidate:
     """A kernel, and how many columns a block of its packed weights has."""
 
-    spec: Spmm | Gather
+    spec: Spmm | Gather | Conv
     block: int
 
     def __str__(self) -> str:
         if isinstance(self.spec, Gather):
             return f"gather {self.spec.lanes} rows"
+        if isinstance(self.spec, Conv):
+            kind = "grouped" if self.spec.grouped else "lone"
+            return (f"convolution, {kind} columns, {self.spec.rows} channels x {self.spec.tiles} positions x "
+                    f"{self.spec.lanes} batch, blocks of {self.block}")
         kind = "grouped" if self.spec.grouped else "lone"
         return f"{kind} columns, {self.spec.rows} rows x {self.spec.width} batch, blocks of {self.block}"
 
@@ -55,6 +60,34 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
     if sparsity <= 0.75 and grouped:
         return [*grouped, *lone] if sparsity < 0.6 else [*lone, *grouped]
     return lone[::-1] if sparsity > 0.965 else lone
+
+
+def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> list[Candidate]:
+    """The kernels for one convolution with ``columns`` positions in a row of its output."""
+    assert op.weight is not None
+    out, inside, *window = op.weight.shape
+    height, width = (1, *window)[-2:]
+    channels, stride = inside * op.settings["groups"], op.settings["stride"][1]
+    found = []
+    for tiles in neighbours(columns):
+        reach = (tiles - 1) * stride + (width - 1) * op.settings["dilation"][1] + 1
+        near = max(1, int(first_cache() * 0.7) // (height * reach * lanes * 4))
+        most = max(1, MOST_COLUMNS // plane)
+        rows = max(1, min(4, (isa.registers - 4) // tiles, out))
+        for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
+            spec = Conv(lanes, tiles, rows, grouped, stride, columns % tiles, op.bias is not None, op.act)
+            for block in dict.fromkeys((min(near, most, channels), min(most, channels))):
+                found.append(Candidate(spec, block * height * width))
+    return found
+
+
+def neighbours(columns: int) -> list[int]:
+    """How many neighbours along a row of the output share the weights: the likeliest best first.
+
+    >>> neighbours(28), neighbours(14), neighbours(13), neighbours(2)
+    ([7, 4], [7, 4], [7, 4], [2])
+    """
+    return [min(columns, 7), *([4] if columns > 4 and columns != 7 else [])]
 
 
 def _plain(lanes: int, tiles: int, columns: int, bias: bool, act: str, isa: Isa, grouped: bool) -> list[Candidate]:

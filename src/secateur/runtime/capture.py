@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -154,7 +155,7 @@ def _replace(found: Captured, run: _Run) -> None:
     dense = _alone(found.module, run)
     by_value = {op.output: node for op, node in zip(run.ops, run.nodes, strict=True)}
     pairs = [(arg, v) for node, op in zip(run.nodes, run.ops, strict=True)
-             for arg, v in zip(_tensor_args(node), op.inputs, strict=False) if arg not in inside]
+             for arg, v in zip(_tensor_args(node, len(op.inputs)), op.inputs, strict=True) if arg not in inside]
     sources = dict(pairs)
     outputs = [v for v, node in by_value.items() if any(user not in inside for user in node.users)]
     found.module.add_module(f"segment_{len(found.segments)}", nn.Identity())
@@ -201,10 +202,10 @@ def _item(values: Any, position: int) -> Any:
     return values[position]
 
 
-def _tensor_args(node: fx.Node) -> list[fx.Node]:
+def _tensor_args(node: fx.Node, count: int) -> list[fx.Node]:
     """The tensors that an operator reads, without its weights."""
-    args = node.args[0] if isinstance(node.args[0], (list, tuple)) else node.args[:2]
-    return [a for a in args if isinstance(a, fx.Node) and a.op != "get_attr"]  # type: ignore[union-attr]
+    args = node.args[0] if isinstance(node.args[0], (list, tuple)) else node.args[:count]
+    return [a for a in args if isinstance(a, fx.Node)]  # type: ignore[union-attr]
 
 
 def fuse(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[Op, ...]:
@@ -216,7 +217,10 @@ def fuse(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[Op, ...]:
     fused: list[Op] = []
     for op in ops:
         before = next((k for k, o in enumerate(fused) if op.inputs and o.output == op.inputs[0]), None)
-        if op.kind == "act" and before is not None and _takes(fused[before]) and readers[op.inputs[0]] == 1:
+        if op.kind == "affine":
+            assert before is not None
+            fused[before] = folded(fused[before], op)
+        elif op.kind == "act" and before is not None and _takes(fused[before]) and readers[op.inputs[0]] == 1:
             old = fused[before]
             fused[before] = Op(old.kind, old.name, old.inputs, op.output, old.weight, old.bias, op.act, old.settings)
         else:
@@ -224,5 +228,15 @@ def fuse(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[Op, ...]:
     return tuple(fused)
 
 
+def folded(layer: Op, norm: Op) -> Op:
+    """A layer with the batch norm behind it in its weight and bias."""
+    assert layer.weight is not None
+    factor, offset = norm.settings["factor"], norm.settings["offset"]
+    weight = layer.weight * factor.reshape(-1, *[1] * (layer.weight.ndim - 1))
+    bias = (0 if layer.bias is None else layer.bias) * factor + offset
+    return Op(layer.kind, layer.name, layer.inputs, norm.output, weight.astype(np.float32), bias.astype(np.float32),
+              layer.act, layer.settings)
+
+
 def _takes(op: Op) -> bool:
-    return op.weight is not None and op.act == "none"
+    return (op.weight is not None or op.kind == "add") and op.act == "none"

@@ -13,6 +13,7 @@ import numpy as np
 from secateur.runtime import cache, jit
 from secateur.runtime.candidates import Candidate
 from secateur.runtime.isa import Isa
+from secateur.runtime.kernels.spmm import Spmm
 from secateur.runtime.ops import Op, Segment
 from secateur.runtime.pack import Csr, pack
 from secateur.runtime.program import HEAD, aligned, pointer
@@ -61,7 +62,7 @@ class Chooser:
         kept = cache.read_json(name)
         if isinstance(kept, int) and 0 <= kept < len(options):
             return options[kept]
-        if not self.clock.left:
+        if not self.clock.left or not isinstance(options[0].spec, Spmm):
             return options[0]
         csr = Csr.of(np.ascontiguousarray(op.weight[:SLICE]))
         seconds = [self.seconds(csr, option, op) for option in options]
@@ -106,12 +107,12 @@ def signature(segment: Segment) -> str:
 def options_for(batch: int, widths: Sequence[int]) -> list[int]:
     """The widths worth a look at a batch size: a tile of one, and those that are not mostly empty.
 
-    >>> options_for(1, (1, 8, 16, 32, 64)), options_for(5, (1, 8, 16, 32, 64)), options_for(100, (1, 8, 16, 32, 64))
-    ([1], [1, 8, 16], [1, 8, 16, 32, 64])
+    >>> options_for(1, (1, 8, 16, 32, 64)), options_for(5, (1, 8, 16, 32, 64)), options_for(20, (1, 8, 16, 32, 64))
+    ([1], [1, 8], [1, 8, 16, 32])
     """
     if batch == 1:
-        return [1]
-    return [w for k, w in enumerate(widths) if w < 2 * batch or widths[k - 1] < batch or w <= 2 * widths[1]]
+        return [widths[0]]
+    return [w for k, w in enumerate(widths) if k < 2 or widths[k - 1] < batch]
 
 
 Chunks = tuple[tuple[int, int], ...]

@@ -99,6 +99,10 @@ class Emit:
         suffix = f"v{a.type.count}f32" if isinstance(a.type, ir.VectorType) else "f32"
         return self.call(f"llvm.fma.{suffix}", a.type, [a, b, c])
 
+    def prefetch(self, pointer: Any) -> None:
+        """Ask for the line behind a pointer; any address is allowed."""
+        self.call("llvm.prefetch.p0", VOID, [pointer, *(ir.Constant(I32, k) for k in (0, 3, 1))])
+
     def var(self, initial: Any) -> Any:
         """A mutable variable (promoted to a register by LLVM)."""
         with self.b.goto_entry_block():

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from secateur.runtime.candidates import MOST_COLUMNS
 from secateur.runtime.ops import Op, Value
 
 aten = torch.ops.aten
@@ -65,6 +66,107 @@ def linear(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
     return Op("linear", origin(node), (source,), output, weight, constant(module, argument(node, 2, "bias"), "bias"))
 
 
+def pair(value: Any, default: int, axes: int) -> tuple[int, int]:
+    """A setting of one or two axes as rows and columns."""
+    items = [value] if isinstance(value, int) else list(value or [default])
+    items = items * axes if len(items) == 1 else items
+    return (items[0], items[1]) if axes == 2 else ({1: 1, 0: 0}[default], items[0])
+
+
+def conv(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
+    """``aten.conv1d`` and ``aten.conv2d``."""
+    source, output = value(node.args[0]), value(node)  # type: ignore[arg-type]
+    weight = constant(module, node.args[1], "weight")
+    assert weight is not None
+    axes = weight.ndim - 2
+    if len(source.shape) != axes + 1:
+        raise Refused("its input has no batch axis")
+    padding = argument(node, 4, "padding", 0)
+    if isinstance(padding, str):
+        raise Refused("its padding is given by a word")
+    settings = {"stride": pair(argument(node, 3, "stride"), 1, axes), "padding": pair(padding, 0, axes),
+                "dilation": pair(argument(node, 5, "dilation"), 1, axes), "groups": argument(node, 6, "groups", 1)}
+    settings["positions"] = output.size // output.shape[0]
+    rows, columns = (1, *source.shape[1:])[-2:]
+    if (rows + 2 * settings["padding"][0]) * (columns + 2 * settings["padding"][1]) > MOST_COLUMNS:
+        raise Refused(f"a padded plane has more than {MOST_COLUMNS} positions")
+    bias = constant(module, argument(node, 2, "bias"), "bias")
+    return Op("conv", origin(node), (source,), output, weight, bias, settings=settings)
+
+
+def batch_norm(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
+    """``aten.batch_norm`` in evaluation, behind a layer that it is folded into."""
+    before = node.args[0]
+    assert isinstance(before, fx.Node)
+    if argument(node, 5, "training") or len(before.users) > 1 or LOWER.get(before.target) not in (conv, linear):
+        raise Refused("there is no layer before it that it can be folded into")
+    scale, shift, mean, variance = (constant(module, argument(node, k, ""), "statistics") for k in (1, 2, 3, 4))
+    assert mean is not None
+    assert variance is not None
+    factor = (1 if scale is None else scale) / np.sqrt(variance.astype(np.float64) + argument(node, 7, "eps"))
+    offset = (0 if shift is None else shift) - mean * factor
+    return Op("affine", origin(node), (value(before),), value(node), settings={"factor": factor, "offset": offset})
+
+
+def pool(kind: str) -> Callable[[fx.GraphModule, fx.Node, Values], Op]:
+    """``aten.max_pool2d`` and ``aten.avg_pool2d``."""
+
+    def make(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
+        del module
+        window = pair(argument(node, 1, "kernel_size"), 1, 2)
+        stride = pair(argument(node, 2, "stride") or window, 1, 2)
+        ceil = argument(node, 5 if kind == "max" else 4, "ceil_mode", False)
+        odd = argument(node, 4, "dilation", 1) if kind == "max" else argument(node, 6, "divisor_override") or 1
+        if ceil or pair(odd, 1, 2) != (1, 1):
+            raise Refused("it rounds up, is dilated, or divides by a number of its own")
+        settings = {"kind": kind, "window": window, "stride": stride,
+                    "padding": pair(argument(node, 3, "padding"), 0, 2),
+                    "with_padding": kind == "avg" and argument(node, 5, "count_include_pad", True)}
+        return _pooled(node, value, settings)
+
+    return make
+
+
+def _pooled(node: fx.Node, value: Values, settings: dict[str, Any]) -> Op:
+    source = value(node.args[0])  # type: ignore[arg-type]
+    if len(source.shape) != 3:
+        raise Refused("its input has no batch axis")
+    return Op("pool", origin(node), (source,), value(node), settings=settings)
+
+
+def adaptive(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
+    """``aten.adaptive_avg_pool2d`` where windows are equal and do not overlap."""
+    del module
+    rows, columns = value(node.args[0]).shape[-2:]  # type: ignore[arg-type]
+    out = value(node).shape[-2:]
+    if rows % out[0] or columns % out[1]:
+        raise Refused("its windows are of different sizes")
+    return _pooled(node, value, _windows((rows // out[0], columns // out[1])))
+
+
+def mean(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
+    """``aten.mean`` over the two last axes of planes."""
+    del module
+    source = value(node.args[0])  # type: ignore[arg-type]
+    axes = {a % (len(source.shape) + 1) for a in node.args[1]}  # type: ignore[union-attr,operator]
+    if len(source.shape) != 3 or axes != {2, 3}:
+        raise Refused("it averages over other axes than the planes'")
+    return _pooled(node, value, _windows((source.shape[1], source.shape[2])))
+
+
+def _windows(size: tuple[int, int]) -> dict[str, Any]:
+    return {"kind": "avg", "window": size, "stride": size, "padding": (0, 0), "with_padding": False}
+
+
+def concat(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
+    """``aten.cat`` along the channels."""
+    del module
+    sources = [value(a) for a in node.args[0]]  # type: ignore[union-attr,arg-type]
+    if argument(node, 1, "dim", 0) % (len(sources[0].shape) + 1) != 1:
+        raise Refused("it joins along another axis than the channels")
+    return Op("concat", origin(node), tuple(sources), value(node))
+
+
 def act(name: str) -> Callable[[fx.GraphModule, fx.Node, Values], Op]:
     """An element-wise function without settings."""
 
@@ -115,6 +217,14 @@ def alias(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
 
 LOWER: dict[Any, Callable[[fx.GraphModule, fx.Node, Values], Op]] = {
     aten.linear.default: linear,
+    aten.conv1d.default: conv,
+    aten.conv2d.default: conv,
+    aten.batch_norm.default: batch_norm,
+    aten.max_pool2d.default: pool("max"),
+    aten.avg_pool2d.default: pool("avg"),
+    aten.adaptive_avg_pool2d.default: adaptive,
+    aten.mean.dim: mean,
+    aten.cat.default: concat,
     aten.relu.default: act("relu"),
     aten.relu_.default: act("relu"),
     aten.relu6.default: act("relu6"),

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
 from secateur.runtime.kernels.spmm import Spmm, chunk_bytes, chunk_weights
 
 Array = NDArray[Any]
+Kernel = Spmm | Gather | Conv
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +66,35 @@ def row_parts(rows: int, parts: int, group: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def pack(weight: Csr, spec: Spmm | Gather, block: int, parts: int = 1) -> Packed:
-    """Pack a weight for a kernel, in blocks of ``block`` columns and ``parts`` ranges of rows.
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where columns lie in the source, in rows of it; ``zero`` for padding slots, ``dump`` for padding rows.
 
-    Padding slots hold weight 0 and point to column ``shape[1]``, the row of zeros behind every tile;
-    padding rows go to row ``shape[0] + 1``, which nobody reads.
+    ``zero`` None lets padding slots point to the first column of their block: its value times weight 0.
     """
+
+    columns: NDArray[np.int64]
+    zero: int | None
+    dump: int
+
+    @staticmethod
+    def plain(shape: tuple[int, int]) -> Places:
+        """Columns in order, a row of zeros behind them, and behind the output's a row that nobody reads."""
+        return Places(np.arange(shape[1]), shape[1], shape[0] + 1)
+
+
+def pack(weight: Csr, spec: Kernel, block: int, parts: int = 1, places: Places | None = None) -> Packed:
+    """Pack a weight for a kernel, in blocks of ``block`` columns and ``parts`` ranges of rows."""
     rows, columns = weight.shape
+    places = places or Places.plain(weight.shape)
     blocks, parts = max(1, -(-columns // block)), max(1, min(parts, -(-rows // spec.rows)))
     table, heads, streams = [], [], []
     head_bytes = stream_bytes = 0
     for start, stop in row_parts(rows, parts, spec.rows):
         lo, hi = np.searchsorted(weight.row, [start, stop])
         part = Csr(weight.row[lo:hi] - start, weight.column[lo:hi], weight.value[lo:hi], (stop - start, columns))
-        for index, (head, stream) in enumerate(pack_part(part, spec, block, blocks, start, rows + 1)):
-            table.append([index * block * spec.width * 4, len(head), head_bytes, stream_bytes,
+        for index, (head, stream) in enumerate(pack_part(part, spec, block, blocks, start, places)):
+            table.append([int(places.columns[index * block]) * spec.width * 4, len(head), head_bytes, stream_bytes,
                           index == 0, index == blocks - 1])
             heads.append(head.reshape(-1))
             streams.append(stream)
@@ -87,23 +103,23 @@ def pack(weight: Csr, spec: Spmm | Gather, block: int, parts: int = 1) -> Packed
     return Packed(np.array(table, np.int64), np.concatenate(heads), np.concatenate(streams), parts, blocks)
 
 
-def pack_part(weight: Csr, spec: Spmm | Gather, block: int, blocks: int, start: int,
-              dump: int) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+def pack_part(weight: Csr, spec: Kernel, block: int, blocks: int, start: int,
+              places: Places) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
     """Heads and stream of every column block of a range of rows."""
-    rows, columns = weight.shape
+    rows, _ = weight.shape
     groups = -(-rows // spec.rows)
     where = weight.column // block
     counts = np.bincount(where * rows + weight.row, minlength=blocks * rows).reshape(blocks, rows)
     order = np.argsort(-counts, axis=1, kind="stable")
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(rows), order.shape), axis=1)
-    targets = np.full((blocks, groups * spec.rows), dump, np.int32)
+    targets = np.full((blocks, groups * spec.rows), places.dump, np.int32)
     targets[:, :rows] = order + start
     position = place[where, weight.row]
     key = (where * groups + position // spec.rows) * spec.rows + position % spec.rows
     entries = _Entries(key, weight.column, weight.value, blocks * groups, spec.rows)
     chunks, forms = entries.grouped(spec) if spec.grouped else entries.singles()
-    return _write(chunks, forms, spec, blocks, groups, targets, block, columns)
+    return _write(chunks, forms, spec, blocks, groups, targets, block, places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +150,7 @@ class _Entries:
         return (_Chunks(np.zeros_like(self.key), group, rank, row, row, self.column, self.value),
                 longest[:, None])
 
-    def grouped(self, spec: Spmm | Gather) -> tuple[_Chunks, Array]:
+    def grouped(self, spec: Kernel) -> tuple[_Chunks, Array]:
         """Common columns of a group as chunks of common forms, what has no partner as lone columns."""
         group, row = np.divmod(self.key, self.rows)
         width = int(self.column.max(initial=0)) + 1
@@ -159,7 +175,7 @@ class _Entries:
                  self.column[~lone], self.value[~lone])
         return _Chunks(*(np.concatenate([a, b]) for a, b in zip(_fields(chunks), parts, strict=True))), counts
 
-    def _forms(self, spec: Spmm | Gather, mask: Array, group: Array) -> tuple[Array, Array, Array, Array]:
+    def _forms(self, spec: Kernel, mask: Array, group: Array) -> tuple[Array, Array, Array, Array]:
         """For every occupied cell its mask, form (0: split into lone columns), slot in the form, and rank."""
         form_of, slot_of = np.zeros(1 << spec.rows, np.int64), np.zeros(1 << spec.rows, np.int64)
         partner = np.zeros(1 << spec.rows, np.int64)
@@ -180,7 +196,7 @@ def _fields(chunks: _Chunks) -> tuple[Array, ...]:
     return (chunks.form, chunks.group, chunks.rank, chunks.weight_slot, chunks.column_slot, chunks.column, chunks.value)
 
 
-def _weights_before(spec: Spmm | Gather) -> Array:
+def _weights_before(spec: Kernel) -> Array:
     table = np.zeros((len(spec.forms), spec.rows), np.int64)
     for index, form in enumerate(spec.forms):
         for slot in range(len(form)):
@@ -201,8 +217,8 @@ def _rank_unsorted(key: Array, counts: Array) -> Array:
     return rank
 
 
-def _write(chunks: _Chunks, counts: Array, spec: Spmm | Gather, blocks: int, groups: int, targets: Array, block: int,
-           columns: int) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+def _write(chunks: _Chunks, counts: Array, spec: Kernel, blocks: int, groups: int, targets: Array, block: int,
+           places: Places) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
     """Lay the chunks out, block by block, group by group, form by form."""
     sizes = np.array([chunk_bytes(form) for form in spec.forms])
     spans = counts * sizes
@@ -211,24 +227,24 @@ def _write(chunks: _Chunks, counts: Array, spec: Spmm | Gather, blocks: int, gro
     stream = np.zeros(total, np.uint8)
     unit = spec.width * 4 // spec.unit
     stream16, stream32 = stream.view(np.uint16), stream.view(np.float32)
-    _pad(stream16, counts, base, sizes, spec, unit, block, columns, groups)
+    _pad(stream16, counts, base, sizes, spec, unit, block, places, groups)
     start = base[chunks.group, chunks.form] + chunks.rank * sizes[chunks.form]
     stream32[start // 4 + chunks.weight_slot] = chunks.value
     weights = np.array([chunk_weights(form) for form in spec.forms])[chunks.form]
-    local = (chunks.column - chunks.group // groups * block) * unit
+    local = (places.columns[chunks.column] - places.columns[chunks.group // groups * block]) * unit
     stream16[start // 2 + 2 * weights + chunks.column_slot] = local
     edges = np.append(base[::groups, 0], total) if groups else np.zeros(blocks + 1, np.int64)
     heads = np.concatenate([part.reshape(blocks, groups, -1) for part in (counts, targets)], axis=2).astype(np.int32)
     return [(heads[k], stream[edges[k]:edges[k + 1]]) for k in range(blocks)]
 
 
-def _pad(stream16: Array, counts: Array, base: Array, sizes: Array, spec: Spmm | Gather, unit: int, block: int,
-         columns: int, groups: int) -> None:
+def _pad(stream16: Array, counts: Array, base: Array, sizes: Array, spec: Kernel, unit: int, block: int,
+         places: Places, groups: int) -> None:
     """Point every column slot of lone chunks to the row of zeros; those in use are written over."""
     total = counts[:, 0]
     owner = np.repeat(np.arange(len(total)), total)
     rank = np.arange(len(owner)) - np.repeat(np.cumsum(total) - total, total)
     start = (base[owner, 0] + rank * sizes[0]) // 2 + 2 * spec.rows
-    zero = (columns - owner // groups * block) * unit
+    zero = 0 if places.zero is None else (places.zero - places.columns[owner // groups * block]) * unit
     for slot in range(spec.rows):
         stream16[start + slot] = zero

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
 from secateur.runtime.kernels.spmm import TABLE_WORDS, Spmm, chunk_bytes, chunk_weights
 from secateur.runtime.kernels.transpose import Enter, Leave
@@ -153,6 +155,87 @@ def pointwise(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, va
     view(arena, target + 4 * count, step.spec.width)[:] = 0
 
 
+def convolution(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """A sparse convolution, one position of the output after the other."""
+    del arrays, first, valid
+    spec, packed = step.spec, step.packed
+    assert packed is not None
+    source, target, rows, columns, row_step, plane, line, behind = (step.words[k] for k in (0, 1, 8, 9, 10, 11, 12, 13))
+    for entry in packed.table.reshape(-1, TABLE_WORDS):
+        column0, groups, head, stream, opens, closes = (int(v) for v in entry)
+        words = packed.heads.view(np.uint8)[head:].view(np.int32)
+        for row in range(rows):
+            for column in range(columns):
+                at, inputs = stream, arena[source + column0 + row * row_step + column * spec.step:]
+                for group in range(groups):
+                    size = len(spec.forms) + spec.rows
+                    counts, places = np.split(words[group * size:(group + 1) * size], [len(spec.forms)])
+                    outs = [view(arena, target + int(p) * plane + row * line + column * spec.width * 4, spec.width)
+                            for p in places]
+                    sums = _start_at(step, outs, places, bool(opens))
+                    at = _sum(spec, packed.stream, at, counts, inputs, sums)
+                    if closes:
+                        mark(arena, sums)
+                        sums = activate(spec.act, sums)
+                    for out, value in zip(outs, sums, strict=True):
+                        out[:] = value
+    _behind(arena, behind, spec.lanes)
+
+
+def _start_at(step: Step, outs: Sequence[Floats], places: Any, fresh: bool) -> Floats:
+    if not fresh:
+        return np.array(outs)
+    sums = np.zeros((len(outs), step.spec.width), np.float32)
+    if step.bias is not None:
+        sums[:] = np.where(places >= 0, step.bias[places], 0)[:, None]
+    return sums
+
+
+def _behind(arena: Bytes, place: int, lanes: int) -> None:
+    if place:
+        view(arena, place, lanes)[:] = 0
+
+
+def planes(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """An element-wise operator on rows that lie apart."""
+    del arrays, first, valid
+    target, count, rows, size, plane, line, behind, *sources = step.words
+    for p in range(count):
+        for r in range(rows):
+            total = np.zeros(size // 4, np.float32)
+            for place, source_plane, source_line in np.reshape(sources, (-1, 3)):
+                total += view(arena, int(place + p * source_plane + r * source_line), size // 4)
+            mark(arena, total)
+            view(arena, target + p * plane + r * line, size // 4)[:] = activate(step.spec.act, total)
+    _behind(arena, behind, step.spec.lanes)
+
+
+def border(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Zeros around every plane."""
+    del arrays, first, valid
+    base, count, rows, columns, pad_rows, pad_columns = step.words
+    inside = view(arena, base, count * rows * columns * step.spec.lanes).reshape(count, rows, columns, -1)
+    inside[:, :pad_rows] = inside[:, rows - pad_rows:] = 0
+    inside[:, :, :pad_columns] = inside[:, :, columns - pad_columns:] = 0
+
+
+def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Max or average over windows, cut at the edge of the plane."""
+    del arrays, first, valid
+    source, target, count, height, width, rows, columns, plane, line, out_plane, out_line, behind = step.words
+    spec, size = step.spec, step.spec.lanes * 4
+    for p, r, c in np.ndindex(count, rows, columns):
+        low, left = r * spec.stride[0] - spec.padding[0], c * spec.stride[1] - spec.padding[1]
+        window = np.array([view(arena, source + p * plane + y * line + x * size, spec.lanes)
+                           for y in range(max(low, 0), min(low + spec.window[0], height))
+                           for x in range(max(left, 0), min(left + spec.window[1], width))])
+        number = spec.window[0] * spec.window[1] if spec.with_padding else len(window)
+        value = window.max(0) if spec.kind == "max" else window.sum(0) / np.float32(number)
+        view(arena, target + p * out_plane + r * out_line + c * size, spec.lanes)[:] = value
+    _behind(arena, behind, spec.lanes)
+
+
 STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
     Enter: enter, Leave: leave, Spmm: product, Gather: product, Pointwise: pointwise,
+    Conv: convolution, Planes: planes, Border: border, Pool: pool,
 }

@@ -24,6 +24,10 @@ def measured(**ratios: float) -> list[tuple[float, Speed]]:
     ({"s50": 0.5, "s99": 0.8},
      "At batch 64, zeros do not pay up to 99%, the largest sparsity measured: there the network runs at 0.80× "
      "the original's speed."),
+    ({"s50": 0.7, "s70": 1.2, "s80": 0.8, "s90": 1.5},
+     "At batch 64, zeros pay from 90% on (1.50× at 90%); under that only at 70%."),
+    ({"s50": 1.01, "s90": 1.5},
+     "At batch 64, zeros pay from 90% on (1.50× at 90%); at 50% and below no gain is sure (1.01× at 50%)."),
     ({"s50": 1.2, "s99": 0.8},
      "At batch 64, zeros do not pay up to 99%, the largest sparsity measured: there the network runs at 0.80× "
      "the original's speed, though they pay at 50%."),

@@ -149,13 +149,14 @@ def test_write_leaves_every_file_and_no_other(tmp_path):
 
 
 def test_an_unchanged_run_is_not_drawn_again(tmp_path):
-    run = synthetic_run.make(tmp_path / "run", grid=(0.5,), seeds=1)
+    few = {"seeds": 1, "batches": (), "with_anatomy": False, "trained_here": False, "granularities": ("weight",)}
+    run = synthetic_run.make(tmp_path / "run", grid=(0.5,), **few)
     first = report.write(run)
     page_file = tmp_path / "run" / "report.html"
     page_file.write_text("touched")
     assert report.write(run, anew=False) == first
     assert page_file.read_text() == "touched"
-    changed = synthetic_run.make(tmp_path / "run", grid=(0.5, 0.6), seeds=1)
+    changed = synthetic_run.make(tmp_path / "run", grid=(0.5, 0.6), **few)
     report.write(changed, anew=False)
     assert page_file.read_text() != "touched"
     first.files[-1].unlink()

@@ -15,7 +15,7 @@ from llvmlite import ir
 from secateur.runtime.ir import F32, I1, I8, I16, I32, Emit, vector
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels import activation
-from secateur.runtime.kernels.spmm import TABLE_WORDS, add_flag, chunk_bytes, singles
+from secateur.runtime.kernels.spmm import AHEAD, TABLE_WORDS, add_flag, chunk_bytes, singles
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class _Writer:
         acc = e.var(self.zero)
         with e.loop(0, span, size) as offset:
             chunk = e.at(start, offset)
+            for ahead in (AHEAD, AHEAD + 64):
+                e.prefetch(e.at(chunk, ahead))
             index = e.b.zext(e.load(e.at(chunk, 4 * lanes), ir.VectorType(I16, lanes), 2), ir.VectorType(I32, lanes))
             e.set(acc, e.fma(e.load(chunk, vector(lanes)), gather(e, self.isa, self.source, index), e.get(acc)))
         e.set(cursor, e.at(start, span))

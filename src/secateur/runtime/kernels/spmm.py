@@ -19,6 +19,8 @@ from secateur.runtime.kernels import activation
 
 TABLE_WORDS = 6
 FLAG_BYTES = 64
+AHEAD = 3072
+"""How many bytes of the stream a kernel asks for before it uses them."""
 
 
 def singles(rows: int) -> tuple[tuple[int, ...], ...]:
@@ -67,19 +69,27 @@ class Spmm:
         """Batch rows in a tile."""
         return self.lanes * self.tiles
 
+    @property
+    def step(self) -> int:
+        """Bytes between the registers of a column."""
+        return self.lanes * 4
+
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""
         del isa
-        return _Writer(self, Emit(name)).write()
+        return Writer(self, Emit(name)).write()
 
 
-class _Writer:
-    def __init__(self, spec: Spmm, e: Emit):
-        self.spec, self.e = spec, e
+class Writer:
+    """Writes the product; a convolution overrides where rows lie and what is repeated."""
+
+    def __init__(self, spec: Any, e: Emit):
+        self.spec, self.e, self.tiles = spec, e, spec.tiles
         self.step, self.arena, self.part, self.parts = e.args[0], e.args[1], e.args[5], e.args[6]
         self.row_bytes = spec.width * 4
 
     def write(self) -> str:
+        """The whole kernel."""
         e, spec = self.e, self.spec
         self.source, self.target = (e.at(self.arena, e.word(self.step, k)) for k in (1, 2))
         self.table, self.heads, self.stream, self.bias = (e.pointer(self.step, k) for k in (3, 4, 5, 6))
@@ -89,21 +99,30 @@ class _Writer:
         self.acc = [[e.var(self.zero) for _ in range(spec.tiles)] for _ in range(spec.rows)]
         with e.loop(self.part, e.word(self.step, 7), self.parts) as part, e.loop(0, blocks) as block:
             entry = e.b.add(e.b.mul(part, blocks), block)
-            self._block(e.at(self.table, e.b.mul(entry, e.i(TABLE_WORDS * 8))))
-        self._zero_row()
+            self.block(e.at(self.table, e.b.mul(entry, e.i(TABLE_WORDS * 8))))
+        self.zero_row()
         add_flag(e, e.at(self.arena, e.b.mul(self.part, e.i(FLAG_BYTES))), e.get(self.flag))
         return e.finish()
 
-    def _zero_row(self) -> None:
+    def zero_row(self) -> None:
+        """Zeros behind the output."""
         e = self.e
         with e.b.if_then(e.b.icmp_signed("==", self.part, e.i(0))):
             row = e.at(self.target, e.b.mul(e.word(self.step, 9), e.i(self.row_bytes)))
             for t in range(self.spec.tiles):
                 e.store(self.zero, e.at(row, t * self.spec.lanes * 4))
 
-    def _block(self, entry: Any) -> None:
+    def block(self, entry: Any) -> None:
+        """One block of columns of one part."""
+        self.groups(entry, self.e.at(self.source, self.e.word(entry, 0)))
+
+    def target_of(self, row: Any) -> Any:
+        """Where the sums of a row go."""
+        return self.e.at(self.target, self.e.b.mul(row, self.e.i(self.row_bytes)))
+
+    def groups(self, entry: Any, columns: Any) -> None:
+        """All groups of rows of a block, for one tile."""
         e, spec = self.e, self.spec
-        columns = e.at(self.source, e.word(entry, 0))
         head_bytes = 4 * (len(spec.forms) + spec.rows)
         heads = e.at(self.heads, e.word(entry, 2))
         cursor = e.var(e.at(self.stream, e.word(entry, 3)))
@@ -114,7 +133,7 @@ class _Writer:
     def _group(self, head: Any, columns: Any, cursor: Any, first: Any, last: Any) -> None:
         e, spec = self.e, self.spec
         rows = [e.index32(e.at(head, 4 * (len(spec.forms) + r))) for r in range(spec.rows)]
-        targets = [e.at(self.target, e.b.mul(row, e.i(self.row_bytes))) for row in rows]
+        targets = [self.target_of(row) for row in rows]
         with e.b.if_else(first) as (fresh, more):
             with fresh:
                 self._start(rows)
@@ -128,7 +147,7 @@ class _Writer:
 
     def _each(self, targets: list[Any], action: Any) -> None:
         for r, target in enumerate(targets):
-            for t in range(self.spec.tiles):
+            for t in range(self.tiles):
                 action(self.acc[r][t], self.e.at(target, t * self.spec.lanes * 4))
 
     def _start(self, rows: list[Any]) -> None:
@@ -137,7 +156,7 @@ class _Writer:
             value = self.zero
             if spec.bias:
                 value = e.splat(e.load(e.at(self.bias, e.b.mul(row, e.i(4))), F32), spec.lanes)
-            for t in range(spec.tiles):
+            for t in range(self.tiles):
                 e.set(self.acc[r][t], value)
 
     def _end(self, acc: Any) -> None:
@@ -151,6 +170,8 @@ class _Writer:
         start = e.get(cursor)
         with e.loop(0, e.b.mul(count, e.i(size)), size) as offset:
             chunk, taken = e.at(start, offset), 0
+            if self.spec.tiles == 1:
+                e.prefetch(e.at(chunk, AHEAD))
             for s, mask in enumerate(form):
                 index = e.index16(e.at(chunk, 4 * chunk_weights(form) + 2 * s))
                 taken += self._column(mask, e.at(columns, e.b.mul(index, e.i(self.spec.unit))), e.at(chunk, 4 * taken))
@@ -160,10 +181,10 @@ class _Writer:
         """Add one column to the rows of a mask; returns how many weights that took."""
         e, spec = self.e, self.spec
         rows = [r for r in range(spec.rows) if mask >> r & 1]
-        values = [e.load(e.at(column, t * spec.lanes * 4), vector(spec.lanes)) for t in range(spec.tiles)]
+        values = [e.load(e.at(column, t * spec.step), vector(spec.lanes)) for t in range(self.tiles)]
         for k, r in enumerate(rows):
             weight = e.splat(e.load(e.at(weights, 4 * k), F32), spec.lanes)
-            for t in range(spec.tiles):
+            for t in range(self.tiles):
                 e.set(self.acc[r][t], e.fma(weight, values[t], e.get(self.acc[r][t])))
         return len(rows)
 
