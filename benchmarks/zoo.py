@@ -240,3 +240,15 @@ def vision_model(zoo: Any, name: str, size: int) -> tuple[nn.Module, Any]:
     torch.manual_seed(0)
     options = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     return getattr(zoo, name)(num_classes=7, **options).eval(), torch.randn(2, 3, size, size)
+
+
+def traps_zoo() -> Iterator[Entry]:
+    """The small networks of the test suite: shape arithmetic, reused modules, in-place, views of views, and so on."""
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    import networks
+
+    for name, make in networks.NETWORKS.items():
+        yield "traps", name, make

@@ -15,11 +15,12 @@ from secateur.apply import apply
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 from secateur.load import load_run
+from secateur.overview import DryRun, dry_run, targets
 from secateur.prune import plan, prune
 from secateur.runtime import compile
 from secateur.study import study
 from secateur.types import Group, Plan, Structure, Target
 from secateur.version import __version__
 
-__all__ = ["Group", "Plan", "SecateurError", "Structure", "StudyConfig", "Target", "__version__", "apply", "compile",
-           "load_run", "plan", "prune", "study"]
+__all__ = ["DryRun", "Group", "Plan", "SecateurError", "Structure", "StudyConfig", "Target", "__version__", "apply",
+           "compile", "dry_run", "load_run", "plan", "prune", "study", "targets"]

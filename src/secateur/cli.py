@@ -105,6 +105,30 @@ def report_command(
     tell(report.write(loaded, csv=csv, parquet=parquet))
 
 
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="a built-in network or pkg.module:factory")],
+    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
+    classes: Annotated[int, typer.Option(help="classes of a built-in network")] = 10,
+    sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction of neurons saves")] = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay."""
+    import torch
+
+    from secateur import models
+    from secateur.overview import dry_run, targets
+    from secateur.prune import plan
+
+    if not all(part.strip().isdigit() for part in shape.split(",")):
+        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
+    sides = tuple(int(part) for part in shape.split(","))
+    network, example = models.resolve(model, sides, classes).eval(), torch.rand(2, *sides)
+    print(targets(network, example))
+    if sparsity is not None:
+        print(dry_run(network, plan(network, sparsity, "neuron", example=example), example))
+
+
 @app.command("list")
 def list_command() -> None:
     """Print every model, data set, granularity, criterion and scope, with the file that holds it."""

@@ -15,6 +15,7 @@ from secateur.errors import UnsupportedError
 from secateur.graph import exported, reference, repair, surgery
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import capture, doubled, evaluating, readable
+from secateur.graph.flow import described
 from secateur.graph.prove import LIMIT, Trace, distance, masked_outputs
 from secateur.graph.sizes import Sizes
 from secateur.types import Cut
@@ -95,7 +96,22 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             return small, notes
         log.debug("attempt is off by %g", error)
         failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
-    raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {failures[-1]}")
+    where = blamed(model, cuts, trace)
+    raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
+
+
+def blamed(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
+    """The first group that cannot be cut alone, with its operator and line, as a clause."""
+    for cut in cuts if len(cuts) > 1 else ():
+        try:
+            cut_and_prove(model, [cut], trace)
+        except UnsupportedError:
+            cuts = [cut]
+            break
+    if len(cuts) > 1 or cuts[0].group is None:
+        return ", though each group alone is"
+    first = next((m.tensor for m in cuts[0].group.members if m.tensor in trace.flow.first_use), None)
+    return f" at group '{cuts[0].name}'" + (f", {described(trace.flow.first_use[first])}" if first else "")
 
 
 def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from secateur.errors import UnsupportedError
 from secateur.graph import reference
 from secateur.graph.capture import Captured
-from secateur.graph.flow import Flow
+from secateur.graph.flow import Flow, described
 from secateur.types import Group
 
 LIMIT = 1e-6
@@ -85,11 +85,17 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
     if not error <= LIMIT:
         moved = (g for g in free if not distance(permuted(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
         wrong = next(moved, None)
-        what = f"group '{wrong.name}' ({wrong.source})" if wrong else "the groups together"
+        what = f"group '{wrong.name}' ({operator_of(trace, wrong)})" if wrong else "the groups together"
         raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} moves the outputs by "
                                f"{error:.1e} of their size, allowed {LIMIT:g}")
     trace.proved = True
     return error
+
+
+def operator_of(trace: Trace, group: Group) -> str:
+    """The operator that first uses a group's tensors, with the line of the model's source."""
+    first = next((m.tensor for m in group.members if m.tensor in trace.flow.first_use), None)
+    return described(trace.flow.first_use[first]) if first else "not used"
 
 
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:
