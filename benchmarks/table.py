@@ -69,7 +69,36 @@ def overhead() -> str:
     return "\n".join(lines)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead}
+def runtime() -> str:
+    """The runtime beside its peers: times faster than torch eager, and over the best dense engine of each case."""
+    rows = sorted(results("runtime")["rows"], key=lambda r: (r["threads"], list(NETS).index(r["net"]), r["sparsity"],
+                                                           r["batch"]))
+    labels = list(dict.fromkeys(e for row in rows for e in row["engines"] if e not in ("torch eager", "secateur")))
+    heads = ["net", "threads", "batch", "sparsity", "torch eager", "**secateur**", *labels,
+             "secateur over the best dense"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in rows:
+        cells = [f"{row['engines'][e]['over_eager']:.1f}" if e in row["engines"] else
+                 ("wrong" if "wrong" in row["problems"].get(e, "") else "") for e in labels]
+        ours = row["engines"]["secateur"]
+        lines.append(row_of([row["net"], str(row["threads"]), str(row["batch"]), f"{row['sparsity']:.0%}",
+                             f"{row['engines']['torch eager']['median'] * 1e6:.0f} µs", f"**{ours['over_eager']:.1f}**",
+                             *cells,
+                             f"{ours['over_best_dense']:.1f} ({row['best_dense']})"]))
+    return "\n".join(lines)
+
+
+def runtime_machine() -> str:
+    """Where the runtime was measured."""
+    box = results("runtime")["machine"]
+    return (f"{box['cpu']} ({box['cores']} cores), {', '.join(box['isa'])}; torch {box['torch']}, llvmlite "
+            f"{box['llvmlite']}, Python {box['python']}.")
+
+
+NETS = ("mlp", "768-3072", "4096-4096", "cnn", "resnet-like", "mobilenet-like")
+
+BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
+                                         "runtime": runtime, "runtime_machine": runtime_machine}
 
 
 def filled(text: str) -> str:
