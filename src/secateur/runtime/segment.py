@@ -109,7 +109,14 @@ class Runner(nn.Module):
             else:
                 found = Schedule(tuple((w, r) for w, r in kept[0]), kept[1], kept[2])
             self.schedules[rows, workers] = found
+            self.forget()
             return found
+
+    def forget(self) -> None:
+        """Drop the programs that were only made to be timed."""
+        used = {(width, workers) for (_, workers), s in self.schedules.items() for width, _ in s.chunks}
+        for key in [k for k in self.programs if k not in used]:
+            del self.programs[key]
 
     def file(self, rows: int, workers: int) -> str:
         """The name under which a schedule is kept: everything that it depends on."""
