@@ -241,3 +241,12 @@ def test_packed_weights_are_small_and_only_those_in_use_are_kept():
     (schedule,) = runner.schedules.values()
     assert {width for width, _ in runner.programs} == {width for width, _ in schedule.chunks}
     assert all(program.bytes <= 0.17 * weight.numel() * 4 for program in runner.programs.values())
+
+
+def test_a_layer_too_wide_for_the_stream_stays_torch():
+    net = prune(nn.Sequential(nn.Linear(70_000, 2), nn.ReLU(), nn.Linear(2, 3)), 0.99)
+    x = torch.randn(2, 70_000)
+    fast = runtime.compile(net, x, always=True, budget=0)
+    assert "more than 65534 inputs" in fast.explain()
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), net(x))
