@@ -20,11 +20,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+HERE = str(Path(__file__).parent)
+sys.path = [p for p in sys.path if p != HERE]
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
 warnings.filterwarnings("ignore")
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(HERE)
 import zoo  # noqa: E402
 
 LIMIT_S = 120
@@ -155,6 +158,23 @@ def summary(path: Path) -> None:
               f"peak (of >40 MB) {max((r['peak'] for r in done if r['bytes'] > 4e7), default=0):.2f}")
 
 
+def condensed(path: Path) -> dict[str, Any]:
+    """The counts of a file of results, and the reasons of what was not cut, for the tables of the docs."""
+    rows = [r for r in map(json.loads, path.read_text().splitlines()) if "no_model" not in r]
+    zoos = []
+    for family in [*dict.fromkeys(r["zoo"] for r in rows), "all"]:
+        some = [r for r in rows if family in (r["zoo"], "all")]
+        done = [r for r in some if r.get("proved")]
+        times = sorted(r["s"] for r in done) or [0.0]
+        zoos.append({"zoo": family, "networks": len(some), "proved": len(done),
+                     "tenth": sum(r["removed"] >= 0.1 for r in done), "forty": sum(r["removed"] >= 0.4 for r in done),
+                     "module": sum(r["kind"] == "module" for r in done),
+                     "graph": sum(r["kind"] == "graph" for r in done), "refused": len(some) - len(done),
+                     "median_s": times[len(times) // 2], "most_s": times[-1]})
+    return {"zoos": zoos, "refused": {r["name"]: (r.get("refused") or r.get("error", ""))[:160]
+                                      for r in rows if not r.get("proved")}}
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -164,10 +184,13 @@ def main() -> None:
     parser.add_argument("--names", default="")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this long; run again to go on")
     parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the counts for benchmarks/table.py here")
     asked = parser.parse_args()
     if not asked.summary:
         run(asked)
     summary(asked.out)
+    if asked.json:
+        asked.json.write_text(json.dumps(condensed(asked.out), indent=1) + "\n")
 
 
 def run(asked: argparse.Namespace) -> None:

@@ -69,7 +69,25 @@ def overhead() -> str:
     return "\n".join(lines)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead}
+def structures() -> str:
+    """How many networks of each zoo are cut, how far, and how."""
+    heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
+             "as a graph", "refused or not traced", "median s", "most s"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in results("structures")["zoos"]:
+        counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "refused"))
+        lines.append(row_of([row["zoo"], *counts, f"{row['median_s']:.2f}", f"{row['most_s']:.1f}"]))
+    return "\n".join(lines)
+
+
+def refusals() -> str:
+    """Every network that was not cut, with the reason."""
+    found = results("structures")["refused"]
+    return "\n".join(f"- `{name}`: {reason}" for name, reason in found.items()) or "None."
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
+                                         "structures": structures, "refusals": refusals}
 
 
 def filled(text: str) -> str:
