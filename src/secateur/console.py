@@ -15,6 +15,7 @@ from secateur.progress import Progress
 from secateur.report import Report
 
 TITLES = {"train": "training", "measure": "measuring", "time": "timing"}
+ROOM = 4
 COLOURS = {"weight": "red", "neuron": "blue"}
 
 
@@ -28,6 +29,7 @@ class Live(Progress):
                           TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}"))
         self._bar: Any = None
         self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}
+        self._over = False
         self._live = RichLive(get_renderable=self._render, console=self.console, refresh_per_second=4,
                               vertical_overflow="ellipsis")
 
@@ -38,6 +40,8 @@ class Live(Progress):
 
     def __exit__(self, *_: object) -> None:
         if self.console.is_terminal:
+            self._over = True
+            self._live.vertical_overflow = "visible"
             self._live.stop()
 
     def stage(self, name: str, total: int) -> None:
@@ -67,7 +71,8 @@ class Live(Progress):
     def point(self, settings: dict[str, Any], figures: dict[str, Any]) -> None:
         """Add a point to its line of the table."""
         key = (settings["granularity"], settings["criterion"], settings["scope"], settings["sparsity"])
-        line = self._rows.setdefault(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
+        line = self._rows.pop(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
+        self._rows[key] = line
         for name in ("accuracy", "loss"):
             if name in figures:
                 line[name].append(figures[name])
@@ -78,7 +83,10 @@ class Live(Progress):
             line["speed"].setdefault(batch, []).append(fastest["speedup"])
 
     def _render(self) -> RenderableType:
-        return Group(*([points_table(self._rows)] if self._rows else []), self._bars)
+        """The bars, and below them the rows that the terminal has room for, the latest; at the end all."""
+        room = len(self._rows) if self._over else max(1, self.console.height - len(self._bars.tasks) - ROOM)
+        latest = dict(list(self._rows.items())[-room:])
+        return Group(self._bars, *([points_table(latest)] if latest else []))
 
 
 def points_table(rows: dict[tuple[str, str, str, float], dict[str, Any]]) -> Table:

@@ -111,14 +111,20 @@ class Builder:
         assert op.weight is not None
         chosen = self.choose(op, candidates(op, self.tile.lanes, self.tile.tiles, self.isa))
         packed = pack(Csr.of(op.weight), chosen.spec, chosen.block, self.parts)
-        words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, op), op.output.size]
-        return [Step(chosen.spec, words, op.name, packed, op.bias, kernel=str(chosen))]
+        bias = padded(op.bias)
+        words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, bias), op.output.size]
+        return [Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen))]
 
 
-def stream_words(packed: Packed, op: Op) -> list[int]:
-    """The words that point to packed weights."""
-    return [pointer(packed.table), pointer(packed.heads), pointer(packed.stream), pointer(op.bias), packed.parts,
-            packed.blocks]
+def padded(bias: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """A bias with a zero before and two behind it, for the rows that only fill groups up."""
+    return None if bias is None else np.pad(bias, (1, 2))
+
+
+def stream_words(packed: Packed, bias: NDArray[np.float32] | None) -> list[int]:
+    """The words that point to packed weights and to the first value of a padded bias."""
+    start = 0 if bias is None else pointer(bias) + 4
+    return [pointer(packed.table), pointer(packed.heads), pointer(packed.stream), start, packed.parts, packed.blocks]
 
 
 class PlaneBuilder(Builder):
@@ -198,9 +204,10 @@ class PlaneBuilder(Builder):
         matrix, columns = unrolled(op, source)
         chosen = self.choose(op, conv_candidates(op, self.tile.lanes, out.columns, source.plane, self.isa))
         packed = pack(Csr.of(matrix), chosen.spec, chosen.block, self.parts, Places(columns, None, -1))
-        words = [self.at(op.inputs[0]), self.origin(op.output), *stream_words(packed, op), out.rows, out.columns,
+        bias = padded(op.bias)
+        words = [self.at(op.inputs[0]), self.origin(op.output), *stream_words(packed, bias), out.rows, out.columns,
                  op.settings["stride"][0] * source.line * self.bytes, *self.strides(op.output), self.behind(op.output)]
-        return self.bordered(op, Step(chosen.spec, words, op.name, packed, op.bias, kernel=str(chosen)))
+        return self.bordered(op, Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen)))
 
 
 def unrolled(op: Op, source: Layout) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

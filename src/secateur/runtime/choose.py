@@ -74,13 +74,14 @@ class Chooser:
         """The time of one call on random activations."""
         spec, (rows, columns) = option.spec, weight.shape
         begin = time.perf_counter()
+        bias = None if op.bias is None else np.zeros(rows + 2, np.float32)
         packed = pack(weight, spec, option.block)
         place = HEAD + -(-(columns + 2) * spec.width * 4 // 64) * 64
         arena = aligned(place + (rows + 2) * spec.width * 4)
         inputs = arena[HEAD:HEAD + columns * spec.width * 4].view(np.float32)
         inputs[:] = np.random.default_rng(0).standard_normal(len(inputs), np.float32)
         words = np.array([jit.address(spec, self.isa), HEAD, place, pointer(packed.table), pointer(packed.heads),
-                          pointer(packed.stream), pointer(op.bias), packed.parts, packed.blocks, rows], np.int64)
+                          pointer(packed.stream), pointer(bias), packed.parts, packed.blocks, rows], np.int64)
         call = kernel(int(words[0]))
         self.clock.spent += time.perf_counter() - begin
         return self.clock.median(lambda: call(pointer(words), pointer(arena), None, 0, spec.width, 0, 1), 0.001, 9)

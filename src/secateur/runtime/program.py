@@ -30,7 +30,6 @@ class Step:
     packed: Packed | None = None
     bias: NDArray[np.float32] | None = None
     kernel: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:

@@ -125,7 +125,7 @@ def _start(step: Step, out: Floats, places: Any, fresh: bool) -> Floats:
         return np.array(out[places])
     sums = np.zeros((len(places), step.spec.width), np.float32)
     if step.bias is not None:
-        sums[places < len(step.bias)] = step.bias[places[places < len(step.bias)], None]
+        sums[:] = step.bias[places + 1, None]
     return sums
 
 
@@ -187,7 +187,7 @@ def _start_at(step: Step, outs: Sequence[Floats], places: Any, fresh: bool) -> F
         return np.array(outs)
     sums = np.zeros((len(outs), step.spec.width), np.float32)
     if step.bias is not None:
-        sums[:] = np.where(places >= 0, step.bias[places], 0)[:, None]
+        sums[:] = step.bias[places + 1, None]
     return sums
 
 
