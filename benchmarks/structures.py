@@ -10,6 +10,7 @@ appended to ``--out``, and networks that are in it already are not run again. ``
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import resource
@@ -20,11 +21,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+HERE = str(Path(__file__).parent)
+sys.path = [p for p in sys.path if p != HERE]
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
 warnings.filterwarnings("ignore")
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(HERE)
 import zoo  # noqa: E402
 
 LIMIT_S = 120
@@ -79,25 +83,81 @@ def torch_pruning(model: nn.Module, example: Any) -> dict[str, Any]:
     """As Torch-Pruning's README says, the output layers left out."""
     import torch_pruning as tp
 
-    from secateur import graph
+    def prune(work: nn.Module, outputs: set[str]) -> nn.Module:
+        ignored = [m for n, m in work.named_modules() if n in outputs]
+        pruner = tp.pruner.BasePruner(work, example, tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=0.5,
+                                      ignored_layers=ignored)
+        pruner.step()
+        return work
 
-    outputs = set(graph.trace(model, example).outputs)
-    start = time.perf_counter()
-    ignored = [m for n, m in model.named_modules() if n in outputs]
-    pruner = tp.pruner.BasePruner(model, example, tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=0.5,
-                                  ignored_layers=ignored)
-    pruner.step()
-    return {"traced": True, "s": time.perf_counter() - start}
+    return peer(model, example, prune)
 
 
 def torch_kirigami(model: nn.Module, example: Any) -> dict[str, Any]:
-    """As torch-kirigami's README says."""
-    import torch_kirigami as tk
+    """As torch-kirigami's README says, to half of the parameters."""
+    from torch_kirigami import DependencyGraph
+    from torch_kirigami.pruning import Greedy, GroupMagnitude, ParameterBudget, Pruner
 
+    def prune(work: nn.Module, _: set[str]) -> nn.Module:
+        args = tuple(example.values()) if isinstance(example, dict) else (example,)
+        pruner = Pruner(work, graph=DependencyGraph.build(work, args=args))
+        small, _ = pruner.prune(pruner.discover_candidates(), budget=ParameterBudget(max_params=parameters(work) // 2),
+                                strategy=Greedy(GroupMagnitude(p=2)))
+        return small
+
+    return peer(model, example, prune)
+
+
+def peer(model: nn.Module, example: Any, prune: Any) -> dict[str, Any]:
+    """Cut with another library and compare with the masked original, on values that tell what was kept."""
+    from secateur import graph
+    from secateur.graph import cutting, prove, reference
+
+    structure = graph.trace(model, example)
+    trace = structure.trace
+    with torch.no_grad():
+        for name, tensor in cutting.stored(model).items():
+            tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
+    work = copy.deepcopy(model)
     start = time.perf_counter()
-    args = tuple(example.values()) if isinstance(example, dict) else (example,)
-    structure = tk.capture(model, args) if hasattr(tk, "capture") else None
-    return {"traced": structure is not None, "s": time.perf_counter() - start}
+    small = prune(work, set(structure.outputs))
+    row = {"s": time.perf_counter() - start, "removed": 1 - parameters(small) / parameters(model)}
+    captured = trace.captured
+    with torch.no_grad():
+        small(*captured.args, **captured.kwargs)
+    keeps = kept_units(model, small, trace)
+    if keeps is None:
+        return row | {"runs": True, "verdict": "not whole units"}
+    masked = reference.Masked(trace.flow, keeps, lambda _, t: reference.double(t))
+    want = reference.run(model, captured, trace.flow, masked.stored, masked.call)
+    error = prove.distance(cutting.eager_outputs(small.double(), captured.args, captured.kwargs), want)
+    return row | {"runs": True, "error_of_outputs": error, "verdict": "right" if error < 1e-4 else "wrong",
+                  "proved": error < 1e-4, "kind": "module", "bytes": 0, "peak": 0.0}
+
+
+def kept_units(model: nn.Module, small: nn.Module, trace: Any) -> dict[int, torch.Tensor] | None:
+    """Which units of every leaf a cut network kept, found by their values; None where units were split."""
+    from secateur.graph.groups import leaves
+    from secateur.types import Member
+
+    after, masks = dict(small.named_parameters(remove_duplicate=False)), {}
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        if name in after and name in trace.flow.stored:
+            there = torch.isin(tensor.detach(), after[name].detach())
+            for axis in range(tensor.ndim):
+                share = there.movedim(axis, 0).reshape(tensor.shape[axis], -1).float().mean(1)
+                masks[name, axis] = share > share.max() / 2
+    keeps: dict[int, torch.Tensor] = {}
+    for leaf, slices in leaves(trace.flow).items():
+        for name, axis, place in slices:
+            if (name, axis) not in masks:
+                continue
+            size = trace.flow.axes.sizes[leaf]
+            units = masks[name, axis][Member(name, axis, "", size, place.offset, place.loops, place.inner).positions()]
+            if bool((units.any(1) != units.all(1)).any()):
+                return None
+            keeps[leaf] = keeps.get(leaf, torch.ones(size, dtype=torch.bool)) & units.all(1)
+    return {leaf: keep for leaf, keep in keeps.items() if not keep.all()}
 
 
 LIBRARIES = {"ours": ours, "torch-pruning": torch_pruning, "torch-kirigami": torch_kirigami}
@@ -155,6 +215,23 @@ def summary(path: Path) -> None:
               f"peak (of >40 MB) {max((r['peak'] for r in done if r['bytes'] > 4e7), default=0):.2f}")
 
 
+def condensed(path: Path) -> dict[str, Any]:
+    """The counts of a file of results, and the reasons of what was not cut, for the tables of the docs."""
+    rows = [r for r in map(json.loads, path.read_text().splitlines()) if "no_model" not in r]
+    zoos = []
+    for family in [*dict.fromkeys(r["zoo"] for r in rows), "all"]:
+        some = [r for r in rows if family in (r["zoo"], "all")]
+        done = [r for r in some if r.get("proved")]
+        times = sorted(r["s"] for r in done) or [0.0]
+        zoos.append({"zoo": family, "networks": len(some), "proved": len(done),
+                     "tenth": sum(r["removed"] >= 0.1 for r in done), "forty": sum(r["removed"] >= 0.4 for r in done),
+                     "module": sum(r["kind"] == "module" for r in done),
+                     "graph": sum(r["kind"] == "graph" for r in done), "refused": len(some) - len(done),
+                     "median_s": times[len(times) // 2], "most_s": times[-1]})
+    return {"zoos": zoos, "refused": {r["name"]: (r.get("refused") or r.get("error", ""))[:160]
+                                      for r in rows if not r.get("proved")}}
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,11 +240,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("structures.jsonl"))
     parser.add_argument("--names", default="")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this long; run again to go on")
+    parser.add_argument("--limit", type=int, default=LIMIT_S, help="seconds that one network may take")
     parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the counts for benchmarks/table.py here")
     asked = parser.parse_args()
     if not asked.summary:
         run(asked)
     summary(asked.out)
+    if asked.json:
+        asked.json.write_text(json.dumps(condensed(asked.out), indent=1) + "\n")
 
 
 def run(asked: argparse.Namespace) -> None:
@@ -184,7 +265,7 @@ def run(asked: argparse.Namespace) -> None:
             if time.monotonic() > end:
                 print("PAUSED")
                 return
-            row = {"zoo": family, "name": name} | isolated(lambda make=make: measure(make, asked.library))
+            row = {"zoo": family, "name": name} | isolated(lambda make=make: measure(make, asked.library), asked.limit)
             with asked.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md"))]
+NETS = ("mlp", "768-3072", "4096-4096", "cnn", "resnet-like", "mobilenet-like")
 SHOWN = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
@@ -95,10 +96,26 @@ def runtime_machine() -> str:
             f"{box['llvmlite']}, Python {box['python']}.")
 
 
-NETS = ("mlp", "768-3072", "4096-4096", "cnn", "resnet-like", "mobilenet-like")
+def structures() -> str:
+    """How many networks of each zoo are cut, how far, and how."""
+    heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
+             "as a graph", "refused or not traced", "median s", "most s"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in results("structures")["zoos"]:
+        counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "refused"))
+        lines.append(row_of([row["zoo"], *counts, f"{row['median_s']:.2f}", f"{row['most_s']:.1f}"]))
+    return "\n".join(lines)
+
+
+def refusals() -> str:
+    """Every network that was not cut, with the reason."""
+    found = results("structures")["refused"]
+    return "\n".join(f"- `{name}`: {reason}" for name, reason in found.items()) or "None."
+
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
-                                         "runtime": runtime, "runtime_machine": runtime_machine}
+                                         "runtime": runtime, "runtime_machine": runtime_machine,
+                                         "structures": structures, "refusals": refusals}
 
 
 def filled(text: str) -> str:

@@ -80,3 +80,21 @@ def test_the_cut_graph_takes_any_batch_where_the_network_does():
     assert isinstance(small, ExportedNetwork)
     assert torch.allclose(call(small, torch.cat([example] * 3))[:2], call(small, example), atol=1e-5)
     assert call(small, example[:1]).shape == (1, 5)
+
+
+def test_a_size_that_happens_to_be_the_batch_is_not_taken_for_one():
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.width, self.samples = 8, 4
+            self.one, self.two = nn.Linear(6, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.two(torch.relu(self.one(x)).view(-1, self.width))
+
+    net, x = Named(), torch.randn(4, 6)
+    small = sc.apply(net, sc.plan(net, 0.5, "neuron", example=x))
+    assert isinstance(small, Named)
+    assert (small.width, small.samples) == (4, 4)
+    assert graph.notes(small) == ["width 8 -> 4"]
+    assert small(torch.randn(9, 6)).shape == (9, 3)

@@ -39,7 +39,10 @@ def distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
 
 
 def apart(got: Tensor, want: Tensor) -> float:
-    """The greatest difference between two tensors, relative to the size of the second."""
+    """The greatest difference between two tensors, relative to the size of the second.
+
+    A second tensor without one finite value proves nothing: that is infinitely far too.
+    """
     if got.shape != want.shape:
         return float("inf")
     if not want.is_floating_point() and not want.is_complex():
@@ -47,6 +50,8 @@ def apart(got: Tensor, want: Tensor) -> float:
     same = (got == want) | (got.isnan() & want.isnan())
     difference = torch.where(same, 0.0, (got - want).abs())
     finite = want[want.isfinite()].abs()
+    if want.numel() and not finite.numel():
+        return float("inf")
     size = float(finite.max()) if finite.numel() else 1.0
     worst = float(difference.max()) if difference.numel() else 0.0
     return worst / (size or 1.0) if worst == worst else float("inf")

@@ -68,7 +68,9 @@ class Stirred:
         if factor is None:
             return pick(varied(name, tensor))
         value = double(pick(tensor))
-        return value * factor if factor != 1 else value
+        if factor == 1:
+            return value
+        return value * factor if value.data_ptr() == tensor.data_ptr() else value.mul_(factor)
 
 
 def factor_for(tensor: Tensor) -> float | None:
