@@ -112,7 +112,7 @@ def coerce(name: str, value: Any, like: Any) -> Any:
     wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
     try:
         result = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         wrong, result = True, value
     if wrong or (kind is int and float(value) != result):
         words = {int: "a whole number", float: "a number", str: "text"}[cast(type, kind)]

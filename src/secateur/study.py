@@ -187,7 +187,7 @@ class Sweep:
             if self.store.get(key_of(settings)) is None:
                 tensors = safetensors.torch.load_file(self.network(seed))
                 prunable = {t.name: tensors[t.name] for t in self.task.structure.targets
-                            if t.module not in self.task.skip}
+                            if t.module not in self.task.skipped}
                 self.store.put("anatomy", settings, anatomy(prunable, list(self.task.config.sparsity)), self.machine)
         if self.store.get(key_of(self._sample_settings())) is None:
             self.store.put("samples", self._sample_settings(), sample_images(self.task), self.machine)

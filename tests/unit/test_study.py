@@ -1,6 +1,7 @@
 """The sweep: rows computed once, the same however they are computed, and what they say checked by hand."""
 
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from support import blobs, tiny
 
 import secateur as sc
 from secateur.config import StudyConfig
+from secateur.data import dataset
 from secateur.errors import SecateurError
 from secateur.load import load_run
+from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.study import study
 
@@ -187,3 +190,16 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(subject.MeasurementError, match="differ by 0.001"):
         study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
                                  granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
+
+
+def test_modules_skipped_by_an_expression_are_not_explained(tmp_path):
+    run = study(config=replace(SMALL, seeds=1, epochs=0, skip=("[12]",), latency_batches=()), out=tmp_path / "run")
+    assert [layer["name"] for layer in run.anatomy[0]["layers"]] == ["3.weight"]
+
+
+def test_another_network_of_the_same_shapes_is_another_row():
+    nets = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4), last)
+            for last in (torch.nn.ReLU(), torch.nn.Tanh())]
+    data = dataset("blobs", *blobs())
+    first, second = (problem(SMALL, lambda net=net: net, data).trained_settings(0) for net in nets)
+    assert first != second
