@@ -20,6 +20,7 @@ def test_defaults_are_the_main_job():
     ({"sparsity": "a"}, "allowed is a number"), ({"sparsity": ""}, "sparsity is empty"),
     ({"granularity": "neurons"}, "did you mean 'neuron'"), ({"criterion": "magnitud"}, "did you mean 'magnitude'"),
     ({"scope": "globl"}, "did you mean 'global'"), ({"model": "mpl"}, "did you mean 'mlp'"),
+    ({"data": "images.csv"}, "file.npz"), ({"model": "nets.py"}, "pkg.module:factory"),
     ({"data": "minst"}, "did you mean 'mnist'"), ({"seeds": "0"}, "seeds 0: allowed is 1 or more"),
     ({"seeds": "1.5"}, "allowed is a whole number"),
     ({"seeds": float("inf")}, "allowed is a whole number"), ({"lr": "-1"}, "lr -1.0"),

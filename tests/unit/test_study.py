@@ -51,6 +51,12 @@ def test_every_point_is_there(run):
     assert run.samples["images"].shape == (4, 4, 4)
 
 
+def test_the_command_of_a_run_says_its_settings(run):
+    flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --seeds 2 --epochs 2"
+    assert run.command.startswith(f"secateur study {flags} --latency-batches 1,8")
+    assert run.command.endswith(f"--engine csr --samples 4 --out {run.folder}")
+
+
 def test_figures_of_a_point_are_those_of_the_public_functions(run):
     train_x, train_y, test_x, test_y = blobs()
     point = next(p for p in run.points if (p["granularity"], p["criterion"], p["sparsity"], p["seed"]) == (
@@ -203,3 +209,12 @@ def test_another_network_of_the_same_shapes_is_another_row():
     data = dataset("blobs", *blobs())
     first, second = (problem(SMALL, lambda net=net: net, data).trained_settings(0) for net in nets)
     assert first != second
+
+
+def test_a_network_of_which_nothing_can_be_cut_is_refused_before_training(tmp_path):
+    def make():
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4))
+
+    with pytest.raises(SecateurError, match="nothing to cut"):
+        study(make, dataset("blobs", *blobs()), replace(SMALL, model="mlp", data="mnist"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
