@@ -26,7 +26,8 @@ class Live(Progress):
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
         self._bars = Bars(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                          TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}", table_column=Column()))
+                          TextColumn("left"), TimeRemainingColumn(),
+                          TextColumn("{task.fields[latest]}", table_column=Column()))
         self._bar: Any = None
         self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}
         self._live = RichLive(get_renderable=self._render, console=self.console, refresh_per_second=4,

@@ -218,3 +218,12 @@ def test_a_network_of_which_nothing_can_be_cut_is_refused_before_training(tmp_pa
     with pytest.raises(SecateurError, match="nothing to cut"):
         study(make, dataset("blobs", *blobs()), replace(SMALL, model="mlp", data="mnist"), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_network_of_a_run_is_named(tmp_path):
+    from secateur.errors import RunError
+    from secateur.subject import _tensors
+
+    (tmp_path / "net.safetensors").write_bytes(b"short")
+    with pytest.raises(RunError, match=r"net\.safetensors': .* delete it"):
+        _tensors(tmp_path / "net.safetensors")
