@@ -215,5 +215,6 @@ def interrupted() -> int:
 def fail_at_work(error: Exception) -> int:
     """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
     if hasattr(error, "format_message"):
-        return fail(f"{error.format_message()} See: secateur --help", 2)
+        words = error.format_message()
+        return fail(f"{words} See: secateur --help", 2) if words else 2
     return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,8 @@ else:
     import tomli as tomllib
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
+
+OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
 
 
 def setting(default: Any, help: str) -> Any:
@@ -64,6 +67,19 @@ class StudyConfig:
     def settings(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+
+    def command(self, out: str | Path) -> str:
+        """What to type for a study with these settings.
+
+        >>> StudyConfig(data="digits", sparsity=(0, 0.5)).command("runs/a")
+        'secateur study --data digits --sparsity 0,0.5 --out runs/a'
+        """
+        words = ["secateur", "study"]
+        for f in fields(self):
+            if (value := getattr(self, f.name)) != f.default:
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{f.name.replace('_', '-')}", ",".join(map(str, values))]
+        return shlex.join([*words, "--out", str(out)])
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
@@ -112,7 +128,7 @@ def coerce(name: str, value: Any, like: Any) -> Any:
     wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
     try:
         result = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         wrong, result = True, value
     if wrong or (kind is int and float(value) != result):
         words = {int: "a whole number", float: "a number", str: "text"}[cast(type, kind)]
@@ -126,7 +142,7 @@ def _check_names(config: StudyConfig) -> None:
             registry.get(room, name)
     for room, value in (("models", config.model), ("data", config.data)):
         if ":" not in value and not value.endswith(".npz") and value not in registry.files(room):
-            raise unknown(registry.ROOMS[room], value, registry.files(room))
+            raise unknown(registry.ROOMS[room], value, [*registry.files(room), *OWN[room]])
     if not re.fullmatch(r"cpu|cuda(:\d+)?", config.device):
         raise SecateurError(f"device '{config.device}': allowed are cpu, cuda, cuda:N")
     if config.device != "cpu" and not torch.cuda.is_available():

@@ -8,11 +8,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 
 from secateur import registry
 from secateur.progress import Progress
 from secateur.report import Report
+from secateur.report.words import percent
 
 TITLES = {"train": "training", "measure": "measuring", "time": "timing"}
 ROOM = 4
@@ -26,7 +27,8 @@ class Live(Progress):
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
         self._bars = Bars(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                          TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}"))
+                          TextColumn("left"), TimeRemainingColumn(),
+                          TextColumn("{task.fields[latest]}", table_column=Column()))
         self._bar: Any = None
         self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}
         self._over = False
@@ -96,7 +98,7 @@ def points_table(rows: dict[tuple[str, str, str, float], dict[str, Any]]) -> Tab
                   *(f"speed-up, batch {b}" for b in batches), box=None, header_style="bold")
     for (granularity, criterion, scope, sparsity), line in rows.items():
         speeds = (f"{mean(line['speed'].get(b, [])):.2f}" if line["speed"].get(b) else "" for b in batches)
-        table.add_row(granularity, criterion, scope, f"{sparsity:.0%}", *_figures(line), *speeds,
+        table.add_row(granularity, criterion, scope, percent(sparsity), *_figures(line), *speeds,
                       style=COLOURS.get(granularity, ""))
     return table
 

@@ -50,6 +50,8 @@ def check_backend(workers: int, backend: str, address: str) -> None:
     if (backend == "dask") != bool(address):
         raise SecateurError(f"backend '{backend}' with address '{address}': allowed is --backend dask with "
                             "--address tcp://HOST:PORT, or neither")
+    if address:
+        _client(address).close()
 
 
 def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
@@ -70,20 +72,27 @@ def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
 
 
 def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise MissingExtraError("distributed", "cluster", "backend 'dask'") from error
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
+    client = _client(address)
+    from distributed import as_completed
+
     with client, client.as_current():
         crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
         carried = {b: client.scatter(b.carried(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
         futures = [client.submit(_remote, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
         for future in as_completed(futures):
             yield future.result()
+
+
+def _client(address: str) -> Any:
+    """A client of the scheduler at an address."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("distributed", "cluster", "backend 'dask'") from error
+    try:
+        return Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
 
 
 def _remote(index: int, bundle: Bundle, point: Point, workers: int) -> Result:

@@ -68,6 +68,11 @@ class Problem:
         """The modules that stay whole: those asked for, and the layers that make the outputs."""
         return (*self.config.skip, *(name for name in self.output_layers if name not in self.config.skip))
 
+    @cached_property
+    def skipped(self) -> frozenset[str]:
+        """Every module that :attr:`skip` covers: its expressions resolved, with what lies inside."""
+        return resolve_skip(self.make_model(), self.skip)
+
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
         return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
@@ -110,8 +115,9 @@ def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = No
 
 
 def _digest(model: nn.Module) -> str:
+    """What a network is besides its weights: its modules as torch prints them, its tensors' shapes."""
     shapes = repr([(n, tuple(t.shape), str(t.dtype)) for n, t in model.state_dict().items()])
-    return hashlib.sha256(f"{type(model).__qualname__}{shapes}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{type(model).__qualname__}{model!r}{shapes}".encode()).hexdigest()[:16]
 
 
 def named(config: StudyConfig, make_model: Any, data: Any) -> StudyConfig:

@@ -193,8 +193,20 @@ def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
         raise SecateurError(f"skip names {', '.join(twice)} twice")
     found: set[str] = set()
     for pattern in patterns:
-        hits = [n for n in names if n == pattern or re.fullmatch(pattern, n)]
+        hits = [n for n in names if n == pattern or matches(pattern, n)]
         if not hits:
             raise unknown("module in skip", pattern, names)
         found.update(n for n in names for hit in hits if n == hit or n.startswith(f"{hit}."))
     return frozenset(found)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a regular expression is all of a name; what is no expression matches nothing.
+
+    >>> matches("block.*", "block1"), matches("[", "block1")
+    (True, False)
+    """
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error:
+        return False

@@ -24,6 +24,7 @@ from secateur.machine import machine
 from secateur.measure import evaluate
 from secateur.problem import Problem, default_folder, named, problem, sample_images
 from secateur.progress import Progress
+from secateur.prune import Selection
 from secateur.run_data import RunData
 from secateur.store import FILE, Store, key_of
 from secateur.subject import Bundle, Point, opened
@@ -43,7 +44,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         out: the run's folder, by default ``runs/MODEL-DATA``.
         jobs, backend, address: how the points are spread, see :func:`secateur.parallel.run`.
         progress: hears of every step.
-        command: what a reader types to run the study again.
+        command: what a reader types to run the study again; by default made from the settings.
 
     Returns:
         The run, read back from its folder.
@@ -56,11 +57,14 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
     task = problem(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
     folder = Path(out) if out else default_folder(config)
     task = replace(task, outputs=kept_outputs(folder, task))
+    if task.outputs is None:
+        check_cuttable(task)
     layers = list(task.output_layers)
     with Store(folder, create=True) as store:
         store.set_meta(outputs_name(task), layers)
         sweep = Sweep(task, store, progress or Progress())
-        store.set_meta("run", {"config": config.settings(), "command": command or "secateur study", **sweep.keys()})
+        store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
+                               **sweep.keys()})
         sweep.train()
         sweep.measure(jobs, backend, address)
         sweep.time()
@@ -75,6 +79,17 @@ def kept_outputs(folder: Path, task: Problem) -> tuple[str, ...] | None:
     with Store(folder) as store:
         kept = store.meta(outputs_name(task))
     return None if kept is None else tuple(kept)
+
+
+def check_cuttable(task: Problem) -> None:
+    """Refuse a network of which a granularity can cut nothing, before it is trained.
+
+    Raises:
+        SecateurError: as :class:`secateur.prune.Selection` words it.
+    """
+    model = task.make_model().eval()
+    for name in task.config.granularity:
+        Selection(model, name, scope="layer", skip=task.skip, example=task.data.test_x[:1], structure=task.structure)
 
 
 def outputs_name(task: Problem) -> str:
@@ -187,7 +202,7 @@ class Sweep:
             if self.store.get(key_of(settings)) is None:
                 tensors = safetensors.torch.load_file(self.network(seed))
                 prunable = {t.name: tensors[t.name] for t in self.task.structure.targets
-                            if t.module not in self.task.skip}
+                            if t.module not in self.task.skipped}
                 self.store.put("anatomy", settings, anatomy(prunable, list(self.task.config.sparsity)), self.machine)
         if self.store.get(key_of(self._sample_settings())) is None:
             self.store.put("samples", self._sample_settings(), sample_images(self.task), self.machine)

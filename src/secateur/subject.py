@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from secateur import runtime
 from secateur.apply import apply
+from secateur.errors import RunError
 from secateur.latency import interleaved, summary, torch_threads
 from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
@@ -92,7 +93,10 @@ def opened(bundle: Bundle) -> Subject:
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
-    return safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+    try:
+        return safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+    except safetensors.SafetensorError as error:
+        raise RunError(f"cannot read '{source!s:.200}': {error}; delete it and it is made again") from error
 
 
 class Subject:

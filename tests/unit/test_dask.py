@@ -61,6 +61,7 @@ def test_no_scheduler_is_one_line(tmp_path):
     assert done.returncode == 2
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in done.stderr
     assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_address_without_dask_is_refused(tmp_path):

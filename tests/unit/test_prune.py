@@ -23,6 +23,7 @@ def test_skip_covers_what_lies_inside_a_module():
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"sparsity": 1.0}, "allowed is a fraction"), ({"skip": ["6"]}, "unknown module in skip '6'"),
+    ({"skip": ["["]}, "unknown module in skip '['"),
     ({"skip": ["5", "5"]}, "skip names 5 twice"), ({"granularity": "neuron"}, "needs example="),
     ({"criterion": "l2"}, "criterion 'l2' scores neuron, not 'weight'; for 'weight' allowed: magnitude"),
     ({"scope": "layers"}, "did you mean 'layer'"), ({"skip": [".*"]}, "nothing to cut")])

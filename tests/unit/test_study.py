@@ -1,6 +1,7 @@
 """The sweep: rows computed once, the same however they are computed, and what they say checked by hand."""
 
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from support import blobs, tiny
 
 import secateur as sc
 from secateur.config import StudyConfig
+from secateur.data import dataset
 from secateur.errors import SecateurError
 from secateur.load import load_run
+from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.study import study
 
@@ -46,6 +49,12 @@ def test_every_point_is_there(run):
         ("weight", "magnitude", False), ("weight", "random", True), ("neuron", "l2", False), ("neuron", "random", True)}
     assert len(run.trained) == len(run.anatomy) == 2
     assert run.samples["images"].shape == (4, 4, 4)
+
+
+def test_the_command_of_a_run_says_its_settings(run):
+    flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --seeds 2 --epochs 2"
+    assert run.command.startswith(f"secateur study {flags} --latency-batches 1,8")
+    assert run.command.endswith(f"--engine csr --samples 4 --out {run.folder}")
 
 
 def test_figures_of_a_point_are_those_of_the_public_functions(run):
@@ -187,3 +196,34 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(subject.MeasurementError, match="differ by 0.001"):
         study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
                                  granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
+
+
+def test_modules_skipped_by_an_expression_are_not_explained(tmp_path):
+    run = study(config=replace(SMALL, seeds=1, epochs=0, skip=("[12]",), latency_batches=()), out=tmp_path / "run")
+    assert [layer["name"] for layer in run.anatomy[0]["layers"]] == ["3.weight"]
+
+
+def test_another_network_of_the_same_shapes_is_another_row():
+    nets = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4), last)
+            for last in (torch.nn.ReLU(), torch.nn.Tanh())]
+    data = dataset("blobs", *blobs())
+    first, second = (problem(SMALL, lambda net=net: net, data).trained_settings(0) for net in nets)
+    assert first != second
+
+
+def test_a_network_of_which_nothing_can_be_cut_is_refused_before_training(tmp_path):
+    def make():
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4))
+
+    with pytest.raises(SecateurError, match="nothing to cut"):
+        study(make, dataset("blobs", *blobs()), replace(SMALL, model="mlp", data="mnist"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_network_of_a_run_is_named(tmp_path):
+    from secateur.errors import RunError
+    from secateur.subject import _tensors
+
+    (tmp_path / "net.safetensors").write_bytes(b"short")
+    with pytest.raises(RunError, match=r"net\.safetensors': .* delete it"):
+        _tensors(tmp_path / "net.safetensors")

@@ -30,7 +30,7 @@ class Answer:
 def answer(curve: Curve, tolerance: float) -> Answer:
     """The answer of one method."""
     best, refused = None, None
-    for cell in (c for c in curve.cells if c.sparsity > 0):
+    for cell in (c for c in curve.cells if c.removed > 0):
         if not within(cell, tolerance):
             refused = cell
             break

@@ -150,8 +150,9 @@ def said(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> s
     where = f"At batch {batch}, {what}"
     if found.start is None:
         also = f", though they pay at {words.listed([words.percent(s) for s in found.some])}" if found.some else ""
-        return (f"{where} do not pay up to {words.percent(found.last[0])}, the largest sparsity measured: there the "
-                f"network runs at {words.times(found.last[1].ratio)} the original's speed{also}.")
+        return (f"{where} do not pay up to {words.percent(found.last[0])}, the largest sparsity measured: "
+                f"there the network runs at {words.times(found.last[1].ratio)} the original's speed"
+                f"{unsure(found.last[1])}{also}.")
     gains = f"({words.listed([at(p) for p in dict.fromkeys((found.start, max(measured, key=lambda p: p[1].ratio)))])})"
     pays = f"{where} pay from {words.percent(found.start[0])} on"
     if found.before is None:
@@ -171,3 +172,8 @@ def exceptions(found: BreakEven) -> str:
 def at(point: tuple[float, Speed]) -> str:
     """A speed-up and where it is."""
     return f"{words.times(point[1].ratio)} at {words.percent(point[0])}"
+
+
+def unsure(speed: Speed) -> str:
+    """Why a ratio above 1 is no gain: its lower quartile is not above 1."""
+    return f", no sure gain with a lower quartile of {words.times(speed.low)}" if speed.ratio > 1 else ""

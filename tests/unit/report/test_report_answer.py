@@ -16,7 +16,7 @@ METHOD = Method("weight", "magnitude", "layer", False, "weights")
 
 
 def curve(*costs: tuple[float, float]) -> Curve:
-    cells = [SimpleNamespace(sparsity=s, cost=Interval(c, c, c, ())) for s, c in costs]
+    cells = [SimpleNamespace(sparsity=s, removed=round(100 * s), cost=Interval(c, c, c, ())) for s, c in costs]
     return Curve(METHOD, tuple(cells))  # type: ignore[arg-type]
 
 
@@ -24,6 +24,12 @@ def test_the_answer_stops_at_the_first_sparsity_that_is_too_much():
     found = answer.answer(curve((0.0, 0.0), (0.5, 0.001), (0.7, 0.02), (0.8, 0.004)), 0.005)
     assert found.cell.sparsity == 0.5
     assert found.refused.sparsity == 0.7
+
+
+def test_a_sparsity_that_removed_nothing_is_no_answer():
+    found = answer.answer(curve((0.0, 0.0), (0.001, 0.0), (0.5, 0.02)), 0.005)
+    assert found.cell is None
+    assert found.refused.sparsity == 0.5
 
 
 def test_exactly_the_tolerance_is_within():

@@ -48,6 +48,14 @@ def test_a_ratio_whose_lower_quartile_is_under_one_does_not_pay():
     assert speed.break_even([(0.5, Speed(1, 1.05, 0.99, 1.1))]).start is None
 
 
+def test_a_ratio_above_one_that_is_no_gain_says_why():
+    noisy = [(0.5, Speed(1, 1.3, 0.9, 1.4))]
+    assert speed.said(WEIGHTS, "1", noisy).endswith(
+        "there the network runs at 1.30× the original's speed, no sure gain with a lower quartile of 0.90×.")
+    assert "at 50% and below no gain is sure (1.30× at 50%)" in speed.said(
+        WEIGHTS, "1", [*noisy, (0.9, Speed(1, 2.0, 1.9, 2.1))])
+
+
 def test_sparsity_zero_is_no_cut():
     found = speed.break_even([(0.0, Speed(1, 2, 2, 2)), (0.5, Speed(1, 0.5, 0.5, 0.5))])
     assert found.some == ()
