@@ -39,3 +39,15 @@ def not_a_number():
     with torch.no_grad():
         net[1].weight[0, 0] = float("nan")
     return net
+
+
+class Fickle(nn.Module):
+    """Control flow on data: torch.export cannot take it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 12), nn.Linear(12, 4)
+
+    def forward(self, x):
+        hidden = self.first(x.flatten(1)).relu()
+        return self.last(hidden * 2 if float(hidden.sum()) > 1e9 else hidden)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.config import StudyConfig, read_toml
+from secateur.config import RunOptions, StudyConfig, configure, read_toml
 from secateur.errors import SecateurError
 
 app = typer.Typer(name="secateur", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -22,24 +22,27 @@ Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an e
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag for every setting of a study; those that are given arrive as ``settings``."""
+    """Give a command one flag for every setting and option of a study; those that are given arrive as ``settings``."""
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
            for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
+    known = [*fields(StudyConfig), *fields(RunOptions)]
 
     def wrapped(**values: Any) -> None:
-        settings = {f.name: v for f in fields(StudyConfig) if (v := values.pop(f.name)) is not None}
+        settings = {f.name: v for f in known if (v := values.pop(f.name)) is not None}
         command(settings=settings, **values)
 
-    wrapped.__signature__ = inspect.Signature([*map(_flag, fields(StudyConfig)), *own])  # type: ignore[attr-defined]
+    wrapped.__signature__ = inspect.Signature([*map(_flag, known), *own])  # type: ignore[attr-defined]
     wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
     return wrapped
 
 
 def _flag(setting: Field[Any]) -> inspect.Parameter:
-    """The command-line flag of a setting: text, read as the setting's type later."""
-    option = typer.Option(help=_help(setting), show_default=False, metavar=_metavar(setting.default))
+    """The command-line flag of a setting: a switch, or text that is read as the setting's type later."""
+    switch = isinstance(setting.default, bool)
+    option = (typer.Option(f"--{setting.name}", help=setting.metadata["help"], show_default=False) if switch else
+              typer.Option(help=_help(setting), show_default=False, metavar=_metavar(setting.default)))
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
-                             annotation=Annotated[str | None, option])
+                             annotation=Annotated[bool | None if switch else str | None, option])
 
 
 def _help(setting: Field[Any]) -> str:
@@ -58,12 +61,6 @@ def _metavar(default: Any) -> str:
 def study(
     settings: dict[str, Any],
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
-    out: Annotated[Path | None, typer.Option(help="the run's folder (default: runs/MODEL-DATA)")] = None,
-    jobs: Annotated[int, typer.Option(help="points measured at once on this machine")] = 1,
-    backend: Annotated[str, typer.Option(help="loky (this machine) or dask")] = "loky",
-    address: Annotated[str, typer.Option(help="the Dask scheduler's address, tcp://HOST:PORT")] = "",
-    csv: Annotated[bool, typer.Option("--csv", help="also write rows.csv")] = False,
-    parquet: Annotated[bool, typer.Option("--parquet", help="also write rows.parquet")] = False,
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Train a network, cut it at every sparsity, measure what the cut costs and buys, and report it.
@@ -74,18 +71,12 @@ def study(
     from secateur.console import Live, tell
     from secateur.study import study as run_study
 
-    chosen = StudyConfig.make(weights_mean_one_seed(read_toml(config) if config else {}, settings))
-    report.check_installed(parquet=parquet)
+    chosen, options = configure(read_toml(config) if config else {}, settings)
+    report.check_installed(parquet=options.parquet)
     with Live() as live:
-        run = run_study(config=chosen, out=out, jobs=jobs, backend=backend, address=address, progress=live,
-                        command=command_line())
-    tell(report.write(run, csv=csv, parquet=parquet, anew=False))
-
-
-def weights_mean_one_seed(*layers: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a file and of the flags, the flags winning; one seed where trained weights are given."""
-    merged = {key: value for layer in layers for key, value in layer.items()}
-    return {"seeds": 1, **merged} if merged.get("weights") else merged
+        run = run_study(config=chosen, out=options.out or None, jobs=options.jobs, backend=options.backend,
+                        address=options.address, progress=live, command=command_line())
+    tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False))
 
 
 @app.command("report")

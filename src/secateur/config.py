@@ -99,6 +99,34 @@ class StudyConfig:
         return cls(**{k: coerce(k, v, known[k].default) for k, v in merged.items()})
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a study is carried out and told: nothing here changes a row."""
+
+    out: str = setting("", "the run's folder; empty: runs/MODEL-DATA")
+    jobs: int = setting(1, "points measured at once on this machine")
+    backend: str = setting("loky", "loky (this machine) or dask")
+    address: str = setting("", "the Dask scheduler's address, tcp://HOST:PORT")
+    csv: bool = setting(False, "also write rows.csv")
+    parquet: bool = setting(False, "also write rows.parquet")
+
+
+def configure(*layers: Mapping[str, Any]) -> tuple[StudyConfig, RunOptions]:
+    """Settings and options from mappings that hold either, later ones winning; one seed where weights are given.
+
+    Raises:
+        SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
+    """
+    merged = {key: value for layer in layers for key, value in layer.items()}
+    options = {f.name: f.default for f in fields(RunOptions)}
+    known = [*options, *(f.name for f in fields(StudyConfig))]
+    if strange := [k for k in merged if k not in known]:
+        raise unknown("setting", strange[0], known)
+    chosen = {k: coerce(k, merged.pop(k), like) for k, like in options.items() if k in merged}
+    one_seed = {"seeds": 1} if merged.get("weights") else {}
+    return StudyConfig.make(one_seed, merged), RunOptions(**chosen)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The settings in a TOML file, its keys named as the flags or as the fields.
 
@@ -124,6 +152,10 @@ def coerce(name: str, value: Any, like: Any) -> Any:
         parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
         example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
         return tuple(coerce(name, part, example) for part in parts)
+    if isinstance(like, bool):
+        if not isinstance(value, bool):
+            raise SecateurError(f"{name} {value!r}: allowed are true and false")
+        return value
     kind = type(like)
     wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
     try:

@@ -17,7 +17,7 @@ from secateur import data as datasets
 from secateur import graph, models
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, UnsupportedError
 from secateur.prune import check_weights, resolve_skip
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point, Timing
@@ -39,8 +39,19 @@ class Problem:
 
     @cached_property
     def structure(self) -> Structure:
-        """The network's targets and groups, traced when first asked for."""
-        return graph.trace(self.make_model().eval(), self.data.test_x[:1])
+        """The network's targets and groups, traced when first asked for.
+
+        Raises:
+            UnsupportedError: the network cannot be traced, and neurons are cut or no output layer is named.
+        """
+        model, config = self.make_model().eval(), self.config
+        try:
+            return graph.trace(model, self.data.test_x[:1])
+        except UnsupportedError as error:
+            if "neuron" not in config.granularity and config.skip:
+                return Structure(graph.targets(model), (), ())
+            raise UnsupportedError(f"{error}; weights alone can be cut where the output layer is named: "
+                                   "--granularity weight --skip NAME") from error
 
     def trained_settings(self, seed: int) -> dict[str, Any]:
         """All that decides what a trained network is."""

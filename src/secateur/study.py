@@ -224,7 +224,7 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     beside = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_file(tensors, beside)
+        beside.write_bytes(safetensors.torch.save(tensors))
         beside.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         beside.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secateur.config import GRID, StudyConfig, coerce, read_toml
+from secateur.config import GRID, StudyConfig, coerce, configure, read_toml
 from secateur.errors import SecateurError
 
 
@@ -54,6 +54,26 @@ def test_a_file_that_is_no_toml_is_named(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SecateurError, match="No such file"):
         read_toml(tmp_path / "none.toml")
+
+
+def test_a_file_holds_any_setting(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text('seeds = 2\njobs = 2\nout = "runs/x"\ncsv = true\nlatency-batches = []\n')
+    study, options = configure(read_toml(path), {"jobs": "3"})
+    assert (study.seeds, study.latency_batches) == (2, ())
+    assert (options.out, options.jobs, options.csv, options.parquet) == ("runs/x", 3, True, False)
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"job": 2}, "did you mean 'jobs'"), ({"csv": "yes"}, "allowed are true and false"),
+    ({"jobs": 1.5}, "allowed is a whole number")])
+def test_a_wrong_option_is_one_line(settings, message):
+    with pytest.raises(SecateurError, match=message):
+        configure(settings)
+
+
+def test_trained_weights_are_one_seed():
+    assert configure({"weights": "x.safetensors"})[0].seeds == 1
 
 
 def test_text_becomes_numbers():

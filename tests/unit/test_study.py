@@ -1,5 +1,6 @@
 """The sweep: rows computed once, the same however they are computed, and what they say checked by hand."""
 
+import dataclasses
 import sqlite3
 from dataclasses import replace
 
@@ -119,7 +120,6 @@ def test_a_second_run_does_nothing(run):
 
 
 def test_a_wider_grid_computes_only_what_is_new(run, tmp_path):
-    import dataclasses
     import shutil
 
     shutil.copytree(run.folder, tmp_path / "wide")
@@ -156,6 +156,16 @@ def test_an_interrupted_run_goes_on(run, tmp_path, points):
     assert count.stages["train"] == 0
     assert count.stages["measure"] + count.stages["time"] == 48 - points
     assert rows(tmp_path / "cut") == rows(run.folder)
+
+
+def test_weights_of_a_network_that_cannot_be_traced(tmp_path):
+    config = StudyConfig(model="support:Fickle", data="support:blobs", sparsity=(0.5,), seeds=1, epochs=1,
+                         granularity=("weight",), criterion=("magnitude",), latency_batches=())
+    with pytest.raises(SecateurError, match="--granularity weight --skip NAME"):
+        study(config=config, out=tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    (point,) = study(config=dataclasses.replace(config, skip=("last",)), out=tmp_path / "run").points
+    assert [(layer["name"], layer["removed"]) for layer in point["layers"]] == [("first.weight", 96)]
 
 
 def test_own_network_and_data_as_objects(tmp_path):
