@@ -16,6 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md"))]
+NETS = ("mlp", "768-3072", "4096-4096", "cnn", "resnet-like", "mobilenet-like")
 SHOWN = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
@@ -69,6 +70,32 @@ def overhead() -> str:
     return "\n".join(lines)
 
 
+def runtime() -> str:
+    """The runtime beside its peers: times faster than torch eager, and over the best dense engine of each case."""
+    rows = sorted(results("runtime")["rows"], key=lambda r: (r["threads"], list(NETS).index(r["net"]), r["sparsity"],
+                                                           r["batch"]))
+    labels = list(dict.fromkeys(e for row in rows for e in row["engines"] if e not in ("torch eager", "secateur")))
+    heads = ["net", "threads", "batch", "sparsity", "torch eager", "**secateur**", *labels,
+             "secateur over the best dense"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in rows:
+        cells = [f"{row['engines'][e]['over_eager']:.1f}" if e in row["engines"] else
+                 ("wrong" if "wrong" in row["problems"].get(e, "") else "") for e in labels]
+        ours = row["engines"]["secateur"]
+        lines.append(row_of([row["net"], str(row["threads"]), str(row["batch"]), f"{row['sparsity']:.0%}",
+                             f"{row['engines']['torch eager']['median'] * 1e6:.0f} µs", f"**{ours['over_eager']:.1f}**",
+                             *cells,
+                             f"{ours['over_best_dense']:.1f} ({row['best_dense']})"]))
+    return "\n".join(lines)
+
+
+def runtime_machine() -> str:
+    """Where the runtime was measured."""
+    box = results("runtime")["machine"]
+    return (f"{box['cpu']} ({box['cores']} cores), {', '.join(box['isa'])}; torch {box['torch']}, llvmlite "
+            f"{box['llvmlite']}, Python {box['python']}.")
+
+
 def structures() -> str:
     """How many networks of each zoo are cut, how far, and how."""
     heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
@@ -87,6 +114,7 @@ def refusals() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
+                                         "runtime": runtime, "runtime_machine": runtime_machine,
                                          "structures": structures, "refusals": refusals}
 
 

@@ -230,3 +230,23 @@ def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
         file.write_bytes(file.read_bytes()[:40])
     jit._LOADED.clear()
     check(net, runtime.compile(net, x), x)
+
+
+def test_packed_weights_are_small_and_only_those_in_use_are_kept():
+    net = prune(nn.Sequential(nn.Linear(300, 400, bias=False)), 0.0)
+    weight = net[0].weight.data
+    weight.view(-1)[weight.abs().flatten().argsort()[:108000]] = 0
+    fast = runtime.compile(net, torch.randn(64, 300), always=True)
+    (runner,) = fast.runners
+    (schedule,) = runner.schedules.values()
+    assert {width for width, _ in runner.programs} == {width for width, _ in schedule.chunks}
+    assert all(program.bytes <= 0.17 * weight.numel() * 4 for program in runner.programs.values())
+
+
+def test_a_layer_too_wide_for_the_stream_stays_torch():
+    net = prune(nn.Sequential(nn.Linear(70_000, 2), nn.ReLU(), nn.Linear(2, 3)), 0.99)
+    x = torch.randn(2, 70_000)
+    fast = runtime.compile(net, x, always=True, budget=0)
+    assert "more than 65534 inputs" in fast.explain()
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), net(x))

@@ -95,7 +95,8 @@ def _plain(lanes: int, tiles: int, columns: int, bias: bool, act: str, isa: Isa,
     rows = 4 if tiles == 2 or (grouped and rows > 4) else rows
     row_bytes = lanes * tiles * 4
     unit = 8 if tiles == 1 and (columns + 1) * row_bytes // 8 <= 0xFFFF else row_bytes
-    spec = Spmm(lanes, tiles, rows, grouped, unit, bias, act)
+    permute = isa.name == "avx512" and not grouped and lanes >= 8
+    spec = Spmm(lanes, tiles, rows, grouped, unit, bias, act, permute)
     near = max(8, int(first_cache() * 0.75) // row_bytes)
     blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
     return [Candidate(spec, block) for block in blocks]

@@ -83,6 +83,12 @@ class Emit:
         """A constant f32 vector."""
         return ir.Constant(vector(lanes), [value] * lanes)
 
+    def opaque(self, value: int, lanes: int) -> Any:
+        """A vector of one 32-bit integer that LLVM does not see through, so that permutations by it stay."""
+        kind = ir.VectorType(I32, lanes)
+        constant = ir.Constant(kind, [value] * lanes)
+        return self.b.asm(ir.FunctionType(kind, [kind]), "", "=v,0", [constant], False)
+
     def shuffle(self, a: Any, b: Any, order: Sequence[int]) -> Any:
         """Lanes picked from two vectors."""
         return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(order)), list(order)))

@@ -62,6 +62,8 @@ def linear(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
     source, output = value(node.args[0]), value(node)  # type: ignore[arg-type]
     if len(source.shape) != 1:
         raise Refused("its input has more axes than batch and features")
+    if source.size > MOST_COLUMNS:
+        raise Refused(f"it has more than {MOST_COLUMNS} inputs")
     weight = constant(module, node.args[1], "weight")
     return Op("linear", origin(node), (source,), output, weight, constant(module, argument(node, 2, "bias"), "bias"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -36,7 +37,7 @@ class Op:
     act: str = "none"
     settings: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def nonzeros(self) -> int:
         """Non-zero weights; NaN counts."""
         return 0 if self.weight is None else int(np.count_nonzero(self.weight))

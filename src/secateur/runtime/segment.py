@@ -109,7 +109,14 @@ class Runner(nn.Module):
             else:
                 found = Schedule(tuple((w, r) for w, r in kept[0]), kept[1], kept[2])
             self.schedules[rows, workers] = found
+            self.forget()
             return found
+
+    def forget(self) -> None:
+        """Drop the programs that were only made to be timed."""
+        used = {(width, workers) for (_, workers), s in self.schedules.items() for width, _ in s.chunks}
+        for key in [k for k in self.programs if k not in used]:
+            del self.programs[key]
 
     def file(self, rows: int, workers: int) -> str:
         """The name under which a schedule is kept: everything that it depends on."""
@@ -126,10 +133,11 @@ class Runner(nn.Module):
                 break
             count = min(rows, width)
             part = tuple(x[:count] for x in full)
-            costs[width] = self.clock.median(partial(self.kernels, part, ((width, count),), 1))
+            costs[width] = self.clock.best(partial(self.kernels, part, ((width, count),), 1))
         chunks = choose.divide(rows, costs, workers)[1]
         with torch.no_grad():
-            ours, theirs = contest(lambda: self.kernels(full, chunks, workers), lambda: self.dense(*full))
+            ours, theirs = contest(self.clock, lambda: self.kernels(full, chunks, workers),
+                                   lambda: self.dense(*full))
         return Schedule(chunks if ours <= theirs or self.always else (), ours, theirs)
 
     def model(self, rows: int) -> Schedule:
@@ -147,12 +155,19 @@ def describe(schedule: Schedule) -> str:
     return " + ".join(f"{rows} rows in tiles of {width}" for width, rows in schedule.chunks)
 
 
-def contest(*calls: Callable[[], object], rounds: int = 9) -> tuple[float, ...]:
-    """The least seconds of each call, taken in turn: a busy machine only ever adds time, and adds it to all."""
+def contest(clock: choose.Clock, *calls: Callable[[], object], rounds: int = 9) -> tuple[float, ...]:
+    """The least seconds of each call, taken in turn: a busy machine only ever adds time, and adds it to all.
+
+    Stops once the clock's budget is spent, but not before every call was timed once.
+    """
     times: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds + 1):
+    begin = time.perf_counter()
+    for turn in range(rounds + 1):
         for call, seconds in zip(calls, times, strict=True):
             start = time.perf_counter()
             call()
             seconds.append(time.perf_counter() - start)
+        if turn and clock.spent + time.perf_counter() - begin > clock.budget:
+            break
+    clock.spent += time.perf_counter() - begin
     return tuple(min(seconds[1:]) for seconds in times)

@@ -34,6 +34,7 @@ class Conv:
     tail: int
     bias: bool
     act: str
+    permute: bool = False
 
     @property
     def unit(self) -> int:

@@ -10,6 +10,7 @@ sums in flight. Columns go in blocks, so that the part of the tile in use stays 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ class Spmm:
     unit: int
     bias: bool
     act: str
+    permute: bool = False
 
     @property
     def forms(self) -> tuple[tuple[int, ...], ...]:
@@ -95,6 +97,7 @@ class Writer:
         self.table, self.heads, self.stream, self.bias = (e.pointer(self.step, k) for k in (3, 4, 5, 6))
         blocks = e.word(self.step, 8)
         self.zero = e.const(0.0, spec.lanes)
+        self._picks = [e.opaque(k, spec.lanes) for k in range(8)] if spec.permute and spec.lanes >= 8 else []
         self.flag = e.var(self.zero)
         self.acc = [[e.var(self.zero) for _ in range(spec.tiles)] for _ in range(spec.rows)]
         with e.loop(self.part, e.word(self.step, 7), self.parts) as part, e.loop(0, blocks) as block:
@@ -170,23 +173,42 @@ class Writer:
         start = e.get(cursor)
         with e.loop(0, e.b.mul(count, e.i(size)), size) as offset:
             chunk, taken = e.at(start, offset), 0
+            weights = self._weights(chunk, chunk_weights(form))
             if self.spec.tiles == 1:
                 e.prefetch(e.at(chunk, AHEAD))
             for s, mask in enumerate(form):
                 index = e.index16(e.at(chunk, 4 * chunk_weights(form) + 2 * s))
-                taken += self._column(mask, e.at(columns, e.b.mul(index, e.i(self.spec.unit))), e.at(chunk, 4 * taken))
+                column = e.at(columns, e.b.mul(index, e.i(self.spec.unit)))
+                taken += self._column(mask, column, _after(weights, taken))
         e.set(cursor, e.at(start, e.b.mul(count, e.i(size))))
 
-    def _column(self, mask: int, column: Any, weights: Any) -> int:
+    def _weights(self, chunk: Any, count: int) -> Callable[[int], Any]:
+        """The weights of a chunk, each spread over a register: from memory, or out of one register."""
+        e, lanes = self.e, self.spec.lanes
+        if not self.spec.permute or lanes < 8 or count < 4:
+            return lambda k: e.splat(e.load(e.at(chunk, 4 * k), F32), lanes)
+        size = 8 if count > 4 else 4
+        if count not in (4, 8):
+            return lambda k: e.splat(e.load(e.at(chunk, 4 * k), F32), lanes)
+        few = e.load(chunk, vector(size))
+        held = few if size == lanes else e.shuffle(few, few, [k % size for k in range(lanes)])
+        name = "llvm.x86.avx512.permvar.sf.512" if lanes == 16 else "llvm.x86.avx2.permps"
+        return lambda k: e.call(name, vector(lanes), [held, self._picks[k]])
+
+    def _column(self, mask: int, column: Any, weights: Callable[[int], Any]) -> int:
         """Add one column to the rows of a mask; returns how many weights that took."""
         e, spec = self.e, self.spec
         rows = [r for r in range(spec.rows) if mask >> r & 1]
         values = [e.load(e.at(column, t * spec.step), vector(spec.lanes)) for t in range(self.tiles)]
         for k, r in enumerate(rows):
-            weight = e.splat(e.load(e.at(weights, 4 * k), F32), spec.lanes)
+            weight = weights(k)
             for t in range(self.tiles):
                 e.set(self.acc[r][t], e.fma(weight, values[t], e.get(self.acc[r][t])))
         return len(rows)
+
+
+def _after(weights: Callable[[int], Any], taken: int) -> Callable[[int], Any]:
+    return lambda k: weights(taken + k)
 
 
 def add_flag(e: Emit, arena: Any, value: Any) -> None:

@@ -1,6 +1,6 @@
 """Training, pruning and evaluation on a GPU, beside the same on the CPU, in one run.
 
-    python benchmarks/cuda.py [--out benchmarks/results/cuda.json]
+    python benchmarks/gpu.py [--out benchmarks/results/cuda.json]
 
 Every plan made from the weights on the GPU must be the plan made from the same weights on the CPU, and
 the accuracies of the pruned networks must agree within what float rounding explains.

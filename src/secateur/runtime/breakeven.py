@@ -1,0 +1,92 @@
+"""The break-even of this machine: from which sparsity on zeros pay, for a layer's shape and a batch."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from secateur.errors import SecateurError
+from secateur.runtime import compile
+
+GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured sparsity: seconds of torch and of the kernels, medians of interleaved calls."""
+
+    sparsity: float
+    dense: float
+    sparse: float
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster than torch the kernels are."""
+        return self.dense / self.sparse
+
+
+def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = GRID, rounds: int = 15) -> list[Point]:
+    """Time a random linear layer at every sparsity, on the kernels alone and in torch, by turns.
+
+    Args:
+        shape: outputs and inputs of the layer.
+        batch: rows.
+        sparsities: fractions in [0, 1] of weights set to zero.
+        rounds: calls of each; the median counts.
+
+    Raises:
+        SecateurError: a shape, batch, sparsity or count that cannot be.
+    """
+    if min(*shape, batch, rounds) < 1 or any(not 0 <= s <= 1 for s in sparsities):
+        raise SecateurError(f"break-even of shape {shape}, batch {batch}, sparsities {tuple(sparsities)}: "
+                            "allowed are positive sizes and sparsities in [0, 1]")
+    return [_point(shape, batch, sparsity, rounds) for sparsity in sparsities]
+
+
+def break_even(points: Sequence[Point]) -> float | None:
+    """The least measured sparsity from which on the kernels are never slower; None where there is none.
+
+    >>> break_even([Point(0.0, 1.0, 2.0), Point(0.5, 1.0, 0.9), Point(0.9, 1.0, 0.2)])
+    0.5
+    """
+    found = None
+    for point in sorted(points, key=lambda p: -p.sparsity):
+        if point.speedup < 1:
+            break
+        found = point.sparsity
+    return found
+
+
+def table(shapes: Sequence[tuple[int, int]], batches: Sequence[int], sparsities: Sequence[float]) -> str:
+    """The curves of several layers and batches as text, one line each, the break-even last."""
+    lines = [" ".join(["layer".ljust(12), "batch", *(f"{s:7.0%}" for s in sparsities), "  pays from"])]
+    for shape in shapes:
+        for batch in batches:
+            points = curve(shape, batch, sparsities)
+            least = break_even(points)
+            lines.append(" ".join([f"{shape[0]}x{shape[1]}".ljust(12), f"{batch:5d}",
+                                   *(f"{p.speedup:6.2f}x" for p in points),
+                                   "  nowhere" if least is None else f"  {least:.0%}"]))
+    return "\n".join(lines)
+
+
+def _point(shape: tuple[int, int], batch: int, sparsity: float, rounds: int) -> Point:
+    layer = nn.Linear(shape[1], shape[0])
+    with torch.no_grad():
+        layer.weight[torch.rand(shape) < sparsity] = 0
+        x = torch.randn(batch, shape[1])
+        fast = compile(layer, x, engine="kernels", always=True, budget=0.5)
+        times = [(_seconds(layer, x), _seconds(fast, x)) for _ in range(rounds + 1)][1:]
+    dense, sparse = (statistics.median(column) for column in zip(*times, strict=True))
+    return Point(sparsity, dense, sparse)
+
+
+def _seconds(module: nn.Module, x: torch.Tensor) -> float:
+    start = time.perf_counter()
+    module(x)
+    return time.perf_counter() - start
