@@ -5,7 +5,7 @@ The obvious way is what a user writes with today's tools: for every point a deep
 torch eager, from a ``DataLoader`` or, faster, from slices of a tensor. Both ways start from the same
 trained networks; training and timing of latency are in neither figure.
 
-    python benchmarks/study.py [--rounds 3] [--out benchmarks/results/study.json]
+    python benchmarks/study.py [--rounds 3] [--run runs/mlp-mnist] [--out benchmarks/results/study.json]
 
 needs torch-pruning beside secateur[study].
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -47,9 +48,12 @@ CONFIG = sc.StudyConfig(latency_batches=())
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--run", type=Path, help="a finished study with default settings, whose networks are taken")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "study.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
+        if options.run:
+            shutil.copytree(options.run, Path(scratch) / "run")
         run = study(config=CONFIG, out=Path(scratch) / "run")
         task = problem(CONFIG)
         ways: dict[str, Callable[[], Any]] = {
