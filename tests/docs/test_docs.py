@@ -56,6 +56,7 @@ def test_python_snippets_run(page, folder):
     names = {"__name__": "snippet"}
     for text in blocks(page, "python"):
         exec(compile(text, str(page), "exec"), names)
+    assert len(names) > 2
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
