@@ -25,6 +25,15 @@ class MissingExtraError(ImportError):
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'secateur[{extra}]'")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; where it has none, the name of its class.
+
+    >>> first_line(ValueError("too long\\nand more")), first_line(ValueError())
+    ('too long', 'ValueError')
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
     """The error for an unknown name, with the nearest known one.
 

@@ -13,7 +13,7 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-from secateur.errors import SecateurError, unknown
+from secateur.errors import SecateurError, first_line, unknown
 
 ROOMS = {
     "criteria": "criterion",
@@ -55,9 +55,8 @@ def import_path(path: str, kind: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
         raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' "
-                            f"({type(error).__name__}: {reason})") from error
+                            f"({type(error).__name__}: {first_line(error)})") from error
     if not hasattr(module, attribute):
         raise unknown(f"attribute of {module_name} for {kind} '{path}'", attribute,
                       [n for n in vars(module) if not n.startswith("_")])

@@ -151,8 +151,7 @@ class Sweep:
 
     def measure(self, jobs: int, backend: str, address: str) -> None:
         """Measure every point that the run does not hold, at once where asked."""
-        have = self.store.keys("point")
-        missing = [p for p in self.points if key_of(self.task.point_settings(p)) not in have]
+        missing = self._missing("point", self.task.point_settings)
         self.progress.stage("measure", len(missing))
         if not missing:
             return
@@ -162,9 +161,7 @@ class Sweep:
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
-        have = self.store.keys("latency")
-        missing = [p for p in self.points if key_of(self.task.timing_settings(p)) not in have]
-        missing = missing if self.task.config.latency_batches else []
+        missing = self._missing("latency", self.task.timing_settings) if self.task.config.latency_batches else []
         self.progress.stage("time", len(missing))
         if not missing:
             return
@@ -178,6 +175,11 @@ class Sweep:
                 if nothing:
                     whole[same] = figures
                 self._keep("latency", self.task.timing_settings(point), figures, point)
+
+    def _missing(self, kind: str, settings: Callable[[Point], dict[str, Any]]) -> list[Point]:
+        """The points that have no row of a kind."""
+        have = self.store.keys(kind)
+        return [p for p in self.points if key_of(settings(p)) not in have]
 
     def _keep(self, kind: str, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
         self.store.put(kind, settings, figures, self.machine)

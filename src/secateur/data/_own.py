@@ -13,7 +13,7 @@ from torch import Tensor
 
 from secateur import registry
 from secateur.data.base import PARTS, Dataset, dataset
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, first_line
 
 KERAS_PARTS = ("x_train", "y_train", "x_test", "y_test")
 ALLOWED = ("a Dataset, (train_x, train_y, test_x, test_y), ((train_x, train_y), (test_x, test_y)), "
@@ -37,7 +37,7 @@ def from_function(spec: str) -> Dataset:
     try:
         made = function()
     except Exception as error:
-        raise SecateurError(f"data set '{spec}' failed: {type(error).__name__}: {_first_line(error)}") from error
+        raise SecateurError(f"data set '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
     return made if isinstance(made, Dataset) and made.digest else dataset(spec, **_parts(spec, made))
 
 
@@ -55,7 +55,7 @@ def from_npz(path: Path) -> Dataset:
         raise SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it is missing") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it is no whole .npz file "
-                            f"of plain arrays: {_first_line(error)}") from error
+                            f"of plain arrays: {first_line(error)}") from error
     if not set(PARTS) <= arrays.keys() and set(KERAS_PARTS) <= arrays.keys():
         arrays = {PARTS[KERAS_PARTS.index(k)] if k in KERAS_PARTS else k: a for k, a in arrays.items()}
     return dataset(path.name, **_parts(str(path), arrays))
@@ -92,15 +92,11 @@ def _pair(spec: str, half: Any) -> tuple[Any, Any]:
         batches = [(torch.as_tensor(x), torch.as_tensor(y)) for x, y in half]
         return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     except (TypeError, ValueError, RuntimeError) as error:
-        raise SecateurError(f"data set '{spec}': its batches are not (inputs, labels): {_first_line(error)}") from error
+        raise SecateurError(f"data set '{spec}': its batches are not (inputs, labels): {first_line(error)}") from error
 
 
 def _tensor(spec: str, part: str, value: Any) -> Tensor:
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise SecateurError(f"data set '{spec}': {part} is no tensor or array: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or "no message"
+        raise SecateurError(f"data set '{spec}': {part} is no tensor or array: {first_line(error)}") from error

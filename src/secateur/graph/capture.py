@@ -187,11 +187,3 @@ def inline(module: fx.GraphModule, graph: fx.Graph, values: dict[fx.Node, Any], 
         else:
             values[node] = graph.node_copy(node, lambda n: values[n])
     raise AssertionError("a graph without an output")
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """A deep copy of a network, with a readable refusal where it cannot be copied."""
-    try:
-        return copy.deepcopy(model)
-    except Exception as error:
-        raise UnsupportedError(f"{type(model).__name__} cannot be copied: {readable(error)}") from error

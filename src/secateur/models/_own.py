@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from secateur import registry
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, first_line
 
 
 def resolve(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
@@ -46,7 +46,7 @@ def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: to
     try:
         outputs = _outputs(model, torch.zeros(2, *shape, dtype=dtype))
     except Exception as error:
-        raise SecateurError(f"{what} does not take samples of shape {tuple(shape)}: {_first_line(error)}") from error
+        raise SecateurError(f"{what} does not take samples of shape {tuple(shape)}: {first_line(error)}") from error
     if not isinstance(outputs, Tensor):
         raise SecateurError(f"{what} gives {type(outputs).__name__}; needed: one tensor of logits (samples, {classes})")
     if outputs.shape != (2, classes):
@@ -81,7 +81,7 @@ def _call(spec: str) -> nn.Module:
     try:
         model = factory()
     except Exception as error:
-        raise SecateurError(f"model '{spec}' failed: {type(error).__name__}: {_first_line(error)}") from error
+        raise SecateurError(f"model '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise SecateurError(f"model '{spec}' returns {type(model).__name__}; needed: a torch.nn.Module")
     return model
@@ -106,7 +106,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise SecateurError(f"weights '{path}' cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise SecateurError(f"weights '{path}' are no whole safetensors file: {_first_line(error)}") from error
+        raise SecateurError(f"weights '{path}' are no whole safetensors file: {first_line(error)}") from error
 
 
 def _difference(name: str, own: dict[str, Tensor], given: dict[str, Tensor]) -> str:
@@ -117,7 +117,3 @@ def _difference(name: str, own: dict[str, Tensor], given: dict[str, Tensor]) -> 
     if own[name].shape != given[name].shape:
         return f"{name} is {tuple(given[name].shape)} in the file, {tuple(own[name].shape)} in the network"
     return ""
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import SecateurError, UnsupportedError
+from secateur.errors import SecateurError, UnsupportedError, first_line
 
 
 class Compiled(nn.Module):
@@ -104,8 +104,7 @@ def check_runs(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
         with torch.no_grad():
             return model(*inputs)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SecateurError(f"the example does not run through the network: {reason}") from error
+        raise SecateurError(f"the example does not run through the network: {first_line(error)}") from error
     finally:
         for module, mode in modes.items():
             module.training = mode

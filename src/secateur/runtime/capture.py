@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.errors import UnsupportedError
+from secateur.errors import UnsupportedError, first_line
 from secateur.runtime.lower import Refused, lower
 from secateur.runtime.ops import Op, Segment, Value
 
@@ -57,7 +57,7 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[fx.GraphModu
             with torch.no_grad():
                 return _export(model, inputs, dynamic), dynamic
         except Exception as error:
-            errors.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            errors.append(first_line(error))
     raise UnsupportedError(f"torch.export cannot capture the network: {errors[-1]}")
 
 

@@ -131,8 +131,8 @@ class _Leave(_Mover):
 
 
 @dataclass(frozen=True)
-class Enter:
-    """Batch-first rows to a tile, a row of zeros behind it."""
+class Tile:
+    """What both directions know: vectors of ``lanes`` batch rows, ``tiles`` of them side by side."""
 
     lanes: int
     tiles: int
@@ -141,6 +141,11 @@ class Enter:
     def width(self) -> int:
         """Batch rows in a tile."""
         return self.lanes * self.tiles
+
+
+@dataclass(frozen=True)
+class Enter(Tile):
+    """Batch-first rows to a tile, a row of zeros behind it."""
 
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""
@@ -150,16 +155,8 @@ class Enter:
 
 
 @dataclass(frozen=True)
-class Leave:
+class Leave(Tile):
     """A tile to batch-first rows."""
-
-    lanes: int
-    tiles: int
-
-    @property
-    def width(self) -> int:
-        """Batch rows in a tile."""
-        return self.lanes * self.tiles
 
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""
