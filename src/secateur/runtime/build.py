@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.runtime.candidates import Candidate, candidates, conv_candidates
+from secateur.runtime.candidates import Candidate, candidates, conv_candidates, image_candidates
 from secateur.runtime.isa import Isa
+from secateur.runtime.kernels.image import ImagePool
 from secateur.runtime.kernels.permute import BLOCK
 from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
@@ -21,6 +22,8 @@ from secateur.runtime.pack import Csr, Packed, Places
 from secateur.runtime.pack_permute import sums_bytes
 from secateur.runtime.program import Program, Step, lives_of, place, pointer
 
+OVER = 512
+"""Bytes behind a value of one image that may be loaded."""
 Chooser = Callable[[Op, Sequence[Candidate]], Candidate]
 
 
@@ -49,10 +52,15 @@ def tile_of(width: int, isa: Isa) -> Tile:
 
 
 def widths(isa: Isa, segment: Segment) -> tuple[int, ...]:
-    """The widths of tile that programs of a segment are made for; values as planes take one register only."""
+    """The widths of tile that programs of a segment are made for; values as planes take one register, or one image."""
     if has_planes(segment):
-        return tuple(sorted({min(8, isa.lanes), isa.lanes}))
+        return tuple(sorted({*([1] if all(map(one_image, segment.ops)) else []), min(8, isa.lanes), isa.lanes}))
     return (1, *sorted({8, isa.lanes, 2 * isa.lanes, 4 * isa.lanes}))
+
+
+def one_image(op: Op) -> bool:
+    """Whether an operator can run on a tile of one image."""
+    return op.kind != "conv" or op.settings["stride"][1] <= 2
 
 
 def build(segment: Segment, width: int, isa: Isa, choose: Chooser, parts: int = 1) -> Program:
@@ -118,7 +126,7 @@ class Builder:
         chosen = self.choose(op, candidates(op, self.tile.lanes, self.tile.tiles, self.isa))
         packed = chosen.pack(Csr.of(op.weight), self.parts)
         bias = padded(op.bias)
-        sums = self.at(op.output) + -(-(op.output.size + 2) * 4 // 64) * 64 if self.tile.width == 1 else 0
+        sums = -(-(self.at(op.output) + (op.output.size + 2) * 4) // 64) * 64 if self.tile.width == 1 else 0
         words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, bias), op.output.size, sums]
         return [Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen))]
 
@@ -143,9 +151,13 @@ class PlaneBuilder(Builder):
         super().__init__(segment, tile, isa, choose, parts)
 
     def room(self, value: Value) -> int:
-        """Bytes of a value: a plane that nobody reads before it, zeros behind it."""
+        """Bytes of a value: a plane that nobody reads before it, zeros behind it.
+
+        For one image registers may be loaded from beyond the end, and sums by groups of rows lie behind.
+        """
         layout = self.layouts[value]
-        return -(-((layout.planes + 1) * layout.plane + 2) * self.bytes // 64) * 64
+        extra = sums_bytes(value.size, self.parts) + OVER if self.tile.width == 1 else 0
+        return -(-((layout.planes + 1) * layout.plane + 2) * self.bytes // 64) * 64 + extra
 
     def layout(self, value: Value) -> Layout:
         """The layout of a value."""
@@ -199,17 +211,28 @@ class PlaneBuilder(Builder):
     def pool(self, op: Op) -> list[Step]:
         """Max or average over windows."""
         source, out = self.layout(op.inputs[0]), self.layout(op.output)
-        spec = Pool(self.tile.lanes, **op.settings)
+        spec = self.pool_kernel(op, source, out)
         words = [self.origin(op.inputs[0]), self.origin(op.output), out.planes, source.rows, source.columns, out.rows,
                  out.columns, *self.strides(op.inputs[0]), *self.strides(op.output), self.behind(op.output)]
         return self.bordered(op, Step(spec, words, op.name))
+
+    def pool_kernel(self, op: Op, source: Layout, out: Layout) -> Pool | ImagePool:
+        """The kernel of a pool: for one image, windows that all lie inside take registers along the rows."""
+        window, stride = op.settings["window"], op.settings["stride"]
+        inside = ((out.rows - 1) * stride[0] + window[0] <= source.rows
+                  and (out.columns - 1) * stride[1] + window[1] <= source.columns)
+        if self.tile.width == 1 and inside and op.settings["padding"] == (0, 0):
+            return ImagePool(self.isa.lanes, op.settings["kind"], window, stride)
+        return Pool(self.tile.lanes, **op.settings)
 
     def conv(self, op: Op) -> list[Step]:
         """A sparse convolution."""
         assert op.weight is not None
         source, out = self.layout(op.inputs[0]), self.layout(op.output)
         matrix, columns = unrolled(op, source)
-        chosen = self.choose(op, conv_candidates(op, self.tile.lanes, out.columns, source.plane, self.isa))
+        options = (image_candidates(op, source, out, self.isa) if self.tile.width == 1 else
+                   conv_candidates(op, self.tile.lanes, out.columns, source.plane, self.isa))
+        chosen = self.choose(op, options)
         packed = chosen.pack(Csr.of(matrix), self.parts, Places(columns, None, -1))
         bias = padded(op.bias)
         words = [self.at(op.inputs[0]), self.origin(op.output), *stream_words(packed, bias), out.rows, out.columns,

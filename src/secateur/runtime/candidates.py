@@ -9,8 +9,10 @@ from pathlib import Path
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv
 from secateur.runtime.kernels.permute import Permute
 from secateur.runtime.kernels.spmm import Spmm
+from secateur.runtime.layout import Layout
 from secateur.runtime.ops import Op
 from secateur.runtime.pack import Csr, Packed, Places, pack
 from secateur.runtime.pack_permute import pack_permute
@@ -23,7 +25,7 @@ MOST_COLUMNS = 65534
 class Candidate:
     """A kernel, and how many columns a block of its packed weights has."""
 
-    spec: Spmm | Gather | Permute | Conv
+    spec: Spmm | Gather | Permute | Conv | ImageConv
     block: int
 
     def pack(self, weight: Csr, parts: int = 1, places: Places | None = None) -> Packed:
@@ -37,6 +39,10 @@ class Candidate:
             return f"gather {self.spec.lanes} rows"
         if isinstance(self.spec, Permute):
             return f"permute {self.spec.rows} rows, chunks that at least {self.spec.least} fill"
+        if isinstance(self.spec, ImageConv):
+            kind = "grouped" if self.spec.grouped else "lone"
+            return (f"convolution of one image, {kind} columns, {self.spec.rows} channels x {self.spec.down} rows x "
+                    f"{self.spec.across * self.spec.lanes} columns, blocks of {self.block}")
         if isinstance(self.spec, Conv):
             kind = "grouped" if self.spec.grouped else "lone"
             return (f"convolution, {kind} columns, {self.spec.rows} channels x {self.spec.tiles} positions x "
@@ -91,6 +97,40 @@ def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> l
             for block in dict.fromkeys((min(near, most, channels), min(most, channels))):
                 found.append(Candidate(spec, block * height * width))
     return found
+
+
+def image_candidates(op: Op, source: Layout, out: Layout, isa: Isa) -> list[Candidate]:
+    """The kernels for the convolution of one image; empty where none fits."""
+    assert op.weight is not None
+    channels, inside, *window = op.weight.shape
+    (height, _), (high, stride) = (1, *window)[-2:], op.settings["stride"]
+    if stride > 2:
+        return []
+    registers = -(-out.columns // isa.lanes)
+    across = max(k for k in range(1, 8) if registers % k == 0)
+    rows = max(1, min(4, channels))
+    reach = (height - 1) * op.settings["dilation"][0] + 1
+    found = []
+    for down in even_rows(out.rows, 7 // across):
+        near = max(1, int(first_cache() * 0.7) // (((down - 1) * high + reach) * source.line * 4))
+        most = max(1, MOST_COLUMNS // source.plane)
+        for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
+            spec = ImageConv(isa.lanes, across, down, rows, grouped, stride, out.rows % down, registers // across,
+                             out.columns % isa.lanes, high * source.line * 4, out.line * 4, op.bias is not None, op.act)
+            block = min(near, most, inside * op.settings["groups"])
+            found.append(Candidate(spec, block * height * (1, *window)[-1]))
+    return found
+
+
+def even_rows(rows: int, most: int) -> list[int]:
+    """How many rows of the output share the weights: without a rest where that is not far fewer.
+
+    >>> even_rows(28, 3), even_rows(14, 7), even_rows(13, 7)
+    ([2, 3], [7], [7])
+    """
+    most = min(most, rows)
+    even = max(k for k in range(1, most + 1) if rows % k == 0)
+    return list(dict.fromkeys((even, most))) if 2 * even > most else [most]
 
 
 def neighbours(columns: int) -> list[int]:

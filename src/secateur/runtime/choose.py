@@ -13,6 +13,7 @@ from secateur.runtime import cache, jit
 from secateur.runtime.candidates import Candidate
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.conv import Conv
+from secateur.runtime.kernels.image import ImageConv
 from secateur.runtime.kernels.permute import BLOCK
 from secateur.runtime.ops import Op, Segment
 from secateur.runtime.pack import Csr
@@ -66,7 +67,7 @@ class Chooser:
         kept = cache.read_json(name)
         if isinstance(kept, int) and 0 <= kept < len(options):
             return options[kept]
-        if not self.clock.left or isinstance(options[0].spec, Conv):
+        if not self.clock.left or isinstance(options[0].spec, Conv | ImageConv):
             return options[0]
         csr = Csr.of(np.ascontiguousarray(op.weight[:SLICE]))
         seconds = [self.seconds(csr, option, op) for option in options]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv
 from secateur.runtime.kernels.spmm import Spmm, chunk_bytes, chunk_weights
 
 Array = NDArray[Any]
-Kernel = Spmm | Gather | Conv
+Kernel = Spmm | Gather | Conv | ImageConv
 
 
 @dataclass(frozen=True, eq=False)

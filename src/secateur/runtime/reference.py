@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv, ImagePool
 from secateur.runtime.kernels.permute import Permute
 from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
@@ -261,7 +262,9 @@ def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: 
     """Max or average over windows, cut at the edge of the plane."""
     del arrays, first, valid
     source, target, count, height, width, rows, columns, plane, line, out_plane, out_line, behind = step.words
-    spec, size = step.spec, step.spec.lanes * 4
+    spec = step.spec if isinstance(step.spec, Pool) else Pool(1, step.spec.kind, step.spec.window, step.spec.stride,
+                                                              (0, 0), True)
+    size = spec.lanes * 4
     for p, r, c in np.ndindex(count, rows, columns):
         low, left = r * spec.stride[0] - spec.padding[0], c * spec.stride[1] - spec.padding[1]
         window = np.array([view(arena, source + p * plane + y * line + x * size, spec.lanes)
@@ -270,10 +273,10 @@ def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: 
         number = spec.window[0] * spec.window[1] if spec.with_padding else len(window)
         value = window.max(0) if spec.kind == "max" else window.sum(0) / np.float32(number)
         view(arena, target + p * out_plane + r * out_line + c * size, spec.lanes)[:] = value
-    _behind(arena, behind, spec.lanes)
+    _behind(arena, behind, step.spec.lanes)
 
 
 STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
     Enter: enter, Leave: leave, Spmm: product, Gather: product, Permute: permuted, Pointwise: pointwise,
-    Conv: convolution, Planes: planes, Border: border, Pool: pool,
+    Conv: convolution, ImageConv: convolution, ImagePool: pool, Planes: planes, Border: border, Pool: pool,
 }
