@@ -20,6 +20,11 @@ def emit(e: Emit, name: str, x: Any) -> Any:
     return FUNCTIONS[kind](_Math(e, x.type.count), x, float(number or 0))
 
 
+def exp(e: Emit, x: Any) -> Any:
+    """The exponential of a vector."""
+    return _Math(e, x.type.count).exp(x)
+
+
 class _Math:
     """Arithmetic on vectors, constants spread."""
 
