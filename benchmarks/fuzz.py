@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ def block(first: int, count: int) -> dict[int, str]:
     for seed in range(first, first + count):
         try:
             problem = once(seed)
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+        except Exception:
+            problem = traceback.format_exc()[-600:]
         if problem:
             found[seed] = problem
     return found

@@ -122,8 +122,9 @@ def weighted(rng: random.Random, shape: Shape) -> nn.Module:
 def activation(rng: random.Random, shape: Shape) -> nn.Module:
     """An activation, ReLU often."""
     del shape
-    return rng.choice([nn.ReLU(), nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(rng.choice([0.01, 0.5])), nn.GELU(),
-                       nn.GELU("tanh"), nn.SiLU(), nn.Tanh(), nn.Sigmoid(), nn.Hardswish(), nn.Hardsigmoid(), nn.ELU()])
+    return rng.choice([nn.ReLU(), nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(rng.choice([0.01, 0.5])),
+                       nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Tanh(), nn.Sigmoid(), nn.Hardswish(),
+                       nn.Hardsigmoid(), nn.ELU()])
 
 
 def norm(rng: random.Random, shape: Shape) -> nn.Module:
@@ -163,8 +164,9 @@ def pruned(net: nn.Module, rng: random.Random) -> nn.Module:
     with torch.no_grad():
         for layer in net.modules():
             if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-                weight = layer.weight
-                weight[torch.rand_like(weight) < rng.choice([0, 0.2, 0.5, 0.8, 0.9, 0.98, 1])] = 0
+                weight, sparsity = layer.weight, rng.choice([0, 0.2, 0.5, 0.5, 0.8, 0.8, 0.9, 0.9, 0.98, 1])
+                weight.normal_(0, (2 / weight[0].numel() / (1.02 - sparsity)) ** 0.5)
+                weight[torch.rand_like(weight) < sparsity] = 0
                 if rng.random() < 0.2:
                     weight[rng.randrange(len(weight))] = 0
                     weight[:, rng.randrange(weight.shape[1])] = 0
