@@ -69,7 +69,7 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
         return []
     bias, sparsity = op.bias is not None, op.sparsity or 0.0
     if lanes * tiles == 1:
-        permute = [Candidate(Permute(bias, op.act, least), columns) for least in (8, 4) if isa.name == "avx512"]
+        permute = [Candidate(Permute(bias, op.act), columns)] if isa.name == "avx512" else []
         return [*permute, Candidate(Gather(isa.lanes, bias, op.act), columns)]
     grouped = [c for c in _plain(lanes, tiles, columns, bias, op.act, isa, True) if c.spec.rows in (2, 4)]
     lone = _plain(lanes, tiles, columns, bias, op.act, isa, False)
