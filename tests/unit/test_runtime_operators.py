@@ -325,5 +325,6 @@ def test_code_for_every_instruction_set_is_generated(isa):
     lanes = target.lanes
     for spec in (Norm(lanes, 2 * lanes, 1e-5, True, True), Norm(lanes, 1, 1e-5, True, False), Softmax(lanes, lanes),
                  Softmax(lanes, 1), Scale(lanes, 2, "relu"), Scale(1, 1, "gelu"),
-                 Pointwise(lanes, lanes, 2, "none", "div"), Planes(lanes, 2, "none", "mul", (1,)), Pool(lanes, "avg", (2, 2), (2, 2), (0, 0), True, 3)):
+                 Pointwise(lanes, lanes, 2, "none", "div"), Planes(lanes, 2, "none", "mul", (1,)),
+                 Pool(lanes, "avg", (2, 2), (2, 2), (0, 0), True, 3)):
         assert len(jit.emit(spec.text("f", target), target)) > 500

@@ -51,14 +51,15 @@ class KernelNetwork(Compiled):
             self.captured.module.add_module(f"segment_{index}", runner)
         self.body = flat(self.captured.module)
         self.direct = straight(self.body)
+        self.leaf = self.spec.is_leaf()
         self.run(*(x.detach() for x in example))
 
     def run(self, *inputs: Any) -> Any:
         """The network's outputs."""
         if not self.takes(inputs):
             return self.captured.export.network(*inputs)
-        leaves = self.runners[0](*inputs) if self.direct else self.body(*inputs)
-        return leaves[0] if self.spec.is_leaf() else pytree.tree_unflatten(leaves, self.spec)
+        leaves = self.runners[0].forward(*inputs) if self.direct else self.body(*inputs)
+        return leaves[0] if self.leaf else pytree.tree_unflatten(leaves, self.spec)
 
     def takes(self, inputs: tuple[Tensor, ...]) -> bool:
         """Whether the compiled graph holds for inputs, or else the network itself must run; remembered by sizes."""
@@ -96,7 +97,7 @@ def flat(module: fx.GraphModule) -> fx.GraphModule:
     """The graph with tensors in and a tuple of tensors out, without torch's unpacking of structures at each call."""
     module.graph.set_codegen(fx.graph.CodeGen())
     module.recompile()
-    return module
+    return module.requires_grad_(False)
 
 
 def straight(module: fx.GraphModule) -> bool:

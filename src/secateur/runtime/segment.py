@@ -43,7 +43,8 @@ class Runner(nn.Module):
     def __init__(self, segment: Segment, dense: fx.GraphModule, isa: Isa, budget: float, always: bool = False):
         super().__init__()
         self.segment, self.isa, self.budget, self.always = segment, isa, budget, always
-        self.dense = dense
+        self.dense, self.sizes = dense.requires_grad_(False), [v.shape for v in segment.outputs]
+        self.taken = [v.size for v in segment.inputs]
         self.programs: dict[tuple[int, int], Program] = {}
         self.schedules: dict[tuple[int, int], Schedule] = {}
         self.clock = choose.Clock(0)
@@ -58,7 +59,7 @@ class Runner(nn.Module):
 
     def call(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Outputs, from kernels or from torch."""
-        inputs = tuple(x if x.dtype == torch.float32 else x.float() for x in inputs)
+        inputs = tuple([x if x.dtype is torch.float32 else x.float() for x in inputs])
         lead = self.segment.lead(inputs[0].shape)
         rows = lead[0] if len(lead) == 1 else math.prod(lead)
         if rows == 0:
@@ -66,26 +67,23 @@ class Runner(nn.Module):
         workers = threads.usable(torch.get_num_threads())
         schedule = self.schedules.get((rows, workers)) or self.schedule(lead, workers)
         outputs = self.kernels(inputs, lead, rows, schedule.chunks, workers) if schedule.chunks else None
-        if outputs is None:
-            with torch.no_grad():
-                return tuple(y.contiguous() for y in self.dense(*inputs))
-        return outputs
+        return tuple([y.contiguous() for y in self.dense(*inputs)]) if outputs is None else outputs
 
     def empty(self, lead: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Outputs of the right shapes, not filled."""
-        return tuple(torch.empty((*lead, *v.shape)) for v in self.segment.outputs)
+        return tuple([torch.empty((*lead, *shape), dtype=torch.float32) for shape in self.sizes])
 
     def kernels(self, inputs: tuple[Tensor, ...], lead: tuple[int, ...], rows: int, chunks: choose.Chunks,
                 workers: int) -> tuple[Tensor, ...] | None:
         """Outputs from kernels; None where a value was NaN or infinite, which only torch treats as torch does."""
         held = [x.contiguous() for x in inputs]
-        if any(x.numel() != rows * v.size for x, v in zip(held, self.segment.inputs, strict=True)):
+        if [x.numel() for x in held] != [rows * size for size in self.taken]:
             raise SecateurError(f"inputs of shapes {[tuple(x.shape) for x in inputs]} have different counts of rows")
         outputs = self.empty(lead)
         external, first = [t.data_ptr() for t in (*held, *outputs)], 0
         for width, rows in chunks:
-            split = -(-rows // width) < workers
-            if runner.run(self.program(width, workers), external, first, rows, workers, split):
+            program = self.programs.get((width, workers)) or self.program(width, workers)
+            if runner.run(program, external, first, rows, workers, -(-rows // width) < workers):
                 return None
             first += rows
         return outputs
