@@ -63,7 +63,7 @@ class KernelNetwork(Compiled):
 
     def takes(self, inputs: tuple[Tensor, ...]) -> bool:
         """Whether the compiled graph holds for inputs, or else the network itself must run; remembered by sizes."""
-        key = tuple([(x.shape, x.dtype) for x in inputs])
+        key = tuple([(x.shape, x.dtype, x.layout) for x in inputs])
         found = self.known.get(key)
         if found is None:
             self.check(inputs)
@@ -82,6 +82,8 @@ class KernelNetwork(Compiled):
                                            if isinstance(b, int)):
                 wanted = ", ".join(("batch", *(str(s) if isinstance(s, int) else "any" for s in sizes[1:])))
                 raise SecateurError(f"input {position}: got shape {tuple(x.shape)}, allowed: ({wanted})")
+            if x.layout != torch.strided:
+                raise UnsupportedError(f"input {position}: got layout {x.layout}, allowed: torch.strided")
             if x.dtype != like and not (x.is_floating_point() and torch.is_autocast_enabled("cpu")):
                 raise UnsupportedError(f"input {position}: got {x.dtype}, allowed: {like}")
             if rows is not None and x.ndim and x.shape[0] != rows:
