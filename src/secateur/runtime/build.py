@@ -14,6 +14,8 @@ from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.permute import BLOCK
 from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
+from secateur.runtime.kernels.rows import Norm, Softmax
+from secateur.runtime.kernels.scale import Scale
 from secateur.runtime.kernels.transpose import Enter, Leave
 from secateur.runtime.layout import Layout, arrange, has_planes
 from secateur.runtime.ops import Op, Segment, Value
@@ -92,25 +94,46 @@ class Builder:
         enter = [self.move(Enter(tile.lanes, tile.tiles), k, v, "enter") for k, v in enumerate(self.segment.inputs)]
         leave = [self.move(Leave(tile.lanes, tile.tiles), count + k, v, "leave")
                  for k, v in enumerate(self.segment.outputs)]
-        middle = [step for op in self.segment.ops if op.kind != "alias" for step in getattr(self, op.kind)(op)]
+        middle = [step for op in self.segment.ops if op.kind != "alias"
+                  for step in getattr(self, STEPS.get(op.kind, op.kind))(op)]
         return [*enter, *middle, *leave]
 
     def move(self, spec: Any, index: int, value: Value, label: str) -> Step:
         """Entry or exit of one value."""
         return Step(spec, [index, value.size, self.at(value)], label)
 
-    def act(self, op: Op) -> list[Step]:
-        """An activation by itself."""
-        return self.pointwise(op)
-
-    def add(self, op: Op) -> list[Step]:
-        """The sum of two values."""
-        return self.pointwise(op)
-
     def pointwise(self, op: Op) -> list[Step]:
-        """An element-wise operator."""
-        spec = Pointwise(self.isa.lanes, self.tile.width, len(op.inputs), op.act)
+        """An element-wise operator: an activation by itself, or two values joined."""
+        spec = Pointwise(self.isa.lanes, self.tile.width, len(op.inputs), op.act, joins(op))
         return [Step(spec, [self.at(op.output), op.output.size * self.tile.width, *map(self.at, op.inputs)], op.name)]
+
+    def behind(self, value: Value) -> int:
+        """The place of the zeros behind a value."""
+        return self.at(value) + value.size * self.tile.width * 4
+
+    def affine(self, op: Op) -> list[Step]:
+        """A fixed factor and offset for every entry of the first axis."""
+        planes = op.output.shape[0]
+        arrays, size = spread(op, planes), op.output.size // planes * self.tile.width * 4
+        words = [self.at(op.output), planes, 1, size, size, size, self.behind(op.output), self.at(op.inputs[0]), size,
+                 size, *map(pointer, arrays)]
+        return [Step(Scale(self.tile.lanes, self.tile.tiles, op.act), words, op.name, kept=arrays)]
+
+    def norm(self, op: Op) -> list[Step]:
+        """Layer norm."""
+        arrays = [None if op.settings[name] is None else np.ascontiguousarray(op.settings[name], np.float32)
+                  for name in ("scale", "shift")]
+        lanes = self.isa.lanes if self.tile.width == 1 else self.tile.lanes
+        spec = Norm(lanes, self.tile.width, op.settings["eps"], *(array is not None for array in arrays))
+        words = [self.at(op.inputs[0]), self.at(op.output), op.output.size, self.behind(op.output),
+                 *map(pointer, arrays)]
+        return [Step(spec, words, op.name, kept=[a for a in arrays if a is not None])]
+
+    def softmax(self, op: Op) -> list[Step]:
+        """Softmax."""
+        spec = Softmax(self.isa.lanes if self.tile.width == 1 else self.tile.lanes, self.tile.width)
+        words = [self.at(op.inputs[0]), self.at(op.output), op.output.size, self.behind(op.output)]
+        return [Step(spec, words, op.name)]
 
     def linear(self, op: Op) -> list[Step]:
         """A sparse matrix product."""
@@ -121,6 +144,21 @@ class Builder:
         sums = self.at(op.output) + -(-(op.output.size + 2) * 4 // 64) * 64 if self.tile.width == 1 else 0
         words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, bias), op.output.size, sums]
         return [Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen))]
+
+
+STEPS = {"act": "pointwise", "add": "pointwise", "sub": "pointwise", "mul": "pointwise", "div": "pointwise"}
+"""Kinds of operators that another kind's method builds."""
+
+
+def joins(op: Op) -> str:
+    """How a pointwise operator joins two values."""
+    return "add" if op.kind == "act" else op.kind
+
+
+def spread(op: Op, planes: int) -> list[NDArray[np.float32]]:
+    """Factors and offsets, one for each plane."""
+    arrays = [np.asarray(op.settings[name], np.float32) for name in ("factor", "offset")]
+    return [np.repeat(array, planes // len(array)) for array in arrays]
 
 
 def padded(bias: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
@@ -166,7 +204,7 @@ class PlaneBuilder(Builder):
         return [layout.plane * self.bytes, layout.line * self.bytes]
 
     def behind(self, value: Value) -> int:
-        """The place of the zeros behind a value without a border, else 0."""
+        """The place of the zeros behind a value without a border; with one, 0."""
         return self.at(value) + value.size * self.bytes if self.layout(value).pad == (0, 0) else 0
 
     def bordered(self, op: Op, step: Step) -> list[Step]:
@@ -182,8 +220,19 @@ class PlaneBuilder(Builder):
         out = self.layout(op.output)
         words = [self.origin(op.output), out.planes, out.rows, out.columns * self.bytes, *self.strides(op.output),
                  self.behind(op.output)]
-        words += [word for v in op.inputs for word in (self.origin(v), *self.strides(v))]
-        return self.bordered(op, Step(Planes(self.tile.lanes, len(op.inputs), op.act), words, op.name))
+        single = tuple(k for k, v in enumerate(op.inputs) if v.size < op.output.size)
+        words += [word for k, v in enumerate(op.inputs)
+                  for word in (self.origin(v), self.strides(v)[0], 0 if k in single else self.strides(v)[1])]
+        spec = Planes(self.tile.lanes, len(op.inputs), op.act, joins(op), single)
+        return self.bordered(op, Step(spec, words, op.name))
+
+    def affine(self, op: Op) -> list[Step]:
+        """A fixed factor and offset for every plane."""
+        out, source = self.layout(op.output), op.inputs[0]
+        arrays = spread(op, out.planes)
+        words = [self.origin(op.output), out.planes, out.rows, out.columns * self.bytes, *self.strides(op.output),
+                 self.behind(op.output), self.origin(source), *self.strides(source), *map(pointer, arrays)]
+        return self.bordered(op, Step(Scale(self.tile.lanes, 1, op.act), words, op.name, kept=arrays))
 
     def concat(self, op: Op) -> list[Step]:
         """Values one after the other along the channels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.errors import SecateurError
 from secateur.runtime import cache, choose, operator, runner, threads
 from secateur.runtime.build import build, widths
 from secateur.runtime.isa import Isa
@@ -42,6 +44,7 @@ class Runner(nn.Module):
         super().__init__()
         self.segment, self.isa, self.budget, self.always = segment, isa, budget, always
         self.dense, self.sizes = dense.requires_grad_(False), [v.shape for v in segment.outputs]
+        self.taken = [v.size for v in segment.inputs]
         self.programs: dict[tuple[int, int], Program] = {}
         self.schedules: dict[tuple[int, int], Schedule] = {}
         self.clock = choose.Clock(0)
@@ -57,22 +60,26 @@ class Runner(nn.Module):
     def call(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Outputs, from kernels or from torch."""
         inputs = tuple([x if x.dtype is torch.float32 else x.float() for x in inputs])
-        rows = inputs[0].shape[0]
+        lead = self.segment.lead(inputs[0].shape)
+        rows = lead[0] if len(lead) == 1 else math.prod(lead)
         if rows == 0:
-            return self.empty(0)
+            return self.empty(lead)
         workers = threads.usable(torch.get_num_threads())
-        schedule = self.schedules.get((rows, workers)) or self.schedule(inputs, workers)
-        outputs = self.kernels(inputs, schedule.chunks, workers) if schedule.chunks else None
+        schedule = self.schedules.get((rows, workers)) or self.schedule(lead, workers)
+        outputs = self.kernels(inputs, lead, rows, schedule.chunks, workers) if schedule.chunks else None
         return tuple([y.contiguous() for y in self.dense(*inputs)]) if outputs is None else outputs
 
-    def empty(self, rows: int) -> tuple[Tensor, ...]:
+    def empty(self, lead: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Outputs of the right shapes, not filled."""
-        return tuple([torch.empty((rows, *shape), dtype=torch.float32) for shape in self.sizes])
+        return tuple([torch.empty((*lead, *shape), dtype=torch.float32) for shape in self.sizes])
 
-    def kernels(self, inputs: tuple[Tensor, ...], chunks: choose.Chunks, workers: int) -> tuple[Tensor, ...] | None:
+    def kernels(self, inputs: tuple[Tensor, ...], lead: tuple[int, ...], rows: int, chunks: choose.Chunks,
+                workers: int) -> tuple[Tensor, ...] | None:
         """Outputs from kernels; None where a value was NaN or infinite, which only torch treats as torch does."""
         held = [x.contiguous() for x in inputs]
-        outputs = self.empty(held[0].shape[0])
+        if [x.numel() for x in held] != [rows * size for size in self.taken]:
+            raise SecateurError(f"inputs of shapes {[tuple(x.shape) for x in inputs]} have different counts of rows")
+        outputs = self.empty(lead)
         external, first = [t.data_ptr() for t in (*held, *outputs)], 0
         for width, rows in chunks:
             program = self.programs.get((width, workers)) or self.program(width, workers)
@@ -91,15 +98,15 @@ class Runner(nn.Module):
                 self.programs[width, workers] = found
         return found
 
-    def schedule(self, inputs: tuple[Tensor, ...], workers: int) -> Schedule:
-        """Decide what a batch size runs, and remember it here and on disk."""
+    def schedule(self, lead: tuple[int, ...], workers: int) -> Schedule:
+        """Decide what a count of rows runs, and remember it here and on disk."""
         with self.lock:
-            rows = inputs[0].shape[0]
+            rows = math.prod(lead)
             name = self.file(rows, workers)
             kept = cache.read_json(name)
             if kept is None:
                 self.clock = choose.Clock(self.budget)
-                found = self.measure(inputs, workers) if self.clock.left else self.model(rows)
+                found = self.measure(lead, workers) if self.clock.left else self.model(rows)
                 self.clock = choose.Clock(0)
                 if found.seconds is not None:
                     cache.write_json(name, [found.chunks, found.seconds, found.dense_seconds])
@@ -120,20 +127,20 @@ class Runner(nn.Module):
         return cache.key("schedule", choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
                          str(self.always), str(torch.__version__)) + ".json"
 
-    def measure(self, inputs: tuple[Tensor, ...], workers: int) -> Schedule:
-        """Time one tile of every width, cover the batch, compare with torch."""
-        rows = inputs[0].shape[0]
-        full = tuple(torch.rand((rows, *v.shape)) for v in self.segment.inputs)
+    def measure(self, lead: tuple[int, ...], workers: int) -> Schedule:
+        """Time one tile of every width, cover the rows, compare with torch."""
+        rows = math.prod(lead)
+        full = tuple(torch.rand((*lead, *v.shape)) for v in self.segment.inputs)
         costs: dict[int, float] = {}
         for width in choose.options_for(rows, widths(self.isa, self.segment)):
             if not self.clock.left and costs:
                 break
             count = min(rows, width)
-            part = tuple(x[:count] for x in full)
-            costs[width] = self.clock.best(partial(self.kernels, part, ((width, count),), 1))
+            part = tuple(x.reshape(rows, *v.shape)[:count] for x, v in zip(full, self.segment.inputs, strict=True))
+            costs[width] = self.clock.best(partial(self.kernels, part, (count,), count, ((width, count),), 1))
         chunks = choose.divide(rows, costs, workers)[1]
         with torch.no_grad():
-            ours, theirs = contest(self.clock, lambda: self.kernels(full, chunks, workers),
+            ours, theirs = contest(self.clock, lambda: self.kernels(full, lead, rows, chunks, workers),
                                    lambda: self.dense(*full))
         return Schedule(chunks if ours <= theirs or self.always else (), ours, theirs)
 
