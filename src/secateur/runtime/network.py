@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.runtime.base import Compiled
 from secateur.runtime.capture import Captured, capture
-from secateur.runtime.explain import explain
+from secateur.runtime.explain import Row, explain, rows
 from secateur.runtime.isa import pick
 from secateur.runtime.segment import Runner
 
@@ -87,6 +87,10 @@ class KernelNetwork(Compiled):
             if rows is not None and x.ndim and x.shape[0] != rows:
                 raise SecateurError(f"input {position}: got {x.shape[0]} rows, input 0 has {rows}")
             rows = x.shape[0] if position == 0 and x.ndim and self.captured.dynamic else rows
+
+    def rows(self) -> list[Row]:
+        """What :meth:`explain` says, as data: one row an operator, for every count of rows that was met."""
+        return rows(self.captured, self.runners)
 
     def explain(self) -> str:
         """Every node: the kernel that it got, its sparsity, bytes and share of time; for the others, why not."""
