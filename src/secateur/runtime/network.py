@@ -63,12 +63,13 @@ class KernelNetwork(Compiled):
 
     def takes(self, inputs: tuple[Tensor, ...]) -> bool:
         """Whether the compiled graph holds for inputs, or else the network itself must run; remembered by sizes."""
-        key = tuple([(x.shape, x.dtype) for x in inputs])
+        tracing = torch.compiler.is_compiling()
+        key = None if tracing else tuple([(x.shape, x.dtype) for x in inputs])
         found = self.known.get(key)
         if found is None:
             self.check(inputs)
             found = self.captured.export.takes(inputs)
-            if not torch.is_autocast_enabled("cpu"):
+            if not tracing and not torch.is_autocast_enabled("cpu"):
                 self.known[key] = found
         return found
 
