@@ -137,6 +137,35 @@ def test_measured_choices_are_kept(monkeypatch, tmp_path):
     assert first.seconds is not None
 
 
+def test_near_counts_of_rows_are_not_measured_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
+    net = prune(nn.Sequential(nn.Linear(40, 50), nn.ReLU(), nn.Linear(50, 30)), 0.8)
+    fast = runtime.compile(net, torch.randn(60, 40), budget=0.5)
+    real, calls = layers.measured, []
+    monkeypatch.setattr(layers, "measured", lambda *a: calls.append(a[2]) or real(*a))
+    for rows in (61, 50, 75, 48):
+        x = torch.randn(rows, 40)
+        with torch.no_grad():
+            torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
+    assert not calls
+    fast(torch.randn(10, 40))
+    fast(torch.randn(200, 40))
+    assert calls == [(10,), (200,)]
+
+
+def test_segments_share_the_budget():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(30, 30), nn.Linear(30, 10)
+
+        def forward(self, x):
+            return self.b(torch.cumsum(self.a(x), 1))
+
+    fast = runtime.compile(prune(Cut(), 0.8), torch.randn(4, 30), budget=0.4)
+    assert [runner.budget for runner in fast.runners] == pytest.approx([0.3, 0.1])
+
+
 def test_a_measured_mixture_wins_where_it_is_faster(monkeypatch, tmp_path):
     from secateur.runtime import segment as segments
 

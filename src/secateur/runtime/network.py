@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from secateur.runtime.base import Compiled
 from secateur.runtime.capture import Captured, capture
 from secateur.runtime.explain import Row, explain, rows
 from secateur.runtime.isa import pick
+from secateur.runtime.ops import Segment
 from secateur.runtime.segment import Runner
 
 BUDGET = 2.0
@@ -45,8 +47,8 @@ class KernelNetwork(Compiled):
         self.captured: Captured = capture(model, example)
         codegen: Any = self.captured.module.graph._codegen
         self.spec = codegen.pytree_info.out_spec
-        self.runners = [Runner(segment, dense, chosen, budget, always)
-                        for segment, dense in zip(self.captured.segments, self.captured.dense, strict=True)]
+        parts = zip(self.captured.segments, self.captured.dense, shares(self.captured.segments), strict=True)
+        self.runners = [Runner(segment, dense, chosen, budget * share, always) for segment, dense, share in parts]
         for index, runner in enumerate(self.runners):
             self.captured.module.add_module(f"segment_{index}", runner)
         self.body = flat(self.captured.module)
@@ -63,12 +65,13 @@ class KernelNetwork(Compiled):
 
     def takes(self, inputs: tuple[Tensor, ...]) -> bool:
         """Whether the compiled graph holds for inputs, or else the network itself must run; remembered by sizes."""
-        key = tuple([(x.shape, x.dtype, x.layout) for x in inputs])
+        tracing = torch.compiler.is_compiling()
+        key = None if tracing else tuple([(x.shape, x.dtype, x.layout) for x in inputs])
         found = self.known.get(key)
         if found is None:
             self.check(inputs)
             found = self.captured.export.takes(inputs)
-            if not torch.is_autocast_enabled("cpu"):
+            if not tracing and not torch.is_autocast_enabled("cpu"):
                 self.known[key] = found
         return found
 
@@ -97,6 +100,13 @@ class KernelNetwork(Compiled):
     def explain(self) -> str:
         """Every node: the kernel that it got, its sparsity, bytes and share of time; for the others, why not."""
         return explain(self.captured, self.runners, self.isa)
+
+
+def shares(segments: Sequence[Segment]) -> list[float]:
+    """The fraction of all multiplications that each segment does, zeros counted: its share of the budget."""
+    work = [sum(op.weight.size * op.settings.get("positions", 1) for op in segment.ops if op.weight is not None)
+            for segment in segments]
+    return [amount / sum(work) for amount in work]
 
 
 def flat(module: fx.GraphModule) -> fx.GraphModule:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ from secateur.runtime.mixed import Mixed
 from secateur.runtime.ops import Segment
 from secateur.runtime.program import Program
 
+NEAR, NEAR_FROM = 1.25, 16
+"""Above ``NEAR_FROM`` rows, a count of rows takes the choice of one that differs by at most this factor."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -28,7 +31,8 @@ class Schedule:
 
     ``dense`` are the places of the operators that run dense in torch, between the plans; ``seconds`` and
     ``dense_seconds`` the whole and all of it in torch, where measured; ``costs`` what was measured or
-    predicted of each operator, by the number of its output: on its kernel, and in torch (0: not known).
+    predicted of each operator, by the number of its output: on its kernel, and in torch (0: not known);
+    ``tiles`` the measured seconds of one tile of each width.
     """
 
     chunks: choose.Chunks
@@ -36,17 +40,27 @@ class Schedule:
     dense_seconds: float | None = None
     dense: tuple[int, ...] = ()
     costs: dict[int, tuple[float, float]] = field(default_factory=dict)
+    tiles: dict[int, float] = field(default_factory=dict)
 
     def plain(self) -> list[Any]:
         """As it is kept on disk."""
-        return [self.chunks, self.seconds, self.dense_seconds, self.dense, [[k, *v] for k, v in self.costs.items()]]
+        return [self.chunks, self.seconds, self.dense_seconds, self.dense, [[k, *v] for k, v in self.costs.items()],
+                list(self.tiles.items())]
 
     @staticmethod
     def of(kept: list[Any]) -> Schedule:
         """From what was kept on disk."""
-        chunks, seconds, dense_seconds, dense, costs = kept
+        chunks, seconds, dense_seconds, dense, costs, tiles = kept
         return Schedule(tuple((w, r) for w, r in chunks), seconds, dense_seconds, tuple(dense),
-                        {k: (a, b) for k, a, b in costs})
+                        {k: (a, b) for k, a, b in costs}, dict(tiles))
+
+    def near(self, rows: int, other: int, workers: int) -> Schedule | None:
+        """The same choice for another count of rows than ``rows``, where that is so near that it holds too."""
+        few, many = sorted((rows, other))
+        if not self.tiles or few <= NEAR_FROM or many > few * NEAR:
+            return None
+        chunks = choose.divide(other, self.tiles, workers)[1] if self.chunks else ()
+        return replace(self, chunks=chunks, seconds=None, dense_seconds=None)
 
 
 class Runner(nn.Module):
@@ -142,7 +156,11 @@ class Runner(nn.Module):
             rows = math.prod(lead)
             name = self.file(rows, workers)
             kept = cache.read_json(name)
-            if kept is None:
+            likes = (s.near(count, rows, workers) for (count, team), s in self.schedules.items() if team == workers)
+            near = next((like for like in likes if like is not None), None)
+            if kept is None and near is not None:
+                found = near
+            elif kept is None:
                 self.clock = choose.Clock(self.budget)
                 found = self.measure(lead, workers) if self.clock.left else self.model(rows)
                 self.clock = choose.Clock(0)
@@ -185,8 +203,8 @@ class Runner(nn.Module):
             calls = [partial(plan.kernels, full, lead, rows, chunks, workers) for plan in plans]
             ours, *both, theirs = contest(self.clock, *calls, partial(self.dense, *full))
         if both and both[0] < min(ours, theirs):
-            return Schedule(chunks, both[0], theirs, dense, spent)
-        return Schedule(chunks if ours <= theirs or self.always else (), ours, theirs, (), spent)
+            return Schedule(chunks, both[0], theirs, dense, spent, costs)
+        return Schedule(chunks if ours <= theirs or self.always else (), ours, theirs, (), spent, costs)
 
     def model(self, rows: int) -> Schedule:
         """Without measuring: time a multiply-add of ours costs 1.4 of torch's, a tile what its width costs."""
