@@ -57,7 +57,7 @@ def _rows(index: int, runner: Runner, count: int, threads: int, schedule: Schedu
             yield Row(op.name, op.kind, "torch, dense", refused=(("kernels", against),), **facts)  # type: ignore[arg-type]
             continue
         for width, step in steps.get(op.output.id, []):
-            against = torchs.get(op.output.id, "not measured: the budget was spent")
+            against = torchs.get(op.output.id, "not measured")
             why = (*step.refused, *([] if op.weight is None else [("torch, dense", against)]))
             size = None if step.packed is None else step.bytes
             kernel = step.kernel or type(step.spec).__name__.lower()
@@ -82,14 +82,14 @@ def _steps(runner: Runner, schedule: Schedule, threads: int) -> dict[int, list[t
 def _total(runner: Runner, schedule: Schedule) -> float:
     """The seconds of all operators as they run."""
     dense = {op.output.id for k, op in enumerate(runner.segment.ops) if k in schedule.dense or not schedule.chunks}
-    return sum(pair[int(key in dense)] for key, pair in schedule.costs.items() if pair[int(key in dense)] < 1e9)
+    return sum(pair[int(key in dense)] for key, pair in schedule.costs.items())
 
 
 def _against(schedule: Schedule) -> dict[int, str]:
     """Kernel and torch beside each other in words, for every layer of which both are known."""
     how = "predicted" if schedule.seconds is None else "measured"
     return {key: f"{how} {kernel * 1e6:.0f} us on its kernel, {dense * 1e6:.0f} in torch"
-            for key, (kernel, dense) in schedule.costs.items() if 0 < dense < 1e9}
+            for key, (kernel, dense) in schedule.costs.items() if dense}
 
 
 def explain(captured: Captured, runners: Sequence[Runner], isa: Isa) -> str:

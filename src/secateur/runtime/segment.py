@@ -21,6 +21,8 @@ from secateur.runtime.mixed import Mixed
 from secateur.runtime.ops import Segment
 from secateur.runtime.program import Program
 
+FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles"
+"""What is kept of a schedule; a part of its key, so that what an older version kept is not read."""
 NEAR, NEAR_FROM = 1.25, 16
 """Above ``NEAR_FROM`` rows, a count of rows takes the choice of one that differs by at most this factor."""
 
@@ -182,7 +184,7 @@ class Runner(nn.Module):
 
     def file(self, rows: int, workers: int) -> str:
         """The name under which a schedule is kept: everything that it depends on."""
-        return cache.key("schedule", choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
+        return cache.key(FORM, choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
                          str(self.always), str(torch.__version__)) + ".json"
 
     def measure(self, lead: tuple[int, ...], workers: int) -> Schedule:
