@@ -67,7 +67,7 @@ def drawn(rng: random.Random, net: Network) -> Tensor:
         x = torch.randn(2 * rows, *net.shape[:-1], net.shape[-1] + 3)[::2, ..., 1:-2]
     if rows and rng.random() < 0.2:
         x = x.clone()
-        x.view(-1)[rng.randrange(x.numel())] = rng.choice([float("nan"), float("inf"), -float("inf"), 1e-40, 3e38])
+        x.view(-1)[rng.randrange(x.numel())] = rng.choice([float("nan"), float("inf"), -float("inf"), 1e-40, 1e30])
     return x
 
 

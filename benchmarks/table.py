@@ -80,6 +80,15 @@ def runtime_machine() -> str:
             f"{box['llvmlite']}, Python {box['python']}.")
 
 
+def coldstart() -> str:
+    """The first call in a new process, its parts beside it."""
+    found = results("coldstart")["median"]
+    names = ("first call", "find non-zeros", "pack", "load kernels", "llvmlite", "first call and llvmlite",
+             "next call", "export")
+    lines = [row_of(list(names)), row_of(["---"] * len(names))]
+    return "\n".join([*lines, row_of([f"{found[name] * 1e3:.1f} ms" for name in names])])
+
+
 def structures() -> str:
     """How many networks of each zoo are cut, how far, and how."""
     heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
@@ -98,7 +107,7 @@ def refusals() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
-                                         "runtime_machine": runtime_machine,
+                                         "runtime_machine": runtime_machine, "coldstart": coldstart,
                                          "runtime_aims": runtime(runtime_tables.aims),
                                          "runtime_mlp": runtime(runtime_tables.mlp),
                                          "runtime_engines": runtime(runtime_tables.engines),

@@ -21,7 +21,7 @@ from secateur.runtime.capture import capture
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 SIZES = (1, 2, 3, 7, 13, 15, 16, 17, 31, 63, 64, 65, 127)
 WIDE = (1000, 997)
-steady = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+steady = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True, scope="module")

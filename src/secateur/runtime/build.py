@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.runtime.candidates import Candidate, candidates, conv_candidates, image_candidates
+from secateur.runtime.candidates import Candidate, candidates, conv_candidates, image_candidates, refusals
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.image import ImagePool
 from secateur.runtime.kernels.permute import BLOCK
@@ -102,9 +102,14 @@ class Builder:
         enter = [self.move(Enter(tile.lanes, tile.tiles), k, v, "enter") for k, v in enumerate(self.segment.inputs)]
         leave = [self.move(Leave(tile.lanes, tile.tiles), count + k, v, "leave")
                  for k, v in enumerate(self.segment.outputs)]
-        middle = [step for op in self.segment.ops if op.kind != "alias"
-                  for step in getattr(self, STEPS.get(op.kind, op.kind))(op)]
-        return [*enter, *middle, *leave]
+        return [*enter, *(step for op in self.segment.ops if op.kind != "alias" for step in self.of(op)), *leave]
+
+    def of(self, op: Op) -> list[Step]:
+        """The steps of one operator."""
+        steps: list[Step] = getattr(self, STEPS.get(op.kind, op.kind))(op)
+        for step in steps:
+            step.output = op.output
+        return steps
 
     def move(self, spec: Any, index: int, value: Value, label: str) -> Step:
         """Entry or exit of one value."""
@@ -151,7 +156,8 @@ class Builder:
         bias = padded(op.bias)
         sums = -(-(self.at(op.output) + (op.output.size + 2) * 4) // 64) * 64 if self.tile.width == 1 else 0
         words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, bias), op.output.size, sums]
-        return [Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen))]
+        refused = (*chosen.rest, *refusals(op, chosen))
+        return [Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen), refused=refused)]
 
 
 STEPS = {"act": "pointwise", "add": "pointwise", "sub": "pointwise", "mul": "pointwise", "div": "pointwise"}
@@ -287,7 +293,8 @@ class PlaneBuilder(Builder):
         bias = padded(op.bias)
         words = [self.at(op.inputs[0]), self.origin(op.output), *stream_words(packed, bias), out.rows, out.columns,
                  op.settings["stride"][0] * source.line * self.bytes, *self.strides(op.output), self.behind(op.output)]
-        return self.bordered(op, Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen)))
+        refused = (*chosen.rest, *refusals(op, chosen))
+        return self.bordered(op, Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen), refused=refused))
 
 
 def unrolled(op: Op, source: Layout) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

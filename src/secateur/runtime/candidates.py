@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from secateur.runtime.isa import Isa
@@ -23,10 +23,11 @@ MOST_COLUMNS = 65534
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel, and how many columns a block of its packed weights has."""
+    """A kernel, how many columns a block of its packed weights has, and why others were not taken instead."""
 
     spec: Spmm | Gather | Permute | Conv | ImageConv
     block: int
+    rest: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     def pack(self, weight: Csr, parts: int = 1, places: Places | None = None) -> Packed:
         """A weight packed for the kernel, in ``parts`` ranges of rows."""
@@ -152,3 +153,28 @@ def _plain(lanes: int, tiles: int, columns: int, bias: bool, act: str, isa: Isa,
     near = max(8, int(first_cache() * 0.75) // row_bytes)
     blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
     return [Candidate(spec, block) for block in blocks]
+
+
+def refusals(op: Op, chosen: Candidate) -> tuple[tuple[str, str], ...]:
+    """Every kind of kernel that could not be taken for an operator and tile at all, with the reason."""
+    spec, sparsity, found = chosen.spec, op.sparsity or 0.0, []
+    if isinstance(spec, Conv | ImageConv):
+        found += [(name, "it takes no convolution") for name in ("gather", "permute", "product of tiles")]
+        one = isinstance(spec, ImageConv)
+        found.append(("convolution of a batch", "one image does not fill a register") if one else
+                     ("convolution of one image", f"it takes one image, not {spec.width}"))
+        if not spec.grouped and sparsity >= 0.7:
+            found.append(("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common"))
+        return tuple(found)
+    found.append(("convolution", "it is a product"))
+    if spec.width == 1:
+        found.append(("lone and grouped columns", "one row of the batch does not fill a register"))
+        if isinstance(spec, Gather) and not any("permute" in name for name, _ in chosen.rest):
+            found.append(("permute", "the instruction set has no permutation of two registers"))
+        return tuple(found)
+    found += [(name, f"it takes one row of the batch, not {spec.width}") for name in ("gather", "permute")]
+    if sparsity < 0.4:
+        found.append(("lone columns", f"sparsity {sparsity:.3f} leaves most columns in common"))
+    if sparsity > 0.75:
+        found.append(("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common"))
+    return tuple(found)

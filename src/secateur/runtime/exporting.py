@@ -112,7 +112,40 @@ def _closed(model: nn.Module, program: Any, dynamic: bool) -> Exported:
               for s, r in program.range_constraints.items()}
     guards = getattr(module, "_guards_fn", lambda *_: None)
     _hoist_sizes(module, inputs)
+    _fold(module)
     return Exported(model, module, sizes, bounds, guards, dynamic)
+
+
+def _fold(module: fx.GraphModule) -> None:
+    """Compute now what depends on fixed tensors alone, such as a weight times its mask."""
+    for node in list(module.graph.nodes):
+        sources = node.all_input_nodes
+        if node.op != "call_function" or not sources or any(s.op != "get_attr" for s in sources) or _restless(node):
+            continue
+        args, keywords = fx.map_arg((node.args, node.kwargs), lambda n: _held(module, n))
+        with torch.no_grad():
+            value = node.target(*args, **keywords)
+        if isinstance(value, Tensor):
+            name = f"_fixed_{node.name}"
+            module.register_buffer(name, value.clone())
+            with module.graph.inserting_before(node):
+                fixed = module.graph.get_attr(name)
+            fixed.meta = dict(node.meta)
+            node.replace_all_uses_with(fixed)
+            module.graph.erase_node(node)
+
+
+def _restless(node: fx.Node) -> bool:
+    """Whether an operator writes in place or is random."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is None or schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags  # type: ignore[union-attr]
+
+
+def _held(module: fx.GraphModule, node: fx.Node) -> Any:
+    found: Any = module
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    return found
 
 
 def _variadic(model: nn.Module) -> bool:

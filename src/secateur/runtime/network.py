@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch.utils import _pytree as pytree
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.runtime.base import Compiled
 from secateur.runtime.capture import Captured, capture
-from secateur.runtime.explain import explain
+from secateur.runtime.explain import Row, explain, rows
 from secateur.runtime.isa import pick
+from secateur.runtime.ops import Segment
 from secateur.runtime.segment import Runner
 
 BUDGET = 2.0
@@ -45,8 +47,8 @@ class KernelNetwork(Compiled):
         self.captured: Captured = capture(model, example)
         codegen: Any = self.captured.module.graph._codegen
         self.spec = codegen.pytree_info.out_spec
-        self.runners = [Runner(segment, dense, chosen, budget, always)
-                        for segment, dense in zip(self.captured.segments, self.captured.dense, strict=True)]
+        parts = zip(self.captured.segments, self.captured.dense, shares(self.captured.segments), strict=True)
+        self.runners = [Runner(segment, dense, chosen, budget * share, always) for segment, dense, share in parts]
         for index, runner in enumerate(self.runners):
             self.captured.module.add_module(f"segment_{index}", runner)
         self.body = flat(self.captured.module)
@@ -63,12 +65,13 @@ class KernelNetwork(Compiled):
 
     def takes(self, inputs: tuple[Tensor, ...]) -> bool:
         """Whether the compiled graph holds for inputs, or else the network itself must run; remembered by sizes."""
-        key = tuple([(x.shape, x.dtype) for x in inputs])
+        tracing = torch.compiler.is_compiling()
+        key = None if tracing else tuple([(x.shape, x.dtype, x.layout) for x in inputs])
         found = self.known.get(key)
         if found is None:
             self.check(inputs)
             found = self.captured.export.takes(inputs)
-            if not torch.is_autocast_enabled("cpu"):
+            if not tracing and not torch.is_autocast_enabled("cpu"):
                 self.known[key] = found
         return found
 
@@ -82,15 +85,28 @@ class KernelNetwork(Compiled):
                                            if isinstance(b, int)):
                 wanted = ", ".join(("batch", *(str(s) if isinstance(s, int) else "any" for s in sizes[1:])))
                 raise SecateurError(f"input {position}: got shape {tuple(x.shape)}, allowed: ({wanted})")
+            if x.layout != torch.strided:
+                raise UnsupportedError(f"input {position}: got layout {x.layout}, allowed: torch.strided")
             if x.dtype != like and not (x.is_floating_point() and torch.is_autocast_enabled("cpu")):
                 raise UnsupportedError(f"input {position}: got {x.dtype}, allowed: {like}")
             if rows is not None and x.ndim and x.shape[0] != rows:
                 raise SecateurError(f"input {position}: got {x.shape[0]} rows, input 0 has {rows}")
             rows = x.shape[0] if position == 0 and x.ndim and self.captured.dynamic else rows
 
+    def rows(self) -> list[Row]:
+        """What :meth:`explain` says, as data: one row an operator, for every count of rows that was met."""
+        return rows(self.captured, self.runners)
+
     def explain(self) -> str:
         """Every node: the kernel that it got, its sparsity, bytes and share of time; for the others, why not."""
         return explain(self.captured, self.runners, self.isa)
+
+
+def shares(segments: Sequence[Segment]) -> list[float]:
+    """The fraction of all multiplications that each segment does, zeros counted: its share of the budget."""
+    work = [sum(op.weight.size * op.settings.get("positions", 1) for op in segment.ops if op.weight is not None)
+            for segment in segments]
+    return [amount / sum(work) for amount in work]
 
 
 def flat(module: fx.GraphModule) -> fx.GraphModule:

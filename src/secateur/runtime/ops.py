@@ -41,7 +41,7 @@ class Op:
     @cached_property
     def nonzeros(self) -> int:
         """Non-zero weights; NaN counts."""
-        return 0 if self.weight is None else int(np.count_nonzero(self.weight))
+        return 0 if self.weight is None else int(np.count_nonzero(self.weight != 0))
 
     @property
     def sparsity(self) -> float | None:

@@ -32,6 +32,8 @@ class Step:
     bias: NDArray[np.float32] | None = None
     kernel: str = ""
     kept: Sequence[NDArray[np.float32]] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    output: Value | None = None
 
     @property
     def bytes(self) -> int:
