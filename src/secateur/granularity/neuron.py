@@ -30,7 +30,7 @@ class Neuron(Granularity):
         assert isinstance(place, Group)
         weights = dict(model.named_parameters(remove_duplicate=False))
         parts = [score(unit_rows(weights[m.tensor].detach(), m), m.tensor)
-                 for m in place.members if m.role == "out" and weights[m.tensor].ndim > 1]
+                 for m in place.members if m.role == "out" and m.tensor in weights and weights[m.tensor].ndim > 1]
         parts = parts or [score(unit_rows(weights[m.tensor].detach(), m), m.tensor)
                           for m in place.members if m.tensor in weights]
         return Layer(place.name, pooled(parts, self.pooling), place)
