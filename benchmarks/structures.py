@@ -60,23 +60,25 @@ def ours(model: nn.Module, example: Any) -> dict[str, Any]:
     from secateur.prune import Selection
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    start = time.perf_counter()
-    found = capture.capture(model, example)
-    row: dict[str, Any] = {"export_s": time.perf_counter() - start}
+    start = time.process_time()
+    try:
+        found = capture.capture(model, example)
+    except sc.SecateurError:
+        found = None
+    row: dict[str, Any] = {"export_s": time.process_time() - start}
     before = reset_peak()
-    start = time.perf_counter()
-    structure = graph.analyse(model, found)
-    row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups),
-            "unknown": structure.trace.flow.unknown}
+    start = time.process_time()
+    structure = graph.analyse(model, found) if found else graph.trace(model, example)
+    row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
     try:
         plan = Selection(model, "neuron", structure=structure).plan(0.5)
-        row["plan_s"] = time.perf_counter() - start
+        row["plan_s"] = time.process_time() - start
         small = sc.apply(model, plan)
     except sc.SecateurError as error:
-        return row | {"refused": str(error)[:300], "s": time.perf_counter() - start}
-    row |= {"s": time.perf_counter() - start, "peak": (peak() - before) / size, "bytes": size, "proved": True,
+        return row | {"refused": str(error)[:300], "s": time.process_time() - start}
+    row |= {"s": time.process_time() - start, "peak": (peak() - before) / size, "bytes": size, "proved": True,
             "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
-            "kind": "graph" if isinstance(small, exported.ExportedNetwork) else "module"}
+            "kind": "parts" if not found else "graph" if isinstance(small, exported.ExportedNetwork) else "module"}
     return row
 
 

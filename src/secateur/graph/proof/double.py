@@ -76,10 +76,12 @@ class InDouble(TorchDispatchMode):
     """Runs a network's own code in float64: casts to narrower types become casts to this one."""
 
     supports_higher_order_operators = True
+    conditions = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call an operator with every narrower float type exchanged."""
         if isinstance(func, HigherOrderOperator):
+            self.conditions = True
             return func(*args, **(kwargs or {}))
         if func is torch.ops.aten._grouped_mm.default:
             return grouped(*args, **(kwargs or {}))
@@ -96,8 +98,14 @@ def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> 
 
 
 def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a network gives in float64, in evaluation mode."""
+    """The tensors that a network gives in float64, in evaluation mode.
+
+    ``torch.cond`` is compiled where it is called; what was compiled for float64 is forgotten afterwards.
+    """
     args, kwargs = pytree.tree_map(own, (args, kwargs))
-    with evaluating(model), in_double(), InDouble():
+    mode = InDouble()
+    with evaluating(model), in_double(), mode:
         outputs = model(*args, **kwargs)
+    if mode.conditions:
+        torch._dynamo.reset()
     return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
