@@ -26,7 +26,7 @@ from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
 from secateur.types import Cut, Group, Structure
 
-MOST_TRIED = 200
+MOST_TRIED = 60
 
 
 @dataclass(eq=False)
