@@ -133,7 +133,8 @@ def summary(path: Path) -> None:
         done = [r for r in some if outcome(r) in ("right", "little")]
         times = sorted(r["s"] for r in done) or [0.0]
         print(f"{family}: {len(some)} networks, proved {len(done)}, >=10% {sum(r['removed'] >= .1 for r in done)}, "
-              f">=40% {sum(r['removed'] >= .4 for r in done)}, as module {sum(r.get('kind') == 'module' for r in done)}, "
+              f">=40% {sum(r['removed'] >= .4 for r in done)}, "
+              f"as module {sum(r.get('kind') == 'module' for r in done)}, "
               f"median {times[len(times) // 2]:.2f} s, most {times[-1]:.1f} s, "
               f"refused {sum('refused' in r for r in some)}, error {sum('error' in r for r in some)}, "
               f"peak (of >40 MB) {max((r['peak'] for r in done if r.get('bytes', 0) > SMALL), default=0):.2f}")
@@ -160,8 +161,8 @@ def condensed(path: Path, peers: list[Path]) -> dict[str, Any]:
                      "refused": len(some) - len(done), "median_s": times[len(times) // 2], "most_s": times[-1],
                      "peak": max((r["peak"] for r in done if r["bytes"] > SMALL), default=0.0)})
     compared = [row for peer in peers for row in beside(peer, rows)]
-    return {"zoos": zoos, "peers": compared, "refused": {r["name"]: (r.get("refused") or r.get("error", ""))[:160]
-                                      for r in rows if not r.get("proved")}}
+    reasons = {r["name"]: (r.get("refused") or r.get("error", ""))[:160] for r in rows if not r.get("proved")}
+    return {"zoos": zoos, "peers": compared, "refused": reasons}
 
 
 def outcome(row: dict[str, Any] | None) -> str:
