@@ -173,10 +173,10 @@ def outcome(row: dict[str, Any] | None) -> str:
         return "limit"
     if row.get("proved") or row.get("verdict") == "right":
         return "right" if row["removed"] >= 0.1 else "little"
-    return "wrong"
+    return row["verdict"]
 
 
-OUTCOMES = ("right", "wrong", "little", "none", "limit")
+OUTCOMES = ("right", "wrong", "unchecked", "little", "none", "limit")
 
 
 def beside(path: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:

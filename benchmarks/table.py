@@ -110,11 +110,11 @@ def structures() -> str:
 
 def peers() -> str:
     """Other libraries on the same networks, ours beside each."""
-    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "right, less removed",
+    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "not checkable", "right, less removed",
              "crashed or refused", "out of time"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["peers"]:
-        counts = (str(row[k]) for k in ("networks", "right", "wrong", "little", "none", "limit"))
+        counts = (str(row[k]) for k in ("networks", "right", "wrong", "unchecked", "little", "none", "limit"))
         name = f"**secateur** (beside {row['beside']})" if row["library"] == "secateur" else row["library"]
         lines.append(row_of([row["zoo"], name, *counts]))
     return "\n".join(lines)

@@ -19,6 +19,7 @@ ROOMS = {
     "criteria": "criterion",
     "granularity": "granularity",
     "scopes": "scope",
+    "recovery": "recovery",
     "data": "data set",
     "models": "model",
 }
