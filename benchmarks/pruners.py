@@ -200,10 +200,9 @@ def kept_units(rows: dict[tuple[str, int], Tensor], trace: Any) -> tuple[dict[in
                 keep = rows[name, axis][at].any(1)
                 keeps[leaf] = keeps.get(leaf, torch.ones(size, dtype=torch.bool)) & keep
     keeps = {leaf: keep for leaf, keep in keeps.items() if not keep.all()}
-    whole = True
     for leaf in [*keeps]:
         places = [(n, a) for n, a, _ in leaves(trace.flow)[leaf] if (n, a) in rows]
         if any(not torch.equal(axes.mask(trace.flow.stored[n].axes[a], keeps), rows[n, a]) for n, a in places):
             del keeps[leaf]
-            whole = False
-    return keeps, whole
+    stored = trace.flow.stored
+    return keeps, all(torch.equal(axes.mask(stored[n].axes[a], keeps), kept) for (n, a), kept in rows.items())

@@ -110,8 +110,8 @@ def structures() -> str:
 
 def peers() -> str:
     """Other libraries on the same networks, ours beside each."""
-    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "not checkable", "right, less removed",
-             "crashed or refused", "out of time"]
+    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "not checkable",
+             "right, less removed", "crashed or refused", "out of time"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["peers"]:
         counts = (str(row[k]) for k in ("networks", "right", "wrong", "unchecked", "little", "none", "limit"))
