@@ -131,8 +131,8 @@ def curves() -> str:
         for criterion in ("l2", "random"):
             some = {p["sparsity"]: p["accuracy"] for p in points if p["criterion"] == criterion}
             lines.append(row_of([model, criterion, *(f"{some[s]:.1%}" if s in some else "" for s in grid)]))
-    return "\n".join([*lines, "", f"Data: {found['data']}; {found['epochs']} epochs, {found['seeds']} seeds, no "
-                      "recovery after the cut."])
+    return "\n".join([*lines, "", f"Data: {found['data']}; {found['epochs']} epochs, one network a seed, "
+                      f"{found['seeds']} in all, no recovery after the cut."])
 
 
 def refusals() -> str:

@@ -108,7 +108,8 @@ class KernelNetwork(Compiled):
         text = explain(self.captured, self.runners, self.isa)
         if self.storage == "f32":
             return text
-        return text + f"\nweights stored as {self.storage}: outputs of the example differ by {self.error:.1e} of the largest"
+        return (text + f"\nweights stored as {self.storage}: outputs of the example differ by {self.error:.1e} of "
+                "the largest")
 
 
 def shares(segments: Sequence[Segment]) -> list[float]:

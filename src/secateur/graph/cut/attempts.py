@@ -60,13 +60,16 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     tensors = stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
     for small, notes in candidates(model, base, cuts, trace, sizes):
+        failed = ""
         try:
             error = distance([t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)], want)
         except Exception as failure:
-            failures.append(readable(failure))
+            failed = readable(failure)
             traceback.clear_frames(failure.__traceback__)
+        if failed:
             give_back()
-            log.debug("attempt failed: %s", failures[-1])
+            failures.append(failed)
+            log.debug("attempt failed: %s", failed)
             continue
         if error <= LIMIT and notes and ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
             failures.append("it does not take twice the batch, which the network does")
