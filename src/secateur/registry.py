@@ -19,6 +19,8 @@ ROOMS = {
     "criteria": "criterion",
     "granularity": "granularity",
     "scopes": "scope",
+    "schedules": "schedule",
+    "regrowth": "regrowth",
     "data": "data set",
     "models": "model",
 }
