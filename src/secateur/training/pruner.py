@@ -78,8 +78,8 @@ class Pruner:
         self._take(self._plan)
         if saved is not None:
             self.load_state_dict(saved)
-        elif self._source is not None and self._source.due(0) and self.sparsity:
-            self._take(self._choose(self.sparsity))
+        elif self._source is not None and self._source.due(0):
+            self._take(masks.agreed(self._choose(self.sparsity), model))
         self.enforce()
 
     def step(self) -> None:
