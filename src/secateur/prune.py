@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,34 +12,44 @@ from torch import Tensor, nn
 
 from secateur import graph, registry
 from secateur.apply import apply
-from secateur.criteria.base import Criterion
+from secateur.calibration import Calibration, Loss, calibration
+from secateur.criteria.base import Criterion, Function, as_criterion
 from secateur.errors import SecateurError, unknown
-from secateur.granularity.base import POOLINGS, Granularity, Layer
+from secateur.gather import Gatherer
+from secateur.gather.gatherer import sources
+from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit
+from secateur.recover import Choice, check_recoveries, recover, recoveries
 from secateur.scopes.base import Scope
 from secateur.select import Ranking, check_sparsity
-from secateur.signals import Signals, check_needs
-from secateur.types import Cut, Plan, Structure
+from secateur.signals import check_needs
+from secateur.types import Cut, Group, Plan, Structure
+
+Chosen = str | Criterion | Function | None
 
 
-def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
+def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: Chosen = None,
          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-         pooling: str = "mean") -> Plan:
+         pooling: str = "mean", data: Any = None, loss: Loss | None = None) -> Plan:
     """Say exactly what to remove, without touching the model.
 
     Args:
         model: any module; for ``weight`` its linear and convolutional weights are the items.
         sparsity: the fraction removed, in [0, 1).
         granularity: ``weight`` or ``neuron``.
-        criterion: what an item is worth; by default ``magnitude`` for weights, ``l2`` for neurons.
+        criterion: what an item is worth: a name, ``pkg.module:name``, a :class:`Criterion`, or a function of
+            weight and signals; by default ``magnitude`` for weights, ``l2`` for neurons.
         scope: ``layer`` or ``global``: which items compete.
         skip: names of modules that stay whole, exact or as regular expressions.
-        example: one input, or a tuple of them; needed to cut neurons.
+        example: one input, or a tuple of them; needed to cut neurons, unless ``data`` is given.
         seed: for a criterion that draws at random.
         round_to: neurons and channels left are rounded up to a multiple of this (8 or 16 suit many machines).
         pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it.
+        data: for criteria that look at activations or gradients: a tensor of inputs, a pair of tensors (inputs,
+            labels), or an iterable of batches, as :func:`secateur.calibration.calibration` says.
+        loss: of outputs and labels, for criteria with gradients; by default the cross-entropy.
 
     Raises:
-        SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example.
+        SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example, missing data.
 
     >>> net = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
     >>> print(plan(net, 0.5, skip=["2"]))
@@ -48,19 +57,28 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
       0.weight: 6 of 12 (0.5000)
     """
     check_sparsity(sparsity)
-    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling).plan(sparsity)
+    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
+                     calibration(data, loss)).plan(sparsity)
 
 
-def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
+def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: Chosen = None,
           scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-          pooling: str = "mean") -> nn.Module:
-    """Plan and apply in one call; the arguments are those of :func:`plan`. The model stays as it is.
+          pooling: str = "mean", data: Any = None, loss: Loss | None = None,
+          recovery: Choice = "none") -> nn.Module:
+    """Plan, apply and recover in one call; the arguments are those of :func:`plan`. The model stays as it is.
+
+    Args:
+        recovery: what wins accuracy back after the cut: a name, ``pkg.module:Class``, a
+            :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
-    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling))
+    samples, items = calibration(data, loss), recoveries(recovery)
+    check_recoveries(items, samples)
+    made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples)
+    return recover(model, apply(model, made), made, items, samples, seed)
 
 
 class Selection:
@@ -69,20 +87,21 @@ class Selection:
     Arguments as in :func:`plan`. ``structure`` may be given where it was traced before.
     """
 
-    def __init__(self, model: nn.Module, granularity: str = "weight", criterion: str | None = None,
+    def __init__(self, model: nn.Module, granularity: str = "weight", criterion: Chosen = None,
                  scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
-                 structure: Structure | None = None, round_to: int = 1, pooling: str = "mean"):
+                 structure: Structure | None = None, round_to: int = 1, pooling: str = "mean",
+                 samples: Calibration | None = None):
         self._granularity: Granularity = registry.get("granularity", granularity)()
         self._granularity.pooling, self.round_to = check_pooling(pooling), check_round_to(round_to)
         self.granularity, self.scope = granularity, scope
-        self.criterion = criterion or self._granularity.default_criterion
-        self._criterion = criterion_for(self.criterion, granularity)
+        self.criterion, self._criterion = criterion_for(criterion or self._granularity.default_criterion, granularity)
         scope_item: Scope = registry.get("scopes", scope)()
-        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, {"seed": seed})
+        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
         check_weights(model)
         skipped = resolve_skip(model, skip)
+        example = samples.example() if example is None and samples is not None else example
         self.structure = structure or self._read(model, example)
-        self.layers = self._score(model, self._granularity.places(self.structure, skipped), seed)
+        self.layers = self._score(model, self._granularity.places(self.structure, skipped), samples, example, seed)
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
         scores = self._granularity.comparable([layer.scores for layer in self.layers])
         self._sets = scope_item.competitors(scores)
@@ -97,13 +116,16 @@ class Selection:
                                 "or a tuple of them, to see which axes go together; got None")
         return graph.trace(model, example)
 
-    def _score(self, model: nn.Module, places: Sequence[Any], seed: int) -> list[Layer]:
+    def _score(self, model: nn.Module, places: Sequence[Any], samples: Calibration | None, example: Any,
+               seed: int) -> list[Layer]:
         if not places:
             raise SecateurError(f"nothing to cut: no {self._granularity.item} outside skip can be removed"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
+        tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
+        gather = Gatherer(model, self._criterion.needs, tensors, samples, example, seed)
 
-        def score(tensor: Tensor, name: str) -> Tensor:
-            return self._criterion.score(tensor, Signals(self.granularity, tensor_seed(seed, name)))
+        def score(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
+            return self._criterion.score(tensor, gather.of(self.granularity, name, unit))
 
         return [self._granularity.layer(model, place, score) for place in places]
 
@@ -141,17 +163,17 @@ class Selection:
         return cuts, notes
 
 
-def criterion_for(name: str, granularity: str) -> Criterion:
-    """The criterion, if it can score this granularity.
+def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple[str, Criterion]:
+    """The name of a criterion and the criterion, if it can score this granularity.
 
     Raises:
         SecateurError: it cannot; the message names those that can.
     """
-    item: Criterion = registry.get("criteria", name)()
+    name, item = as_criterion(choice)
     if granularity not in item.granularities:
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
                             f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
-    return item
+    return name, item
 
 
 def check_round_to(round_to: int) -> int:
@@ -166,11 +188,6 @@ def check_pooling(pooling: str) -> str:
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, POOLINGS)
     return pooling
-
-
-def tensor_seed(seed: int, name: str) -> int:
-    """A seed for one tensor: stable between runs and machines, different between tensors."""
-    return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
 
 
 def check_weights(model: nn.Module) -> None:

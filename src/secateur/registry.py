@@ -21,6 +21,7 @@ ROOMS = {
     "scopes": "scope",
     "schedules": "schedule",
     "regrowth": "regrowth",
+    "recovery": "recovery",
     "data": "data set",
     "models": "model",
 }
