@@ -1,6 +1,7 @@
 """Every schedule, found by scanning its folder."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ def test_goes_from_initial_to_target_and_never_back(name, begin, length, initial
     schedule = schedules.resolve(name, target, begin, begin + length, initial)
     path = [schedule.at(step) for step in range(0, begin + length + 20)]
     turn = 1 if target >= initial else -1
-    assert all(turn * (late - early) >= -1e-9 for early, late in zip(path, path[1:]))
+    assert all(turn * (late - early) >= -1e-9 for early, late in pairwise(path))
     assert path[-1] == path[begin + length] == target
     assert begin == 0 or path[begin - 1] == pytest.approx(initial)
     assert all(min(initial, target) - 1e-9 <= s <= max(initial, target) + 1e-9 for s in path)

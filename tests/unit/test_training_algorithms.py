@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -44,11 +45,11 @@ def test_every_round_loses_the_same_fraction_and_never_gets_any_back(rewind):
     done = list(rounds(net, train(), 0.9, 3, rewind, scope="global"))
     assert [r.plan.removed for r in done] == [0, *(round(320 * (1 - 0.1 ** (k / 3))) for k in (1, 2, 3))]
     assert [r.result for r in done] == [30] * 4
-    for early, late in zip(done, done[1:]):
-        for a, b in zip(early.plan.cuts, late.plan.cuts):
+    for early, late in pairwise(done):
+        for a, b in zip(early.plan.cuts, late.plan.cuts, strict=True):
             assert not (b.keep & ~a.keep).any()
             assert torch.equal(late.model.get_parameter(b.name) == 0, ~b.keep)
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), before))
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), before, strict=True))
 
 
 def test_rewound_weights_start_where_they_were():
@@ -65,11 +66,11 @@ def test_rewound_weights_start_where_they_were():
         seen.clear()
         done = list(rounds(net, look, 0.5, 1, rewind))
         kept = [c.keep for c in done[1].plan.cuts]
-        assert all(torch.equal(s, factor * p * k) for s, p, k in zip(seen[1], net.parameters(), kept))
+        assert all(torch.equal(s, factor * p * k) for s, p, k in zip(seen[1], net.parameters(), kept, strict=True))
     early = start(7)
     seen.clear()
     list(rounds(net, look, 0.5, 1, early=early))
-    assert all(torch.equal(s[s != 0], p[s != 0]) for s, p in zip(seen[1], early.parameters()))
+    assert all(torch.equal(s[s != 0], p[s != 0]) for s, p in zip(seen[1], early.parameters(), strict=True))
 
 
 def test_a_ticket_learns():
@@ -122,10 +123,10 @@ def test_distillation_is_the_formula_in_float64(seed, temperature, share):
     out, told = torch.randn(3, 4, generator=draws).double(), torch.randn(3, 4, generator=draws).double()
     labels = torch.randint(4, (3,), generator=draws)
     total = 0.0
-    for o, t, label in zip(out.tolist(), told.tolist(), labels.tolist()):
+    for o, t, label in zip(out.tolist(), told.tolist(), labels.tolist(), strict=True):
         p, q = ([math.exp(v / temperature) for v in row] for row in (t, o))
         p, q = ([v / sum(row) for v in row] for row in (p, q))
-        kl = sum(a * math.log(a / b) for a, b in zip(p, q))
+        kl = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
         ce = math.log(sum(math.exp(v) for v in o)) - o[label]
         total += (share * temperature ** 2 * kl + (1 - share) * ce) / 3
     assert distillation(out, told, labels, temperature, share).item() == pytest.approx(total)
@@ -171,7 +172,7 @@ def test_the_recipe_reaches_the_sparsity_and_beats_one_cut():
     assert found > accuracy(sc.prune(dense, 0.8, scope="global"), digits) + 0.05
     assert found > accuracy(dense, digits) - 0.04
     again, _, _ = digits_run(l1=1e-4)
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
 def test_the_recipe_with_a_teacher_leaves_it_as_it_is():
@@ -182,6 +183,6 @@ def test_the_recipe_with_a_teacher_leaves_it_as_it_is():
     plain, _, _ = digits_run(2)
     taught, _, _ = digits_run(2, teacher=teacher, share=1.0)
     assert not torch.equal(plain[1].weight, taught[1].weight)
-    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), before.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), before.parameters(), strict=True))
     with pytest.raises(SecateurError, match="hold 1"):
         fit(teacher, digits, 1, hold=1)

@@ -96,7 +96,8 @@ def test_each_choice_is_the_plan_for_the_network_as_it_is():
         before = copy.deepcopy(net)
         pruner.step()
     assert pruner.plan == sc.plan(before, 0.4, skip=["5"])
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), sc.apply(before, pruner.plan).parameters()))
+    planned = sc.apply(before, pruner.plan)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), planned.parameters(), strict=True))
 
 
 def test_a_plan_is_held_and_a_wrong_one_refused():
@@ -232,7 +233,7 @@ def test_neurons_are_held_at_zero_and_removed_in_the_end():
     small = pruner.finish().eval()
     assert [m.out_features for m in small if isinstance(m, nn.Linear)] == [6, 4, 4]
     assert torch.allclose(small(TEST_X), net.eval()(TEST_X), atol=1e-5)
-    assert [p.shape for p in net.parameters()][0] == (12, 16)
+    assert next(p.shape for p in net.parameters()) == (12, 16)
 
 
 def test_it_learns_while_it_is_cut():

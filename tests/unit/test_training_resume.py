@@ -48,11 +48,11 @@ def test_resume_is_bit_exact(name, tmp_path):
     resumed = Training(99, **CHOICES[name])
     checkpoint.load(tmp_path / "at-11.pt", resumed.parts())
     resumed.run(13)
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
     assert all(torch.equal(whole.pruner.masks[n], m) for n, m in resumed.pruner.masks.items())
     assert whole.pruner.thresholds == resumed.pruner.thresholds
     assert whole.pruner.steps == resumed.pruner.steps == 24
-    for a, b in zip(whole.model.parameters(), resumed.model.parameters()):
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert all(torch.equal(v, resumed.optimizer.state[b][k]) for k, v in whole.optimizer.state[a].items())
 
 
@@ -65,7 +65,7 @@ def test_without_the_pruner_it_is_not(tmp_path):
     resumed = Training(99)
     checkpoint.load(tmp_path / "half.pt", {k: v for k, v in resumed.parts().items() if k != "pruner"})
     resumed.run(13)
-    assert not all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters()))
+    assert not all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
 
 
 def test_a_live_sparsity_set_by_hand_is_kept():

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from secateur import registry
+from secateur.calibration import Calibration
 from secateur.errors import SecateurError
-from secateur.prune import Selection, tensor_seed
+from secateur.gather.gatherer import tensor_seed
+from secateur.prune import Selection
 from secateur.regrowth.base import Regrowth, exchange
 from secateur.training.thresholds import averaged, cut_by, thresholds
 from secateur.types import Cut, Plan, Structure
@@ -34,11 +36,13 @@ class Chooser:
     seed: int
     pooling: str
     decay: float
+    samples: Calibration | None = None
     structure: Structure | None = None
 
     def __str__(self) -> str:
-        return (f"granularity={self.granularity}, criterion={named(self.criterion)}, scope={self.scope}, skip={self.skip}, "
-                f"layers={self.layers}, seed={self.seed}, pooling={self.pooling}, threshold_decay={self.decay}")
+        return (f"granularity={self.granularity}, criterion={named(self.criterion)}, scope={self.scope}, "
+                f"skip={self.skip}, layers={self.layers}, seed={self.seed}, "
+                f"pooling={self.pooling}, threshold_decay={self.decay}")
 
     def choose(self, model: nn.Module, sparsity: float, share: float,
                before: Mapping[str, float]) -> tuple[Plan, dict[str, float]]:
@@ -63,7 +67,7 @@ class Chooser:
         more = {"layers": scaled(self.layers, share)} if self.layers else {}
         made = Selection(model, granularity=self.granularity, criterion=self.criterion, scope=self.scope,
                          skip=self.skip, example=self.example, seed=self.seed, structure=self.structure,
-                         pooling=self.pooling, **more)  # type: ignore[arg-type]
+                         pooling=self.pooling, samples=self.samples, **more)  # type: ignore[arg-type]
         self.structure = made.structure
         return made
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from secateur import registry
 from secateur.apply import apply, check_fits
+from secateur.calibration import calibration
 from secateur.errors import SecateurError
 from secateur.regrowth.base import Regrowth
 from secateur.select import check_sparsity
@@ -38,7 +39,8 @@ class Pruner:
         optimizer: its state is set to zero for weights that come back.
         granularity: ``weight``, ``neuron``, or any other that ``secateur list`` shows. Neurons are held at zero
             with all that the network ties to them, and removed for good by :meth:`finish`.
-        criterion, scope, skip, example, seed, pooling: as in ``sc.plan``.
+        criterion, scope, skip, example, data, seed, pooling: as in ``sc.plan``; ``data`` is gone through anew at
+            every choice.
         layers: as in ``sc.plan``; a layer's own sparsity is its target and moves in proportion to the network's.
         threshold_decay: the weight of the past in a moving average of each layer's threshold, in [0, 1). Above
             0 the number removed follows the schedule late and not exactly, as in tf.contrib.model_pruning.
@@ -63,15 +65,15 @@ class Pruner:
 
     def __init__(self, model: nn.Module, schedule: Any, optimizer: torch.optim.Optimizer | None = None, *,
                  granularity: str = "weight", criterion: Any = None, scope: str = "layer", skip: Sequence[str] = (),
-                 layers: Mapping[str, Any] | None = None, example: Any = None, seed: int = 0, pooling: str = "mean",
-                 threshold_decay: float = 0.0, regrow: str | Regrowth | None = None,
+                 layers: Mapping[str, Any] | None = None, example: Any = None, data: Any = None, seed: int = 0,
+                 pooling: str = "mean", threshold_decay: float = 0.0, regrow: str | Regrowth | None = None,
                  saved: Mapping[str, Any] | None = None):
         self.model, self.optimizer, self.steps = model, optimizer, 0
         self.thresholds: dict[str, float] = {}
         self._live: float | None = None
         self._cut: masks.Masks = {}
         self._chooser = Chooser(granularity, criterion, scope, tuple(skip), layers, example, seed, pooling,
-                                check_decay(threshold_decay))
+                                check_decay(threshold_decay), calibration(data))
         self._regrow = regrowth(regrow, granularity)
         self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
         self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0)
