@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,31 +12,45 @@ from torch import Tensor, nn
 
 from secateur import graph, registry
 from secateur.apply import apply
+from secateur.budget import inputs_of, read_budget
+from secateur.competition import Competition, Entry
 from secateur.criteria.base import Criterion
 from secateur.errors import SecateurError, unknown
-from secateur.granularity.base import POOLINGS, Granularity, Layer
-from secateur.scopes.base import Scope
-from secateur.select import Ranking, check_sparsity
+from secateur.granularity import resolve
+from secateur.granularity.base import POOLINGS, Granularity, Layer, producers
+from secateur.layerwise import Settings, matches, rule_of, rules
+from secateur.scopes.base import Given
+from secateur.select import check_sparsity
 from secateur.signals import Signals, check_needs
-from secateur.types import Cut, Plan, Structure
+from secateur.types import Cut, Group, Plan, Structure
 
 
-def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
+def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: str | None = None,
          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-         pooling: str = "mean") -> Plan:
+         pooling: str = "mean", layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
+         data: Any = None, budget: Any = None) -> Plan:
     """Say exactly what to remove, without touching the model.
 
     Args:
         model: any module; for ``weight`` its linear and convolutional weights are the items.
-        sparsity: the fraction removed, in [0, 1).
-        granularity: ``weight`` or ``neuron``.
+        sparsity: the fraction removed, in [0, 1). Left out where it follows: from N:M, or from ``budget``.
+        granularity: ``weight``, ``neuron``, blocks of outputs x inputs such as ``4x1``, or N:M such as ``2:4``.
         criterion: what an item is worth; by default ``magnitude`` for weights, ``l2`` for neurons.
-        scope: ``layer`` or ``global``: which items compete.
+        scope: which items compete, or how much each layer loses: ``layer``, ``global``, ``erk``, ``lamp``,
+            ``owl``, ``sensitivity`` or ``budget``.
         skip: names of modules that stay whole, exact or as regular expressions.
         example: one input, or a tuple of them; needed to cut neurons.
         seed: for a criterion that draws at random.
         round_to: neurons and channels left are rounded up to a multiple of this (8 or 16 suit many machines).
-        pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it.
+        pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it, and of the
+            scores of a block's weights.
+        layers: settings of single layers: from a module's name or a regular expression to a sparsity, or to any
+            of ``sparsity``, ``granularity``, ``least``, ``most``, ``skip`` (see :class:`secateur.layerwise.Rule`).
+        least, most: the fractions of every layer that go at least and at most.
+        data: samples of the input, for a scope that needs them (``owl``, ``sensitivity``, ``budget``): a tensor
+            or an iterable of batches.
+        budget: for scope ``budget``, what the cut network may cost: ``{"flops": 1e6}``, also ``parameters``,
+            ``bytes``, ``ms`` (measured on this machine); the name alone means ``1 - sparsity`` of the original's.
 
     Raises:
         SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example.
@@ -47,20 +60,22 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
     weight pruning by magnitude, scope layer: 6 of 12 removed, sparsity 0.5000 (asked 0.5)
       0.weight: 6 of 12 (0.5000)
     """
-    check_sparsity(sparsity)
-    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling).plan(sparsity)
+    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling, layers, least,
+                     most, data, budget).plan(sparsity)
 
 
-def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: str | None = None,
+def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: str | None = None,
           scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-          pooling: str = "mean") -> nn.Module:
+          pooling: str = "mean", layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
+          data: Any = None, budget: Any = None) -> nn.Module:
     """Plan and apply in one call; the arguments are those of :func:`plan`. The model stays as it is.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
-    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling))
+    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling,
+                             layers, least, most, data, budget))
 
 
 class Selection:
@@ -71,23 +86,24 @@ class Selection:
 
     def __init__(self, model: nn.Module, granularity: str = "weight", criterion: str | None = None,
                  scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
-                 structure: Structure | None = None, round_to: int = 1, pooling: str = "mean"):
-        self._granularity: Granularity = registry.get("granularity", granularity)()
-        self._granularity.pooling, self.round_to = check_pooling(pooling), check_round_to(round_to)
-        self.granularity, self.scope = granularity, scope
+                 structure: Structure | None = None, round_to: int = 1, pooling: str = "mean",
+                 layers: Settings | None = None, least: float = 0.0, most: float = 1.0, data: Any = None,
+                 budget: Any = None, scan: Any = None):
+        self._granularity = pooled_by(resolve(granularity), pooling)
+        self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
         self.criterion = criterion or self._granularity.default_criterion
         self._criterion = criterion_for(self.criterion, granularity)
-        scope_item: Scope = registry.get("scopes", scope)()
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, {"seed": seed})
         check_weights(model)
-        skipped = resolve_skip(model, skip)
+        self._rules = rules(model, layers, least, most)
+        skipped = resolve_skip(model, skip) | {name for name, rule in self._rules.items() if rule.skip}
         self.structure = structure or self._read(model, example)
-        self.layers = self._score(model, self._granularity.places(self.structure, skipped), seed)
+        self._entries = self._score(model, self._granularity.places(self.structure, skipped), seed, pooling)
+        self.layers = [entry.layer for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
-        scores = self._granularity.comparable([layer.scores for layer in self.layers])
-        self._sets = scope_item.competitors(scores)
-        self._allocate = lambda sparsity: scope_item.sparsities(scores, sparsity)
-        self._rankings = [Ranking([scores[i] for i in members]) for members in self._sets]
+        self.budget = read_budget(budget)
+        given = Given(model, inputs_of(data), self.budget, scan)
+        self._competition = Competition(self._entries, scope, given, self.structure)
 
     def _read(self, model: nn.Module, example: Any) -> Structure:
         if not self._granularity.needs_example:
@@ -97,28 +113,59 @@ class Selection:
                                 "or a tuple of them, to see which axes go together; got None")
         return graph.trace(model, example)
 
-    def _score(self, model: nn.Module, places: Sequence[Any], seed: int) -> list[Layer]:
+    def _score(self, model: nn.Module, places: Sequence[Any], seed: int, pooling: str) -> list[Entry]:
+        """Every place with the scores of its items, by its own granularity where it has one."""
         if not places:
             raise SecateurError(f"nothing to cut: no {self._granularity.item} outside skip can be removed"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
 
         def score(tensor: Tensor, name: str) -> Tensor:
-            return self._criterion.score(tensor, Signals(self.granularity, tensor_seed(seed, name)))
+            return self._criterion.score(tensor, Signals(self._granularity.scored_as, tensor_seed(seed, name)))
 
-        return [self._granularity.layer(model, place, score) for place in places]
+        entries = []
+        for place in places:
+            modules = producers(place) if isinstance(place, Group) else {place.module}
+            rule = rule_of(modules, self._rules, place.name)
+            written = rule.granularity or self.granularity
+            own = pooled_by(resolve(written), pooling) if rule.granularity else self._granularity
+            check_alike(place.name, written, own, self._granularity)
+            check_follows(place.name, written, own, rule.sparsity)
+            entries.append(Entry(own.layer(model, place, score), own, written, rule))
+        return entries
 
-    def plan(self, sparsity: float) -> Plan:
-        """The plan at one sparsity, from the ranking that was made at the start."""
-        check_sparsity(sparsity)
-        keeps: dict[int, Tensor] = {}
-        fractions = self._allocate(sparsity)
-        for ranking, members, fraction in zip(self._rankings, self._sets, fractions, strict=True):
-            keeps.update(zip(members, ranking.keep(fraction), strict=True))
-        cuts = [self._granularity.cut(layer, keeps[i]) for i, layer in enumerate(self.layers)]
-        cuts, notes = self._guard(cuts) if self._granularity.keep_one else (cuts, [])
-        cuts = [self._rounded(cut, layer) for cut, layer in zip(cuts, self.layers, strict=True)]
-        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes,
-                    tuple(notes), self.structure)
+    def plan(self, sparsity: float | None = None) -> Plan:
+        """The plan at one sparsity, from the ranking that was made at the start.
+
+        Raises:
+            SecateurError: a sparsity that is not in [0, 1), is missing, or contradicts N:M.
+        """
+        asked = self._asked(sparsity)
+        cuts, notes = self._competition.cuts(asked, spare=sparsity == 0)
+        cuts = [replace(cut, granularity=entry.written if entry.written != self.granularity else "")
+                for cut, entry in zip(cuts, self._entries, strict=True)]
+        cuts = [self._rounded(cut, entry.layer) for cut, entry in zip(cuts, self._entries, strict=True)]
+        return Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
+                    self.structure)
+
+    def whole(self) -> Plan:
+        """The plan that removes nothing."""
+        cuts = [e.granularity.cut(e.layer, torch.ones(e.layer.scores.shape, dtype=torch.bool)) for e in self._entries]
+        return Plan(self.granularity, self.criterion, self.scope, 0.0, tuple(cuts), self.shapes, (), self.structure)
+
+    def _asked(self, sparsity: float | None) -> float:
+        """The sparsity that was asked for, or that follows."""
+        fixed = self._granularity.sparsity
+        if fixed is not None:
+            return follows(self.granularity, fixed, sparsity)
+        if sparsity is None and self.budget is not None and self.budget.amount is not None:
+            return 0.0
+        if sparsity is None:
+            raise SecateurError(f"sparsity is missing: granularity '{self.granularity}' and scope '{self.scope}' need "
+                                "one in [0, 1), such as 0.9")
+        if self.budget is not None and self.budget.amount is not None:
+            raise SecateurError(f"sparsity {sparsity!r} and {self.budget}: allowed is one of them; a budget's name "
+                                "alone goes with a sparsity")
+        return check_sparsity(sparsity)
 
     def _rounded(self, cut: Cut, layer: Layer) -> Cut:
         """Keep the best of what would go, so that a multiple of ``round_to`` stays."""
@@ -129,18 +176,6 @@ class Selection:
         best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
         return replace(cut, keep=cut.keep.index_fill(0, best, True))
 
-    def _guard(self, cuts: list[Cut]) -> tuple[list[Cut], list[str]]:
-        """Leave the best item of a layer that would be emptied, and say so."""
-        notes = []
-        for i, cut in enumerate(cuts):
-            if not cut.keep.any():
-                keep = torch.zeros_like(cut.keep)
-                keep[self.layers[i].scores.argmax()] = True
-                cuts[i] = replace(cut, keep=keep)
-                notes.append(f"{cut.name}: one of {cut.items} {self._granularity.item} kept, all would have gone")
-        return cuts, notes
-
-
 def criterion_for(name: str, granularity: str) -> Criterion:
     """The criterion, if it can score this granularity.
 
@@ -148,7 +183,7 @@ def criterion_for(name: str, granularity: str) -> Criterion:
         SecateurError: it cannot; the message names those that can.
     """
     item: Criterion = registry.get("criteria", name)()
-    if granularity not in item.granularities:
+    if resolve(granularity).scored_as not in item.granularities:
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
                             f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
     return item
@@ -161,11 +196,33 @@ def check_round_to(round_to: int) -> int:
     return round_to
 
 
-def check_pooling(pooling: str) -> str:
-    """The pooling, if it is known."""
+def pooled_by(granularity: Granularity, pooling: str) -> Granularity:
+    """The granularity with a pooling, if that is known."""
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, POOLINGS)
-    return pooling
+    granularity.pooling = pooling
+    return granularity
+
+
+def follows(written: str, fixed: float, sparsity: float | None) -> float:
+    """The sparsity that N:M has, if nothing else was asked; 0 removes nothing."""
+    if sparsity not in (None, 0, fixed):
+        raise SecateurError(f"sparsity {sparsity!r} of granularity '{written}': that has {fixed:g}; leave the sparsity "
+                            "out, or give it (0 removes nothing)")
+    return fixed if sparsity is None else float(sparsity)
+
+
+def check_alike(name: str, written: str, own: Granularity, whole: Granularity) -> None:
+    """Refuse neurons and weights in one plan: what a layer loses with its neurons is not there to be zeroed."""
+    if own.scored_as != whole.scored_as:
+        raise SecateurError(f"layers: '{name}' is to be cut by '{written}', the network by {whole.item}: neurons and "
+                            "weights take two plans; cut the neurons first, then the weights of what is left")
+
+
+def check_follows(name: str, written: str, own: Granularity, sparsity: float | None) -> None:
+    """Refuse a layer's own sparsity that N:M contradicts."""
+    if sparsity is not None and own.sparsity not in (None, sparsity):
+        raise SecateurError(f"layers: sparsity {sparsity:g} of '{name}' with '{written}', which has {own.sparsity:g}")
 
 
 def tensor_seed(seed: int, name: str) -> int:
@@ -198,15 +255,3 @@ def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
             raise unknown("module in skip", pattern, names)
         found.update(n for n in names for hit in hits if n == hit or n.startswith(f"{hit}."))
     return frozenset(found)
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a regular expression is all of a name; what is no expression matches nothing.
-
-    >>> matches("block.*", "block1"), matches("[", "block1")
-    (True, False)
-    """
-    try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error:
-        return False
