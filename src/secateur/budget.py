@@ -45,7 +45,7 @@ def read_budget(given: Any) -> Budget | None:
     if given is None or isinstance(given, Budget):
         return given
     pairs = dict.fromkeys([given]) if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
-    batch = pairs.pop("batch", 1)
+    batch: Any = pairs.pop("batch", 1)
     if len(pairs) != 1:
         raise SecateurError(f"budget {given!r}: allowed is one of {', '.join(RESOURCES)}, alone or with an amount, "
                             "such as {'flops': 1e6}")
@@ -58,14 +58,14 @@ def read_budget(given: Any) -> Budget | None:
     return Budget(resource, None if amount is None else float(amount), int(batch))
 
 
-def inputs_of(data: Any, most: int = MOST_SAMPLES) -> Tensor | None:
-    """Up to ``most`` samples of a tensor of inputs, or of an iterable of batches (with labels or without).
+def inputs_of(data: Any, most: int = MOST_SAMPLES) -> tuple[Tensor, ...] | None:
+    """Up to ``most`` samples, as the arguments of a call, of a tensor or of an iterable of batches.
 
     Raises:
         SecateurError: it holds no sample, or something else.
     """
     if data is None or isinstance(data, Tensor):
-        return data if data is None else data[:most]
+        return data if data is None else (data[:most],)
     found: list[Tensor] = []
     for batch in data:
         inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
@@ -77,4 +77,4 @@ def inputs_of(data: Any, most: int = MOST_SAMPLES) -> Tensor | None:
             break
     if not found:
         raise SecateurError("data holds no batch; allowed is a tensor of inputs or an iterable of batches")
-    return torch.cat(found)[:most]
+    return (torch.cat(found)[:most],)

@@ -16,6 +16,7 @@ from secateur.granularity.base import Granularity, Layer
 from secateur.layerwise import Rule
 from secateur.scopes.base import Allocation, Given, Scope
 from secateur.select import Ranking, removal_count
+from secateur.sensitivity import GRID, Scan, scan
 from secateur.types import Cut, Plan, Structure
 
 Cuts = tuple[dict[int, Cut], list[str]]
@@ -59,13 +60,16 @@ class Competition:
         scope: the scope's name.
         given: the network, and what the scope needs.
         structure: the groups of the network, which a cut of neurons needs.
+        known: a scan of all that compete, from earlier.
 
     Raises:
         SecateurError: the scope is not defined here, or lacks something that it needs.
     """
 
-    def __init__(self, entries: Sequence[Entry], scope: str, given: Given, structure: Structure | None = None):
+    def __init__(self, entries: Sequence[Entry], scope: str, given: Given, structure: Structure | None = None,
+                 known: Scan | None = None):
         self.entries, self.structure, self.given = list(entries), structure, given
+        self._scans = {(tuple(c.name for c in known.curves), GRID): known} if known else {}
         self.alone = [i for i, e in enumerate(entries) if e.own is not None]
         kinds = {e.written: [i for i, o in enumerate(entries) if o.written == e.written and o.own is None]
                  for e in entries if e.own is None}
@@ -107,10 +111,28 @@ class Competition:
                 self._take(keeps, notes, places, ranking, count)
         return [self._cut(i, keeps[i]) for i in range(len(self.entries))], notes
 
-    def _removals(self, members: list[int], sparsity: float) -> list[int]:
-        layers, bounds = [self.entries[i].layer for i in members], [self.entries[i].bounds for i in members]
+    def scan(self, sparsities: Sequence[float]) -> Scan:
+        """How far the outputs move when each of the layers that compete is cut by itself."""
+        if len(self._sets) != 1:
+            raise SecateurError(f"a scan cuts items of one kind, got {', '.join(self._sets) or 'only layers with a '}"
+                                f"{'' if self._sets else 'sparsity of their own'}")
+        ((members, _),) = self._sets.values()
+        return self._scanned(members, sparsities)
+
+    def _scanned(self, members: Sequence[int], sparsities: Sequence[float] = GRID) -> Scan:
+        """The scan of some layers, made once."""
+        names = tuple(self.entries[i].layer.name for i in members)
+        if (names, tuple(sparsities)) not in self._scans:
+            self._scans[names, tuple(sparsities)] = scan(*self._asked_of(members), sparsities)
+        return self._scans[names, tuple(sparsities)]
+
+    def _asked_of(self, members: Sequence[int]) -> tuple[list[Layer], list[tuple[int, int]], Given]:
         given = replace(self.given, sizes=tuple(self.entries[i].size for i in members),
-                        network=lambda counts: self._network(members, counts))
+                        network=lambda counts: self._network(members, counts), scan=lambda: self._scanned(members))
+        return [self.entries[i].layer for i in members], [self.entries[i].bounds for i in members], given
+
+    def _removals(self, members: list[int], sparsity: float) -> list[int]:
+        layers, bounds, given = self._asked_of(members)
         return self.scope.removals(layers, sparsity, bounds, given)
 
     def _take(self, keeps: dict[int, Tensor], notes: list[str], members: list[int], ranking: Ranking,

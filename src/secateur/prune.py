@@ -21,6 +21,7 @@ from secateur.granularity.base import POOLINGS, Granularity, Layer, producers
 from secateur.layerwise import Settings, matches, rule_of, rules
 from secateur.scopes.base import Given
 from secateur.select import check_sparsity
+from secateur.sensitivity import Scan
 from secateur.signals import Signals, check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
@@ -81,14 +82,15 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
 class Selection:
     """The scores of a network, ranked once, from which a plan for every sparsity is read.
 
-    Arguments as in :func:`plan`. ``structure`` may be given where it was traced before.
+    Arguments as in :func:`plan`. ``structure`` may be given where it was traced before, ``scan`` where the layers
+    were scanned before.
     """
 
     def __init__(self, model: nn.Module, granularity: str = "weight", criterion: str | None = None,
                  scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
                  structure: Structure | None = None, round_to: int = 1, pooling: str = "mean",
                  layers: Settings | None = None, least: float = 0.0, most: float = 1.0, data: Any = None,
-                 budget: Any = None, scan: Any = None):
+                 budget: Any = None, scan: Scan | None = None):
         self._granularity = pooled_by(resolve(granularity), pooling)
         self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
         self.criterion = criterion or self._granularity.default_criterion
@@ -102,8 +104,8 @@ class Selection:
         self.layers = [entry.layer for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
         self.budget = read_budget(budget)
-        given = Given(model, inputs_of(data), self.budget, scan)
-        self._competition = Competition(self._entries, scope, given, self.structure)
+        given = Given(model, inputs_of(data), self.budget)
+        self._competition = Competition(self._entries, scope, given, self.structure, scan)
 
     def _read(self, model: nn.Module, example: Any) -> Structure:
         if not self._granularity.needs_example:
@@ -151,6 +153,10 @@ class Selection:
         """The plan that removes nothing."""
         cuts = [e.granularity.cut(e.layer, torch.ones(e.layer.scores.shape, dtype=torch.bool)) for e in self._entries]
         return Plan(self.granularity, self.criterion, self.scope, 0.0, tuple(cuts), self.shapes, (), self.structure)
+
+    def scan(self, sparsities: Sequence[float]) -> Scan:
+        """How far the outputs move when each layer is cut by itself, see :func:`secateur.sensitivity.sensitivity`."""
+        return self._competition.scan(sparsities)
 
     def _asked(self, sparsity: float | None) -> float:
         """The sparsity that was asked for, or that follows."""

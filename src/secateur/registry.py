@@ -1,8 +1,9 @@
 """A folder is its own registry: one file per item, found by scanning, imported when asked for.
 
 The file ``criteria/l2.py`` is the criterion ``l2``; ``data/fashion_mnist.py`` is the data set
-``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class that fulfils the contract of the folder's
-``base.py`` (the class that ``base.CONTRACT`` names). Nothing is listed anywhere else.
+``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class
+that fulfils the contract of the folder's ``base.py`` (the class that ``base.CONTRACT`` names).
+Nothing is listed anywhere else.
 """
 
 from __future__ import annotations

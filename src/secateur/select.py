@@ -133,7 +133,7 @@ def check_scores(scores: Tensor) -> Tensor:
 
 
 def shared_out(wanted: Sequence[float], total: int, bounds: Sequence[tuple[int, int]]) -> list[int]:
-    """Whole numbers near ``wanted`` that sum to ``total``: floors, then one more by largest remainder (lower index first).
+    """Whole numbers near ``wanted`` that sum to ``total``: floors, then one more by largest remainder.
 
     Where ``bounds`` (least and most of each) cannot sum to it, as near as they can.
 

@@ -118,7 +118,7 @@ def test_bounded_selection_is_exhaustive_search(layers, data):
     assert all(low <= r <= high for r, (low, high) in zip(removed, bounds, strict=True))
     reachable = min(max(count, sum(b[0] for b in bounds)), sum(b[1] for b in bounds))
     assert sum(removed) == reachable
-    lost = sum(s for k, layer in zip(keeps, layers, strict=True) for s, stays in zip(layer, k, strict=True) if not stays)
+    lost = sum(float(torch.tensor(layer)[~keep].sum()) for keep, layer in zip(keeps, layers, strict=True))
     fair = [sum(s for _, s in chosen) for chosen in combinations(items, reachable)
             if all(low <= sum(1 for i, _ in chosen if i == n) <= high for n, (low, high) in enumerate(bounds))]
     assert lost == min(fair)

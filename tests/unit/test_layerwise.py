@@ -61,7 +61,7 @@ def test_a_layer_of_weights_is_never_emptied_in_silence():
     plan = sc.plan(net, 0.625, scope="global")
     assert removed(plan) == {"0.weight": 3, "1.weight": 2}
     assert plan.notes == ("0.weight: one of 4 weights kept, all would have gone",)
-    assert sc.plan(nn.Sequential(nn.Linear(2, 2)), 0.9).notes == ("0.weight: one of 4 weights kept, all would have gone",)
+    assert sc.plan(nn.Sequential(nn.Linear(2, 2)), 0.9).notes == plan.notes
 
 
 def test_neurons_have_settings_by_the_module_that_makes_them():

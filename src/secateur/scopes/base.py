@@ -19,15 +19,15 @@ Bounds = Sequence[tuple[int, int]]
 class Given:
     """What a scope may ask for besides the scores.
 
-    ``model`` is the network as it is; ``inputs`` a tensor of samples, ``(n, ...)``; ``budget`` what the cut
-    network may cost; ``sizes`` how many weights an item of each layer is; ``network`` gives the network with
-    so many items of each layer cut; ``scan`` is kept from an earlier :func:`secateur.sensitivity.scan`.
+    ``model`` is the network as it is; ``inputs`` holds samples, a tensor ``(n, ...)`` for each argument of the
+    network; ``budget`` is what the cut network may cost; ``sizes`` how many weights an item of each layer is; ``network`` gives the network with
+    so many items of each layer cut; ``scan`` gives :func:`secateur.sensitivity.scan` of the layers, made once.
     """
 
     model: nn.Module
-    inputs: Tensor | None = None
+    inputs: tuple[Tensor, ...] | None = None
     budget: Any = None
-    scan: Any = None
+    scan: Callable[[], Any] | None = None
     sizes: tuple[int, ...] = ()
     network: Callable[[Sequence[int]], nn.Module] | None = None
 
