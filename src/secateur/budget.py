@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from secateur.calibration import Calibration, joined
 from secateur.errors import SecateurError, unknown
 
 RESOURCES = ("parameters", "flops", "bytes", "ms")
@@ -58,23 +58,16 @@ def read_budget(given: Any) -> Budget | None:
     return Budget(resource, None if amount is None else float(amount), int(batch))
 
 
-def inputs_of(data: Any, most: int = MOST_SAMPLES) -> tuple[Tensor, ...] | None:
-    """Up to ``most`` samples, as the arguments of a call, of a tensor or of an iterable of batches.
+def inputs_of(samples: Calibration, most: int = MOST_SAMPLES) -> tuple[Tensor, ...]:
+    """Up to ``most`` samples, as the arguments of a call.
 
     Raises:
-        SecateurError: it holds no sample, or something else.
+        SecateurError: an input that is no tensor.
     """
-    if data is None or isinstance(data, Tensor):
-        return data if data is None else (data[:most],)
-    found: list[Tensor] = []
-    for batch in data:
-        inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
-        if not isinstance(inputs, Tensor):
-            raise SecateurError(f"data: a batch is a {type(inputs).__name__}; allowed are tensors of inputs, or tuples "
-                                "that begin with one")
-        found.append(inputs)
-        if sum(map(len, found)) >= most:
+    found, many = [], 0
+    for batch in samples:
+        found.append(batch)
+        many += len(batch)
+        if many >= most:
             break
-    if not found:
-        raise SecateurError("data holds no batch; allowed is a tensor of inputs or an iterable of batches")
-    return (torch.cat(found)[:most],)
+    return tuple(column[:most] for column in joined(Calibration(found)))

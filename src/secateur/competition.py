@@ -69,7 +69,9 @@ class Competition:
     def __init__(self, entries: Sequence[Entry], scope: str, given: Given, structure: Structure | None = None,
                  known: Scan | None = None):
         self.entries, self.structure, self.given = list(entries), structure, given
-        self._scans = {(tuple(c.name for c in known.curves), GRID): known} if known else {}
+        self._scans: dict[tuple[tuple[str, ...], tuple[float, ...]], Scan] = {}
+        if known:
+            self._scans[tuple(c.name for c in known.curves), GRID] = known
         self.alone = [i for i, e in enumerate(entries) if e.own is not None]
         kinds = {e.written: [i for i, o in enumerate(entries) if o.written == e.written and o.own is None]
                  for e in entries if e.own is None}
@@ -197,7 +199,7 @@ def scope_for(name: str, entries: Sequence[Entry], given: Given) -> Scope:
         allowed = [n for n in registry.files("scopes") if set(strange) <= registry.get("scopes", n).scores]
         raise SecateurError(f"scope '{name}' is defined for {', '.join(sorted(item.scores))}, not {strange[0]}; "
                             f"for {strange[0]} allowed: {', '.join(allowed)}")
-    ways: dict[str, Any] = {"inputs": "data= (samples of the network's input)", "budget": "budget= ('flops' …)"}
+    ways: dict[str, Any] = {"samples": "data= (samples of the network's input)", "budget": "budget= ('flops' …)"}
     if missing := [ways[n] for n in sorted(item.needs) if getattr(given, n) is None]:
         raise SecateurError(f"scope '{name}' needs {' and '.join(missing)}; got neither" if len(missing) > 1 else
                             f"scope '{name}' needs {missing[0]}; got None")

@@ -16,7 +16,7 @@ from secateur import runtime
 from secateur.budget import Budget
 from secateur.errors import SecateurError
 from secateur.granularity.base import Layer
-from secateur.measure import nonzeros, size, work
+from secateur.measure import nonzeros, size, sparse_bytes, work
 from secateur.runtime import breakeven
 from secateur.scopes.base import Given
 
@@ -69,7 +69,6 @@ class Costs(ABC):
     @property
     def example(self) -> tuple[Tensor, ...]:
         """As many samples as the batch has, from the start again where there are fewer."""
-        assert self.given.inputs is not None
         return tuple(x[torch.arange(self.batch) % len(x)] for x in self.given.inputs)
 
 
@@ -77,9 +76,11 @@ class Parameters(Costs):
     """Parameters that are not zero."""
 
     def real(self, network: Any) -> float:
+        """How many there are."""
         return float(sum(int(torch.count_nonzero(p)) for p in network.parameters()))
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
+        """One each."""
         return left.astype(np.float64)
 
 
@@ -87,9 +88,11 @@ class Flops(Costs):
     """Zero-aware FLOPs of one sample."""
 
     def real(self, network: Any) -> float:
+        """Two for every multiply-add with a weight that is not zero."""
         return float(work(network, self.example).nonzero_flops(network))
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
+        """Two for every time that a weight is used."""
         return 2.0 * self._positions.get(self.layers[index].name, 0) * left
 
     @cached_property
@@ -101,11 +104,11 @@ class Bytes(Costs):
     """Bytes on disk, each tensor in the smallest of dense, bitmask and CSR."""
 
     def real(self, network: Any) -> float:
+        """The sum over all parameters and buffers."""
         return float(size(network, nonzeros(network))["bytes_sparse"])
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
-        from secateur.measure import sparse_bytes
-
+        """The smallest form of the tensor."""
         tensor = self.given.model.get_parameter(self.layers[index].name)
         return np.array([sparse_bytes(tensor, int(n)) for n in left], dtype=np.float64)
 
@@ -118,12 +121,14 @@ class Milliseconds(Costs):
         self.exact = False
 
     def real(self, network: Any) -> float:
+        """Milliseconds of a call, compiled where weights are zero."""
         network = network.eval()
         if not self.units and network is not self.given.model:
             network = runtime.compile(network, self.example, budget=0.5)
         return 1e3 * breakeven.median_seconds(network, self.example)
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
+        """Read off the curve of the layer."""
         sparsities, ms = self._curves[index]
         total = self.given.model.get_parameter(self.layers[index].name).numel()
         found: Numbers = np.interp(1 - left / total, sparsities, ms)

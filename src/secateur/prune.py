@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,71 +11,87 @@ from torch import Tensor, nn
 
 from secateur import graph, registry
 from secateur.apply import apply
-from secateur.budget import inputs_of, read_budget
+from secateur.budget import read_budget
+from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
-from secateur.criteria.base import Criterion
+from secateur.criteria.base import Criterion, Function, as_criterion
 from secateur.errors import SecateurError, unknown
+from secateur.gather import Gatherer
+from secateur.gather.gatherer import sources
 from secateur.granularity import resolve
-from secateur.granularity.base import POOLINGS, Granularity, Layer, producers
+from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit, producers
 from secateur.layerwise import Settings, matches, rule_of, rules
+from secateur.recover import Choice, check_recoveries, recover, recoveries
 from secateur.scopes.base import Given
 from secateur.select import check_sparsity
 from secateur.sensitivity import Scan
-from secateur.signals import Signals, check_needs
+from secateur.signals import check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
+Chosen = str | Criterion | Function | None
 
-def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: str | None = None,
+
+def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-         pooling: str = "mean", layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
-         data: Any = None, budget: Any = None) -> Plan:
+         pooling: str = "mean", data: Any = None, loss: Loss | None = None, layers: Settings | None = None,
+         least: float = 0.0, most: float = 1.0, budget: Any = None) -> Plan:
     """Say exactly what to remove, without touching the model.
 
     Args:
         model: any module; for ``weight`` its linear and convolutional weights are the items.
         sparsity: the fraction removed, in [0, 1). Left out where it follows: from N:M, or from ``budget``.
         granularity: ``weight``, ``neuron``, blocks of outputs x inputs such as ``4x1``, or N:M such as ``2:4``.
-        criterion: what an item is worth; by default ``magnitude`` for weights, ``l2`` for neurons.
+        criterion: what an item is worth: a name, ``pkg.module:name``, a :class:`Criterion`, or a function of
+            weight and signals; by default ``magnitude`` for weights, ``l2`` for neurons.
         scope: which items compete, or how much each layer loses: ``layer``, ``global``, ``erk``, ``lamp``,
             ``owl``, ``sensitivity`` or ``budget``.
         skip: names of modules that stay whole, exact or as regular expressions.
-        example: one input, or a tuple of them; needed to cut neurons.
+        example: one input, or a tuple of them; needed to cut neurons, unless ``data`` is given.
         seed: for a criterion that draws at random.
         round_to: neurons and channels left are rounded up to a multiple of this (8 or 16 suit many machines).
         pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it, and of the
             scores of a block's weights.
+        data: for criteria and scopes that look at activations or gradients: a tensor of inputs, a pair of tensors
+            (inputs, labels), or an iterable of batches, as :func:`secateur.calibration.calibration` says.
+        loss: of outputs and labels, for criteria with gradients; by default the cross-entropy.
         layers: settings of single layers: from a module's name or a regular expression to a sparsity, or to any
             of ``sparsity``, ``granularity``, ``least``, ``most``, ``skip`` (see :class:`secateur.layerwise.Rule`).
         least, most: the fractions of every layer that go at least and at most.
-        data: samples of the input, for a scope that needs them (``owl``, ``sensitivity``, ``budget``): a tensor
-            or an iterable of batches.
         budget: for scope ``budget``, what the cut network may cost: ``{"flops": 1e6}``, also ``parameters``,
             ``bytes``, ``ms`` (measured on this machine); the name alone means ``1 - sparsity`` of the original's.
 
     Raises:
-        SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example.
+        SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example, missing data.
 
     >>> net = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
     >>> print(plan(net, 0.5, skip=["2"]))
     weight pruning by magnitude, scope layer: 6 of 12 removed, sparsity 0.5000 (asked 0.5)
       0.weight: 6 of 12 (0.5000)
     """
-    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling, layers, least,
-                     most, data, budget).plan(sparsity)
+    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
+                     calibration(data, loss), layers, least, most, budget).plan(sparsity)
 
 
-def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: str | None = None,
+def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
           scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-          pooling: str = "mean", layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
-          data: Any = None, budget: Any = None) -> nn.Module:
-    """Plan and apply in one call; the arguments are those of :func:`plan`. The model stays as it is.
+          pooling: str = "mean", data: Any = None, loss: Loss | None = None,
+          recovery: Choice = "none", layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
+          budget: Any = None) -> nn.Module:
+    """Plan, apply and recover in one call; the arguments are those of :func:`plan`. The model stays as it is.
+
+    Args:
+        recovery: what wins accuracy back after the cut: a name, ``pkg.module:Class``, a
+            :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
-    return apply(model, plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling,
-                             layers, least, most, data, budget))
+    samples, items = calibration(data, loss), recoveries(recovery)
+    check_recoveries(items, samples)
+    made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
+                layers, least, most, budget)
+    return recover(model, apply(model, made), made, items, samples, seed)
 
 
 class Selection:
@@ -86,25 +101,26 @@ class Selection:
     were scanned before.
     """
 
-    def __init__(self, model: nn.Module, granularity: str = "weight", criterion: str | None = None,
+    def __init__(self, model: nn.Module, granularity: str = "weight", criterion: Chosen = None,
                  scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
                  structure: Structure | None = None, round_to: int = 1, pooling: str = "mean",
-                 layers: Settings | None = None, least: float = 0.0, most: float = 1.0, data: Any = None,
-                 budget: Any = None, scan: Scan | None = None):
+                 samples: Calibration | None = None, layers: Settings | None = None, least: float = 0.0,
+                 most: float = 1.0, budget: Any = None, scan: Scan | None = None):
         self._granularity = pooled_by(resolve(granularity), pooling)
         self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
-        self.criterion = criterion or self._granularity.default_criterion
-        self._criterion = criterion_for(self.criterion, granularity)
-        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, {"seed": seed})
+        self.criterion, self._criterion = criterion_for(criterion or self._granularity.default_criterion, granularity)
+        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
         check_weights(model)
         self._rules = rules(model, layers, least, most)
         skipped = resolve_skip(model, skip) | {name for name, rule in self._rules.items() if rule.skip}
+        example = samples.example() if example is None and samples is not None else example
         self.structure = structure or self._read(model, example)
-        self._entries = self._score(model, self._granularity.places(self.structure, skipped), seed, pooling)
+        gather = self._gatherer(model, self._granularity.places(self.structure, skipped), samples, example, seed)
+        self._entries = self._score(model, self._granularity.places(self.structure, skipped), gather)
         self.layers = [entry.layer for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
         self.budget = read_budget(budget)
-        given = Given(model, inputs_of(data), self.budget)
+        given = Given(model, samples, self.budget)
         self._competition = Competition(self._entries, scope, given, self.structure, scan)
 
     def _read(self, model: nn.Module, example: Any) -> Structure:
@@ -115,21 +131,25 @@ class Selection:
                                 "or a tuple of them, to see which axes go together; got None")
         return graph.trace(model, example)
 
-    def _score(self, model: nn.Module, places: Sequence[Any], seed: int, pooling: str) -> list[Entry]:
-        """Every place with the scores of its items, by its own granularity where it has one."""
+    def _gatherer(self, model: nn.Module, places: Sequence[Any], samples: Calibration | None, example: Any,
+                  seed: int) -> Gatherer:
         if not places:
             raise SecateurError(f"nothing to cut: no {self._granularity.item} outside skip can be removed"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
+        tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
+        return Gatherer(model, self._criterion.needs, tensors, samples, example, seed)
 
-        def score(tensor: Tensor, name: str) -> Tensor:
-            return self._criterion.score(tensor, Signals(self._granularity.scored_as, tensor_seed(seed, name)))
+    def _score(self, model: nn.Module, places: Sequence[Any], gather: Gatherer) -> list[Entry]:
+        """Every place with the scores of its items, by its own granularity where it has one."""
+        def score(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
+            return self._criterion.score(tensor, gather.of(self._granularity.scored_as, name, unit))
 
         entries = []
         for place in places:
             modules = producers(place) if isinstance(place, Group) else {place.module}
             rule = rule_of(modules, self._rules, place.name)
             written = rule.granularity or self.granularity
-            own = pooled_by(resolve(written), pooling) if rule.granularity else self._granularity
+            own = pooled_by(resolve(written), self._granularity.pooling) if rule.granularity else self._granularity
             check_alike(place.name, written, own, self._granularity)
             check_follows(place.name, written, own, rule.sparsity)
             entries.append(Entry(own.layer(model, place, score), own, written, rule))
@@ -182,17 +202,19 @@ class Selection:
         best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
         return replace(cut, keep=cut.keep.index_fill(0, best, True))
 
-def criterion_for(name: str, granularity: str) -> Criterion:
-    """The criterion, if it can score this granularity.
+
+
+def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple[str, Criterion]:
+    """The name of a criterion and the criterion, if it can score this granularity.
 
     Raises:
         SecateurError: it cannot; the message names those that can.
     """
-    item: Criterion = registry.get("criteria", name)()
+    name, item = as_criterion(choice)
     if resolve(granularity).scored_as not in item.granularities:
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
                             f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
-    return item
+    return name, item
 
 
 def check_round_to(round_to: int) -> int:
@@ -229,11 +251,6 @@ def check_follows(name: str, written: str, own: Granularity, sparsity: float | N
     """Refuse a layer's own sparsity that N:M contradicts."""
     if sparsity is not None and own.sparsity not in (None, sparsity):
         raise SecateurError(f"layers: sparsity {sparsity:g} of '{name}' with '{written}', which has {own.sparsity:g}")
-
-
-def tensor_seed(seed: int, name: str) -> int:
-    """A seed for one tensor: stable between runs and machines, different between tensors."""
-    return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
 
 
 def check_weights(model: nn.Module) -> None:

@@ -20,6 +20,7 @@ ROOMS = {
     "criteria": "criterion",
     "granularity": "granularity",
     "scopes": "scope",
+    "recovery": "recovery",
     "data": "data set",
     "models": "model",
 }

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateur.calibration import calibration
 from secateur.errors import SecateurError
 from secateur.granularity.base import Layer
 from secateur.scopes.base import Bounds, Given
@@ -96,18 +97,18 @@ def sensitivity(model: nn.Module, data: Any, granularity: str = "weight", criter
     """
     from secateur.prune import Selection
 
-    return Selection(model, granularity, criterion, "layer", skip, example, data=data, **settings).scan(sparsities)
+    return Selection(model, granularity, criterion, "layer", skip, example, samples=calibration(data),
+                     **settings).scan(sparsities)
 
 
 def scan(layers: Sequence[Layer], bounds: Bounds, given: Given, sparsities: Sequence[float] = GRID) -> Scan:
     """The curve of every layer, each cut by itself within its bounds."""
-    if given.inputs is None or given.network is None:
-        raise SecateurError("a sensitivity scan needs data=, samples of the network's input; got None")
     before, network = outputs(given.model, given.inputs), given.network
+    assert network is not None
 
     def look(index: int, count: int) -> tuple[float, float]:
         counts = [count if i == index else 0 for i in range(len(layers))]
-        return compared(before, outputs(network(counts), given.inputs or ()))
+        return compared(before, outputs(network(counts), given.inputs))
 
     return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
                       for i, (layer, (_, high)) in enumerate(zip(layers, bounds, strict=True))), len(before))

@@ -15,7 +15,7 @@ CASES = [(name, kind) for name in NAMES for kind in sorted(registry.get("scopes"
 
 def given(name):
     needs = registry.get("scopes", name).needs
-    return {**({"data": X} if "inputs" in needs else {}), **({"budget": "parameters"} if "budget" in needs else {})}
+    return {**({"data": X} if "samples" in needs else {}), **({"budget": "parameters"} if "budget" in needs else {})}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,7 +55,7 @@ def test_bounds_hold(name, kind):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_needs_are_named_where_they_are_missing(name):
-    words = {"inputs": "data=", "budget": "budget="}
+    words = {"samples": "data=", "budget": "budget="}
     for kind in registry.get("scopes", name).scores if registry.get("scopes", name).needs else ():
         with pytest.raises(sc.SecateurError) as caught:
             sc.plan(tiny(), 0.5, kind, scope=name, example=X[:2])

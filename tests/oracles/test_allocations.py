@@ -104,6 +104,48 @@ def test_lamp_does_not_see_the_scale_of_a_layer():
     assert sc.plan(net, 0.7, scope="global").layers()[0]["removed"] < before.layers()[0]["removed"]
 
 
+def authors_owl(weights, inputs, sparsity, times=5.0, reach=0.08):
+    """The authors' lines: share of outliers in percent, scaled, centred, as densities (layers of one size)."""
+    shares = []
+    for weight, x in zip(weights, inputs, strict=True):
+        metric = np.abs(weight) * np.sqrt((x**2).sum(0))[None]
+        shares.append((metric > metric.mean() * times).sum() / metric.size * 100)
+    ratio = np.array(shares)
+    ratio = (ratio - ratio.min()) * (1 / (ratio.max() - ratio.min()) * reach * 2)
+    return ratio - ratio.mean() + (1 - sparsity)
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.7, 0.85])
+def test_owl_is_the_authors_lines(sparsity):
+    draw = torch.Generator().manual_seed(5)
+    layers = [nn.Linear(24, 24, bias=False) for _ in range(4)]
+    with torch.no_grad():
+        for i, layer in enumerate(layers):
+            layer.weight.copy_(torch.randn(24, 24, generator=draw) ** (2 * i + 1))
+    net, x = nn.Sequential(*layers), torch.randn(50, 24, generator=draw)
+    inputs = [x]
+    for layer in layers[:-1]:
+        inputs.append(layer(inputs[-1]).detach())
+    densities = authors_owl([la.weight.detach().double().numpy() for la in layers],
+                            [v.double().numpy() for v in inputs], sparsity)
+    plan = sc.plan(net, sparsity, scope="owl", data=x)
+    assert plan.removed == removal_count(4 * 576, sparsity)
+    for layer, density in zip(plan.layers(), densities, strict=True):
+        assert abs(layer["removed"] - (1 - density) * 576) <= 1
+    assert max(densities) - min(densities) == pytest.approx(0.16)
+
+
+def test_owl_by_hand():
+    """One outlier of ten in the first layer, none in the second: densities 0.5 and 0.5 apart by 0.16, so 0.58, 0.42."""
+    first, second = nn.Linear(50, 2, bias=False), nn.Linear(2, 50, bias=False)
+    with torch.no_grad():
+        first.weight.fill_(1.0)
+        first.weight[:, ::10] = 20.0
+        second.weight.fill_(1.0)
+    plan = sc.plan(nn.Sequential(first, second), 0.5, scope="owl", data=torch.ones(8, 50))
+    assert [layer["removed"] for layer in plan.layers()] == [42, 58]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4), min_size=1, max_size=3), st.data())
 def test_bounded_selection_is_exhaustive_search(layers, data):
@@ -146,7 +188,7 @@ def test_the_network_as_a_whole_loses_exactly_what_was_asked(sides, hundredths, 
 @pytest.mark.parametrize(("scope", "granularity", "message"), [
     ("erk", "neuron", "scope 'erk' is defined for weight, not neuron; for neuron allowed: "),
     ("sensitivity", "weight", "scope 'sensitivity' needs data="), ("budget", "weight", "needs budget="),
-    ("lamb", "weight", "did you mean 'lamp'")])
+    ("owl", "weight", "scope 'owl' needs data="), ("lamb", "weight", "did you mean 'lamp'")])
 def test_what_a_scope_cannot_do_is_refused(scope, granularity, message):
     net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
     with pytest.raises(sc.SecateurError) as caught:

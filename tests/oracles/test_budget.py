@@ -12,6 +12,7 @@ from torch import nn
 import secateur as sc
 from secateur import knapsack
 from secateur.budget import Budget, read_budget
+from secateur.calibration import calibration
 from secateur.measure import nonzeros, size, work
 from secateur.prune import Selection
 from secateur.sensitivity import Curve, sensitivity
@@ -90,7 +91,7 @@ DEFAULT = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 @pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.61, 0.8])
 def test_sensitivity_is_exhaustive_search_with_the_exact_count(sparsity):
-    selection = Selection(net(6, 5, 3, 4), scope="sensitivity", data=X)
+    selection = Selection(net(6, 5, 3, 4), scope="sensitivity", samples=calibration(X))
     plan = selection.plan(sparsity)
     items = [layer["items"] for layer in plan.layers()]
     assert plan.removed == round(sparsity * sum(items))
@@ -112,7 +113,7 @@ def real(model, resource):
 def test_a_budget_is_met_at_the_least_predicted_loss_of_all(resource, share):
     model = net(6, 5, 3, 4)
     limit = share * real(model, resource)
-    selection = Selection(model, scope="budget", data=X, budget={resource: limit})
+    selection = Selection(model, scope="budget", samples=calibration(X), budget={resource: limit})
     plan = selection.plan()
     assert real(sc.apply(model, plan), resource) <= limit
     items = [layer["items"] for layer in plan.layers()]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor
 
+from secateur import registry
+from secateur.errors import SecateurError
 from secateur.signals import Signals
+
+Function = Callable[[Tensor, Signals], Tensor]
 
 
 class Criterion(ABC):
@@ -34,6 +40,57 @@ class Criterion(ABC):
         Returns:
             One score an item: the shape of ``weight``, or ``(units,)``. Higher means keep.
         """
+
+
+class Own(Criterion):
+    """A user's function of weight and signals as a criterion for every granularity.
+
+    Attributes ``needs`` and ``granularities`` of the function, where it has them, say what it reads and scores.
+    """
+
+    def __init__(self, function: Function):
+        self.function = function
+        self.needs = frozenset(getattr(function, "needs", ()))  # type: ignore[misc]
+        everything = frozenset(registry.files("granularity"))
+        self.granularities = frozenset(getattr(function, "granularities", everything))  # type: ignore[misc]
+
+    def score(self, weight: Tensor, signals: Signals) -> Tensor:
+        """What the function gives.
+
+        Raises:
+            SecateurError: it gives no tensor, or one of another shape.
+        """
+        found = self.function(weight, signals)
+        shape = weight.shape[:1] if signals.granularity == "neuron" else weight.shape
+        if not isinstance(found, Tensor) or found.shape != shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise SecateurError(f"criterion '{name_of(self.function)}' gave {got}; allowed is one score an item, "
+                                f"a tensor of shape {tuple(shape)}")
+        return found
+
+
+def name_of(item: object) -> str:
+    """What a function or a class is called in a plan."""
+    kind = item if inspect.isfunction(item) or inspect.isclass(item) else type(item)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
+    """The name of a criterion and the criterion itself, from a name, ``pkg.module:name``, an instance or a function.
+
+    >>> as_criterion(lambda weight, signals: weight)[0]
+    'secateur.criteria.base:<lambda>'
+    """
+    if isinstance(choice, Criterion):
+        return name_of(choice), choice
+    found = registry.get("criteria", choice) if isinstance(choice, str) else choice
+    name = choice if isinstance(choice, str) else name_of(choice)
+    if inspect.isclass(found) and issubclass(found, Criterion):
+        return name, found()
+    if not callable(found) or inspect.isclass(found):
+        raise SecateurError(f"criterion '{name}' is a {type(found).__name__}; allowed are a Criterion and a function "
+                            "of weight and signals")
+    return name, Own(found)
 
 
 CONTRACT = Criterion

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from secateur.select import Ranking
-from secateur.types import Cut, Group, Structure, Target
+from secateur.types import Cut, Group, Member, Structure, Target
 
 POOLINGS = ("mean", "sum", "max")
-Score = Callable[[Tensor, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One tensor of a group whose units are scored: the group, and the member that produces them."""
+
+    group: Group
+    member: Member
+
+
+class Score(Protocol):
+    """What scores a tensor: its values (for units one row each), its name, and for units where they come from."""
+
+    def __call__(self, tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
+        """One score an item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +72,7 @@ class Granularity(ABC):
 
     @abstractmethod
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
-        """Score the items of one place; ``score`` takes a tensor and its name."""
+        """Score the items of one place; ``score`` takes a tensor, its name and its :class:`Unit`."""
 
     def comparable(self, scores: list[Tensor]) -> list[Tensor]:
         """The scores of several layers as one scope compares them; as they are unless a granularity says more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secateur.granularity.base import Granularity, Layer, Score, producers
+from secateur.granularity.base import Granularity, Layer, Score, Unit, producers
 from secateur.types import Group, Member, Structure, Target
 
 
@@ -30,10 +30,9 @@ class Neuron(Granularity):
         """One score a unit, pooled over the tensors that produce it."""
         assert isinstance(place, Group)
         weights = dict(model.named_parameters(remove_duplicate=False))
-        parts = [score(unit_rows(weights[m.tensor].detach(), m), m.tensor)
-                 for m in place.members if m.role == "out" and weights[m.tensor].ndim > 1]
-        parts = parts or [score(unit_rows(weights[m.tensor].detach(), m), m.tensor)
-                          for m in place.members if m.tensor in weights]
+        made = [m for m in place.members if m.role == "out" and weights[m.tensor].ndim > 1]
+        made = made or [m for m in place.members if m.tensor in weights]
+        parts = [score(unit_rows(weights[m.tensor].detach(), m), m.tensor, Unit(place, m)) for m in made]
         return Layer(place.name, pooled(parts, self.pooling), place)
 
     def comparable(self, scores: list[Tensor]) -> list[Tensor]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from secateur.budget import Budget, inputs_of
+from secateur.calibration import Calibration
+from secateur.errors import SecateurError
 from secateur.granularity.base import Layer
 from secateur.select import removal_count
 
@@ -19,17 +23,28 @@ Bounds = Sequence[tuple[int, int]]
 class Given:
     """What a scope may ask for besides the scores.
 
-    ``model`` is the network as it is; ``inputs`` holds samples, a tensor ``(n, ...)`` for each argument of the
-    network; ``budget`` is what the cut network may cost; ``sizes`` how many weights an item of each layer is; ``network`` gives the network with
-    so many items of each layer cut; ``scan`` gives :func:`secateur.sensitivity.scan` of the layers, made once.
+    ``model`` is the network as it is; ``samples`` what ``data=`` gave; ``budget`` what the cut network may cost;
+    ``sizes`` how many weights an item of each layer is; ``network`` gives the network with so many items of each
+    layer cut; ``scan`` gives :func:`secateur.sensitivity.scan` of the layers, made once.
     """
 
     model: nn.Module
-    inputs: tuple[Tensor, ...] | None = None
-    budget: Any = None
+    samples: Calibration | None = None
+    budget: Budget | None = None
     scan: Callable[[], Any] | None = None
     sizes: tuple[int, ...] = ()
     network: Callable[[Sequence[int]], nn.Module] | None = None
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The first samples, a tensor ``(n, ...)`` for each argument of the network.
+
+        Raises:
+            SecateurError: there are none.
+        """
+        if self.samples is None:
+            raise SecateurError("data= is missing: samples of the network's input; got None")
+        return inputs_of(self.samples)
 
 
 class Scope(ABC):

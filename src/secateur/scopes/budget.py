@@ -29,7 +29,7 @@ class Budget(Allocation):
     amount, ``sparsity`` says which fraction of the original's cost goes.
     """
 
-    needs = frozenset({"inputs", "budget"})
+    needs = frozenset({"samples", "budget"})
 
     def __init__(self) -> None:
         self._priced: Costs | None = None
@@ -40,12 +40,13 @@ class Budget(Allocation):
         Raises:
             SecateurError: the budget cannot be met; the message says what can.
         """
+        assert given.budget is not None
         priced = self._priced = self._priced or costs(given.budget, layers, given)
         whole = priced.real(given.model)
         limit = allowed(given.budget, whole, sparsity)
         if whole <= limit:
             return [low for low, _ in bounds]
-        return met(layers, bounds, given, priced, limit)
+        return met(bounds, given, priced, limit)
 
 
 def allowed(budget: Allowance, whole: float, sparsity: float) -> float:
@@ -53,7 +54,7 @@ def allowed(budget: Allowance, whole: float, sparsity: float) -> float:
     return budget.amount if budget.amount is not None else whole * (1 - sparsity)
 
 
-def met(layers: Sequence[Layer], bounds: Bounds, given: Given, priced: Costs, limit: float) -> list[int]:
+def met(bounds: Bounds, given: Given, priced: Costs, limit: float) -> list[int]:
     """The counts with the least predicted loss among those tried whose network is within the limit."""
     found = scanned(given)
     choices = [levels(low, high) for low, high in bounds]

@@ -22,7 +22,7 @@ class Sensitivity(Allocation):
     Alistarh, *SPDY*, ICML 2022, by dynamic programming as here); the losses of the layers are taken to add up.
     """
 
-    needs = frozenset({"inputs"})
+    needs = frozenset({"samples"})
 
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
         """How many items of every layer go."""

@@ -1,0 +1,70 @@
+"""A cut network and one or more recoveries in, the recovered network out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from secateur import registry
+from secateur.calibration import Calibration
+from secateur.errors import SecateurError
+from secateur.recovery.base import Patient, Recovery
+from secateur.types import Plan
+
+Choice = str | Recovery | Sequence[str | Recovery]
+WORDS = {"data": "data= (inputs)", "labels": "data= with labels, pairs (inputs, labels)"}
+
+
+def recoveries(choice: Choice) -> tuple[Recovery, ...]:
+    """The recoveries behind names, ``pkg.module:Class``, instances, or a sequence of these, in their order.
+
+    Raises:
+        SecateurError: an unknown name, or something that is no recovery.
+
+    >>> [type(r).__name__ for r in recoveries("none")]
+    ['Nothing']
+    """
+    several = [choice] if isinstance(choice, (str, Recovery)) else list(choice)
+    made = tuple(registry.get("recovery", c)() if isinstance(c, str) else c for c in several)
+    for item in made:
+        if not isinstance(item, Recovery):
+            raise SecateurError(f"recovery {item!r} is a {type(item).__name__}; allowed are a name, a Recovery, "
+                                "or a list of these")
+    return made
+
+
+def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> None:
+    """Refuse recoveries that need data or labels that are not there, naming all that is missing."""
+    given = {"data": samples is not None, "labels": samples is not None and samples.labelled}
+    missing = {type(r).__name__.lower(): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
+    if missing:
+        wanted = dict.fromkeys("labels" if "labels" in names else "data" for names in missing.values())
+        got = ", ".join(n for n, there in given.items() if there) or "nothing"
+        raise SecateurError(f"recovery {', '.join(missing)} needs {' and '.join(WORDS[w] for w in wanted)}; got {got}")
+
+
+def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, samples: Calibration | None = None,
+            seed: int = 0) -> nn.Module:
+    """Win accuracy back after a cut, one recovery after the other.
+
+    Args:
+        model: the network before the cut; never changed.
+        pruned: what :func:`secateur.apply` made of it; it may be changed.
+        plan: the plan that was applied.
+        choice: names, instances, or a sequence of them.
+        samples: calibration samples.
+        seed: for a recovery that draws at random.
+
+    Raises:
+        SecateurError: an unknown recovery, or missing data or labels.
+    """
+    items = recoveries(choice)
+    check_recoveries(items, samples)
+    patient = Patient(model, pruned, plan, samples, seed)
+    for item in items:
+        patient = replace(patient, pruned=item.recover(patient))
+    return patient.pruned
+
+

@@ -1,0 +1,48 @@
+"""The contract of a recovery: the network as it was and as it is cut in, a better cut network out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from secateur.calibration import Calibration
+from secateur.types import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """What a recovery works on.
+
+    Attributes:
+        original: the network before the cut; never changed.
+        pruned: the cut network, a copy that the recovery may write to: weights zeroed, or units gone.
+        plan: what was cut.
+        samples: the calibration samples, where ``data=`` was given.
+        seed: what a recovery that draws at random draws from.
+    """
+
+    original: nn.Module
+    pruned: nn.Module
+    plan: Plan
+    samples: Calibration | None
+    seed: int = 0
+
+
+class Recovery(ABC):
+    """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass.
+
+    ``needs`` names what it cannot do without: ``data`` (inputs), ``labels`` (data with labels). What
+    was cut stays cut: zeroed weights are zero afterwards.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def recover(self, patient: Patient) -> nn.Module:
+        """The cut network with its accuracy won back; ``patient.pruned`` itself or another."""
+
+
+CONTRACT = Recovery
