@@ -57,7 +57,7 @@ def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: f
         SecateurError: an unknown module or setting, a value that is not allowed, two expressions that say
             different things of one module.
     """
-    whole = check("every layer", Rule(least=least, most=most))
+    whole = check_rule("every layer", Rule(least=least, most=most))
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}
     for pattern, given in (layers or {}).items():
@@ -92,10 +92,10 @@ def read(pattern: str, given: Any) -> Rule:
                             f"{', '.join(known)}")
     if strange := [k for k in given if k not in known]:
         raise unknown(f"setting of layers['{pattern}']", str(strange[0]), known)
-    return check(f"layers['{pattern}']", Rule(**given))
+    return check_rule(f"layers['{pattern}']", Rule(**given))
 
 
-def check(what: str, rule: Rule) -> Rule:
+def check_rule(what: str, rule: Rule) -> Rule:
     """The rule, if its values are allowed."""
     from secateur import granularity
 
@@ -123,7 +123,7 @@ def merged(name: str, found: list[tuple[int, str, Rule]], whole: Rule) -> Rule:
             raise SecateurError(f"layers: {setting} of '{name}' is not clear: {said}; allowed is one, or its own name")
         if best:
             rule = replace(rule, **{setting: best[0][1]})
-    return check(f"layers['{name}']", rule)
+    return check_rule(f"layers['{name}']", rule)
 
 
 def rule_of(modules: Iterable[str], known: Mapping[str, Rule], what: str) -> Rule:

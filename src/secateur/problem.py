@@ -14,14 +14,18 @@ import torch
 from torch import nn
 
 from secateur import data as datasets
-from secateur import graph, models
+from secateur import graph, models, registry
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError, UnsupportedError
+from secateur.granularity import resolve
 from secateur.prune import check_weights, resolve_skip
+from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point, Timing
 from secateur.types import Structure
+
+SCANNING = ("sensitivity", "budget")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +69,32 @@ class Problem:
         for seed in range(config.seeds):
             for granularity in config.granularity:
                 for criterion in config.criteria_of(granularity):
-                    for scope in config.scope:
-                        for sparsity in config.sparsity:
-                            yield Point(granularity, criterion, scope, sparsity, self.skip, seed)
+                    for scope in config.scopes_of(granularity):
+                        for sparsity in config.sparsities_of(granularity):
+                            yield self.point(granularity, criterion, scope, sparsity, seed)
+
+    def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int) -> Point:
+        """One point, with the settings that hold for it."""
+        config, whole = self.config, sparsity == 0
+        return Point(granularity, criterion, scope, sparsity, self.skip, seed, "" if whole else config.layers,
+                     0.0 if whole else config.least, 1.0 if whole else config.most,
+                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
+
+    def scanned(self) -> Iterator[Point]:
+        """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
+        config = self.config
+        wanted = config.scan or any(s in SCANNING for s in config.scope)
+        for seed in range(config.seeds if wanted else 0):
+            for granularity in (g for g in config.granularity if resolve(g).sparsity is None):
+                for criterion in config.criteria_of(granularity):
+                    if not registry.get("criteria", criterion).control:
+                        yield self.point(granularity, criterion, "layer", 1.0, seed)
+
+    def scan_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a scan."""
+        given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
+        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed),
+                "calibration": self.config.calibration, **given}
 
     @property
     def output_layers(self) -> tuple[str, ...]:
@@ -86,8 +113,10 @@ class Problem:
 
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
+        looks = bool(point.sparsity) and reads_samples(point)
         return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
-                "samples": self.config.samples, **point.settings()}
+                "samples": self.config.samples, **point.settings(),
+                **({"calibration": self.config.calibration} if looks else {})}
 
     @property
     def timing(self) -> Timing:
@@ -100,6 +129,12 @@ class Problem:
         config = self.config
         return {"kind": "latency", "point": key_of(self.point_settings(point)), "threads": config.threads,
                 "batches": list(config.latency_batches), "seconds": config.latency_seconds, "engine": config.engine}
+
+
+def reads_samples(point: Point) -> bool:
+    """Whether a point's criterion or scope looks at training samples."""
+    needs = registry.get("criteria", point.criterion).needs
+    return "samples" in registry.get("scopes", point.scope).needs or any("data" in SOURCES[n] for n in needs)
 
 
 def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = None,

@@ -7,8 +7,9 @@ and their order for all sparsities of a criterion, the evaluation of the unprune
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from torch import Tensor, nn
 
 from secateur import runtime
 from secateur.apply import apply
+from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
 from secateur.latency import interleaved, summary, torch_threads
 from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
+from secateur.sensitivity import GRID, Scan
 from secateur.types import Plan, Structure
 
 LARGEST_DIFFERENCE = 1e-4
@@ -43,10 +46,17 @@ class Point:
     sparsity: float
     skip: tuple[str, ...]
     seed: int
+    layers: str = ""
+    least: float = 0.0
+    most: float = 1.0
+    pooling: str = "mean"
+    budget: str = ""
 
     def settings(self) -> dict[str, Any]:
-        """The point as plain JSON values."""
-        return {**asdict(self), "skip": list(self.skip)}
+        """The point as plain JSON values; later settings only where they are not at their default, so that the
+        rows of earlier versions keep their keys."""
+        later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip)}
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,14 @@ class Bundle:
     tests: Path | bytes
     samples: int
     device: str = "cpu"
+    calibration: Path | bytes | None = None
+    scans: tuple[tuple[str, str, Any], ...] = ()
 
     def carried(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
         network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
-        return replace(self, network=network, tests=tests)
+        given = self.calibration.read_bytes() if isinstance(self.calibration, Path) else self.calibration
+        return replace(self, network=network, tests=tests, calibration=given)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -89,7 +102,10 @@ def opened(bundle: Bundle) -> Subject:
     model = bundle.make_model()
     model.load_state_dict(_tensors(bundle.network))
     tests = _tensors(bundle.tests)
-    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples)
+    given = _tensors(bundle.calibration) if bundle.calibration else None
+    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples,
+                   calibration((given["x"], given["y"])) if given else None,
+                   {(g, c): Scan.read(found) for g, c, found in bundle.scans})
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -107,11 +123,15 @@ class Subject:
         x, y: test inputs and labels.
         structure: the network's targets and groups.
         samples: how many first test samples have their predictions kept.
+        given: training samples that criteria and scopes may look at.
+        scans: the scans that were made before, by granularity and criterion.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0):
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0,
+                 given: Calibration | None = None, scans: dict[tuple[str, str], Scan] | None = None):
         self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
-        self._selections: dict[tuple[Any, ...], Selection] = {}
+        self.given, self.scans = given, scans or {}
+        self._selections: dict[Point, Selection] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -125,12 +145,24 @@ class Subject:
 
     def pruned(self, point: Point) -> tuple[Plan, nn.Module]:
         """The plan of a point and the network cut by it."""
-        kind = (point.granularity, point.criterion, point.scope, point.skip, point.seed)
-        if kind not in self._selections:
-            self._selections = {kind: Selection(self.model, *kind[:4], example=self.x[:1], seed=point.seed,
-                                                structure=self.structure)}
-        plan = self._selections[kind].plan(point.sparsity)
+        selection = self.selection(point)
+        plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
         return plan, apply(self.model, plan) if plan.removed else self.model
+
+    def selection(self, point: Point) -> Selection:
+        """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
+        kind = replace(point, sparsity=0.0)
+        if kind not in self._selections:
+            self._selections = {kind: Selection(
+                self.model, point.granularity, point.criterion, point.scope, point.skip, self.x[:1], point.seed,
+                self.structure, pooling=point.pooling, samples=self.given, least=point.least, most=point.most,
+                layers=json.loads(point.layers or "{}"), budget=point.budget or None,
+                scan=self.scans.get((point.granularity, point.criterion)))}
+        return self._selections[kind]
+
+    def scan(self, point: Point) -> dict[str, Any]:
+        """Each layer cut by itself, with a point's granularity, criterion and settings."""
+        return self.selection(replace(point, scope="layer", budget="")).scan(GRID).plain()
 
     def measure(self, point: Point) -> dict[str, Any]:
         """Everything about a point but its timing."""

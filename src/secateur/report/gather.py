@@ -74,8 +74,9 @@ def named(methods: Sequence[Method]) -> list[Method]:
         parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(
             {o.criterion for o in rivals}) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
-        tone = 0 if m.control and len(rivals) == 1 else tones[m.granularity]
-        tones[m.granularity] += not m.control
+        family = m.granularity if m.granularity in ("weight", "neuron") else "other"
+        tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
+        tones[family] += not m.control
         result.append(Method(m.granularity, m.criterion, m.scope, m.control, ", ".join(parts), tone))
     return result
 
