@@ -109,7 +109,7 @@ class Competition:
             own = 0.0 if spare else self.entries[i].own or 0.0
             self._take(keeps, notes, [i], ranking, removal_count(ranking.items, own))
         for members, sets in self._sets.values():
-            for (places, ranking), count in zip(sets, self._removals(members, sparsity), strict=True):
+            for (places, ranking), count in zip(sets, self._removals(members, sparsity, notes), strict=True):
                 self._take(keeps, notes, places, ranking, count)
         return [self._cut(i, keeps[i]) for i in range(len(self.entries))], notes
 
@@ -133,9 +133,9 @@ class Competition:
                         network=lambda counts: self._network(members, counts), scan=lambda: self._scanned(members))
         return [self.entries[i].layer for i in members], [self.entries[i].bounds for i in members], given
 
-    def _removals(self, members: list[int], sparsity: float) -> list[int]:
+    def _removals(self, members: list[int], sparsity: float, notes: list[str]) -> list[int]:
         layers, bounds, given = self._asked_of(members)
-        return self.scope.removals(layers, sparsity, bounds, given)
+        return self.scope.removals(layers, sparsity, bounds, replace(given, tell=notes.append))
 
     def _take(self, keeps: dict[int, Tensor], notes: list[str], members: list[int], ranking: Ranking,
               count: int) -> None:

@@ -63,8 +63,10 @@ class Costs(ABC):
 
     @cached_property
     def rest(self) -> float:
-        """What the network costs besides these layers."""
-        return self.real(self.given.model) - sum(float(self.layer(i, np.zeros(1))[0]) for i in range(len(self.layers)))
+        """What the network costs besides these layers, those that stand alone being cut already."""
+        assert self.given.network is not None
+        uncut = self.real(self.given.network([0] * len(self.layers)))
+        return uncut - sum(float(self.layer(i, np.zeros(1))[0]) for i in range(len(self.layers)))
 
     @property
     def example(self) -> tuple[Tensor, ...]:

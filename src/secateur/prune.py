@@ -166,8 +166,9 @@ class Selection:
         cuts = [replace(cut, granularity=entry.written if entry.written != self.granularity else "")
                 for cut, entry in zip(cuts, self._entries, strict=True)]
         cuts = [self._rounded(cut, entry.layer) for cut, entry in zip(cuts, self._entries, strict=True)]
-        return Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
+        made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
                     self.structure)
+        return made if sparsity is not None or self._granularity.sparsity else replace(made, sparsity=made.reached)
 
     def whole(self) -> Plan:
         """The plan that removes nothing."""

@@ -18,6 +18,7 @@ ROLES = ("weight", "neuron", "other", "weight-2", "neuron-2", "other-2", "weight
 SYMBOLS, DASHES = ("circle", "square", "diamond", "triangle"), ("solid", "dash", "dot")
 MOST = 18
 FLOOR = 1e-6
+NEAR = 0.25
 SHOWN = (0.5, 0.8, 0.9, 0.95, 0.99)
 Method = tuple[str, str]
 Layer = dict[str, Any]
@@ -99,10 +100,10 @@ def table(digest: Digest) -> Table:
 
 
 def cell(layers: list[Layer], sparsity: float) -> str:
-    """The mean divergence where the layer was cut nearest to a sparsity; a dash where that was further than a tenth."""
+    """The mean divergence where the layer was cut nearest to a sparsity; a dash where that was not near."""
     cuts = [n / layers[0]["items"] for n in layers[0]["removed"]]
     near = min(range(len(cuts)), key=lambda i: abs(cuts[i] - sparsity))
-    if abs(cuts[near] - sparsity) > min(0.1, 1 - sparsity):
+    if abs(cuts[near] - sparsity) > NEAR * (1 - sparsity):
         return "–"
     return f"{sum(layer['loss'][near] for layer in layers) / len(layers):.3g}"
 

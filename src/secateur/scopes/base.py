@@ -25,7 +25,8 @@ class Given:
 
     ``model`` is the network as it is; ``samples`` what ``data=`` gave; ``budget`` what the cut network may cost;
     ``sizes`` how many weights an item of each layer is; ``network`` gives the network with so many items of each
-    layer cut; ``scan`` gives :func:`secateur.sensitivity.scan` of the layers, made once.
+    layer cut; ``scan`` gives :func:`secateur.sensitivity.scan` of the layers, made once; ``tell`` takes what the
+    notes of the plan should say.
     """
 
     model: nn.Module
@@ -34,6 +35,7 @@ class Given:
     scan: Callable[[], Any] | None = None
     sizes: tuple[int, ...] = ()
     network: Callable[[Sequence[int]], nn.Module] | None = None
+    tell: Callable[[str], None] = lambda _: None
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:

@@ -44,9 +44,11 @@ class Budget(Allocation):
         priced = self._priced = self._priced or costs(given.budget, layers, given)
         whole = priced.real(given.model)
         limit = allowed(given.budget, whole, sparsity)
-        if whole <= limit:
-            return [low for low, _ in bounds]
-        return met(bounds, given, priced, limit)
+        least = [low for low, _ in bounds]
+        real = whole if whole <= limit and not any(least) else priced.real(built(given, least))
+        counts, real = (least, real) if real <= limit else met(bounds, given, priced, limit)
+        given.tell(f"{given.budget.resource}: {real:,.6g} of the original's {whole:,.6g}, allowed {limit:,.6g}")
+        return counts
 
 
 def allowed(budget: Allowance, whole: float, sparsity: float) -> float:
@@ -54,8 +56,8 @@ def allowed(budget: Allowance, whole: float, sparsity: float) -> float:
     return budget.amount if budget.amount is not None else whole * (1 - sparsity)
 
 
-def met(bounds: Bounds, given: Given, priced: Costs, limit: float) -> list[int]:
-    """The counts with the least predicted loss among those tried whose network is within the limit."""
+def met(bounds: Bounds, given: Given, priced: Costs, limit: float) -> tuple[list[int], float]:
+    """The counts with the least predicted loss among those tried whose network is within the limit, and its cost."""
     found = scanned(given)
     choices = [levels(low, high) for low, high in bounds]
     prices = [priced.layer(i, c) for i, c in enumerate(choices)]
@@ -66,7 +68,7 @@ def met(bounds: Bounds, given: Given, priced: Costs, limit: float) -> list[int]:
         counts = chosen(choices, prices, losses, max(aim, low))
         real = priced.real(built(given, counts))
         if real <= limit:
-            best, low = counts, max(aim, low)
+            best, low = (counts, real), max(aim, low)
             if real >= CLOSE * limit or priced.exact:
                 break
         else:
