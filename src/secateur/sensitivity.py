@@ -37,14 +37,19 @@ class Curve:
     same: tuple[float, ...]
 
     def at(self, counts: NDArray[Any]) -> Numbers:
-        """The loss at other counts: straight lines between those measured, never falling (by 1e-12 always rising, so
-        that what costs nothing stays).
+        """The loss at other counts: straight lines of its logarithm between those measured, the square of the count
+        before the first; never falling (by 1e-12 always rising, so that what costs nothing stays).
 
-        >>> Curve("a", 10, (0, 4, 8), (0.0, 2.0, 1.0), (1, 1, 1)).at(np.array([0, 2, 6, 8])).round(9).tolist()
-        [0.0, 1.0, 2.0, 2.0]
+        >>> Curve("a", 10, (0, 2, 4, 8), (0.0, 1.0, 4.0, 3.0), (1,) * 4).at(np.array([0, 1, 2, 3, 6])).round(9).tolist()
+        [0.0, 0.25, 1.0, 2.0, 4.0]
         """
-        risen: Numbers = np.interp(counts, self.removed, np.maximum.accumulate(self.loss))
-        return risen + 1e-12 * np.asarray(counts) / max(self.items, 1)
+        counts = np.asarray(counts)
+        if len(self.removed) < 2:
+            return 1e-12 * counts.astype(np.float64)
+        places, risen = np.array(self.removed[1:]), np.maximum.accumulate(self.loss[1:]).clip(1e-12)
+        between = np.exp(np.interp(counts, places, np.log(risen)))
+        found: Numbers = np.where(counts < places[0], risen[0] * (counts / places[0]) ** 2, between)
+        return found + 1e-12 * counts / max(self.items, 1)
 
 
 @dataclass(frozen=True)
