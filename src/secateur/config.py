@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 
 from secateur import registry, runtime
+from secateur.criteria.base import as_criterion
 from secateur.errors import SecateurError, unknown
 from secateur.select import check_sparsity
 
@@ -47,6 +48,10 @@ class StudyConfig:
     criterion: tuple[str, ...] = setting(
         ("magnitude", "l2", "random"), "what decides; each is used with the granularities that it scores")
     scope: tuple[str, ...] = setting(("layer",), "which items compete")
+    recovery: tuple[str, ...] = setting(
+        ("none",), "what wins accuracy back after a cut; each is used with every criterion")
+    calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data")
+    controls: bool = setting(False, "add the controls: a random cut, and what is left trained from scratch")
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
     epochs: int = setting(5, "training epochs")
@@ -61,6 +66,9 @@ class StudyConfig:
     samples: int = setting(24, "test samples whose predictions are kept for the report")
 
     def __post_init__(self) -> None:
+        if self.controls:
+            object.__setattr__(self, "criterion", (*self.criterion, *({"random"} - set(self.criterion))))
+            object.__setattr__(self, "recovery", (*self.recovery, *({"reinitialised"} - set(self.recovery))))
         for check in (_check_names, _check_criteria, _check_grid, _check_numbers):
             check(self)
 
@@ -76,14 +84,16 @@ class StudyConfig:
         """
         words = ["secateur", "study"]
         for f in fields(self):
-            if (value := getattr(self, f.name)) != f.default:
+            if isinstance(value := getattr(self, f.name), bool):
+                words += [f"--{f.name}"] * value
+            elif value != f.default:
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{f.name.replace('_', '-')}", ",".join(map(str, values))]
         return shlex.join([*words, "--out", str(out)])
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
-        return [c for c in self.criterion if granularity in registry.get("criteria", c).granularities]
+        return [c for c in self.criterion if granularity in as_criterion(c)[1].granularities]
 
     @classmethod
     def make(cls, *layers: Mapping[str, Any]) -> StudyConfig:
@@ -169,7 +179,8 @@ def coerce(name: str, value: Any, like: Any) -> Any:
 
 
 def _check_names(config: StudyConfig) -> None:
-    for room, names in (("granularity", config.granularity), ("scopes", config.scope), ("criteria", config.criterion)):
+    for room, names in (("granularity", config.granularity), ("scopes", config.scope), ("criteria", config.criterion),
+                        ("recovery", config.recovery)):
         for name in names:
             registry.get(room, name)
     for room, value in (("models", config.model), ("data", config.data)):
@@ -190,26 +201,26 @@ def _check_criteria(config: StudyConfig) -> None:
             raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
                                 f"'{granularity}'; allowed: {', '.join(registry.criteria_for(granularity))}")
     for name in config.criterion if config.criterion != StudyConfig.criterion else ():
-        scored = registry.get("criteria", name).granularities
+        scored = as_criterion(name)[1].granularities
         if not scored & set(config.granularity):
             raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
                                 f"but granularity is {', '.join(config.granularity)}")
 
 
 def _check_grid(config: StudyConfig) -> None:
-    for name in ("sparsity", "granularity", "criterion", "scope", "skip", "latency_batches"):
+    for name in ("sparsity", "granularity", "criterion", "scope", "recovery", "skip", "latency_batches"):
         values = getattr(config, name)
         if twice := [v for i, v in enumerate(values) if v in values[:i]]:
             shown = ", ".join(map(str, values))
             raise SecateurError(f"{name.replace('_', '-')} {shown}: {twice[0]} stands there twice")
-        if not values and name in ("sparsity", "granularity", "criterion", "scope"):
+        if not values and name in ("sparsity", "granularity", "criterion", "scope", "recovery"):
             raise SecateurError(f"{name} is empty; allowed is at least one value")
     for sparsity in config.sparsity:
         check_sparsity(sparsity)
 
 
 def _check_numbers(config: StudyConfig) -> None:
-    least = {"seeds": 1, "epochs": 0, "batch_size": 1, "threads": 0, "samples": 0}
+    least = {"seeds": 1, "epochs": 0, "batch_size": 1, "threads": 0, "samples": 0, "calibration": 1}
     for name, bound in least.items():
         if getattr(config, name) < bound:
             raise SecateurError(f"{name.replace('_', '-')} {getattr(config, name)}: allowed is {bound} or more")

@@ -16,9 +16,12 @@ from torch import nn
 from secateur import data as datasets
 from secateur import graph, models
 from secateur.config import StudyConfig
+from secateur.criteria.base import as_criterion
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.prune import check_weights, resolve_skip
+from secateur.recover import recoveries
+from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point, Timing
 from secateur.types import Structure
@@ -66,8 +69,31 @@ class Problem:
             for granularity in config.granularity:
                 for criterion in config.criteria_of(granularity):
                     for scope in config.scope:
-                        for sparsity in config.sparsity:
-                            yield Point(granularity, criterion, scope, sparsity, self.skip, seed)
+                        for recovery in self.recoveries_of(criterion):
+                            samples = self.samples_for(criterion, recovery)
+                            for sparsity in config.sparsity:
+                                yield Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery, samples)
+
+    def recoveries_of(self, criterion: str) -> list[str]:
+        """The recoveries asked for; a control of those is not tried on a cut that is a control itself."""
+        control = as_criterion(criterion)[1].control
+        return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))]
+
+    def samples_for(self, criterion: str, recovery: str) -> int:
+        """How many training samples a criterion and a recovery get: all where it trains, ``calibration`` where either
+        looks at data, else none."""
+        items = recoveries(recovery)
+        if any("labels" in item.needs for item in items):
+            return len(self.data.train_x)
+        looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
+        return self.config.calibration if looks or any(item.needs for item in items) else 0
+
+    @property
+    def most_samples(self) -> int:
+        """The most training samples that any point gets."""
+        config = self.config
+        pairs = ((c, r) for g in config.granularity for c in config.criteria_of(g) for r in config.recovery)
+        return max(self.samples_for(c, r) for c, r in pairs)
 
     @property
     def output_layers(self) -> tuple[str, ...]:

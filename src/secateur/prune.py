@@ -37,7 +37,8 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
         sparsity: the fraction removed, in [0, 1).
         granularity: ``weight`` or ``neuron``.
         criterion: what an item is worth: a name, ``pkg.module:name``, a :class:`Criterion`, or a function of
-            weight and signals; by default ``magnitude`` for weights, ``l2`` for neurons.
+            weight and signals; by default ``magnitude`` for weights, for neurons ``elimination`` where ``data`` is
+            given and ``l2`` where it is not.
         scope: ``layer`` or ``global``: which items compete.
         skip: names of modules that stay whole, exact or as regular expressions.
         example: one input, or a tuple of them; needed to cut neurons, unless ``data`` is given.
@@ -64,18 +65,20 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
 def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: Chosen = None,
           scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
           pooling: str = "mean", data: Any = None, loss: Loss | None = None,
-          recovery: Choice = "none") -> nn.Module:
+          recovery: Choice | None = None) -> nn.Module:
     """Plan, apply and recover in one call; the arguments are those of :func:`plan`. The model stays as it is.
 
     Args:
         recovery: what wins accuracy back after the cut: a name, ``pkg.module:Class``, a
-            :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order.
+            :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order. By default
+            ``best``, which needs no labels, where ``data`` is given, and ``none`` where it is not.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
-    samples, items = calibration(data, loss), recoveries(recovery)
+    samples = calibration(data, loss)
+    items = recoveries(recovery if recovery is not None else "best" if samples else "none")
     check_recoveries(items, samples)
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples)
     return recover(model, apply(model, made), made, items, samples, seed)
@@ -94,7 +97,8 @@ class Selection:
         self._granularity: Granularity = registry.get("granularity", granularity)()
         self._granularity.pooling, self.round_to = check_pooling(pooling), check_round_to(round_to)
         self.granularity, self.scope = granularity, scope
-        self.criterion, self._criterion = criterion_for(criterion or self._granularity.default_criterion, granularity)
+        default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
+        self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         scope_item: Scope = registry.get("scopes", scope)()
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
         check_weights(model)

@@ -193,9 +193,19 @@ class Sweep:
         with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
             tests = Path(scratch) / "tests.safetensors"
             save_tensors({"x": task.data.test_x.contiguous(), "y": task.data.test_y.contiguous()}, tests)
+            training = self._training(Path(scratch)) if task.most_samples else None
             yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}", task.make_model,
-                          task.structure, self.network(seed), tests, task.config.samples, task.config.device)
+                          task.structure, self.network(seed), tests, task.config.samples, task.config.device,
+                          training)
                    for seed in range(task.config.seeds)]
+
+    def _training(self, scratch: Path) -> Path:
+        """The training samples that criteria and recoveries look at, in a file."""
+        data, count = self.task.data, self.task.most_samples
+        order = torch.randperm(len(data.train_x), generator=torch.Generator().manual_seed(0))[:count]
+        path = scratch / "training.safetensors"
+        save_tensors({"x": data.train_x[order], "y": data.train_y[order]}, path)
+        return path
 
     def describe(self) -> None:
         """Keep what the report explains with: the anatomy of every network, and the sample images."""

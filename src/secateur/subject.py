@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from secateur import runtime
 from secateur.apply import apply
+from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
 from secateur.latency import interleaved, summary, torch_threads
 from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
+from secateur.recover import recover
 from secateur.types import Plan, Structure
 
 LARGEST_DIFFERENCE = 1e-4
@@ -43,10 +45,14 @@ class Point:
     sparsity: float
     skip: tuple[str, ...]
     seed: int
+    recovery: str = "none"
+    samples: int = 0
 
     def settings(self) -> dict[str, Any]:
-        """The point as plain JSON values."""
-        return {**asdict(self), "skip": list(self.skip)}
+        """The point as plain JSON values; what is not used is left out, so that earlier rows keep their keys."""
+        found = {**asdict(self), "skip": list(self.skip)}
+        unused = {"recovery"} if self.recovery == "none" else set()
+        return {k: v for k, v in found.items() if k not in unused | ({"samples"} if not self.samples else set())}
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,13 @@ class Bundle:
     tests: Path | bytes
     samples: int
     device: str = "cpu"
+    training: Path | bytes | None = None
 
     def carried(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
         network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
-        return replace(self, network=network, tests=tests)
+        training = self.training.read_bytes() if isinstance(self.training, Path) else self.training
+        return replace(self, network=network, tests=tests, training=training)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -89,7 +97,9 @@ def opened(bundle: Bundle) -> Subject:
     model = bundle.make_model()
     model.load_state_dict(_tensors(bundle.network))
     tests = _tensors(bundle.tests)
-    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples)
+    training = _tensors(bundle.training) if bundle.training is not None else None
+    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples,
+                   (training["x"], training["y"]) if training else None)
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -107,11 +117,15 @@ class Subject:
         x, y: test inputs and labels.
         structure: the network's targets and groups.
         samples: how many first test samples have their predictions kept.
+        training: training inputs and labels, where a criterion or a recovery needs them.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0):
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0,
+                 training: tuple[Tensor, Tensor] | None = None):
         self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
+        self.training = training
         self._selections: dict[tuple[Any, ...], Selection] = {}
+        self._latest: tuple[Point | None, nn.Module | None] = (None, None)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -128,14 +142,32 @@ class Subject:
         kind = (point.granularity, point.criterion, point.scope, point.skip, point.seed)
         if kind not in self._selections:
             self._selections = {kind: Selection(self.model, *kind[:4], example=self.x[:1], seed=point.seed,
-                                                structure=self.structure)}
+                                                structure=self.structure, samples=self.calibration(point.samples))}
         plan = self._selections[kind].plan(point.sparsity)
-        return plan, apply(self.model, plan) if plan.removed else self.model
+        return plan, self._recovered(plan, point) if point.recovery != "none" else (
+            apply(self.model, plan) if plan.removed else self.model)
+
+    def calibration(self, samples: int) -> Calibration | None:
+        """The first training samples, of which there are ``samples``; None for none."""
+        if not samples or self.training is None:
+            return None
+        x, y = self.training
+        return calibration((x[:samples], y[:samples]))
+
+    def _recovered(self, plan: Plan, point: Point) -> nn.Module:
+        """The network cut and recovered, kept for the timing that follows."""
+        if self._latest[0] != point:
+            cut = apply(self.model, plan) if plan.removed else copy.deepcopy(self.model)
+            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
+            self._latest = (point, made)
+        found = self._latest[1]
+        assert found is not None
+        return found
 
     def measure(self, point: Point) -> dict[str, Any]:
         """Everything about a point but its timing."""
         plan, model = self.pruned(point)
-        result = evaluate(model, self.x, self.y) if plan.removed else self.evaluation
+        result = self.evaluation if model is self.model else evaluate(model, self.x, self.y)
         cost = work(model, self.x[:1]) if plan.granularity == "neuron" and plan.removed else self.work
         counts = nonzeros(model)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,

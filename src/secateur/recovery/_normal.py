@@ -76,10 +76,11 @@ def supports(task: Task) -> Tensor | None:
 
 def gathered(task: Task, rows: Rows) -> tuple[Normal, Normal]:
     """The equations of the rows to fit and of those held out, every eighth."""
-    fit, held = Normal(), Normal()
+    fit, held, seen = Normal(), Normal(), 0
     for x, y in rows:
         x = with_one(task.module, x)
-        out = torch.arange(x.shape[1], device=x.device) % HELD_OUT == 0
+        out = torch.arange(seen, seen + x.shape[1], device=x.device) % HELD_OUT == 0
+        seen += x.shape[1]
         fit, held = fit.plus(x[:, ~out], y[:, ~out]), held.plus(x[:, out], y[:, out])
     return fit, held
 

@@ -42,7 +42,7 @@ class Rechoose(Recovery):
         Raises:
             UnsupportedError: the plan cuts something else than single weights.
         """
-        check_single(patient)
+        check_single(patient, "rechoose")
         dense = dict(patient.original.named_modules())
         for task in tasks(patient):
             rows = Rows(patient, task, self.rows)
@@ -59,13 +59,13 @@ class Rechoose(Recovery):
         return patient.pruned
 
 
-def check_single(patient: Patient) -> None:
+def check_single(patient: Patient, recovery: str) -> None:
     """Refuse plans whose items are no single weights."""
     plan = patient.plan
     others = {getattr(c, "granularity", "") or plan.granularity for c in plan.cuts} - {"weight"}
     if others:
-        raise UnsupportedError(f"recovery rechoose takes plans of granularity 'weight', got '{sorted(others)[0]}': "
-                               "use reconstruct, which keeps the mask")
+        raise UnsupportedError(f"recovery {recovery} takes plans of granularity 'weight', got '{sorted(others)[0]}': "
+                               "use reconstruct, which keeps what the plan keeps")
 
 
 def chosen(whole: normal.Normal, task: Task, keep: int, start: Tensor, rounds: int) -> Tensor:

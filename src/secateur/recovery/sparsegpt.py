@@ -37,7 +37,7 @@ class Sparsegpt(Recovery):
         Raises:
             UnsupportedError: the plan cuts something else than single weights.
         """
-        check_single(patient)
+        check_single(patient, "sparsegpt")
         dense = dict(patient.original.named_modules())
         for task in tasks(patient):
             if task.support is None or bool(task.support.all()):
