@@ -15,6 +15,7 @@ import torch
 
 from secateur import registry, runtime
 from secateur.budget import Budget, read_budget
+from secateur.criteria.base import as_criterion
 from secateur.errors import SecateurError, unknown
 from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS
@@ -61,7 +62,10 @@ class StudyConfig:
     budget: str = setting("parameters", "what scope budget counts: at sparsity s, 1 - s of the original's parameters, "
                           "flops or bytes stay")
     scan: bool = setting(False, "also cut each layer by itself, which the report draws")
-    calibration: int = setting(1024, "training samples that criteria and scopes may look at")
+    recovery: tuple[str, ...] = setting(
+        ("none",), "what wins accuracy back after a cut; each is used with every criterion")
+    calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data")
+    controls: bool = setting(False, "add the controls: a random cut, and what is left trained from scratch")
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
     epochs: int = setting(5, "training epochs")
@@ -76,6 +80,9 @@ class StudyConfig:
     samples: int = setting(24, "test samples whose predictions are kept for the report")
 
     def __post_init__(self) -> None:
+        if self.controls:
+            object.__setattr__(self, "criterion", (*self.criterion, *({"random"} - set(self.criterion))))
+            object.__setattr__(self, "recovery", (*self.recovery, *({"reinitialised"} - set(self.recovery))))
         for check in (_check_names, _check_criteria, _check_scopes, _check_layers, _check_grid, _check_numbers):
             check(self)
 
@@ -91,16 +98,17 @@ class StudyConfig:
         """
         words = ["secateur", "study"]
         for f in fields(self):
-            if (value := getattr(self, f.name)) != f.default:
+            if isinstance(value := getattr(self, f.name), bool):
+                words += [f"--{f.name}"] * value
+            elif value != f.default:
                 values = value if isinstance(value, tuple) else (value,)
-                flag = f"--{f.name.replace('_', '-')}"
-                words += [flag] if value is True else [flag, ",".join(map(str, values))]
+                words += [f"--{f.name.replace('_', '-')}", ",".join(map(str, values))]
         return shlex.join([*words, "--out", str(out)])
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
         scored = resolve(granularity).scored_as
-        return [c for c in self.criterion if scored in registry.get("criteria", c).granularities]
+        return [c for c in self.criterion if scored in as_criterion(c)[1].granularities]
 
     def scopes_of(self, granularity: str) -> list[str]:
         """The scopes asked for that are defined for a granularity: for N:M, whose sparsity is fixed, only ``layer``."""
@@ -206,7 +214,7 @@ def coerce(name: str, value: Any, like: Any) -> Any:
 def _check_names(config: StudyConfig) -> None:
     for granularity in config.granularity:
         resolve(granularity)
-    for room, names in (("scopes", config.scope), ("criteria", config.criterion)):
+    for room, names in (("scopes", config.scope), ("criteria", config.criterion), ("recovery", config.recovery)):
         for name in names:
             registry.get(room, name)
     for room, value in (("models", config.model), ("data", config.data)):
@@ -227,7 +235,7 @@ def _check_criteria(config: StudyConfig) -> None:
             raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
                                 f"'{granularity}'; allowed: {', '.join(registry.criteria_for(granularity))}")
     for name in config.criterion if config.criterion != StudyConfig.criterion else ():
-        scored = registry.get("criteria", name).granularities
+        scored = as_criterion(name)[1].granularities
         if not scored & {resolve(g).scored_as for g in config.granularity}:
             raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
                                 f"but granularity is {', '.join(config.granularity)}")
@@ -265,19 +273,19 @@ def _check_layers(config: StudyConfig) -> None:
 
 
 def _check_grid(config: StudyConfig) -> None:
-    for name in ("sparsity", "granularity", "criterion", "scope", "skip", "latency_batches"):
+    for name in ("sparsity", "granularity", "criterion", "scope", "recovery", "skip", "latency_batches"):
         values = getattr(config, name)
         if twice := [v for i, v in enumerate(values) if v in values[:i]]:
             shown = ", ".join(map(str, values))
             raise SecateurError(f"{name.replace('_', '-')} {shown}: {twice[0]} stands there twice")
-        if not values and name in ("sparsity", "granularity", "criterion", "scope"):
+        if not values and name in ("sparsity", "granularity", "criterion", "scope", "recovery"):
             raise SecateurError(f"{name} is empty; allowed is at least one value")
     for sparsity in config.sparsity:
         check_sparsity(sparsity)
 
 
 def _check_numbers(config: StudyConfig) -> None:
-    least = {"seeds": 1, "calibration": 1, "epochs": 0, "batch_size": 1, "threads": 0, "samples": 0}
+    least = {"seeds": 1, "epochs": 0, "batch_size": 1, "threads": 0, "samples": 0, "calibration": 1}
     for name, bound in least.items():
         if getattr(config, name) < bound:
             raise SecateurError(f"{name.replace('_', '-')} {getattr(config, name)}: allowed is {bound} or more")

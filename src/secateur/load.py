@@ -9,6 +9,7 @@ import numpy as np
 
 from secateur import registry
 from secateur.errors import RunError
+from secateur.recover import recoveries
 from secateur.run_data import RunData
 from secateur.store import Store
 
@@ -37,8 +38,11 @@ def _points(store: Store, run: dict[str, Any]) -> Any:
         if (figures := store.get(key)) is None:
             continue
         settings = store.settings(key)
-        control = registry.get("criteria", settings["criterion"]).control
+        recovery = settings.get("recovery", "none")
+        control = getattr(registry.get("criteria", settings["criterion"]), "control", False) or any(
+            item.control for item in recoveries(recovery))
         yield {**{k: settings[k] for k in ("seed", "granularity", "criterion", "scope", "sparsity")},
+               "recovery": recovery,
                "control": control, **figures, "latency": None, "sparse_error": None, **(store.get(timing) or {})}
 
 

@@ -42,7 +42,8 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
         sparsity: the fraction removed, in [0, 1). Left out where it follows: from N:M, or from ``budget``.
         granularity: ``weight``, ``neuron``, blocks of outputs x inputs such as ``4x1``, or N:M such as ``2:4``.
         criterion: what an item is worth: a name, ``pkg.module:name``, a :class:`Criterion`, or a function of
-            weight and signals; by default ``magnitude`` for weights, ``l2`` for neurons.
+            weight and signals; by default ``magnitude`` for weights, for neurons ``elimination`` where ``data`` is
+            given and ``l2`` where it is not.
         scope: which items compete, or how much each layer loses: ``layer``, ``global``, ``erk``, ``lamp``,
             ``owl``, ``sensitivity`` or ``budget``.
         skip: names of modules that stay whole, exact or as regular expressions.
@@ -75,19 +76,21 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
 def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
           scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
           pooling: str = "mean", data: Any = None, loss: Loss | None = None,
-          recovery: Choice = "none", layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
+          recovery: Choice | None = None, layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
           budget: Any = None) -> nn.Module:
     """Plan, apply and recover in one call; the arguments are those of :func:`plan`. The model stays as it is.
 
     Args:
         recovery: what wins accuracy back after the cut: a name, ``pkg.module:Class``, a
-            :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order.
+            :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order. By default
+            ``best``, which needs no labels, where ``data`` is given, and ``none`` where it is not.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
-    samples, items = calibration(data, loss), recoveries(recovery)
+    samples = calibration(data, loss)
+    items = recoveries(recovery if recovery is not None else "best" if samples else "none")
     check_recoveries(items, samples)
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
@@ -108,7 +111,8 @@ class Selection:
                  most: float = 1.0, budget: Any = None, scan: Scan | None = None):
         self._granularity = pooled_by(resolve(granularity), pooling)
         self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
-        self.criterion, self._criterion = criterion_for(criterion or self._granularity.default_criterion, granularity)
+        default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
+        self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
         check_weights(model)
         self._rules = rules(model, layers, least, most)

@@ -18,7 +18,7 @@ class RunData:
         command: the command that reproduces the run.
         trained: one record a seed: ``seed``, ``history`` (records of epoch, loss, accuracy, seconds),
             ``loss`` and ``accuracy`` on the test samples, ``parameters``.
-        points: one record a (seed, granularity, criterion, scope, sparsity): those five, and
+        points: one record a (seed, granularity, criterion, scope, recovery, sparsity): those six, and
             ``control``, ``reached`` (the sparsity that the cut gave), ``items``, ``removed``, ``loss``,
             ``accuracy``, ``correct`` (bytes: ``numpy.packbits`` of the correctness of each test sample),
             ``tests`` (their number), ``parameters``, ``nonzeros``, ``bytes`` (dense float32),

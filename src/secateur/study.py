@@ -15,10 +15,10 @@ from torch import nn
 
 from secateur import models, parallel
 from secateur.anatomy import anatomy
-from secateur.calibration import calibration
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
 from secateur.errors import RunError
+from secateur.granularity import resolve
 from secateur.latency import torch_threads
 from secateur.load import load_run
 from secateur.machine import machine
@@ -91,9 +91,9 @@ def check_cuttable(task: Problem) -> None:
     """
     model = task.make_model().eval()
     for name in task.config.granularity:
-        config, given = task.config, calibration((task.data.train_x[:1], task.data.train_y[:1]))
-        Selection(model, name, None, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1, config.pooling,
-                  given, config.layer_settings, config.least, config.most)
+        config, criterion = task.config, resolve(name).default_criterion
+        Selection(model, name, criterion, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1,
+                  config.pooling, None, config.layer_settings, config.least, config.most)
 
 
 def outputs_name(task: Problem) -> str:
@@ -216,15 +216,21 @@ class Sweep:
         task = self.task
         with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
             tests = Path(scratch) / "tests.safetensors"
-            given, most = Path(scratch) / "calibration.safetensors", task.config.calibration
-            data = task.data
-            save_tensors({"x": data.test_x.contiguous(), "y": data.test_y.contiguous()}, tests)
-            save_tensors({"x": data.train_x[:most].contiguous(), "y": data.train_y[:most].contiguous()}, given)
+            save_tensors({"x": task.data.test_x.contiguous(), "y": task.data.test_y.contiguous()}, tests)
+            training = self._training(Path(scratch)) if task.most_samples else None
             scans = [self._scans(seed) for seed in range(task.config.seeds)]
-            yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}-{most}-{len(scans[seed])}",
-                          task.make_model, task.structure, self.network(seed), tests, task.config.samples,
-                          task.config.device, given, scans[seed])
+            yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}-{task.most_samples}-"
+                          f"{len(scans[seed])}", task.make_model, task.structure, self.network(seed), tests,
+                          task.config.samples, task.config.device, training, scans[seed])
                    for seed in range(task.config.seeds)]
+
+    def _training(self, scratch: Path) -> Path:
+        """The training samples that criteria and recoveries look at, in a file."""
+        data, count = self.task.data, self.task.most_samples
+        order = torch.randperm(len(data.train_x), generator=torch.Generator().manual_seed(0))[:count]
+        path = scratch / "training.safetensors"
+        save_tensors({"x": data.train_x[order], "y": data.train_y[order]}, path)
+        return path
 
     def describe(self) -> None:
         """Keep what the report explains with: the anatomy of every network, and the sample images."""

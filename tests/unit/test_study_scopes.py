@@ -72,7 +72,8 @@ def test_a_scan_of_a_run_is_that_of_the_function(run):
     with Store(run.folder) as store:
         key = store.meta("run")["trained"][0]
     net.load_state_dict(load_file(run.folder / "networks" / f"{key}.safetensors"))
-    again = sensitivity(net, task.data.train_x[:64], skip=["5"]).plain()
+    order = torch.randperm(len(task.data.train_x), generator=torch.Generator().manual_seed(0))
+    again = sensitivity(net, task.data.train_x[order[:64]], skip=["5"]).plain()
     assert again["samples"] == run.scans[0]["samples"] == 64
     for mine, kept in zip(again["layers"], run.scans[0]["layers"], strict=True):
         assert mine["removed"] == kept["removed"]
@@ -92,6 +93,8 @@ def test_rows_of_earlier_versions_keep_their_keys():
     task = problem(replace(WIDE, least=0.1, layers='{"1": 0.25}'))
     whole = task.point("weight", "magnitude", "layer", 0.0, 0)
     assert not {"least", "layers", "calibration"} & task.point_settings(whole).keys()
+    looks = task.point_settings(task.point("weight", "magnitude", "owl", 0.5, 0))
+    assert (looks["calibration"], looks["samples"]) == (64, 24)
     assert task.point("weight", "magnitude", "budget", 0.5, 0).settings()["budget"] == "flops"
 
 

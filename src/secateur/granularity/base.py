@@ -52,13 +52,14 @@ class Layer:
 class Granularity(ABC):
     """Says what one item is.
 
-    ``default_criterion`` is used where none is named; ``needs_example`` says whether the graph must be
-    traced; ``keep_one`` whether a layer may never be emptied; ``item`` is the word for one item;
-    ``scored_as`` the granularity whose criteria score it; ``sparsity`` the only sparsity above 0 that it
-    can have, where there is one.
+    ``default_criterion`` is used where none is named, ``informed_criterion`` where there are samples;
+    ``needs_example`` says whether the graph must be traced; ``keep_one`` whether a layer may never be
+    emptied; ``item`` is the word for one item; ``scored_as`` the granularity whose criteria score it;
+    ``sparsity`` the only sparsity above 0 that it can have, where there is one.
     """
 
     default_criterion: ClassVar[str]
+    informed_criterion: ClassVar[str] = ""
     needs_example: ClassVar[bool]
     keep_one: ClassVar[bool]
     item: ClassVar[str]

@@ -17,6 +17,7 @@ class Neuron(Granularity):
     """
 
     default_criterion = "l2"
+    informed_criterion = "elimination"
     needs_example = True
     keep_one = True
     item = "neurons"
