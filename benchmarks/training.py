@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -84,7 +85,9 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
     data, start, used = resolve("mnist"), perf_counter(), process_time()
     torch.manual_seed(seed)
     model = make_model(recipe.model, data.shape, data.classes).to(memory_format=torch.channels_last)
-    dense = None if recipe.scratch else error(studied(model, data, seed), data)
+    if not recipe.scratch:
+        model.load_state_dict(studied(recipe.model, seed))
+    dense = None if recipe.scratch else error(model, data)
     total = steps_of(data, recipe.epochs, recipe.batch_size)
     schedule = Exponential(recipe.sparsity, begin=round(recipe.begin * total), end=round(recipe.end * total), every=100)
     pruner = fit(model, data, recipe.epochs, lambda net, optimizer: Pruner(net, schedule, optimizer, scope="global"),
@@ -97,10 +100,14 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
             "seconds": perf_counter() - start, "threads": torch.get_num_threads()}
 
 
-def studied(model: torch.nn.Module, data: Any, seed: int) -> torch.nn.Module:
-    """The network as the study trains it: Adam, five epochs."""
+@cache
+def studied(name: str, seed: int) -> dict[str, torch.Tensor]:
+    """The weights of a network as the study trains it: Adam, five epochs."""
+    data = resolve("mnist")
+    torch.manual_seed(seed)
+    model = make_model(name, data.shape, data.classes)
     train(model, data, seed)
-    return model
+    return model.state_dict()
 
 
 def error(model: torch.nn.Module, data: Any) -> float:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from secateur import registry
 from secateur.calibration import Calibration
 from secateur.errors import SecateurError
 from secateur.gather.gatherer import tensor_seed
+from secateur.granularity import resolve
 from secateur.prune import Selection
 from secateur.regrowth.base import Regrowth, exchange
 from secateur.training.thresholds import averaged, cut_by, thresholds
@@ -60,7 +60,7 @@ class Chooser:
         if not self.decay:
             return plan, limits
         limits = averaged(limits, before, self.decay)
-        items = [granularity_of(self.granularity)] * len(plan.cuts)
+        items = [resolve(cut.granularity or self.granularity) for cut in plan.cuts]
         return replace(plan, cuts=cut_by(selection.layers, plan.cuts, items, limits)), limits
 
     def _selection(self, model: nn.Module, share: float) -> Selection:
@@ -75,11 +75,6 @@ class Chooser:
 def named(criterion: Any) -> str:
     """What a criterion is called, the same in every process."""
     return criterion if isinstance(criterion, str) else getattr(criterion, "__qualname__", type(criterion).__qualname__)
-
-
-def granularity_of(written: str) -> Any:
-    """The granularity behind a name."""
-    return registry.get("granularity", written)()
 
 
 def scaled(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
