@@ -44,6 +44,8 @@ def test_the_right_column_works(left, right, names):
     assert code, right
     value = eval(code[1], names)
     if code[1].startswith("sc.Pruner("):
+        for _ in range(100):
+            value.step()
         assert 0 < value.reached < 1
         assert any(bool((value.model.get_parameter(n) == 0).any()) for n in value.masks)
     elif code[1].startswith("Polynomial("):
@@ -52,7 +54,7 @@ def test_the_right_column_works(left, right, names):
 
 def test_nothing_of_it_is_missing():
     said = " ".join(left for left, _ in ROWS)
-    assert [n for n in (HPARAMS + " " + NAMES).split() if not re.search(rf"`(?:Pruning\.)?{re.escape(n)}[`=(]|`{n}", said)] == []
+    assert [name for name in f"{HPARAMS} {NAMES}".split() if f"`{name}" not in said] == []
     assert len(ROWS) > 35
 
 
@@ -78,6 +80,8 @@ def test_maps_of_sparsity_and_blocks_move_with_the_schedule(names):
 
 def test_a_moving_threshold_removes_whole_blocks(names):
     pruner = sc.Pruner(names["model"], 0.5, granularity="4x2", pooling="max", threshold_decay=0.5)
+    for _ in range(50):
+        pruner.step()
     blocks = pruner.masks["0.weight"].view(8, 4, 8, 2)
     assert torch.equal(blocks.any(3).any(1), blocks.all(3).all(1))
-    assert 0 < pruner.reached < 0.5
+    assert 0.3 < pruner.reached < 0.5

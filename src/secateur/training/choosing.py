@@ -15,6 +15,7 @@ from secateur.gather.gatherer import tensor_seed
 from secateur.granularity import resolve
 from secateur.prune import Selection
 from secateur.regrowth.base import Regrowth, exchange
+from secateur.training.kept import kept
 from secateur.training.thresholds import averaged, cut_by, thresholds
 from secateur.types import Cut, Plan, Structure
 
@@ -54,8 +55,9 @@ class Chooser:
             share: ``sparsity`` as a fraction of the target.
             before: the thresholds so far.
         """
-        selection = self._selection(model, share)
-        plan = selection.plan(sparsity)
+        name, criterion = kept(self.criterion, self.granularity)
+        selection = self._selection(model, share, criterion)
+        plan = replace(selection.plan(sparsity), criterion=name)
         limits = thresholds(selection.layers, plan.cuts)
         if not self.decay:
             return plan, limits
@@ -63,9 +65,9 @@ class Chooser:
         items = [resolve(cut.granularity or self.granularity) for cut in plan.cuts]
         return replace(plan, cuts=cut_by(selection.layers, plan.cuts, items, limits)), limits
 
-    def _selection(self, model: nn.Module, share: float) -> Selection:
+    def _selection(self, model: nn.Module, share: float, criterion: Any) -> Selection:
         more = {"layers": scaled(self.layers, share)} if self.layers else {}
-        made = Selection(model, granularity=self.granularity, criterion=self.criterion, scope=self.scope,
+        made = Selection(model, granularity=self.granularity, criterion=criterion, scope=self.scope,
                          skip=self.skip, example=self.example, seed=self.seed, structure=self.structure,
                          pooling=self.pooling, samples=self.samples, **more)  # type: ignore[arg-type]
         self.structure = made.structure

@@ -28,9 +28,9 @@ class Pruner:
 
     What is cut is zero after every step, whatever the optimizer's momentum holds. The network stays a plain one:
     no hooks, no buffers, no wrappers. What goes is chosen anew, by the plan that ``sc.plan`` would make for the
-    network as it is then, at step 0 and whenever the schedule says so. A weight that is cut scores zero and so
-    stays cut; weights come back, from zero, where the sparsity falls or a regrowth brings them. Where several
-    processes train together, the masks of rank 0 hold on all.
+    network as it is then, at step 0 and whenever the schedule says so. A weight that is zero is worth less than any
+    other and so stays cut; weights come back, from zero, where the sparsity falls or a regrowth brings them.
+    Where several processes train together, the masks of rank 0 hold on all.
 
     Args:
         model: the network that is trained.
@@ -99,6 +99,7 @@ class Pruner:
         """
         if self._source is None:
             raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
+        self.enforce()
         plan = self._choose(self.sparsity)
         if self._regrow is not None and plan.removed:
             done = self._source.progress(self.steps)
