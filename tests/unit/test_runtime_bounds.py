@@ -77,14 +77,15 @@ def child() -> None:
     from secateur.runtime import build as building
     from secateur.runtime import program as programs
     from secateur.runtime import reference, runner
+    from secateur.runtime.candidates import Candidate
 
-    original, room, bias = building.pack, programs.aligned, building.padded
+    original, room, bias = Candidate.pack, programs.aligned, building.padded
     for at_end in (False, True):
         guard = Guarded(at_end)
-        building.pack = lambda *a, g=guard: replace(p := original(*a), table=g(p.table), heads=g(p.heads),
-                                                    stream=g(p.stream))
+        Candidate.pack = lambda *a, g=guard: replace(p := original(*a), table=g(p.table), heads=g(p.heads),
+                                                     stream=g(p.stream))
         building.padded = lambda b, g=guard: None if b is None else g(bias(b))
-        programs.aligned = lambda size, g=guard: g(room(size))
+        runner.aligned = lambda size, g=guard: g(room(size))
         nets = ([1, 1], 0), ([33, 17, 3], 0.5), ([65, 16], 0.9), ([20, 15, 64], 1)
         segments = [chain(sizes, sparsity, guard) for sizes, sparsity in nets]
         for name in isas.available():

@@ -30,15 +30,12 @@ class Compiled(nn.Module):
             SecateurError: an input that is no CPU tensor, or that requires gradients while they are on.
         """
         for position, value in enumerate(inputs):
-            if type(value) is not Tensor or not value.is_cpu or value.requires_grad:
+            if type(value) is not Tensor or value.requires_grad or not value.is_cpu:
                 check_input(value, position)
-        if not torch.is_grad_enabled():
-            return self.run(*inputs)
-        with torch.no_grad():
-            return self.run(*inputs)
+        return self.run(*inputs)
 
     def run(self, *inputs: Any) -> Any:
-        """Compute the outputs; the inputs were checked."""
+        """Compute the outputs; the inputs were checked, and neither they nor any parameter requires gradients."""
         raise NotImplementedError
 
     def explain(self) -> str:

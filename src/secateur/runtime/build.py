@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from secateur.runtime.candidates import Candidate, candidates, conv_candidates
 from secateur.runtime.isa import Isa
+from secateur.runtime.kernels.permute import BLOCK
 from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
 from secateur.runtime.kernels.transpose import Enter, Leave
 from secateur.runtime.layout import Layout, arrange, has_planes
 from secateur.runtime.ops import Op, Segment, Value
-from secateur.runtime.pack import Csr, Packed, Places, pack
+from secateur.runtime.pack import Csr, Packed, Places
+from secateur.runtime.pack_permute import sums_bytes
 from secateur.runtime.program import Program, Step, lives_of, place, pointer
 
 Chooser = Callable[[Op, Sequence[Candidate]], Candidate]
@@ -73,8 +75,12 @@ class Builder:
         self.offsets, self.end = place({v: self.room(v) for v in lives}, lives)
 
     def room(self, value: Value) -> int:
-        """Bytes of a value in the arena: a row of zeros and one that nobody reads behind it."""
-        return -(-(value.size + 2) * self.tile.width * 4 // 64) * 64
+        """Bytes of a value in the arena: a row of zeros and one that nobody reads behind it.
+
+        For one row of the batch, a whole block of columns may be loaded, and sums by groups of rows lie behind.
+        """
+        sums = sums_bytes(value.size, self.parts) + 4 * BLOCK if self.tile.width == 1 else 0
+        return -(-(value.size + 2) * self.tile.width * 4 // 64) * 64 + sums
 
     def at(self, value: Value) -> int:
         """Where a value lies in the arena."""
@@ -110,9 +116,10 @@ class Builder:
         """A sparse matrix product."""
         assert op.weight is not None
         chosen = self.choose(op, candidates(op, self.tile.lanes, self.tile.tiles, self.isa))
-        packed = pack(Csr.of(op.weight), chosen.spec, chosen.block, self.parts)
+        packed = chosen.pack(Csr.of(op.weight), self.parts)
         bias = padded(op.bias)
-        words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, bias), op.output.size]
+        sums = self.at(op.output) + -(-(op.output.size + 2) * 4 // 64) * 64 if self.tile.width == 1 else 0
+        words = [self.at(op.inputs[0]), self.at(op.output), *stream_words(packed, bias), op.output.size, sums]
         return [Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen))]
 
 
@@ -203,7 +210,7 @@ class PlaneBuilder(Builder):
         source, out = self.layout(op.inputs[0]), self.layout(op.output)
         matrix, columns = unrolled(op, source)
         chosen = self.choose(op, conv_candidates(op, self.tile.lanes, out.columns, source.plane, self.isa))
-        packed = pack(Csr.of(matrix), chosen.spec, chosen.block, self.parts, Places(columns, None, -1))
+        packed = chosen.pack(Csr.of(matrix), self.parts, Places(columns, None, -1))
         bias = padded(op.bias)
         words = [self.at(op.inputs[0]), self.origin(op.output), *stream_words(packed, bias), out.rows, out.columns,
                  op.settings["stride"][0] * source.line * self.bytes, *self.strides(op.output), self.behind(op.output)]

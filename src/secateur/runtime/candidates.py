@@ -9,8 +9,11 @@ from pathlib import Path
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.permute import Permute
 from secateur.runtime.kernels.spmm import Spmm
 from secateur.runtime.ops import Op
+from secateur.runtime.pack import Csr, Packed, Places, pack
+from secateur.runtime.pack_permute import pack_permute
 
 MOST_COLUMNS = 65534
 """Columns have 16 bits, and the row of zeros behind the tile needs one."""
@@ -20,12 +23,20 @@ MOST_COLUMNS = 65534
 class Candidate:
     """A kernel, and how many columns a block of its packed weights has."""
 
-    spec: Spmm | Gather | Conv
+    spec: Spmm | Gather | Permute | Conv
     block: int
+
+    def pack(self, weight: Csr, parts: int = 1, places: Places | None = None) -> Packed:
+        """A weight packed for the kernel, in ``parts`` ranges of rows."""
+        if isinstance(self.spec, Permute):
+            return pack_permute(weight, self.spec, parts)
+        return pack(weight, self.spec, self.block, parts, places)
 
     def __str__(self) -> str:
         if isinstance(self.spec, Gather):
             return f"gather {self.spec.lanes} rows"
+        if isinstance(self.spec, Permute):
+            return f"permute {self.spec.rows} rows, chunks that at least {self.spec.least} fill"
         if isinstance(self.spec, Conv):
             kind = "grouped" if self.spec.grouped else "lone"
             return (f"convolution, {kind} columns, {self.spec.rows} channels x {self.spec.tiles} positions x "
@@ -52,7 +63,8 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
         return []
     bias, sparsity = op.bias is not None, op.sparsity or 0.0
     if lanes * tiles == 1:
-        return [Candidate(Gather(isa.lanes, bias, op.act), columns)]
+        permute = [Candidate(Permute(bias, op.act, least), columns) for least in (8, 4) if isa.name == "avx512"]
+        return [*permute, Candidate(Gather(isa.lanes, bias, op.act), columns)]
     grouped = [c for c in _plain(lanes, tiles, columns, bias, op.act, isa, True) if c.spec.rows in (2, 4)]
     lone = _plain(lanes, tiles, columns, bias, op.act, isa, False)
     if sparsity < 0.4:

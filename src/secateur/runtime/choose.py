@@ -12,9 +12,11 @@ import numpy as np
 from secateur.runtime import cache, jit
 from secateur.runtime.candidates import Candidate
 from secateur.runtime.isa import Isa
-from secateur.runtime.kernels.spmm import Spmm
+from secateur.runtime.kernels.conv import Conv
+from secateur.runtime.kernels.permute import BLOCK
 from secateur.runtime.ops import Op, Segment
-from secateur.runtime.pack import Csr, pack
+from secateur.runtime.pack import Csr
+from secateur.runtime.pack_permute import sums_bytes
 from secateur.runtime.program import HEAD, aligned, pointer
 
 SLICE = 256
@@ -64,7 +66,7 @@ class Chooser:
         kept = cache.read_json(name)
         if isinstance(kept, int) and 0 <= kept < len(options):
             return options[kept]
-        if not self.clock.left or not isinstance(options[0].spec, Spmm):
+        if not self.clock.left or isinstance(options[0].spec, Conv):
             return options[0]
         csr = Csr.of(np.ascontiguousarray(op.weight[:SLICE]))
         seconds = [self.seconds(csr, option, op) for option in options]
@@ -77,13 +79,14 @@ class Chooser:
         spec, (rows, columns) = option.spec, weight.shape
         begin = time.perf_counter()
         bias = None if op.bias is None else np.zeros(rows + 2, np.float32)
-        packed = pack(weight, spec, option.block)
-        place = HEAD + -(-(columns + 2) * spec.width * 4 // 64) * 64
-        arena = aligned(place + (rows + 2) * spec.width * 4)
+        packed = option.pack(weight)
+        place = HEAD + -(-(columns + 2 + BLOCK) * spec.width * 4 // 64) * 64
+        sums = place + -(-(rows + 2) * spec.width * 4 // 64) * 64
+        arena = aligned(sums + sums_bytes(rows, 1))
         inputs = arena[HEAD:HEAD + columns * spec.width * 4].view(np.float32)
         inputs[:] = np.random.default_rng(0).standard_normal(len(inputs), np.float32)
         words = np.array([jit.address(spec, self.isa), HEAD, place, pointer(packed.table), pointer(packed.heads),
-                          pointer(packed.stream), pointer(bias), packed.parts, packed.blocks, rows], np.int64)
+                          pointer(packed.stream), pointer(bias), packed.parts, packed.blocks, rows, sums], np.int64)
         call = kernel(int(words[0]))
         self.clock.spent += time.perf_counter() - begin
         return self.clock.best(lambda: call(pointer(words), pointer(arena), None, 0, spec.width, 0, 1), 0.001, 9)

@@ -50,26 +50,27 @@ class KernelNetwork(Compiled):
             self.captured.module.add_module(f"segment_{index}", runner)
         self.body = flat(self.captured.module)
         self.direct = straight(self.body)
-        self.network = None if self.captured.dynamic else copy.deepcopy(model).eval().requires_grad_(False)
+        self.fixed, self.leaf = not self.captured.dynamic, self.spec.is_leaf()
+        self.network = copy.deepcopy(model).eval().requires_grad_(False) if self.fixed else None
         self.run(*(x.detach() for x in example))
 
     def run(self, *inputs: Any) -> Any:
         """The network's outputs."""
         self.check(inputs)
-        if self.network is not None and inputs[0].shape != self.shapes[0]:
+        if self.fixed and self.network is not None and inputs[0].shape != self.shapes[0]:
             return self.network(*inputs)
-        leaves = self.runners[0](*inputs) if self.direct else self.body(*inputs)
-        return leaves[0] if self.spec.is_leaf() else pytree.tree_unflatten(leaves, self.spec)
+        leaves = self.runners[0].forward(*inputs) if self.direct else self.body(*inputs)
+        return leaves[0] if self.leaf else pytree.tree_unflatten(leaves, self.spec)
 
     def check(self, inputs: tuple[Tensor, ...]) -> None:
         """Refuse inputs of other counts, ranks, sizes or types than the example's; the batch may differ."""
         if len(inputs) != len(self.shapes):
             raise SecateurError(f"got {len(inputs)} inputs, the network takes {len(self.shapes)}")
         for position, (x, shape) in enumerate(zip(inputs, self.shapes, strict=True)):
-            if x.ndim != len(shape) or tuple(x.shape[1:]) != shape[1:]:
+            if x.dim() != len(shape) or x.shape[1:] != shape[1:]:
                 wanted = ", ".join(("batch", *map(str, shape[1:])))
                 raise SecateurError(f"input {position}: got shape {tuple(x.shape)}, allowed: ({wanted})")
-            if x.is_floating_point() and x.dtype != torch.float32 and not torch.is_autocast_enabled("cpu"):
+            if x.dtype is not torch.float32 and x.is_floating_point() and not torch.is_autocast_enabled("cpu"):
                 raise UnsupportedError(f"input {position}: got {x.dtype}, allowed: torch.float32")
 
     def explain(self) -> str:
@@ -81,7 +82,7 @@ def flat(module: fx.GraphModule) -> fx.GraphModule:
     """The graph with tensors in and a tuple of tensors out, without torch's unpacking of structures at each call."""
     module.graph.set_codegen(fx.graph.CodeGen())
     module.recompile()
-    return module
+    return module.requires_grad_(False)
 
 
 def straight(module: fx.GraphModule) -> bool:

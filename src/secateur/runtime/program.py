@@ -46,7 +46,7 @@ class Program:
     steps: list[Step]
     arena_bytes: int
     isa: Isa
-    free: list[NDArray[np.uint8]] = field(default_factory=list)
+    free: dict[tuple[int, bool], list[Any]] = field(default_factory=dict)
 
     def words(self) -> NDArray[np.int64]:
         """The step words, kernels' addresses first."""
@@ -61,18 +61,6 @@ class Program:
         if not hasattr(self, "_words"):
             self._words = self.words()
         return self._words
-
-    def arena(self, count: int) -> NDArray[np.uint8]:
-        """Work space for ``count`` threads, zeroed when new; give it back with :meth:`release`."""
-        try:
-            arena = self.free.pop()
-        except IndexError:
-            arena = aligned(self.arena_bytes * count)
-        return arena if len(arena) >= self.arena_bytes * count else aligned(self.arena_bytes * count)
-
-    def release(self, arena: NDArray[np.uint8]) -> None:
-        """Keep work space for the next call."""
-        self.free.append(arena)
 
     @property
     def bytes(self) -> int:

@@ -6,6 +6,7 @@ a kernel. Nothing here is fast, and nothing here shares code with the generators
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.permute import Permute
 from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
 from secateur.runtime.kernels.spmm import TABLE_WORDS, Spmm, chunk_bytes, chunk_weights
@@ -118,6 +120,42 @@ def product(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, vali
                 sums = activate(spec.act, sums)
             out[places] = sums
     out[rows] = 0
+
+
+def permuted(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """A sparse product with one vector, run by run as the table says."""
+    del arrays, first, valid
+    packed, rows, places = step.packed, step.words[8], step.words[9]
+    assert packed is not None
+    source, out = arena[step.words[0]:], view(arena, step.words[1], rows + 2)
+    stream = packed.stream
+    for begin, count, head, at, ends, left, groups, offset in packed.table[:8 * packed.parts].reshape(-1, 8).tolist():
+        sums = tile(arena, places + offset, groups, 16)
+        sums[:] = 0
+        group = iter(packed.heads[head // 4:])
+        for column, sixes, rest, length in packed.table[begin // 8:begin // 8 + 4 * count].reshape(-1, 4).tolist():
+            for place in itertools.islice(group, length):
+                for chunks in [6] * sixes + [rest] * (rest > 0):
+                    at = _six(stream, at, chunks, view(source, column, 32), sums[place // 64])
+        for line, words in zip(sums, packed.heads[ends // 4:].reshape(-1)[:17 * groups].reshape(-1, 17), strict=True):
+            for _ in range(words[0]):
+                columns = stream[left + 64:left + 96].view(np.uint16).astype(int)
+                line += stream[left:left + 64].view(np.float32) * source.view(np.float32)[columns]
+                left += 96
+            value = line if step.bias is None else line + step.bias[words[1:] + 1]
+            mark(arena, value)
+            out[words[1:]] = activate(step.spec.act, value)
+    out[rows] = 0
+
+
+def _six(stream: Bytes, at: int, chunks: int, columns: Floats, sums: Floats) -> int:
+    """Add up to six chunks that share a register of indices; where the stream goes on."""
+    size = 64 if chunks > 3 else 32
+    index = stream[at:at + size].view(np.uint32 if chunks > 3 else np.uint16).astype(int)
+    for chunk in range(chunks):
+        place = at + size + 64 * chunk
+        sums += stream[place:place + 64].view(np.float32) * columns[index >> 5 * chunk & 31]
+    return at + size + 64 * chunks
 
 
 def _start(step: Step, out: Floats, places: Any, fresh: bool) -> Floats:
@@ -236,6 +274,6 @@ def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: 
 
 
 STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
-    Enter: enter, Leave: leave, Spmm: product, Gather: product, Pointwise: pointwise,
+    Enter: enter, Leave: leave, Spmm: product, Gather: product, Permute: permuted, Pointwise: pointwise,
     Conv: convolution, Planes: planes, Border: border, Pool: pool,
 }

@@ -6,10 +6,24 @@ import ctypes
 from collections.abc import Sequence
 
 from secateur.runtime import jit, threads
-from secateur.runtime.kernels.driver import JOB_WORDS, Driver
-from secateur.runtime.program import FLAGS, STEP_WORDS, Program, pointer
+from secateur.runtime.kernels.driver import BATCH, FIRST, FLAG, JOB_WORDS, NEXT, TILES, Driver
+from secateur.runtime.program import FLAGS, STEP_WORDS, Program, aligned, pointer
 
 Job = ctypes.c_int64 * JOB_WORDS
+
+
+class Seat:
+    """All that one call at a time needs: arenas, the job's words, the function to start; kept for the next call."""
+
+    def __init__(self, program: Program, workers: int, shared: bool, externals: int):
+        arenas = 1 if shared else workers
+        self.arena = aligned(program.arena_bytes * arenas)
+        self.outside = (ctypes.c_int64 * externals)()
+        number, team, barrier = threads.entries() if workers > 1 else (0, 0, 0)
+        self.job = Job(pointer(program.load()), len(program.steps), STEP_WORDS, self.arena.ctypes.data,
+                       program.arena_bytes, ctypes.addressof(self.outside), 0, program.width, 0, 0, 0, workers, number,
+                       barrier if shared else 0, 0, team)
+        self.start = threads.starter(jit.address(Driver(), program.isa), ctypes.addressof(self.job), workers)
 
 
 def run(program: Program, external: Sequence[int], first: int, count: int, workers: int, split: bool) -> bool:
@@ -23,29 +37,29 @@ def run(program: Program, external: Sequence[int], first: int, count: int, worke
         workers: how many threads at most.
         split: all threads share each tile (for few tiles), else each takes tiles of its own.
     """
-    steps = program.load()
     tiles = -(-count // program.width)
-    workers = min(workers, FLAGS) if split else min(workers, tiles)
-    arena = program.arena(1 if split else workers)
-    outside = (ctypes.c_int64 * len(external))(*external)
-    number, team, barrier = threads.entries() if workers > 1 else (0, 0, 0)
+    workers = min(workers, FLAGS if split else tiles)
     shared = split and workers > 1
-    job = Job(pointer(steps), len(program.steps), STEP_WORDS, arena.ctypes.data, program.arena_bytes,
-              ctypes.addressof(outside), count, program.width, tiles, 0, 0, workers, number,
-              barrier if shared else 0, first, team)
+    free = program.free.setdefault((workers, shared), [])
     try:
-        _go(program, job, tiles, workers, shared, first, count)
-    finally:
-        program.release(arena)
-    return bool(job[10])
+        seat = free.pop()
+    except IndexError:
+        seat = Seat(program, workers, shared, len(external))
+    job = seat.job
+    seat.outside[:] = external
+    job[FLAG] = 0
+    if shared:
+        _shared(seat, program.width, first, count)
+    else:
+        job[BATCH], job[TILES], job[NEXT], job[FIRST] = count, tiles, 0, first
+        seat.start()
+    found = bool(job[FLAG])
+    free.append(seat)
+    return found
 
 
-def _go(program: Program, job: ctypes.Array[ctypes.c_int64], tiles: int, workers: int, shared: bool, first: int,
-        count: int) -> None:
-    driver = jit.address(Driver(), program.isa)
-    if not shared:
-        threads.launch(driver, ctypes.addressof(job), workers)
-        return
-    for tile in range(tiles):
-        job[14], job[6] = first + tile * program.width, min(program.width, count - tile * program.width)
-        threads.launch(driver, ctypes.addressof(job), workers)
+def _shared(seat: Seat, width: int, first: int, count: int) -> None:
+    """One tile after the other, each by all threads."""
+    for done in range(0, count, width):
+        seat.job[FIRST], seat.job[BATCH] = first + done, min(width, count - done)
+        seat.start()

@@ -41,7 +41,7 @@ class Runner(nn.Module):
     def __init__(self, segment: Segment, dense: fx.GraphModule, isa: Isa, budget: float, always: bool = False):
         super().__init__()
         self.segment, self.isa, self.budget, self.always = segment, isa, budget, always
-        self.dense = dense
+        self.dense, self.sizes = dense.requires_grad_(False), [v.shape for v in segment.outputs]
         self.programs: dict[tuple[int, int], Program] = {}
         self.schedules: dict[tuple[int, int], Schedule] = {}
         self.clock = choose.Clock(0)
@@ -56,21 +56,18 @@ class Runner(nn.Module):
 
     def call(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Outputs, from kernels or from torch."""
-        inputs = tuple(x if x.dtype == torch.float32 else x.float() for x in inputs)
+        inputs = tuple([x if x.dtype is torch.float32 else x.float() for x in inputs])
         rows = inputs[0].shape[0]
         if rows == 0:
             return self.empty(0)
         workers = threads.usable(torch.get_num_threads())
         schedule = self.schedules.get((rows, workers)) or self.schedule(inputs, workers)
         outputs = self.kernels(inputs, schedule.chunks, workers) if schedule.chunks else None
-        if outputs is None:
-            with torch.no_grad():
-                return tuple(y.contiguous() for y in self.dense(*inputs))
-        return outputs
+        return tuple([y.contiguous() for y in self.dense(*inputs)]) if outputs is None else outputs
 
     def empty(self, rows: int) -> tuple[Tensor, ...]:
         """Outputs of the right shapes, not filled."""
-        return tuple(torch.empty((rows, *v.shape)) for v in self.segment.outputs)
+        return tuple([torch.empty((rows, *shape), dtype=torch.float32) for shape in self.sizes])
 
     def kernels(self, inputs: tuple[Tensor, ...], chunks: choose.Chunks, workers: int) -> tuple[Tensor, ...] | None:
         """Outputs from kernels; None where a value was NaN or infinite, which only torch treats as torch does."""
@@ -78,8 +75,8 @@ class Runner(nn.Module):
         outputs = self.empty(held[0].shape[0])
         external, first = [t.data_ptr() for t in (*held, *outputs)], 0
         for width, rows in chunks:
-            split = -(-rows // width) < workers
-            if runner.run(self.program(width, workers), external, first, rows, workers, split):
+            program = self.programs.get((width, workers)) or self.program(width, workers)
+            if runner.run(program, external, first, rows, workers, -(-rows // width) < workers):
                 return None
             first += rows
         return outputs

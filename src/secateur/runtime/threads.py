@@ -39,18 +39,11 @@ def entries() -> tuple[int, int, int]:
     return entry("omp_get_thread_num"), entry("omp_get_num_threads"), entry("GOMP_barrier")
 
 
-@functools.cache
-def caller(address: int) -> Callable[[int], None]:
-    """A compiled ``void(job)`` as a function of the job's address."""
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-
-
-def launch(address: int, job: int, threads: int) -> None:
-    """Run a compiled ``void(job)`` once on each of ``threads`` threads, this one among them."""
+def starter(address: int, job: int, threads: int) -> Callable[[], None]:
+    """A call of a compiled ``void(job)`` on each of ``threads`` threads, this one among them."""
     if threads == 1:
-        caller(address)(job)
-    else:
-        openmp().GOMP_parallel(address, job, threads, 0)
+        return functools.partial(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address), ctypes.c_void_p(job))
+    return functools.partial(openmp().GOMP_parallel, ctypes.c_void_p(address), ctypes.c_void_p(job), threads, 0)
 
 
 def usable(threads: int) -> int:

@@ -95,11 +95,15 @@ class _Writer:
         if self.spec.bias:
             value = e.b.fadd(value, gather(e, self.isa, self.bias, rows))
         e.set(self.flag, e.fma(value, self.zero, e.get(self.flag)))
-        value = activation.emit(e, self.spec.act, value)
-        for lane in range(lanes):
-            place = ir.Constant(I32, lane)
-            row = e.b.sext(e.b.extract_element(rows, place), ir.IntType(64))
-            e.store(e.b.extract_element(value, place), e.at(self.target, e.b.mul(row, e.i(4))))
+        scatter(e, activation.emit(e, self.spec.act, value), rows, self.target)
+
+
+def scatter(e: Emit, value: Any, rows: Any, target: Any) -> None:
+    """``target[rows] = value`` for a vector of 32-bit rows."""
+    for lane in range(value.type.count):
+        place = ir.Constant(I32, lane)
+        row = e.b.sext(e.b.extract_element(rows, place), ir.IntType(64))
+        e.store(e.b.extract_element(value, place), e.at(target, e.b.mul(row, e.i(4))))
 
 
 def gather(e: Emit, isa: Isa, base: Any, index: Any) -> Any:
