@@ -8,10 +8,11 @@ from torch import nn
 
 import secateur as sc
 from secateur import registry
-from secateur.calibration import calibration
+from secateur.calibration import Batch, calibration
 from secateur.linear_algebra import damped, least_squares
 from secateur.prune import Selection
 from secateur.recover import recover
+from secateur.recovery._layers import RELUS, reads
 from secateur.recovery.base import Recovery
 from secateur.recovery.finetune import Finetune
 from secateur.recovery.rechoose import Rechoose
@@ -106,6 +107,24 @@ def test_one_layer_is_the_ridge_regression_on_its_mask():
         assert errors[o] <= 1.02 * float(least) + 1e-6
 
 
+def test_who_reads_a_layer_is_seen():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c, self.d, self.e = (nn.Linear(4, 4) for _ in range(5))
+
+        def forward(self, x):
+            a, b, c, d = self.a(x), self.b(x), self.c(x), self.d(x)
+            joined = torch.cat([c, c.relu()], 1)
+            return torch.relu(a) + nn.functional.relu(b) * b + joined[:, :4], d, d.relu(), self.e(x).relu_()
+
+    net = Net().eval()
+    readers = reads(net, Batch((torch.randn(2, 4),)))
+    rectified = {n for n, r in readers.items() if r and set(r) <= RELUS}
+    assert rectified == {"a", "e"}
+    assert list(readers) == ["a", "b", "c", "d", "e"]
+
+
 def test_negative_outputs_before_a_relu_need_only_stay_negative():
     net, x = mlp(), samples(mlp())
     plan = sc.plan(net, 0.7, skip=["4"])
@@ -134,7 +153,7 @@ def test_rechosen_weights_are_those_of_a_search_over_all_masks():
     y = (x @ net[0].weight.T).detach()
     pairs = [(i, j) for i in range(5) for j in range(i)]
     left = {p: float((x[:, p] @ torch.linalg.lstsq(x[:, p], y).solution - y).square().sum()) for p in pairs}
-    error = float((found(x) - y).square().sum())
+    error = float((found(x) - y).detach().square().sum())
     assert error <= 1.05 * sorted(left.values())[0] + 1e-6
 
 

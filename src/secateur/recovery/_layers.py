@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
 from secateur.calibration import Batch, Calibration
 from secateur.errors import SecateurError, UnsupportedError
@@ -55,11 +56,18 @@ class Reads(TorchFunctionMode):
         self._tensors[id(output)] = (name, output)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Note a call that reads an output, then make it."""
-        for value in args:
+        """Note a call that reads an output, then make it; what a ReLU wrote over is no layer's output any more."""
+        self.note(func, (args, kwargs))
+        made = func(*args, **(kwargs or {}))
+        if func in RELUS:
+            self._tensors.pop(id(made), None)
+        return made
+
+    def note(self, reader: Any, values: Any) -> None:
+        """Note who reads the outputs among some values, lists and dicts of them too."""
+        for value in pytree.tree_leaves(values):
             if id(value) in self._tensors and self._tensors[id(value)][1] is value:
-                self.read[self._tensors[id(value)][0]].append(func)
-        return func(*args, **(kwargs or {}))
+                self.read[self._tensors[id(value)][0]].append(reader)
 
 
 def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
@@ -68,8 +76,10 @@ def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         module: name for name, module in model.named_modules()
         if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)}
     noted = Reads(layers)
-    with watched(model, dict.fromkeys(layers.values(), noted.made)), torch.no_grad(), noted:
-        call(model, batch)
+    with watched(model, dict.fromkeys(layers.values(), noted.made)), torch.no_grad():
+        with noted:
+            outputs = call(model, batch)
+        noted.note("returned", outputs)
     return noted.read
 
 
