@@ -56,6 +56,15 @@ class Calibration:
         """The inputs of the first sample, as the arguments of a call."""
         return tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in next(iter(self)).inputs)
 
+    def first(self, count: int) -> Calibration:
+        """The first batches, until they hold ``count`` samples."""
+        taken: list[Batch] = []
+        for batch in self:
+            if sum(map(len, taken)) >= count:
+                break
+            taken.append(batch)
+        return Calibration(taken, self.loss)
+
     def unlabelled(self) -> Calibration:
         """The same inputs without their labels."""
         return Calibration([Batch(b.inputs) for b in self], self.loss)

@@ -15,7 +15,7 @@ from secateur.progress import Progress
 from secateur.report import Report
 from secateur.report.words import percent
 
-TITLES = {"train": "training", "measure": "measuring", "time": "timing"}
+TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing"}
 ROOM = 4
 COLOURS = {"weight": "red", "neuron": "blue"}
 
@@ -30,7 +30,7 @@ class Live(Progress):
                           TextColumn("left"), TimeRemainingColumn(),
                           TextColumn("{task.fields[latest]}", table_column=Column()))
         self._bar: Any = None
-        self._rows: dict[tuple[str, str, str, float], dict[str, Any]] = {}
+        self._rows: dict[tuple[str, str, str, str, float], dict[str, Any]] = {}
         self._over = False
         self._live = RichLive(get_renderable=self._render, console=self.console, refresh_per_second=4,
                               vertical_overflow="ellipsis")
@@ -72,7 +72,8 @@ class Live(Progress):
 
     def point(self, settings: dict[str, Any], figures: dict[str, Any]) -> None:
         """Add a point to its line of the table."""
-        key = (settings["granularity"], settings["criterion"], settings["scope"], settings["sparsity"])
+        key = (settings["granularity"], settings["criterion"], settings["scope"], settings.get("recovery", "none"),
+               settings["sparsity"])
         line = self._rows.pop(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
         self._rows[key] = line
         for name in ("accuracy", "loss"):
@@ -91,14 +92,14 @@ class Live(Progress):
         return Group(self._bars, *([points_table(latest)] if latest else []))
 
 
-def points_table(rows: dict[tuple[str, str, str, float], dict[str, Any]]) -> Table:
+def points_table(rows: dict[tuple[str, str, str, str, float], dict[str, Any]]) -> Table:
     """The rows so far: means over the seeds."""
     batches = sorted({b for line in rows.values() for b in line["speed"]}, key=int)
-    table = Table("cut", "by", "scope", "sparsity", "accuracy", "loss", "non-zero weights",
+    table = Table("cut", "by", "scope", "recovery", "sparsity", "accuracy", "loss", "non-zero weights",
                   *(f"speed-up, batch {b}" for b in batches), box=None, header_style="bold")
-    for (granularity, criterion, scope, sparsity), line in rows.items():
+    for (granularity, criterion, scope, recovery, sparsity), line in rows.items():
         speeds = (f"{mean(line['speed'].get(b, [])):.2f}" if line["speed"].get(b) else "" for b in batches)
-        table.add_row(granularity, criterion, scope, percent(sparsity), *_figures(line), *speeds,
+        table.add_row(granularity, criterion, scope, recovery, percent(sparsity), *_figures(line), *speeds,
                       style=COLOURS.get(granularity, ""))
     return table
 

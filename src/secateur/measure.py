@@ -119,9 +119,13 @@ class Work:
 
 
 def work(model: nn.Module, example: Any) -> Work:
-    """Count the FLOPs of one forward pass of ``example``, whose batch should be 1."""
+    """Count the FLOPs of one forward pass of ``example``, whose batch should be 1.
+
+    Zeros in the weights of recurrent layers are not taken off: how often torch uses them is not seen from outside.
+    """
     positions: dict[str, int] = {}
-    hooks = [model.get_submodule(t.module).register_forward_hook(_count(t, positions)) for t in graph.targets(model)]
+    hooks = [model.get_submodule(t.module).register_forward_hook(_count(t, positions)) for t in graph.targets(model)
+             if t.kind != "recurrent"]
     mode = model.training
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():

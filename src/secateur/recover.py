@@ -27,7 +27,8 @@ def recoveries(choice: Choice) -> tuple[Recovery, ...]:
     ['Nothing']
     """
     several = [choice] if isinstance(choice, (str, Recovery)) else list(choice)
-    made = tuple(registry.get("recovery", c)() if isinstance(c, str) else c for c in several)
+    found = [registry.get("recovery", c) if isinstance(c, str) else c for c in several]
+    made = tuple(item() if isinstance(item, type) else item for item in found)
     for item in made:
         if not isinstance(item, Recovery):
             raise SecateurError(f"recovery {item!r} is a {type(item).__name__}; allowed are a name, a Recovery, "

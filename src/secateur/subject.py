@@ -7,8 +7,9 @@ and their order for all sparsities of a criterion, the evaluation of the unprune
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from torch import Tensor, nn
 
 from secateur import runtime
 from secateur.apply import apply
+from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
 from secateur.latency import interleaved, summary, torch_threads
 from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
+from secateur.recover import recover
+from secateur.sensitivity import GRID, Scan
 from secateur.types import Plan, Structure
 
 LARGEST_DIFFERENCE = 1e-4
@@ -43,10 +47,18 @@ class Point:
     sparsity: float
     skip: tuple[str, ...]
     seed: int
+    recovery: str = "none"
+    samples: int = 0
+    layers: str = ""
+    least: float = 0.0
+    most: float = 1.0
+    pooling: str = "mean"
+    budget: str = ""
 
     def settings(self) -> dict[str, Any]:
-        """The point as plain JSON values."""
-        return {**asdict(self), "skip": list(self.skip)}
+        """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
+        later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip)}
 
 
 @dataclass(frozen=True)
@@ -70,11 +82,14 @@ class Bundle:
     tests: Path | bytes
     samples: int
     device: str = "cpu"
+    training: Path | bytes | None = None
+    scans: tuple[tuple[str, str, Any], ...] = ()
 
     def carried(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
         network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
-        return replace(self, network=network, tests=tests)
+        training = self.training.read_bytes() if isinstance(self.training, Path) else self.training
+        return replace(self, network=network, tests=tests, training=training)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -89,7 +104,10 @@ def opened(bundle: Bundle) -> Subject:
     model = bundle.make_model()
     model.load_state_dict(_tensors(bundle.network))
     tests = _tensors(bundle.tests)
-    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples)
+    training = _tensors(bundle.training) if bundle.training is not None else None
+    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples,
+                   (training["x"], training["y"]) if training else None,
+                   {(g, c): Scan.read(found) for g, c, found in bundle.scans})
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -107,11 +125,16 @@ class Subject:
         x, y: test inputs and labels.
         structure: the network's targets and groups.
         samples: how many first test samples have their predictions kept.
+        training: training inputs and labels, where a criterion, a scope or a recovery needs them.
+        scans: the scans that were made before, by granularity and criterion.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0):
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0,
+                 training: tuple[Tensor, Tensor] | None = None, scans: dict[tuple[str, str], Scan] | None = None):
         self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
-        self._selections: dict[tuple[Any, ...], Selection] = {}
+        self.training, self.scans = training, scans or {}
+        self._selections: dict[Point, Selection] = {}
+        self._latest: tuple[Point | None, nn.Module | None] = (None, None)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -125,17 +148,47 @@ class Subject:
 
     def pruned(self, point: Point) -> tuple[Plan, nn.Module]:
         """The plan of a point and the network cut by it."""
-        kind = (point.granularity, point.criterion, point.scope, point.skip, point.seed)
+        selection = self.selection(point)
+        plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
+        return plan, self._recovered(plan, point) if point.recovery != "none" else (
+            apply(self.model, plan) if plan.removed else self.model)
+
+    def calibration(self, samples: int) -> Calibration | None:
+        """The first training samples, of which there are ``samples``; None for none."""
+        if not samples or self.training is None:
+            return None
+        x, y = self.training
+        return calibration((x[:samples], y[:samples]))
+
+    def _recovered(self, plan: Plan, point: Point) -> nn.Module:
+        """The network cut and recovered, kept for the timing that follows."""
+        if self._latest[0] != point:
+            cut = apply(self.model, plan) if plan.removed else copy.deepcopy(self.model)
+            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
+            self._latest = (point, made)
+        found = self._latest[1]
+        assert found is not None
+        return found
+
+    def selection(self, point: Point) -> Selection:
+        """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
+        kind = replace(point, sparsity=0.0, recovery="none")
         if kind not in self._selections:
-            self._selections = {kind: Selection(self.model, *kind[:4], example=self.x[:1], seed=point.seed,
-                                                structure=self.structure)}
-        plan = self._selections[kind].plan(point.sparsity)
-        return plan, apply(self.model, plan) if plan.removed else self.model
+            self._selections = {kind: Selection(
+                self.model, point.granularity, point.criterion, point.scope, point.skip, self.x[:1], point.seed,
+                self.structure, 1, point.pooling, self.calibration(point.samples), least=point.least, most=point.most,
+                layers=json.loads(point.layers or "{}"), budget=point.budget or None,
+                scan=self.scans.get((point.granularity, point.criterion)))}
+        return self._selections[kind]
+
+    def scan(self, point: Point) -> dict[str, Any]:
+        """Each layer cut by itself, with a point's granularity, criterion and settings."""
+        return self.selection(replace(point, scope="layer", budget="")).scan(GRID).plain()
 
     def measure(self, point: Point) -> dict[str, Any]:
         """Everything about a point but its timing."""
         plan, model = self.pruned(point)
-        result = evaluate(model, self.x, self.y) if plan.removed else self.evaluation
+        result = self.evaluation if model is self.model else evaluate(model, self.x, self.y)
         cost = work(model, self.x[:1]) if plan.granularity == "neuron" and plan.removed else self.work
         counts = nonzeros(model)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,

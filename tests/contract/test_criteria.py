@@ -17,7 +17,8 @@ def signals(name, granularity, weight, seed=0):
     units, values = weight.shape
     rows, acts = torch.rand(64, values, generator=draw), torch.rand(64, units, generator=draw)
     everything = {
-        "seed": seed, "input_norm": rows.square().mean(0).sqrt()[None], "input_gram": (rows.T @ rows / 64)[None].double(),
+        "seed": seed, "input_norm": rows.square().mean(0).sqrt()[None],
+        "input_gram": (rows.T @ rows / 64)[None].double(),
         **{n: torch.randn(weight.shape, generator=draw) for n in ("gradient", "hessian_gradient", "movement")},
         "squared_gradient": torch.rand(weight.shape, generator=draw), "flow": torch.rand(weight.shape, generator=draw),
         "unit_gram": acts.T @ acts / 64, "unit_mean": acts.mean(0), "unit_zeros": (acts < 0.5).float().mean(0),

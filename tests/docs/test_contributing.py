@@ -31,22 +31,22 @@ def run(package, *words):
 
 
 def test_it_is_listed_with_its_file(package):
-    assert re.search(r"l1 +secateur/criteria/l1\.py", run(package, "-m", "secateur", "list"))
+    assert re.search(r"peak +secateur/criteria/peak\.py", run(package, "-m", "secateur", "list"))
 
 
 def test_it_passes_the_contract_tests_and_its_own_example(package):
-    shown = run(package, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "-q", "-k", "l1",
-                "--doctest-modules", str(ROOT / "tests" / "contract" / "test_criteria.py"), "secateur/criteria/l1.py")
+    shown = run(package, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "-q", "-k", "peak",
+                "--doctest-modules", str(ROOT / "tests" / "contract" / "test_criteria.py"), "secateur/criteria/peak.py")
     assert int(re.search(r"(\d+) passed", shown)[1]) >= 3
 
 
-def test_it_cuts_the_neurons_with_the_smallest_sums(package):
+def test_it_cuts_the_neurons_with_the_smallest_peaks(package):
     code = """
 import torch, secateur as sc
 net = torch.nn.Sequential(torch.nn.Linear(2, 3, bias=False), torch.nn.ReLU(), torch.nn.Linear(3, 1, bias=False))
 with torch.no_grad():
     net[0].weight.copy_(torch.tensor([[3.0, 3.0], [5.0, 0.0], [4.0, -4.0]]))
-small = sc.prune(net, 0.34, granularity="neuron", criterion="l1", example=torch.rand(1, 2))
+small = sc.prune(net, 0.34, granularity="neuron", criterion="peak", example=torch.rand(1, 2))
 print(small[0].weight.tolist())
 """
-    assert run(package, "-c", code).strip() == "[[3.0, 3.0], [4.0, -4.0]]"
+    assert run(package, "-c", code).strip() == "[[5.0, 0.0], [4.0, -4.0]]"

@@ -78,5 +78,5 @@ def test_the_time_left_is_whole_beside_an_epoch_at_80_columns():
 
 def test_small_sparsities_are_told_apart():
     line = {"accuracy": [0.9], "loss": [0.1], "parameters": [10.0], "speed": {}}
-    text = printed(points_table({("weight", "magnitude", "layer", s): line for s in (0.0, 0.005)}))
+    text = printed(points_table({("weight", "magnitude", "layer", "none", s): line for s in (0.0, 0.005)}))
     assert "0.5%" in text

@@ -25,7 +25,7 @@ def test_skip_covers_what_lies_inside_a_module():
     ({"sparsity": 1.0}, "allowed is a fraction"), ({"skip": ["6"]}, "unknown module in skip '6'"),
     ({"skip": ["["]}, "unknown module in skip '['"),
     ({"skip": ["5", "5"]}, "skip names 5 twice"), ({"granularity": "neuron"}, "needs example="),
-    ({"criterion": "l2"}, "criterion 'l2' scores neuron, not 'weight'; for 'weight' allowed: magnitude"),
+    ({"criterion": "l2"}, "criterion 'l2' scores neuron, not 'weight'; for 'weight' allowed: grasp, magnitude"),
     ({"scope": "layers"}, "did you mean 'layer'"), ({"skip": [".*"]}, "nothing to cut")])
 def test_a_mistake_is_one_line(arguments, message):
     with pytest.raises(sc.SecateurError) as caught:

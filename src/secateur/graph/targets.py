@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
 from secateur.types import Target
@@ -17,19 +19,37 @@ AXES = {
 }
 
 
+
+
 def targets(model: nn.Module) -> tuple[Target, ...]:
-    """The weights of linear and convolutional layers, each tensor once.
+    """The weights of linear, convolutional and recurrent layers and cells, each tensor once.
 
     >>> [t.name for t in targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))]
     ['0.weight', '2.weight']
+    >>> [t.name for t in targets(nn.GRU(4, 3))]
+    ['weight_ih_l0', 'weight_hh_l0']
     """
     found, seen = [], set[int]()
     for name, module in model.named_modules():
-        axes = next((a for kind, a in AXES.items() if isinstance(module, kind)), None)
-        if axes is None or id(module.weight) in seen:
-            continue
-        seen.add(id(module.weight))
-        path = f"{name}.weight" if name else "weight"
-        kind = "linear" if len(axes) == 2 else "conv" if axes[0] == "out" else "conv-transpose"
-        found.append(Target(path, name, tuple(module.weight.shape), axes, kind))
+        for tensor, axes, kind in weights(module):
+            weight = module.get_parameter(tensor)
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                path = f"{name}.{tensor}" if name else tensor
+                found.append(Target(path, name, tuple(weight.shape), axes, kind))
     return tuple(found)
+
+
+def weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """The weights that a module itself holds: name, axes and kind.
+
+    >>> list(weights(nn.LSTMCell(4, 3)))
+    [('weight_ih', ('out', 'in'), 'recurrent'), ('weight_hh', ('out', 'in'), 'recurrent')]
+    """
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        yield from ((name, ("out", "in"), "recurrent") for name, _ in module.named_parameters(recurse=False)
+                    if name.startswith("weight_"))
+        return
+    for layer, axes in AXES.items():
+        if isinstance(module, layer):
+            yield "weight", axes, "linear" if len(axes) == 2 else "conv" if axes[0] == "out" else "conv-transpose"

@@ -35,10 +35,11 @@ class Recovery(ABC):
     """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass.
 
     ``needs`` names what it cannot do without: ``data`` (inputs), ``labels`` (data with labels). What
-    was cut stays cut: zeroed weights are zero afterwards.
+    was cut stays cut: zeroed weights are zero afterwards. ``control`` marks a baseline.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    control: ClassVar[bool] = False
 
     @abstractmethod
     def recover(self, patient: Patient) -> nn.Module:

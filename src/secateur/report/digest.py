@@ -13,7 +13,7 @@ Point = dict[str, Any]
 
 @dataclass(frozen=True)
 class Method:
-    """One way to cut: granularity, criterion and scope; ``tone`` counts the methods of a granularity."""
+    """One way to cut: granularity, criterion, scope, recovery; ``tone`` counts the methods of a granularity."""
 
     granularity: str
     criterion: str
@@ -21,6 +21,12 @@ class Method:
     control: bool
     name: str = ""
     tone: int = 0
+    recovery: str = "none"
+
+    @property
+    def words(self) -> str:
+        """The settings in words."""
+        return f"{self.criterion}, scope {self.scope}" + (f", {self.recovery}" if self.recovery != "none" else "")
 
 
 @dataclass(frozen=True)

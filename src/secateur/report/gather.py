@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,10 @@ def digest(run: RunData) -> Digest:
                        "a report needs at least one of each (start the study again, it goes on where it was)")
     dense = dense_of(run)
     batches = tuple(sorted({b for p in run.points for b in p.get("latency") or {}}, key=int))
-    groups: dict[tuple[str, str, str], list[Point]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str], list[Point]] = defaultdict(list)
     for point in run.points:
-        groups[point["granularity"], point["criterion"], point["scope"]].append(point)
-    curves = tuple(Curve(m, cells(groups[m.granularity, m.criterion, m.scope], run, dense))
+        groups[point["granularity"], point["criterion"], point["scope"], point.get("recovery", "none")].append(point)
+    curves = tuple(Curve(m, cells(groups[m.granularity, m.criterion, m.scope, m.recovery], run, dense))
                    for m in named(methods_of(groups, run.config)))
     return Digest(run, dense, curves, batches, float(run.config.get("tolerance", 0.005)))
 
@@ -51,16 +52,19 @@ def dense_of(run: RunData) -> Dense:
                  {b: float(np.median(v)) for b, v in seconds.items()})
 
 
-def methods_of(groups: dict[tuple[str, str, str], list[Point]], config: dict[str, Any]) -> list[Method]:
+def methods_of(groups: dict[tuple[str, str, str, str], list[Point]], config: dict[str, Any]) -> list[Method]:
     """The methods, weight before neuron before others, controls last, otherwise as the settings order them."""
     order = ["weight", "neuron", *config.get("granularity", [])]
     wanted, scopes = list(config.get("criterion") or []), list(config.get("scope") or [])
-    methods = [Method(g, c, s, any(p["control"] for p in points)) for (g, c, s), points in groups.items()]
+    recoveries = list(config.get("recovery") or [])
+    methods = [Method(g, c, s, any(p["control"] for p in points), recovery=r)
+               for (g, c, s, r), points in groups.items()]
 
     def rank(m: Method) -> tuple[Any, ...]:
         return (order.index(m.granularity) if m.granularity in order else len(order), m.control,
                 wanted.index(m.criterion) if m.criterion in wanted else len(wanted), m.criterion,
-                scopes.index(m.scope) if m.scope in scopes else len(scopes), m.scope)
+                scopes.index(m.scope) if m.scope in scopes else len(scopes), m.scope,
+                recoveries.index(m.recovery) if m.recovery in recoveries else len(recoveries), m.recovery)
 
     return sorted(methods, key=rank)
 
@@ -74,9 +78,11 @@ def named(methods: Sequence[Method]) -> list[Method]:
         parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(
             {o.criterion for o in rivals}) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
-        tone = 0 if m.control and len(rivals) == 1 else tones[m.granularity]
-        tones[m.granularity] += not m.control
-        result.append(Method(m.granularity, m.criterion, m.scope, m.control, ", ".join(parts), tone))
+        parts += [m.recovery] if len({o.recovery for o in rivals}) > 1 and m.recovery != "none" else []
+        family = m.granularity if m.granularity in ("weight", "neuron") else "other"
+        tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
+        tones[family] += not m.control
+        result.append(replace(m, name=", ".join(parts), tone=tone))
     return result
 
 
@@ -85,7 +91,8 @@ def cells(points: Sequence[Point], run: RunData, dense: Dense) -> tuple[Cell, ..
     by_sparsity: dict[float, list[Point]] = defaultdict(list)
     for point in sorted(points, key=lambda p: (p["sparsity"], p["seed"])):
         by_sparsity[point["sparsity"]].append(point)
-    whole = {p["seed"]: p for p in run.points if p["sparsity"] == 0 and p.get("correct") is not None}
+    whole = {p["seed"]: p for p in run.points if p["sparsity"] == 0 and p.get("correct") is not None
+             and p.get("recovery", "none") == "none"}
     accuracies = {t["seed"]: t["accuracy"] for t in run.trained}
     return tuple(cell(s, group, accuracies, whole, dense) for s, group in by_sparsity.items())
 

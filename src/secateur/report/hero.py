@@ -32,7 +32,7 @@ def top(digest: Digest) -> str:
 
 def card(a: Answer, digest: Digest) -> str:
     """One granularity's answer in figures."""
-    title = f"{words.capital(words.noun(a.method.granularity))} ({a.method.criterion}, scope {a.method.scope})"
+    title = f"{words.capital(words.noun(a.method.granularity))} ({a.method.words})"
     big = words.percent(a.cell.sparsity if a.cell else 0)
     listed = "".join(tag("div", tag("dt", escape(k)) + tag("dd", escape(v))) for k, v in facts(a, digest))
     headline = tag("p", tag("b", big) + " can go", class_="big")

@@ -1,0 +1,170 @@
+"""Layer by layer: the inputs of a cut network's layer beside the outputs that the original's layer gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from secateur.calibration import Batch, Calibration
+from secateur.errors import SecateurError, UnsupportedError
+from secateur.graph import surgery
+from secateur.recovery.base import Patient
+from secateur.windows import Seen, call, groups_of, rows_in, rows_out, watched
+
+ROWS = 1 << 18
+ROOM = 1 << 30
+RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, Tensor.relu, Tensor.relu_}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One layer of the cut network that may be refitted.
+
+    ``support`` is what of its weight stays, ``(outputs, columns)``, or None where all of it does; ``outputs``
+    which of the original's outputs it still gives; ``rectified`` whether nothing but a ReLU reads them.
+    """
+
+    name: str
+    module: nn.Module
+    support: Tensor | None
+    outputs: Tensor | None
+    rectified: bool
+
+
+class Reads(TorchFunctionMode):
+    """Notes which functions read the output of each layer, for one call of a network."""
+
+    def __init__(self, names: dict[nn.Module, str]):
+        super().__init__()
+        self.names, self.read, self._tensors = names, dict[str, list[Any]](), dict[int, tuple[str, Tensor]]()
+
+    def made(self, module: nn.Module, _: Any, output: Tensor) -> None:
+        """A forward hook: this tensor is the output of that layer."""
+        name = self.names[module]
+        if name in self.read:
+            self.read[name].append("called again")
+            return
+        self.read[name] = []
+        self._tensors[id(output)] = (name, output)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note a call that reads an output, then make it; what a ReLU wrote over is no layer's output any more."""
+        self.note(func, (args, kwargs))
+        made = func(*args, **(kwargs or {}))
+        if func in RELUS:
+            self._tensors.pop(id(made), None)
+        return made
+
+    def note(self, reader: Any, values: Any) -> None:
+        """Note who reads the outputs among some values, lists and dicts of them too."""
+        for value in pytree.tree_leaves(values):
+            if id(value) in self._tensors and self._tensors[id(value)][1] is value:
+                self.read[self._tensors[id(value)][0]].append(reader)
+
+
+def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+    """The linear and convolutional layers in the order in which a network calls them, with what reads each."""
+    layers: dict[nn.Module, str] = {
+        module: name for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)}
+    noted = Reads(layers)
+    with watched(model, dict.fromkeys(layers.values(), noted.made)), torch.no_grad():
+        with noted:
+            outputs = call(model, batch)
+        noted.note("returned", outputs)
+    return noted.read
+
+
+def tasks(patient: Patient) -> Iterator[Task]:
+    """The layers that can be refitted, in the order in which the cut network calls them.
+
+    A layer that is called twice or shares its weight with another stays as it is.
+
+    Raises:
+        UnsupportedError: the cut network is no module with the original's layers.
+    """
+    assert patient.samples is not None
+    original, pruned = dict(patient.original.named_modules()), dict(patient.pruned.named_modules())
+    kept = surgery.masks(patient.original, [c for c in patient.plan.cuts if c.group])
+    supports = {c.name: c.keep for c in patient.plan.cuts if c.group is None}
+    users: dict[int, int] = {}
+    for module in pruned.values():
+        for parameter in module.parameters(recurse=False):
+            users[id(parameter)] = users.get(id(parameter), 0) + 1
+    first = next(iter(patient.samples))
+    for name, readers in reads(patient.pruned, first).items():
+        module = pruned[name]
+        if not isinstance(original.get(name), (nn.Linear, _ConvNd)):
+            raise UnsupportedError(f"layer '{name}' of the cut network has no counterpart in the original (it was cut "
+                                   "as a graph): it cannot be refitted; use finetune")
+        if users[id(module.weight)] > 1 or "called again" in readers:
+            continue
+        weight = f"{name}.weight" if name else "weight"
+        support = supports[weight].flatten(1) if weight in supports else None
+        rectified = bool(readers) and set(readers) <= RELUS
+        yield Task(name, module, support, kept.get(weight, {}).get(0), rectified)
+
+
+class Rows:
+    """Inputs of one layer of the cut network and outputs of the original's, as rows; gone through as often as needed.
+
+    At most ``most`` rows of all batches are taken, evenly; they are kept where they fit ``room`` bytes.
+    """
+
+    def __init__(self, patient: Patient, task: Task, most: int = ROWS, room: int = ROOM):
+        assert patient.samples is not None
+        self.patient, self.task, self.most, self.room = patient, task, most, room
+        self.samples: Calibration = patient.samples
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self._kept) if self._kept is not None else self._seen()
+
+    @cached_property
+    def _kept(self) -> list[tuple[Tensor, Tensor]] | None:
+        kept, size = [], 0
+        for x, y in self._seen():
+            kept.append((x, y))
+            size += 4 * (x.numel() + y.numel())
+            if size > self.room:
+                return None
+        if not kept:
+            raise SecateurError("data holds no samples to refit layers with")
+        return kept
+
+    @cached_property
+    def _batches(self) -> int:
+        return sum(1 for _ in self.samples)
+
+    def _seen(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """``(groups, rows, columns)`` and ``(groups, rows, outputs)`` of each batch."""
+        seen: dict[str, Any] = {}
+
+        def hook(key: str) -> Callable[..., None]:
+            def see(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                seen[key] = (inputs[0], output)
+                raise Seen
+            return see
+
+        task, limit = self.task, max(1, self.most // self._batches)
+        for batch in self.samples:
+            with torch.no_grad():
+                with watched(self.patient.pruned, {task.name: hook("cut")}):
+                    call(self.patient.pruned, batch)
+                with watched(self.patient.original, {task.name: hook("whole")}):
+                    call(self.patient.original, batch)
+                x, y = rows_in(task.module, seen["cut"][0]), rows_out(task.module, seen["whole"][1])
+            y = y if task.outputs is None else y[:, task.outputs.to(y.device)]
+            if x.shape[1] != len(y):
+                raise UnsupportedError(f"layer '{task.name}' has {x.shape[1]} rows in the cut network, {len(y)} in the "
+                                       "original: it cannot be refitted")
+            step = -(-len(y) // limit)
+            groups = groups_of(task.module)
+            yield x[:, ::step], y[::step].view(-(-len(y) // step), groups, -1).transpose(0, 1)

@@ -1,0 +1,89 @@
+"""The Hugging Face Trainer: a callback that prunes the model that is trained.
+
+Needs ``pip install 'secateur[transformers]'``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from secateur.errors import MissingExtraError, SecateurError
+from secateur.training.pruner import Pruner
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+except ImportError as error:
+    raise MissingExtraError("transformers", "transformers", "the Hugging Face callback") from error
+
+FILE = "pruner.pt"
+
+
+class Pruning(TrainerCallback):
+    """Make a pruner when the training starts and step it after every step of the optimizer.
+
+    The pruner's state is written beside the trainer's own in every checkpoint (``pruner.pt``), and a training that
+    is resumed goes on from it.
+
+    Args:
+        start: makes the pruner from the model and its optimizer, for example
+            ``lambda model, optimizer: Pruner(model, Polynomial(0.9, end=1000), optimizer)``.
+    """
+
+    def __init__(self, start: Callable[[nn.Module, Optimizer], Pruner]):
+        self._start = start
+        self.pruner: Pruner | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+                       **given: Any) -> None:
+        """Make the pruner; where the training is resumed, from the checkpoint.
+
+        Raises:
+            SecateurError: the checkpoint that the training is resumed from holds no pruner.
+        """
+        model = given["model"]
+        weights = {n: p.detach().clone() for n, p in model.named_parameters()} if state.global_step else {}
+        self.pruner = self._start(model, inner(given["optimizer"]))
+        if state.global_step:
+            for name, value in weights.items():
+                model.get_parameter(name).data.copy_(value)
+            self.pruner.load_state_dict(torch.load(found(args, state), weights_only=True))
+            self.pruner.enforce()
+
+    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+                          **given: Any) -> None:
+        """Step the pruner while the gradients are still there."""
+        assert self.pruner is not None
+        self.pruner.step()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
+        """Write the pruner's state into the checkpoint."""
+        assert self.pruner is not None
+        if state.is_world_process_zero:
+            torch.save(self.pruner.state_dict(), folder(args, state) / FILE)
+
+
+def folder(args: TrainingArguments, state: TrainerState) -> Path:
+    """The checkpoint of the present step."""
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+
+
+def found(args: TrainingArguments, state: TrainerState) -> Path:
+    """The pruner's file of the checkpoint that the training is resumed from."""
+    given = args.resume_from_checkpoint
+    places = [folder(args, state), *([Path(given)] if isinstance(given, str) else [])]
+    files = [place / FILE for place in places if (place / FILE).exists()]
+    if not files:
+        raise SecateurError(f"no {FILE} in {' or '.join(map(str, places))}: allowed is a checkpoint that this "
+                            "callback was part of")
+    return files[-1]
+
+
+def inner(optimizer: Any) -> Optimizer:
+    """The optimizer itself, where accelerate has wrapped it."""
+    return getattr(optimizer, "optimizer", optimizer)  # type: ignore[no-any-return]

@@ -1,0 +1,81 @@
+"""A training that stops and goes on as if it had not: network, optimizer, pruner, schedulers, random generators."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from secateur.errors import SecateurError
+
+
+class Stateful(Protocol):
+    """What can be saved: networks, optimizers, learning-rate schedulers, pruners, scalers."""
+
+    def state_dict(self) -> Any:
+        """What it remembers."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Go on from it."""
+
+
+def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
+    """Write the state of all parts, and of the random generators of torch, its GPUs and Python, to one file.
+
+    The file takes the place of an older one at once, when it is whole. NumPy's legacy generator is left out.
+
+    Args:
+        path: the file.
+        parts: any names, for example ``{"model": model, "optimizer": optimizer, "pruner": pruner}``.
+    """
+    path = Path(path)
+    whole = {"parts": {name: part.state_dict() for name, part in parts.items()}, "random": generators()}
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(whole, scratch)
+    scratch.replace(path)
+
+
+def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:
+    """Put every part, and the random generators, where they were; the pruner is made before, with the same settings.
+
+    Raises:
+        SecateurError: the file holds other parts, or is no such file.
+
+    >>> import tempfile
+    >>> from torch import nn
+    >>> net, file = nn.Linear(2, 2), Path(tempfile.mkdtemp()) / "at-5.pt"
+    >>> save(file, {"model": net})
+    >>> first = torch.rand(1)
+    >>> load(file, {"model": net})
+    >>> bool(torch.rand(1) == first)
+    True
+    """
+    whole = torch.load(path, weights_only=True, map_location="cpu")
+    if not isinstance(whole, dict) or set(whole) != {"parts", "random"}:
+        raise SecateurError(f"{path} is no checkpoint of secateur: allowed is a file that training.save wrote")
+    if set(whole["parts"]) != set(parts):
+        raise SecateurError(f"{path} holds {', '.join(sorted(whole['parts']))}; asked for {', '.join(sorted(parts))}: "
+                            "allowed are the same names")
+    for name, part in parts.items():
+        part.load_state_dict(whole["parts"][name])
+    restore(whole["random"])
+
+
+def generators() -> dict[str, Any]:
+    """The states of the random generators."""
+    version, internal, gauss = random.getstate()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": [version, list(internal), gauss]}
+
+
+def restore(states: Mapping[str, Any]) -> None:
+    """Put the random generators where they were."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))

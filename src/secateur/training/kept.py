@@ -1,0 +1,42 @@
+"""Makes sure that what is cut stays cut, whatever criterion chooses next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.criteria.base import Criterion, as_criterion
+from secateur.granularity import resolve
+from secateur.signals import Signals
+
+
+class Kept(Criterion):
+    """Another criterion, for which a weight that is zero is worth less than every weight that is not.
+
+    Criteria that look at gradients give living weights scores of zero, or below; the zeros of earlier cuts would
+    tie with them, or come back in their place.
+
+    >>> from secateur.criteria.magnitude import Magnitude
+    >>> bool(Kept(Magnitude()).score(torch.tensor([0.0, 1e-30]), Signals()).argmin() == 0)
+    True
+    """
+
+    def __init__(self, inner: Criterion):
+        self.inner = inner
+        self.granularities, self.needs = inner.granularities, inner.needs  # type: ignore[misc]
+
+    def score(self, weight: Tensor, signals: Signals) -> Tensor:
+        """The other's scores, with a floor below the lowest of them where ``weight`` is zero."""
+        scores = self.inner.score(weight, signals)
+        least = float(scores.min())
+        floor = -torch.finfo(scores.dtype).tiny if least >= 0 else 2 * least - 1
+        return scores.masked_fill(weight == 0, floor)
+
+
+def kept(criterion: Any, granularity: str) -> tuple[str, Any]:
+    """The name of a criterion, and the criterion with what is zero below the rest; neurons need no such thing."""
+    item = resolve(granularity)
+    name, found = as_criterion(criterion or item.default_criterion)
+    return name, Kept(found) if item.scored_as == "weight" else found

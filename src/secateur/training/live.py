@@ -1,0 +1,79 @@
+"""Where a pruner reads the sparsity from: a schedule, a number, a tensor that training code fills, a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from secateur.errors import SecateurError
+from secateur.schedules import Constant
+from secateur.select import check_sparsity
+
+
+class Source(Protocol):
+    """What a pruner asks: :class:`~secateur.schedules.Schedule` and :class:`Live` answer."""
+
+    def at(self, step: int) -> float:
+        """The sparsity at a step."""
+
+    def due(self, step: int) -> bool:
+        """Whether what is removed is to be chosen anew at a step."""
+
+    def progress(self, step: int) -> float:
+        """How far a step is on the way, in [0, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """A sparsity that training code changes while it runs: a tensor of one value, or a function of the step.
+
+    ``every`` says how often it is looked at, in steps.
+
+    >>> variable = torch.tensor(0.0)
+    >>> live = Live(variable, every=5)
+    >>> _ = variable.fill_(0.5)
+    >>> live.at(5), live.due(5), live.due(6)
+    (0.5, True, False)
+    """
+
+    source: Tensor | Callable[[int], float]
+    every: int = 10
+
+    def at(self, step: int) -> float:
+        """The value that the tensor has now, or that the function gives for the step."""
+        value = self.source.item() if isinstance(self.source, Tensor) else self.source(step)
+        return check_sparsity(round(float(value), 9))
+
+    def due(self, step: int) -> bool:
+        """Every ``every`` steps."""
+        return step % self.every == 0
+
+    def progress(self, step: int) -> float:
+        """0: a live sparsity has no end."""
+        return 0.0
+
+    def __repr__(self) -> str:
+        return f"Live(every={self.every})"
+
+
+def source(given: Any) -> Source:
+    """What a pruner was given as its schedule, as something that it can ask.
+
+    Raises:
+        SecateurError: it is none of the things that are allowed.
+
+    >>> source(0.9).at(0)
+    0.9
+    """
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        return Constant(float(given), end=0)
+    if hasattr(given, "at") and hasattr(given, "due"):
+        return given  # type: ignore[no-any-return]
+    if callable(given) or (isinstance(given, Tensor) and given.numel() == 1 and not isinstance(given, torch.nn.Module)):
+        return Live(given)
+    raise SecateurError(f"schedule {given!r}: allowed are a plan, a schedule such as sc.schedules.Polynomial(0.9, "
+                        "end=1000), a sparsity, a tensor of one value, or a function of the step")

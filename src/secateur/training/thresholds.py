@@ -1,0 +1,64 @@
+"""Thresholds: the greatest score that goes in each layer, as it is or as a moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from secateur.errors import SecateurError
+from secateur.granularity.base import Granularity, Layer
+from secateur.types import Cut
+
+
+def check_decay(decay: float) -> float:
+    """The decay, if it is one.
+
+    Raises:
+        SecateurError: it is not a number in [0, 1).
+    """
+    if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
+        raise SecateurError(f"threshold_decay {decay!r}: allowed is a number in [0, 1), such as 0.9")
+    return float(decay)
+
+
+def threshold(scores: Tensor, removed: int) -> float:
+    """The greatest of the ``removed`` lowest scores, any shape; 0 where nothing goes.
+
+    >>> import torch
+    >>> threshold(torch.tensor([3.0, 1.0, 2.0]), 2)
+    2.0
+    """
+    return float(scores.detach().flatten().kthvalue(removed).values) if removed else 0.0
+
+
+def thresholds(layers: Sequence[Layer], cuts: Sequence[Cut]) -> dict[str, float]:
+    """The threshold of every layer under the cuts of a plan; an item is one score."""
+    return {layer.name: threshold(layer.scores, cut.removed) for layer, cut in zip(layers, cuts, strict=True)}
+
+
+def averaged(now: Mapping[str, float], before: Mapping[str, float], decay: float) -> dict[str, float]:
+    """The moving average ``decay * before + (1 - decay) * now``; what has no past starts at 0.
+
+    >>> averaged({"a": 1.0}, {}, 0.75), averaged({"a": 1.0}, {"a": 0.5}, 0.5)
+    ({'a': 0.25}, {'a': 0.75})
+    """
+    return {name: decay * before.get(name, 0.0) + (1 - decay) * value for name, value in now.items()}
+
+
+def cut_by(layers: Sequence[Layer], cuts: Sequence[Cut], granularities: Sequence[Granularity],
+           limits: Mapping[str, float]) -> tuple[Cut, ...]:
+    """The cuts that remove every item whose score is not above its layer's threshold.
+
+    Raises:
+        SecateurError: a layer would be emptied that may not be.
+    """
+    made = []
+    for layer, cut, granularity in zip(layers, cuts, granularities, strict=True):
+        keep = (layer.scores > limits[layer.name]) | (layer.scores.new_tensor(limits[layer.name]) == 0)
+        if granularity.keep_one and not keep.any():
+            raise SecateurError(f"the moving threshold {limits[layer.name]:g} would empty '{layer.name}': "
+                                "allowed is a smaller threshold_decay")
+        made.append(replace(cut, keep=granularity.cut(layer, keep.cpu()).keep))
+    return tuple(made)
