@@ -18,9 +18,10 @@ from secateur.load import load_run
 from secateur.overview import DryRun, dry_run, targets
 from secateur.prune import plan, prune
 from secateur.runtime import compile
+from secateur.sensitivity import sensitivity
 from secateur.study import study
 from secateur.types import Group, Plan, Structure, Target
 from secateur.version import __version__
 
 __all__ = ["DryRun", "Group", "Plan", "SecateurError", "Structure", "StudyConfig", "Target", "__version__", "apply",
-           "compile", "dry_run", "load_run", "plan", "prune", "study", "targets"]
+           "compile", "dry_run", "load_run", "plan", "prune", "sensitivity", "study", "targets"]

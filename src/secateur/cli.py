@@ -101,12 +101,25 @@ def info(
     model: Annotated[str, typer.Argument(help="a built-in network or pkg.module:factory")],
     shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
     classes: Annotated[int, typer.Option(help="classes of a built-in network")] = 10,
-    sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction of neurons saves")] = None,
+    sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction takes of each layer, and "
+                                                   "saves")] = None,
+    granularity: Annotated[str, typer.Option(help="what is cut: neuron, weight, 4x1, 2:4 …")] = "neuron",
+    scope: Annotated[str, typer.Option(help="which items compete, or how much each layer loses")] = "layer",
+    layers: Annotated[str, typer.Option(help="settings of single layers, as for study")] = "",
+    least: Annotated[float, typer.Option(help="fraction of every layer that goes at least")] = 0.0,
+    most: Annotated[float, typer.Option(help="fraction of every layer that goes at most")] = 1.0,
+    budget: Annotated[str, typer.Option(help="what scope budget counts: parameters, flops, bytes or ms")] = "",
+    weights: Annotated[str, typer.Option(help="trained weights (.safetensors)")] = "",
+    data: Annotated[str, typer.Option(help="data set for a scope that needs samples; its shape is the shape")] = "",
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
-    """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay."""
+    """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay.
+
+    With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
+    """
     import torch
 
+    from secateur import data as datasets
     from secateur import models
     from secateur.overview import dry_run, targets
     from secateur.prune import plan
@@ -114,10 +127,19 @@ def info(
     if not all(part.strip().isdigit() for part in shape.split(",")):
         raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
     sides = tuple(int(part) for part in shape.split(","))
+    loaded = datasets.resolve(data) if data else None
+    sides, classes = (loaded.shape, loaded.classes) if loaded else (sides, classes)
     network, example = models.resolve(model, sides, classes).eval(), torch.rand(2, *sides)
-    print(targets(network, example))
-    if sparsity is not None:
-        print(dry_run(network, plan(network, sparsity, "neuron", example=example), example))
+    if weights:
+        models.load_weights(network, Path(weights))
+    structure = targets(network, example)
+    print(structure)
+    if sparsity is not None or ":" in granularity:
+        chosen = StudyConfig.make({"layers": layers}).layer_settings
+        made = plan(network, sparsity, granularity, scope=scope, example=example, skip=structure.outputs, layers=chosen,
+                    least=least, most=most, data=loaded and loaded.train_x, budget=budget or None)
+        print(made)
+        print(dry_run(network, made, example))
 
 
 @app.command()

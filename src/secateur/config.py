@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -13,8 +14,12 @@ from typing import Any, cast
 import torch
 
 from secateur import registry, runtime
+from secateur.budget import Budget, read_budget
 from secateur.criteria.base import as_criterion
 from secateur.errors import SecateurError, unknown
+from secateur.granularity import resolve
+from secateur.granularity.base import POOLINGS
+from secateur.layerwise import Rule, check_rule, read
 from secateur.select import check_sparsity
 
 if sys.version_info >= (3, 11):
@@ -47,7 +52,16 @@ class StudyConfig:
     granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut")
     criterion: tuple[str, ...] = setting(
         ("magnitude", "l2", "random"), "what decides; each is used with the granularities that it scores")
-    scope: tuple[str, ...] = setting(("layer",), "which items compete")
+    scope: tuple[str, ...] = setting(("layer",), "which items compete, or how much each layer loses; each is used "
+                                     "with the granularities that it is defined for")
+    layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
+                          "of sparsity, granularity, least, most, skip")
+    least: float = setting(0.0, "fraction of every layer that goes at least")
+    most: float = setting(1.0, "fraction of every layer that goes at most")
+    pooling: str = setting("mean", "how the scores of a block's weights are joined: mean, sum or max")
+    budget: str = setting("parameters", "what scope budget counts: at sparsity s, 1 - s of the original's parameters, "
+                          "flops or bytes stay")
+    scan: bool = setting(False, "also cut each layer by itself, which the report draws")
     recovery: tuple[str, ...] = setting(
         ("none",), "what wins accuracy back after a cut; each is used with every criterion")
     calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data")
@@ -69,7 +83,7 @@ class StudyConfig:
         if self.controls:
             object.__setattr__(self, "criterion", (*self.criterion, *({"random"} - set(self.criterion))))
             object.__setattr__(self, "recovery", (*self.recovery, *({"reinitialised"} - set(self.recovery))))
-        for check in (_check_names, _check_criteria, _check_grid, _check_numbers):
+        for check in (_check_names, _check_criteria, _check_scopes, _check_layers, _check_grid, _check_numbers):
             check(self)
 
     def settings(self) -> dict[str, Any]:
@@ -93,7 +107,24 @@ class StudyConfig:
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
-        return [c for c in self.criterion if granularity in as_criterion(c)[1].granularities]
+        scored = resolve(granularity).scored_as
+        return [c for c in self.criterion if scored in as_criterion(c)[1].granularities]
+
+    def scopes_of(self, granularity: str) -> list[str]:
+        """The scopes asked for that are defined for a granularity: for N:M, whose sparsity is fixed, only ``layer``."""
+        item = resolve(granularity)
+        return [s for s in self.scope if item.scored_as in registry.get("scopes", s).scores
+                and (item.sparsity is None or s == "layer")]
+
+    def sparsities_of(self, granularity: str) -> list[float]:
+        """The sparsities asked for; for N:M the one that it has, and 0 where that was asked for."""
+        fixed = resolve(granularity).sparsity
+        return list(self.sparsity) if fixed is None else [*(s for s in self.sparsity if s == 0), fixed]
+
+    @property
+    def layer_settings(self) -> dict[str, Any]:
+        """The settings of single layers."""
+        return dict(json.loads(self.layers)) if self.layers else {}
 
     @classmethod
     def make(cls, *layers: Mapping[str, Any]) -> StudyConfig:
@@ -162,6 +193,8 @@ def coerce(name: str, value: Any, like: Any) -> Any:
         parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
         example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
         return tuple(coerce(name, part, example) for part in parts)
+    if name == "layers" and isinstance(value, dict):
+        value = json.dumps(value, sort_keys=True)
     if isinstance(like, bool):
         if not isinstance(value, bool):
             raise SecateurError(f"{name} {value!r}: allowed are true and false")
@@ -179,8 +212,9 @@ def coerce(name: str, value: Any, like: Any) -> Any:
 
 
 def _check_names(config: StudyConfig) -> None:
-    for room, names in (("granularity", config.granularity), ("scopes", config.scope), ("criteria", config.criterion),
-                        ("recovery", config.recovery)):
+    for granularity in config.granularity:
+        resolve(granularity)
+    for room, names in (("scopes", config.scope), ("criteria", config.criterion), ("recovery", config.recovery)):
         for name in names:
             registry.get(room, name)
     for room, value in (("models", config.model), ("data", config.data)):
@@ -202,9 +236,40 @@ def _check_criteria(config: StudyConfig) -> None:
                                 f"'{granularity}'; allowed: {', '.join(registry.criteria_for(granularity))}")
     for name in config.criterion if config.criterion != StudyConfig.criterion else ():
         scored = as_criterion(name)[1].granularities
-        if not scored & set(config.granularity):
+        if not scored & {resolve(g).scored_as for g in config.granularity}:
             raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
                                 f"but granularity is {', '.join(config.granularity)}")
+
+
+def _check_scopes(config: StudyConfig) -> None:
+    """Every granularity has a scope that is defined for it, and every scope a granularity."""
+    for granularity in config.granularity:
+        if not config.scopes_of(granularity):
+            fixed = resolve(granularity).sparsity is not None
+            allowed = [n for n in registry.files("scopes") if not fixed or n == "layer"]
+            raise SecateurError(f"scope {', '.join(config.scope) or 'none'}: none is defined for granularity "
+                                f"'{granularity}'; allowed: {', '.join(allowed)}")
+    for scope in config.scope:
+        if not any(scope in config.scopes_of(g) for g in config.granularity):
+            kinds = ", ".join(sorted(registry.get("scopes", scope).scores))
+            raise SecateurError(f"scope '{scope}' is defined for {kinds} without N:M, "
+                                f"but granularity is {', '.join(config.granularity)}")
+    if read_budget(config.budget) == Budget("ms"):
+        raise SecateurError("budget 'ms' in a study: milliseconds differ from run to run, so its rows could not be "
+                            "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
+
+
+def _check_layers(config: StudyConfig) -> None:
+    try:
+        given = config.layer_settings
+    except (ValueError, TypeError) as error:
+        raise SecateurError(f"layers {config.layers!r} is not JSON: allowed is such as "
+                            '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
+    for pattern, said in given.items():
+        read(pattern, said)
+    check_rule("every layer", Rule(least=config.least, most=config.most))
+    if config.pooling not in POOLINGS:
+        raise unknown("pooling", config.pooling, POOLINGS)
 
 
 def _check_grid(config: StudyConfig) -> None:

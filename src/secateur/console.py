@@ -15,7 +15,7 @@ from secateur.progress import Progress
 from secateur.report import Report
 from secateur.report.words import percent
 
-TITLES = {"train": "training", "measure": "measuring", "time": "timing"}
+TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing"}
 ROOM = 4
 COLOURS = {"weight": "red", "neuron": "blue"}
 

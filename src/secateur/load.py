@@ -29,7 +29,8 @@ def load_run(folder: str | Path) -> RunData:
         if not points:
             raise RunError(f"'{folder}' holds no measured point yet; run again to go on: {run['command']}")
         return RunData(Path(folder), run["config"], store.machine(run["points"]), run["command"], trained, points,
-                       [row for key in run["anatomy"] if (row := store.get(key))], _samples(store.get(run["samples"])))
+                       [row for key in run["anatomy"] if (row := store.get(key))], _samples(store.get(run["samples"])),
+                       list(_scans(store, run)))
 
 
 def _points(store: Store, run: dict[str, Any]) -> Any:
@@ -43,6 +44,14 @@ def _points(store: Store, run: dict[str, Any]) -> Any:
         yield {**{k: settings[k] for k in ("seed", "granularity", "criterion", "scope", "sparsity")},
                "recovery": recovery,
                "control": control, **figures, "latency": None, "sparse_error": None, **(store.get(timing) or {})}
+
+
+def _scans(store: Store, run: dict[str, Any]) -> Any:
+    """The sensitivity scans; a run of an earlier version has none."""
+    for key in run.get("scans", []):
+        if (figures := store.get(key)) is not None:
+            settings = store.settings(key)
+            yield {**{k: settings[k] for k in ("seed", "granularity", "criterion")}, **figures}
 
 
 def _samples(row: dict[str, Any] | None) -> dict[str, Any] | None:

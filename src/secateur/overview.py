@@ -17,6 +17,7 @@ from secateur.measure import work
 from secateur.types import Plan, Structure
 
 ROUNDS = 7
+ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,22 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     """
     small = apply(model, plan, example=example)
     args, kwargs = inputs(example)
-    flops = (work(model, example).flops, work(small, example).flops) if not kwargs else (0, 0)
-    return DryRun((count(model), count(small)), flops, (ms(model, args, kwargs), ms(small, args, kwargs)),
-                  tuple(graph.notes(small)))
+    zeros = not any(cut.group for cut in plan.cuts)
+    flops = (work(model, example).flops, flops_of(small, example, zeros)) if not kwargs else (0, 0)
+    return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops,
+                  (ms(model, args, kwargs), ms(small, args, kwargs)),
+                  (*graph.notes(small), *((ZEROS,) if zeros and plan.removed else ())))
+
+
+def flops_of(network: nn.Module, example: Any, zeros: bool) -> int:
+    """The FLOPs of a network, without those that multiply by a zero weight where it was cut by weights."""
+    found = work(network, example)
+    return found.nonzero_flops(network) if zeros else found.flops
+
+
+def nonzero(network: nn.Module) -> list[int]:
+    """How many values of each parameter are not zero."""
+    return [int(torch.count_nonzero(p)) for p in network.parameters()]
 
 
 def count(model: nn.Module) -> int:

@@ -14,17 +14,20 @@ import torch
 from torch import nn
 
 from secateur import data as datasets
-from secateur import graph, models
+from secateur import graph, models, registry
 from secateur.config import StudyConfig
 from secateur.criteria.base import as_criterion
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError, UnsupportedError
+from secateur.granularity import resolve
 from secateur.prune import check_weights, resolve_skip
 from secateur.recover import recoveries
 from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point, Timing
 from secateur.types import Structure
+
+SCANNING = ("sensitivity", "budget")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,32 +71,55 @@ class Problem:
         for seed in range(config.seeds):
             for granularity in config.granularity:
                 for criterion in config.criteria_of(granularity):
-                    for scope in config.scope:
+                    for scope in config.scopes_of(granularity):
                         for recovery in self.recoveries_of(criterion):
-                            samples = self.samples_for(criterion, recovery)
-                            for sparsity in config.sparsity:
-                                yield Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery, samples)
+                            for sparsity in config.sparsities_of(granularity):
+                                yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
+
+    def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
+              recovery: str = "none") -> Point:
+        """One point, with the settings that hold for it."""
+        config, whole = self.config, sparsity == 0
+        return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery,
+                     self.samples_for(criterion, recovery, scope), "" if whole else config.layers,
+                     0.0 if whole else config.least, 1.0 if whole else config.most,
+                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
+
+    def scanned(self) -> Iterator[Point]:
+        """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
+        config = self.config
+        wanted = config.scan or any(s in SCANNING for s in config.scope)
+        for seed in range(config.seeds if wanted else 0):
+            for granularity in (g for g in config.granularity if resolve(g).sparsity is None):
+                for criterion in config.criteria_of(granularity):
+                    if not as_criterion(criterion)[1].control:
+                        point = self.point(granularity, criterion, "layer", 1.0, seed)
+                        yield replace(point, samples=config.calibration)
+
+    def scan_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a scan."""
+        given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
+        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **given}
 
     def recoveries_of(self, criterion: str) -> list[str]:
         """The recoveries asked for; a control of those is not tried on a cut that is a control itself."""
         control = as_criterion(criterion)[1].control
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))]
 
-    def samples_for(self, criterion: str, recovery: str) -> int:
-        """How many training samples a criterion and a recovery get: all where it trains, ``calibration`` where either
-        looks at data, else none."""
+    def samples_for(self, criterion: str, recovery: str, scope: str) -> int:
+        """How many training samples a criterion, a recovery and a scope get: all where it trains, ``calibration``
+        where one of them looks at data, else none."""
         items = recoveries(recovery)
         if any("labels" in item.needs for item in items):
             return len(self.data.train_x)
         looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
+        looks = looks or "samples" in registry.get("scopes", scope).needs
         return self.config.calibration if looks or any(item.needs for item in items) else 0
 
     @property
     def most_samples(self) -> int:
-        """The most training samples that any point gets."""
-        config = self.config
-        pairs = ((c, r) for g in config.granularity for c in config.criteria_of(g) for r in config.recovery)
-        return max(self.samples_for(c, r) for c, r in pairs)
+        """The most training samples that any point or scan gets."""
+        return max(p.samples for p in (*self.points(), *self.scanned()))
 
     @property
     def output_layers(self) -> tuple[str, ...]:
@@ -112,8 +138,9 @@ class Problem:
 
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
+        given = {{"samples": "calibration"}.get(k, k): v for k, v in point.settings().items()}
         return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
-                "samples": self.config.samples, **point.settings()}
+                "samples": self.config.samples, **given}
 
     @property
     def timing(self) -> Timing:

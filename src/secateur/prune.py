@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,42 +11,55 @@ from torch import Tensor, nn
 
 from secateur import graph, registry
 from secateur.apply import apply
+from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
+from secateur.competition import Competition, Entry
 from secateur.criteria.base import Criterion, Function, as_criterion
 from secateur.errors import SecateurError, unknown
 from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
-from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit
+from secateur.granularity import resolve
+from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit, producers
+from secateur.layerwise import Settings, matches, rule_of, rules
 from secateur.recover import Choice, check_recoveries, recover, recoveries
-from secateur.scopes.base import Scope
-from secateur.select import Ranking, check_sparsity
+from secateur.scopes.base import Given
+from secateur.select import check_sparsity
+from secateur.sensitivity import Scan
 from secateur.signals import check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
 Chosen = str | Criterion | Function | None
 
 
-def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: Chosen = None,
+def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
          scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
-         pooling: str = "mean", data: Any = None, loss: Loss | None = None) -> Plan:
+         pooling: str = "mean", data: Any = None, loss: Loss | None = None, layers: Settings | None = None,
+         least: float = 0.0, most: float = 1.0, budget: Any = None) -> Plan:
     """Say exactly what to remove, without touching the model.
 
     Args:
         model: any module; for ``weight`` its linear and convolutional weights are the items.
-        sparsity: the fraction removed, in [0, 1).
-        granularity: ``weight`` or ``neuron``.
+        sparsity: the fraction removed, in [0, 1). Left out where it follows: from N:M, or from ``budget``.
+        granularity: ``weight``, ``neuron``, blocks of outputs x inputs such as ``4x1``, or N:M such as ``2:4``.
         criterion: what an item is worth: a name, ``pkg.module:name``, a :class:`Criterion`, or a function of
             weight and signals; by default ``magnitude`` for weights, for neurons ``elimination`` where ``data`` is
             given and ``l2`` where it is not.
-        scope: ``layer`` or ``global``: which items compete.
+        scope: which items compete, or how much each layer loses: ``layer``, ``global``, ``erk``, ``lamp``,
+            ``owl``, ``sensitivity`` or ``budget``.
         skip: names of modules that stay whole, exact or as regular expressions.
         example: one input, or a tuple of them; needed to cut neurons, unless ``data`` is given.
         seed: for a criterion that draws at random.
         round_to: neurons and channels left are rounded up to a multiple of this (8 or 16 suit many machines).
-        pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it.
-        data: for criteria that look at activations or gradients: a tensor of inputs, a pair of tensors (inputs,
-            labels), or an iterable of batches, as :func:`secateur.calibration.calibration` says.
+        pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it, and of the
+            scores of a block's weights.
+        data: for criteria and scopes that look at activations or gradients: a tensor of inputs, a pair of tensors
+            (inputs, labels), or an iterable of batches, as :func:`secateur.calibration.calibration` says.
         loss: of outputs and labels, for criteria with gradients; by default the cross-entropy.
+        layers: settings of single layers: from a module's name or a regular expression to a sparsity, or to any
+            of ``sparsity``, ``granularity``, ``least``, ``most``, ``skip`` (see :class:`secateur.layerwise.Rule`).
+        least, most: the fractions of every layer that go at least and at most.
+        budget: for scope ``budget``, what the cut network may cost: ``{"flops": 1e6}``, also ``parameters``,
+            ``bytes``, ``ms`` (measured on this machine); the name alone means ``1 - sparsity`` of the original's.
 
     Raises:
         SecateurError: an unknown name, a sparsity outside [0, 1), NaN in weights, a missing example, missing data.
@@ -57,15 +69,15 @@ def plan(model: nn.Module, sparsity: float, granularity: str = "weight", criteri
     weight pruning by magnitude, scope layer: 6 of 12 removed, sparsity 0.5000 (asked 0.5)
       0.weight: 6 of 12 (0.5000)
     """
-    check_sparsity(sparsity)
     return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
-                     calibration(data, loss)).plan(sparsity)
+                     calibration(data, loss), layers, least, most, budget).plan(sparsity)
 
 
-def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criterion: Chosen = None,
+def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
           scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0, round_to: int = 1,
           pooling: str = "mean", data: Any = None, loss: Loss | None = None,
-          recovery: Choice | None = None) -> nn.Module:
+          recovery: Choice | None = None, layers: Settings | None = None, least: float = 0.0, most: float = 1.0,
+          budget: Any = None) -> nn.Module:
     """Plan, apply and recover in one call; the arguments are those of :func:`plan`. The model stays as it is.
 
     Args:
@@ -80,37 +92,40 @@ def prune(model: nn.Module, sparsity: float, granularity: str = "weight", criter
     samples = calibration(data, loss)
     items = recoveries(recovery if recovery is not None else "best" if samples else "none")
     check_recoveries(items, samples)
-    made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples)
+    made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
+                layers, least, most, budget)
     return recover(model, apply(model, made), made, items, samples, seed)
 
 
 class Selection:
     """The scores of a network, ranked once, from which a plan for every sparsity is read.
 
-    Arguments as in :func:`plan`. ``structure`` may be given where it was traced before.
+    Arguments as in :func:`plan`. ``structure`` may be given where it was traced before, ``scan`` where the layers
+    were scanned before.
     """
 
     def __init__(self, model: nn.Module, granularity: str = "weight", criterion: Chosen = None,
                  scope: str = "layer", skip: Sequence[str] = (), example: Any = None, seed: int = 0,
                  structure: Structure | None = None, round_to: int = 1, pooling: str = "mean",
-                 samples: Calibration | None = None):
-        self._granularity: Granularity = registry.get("granularity", granularity)()
-        self._granularity.pooling, self.round_to = check_pooling(pooling), check_round_to(round_to)
-        self.granularity, self.scope = granularity, scope
+                 samples: Calibration | None = None, layers: Settings | None = None, least: float = 0.0,
+                 most: float = 1.0, budget: Any = None, scan: Scan | None = None):
+        self._granularity = pooled_by(resolve(granularity), pooling)
+        self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
         default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
         self.criterion, self._criterion = criterion_for(criterion or default, granularity)
-        scope_item: Scope = registry.get("scopes", scope)()
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
         check_weights(model)
-        skipped = resolve_skip(model, skip)
+        self._rules = rules(model, layers, least, most)
+        skipped = resolve_skip(model, skip) | {name for name, rule in self._rules.items() if rule.skip}
         example = samples.example() if example is None and samples is not None else example
         self.structure = structure or self._read(model, example)
-        self.layers = self._score(model, self._granularity.places(self.structure, skipped), samples, example, seed)
+        gather = self._gatherer(model, self._granularity.places(self.structure, skipped), samples, example, seed)
+        self._entries = self._score(model, self._granularity.places(self.structure, skipped), gather)
+        self.layers = [entry.layer for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
-        scores = self._granularity.comparable([layer.scores for layer in self.layers])
-        self._sets = scope_item.competitors(scores)
-        self._allocate = lambda sparsity: scope_item.sparsities(scores, sparsity)
-        self._rankings = [Ranking([scores[i] for i in members]) for members in self._sets]
+        self.budget = read_budget(budget)
+        given = Given(model, samples, self.budget)
+        self._competition = Competition(self._entries, scope, given, self.structure, scan)
 
     def _read(self, model: nn.Module, example: Any) -> Structure:
         if not self._granularity.needs_example:
@@ -120,31 +135,68 @@ class Selection:
                                 "or a tuple of them, to see which axes go together; got None")
         return graph.trace(model, example)
 
-    def _score(self, model: nn.Module, places: Sequence[Any], samples: Calibration | None, example: Any,
-               seed: int) -> list[Layer]:
+    def _gatherer(self, model: nn.Module, places: Sequence[Any], samples: Calibration | None, example: Any,
+                  seed: int) -> Gatherer:
         if not places:
             raise SecateurError(f"nothing to cut: no {self._granularity.item} outside skip can be removed"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason))
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
-        gather = Gatherer(model, self._criterion.needs, tensors, samples, example, seed)
+        return Gatherer(model, self._criterion.needs, tensors, samples, example, seed)
 
+    def _score(self, model: nn.Module, places: Sequence[Any], gather: Gatherer) -> list[Entry]:
+        """Every place with the scores of its items, by its own granularity where it has one."""
         def score(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
-            return self._criterion.score(tensor, gather.of(self.granularity, name, unit))
+            return self._criterion.score(tensor, gather.of(self._granularity.scored_as, name, unit))
 
-        return [self._granularity.layer(model, place, score) for place in places]
+        entries = []
+        for place in places:
+            modules = producers(place) if isinstance(place, Group) else {place.module}
+            rule = rule_of(modules, self._rules, place.name)
+            written = rule.granularity or self.granularity
+            own = pooled_by(resolve(written), self._granularity.pooling) if rule.granularity else self._granularity
+            check_alike(place.name, written, own, self._granularity)
+            check_follows(place.name, written, own, rule.sparsity)
+            entries.append(Entry(own.layer(model, place, score), own, written, rule))
+        return entries
 
-    def plan(self, sparsity: float) -> Plan:
-        """The plan at one sparsity, from the ranking that was made at the start."""
-        check_sparsity(sparsity)
-        keeps: dict[int, Tensor] = {}
-        fractions = self._allocate(sparsity)
-        for ranking, members, fraction in zip(self._rankings, self._sets, fractions, strict=True):
-            keeps.update(zip(members, ranking.keep(fraction), strict=True))
-        cuts = [self._granularity.cut(layer, keeps[i]) for i, layer in enumerate(self.layers)]
-        cuts, notes = self._guard(cuts) if self._granularity.keep_one else (cuts, [])
-        cuts = [self._rounded(cut, layer) for cut, layer in zip(cuts, self.layers, strict=True)]
-        return Plan(self.granularity, self.criterion, self.scope, float(sparsity), tuple(cuts), self.shapes,
-                    tuple(notes), self.structure)
+    def plan(self, sparsity: float | None = None) -> Plan:
+        """The plan at one sparsity, from the ranking that was made at the start.
+
+        Raises:
+            SecateurError: a sparsity that is not in [0, 1), is missing, or contradicts N:M.
+        """
+        asked = self._asked(sparsity)
+        cuts, notes = self._competition.cuts(asked, spare=sparsity == 0)
+        cuts = [replace(cut, granularity=entry.written if entry.written != self.granularity else "")
+                for cut, entry in zip(cuts, self._entries, strict=True)]
+        cuts = [self._rounded(cut, entry.layer) for cut, entry in zip(cuts, self._entries, strict=True)]
+        made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
+                    self.structure)
+        return made if sparsity is not None or self._granularity.sparsity else replace(made, sparsity=made.reached)
+
+    def whole(self) -> Plan:
+        """The plan that removes nothing."""
+        cuts = [e.granularity.cut(e.layer, torch.ones(e.layer.scores.shape, dtype=torch.bool)) for e in self._entries]
+        return Plan(self.granularity, self.criterion, self.scope, 0.0, tuple(cuts), self.shapes, (), self.structure)
+
+    def scan(self, sparsities: Sequence[float]) -> Scan:
+        """How far the outputs move when each layer is cut by itself, see :func:`secateur.sensitivity.sensitivity`."""
+        return self._competition.scan(sparsities)
+
+    def _asked(self, sparsity: float | None) -> float:
+        """The sparsity that was asked for, or that follows."""
+        fixed = self._granularity.sparsity
+        if fixed is not None:
+            return follows(self.granularity, fixed, sparsity)
+        if sparsity is None and self.budget is not None and self.budget.amount is not None:
+            return 0.0
+        if sparsity is None:
+            raise SecateurError(f"sparsity is missing: granularity '{self.granularity}' and scope '{self.scope}' need "
+                                "one in [0, 1), such as 0.9")
+        if self.budget is not None and self.budget.amount is not None:
+            raise SecateurError(f"sparsity {sparsity!r} and {self.budget}: allowed is one of them; a budget's name "
+                                "alone goes with a sparsity")
+        return check_sparsity(sparsity)
 
     def _rounded(self, cut: Cut, layer: Layer) -> Cut:
         """Keep the best of what would go, so that a multiple of ``round_to`` stays."""
@@ -155,16 +207,6 @@ class Selection:
         best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
         return replace(cut, keep=cut.keep.index_fill(0, best, True))
 
-    def _guard(self, cuts: list[Cut]) -> tuple[list[Cut], list[str]]:
-        """Leave the best item of a layer that would be emptied, and say so."""
-        notes = []
-        for i, cut in enumerate(cuts):
-            if not cut.keep.any():
-                keep = torch.zeros_like(cut.keep)
-                keep[self.layers[i].scores.argmax()] = True
-                cuts[i] = replace(cut, keep=keep)
-                notes.append(f"{cut.name}: one of {cut.items} {self._granularity.item} kept, all would have gone")
-        return cuts, notes
 
 
 def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple[str, Criterion]:
@@ -174,7 +216,7 @@ def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple
         SecateurError: it cannot; the message names those that can.
     """
     name, item = as_criterion(choice)
-    if granularity not in item.granularities:
+    if resolve(granularity).scored_as not in item.granularities:
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
                             f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
     return name, item
@@ -187,11 +229,33 @@ def check_round_to(round_to: int) -> int:
     return round_to
 
 
-def check_pooling(pooling: str) -> str:
-    """The pooling, if it is known."""
+def pooled_by(granularity: Granularity, pooling: str) -> Granularity:
+    """The granularity with a pooling, if that is known."""
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, POOLINGS)
-    return pooling
+    granularity.pooling = pooling
+    return granularity
+
+
+def follows(written: str, fixed: float, sparsity: float | None) -> float:
+    """The sparsity that N:M has, if nothing else was asked; 0 removes nothing."""
+    if sparsity not in (None, 0, fixed):
+        raise SecateurError(f"sparsity {sparsity!r} of granularity '{written}': that has {fixed:g}; leave the sparsity "
+                            "out, or give it (0 removes nothing)")
+    return fixed if sparsity is None else float(sparsity)
+
+
+def check_alike(name: str, written: str, own: Granularity, whole: Granularity) -> None:
+    """Refuse neurons and weights in one plan: what a layer loses with its neurons is not there to be zeroed."""
+    if own.scored_as != whole.scored_as:
+        raise SecateurError(f"layers: '{name}' is to be cut by '{written}', the network by {whole.item}: neurons and "
+                            "weights take two plans; cut the neurons first, then the weights of what is left")
+
+
+def check_follows(name: str, written: str, own: Granularity, sparsity: float | None) -> None:
+    """Refuse a layer's own sparsity that N:M contradicts."""
+    if sparsity is not None and own.sparsity not in (None, sparsity):
+        raise SecateurError(f"layers: sparsity {sparsity:g} of '{name}' with '{written}', which has {own.sparsity:g}")
 
 
 def check_weights(model: nn.Module) -> None:
@@ -219,15 +283,3 @@ def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
             raise unknown("module in skip", pattern, names)
         found.update(n for n in names for hit in hits if n == hit or n.startswith(f"{hit}."))
     return frozenset(found)
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a regular expression is all of a name; what is no expression matches nothing.
-
-    >>> matches("block.*", "block1"), matches("[", "block1")
-    (True, False)
-    """
-    try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error:
-        return False

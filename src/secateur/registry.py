@@ -1,8 +1,9 @@
 """A folder is its own registry: one file per item, found by scanning, imported when asked for.
 
 The file ``criteria/l2.py`` is the criterion ``l2``; ``data/fashion_mnist.py`` is the data set
-``fashion-mnist``. Each file defines one public class that fulfils the contract of the folder's
-``base.py`` (the class that ``base.CONTRACT`` names). Nothing is listed anywhere else.
+``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class
+that fulfils the contract of the folder's ``base.py`` (the class that ``base.CONTRACT`` names).
+Nothing is listed anywhere else.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def files(room: str) -> dict[str, Path]:
     folder = Path(__file__).parent / room
     modules = (m.name for m in pkgutil.iter_modules([str(folder)]))
     items = (m for m in sorted(modules) if m != "base" and not m.startswith("_"))
-    return {m.rstrip("_").replace("_", "-"): folder / f"{m}.py" for m in items}
+    joint = "_" if room == "granularity" else "-"
+    return {m.rstrip("_").replace("_", joint): folder / f"{m}.py" for m in items}
 
 
 def get(room: str, name: str) -> Any:
@@ -46,8 +48,11 @@ def get(room: str, name: str) -> Any:
 
 
 def criteria_for(granularity: str) -> list[str]:
-    """The criteria that can score a granularity."""
-    return [name for name in files("criteria") if granularity in get("criteria", name).granularities]
+    """The criteria that can score a granularity: those of single weights for blocks and N:M, too."""
+    from secateur.granularity import resolve
+
+    scored = resolve(granularity).scored_as
+    return [name for name in files("criteria") if scored in get("criteria", name).granularities]
 
 
 def import_path(path: str, kind: str) -> Any:

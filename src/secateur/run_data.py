@@ -30,6 +30,8 @@ class RunData:
         anatomy: one value of :func:`secateur.anatomy.anatomy` a seed.
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
+        scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
+            what :meth:`secateur.sensitivity.Scan.plain` gives.
     """
 
     folder: Path
@@ -40,3 +42,4 @@ class RunData:
     points: list[dict[str, Any]]
     anatomy: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Any] | None = None
+    scans: list[dict[str, Any]] = field(default_factory=list)

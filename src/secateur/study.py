@@ -18,6 +18,7 @@ from secateur.anatomy import anatomy
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
 from secateur.errors import RunError
+from secateur.granularity import resolve
 from secateur.latency import torch_threads
 from secateur.load import load_run
 from secateur.machine import machine
@@ -66,6 +67,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
                                **sweep.keys()})
         sweep.train()
+        sweep.scan()
         sweep.measure(jobs, backend, address)
         sweep.time()
         sweep.describe()
@@ -89,7 +91,9 @@ def check_cuttable(task: Problem) -> None:
     """
     model = task.make_model().eval()
     for name in task.config.granularity:
-        Selection(model, name, scope="layer", skip=task.skip, example=task.data.test_x[:1], structure=task.structure)
+        config, criterion = task.config, resolve(name).default_criterion
+        Selection(model, name, criterion, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1,
+                  config.pooling, None, config.layer_settings, config.least, config.most)
 
 
 def outputs_name(task: Problem) -> str:
@@ -111,6 +115,7 @@ class Sweep:
         return {"trained": [key_of(task.trained_settings(s)) for s in seeds],
                 "points": [key_of(task.point_settings(p)) for p in self.points],
                 "latency": [key_of(task.timing_settings(p)) for p in self.points],
+                "scans": [key_of(task.scan_settings(p)) for p in task.scanned()],
                 "anatomy": [key_of(self._anatomy_settings(s)) for s in seeds],
                 "samples": key_of(self._sample_settings())}
 
@@ -148,6 +153,25 @@ class Sweep:
                   "parameters": sum(p.numel() for p in model.parameters())}
         self.store.put("trained", self.task.trained_settings(seed), record, self.machine)
         return record
+
+    def scan(self) -> None:
+        """Cut each layer by itself, where that is asked for and the run does not hold it."""
+        have = self.store.keys("sensitivity")
+        missing = [p for p in self.task.scanned() if key_of(self.task.scan_settings(p)) not in have]
+        if not missing:
+            return
+        self.progress.stage("scan", len(missing))
+        with self._bundles() as bundles:
+            for point in missing:
+                figures = opened(bundles[point.seed]).scan(point)
+                self.store.put("sensitivity", self.task.scan_settings(point), figures, self.machine)
+                self.progress.step()
+
+    def _scans(self, seed: int) -> tuple[tuple[str, str, Any], ...]:
+        """The scans of one network that the run holds."""
+        found = ((p.granularity, p.criterion, self.store.get(key_of(self.task.scan_settings(p))))
+                 for p in self.task.scanned() if p.seed == seed)
+        return tuple((g, c, scan) for g, c, scan in found if scan)
 
     def measure(self, jobs: int, backend: str, address: str) -> None:
         """Measure every point that the run does not hold, at once where asked."""
@@ -194,9 +218,10 @@ class Sweep:
             tests = Path(scratch) / "tests.safetensors"
             save_tensors({"x": task.data.test_x.contiguous(), "y": task.data.test_y.contiguous()}, tests)
             training = self._training(Path(scratch)) if task.most_samples else None
-            yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}", task.make_model,
-                          task.structure, self.network(seed), tests, task.config.samples, task.config.device,
-                          training)
+            scans = [self._scans(seed) for seed in range(task.config.seeds)]
+            yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}-{task.most_samples}-"
+                          f"{len(scans[seed])}", task.make_model, task.structure, self.network(seed), tests,
+                          task.config.samples, task.config.device, training, scans[seed])
                    for seed in range(task.config.seeds)]
 
     def _training(self, scratch: Path) -> Path:

@@ -7,8 +7,9 @@ and their order for all sparsities of a criterion, the evaluation of the unprune
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from secateur.latency import interleaved, summary, torch_threads
 from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
 from secateur.recover import recover
+from secateur.sensitivity import GRID, Scan
 from secateur.types import Plan, Structure
 
 LARGEST_DIFFERENCE = 1e-4
@@ -47,12 +49,16 @@ class Point:
     seed: int
     recovery: str = "none"
     samples: int = 0
+    layers: str = ""
+    least: float = 0.0
+    most: float = 1.0
+    pooling: str = "mean"
+    budget: str = ""
 
     def settings(self) -> dict[str, Any]:
-        """The point as plain JSON values; what is not used is left out, so that earlier rows keep their keys."""
-        found = {**asdict(self), "skip": list(self.skip)}
-        unused = {"recovery"} if self.recovery == "none" else set()
-        return {k: v for k, v in found.items() if k not in unused | ({"samples"} if not self.samples else set())}
+        """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
+        later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip)}
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Bundle:
     samples: int
     device: str = "cpu"
     training: Path | bytes | None = None
+    scans: tuple[tuple[str, str, Any], ...] = ()
 
     def carried(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
@@ -99,7 +106,8 @@ def opened(bundle: Bundle) -> Subject:
     tests = _tensors(bundle.tests)
     training = _tensors(bundle.training) if bundle.training is not None else None
     return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples,
-                   (training["x"], training["y"]) if training else None)
+                   (training["x"], training["y"]) if training else None,
+                   {(g, c): Scan.read(found) for g, c, found in bundle.scans})
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -117,14 +125,15 @@ class Subject:
         x, y: test inputs and labels.
         structure: the network's targets and groups.
         samples: how many first test samples have their predictions kept.
-        training: training inputs and labels, where a criterion or a recovery needs them.
+        training: training inputs and labels, where a criterion, a scope or a recovery needs them.
+        scans: the scans that were made before, by granularity and criterion.
     """
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0,
-                 training: tuple[Tensor, Tensor] | None = None):
+                 training: tuple[Tensor, Tensor] | None = None, scans: dict[tuple[str, str], Scan] | None = None):
         self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
-        self.training = training
-        self._selections: dict[tuple[Any, ...], Selection] = {}
+        self.training, self.scans = training, scans or {}
+        self._selections: dict[Point, Selection] = {}
         self._latest: tuple[Point | None, nn.Module | None] = (None, None)
 
     @cached_property
@@ -139,11 +148,8 @@ class Subject:
 
     def pruned(self, point: Point) -> tuple[Plan, nn.Module]:
         """The plan of a point and the network cut by it."""
-        kind = (point.granularity, point.criterion, point.scope, point.skip, point.seed)
-        if kind not in self._selections:
-            self._selections = {kind: Selection(self.model, *kind[:4], example=self.x[:1], seed=point.seed,
-                                                structure=self.structure, samples=self.calibration(point.samples))}
-        plan = self._selections[kind].plan(point.sparsity)
+        selection = self.selection(point)
+        plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
         return plan, self._recovered(plan, point) if point.recovery != "none" else (
             apply(self.model, plan) if plan.removed else self.model)
 
@@ -163,6 +169,21 @@ class Subject:
         found = self._latest[1]
         assert found is not None
         return found
+
+    def selection(self, point: Point) -> Selection:
+        """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
+        kind = replace(point, sparsity=0.0, recovery="none")
+        if kind not in self._selections:
+            self._selections = {kind: Selection(
+                self.model, point.granularity, point.criterion, point.scope, point.skip, self.x[:1], point.seed,
+                self.structure, 1, point.pooling, self.calibration(point.samples), least=point.least, most=point.most,
+                layers=json.loads(point.layers or "{}"), budget=point.budget or None,
+                scan=self.scans.get((point.granularity, point.criterion)))}
+        return self._selections[kind]
+
+    def scan(self, point: Point) -> dict[str, Any]:
+        """Each layer cut by itself, with a point's granularity, criterion and settings."""
+        return self.selection(replace(point, scope="layer", budget="")).scan(GRID).plain()
 
     def measure(self, point: Point) -> dict[str, Any]:
         """Everything about a point but its timing."""

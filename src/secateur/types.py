@@ -122,21 +122,27 @@ class Structure:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What is kept of one tensor (``keep`` has its shape) or of one group (``keep`` has one entry a unit)."""
+    """What is kept of one tensor (``keep`` has its shape) or of one group (``keep`` has one entry a unit).
+
+    ``size`` is how many entries of ``keep`` are one item (the values of a block), ``granularity`` what an
+    item is where it is not what the plan says.
+    """
 
     name: str
     keep: Tensor
     group: Group | None = None
+    size: int = 1
+    granularity: str = ""
 
     @property
     def items(self) -> int:
         """How many items there were."""
-        return self.keep.numel()
+        return self.keep.numel() // self.size
 
     @cached_property
     def removed(self) -> int:
         """How many items go."""
-        return self.items - int(torch.count_nonzero(self.keep))
+        return (self.keep.numel() - int(torch.count_nonzero(self.keep))) // self.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,14 +163,19 @@ class Plan:
     structure: Structure | None = field(default=None, compare=False, repr=False)
 
     @property
+    def mixed(self) -> bool:
+        """Whether layers have granularities of their own; then weights are counted, whatever goes together."""
+        return any(cut.granularity for cut in self.cuts)
+
+    @property
     def items(self) -> int:
         """How many items there were in all."""
-        return sum(cut.items for cut in self.cuts)
+        return sum(cut.items * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property
     def removed(self) -> int:
         """How many items go in all."""
-        return sum(cut.removed for cut in self.cuts)
+        return sum(cut.removed * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property
     def reached(self) -> float:
@@ -172,9 +183,9 @@ class Plan:
         return self.removed / self.items if self.items else 0.0
 
     def layers(self) -> list[dict[str, Any]]:
-        """One record a cut: name, items, removed, sparsity."""
-        return [{"name": c.name, "items": c.items, "removed": c.removed, "sparsity": c.removed / c.items}
-                for c in self.cuts]
+        """One record a cut: name, items, removed, sparsity, and the granularity where it is not the plan's."""
+        return [{"name": c.name, "items": c.items, "removed": c.removed, "sparsity": c.removed / c.items,
+                 **({"granularity": c.granularity} if c.granularity else {})} for c in self.cuts]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
@@ -192,5 +203,6 @@ class Plan:
         yield (f"{self.granularity} pruning by {self.criterion}, scope {self.scope}: "
                f"{self.removed} of {self.items} removed, sparsity {self.reached:.4f} (asked {self.sparsity:g})")
         for layer in self.layers():
-            yield f"  {layer['name']}: {layer['removed']} of {layer['items']} ({layer['sparsity']:.4f})"
+            yield f"  {layer['name']}: {layer['removed']} of {layer['items']} ({layer['sparsity']:.4f})" + (
+                f" {layer['granularity']}" if "granularity" in layer else "")
         yield from (f"  note: {note}" for note in self.notes)

@@ -2,22 +2,61 @@
 
 import pytest
 import torch
+from support import tiny
 
+import secateur as sc
 from secateur import registry
+from secateur.scopes.base import Scope
 
-SCORES = [torch.rand(n, generator=torch.Generator().manual_seed(n)) for n in (5, 1, 12)]
+X = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+NAMES = list(registry.files("scopes"))
+CASES = [(name, kind) for name in NAMES for kind in sorted(registry.get("scopes", name).scores)]
 
 
-@pytest.mark.parametrize("name", registry.files("scopes"))
+def given(name):
+    needs = registry.get("scopes", name).needs
+    return {**({"data": X} if "samples" in needs else {}), **({"budget": "parameters"} if "budget" in needs else {})}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_layer_competes_in_exactly_one_set(name):
-    sets = registry.get("scopes", name)().competitors(SCORES)
-    assert sorted(i for members in sets for i in members) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("name", registry.files("scopes"))
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9])
-def test_every_set_has_a_sparsity_in_range(name, sparsity):
     scope = registry.get("scopes", name)()
-    given = scope.sparsities(SCORES, sparsity)
-    assert len(given) == len(scope.competitors(SCORES))
-    assert all(0 <= s < 1 for s in given)
+    assert isinstance(scope, Scope)
+    assert sorted(i for members in scope.competitors(4) for i in members) == [0, 1, 2, 3]
+    assert type(scope).__doc__
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_more_sparsity_removes_more_and_no_layer_is_emptied(name, kind):
+    plans = [sc.plan(tiny(), s, kind, scope=name, example=X[:2], skip=["5"], **given(name)) for s in (0, 0.3, 0.6, 0.8)]
+    removed = [plan.removed for plan in plans]
+    assert removed[0] == 0
+    assert removed == sorted(set(removed))
+    assert all(layer["removed"] < layer["items"] for plan in plans for layer in plan.layers())
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_same_again_is_the_same(name, kind):
+    first, again = (sc.plan(tiny_again(), 0.5, kind, scope=name, example=X[:2], **given(name)) for _ in range(2))
+    assert first == again
+
+
+def tiny_again():
+    torch.manual_seed(3)
+    return tiny()
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_bounds_hold(name, kind):
+    if "budget" not in registry.get("scopes", name).needs:
+        plan = sc.plan(tiny(), 0.5, kind, scope=name, example=X[:2], least=0.25, most=0.75, **given(name))
+        assert all(0.25 <= layer["sparsity"] <= 0.75 for layer in plan.layers())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_needs_are_named_where_they_are_missing(name):
+    words = {"samples": "data=", "budget": "budget="}
+    for kind in registry.get("scopes", name).scores if registry.get("scopes", name).needs else ():
+        with pytest.raises(sc.SecateurError) as caught:
+            sc.plan(tiny(), 0.5, kind, scope=name, example=X[:2])
+        assert all(words[n] in str(caught.value) for n in registry.get("scopes", name).needs)

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from secateur.select import Ranking
 from secateur.types import Cut, Group, Member, Structure, Target
 
 POOLINGS = ("mean", "sum", "max")
@@ -28,21 +29,33 @@ class Score(Protocol):
         """One score an item."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
-    """The items of one target or one group, with their scores."""
+    """The items of one target or one group, with their scores; ``target`` is None for a group of neurons."""
 
     name: str
     scores: Tensor
     group: Group | None = None
+    target: Target | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return self.scores.numel()
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The modules whose weights make the items."""
+        return frozenset(producers(self.group)) if self.group else frozenset({self.name.rpartition(".")[0]})
 
 
 class Granularity(ABC):
     """Says what one item is.
 
     ``default_criterion`` is used where none is named, ``informed_criterion`` where there are samples;
-    ``needs_example`` says whether the graph must be
-    traced; ``keep_one`` whether a layer may never be emptied; ``item`` is the word for one item.
+    ``needs_example`` says whether the graph must be traced; ``keep_one`` whether a layer may never be
+    emptied; ``item`` is the word for one item; ``scored_as`` the granularity whose criteria score it;
+    ``sparsity`` the only sparsity above 0 that it can have, where there is one.
     """
 
     default_criterion: ClassVar[str]
@@ -50,7 +63,9 @@ class Granularity(ABC):
     needs_example: ClassVar[bool]
     keep_one: ClassVar[bool]
     item: ClassVar[str]
+    scored_as: ClassVar[str]
     pooling: str = "mean"
+    sparsity: float | None = None
 
     @abstractmethod
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
@@ -64,9 +79,18 @@ class Granularity(ABC):
         """The scores of several layers as one scope compares them; as they are unless a granularity says more."""
         return scores
 
+    def ranking(self, scores: list[Tensor]) -> Ranking:
+        """The order in which the items of one set of competitors go."""
+        return Ranking(scores)
+
     def cut(self, layer: Layer, keep: Tensor) -> Cut:
-        """The cut that keeps ``keep`` of a layer."""
+        """The cut that keeps ``keep`` (the shape of the scores) of a layer."""
         return Cut(layer.name, keep, layer.group)
 
 
 CONTRACT = Granularity
+
+
+def producers(group: Group) -> set[str]:
+    """The modules whose weights produce the units of a group."""
+    return {m.tensor.rpartition(".")[0] for m in group.members if m.role == "out"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secateur.granularity.base import Granularity, Layer, Score, Unit
+from secateur.granularity.base import Granularity, Layer, Score, Unit, producers
 from secateur.types import Group, Member, Structure, Target
 
 
@@ -21,6 +21,7 @@ class Neuron(Granularity):
     needs_example = True
     keep_one = True
     item = "neurons"
+    scored_as = "neuron"
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
         """The groups that can be cut and are produced by no module in ``skip``."""
@@ -38,11 +39,6 @@ class Neuron(Granularity):
     def comparable(self, scores: list[Tensor]) -> list[Tensor]:
         """Scores of different groups, each divided by its mean: the norms of long rows are not those of short ones."""
         return [even(s) for s in scores]
-
-
-def producers(group: Group) -> set[str]:
-    """The modules whose weights produce the units of a group."""
-    return {m.tensor.rpartition(".")[0] for m in group.members if m.role == "out"}
 
 
 def unit_rows(tensor: Tensor, member: Member) -> Tensor:

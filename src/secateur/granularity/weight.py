@@ -13,8 +13,9 @@ class Weight(Granularity):
 
     default_criterion = "magnitude"
     needs_example = False
-    keep_one = False
+    keep_one = True
     item = "weights"
+    scored_as = "weight"
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
         """The targets outside ``skip``."""
@@ -22,4 +23,5 @@ class Weight(Granularity):
 
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a weight, in the shape of the tensor."""
-        return Layer(place.name, score(model.get_parameter(place.name).detach(), place.name))
+        assert isinstance(place, Target)
+        return Layer(place.name, score(model.get_parameter(place.name).detach(), place.name), target=place)

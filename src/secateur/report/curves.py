@@ -8,7 +8,7 @@ from dataclasses import replace
 from secateur.report import words
 from secateur.report.answer import RUN_WITH, cost_words
 from secateur.report.digest import Cell, Curve, Digest
-from secateur.report.palette import role, symbol
+from secateur.report.palette import TONES, role, symbol
 from secateur.report.plot import Axis, Board, Control, Guide, Plot, Series
 
 X = Callable[[Curve, Cell], float | None]
@@ -87,7 +87,8 @@ def series(curve: Curve, metric: str, value: X) -> Series:
     m = curve.method
     return Series(m.name, role(m.granularity, m.tone), tuple(x for x, _, _ in placed),
                   tuple(v.mean for _, _, v in placed), tuple(v.low for _, _, v in placed),
-                  tuple(v.high for _, _, v in placed), "dash" if m.control else "solid", symbol(m.granularity),
+                  tuple(v.high for _, _, v in placed),
+                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity),
                   text=tuple(tooltip(curve, cell) for _, cell, _ in placed))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from secateur.report import curves, distributions, files, speed, training, words
+from secateur.report import curves, distributions, files, sensitivity, speed, training, words
 from secateur.report.digest import Digest
 from secateur.report.extras import need
 from secateur.report.palette import LIGHT
@@ -19,6 +19,7 @@ MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross":
 LINES = {"solid": "-", "dash": "--", "dot": ":"}
 BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 MOST_PANELS = 12
+LEGEND_ROW = 0.2
 KINDS = ("png", "svg")
 STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
@@ -43,6 +44,9 @@ def collect(digest: Digest) -> dict[str, list[Plot]]:
         for scale in distributions.SCALES:
             found[f"distributions-by-{scale}"] = [distributions.histogram(digest, n, scale) for n in names]
         found["large-weights"] = [distributions.fate(digest, n) for n in names]
+    if digest.run.scans:
+        first = next(iter(sensitivity.methods(digest)))
+        found["sensitivity"] = [sensitivity.plot(digest, m, first) for m in sensitivity.METRICS]
     if training.histories(digest):
         found["training"] = [training.plot(digest, m) for m in ("loss", "accuracy")]
     return found
@@ -89,6 +93,7 @@ def legend(figure: Any, grid: Sequence[Any]) -> None:
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
         columns = min(len(handles), max(1, int(figure.get_figwidth() * 9 / max(len(label) + 6 for label in handles))))
+        figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, math.ceil(len(handles) / columns) - 3))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 

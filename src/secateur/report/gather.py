@@ -79,8 +79,9 @@ def named(methods: Sequence[Method]) -> list[Method]:
             {o.criterion for o in rivals}) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
         parts += [m.recovery] if len({o.recovery for o in rivals}) > 1 and m.recovery != "none" else []
-        tone = 0 if m.control and len(rivals) == 1 else tones[m.granularity]
-        tones[m.granularity] += not m.control
+        family = m.granularity if m.granularity in ("weight", "neuron") else "other"
+        tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
+        tones[family] += not m.control
         result.append(replace(m, name=", ".join(parts), tone=tone))
     return result
 

@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from secateur.report import curves, distributions, hero, images, palette, speed, tables, training, why
+from secateur.report import curves, distributions, hero, images, palette, sensitivity, speed, tables, training, why
 from secateur.report.answer import sentence
 from secateur.report.digest import Digest
 from secateur.report.extras import need
@@ -69,6 +69,7 @@ def collect(digest: Digest) -> dict[str, Board]:
     found = [curves.board(digest)]
     found += [speed.pareto_board(digest), speed.speedup_board(digest)] if digest.batches else []
     found += [distributions.board(digest)] if distributions.by_layer(digest) else []
+    found += [sensitivity.board(digest)] if digest.run.scans else []
     found += [training.board(digest)] if training.histories(digest) else []
     return {b.key: b for b in found}
 
@@ -89,6 +90,8 @@ def sections(digest: Digest, boards: dict[str, Board], has_samples: bool) -> lis
         ("speedup", "Does it pay? Speed-up against sparsity",
          (bullets(speed.break_even_words(digest)) + drawn["speedup"]) if "speedup" in drawn else untimed),
         ("why", "Why weights and neurons differ", why_section(digest, drawn.get("why", ""))),
+        *([("sensitivity", "Sensitivity: each layer cut by itself", sensitivity_section(digest, drawn["sensitivity"]))]
+          if "sensitivity" in drawn else []),
         ("layers", "Layer by layer", tag("div", class_="layers")),
         ("training", "Training", drawn.get("training", untrained)),
         *([("samples", "Sample images before and after", tag("div", class_="samples"))] if has_samples else []),
@@ -109,6 +112,13 @@ def why_section(digest: Digest, drawn: str) -> str:
     found += tag("p", escape(f"{tables.ANATOMY}. Means over the seeds."), class_="note") if drawn else ""
     verdict = tag("p", escape(first), class_="verdict")
     return hypothesis + verdict + tag("div", paragraphs(rest), class_="prose") + drawn + found
+
+
+def sensitivity_section(digest: Digest, drawn: str) -> str:
+    """What the scan says, its plots and its table."""
+    found = table(sensitivity.table(digest), "Divergence of the outputs in nats, by the fraction of the layer cut")
+    folded = tag("details", tag("summary", "Every layer") + found)
+    return tag("p", escape(sensitivity.sentence(digest)), class_="verdict") + drawn + folded
 
 
 def settings(digest: Digest) -> str:

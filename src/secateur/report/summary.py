@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from secateur.report import speed, tables, why
+from secateur.report import sensitivity, speed, tables, why
 from secateur.report.answer import sentence
 from secateur.report.digest import Digest
 
-SHOWN = ("accuracy", "loss", "pareto", "speedup", "distributions-by-mean", "large-weights", "training")
+SHOWN = ("accuracy", "loss", "pareto", "speedup", "distributions-by-mean", "large-weights", "sensitivity", "training")
 
 
 def render(digest: Digest, figures: Sequence[Path]) -> str:
@@ -24,11 +24,20 @@ def render(digest: Digest, figures: Sequence[Path]) -> str:
              *[p for p in pictures if "distributions" in p or "large" in p],
              "## Results", "Means over the seeds; points lost with 95% intervals.",
              tables.markdown(tables.results(digest)),
-             *layers(digest), "## Training", training(digest), *[p for p in pictures if "training" in p],
+             *scanned(digest, pictures), *layers(digest), "## Training", training(digest),
+             *[p for p in pictures if "training" in p],
              "## Settings", tables.markdown(tables.settings(config)),
              "## Machine", tables.markdown(tables.settings(tables.machine(digest))),
              "## How to do it again", f"```\n{digest.run.command}\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def scanned(digest: Digest, pictures: Sequence[str]) -> list[str]:
+    """The sensitivity scan, where there was one."""
+    if not digest.run.scans:
+        return []
+    return ["## Sensitivity", sensitivity.sentence(digest), *[p for p in pictures if "sensitivity" in p],
+            "Each layer cut by itself: divergence of the outputs in nats.", tables.markdown(sensitivity.table(digest))]
 
 
 def layers(digest: Digest) -> list[str]:

@@ -11,7 +11,13 @@ VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small
 
 
 def noun(granularity: str) -> str:
-    """The plural of one item."""
+    """The plural of one item.
+
+    >>> noun("neuron"), noun("4x1"), noun("2:4")
+    ('neurons', '4x1 blocks', '2:4 weights')
+    """
+    if granularity[0].isdigit():
+        return f"{granularity} {'weights' if ':' in granularity else 'blocks'}"
     return NOUNS.get(granularity, f"{granularity}s")
 
 

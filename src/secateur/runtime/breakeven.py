@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, UnsupportedError
 from secateur.runtime import compile
 
 GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -75,18 +76,43 @@ def table(shapes: Sequence[tuple[int, int]], batches: Sequence[int], sparsities:
     return "\n".join(lines)
 
 
+def layer_curve(layer: nn.Module, x: torch.Tensor, sparsities: Sequence[float] = GRID, rounds: int = 9) -> list[Point]:
+    """Time a layer of a network with random zeros at every sparsity; where no kernel takes it, torch counts twice.
+
+    Args:
+        layer: a linear or convolutional layer; it stays as it is.
+        x: what it is given.
+        sparsities: fractions in [0, 1] of weights set to zero.
+        rounds: calls of each; the median counts.
+    """
+    return [_timed(copy.deepcopy(layer).eval(), x, sparsity, rounds) for sparsity in sparsities]
+
+
+def median_seconds(module: nn.Module, inputs: tuple[torch.Tensor, ...], rounds: int = 15) -> float:
+    """The median time of a call, after two that are not counted."""
+    with torch.inference_mode():
+        times = [_seconds(module, *inputs) for _ in range(rounds + 2)][2:]
+    return statistics.median(times)
+
+
 def _point(shape: tuple[int, int], batch: int, sparsity: float, rounds: int) -> Point:
-    layer = nn.Linear(shape[1], shape[0])
+    return _timed(nn.Linear(shape[1], shape[0]), torch.randn(batch, shape[1]), sparsity, rounds)
+
+
+def _timed(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> Point:
+    weight = layer.get_parameter("weight")
     with torch.no_grad():
-        layer.weight[torch.rand(shape) < sparsity] = 0
-        x = torch.randn(batch, shape[1])
-        fast = compile(layer, x, engine="kernels", always=True, budget=0.5)
+        weight[torch.rand(weight.shape) < sparsity] = 0
+        try:
+            fast: nn.Module = compile(layer, x, engine="kernels", always=True, budget=0.5)
+        except UnsupportedError:
+            fast = layer
         times = [(_seconds(layer, x), _seconds(fast, x)) for _ in range(rounds + 1)][1:]
     dense, sparse = (statistics.median(column) for column in zip(*times, strict=True))
     return Point(sparsity, dense, sparse)
 
 
-def _seconds(module: nn.Module, x: torch.Tensor) -> float:
+def _seconds(module: nn.Module, *inputs: torch.Tensor) -> float:
     start = time.perf_counter()
-    module(x)
+    module(*inputs)
     return time.perf_counter() - start

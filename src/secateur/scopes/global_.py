@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import Tensor
-
 from secateur.scopes.base import Scope
 
 
 class Global(Scope):
     """One selection over all layers: layers with many small scores lose more.
 
-    >>> Global().competitors([1, 2, 3])
+    >>> Global().competitors(3)
     [[0, 1, 2]]
     """
 
-    def competitors(self, scores: Sequence[Tensor]) -> list[list[int]]:
+    def competitors(self, count: int) -> list[list[int]]:
         """All layers together."""
-        return [list(range(len(scores)))]
+        return [list(range(count))]

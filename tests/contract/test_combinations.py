@@ -1,0 +1,63 @@
+"""Every criterion with every granularity and scope: an exact plan, or one line that says why not."""
+
+import pytest
+import torch
+from support import tiny
+
+import secateur as sc
+from secateur import granularity, registry
+from secateur.calibration import calibration
+from secateur.overview import targets
+from secateur.prune import Selection
+
+X = torch.rand(48, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+DATA = calibration((X, torch.arange(48) % 4))
+WRITTEN = ["weight", "neuron", "2x4", "2:4"]
+REASONS = ("scope 'lamp' squares the scores", "has no batch norm")
+SCOPES = ["layer", "global", "lamp", "erk", "owl"]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_with_data_the_default_recovery_keeps_what_the_plan_keeps(written):
+    sparsity = granularity.resolve(written).sparsity or 0.5
+    plan = sc.plan(tiny_again(), sparsity, written, data=X, skip=["5"])
+    found = sc.prune(tiny_again(), sparsity, written, data=X, skip=["5"])
+    for cut in plan.cuts:
+        if cut.group is None and written != "weight":
+            assert not found.get_parameter(cut.name)[~cut.keep].any()
+    assert found(X).shape == (48, 4)
+
+
+def tiny_again():
+    torch.manual_seed(2)
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def structure():
+    torch.manual_seed(1)
+    net = tiny()
+    return net, targets(net, X[:2])
+
+
+@pytest.mark.parametrize("criterion", registry.files("criteria"))
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_plan_or_the_reason(structure, criterion, written, scope):
+    net, found = structure
+    item = granularity.resolve(written)
+    scored = item.scored_as in registry.get("criteria", criterion).granularities
+    defined = item.scored_as in registry.get("scopes", scope).scores and (item.sparsity is None or scope == "layer")
+    sparsity = item.sparsity or 0.5
+    try:
+        plan = Selection(net, written, criterion, scope, ["5"], X[:1], 0, found, samples=DATA).plan(sparsity)
+    except sc.SecateurError as error:
+        plan, reason = None, str(error)
+    if plan is None:
+        assert "\n" not in reason
+        assert not scored or not defined or any(words in reason for words in REASONS)
+        return
+    assert scored
+    assert defined
+    assert plan.removed == round(sparsity * plan.items)
+    assert all(layer["removed"] < layer["items"] for layer in plan.layers())

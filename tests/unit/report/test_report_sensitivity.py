@@ -1,0 +1,54 @@
+"""The drawing of a scan: a line a layer, means over the seeds, a run without a scan unchanged."""
+
+from dataclasses import replace
+
+import synthetic_run
+
+from secateur.report import figures, gather, page, sensitivity, summary
+from secateur.report.palette import LIGHT
+
+
+def scan(seed, layers, granularity="weight"):
+    made = [{"name": f"{i}.weight", "items": 1000, "removed": [0, 500, 900, 999],
+             "loss": [0.0, 0.001 * (i + 1 + seed), 0.1 * (i + 1), 2.0], "same": [1.0, 0.99, 0.9, 0.1]}
+            for i in range(layers)]
+    return {"seed": seed, "granularity": granularity, "criterion": "magnitude", "samples": 1024, "layers": made}
+
+
+def digest(layers=3, seeds=2, granularities=("weight",)):
+    run = synthetic_run.make(grid=(0.0, 0.5), seeds=1)
+    return gather.digest(replace(run, scans=[scan(s, layers, g) for s in range(seeds) for g in granularities]))
+
+
+def test_a_line_a_layer_with_the_mean_and_the_spread_of_the_seeds():
+    drawn = sensitivity.plot(digest(), "loss", ("weight", "magnitude")).series
+    assert [s.name for s in drawn] == ["0.weight", "1.weight", "2.weight"]
+    assert drawn[1].x == (0.5, 0.9, 0.999)
+    assert (drawn[1].low[0], drawn[1].y[0], drawn[1].high[0]) == (0.002, 0.0025, 0.003)
+    assert "50% of 1,000 cut" in drawn[1].text[0]
+
+
+def test_no_two_lines_look_alike_and_many_layers_leave_the_most_sensitive():
+    found = digest(layers=60)
+    drawn = sensitivity.plot(found, "same", ("weight", "magnitude")).series
+    assert len(drawn) == sensitivity.MOST
+    assert drawn[0].name == "42.weight"
+    assert len({(s.role, s.dash) for s in drawn}) == len(drawn)
+    assert {s.role for s in drawn} <= LIGHT.keys()
+    assert "18 most sensitive of 60" in sensitivity.board(found).note
+
+
+def test_the_table_and_the_sentence_name_the_layers():
+    found = sensitivity.table(digest(granularities=("weight", "4x1")))
+    assert found.rows[0] == ("0.weight", "weights", "magnitude", "1,000", "0.0015", "–", "0.1", "–", "–")
+    assert found.rows[3][1] == "4x1 blocks"
+    assert "those of 2.weight move the outputs most, those of 0.weight least" in sensitivity.sentence(digest())
+
+
+def test_a_run_without_a_scan_has_no_such_section():
+    plain = gather.digest(synthetic_run.make(grid=(0.0, 0.5), seeds=1))
+    assert "sensitivity" not in figures.collect(plain)
+    assert 'id="sensitivity"' not in page.render(plain)
+    assert "## Sensitivity" not in summary.render(plain, [])
+    assert 'id="sensitivity"' in page.render(digest())
+    assert "## Sensitivity" in summary.render(digest(), [])
