@@ -10,7 +10,6 @@ appended to ``--out``, and networks that are in it already are not run again. ``
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import resource
@@ -29,6 +28,7 @@ from torch import nn  # noqa: E402
 
 warnings.filterwarnings("ignore")
 sys.path.append(HERE)
+import pruners  # noqa: E402
 import zoo  # noqa: E402
 
 LIMIT_S = 120
@@ -55,7 +55,8 @@ def ours(model: nn.Module, example: Any) -> dict[str, Any]:
     """Trace, plan at half, cut and prove."""
     import secateur as sc
     from secateur import graph
-    from secateur.graph import capture, exported
+    from secateur.graph import capture
+    from secateur.graph.cut import exported
     from secateur.prune import Selection
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
@@ -79,104 +80,25 @@ def ours(model: nn.Module, example: Any) -> dict[str, Any]:
     return row
 
 
-def torch_pruning(model: nn.Module, example: Any) -> dict[str, Any]:
-    """As Torch-Pruning's README says, the output layers left out."""
-    import torch_pruning as tp
-
-    def prune(work: nn.Module, outputs: set[str]) -> nn.Module:
-        ignored = [m for n, m in work.named_modules() if n in outputs]
-        pruner = tp.pruner.BasePruner(work, example, tp.importance.GroupMagnitudeImportance(p=2), pruning_ratio=0.5,
-                                      ignored_layers=ignored)
-        pruner.step()
-        return work
-
-    return peer(model, example, prune)
-
-
-def torch_kirigami(model: nn.Module, example: Any) -> dict[str, Any]:
-    """As torch-kirigami's README says, to half of the parameters."""
-    from torch_kirigami import DependencyGraph
-    from torch_kirigami.pruning import Greedy, GroupMagnitude, ParameterBudget, Pruner
-
-    def prune(work: nn.Module, _: set[str]) -> nn.Module:
-        args = tuple(example.values()) if isinstance(example, dict) else (example,)
-        pruner = Pruner(work, graph=DependencyGraph.build(work, args=args))
-        small, _ = pruner.prune(pruner.discover_candidates(), budget=ParameterBudget(max_params=parameters(work) // 2),
-                                strategy=Greedy(GroupMagnitude(p=2)))
-        return small
-
-    return peer(model, example, prune)
-
-
-def peer(model: nn.Module, example: Any, prune: Any) -> dict[str, Any]:
-    """Cut with another library and compare with the masked original, on values that tell what was kept."""
-    from secateur import graph
-    from secateur.graph import cutting, prove, reference
-
-    structure = graph.trace(model, example)
-    trace = structure.trace
-    with torch.no_grad():
-        for name, tensor in cutting.stored(model).items():
-            tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
-    work = copy.deepcopy(model)
-    start = time.perf_counter()
-    small = prune(work, set(structure.outputs))
-    row = {"s": time.perf_counter() - start, "removed": 1 - parameters(small) / parameters(model)}
-    captured = trace.captured
-    with torch.no_grad():
-        small(*captured.args, **captured.kwargs)
-    keeps = kept_units(model, small, trace)
-    if keeps is None:
-        return row | {"runs": True, "verdict": "not whole units"}
-    masked = reference.Masked(trace.flow, keeps, lambda _, t: reference.double(t))
-    want = reference.run(model, captured, trace.flow, masked.stored, masked.call)
-    error = prove.distance(cutting.eager_outputs(small.double(), captured.args, captured.kwargs), want)
-    return row | {"runs": True, "error_of_outputs": error, "verdict": "right" if error < 1e-4 else "wrong",
-                  "proved": error < 1e-4, "kind": "module", "bytes": 0, "peak": 0.0}
-
-
-def kept_units(model: nn.Module, small: nn.Module, trace: Any) -> dict[int, torch.Tensor] | None:
-    """Which units of every leaf a cut network kept, found by their values; None where units were split."""
-    from secateur.graph.groups import leaves
-    from secateur.types import Member
-
-    after, masks = dict(small.named_parameters(remove_duplicate=False)), {}
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        if name in after and name in trace.flow.stored:
-            there = torch.isin(tensor.detach(), after[name].detach())
-            for axis in range(tensor.ndim):
-                share = there.movedim(axis, 0).reshape(tensor.shape[axis], -1).float().mean(1)
-                masks[name, axis] = share > share.max() / 2
-    keeps: dict[int, torch.Tensor] = {}
-    for leaf, slices in leaves(trace.flow).items():
-        for name, axis, place in slices:
-            if (name, axis) not in masks:
-                continue
-            size = trace.flow.axes.sizes[leaf]
-            units = masks[name, axis][Member(name, axis, "", size, place.offset, place.loops, place.inner).positions()]
-            if bool((units.any(1) != units.all(1)).any()):
-                return None
-            keeps[leaf] = keeps.get(leaf, torch.ones(size, dtype=torch.bool)) & units.all(1)
-    return {leaf: keep for leaf, keep in keeps.items() if not keep.all()}
-
-
-LIBRARIES = {"ours": ours, "torch-pruning": torch_pruning, "torch-kirigami": torch_kirigami}
+LIBRARIES = {"ours": ours, "torch-pruning": pruners.torch_pruning, "torch-pruning-heads": pruners.torch_pruning_heads,
+             "torch-pruning-whole-heads": pruners.torch_pruning_whole_heads, "torch-kirigami": pruners.torch_kirigami}
 
 
 def isolated(work: Any, limit: int = LIMIT_S) -> dict[str, Any]:
-    """Run ``work`` in a child process; what it gives, or how it ended."""
+    """Run ``work`` in a child process for ``limit`` seconds of CPU time; what it gives, or how it ended."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        signal.alarm(limit)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        signal.alarm(8 * limit)
         os.write(writer, json.dumps(guarded(work)).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(said) if said else {"error": f"ended by signal {status}", "limit_s": limit}
+    return json.loads(said) if said else {"error": f"ended by signal {status & 127}", "limit_s": limit}
 
 
 def guarded(work: Any) -> dict[str, Any]:
@@ -240,7 +162,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("structures.jsonl"))
     parser.add_argument("--names", default="")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this long; run again to go on")
-    parser.add_argument("--limit", type=int, default=LIMIT_S, help="seconds that one network may take")
+    parser.add_argument("--limit", type=int, default=LIMIT_S, help="seconds of CPU time that one network may take")
+    parser.add_argument("--every", default="", help="which networks of a zoo: timm=3,transformers=3 takes each third")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--json", type=Path, help="write the counts for benchmarks/table.py here")
     asked = parser.parse_args()
@@ -258,8 +181,11 @@ def run(asked: argparse.Namespace) -> None:
     end = time.monotonic() + asked.seconds
     import secateur  # noqa: F401
 
+    every = dict(part.split("=") for part in asked.every.split(",") if part)
     for family in asked.zoo.split(","):
-        for _, name, make in getattr(zoo, f"{family}_zoo")():
+        for position, (_, name, make) in enumerate(getattr(zoo, f"{family}_zoo")()):
+            if position % int(every.get(family, 1)):
+                continue
             if name in done or (asked.names and name not in asked.names.split(",")):
                 continue
             if time.monotonic() > end:

@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import runtime_tables
+from runtime_tables import row_of
+
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md"))]
-NETS = ("mlp", "768-3072", "4096-4096", "cnn", "resnet-like", "mobilenet-like")
 SHOWN = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
@@ -48,10 +50,6 @@ def mnist() -> str:
     return "\n".join(lines)
 
 
-def row_of(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def machine() -> str:
     """What was run where, in words."""
     found = results("mnist")
@@ -71,23 +69,9 @@ def overhead() -> str:
     return "\n".join(lines)
 
 
-def runtime() -> str:
-    """The runtime beside its peers: times faster than torch eager, and over the best dense engine of each case."""
-    rows = sorted(results("runtime")["rows"], key=lambda r: (r["threads"], list(NETS).index(r["net"]), r["sparsity"],
-                                                           r["batch"]))
-    labels = list(dict.fromkeys(e for row in rows for e in row["engines"] if e not in ("torch eager", "secateur")))
-    heads = ["net", "threads", "batch", "sparsity", "torch eager", "**secateur**", *labels,
-             "secateur over the best dense"]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for row in rows:
-        cells = [f"{row['engines'][e]['over_eager']:.1f}" if e in row["engines"] else
-                 ("wrong" if "wrong" in row["problems"].get(e, "") else "") for e in labels]
-        ours = row["engines"]["secateur"]
-        lines.append(row_of([row["net"], str(row["threads"]), str(row["batch"]), f"{row['sparsity']:.0%}",
-                             f"{row['engines']['torch eager']['median'] * 1e6:.0f} µs", f"**{ours['over_eager']:.1f}**",
-                             *cells,
-                             f"{ours['over_best_dense']:.1f} ({row['best_dense']})"]))
-    return "\n".join(lines)
+def runtime(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """A table of the runtime beside its peers."""
+    return lambda: table(results("runtime"))
 
 
 def runtime_machine() -> str:
@@ -95,6 +79,15 @@ def runtime_machine() -> str:
     box = results("runtime")["machine"]
     return (f"{box['cpu']} ({box['cores']} cores), {', '.join(box['isa'])}; torch {box['torch']}, llvmlite "
             f"{box['llvmlite']}, Python {box['python']}.")
+
+
+def coldstart() -> str:
+    """The first call in a new process, its parts beside it."""
+    found = results("coldstart")["median"]
+    names = ("first call", "find non-zeros", "pack", "load kernels", "llvmlite", "first call and llvmlite",
+             "next call", "export")
+    lines = [row_of(list(names)), row_of(["---"] * len(names))]
+    return "\n".join([*lines, row_of([f"{found[name] * 1e3:.1f} ms" for name in names])])
 
 
 def structures() -> str:
@@ -186,7 +179,12 @@ def accuracy_cost() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
-                                         "runtime": runtime, "runtime_machine": runtime_machine,
+                                         "runtime_machine": runtime_machine, "coldstart": coldstart,
+                                         "runtime_aims": runtime(runtime_tables.aims),
+                                         "runtime_mlp": runtime(runtime_tables.mlp),
+                                         "runtime_engines": runtime(runtime_tables.engines),
+                                         "runtime_condensed": runtime(runtime_tables.condensed),
+                                         "runtime_problems": runtime(runtime_tables.problems),
                                          "structures": structures, "refusals": refusals,
                                          "accuracy_weights": partial(accuracy, "weight"),
                                          "accuracy_neurons": partial(accuracy, "neuron"),

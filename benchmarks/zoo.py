@@ -174,7 +174,7 @@ TIMM_SKIP = ("_in21k", "_384", "_512", "_448")
 
 
 def timm_zoo() -> Iterator[Entry]:
-    """The smallest network of every module of timm, and a second one of the large modules."""
+    """The smallest networks of every module of timm, three at most."""
     stub_torchvision()
     import timm
 
@@ -185,10 +185,10 @@ def timm_zoo() -> Iterator[Entry]:
 
 
 def smallest(names: list[str]) -> list[str]:
-    """The two models of a module whose names promise the least size."""
+    """The three models of a module whose names promise the least size."""
     small = ("test", "atto", "femto", "pico", "nano", "tiny", "_t", "_s0", "xxs", "xs", "small", "18", "_s", "b0")
     plain = [n for n in names if not any(s in n for s in TIMM_SKIP)]
-    return sorted(plain, key=lambda n: (next((i for i, s in enumerate(small) if s in n), len(small)), len(n), n))[:2]
+    return sorted(plain, key=lambda n: (next((i for i, s in enumerate(small) if s in n), len(small)), len(n), n))[:3]
 
 
 def timm_model(timm: Any, name: str) -> tuple[nn.Module, Any]:

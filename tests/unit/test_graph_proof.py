@@ -13,8 +13,11 @@ from torch import nn
 import secateur as sc
 from secateur import graph
 from secateur.errors import UnsupportedError
-from secateur.graph import flow, prove, reference, surgery
-from secateur.graph.rules import algebra
+from secateur.graph import flow
+from secateur.graph.cut import surgery
+from secateur.graph.proof import oracles as prove
+from secateur.graph.proof import reference
+from secateur.graph.rules import elementwise
 from secateur.types import Cut
 
 
@@ -37,7 +40,7 @@ def test_flipped_channels_are_not_cut():
 
 
 def test_a_wrong_rule_is_found_by_permutation_and_named(monkeypatch):
-    monkeypatch.setitem(flow.RULES, "flip", algebra.pointwise)
+    monkeypatch.setitem(flow.RULES, "flip", elementwise.pointwise)
     net, x = Flipped(), torch.randn(2, 6)
     plan = sc.plan(net, 0.5, "neuron", example=x)
     with pytest.raises(UnsupportedError, match=r"permuting the units of group 'one' \(linear") as caught:

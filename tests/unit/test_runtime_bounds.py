@@ -70,6 +70,30 @@ def planes(guard):
     return Segment((x,), ops, (y,))
 
 
+def rows(guard):
+    from secateur.runtime.ops import Op, Segment, Value
+
+    rng = np.random.default_rng(2)
+    values = [Value(k, (37,)) for k in range(6)]
+    scale, shift = (guard(rng.standard_normal(37).astype(np.float32)) for _ in range(2))
+    ops = (Op("norm", "a", (values[0],), values[1], settings={"scale": scale, "shift": shift, "eps": 1e-5}),
+           Op("affine", "b", (values[1],), values[2], settings={"factor": scale, "offset": shift}),
+           Op("mul", "c", (values[1], values[2]), values[3], act="relu"),
+           Op("softmax", "d", (values[3],), values[4]))
+    return Segment((values[0],), ops, (values[4],))
+
+
+def joined(guard):
+    from secateur.runtime.ops import Op, Segment, Value
+
+    x, y, p, z = Value(0, (3, 5, 7)), Value(1, (3, 5, 7)), Value(2, (3, 1, 1)), Value(3, (3, 5, 7))
+    factor = guard(np.array([1, 2, 3], np.float32))
+    window = {"kind": "avg", "window": (5, 7), "stride": (5, 7), "padding": (0, 0), "with_padding": True}
+    ops = (Op("affine", "a", (x,), y, settings={"factor": factor, "offset": factor}),
+           Op("pool", "b", (y,), p, settings=window), Op("mul", "c", (p, y), z))
+    return Segment((x,), ops, (z,))
+
+
 def child() -> None:
     """Run every candidate of every instruction set between guard pages."""
     from dataclasses import replace
@@ -79,17 +103,18 @@ def child() -> None:
     from secateur.runtime import reference, runner
     from secateur.runtime.candidates import Candidate
 
-    original, room, bias = Candidate.pack, programs.aligned, building.padded
+    original, room, bias, spread = Candidate.pack, programs.aligned, building.padded, building.spread
     for at_end in (False, True):
         guard = Guarded(at_end)
         Candidate.pack = lambda *a, g=guard: replace(p := original(*a), table=g(p.table), heads=g(p.heads),
                                                      stream=g(p.stream))
         building.padded = lambda b, g=guard: None if b is None else g(bias(b))
+        building.spread = lambda op, planes, g=guard: [g(a) for a in spread(op, planes)]
         runner.aligned = lambda size, g=guard: g(room(size))
         nets = ([1, 1], 0), ([33, 17, 3], 0.5), ([65, 16], 0.9), ([20, 15, 64], 1)
         segments = [chain(sizes, sparsity, guard) for sizes, sparsity in nets]
         for name in isas.available():
-            for segment in [*segments, planes(guard)]:
+            for segment in [*segments, planes(guard), rows(guard), joined(guard)]:
                 for width in building.widths(isas.ISAS[name], segment):
                     for pick in range(4):
                         built = building.build(segment, width, isas.ISAS[name], lambda _, o, k=pick: o[k % len(o)], 2)
@@ -98,13 +123,13 @@ def child() -> None:
 
 
 def run(built, segment, guard, reference, runner) -> None:
-    for rows in (1, built.width + 1):
-        x = guard(np.random.default_rng(2).standard_normal((rows, *segment.inputs[0].shape)).astype(np.float32))
-        y = guard(np.zeros((rows, *segment.outputs[0].shape), np.float32))
-        runner.run(built, [x.ctypes.data, y.ctypes.data], 0, rows, 1, False)
-        if rows == 1 and built.width < 16:
+    for count in (1, built.width + 1):
+        x = guard(np.random.default_rng(2).standard_normal((count, *segment.inputs[0].shape)).astype(np.float32))
+        y = guard(np.zeros((count, *segment.outputs[0].shape), np.float32))
+        runner.run(built, [x.ctypes.data, y.ctypes.data], 0, count, 1, False)
+        if count == 1 and built.width < 16:
             twin = np.zeros_like(y)
-            reference.run(built, [x, twin], rows)
+            reference.run(built, [x, twin], count)
             np.testing.assert_allclose(y, twin, rtol=1e-4, atol=1e-5)
 
 

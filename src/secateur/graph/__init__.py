@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from secateur.graph import capture, cutting, repair, surgery
+from secateur.graph import capture
 from secateur.graph.analysis import analyse
-from secateur.graph.optimizer import carried
-from secateur.graph.prove import prove_groups
-from secateur.graph.sizes import Sizes
+from secateur.graph.cut import attempts, repair, surgery
+from secateur.graph.cut.optimizer import carried
+from secateur.graph.cut.sizes import Sizes
+from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
 
@@ -53,14 +54,14 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
     if prove and structure is not None and trace is not None:
         if not trace.proved:
             prove_groups(model, trace, structure.groups)
-        small, told = cutting.cut_and_prove(model, cuts, trace)
+        small, told = attempts.cut_and_prove(model, cuts, trace)
         _NOTES[small] = told
         return small
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
     repair.repair_known(small)
     if trace is not None:
-        repair.repair_traced(small, trace.captured, Sizes(trace.flow, cutting.keeps_of(cuts, trace)))
+        repair.repair_traced(small, trace.captured, Sizes(trace.flow, attempts.keeps_of(cuts, trace)))
     return small
 
 

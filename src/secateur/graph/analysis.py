@@ -8,7 +8,7 @@ from torch import nn
 
 from secateur.graph import flow, groups
 from secateur.graph.capture import Captured
-from secateur.graph.prove import Trace
+from secateur.graph.proof.oracles import Trace
 from secateur.graph.targets import targets
 from secateur.types import Structure
 

@@ -1,38 +1,17 @@
-"""Axes as products and sums of factors: which positions of which dimensions are the same thing.
+"""Ties between axes: which positions of which dimensions are the same thing.
 
-Every dimension of every tensor is a *node*. A node is a free leaf, a product of nodes (a reshape
-splits channels into heads and head size) or a sum of nodes (a concatenation, a packed projection).
 Rules tie nodes; tying two bound nodes ties their parts, splitting leaves where their boundaries
 differ. What cannot be aligned is fixed, with the reason.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor
-
-ONE = 0
+from secateur.graph.nodes import ONE, Nodes
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a leaf lies in an axis: unit ``u`` owns ``offset + loops + u * inner + [0, inner)``.
-
-    ``loops`` lists the outer repetitions as ``(count, stride)``.
-    """
-
-    leaf: int
-    offset: int
-    loops: tuple[tuple[int, int], ...]
-    inner: int
-
-
-class Axes:
+class Axes(Nodes):
     """A union-find over nodes with three bindings: equal, product, sum.
 
     >>> axes = Axes()
@@ -41,63 +20,6 @@ class Axes:
     >>> [axes.sizes[f] for f in axes.factors(packed)]
     [3, 4]
     """
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = [1]
-        self._parent: list[int] = [ONE]
-        self._products: dict[int, list[int]] = {}
-        self._sums: dict[int, list[int]] = {}
-        self.fixed: dict[int, str] = {ONE: "size one"}
-        self.context: Callable[[], str] = lambda: ""
-
-    def leaf(self, size: int, fixed: str = "") -> int:
-        """A new free node, fixed from the start where a reason is given."""
-        if size == 1:
-            return ONE
-        self.sizes.append(size)
-        self._parent.append(len(self._parent))
-        if fixed:
-            self.fixed[len(self._parent) - 1] = fixed
-        return len(self._parent) - 1
-
-    def find(self, node: int) -> int:
-        """The representative of a node."""
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
-
-    def product(self, parts: Sequence[int]) -> int:
-        """A node that is the product of ``parts``, outermost first."""
-        parts = [p for p in parts if self.sizes[p] != 1]
-        if len(parts) < 2:
-            return parts[0] if parts else ONE
-        node = self.leaf(prod(self.sizes[p] for p in parts))
-        self._products[node] = list(parts)
-        return node
-
-    def sum(self, parts: Sequence[int]) -> int:
-        """A node that is the sequence of ``parts``. A part of one position cannot be cut."""
-        parts = [p for p in parts if self.sizes[p]]
-        if len(parts) < 2:
-            return parts[0] if parts else self.leaf(0, "empty")
-        node = self.leaf(sum(self.sizes[p] for p in parts))
-        self._sums[node] = list(parts)
-        return node
-
-    def factors(self, node: int) -> list[int]:
-        """The factors of a node, products opened, outermost first, ones left out."""
-        node = self.find(node)
-        if node in self._products:
-            return [f for part in self._products[node] for f in self.factors(part)]
-        return [] if self.sizes[node] == 1 else [node]
-
-    def segments(self, node: int) -> list[int]:
-        """The segments of a node, sums opened, in order."""
-        node = self.find(node)
-        if node in self._sums:
-            return [s for part in self._sums[node] for s in self.segments(part)]
-        return [node]
 
     def fix(self, node: int, reason: str) -> None:
         """Say that nothing of a node can be removed, and why; the first reason stays."""
@@ -131,10 +53,6 @@ class Axes:
                 self.fix(part, self.fixed[b])
         if parts_a[1]:
             self._tie_parts(parts_a, parts_b)
-
-    def bound(self, node: int) -> bool:
-        """Whether a representative is a product or a sum."""
-        return node in self._products or node in self._sums
 
     def _parts(self, node: int) -> tuple[str, list[int]]:
         if node in self._products:
@@ -256,48 +174,5 @@ class Axes:
         for period in periods:
             self.tie(period, rest)
 
-    def places(self, node: int, offset: int = 0, loops: tuple[tuple[int, int], ...] = (),
-               inner: int = 1) -> Iterator[Place]:
-        """Every leaf of a node with where its units lie."""
-        node = self.find(node)
-        if node in self._products:
-            step = inner * self.sizes[node]
-            for part in self._products[node]:
-                step //= self.sizes[part]
-                yield from self.places(part, offset, loops, step)
-                loops = (*loops, (self.sizes[part], step))
-        elif node in self._sums:
-            for part in self._sums[node]:
-                yield from self.places(part, offset, loops, inner)
-                offset += self.sizes[part] * inner
-        elif self.sizes[node] > 1:
-            yield Place(node, offset, loops, inner)
 
-    def mask(self, node: int, keeps: dict[int, Tensor]) -> Tensor:
-        """Which positions of a node stay, given what stays of its leaves (all of one that is not named)."""
-        node = self.find(node)
-        if node in self._products:
-            kept = torch.ones(1, dtype=torch.bool)
-            for part in self._products[node]:
-                kept = (kept[:, None] & self.mask(part, keeps)[None]).flatten()
-            return kept
-        if node in self._sums:
-            return torch.cat([self.mask(part, keeps) for part in self._sums[node]])
-        return keeps[node] if node in keeps else torch.ones(self.sizes[node], dtype=torch.bool)
-
-    def touched(self, node: int, leaves: Collection[int]) -> bool:
-        """Whether any of the leaves lies in a node."""
-        return any(p.leaf in leaves for p in self.places(node))
-
-    def order(self, node: int, orders: dict[int, Tensor]) -> Tensor:
-        """The positions of a node after its leaves' units are put in a new order: int64, one a position."""
-        node = self.find(node)
-        if node in self._products:
-            found = torch.zeros(1, dtype=torch.int64)
-            for part in self._products[node]:
-                found = (found[:, None] * self.sizes[part] + self.order(part, orders)[None]).flatten()
-            return found
-        if node in self._sums:
-            starts = [0, *itertools.accumulate(self.sizes[p] for p in self._sums[node])]
-            return torch.cat([self.order(p, orders) + s for p, s in zip(self._sums[node], starts, strict=False)])
-        return orders[node] if node in orders else torch.arange(self.sizes[node])
+__all__ = ["ONE", "Axes"]

@@ -58,6 +58,15 @@ def _compiled(name: str, model: nn.Module, inputs: tuple[Any, ...], options: dic
 
 
 def load(name: str) -> Any:
-    """The class of an engine."""
+    """The class of an engine.
+
+    Raises:
+        UnsupportedError: it is made with llvmlite, which is not installed.
+    """
     module, _, attribute = ENGINES[name].partition(":")
-    return getattr(importlib.import_module(f"secateur.runtime.{module}"), attribute)
+    try:
+        return getattr(importlib.import_module(f"secateur.runtime.{module}"), attribute)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "llvmlite":
+            raise
+        raise UnsupportedError(f"engine '{name}': llvmlite is not installed; allowed here: csr, torch") from missing

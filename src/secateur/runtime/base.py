@@ -55,6 +55,8 @@ def check_input(value: Any, position: int) -> None:
         raise SecateurError(f"input {position}: got {type(value).__name__}, allowed: a tensor on the CPU")
     if value.device.type != "cpu":
         raise UnsupportedError(f"input {position}: got a tensor on '{value.device}', allowed: cpu")
+    if value.layout != torch.strided:
+        raise UnsupportedError(f"input {position}: got layout {value.layout}, allowed: torch.strided (x.to_dense())")
     if value.requires_grad and torch.is_grad_enabled():
         raise UnsupportedError(f"input {position} requires gradients: a compiled network is inference only; "
                                "train the zeroed model, or call it under torch.no_grad()")
@@ -78,6 +80,8 @@ def check_model(model: Any, example: Any) -> tuple[Any, ...]:
         raise SecateurError("compile: got no example, needed is one input of the network or a tuple of them")
     check_tensors(model)
     inputs = as_inputs(example)
+    if not inputs:
+        raise SecateurError("compile: got an empty example, needed is one input of the network or a tuple of them")
     for position, value in enumerate(inputs):
         check_input(value.detach() if isinstance(value, Tensor) else value, position)
     check_runs(model, inputs)

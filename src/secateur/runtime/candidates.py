@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv
 from secateur.runtime.kernels.permute import Permute
 from secateur.runtime.kernels.spmm import Spmm
+from secateur.runtime.layout import Layout
 from secateur.runtime.ops import Op
 from secateur.runtime.pack import Csr, Packed, Places, pack
 from secateur.runtime.pack_permute import pack_permute
@@ -21,10 +23,11 @@ MOST_COLUMNS = 65534
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel, and how many columns a block of its packed weights has."""
+    """A kernel, how many columns a block of its packed weights has, and why others were not taken instead."""
 
-    spec: Spmm | Gather | Permute | Conv
+    spec: Spmm | Gather | Permute | Conv | ImageConv
     block: int
+    rest: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     def pack(self, weight: Csr, parts: int = 1, places: Places | None = None) -> Packed:
         """A weight packed for the kernel, in ``parts`` ranges of rows."""
@@ -37,6 +40,10 @@ class Candidate:
             return f"gather {self.spec.lanes} rows"
         if isinstance(self.spec, Permute):
             return f"permute {self.spec.rows} rows, chunks that at least {self.spec.least} fill"
+        if isinstance(self.spec, ImageConv):
+            kind = "grouped" if self.spec.grouped else "lone"
+            return (f"convolution of one image, {kind} columns, {self.spec.rows} channels x {self.spec.down} rows x "
+                    f"{self.spec.across * self.spec.lanes} columns, blocks of {self.block}")
         if isinstance(self.spec, Conv):
             kind = "grouped" if self.spec.grouped else "lone"
             return (f"convolution, {kind} columns, {self.spec.rows} channels x {self.spec.tiles} positions x "
@@ -63,7 +70,7 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
         return []
     bias, sparsity = op.bias is not None, op.sparsity or 0.0
     if lanes * tiles == 1:
-        permute = [Candidate(Permute(bias, op.act, least), columns) for least in (8, 4) if isa.name == "avx512"]
+        permute = [Candidate(Permute(bias, op.act), columns)] if isa.name == "avx512" else []
         return [*permute, Candidate(Gather(isa.lanes, bias, op.act), columns)]
     grouped = [c for c in _plain(lanes, tiles, columns, bias, op.act, isa, True) if c.spec.rows in (2, 4)]
     lone = _plain(lanes, tiles, columns, bias, op.act, isa, False)
@@ -93,6 +100,40 @@ def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> l
     return found
 
 
+def image_candidates(op: Op, source: Layout, out: Layout, isa: Isa) -> list[Candidate]:
+    """The kernels for the convolution of one image; empty where none fits."""
+    assert op.weight is not None
+    channels, inside, *window = op.weight.shape
+    (height, _), (high, stride) = (1, *window)[-2:], op.settings["stride"]
+    if stride > 2:
+        return []
+    registers = -(-out.columns // isa.lanes)
+    across = max(k for k in range(1, 8) if registers % k == 0)
+    rows = max(1, min(4, channels))
+    reach = (height - 1) * op.settings["dilation"][0] + 1
+    found = []
+    for down in even_rows(out.rows, 7 // across):
+        near = max(1, int(first_cache() * 0.7) // (((down - 1) * high + reach) * source.line * 4))
+        most = max(1, MOST_COLUMNS // source.plane)
+        for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
+            spec = ImageConv(isa.lanes, across, down, rows, grouped, stride, out.rows % down, registers // across,
+                             out.columns % isa.lanes, high * source.line * 4, out.line * 4, op.bias is not None, op.act)
+            block = min(near, most, inside * op.settings["groups"])
+            found.append(Candidate(spec, block * height * (1, *window)[-1]))
+    return found
+
+
+def even_rows(rows: int, most: int) -> list[int]:
+    """How many rows of the output share the weights: without a rest where that is not far fewer.
+
+    >>> even_rows(28, 3), even_rows(14, 7), even_rows(13, 7)
+    ([2, 3], [7], [7])
+    """
+    most = min(most, rows)
+    even = max(k for k in range(1, most + 1) if rows % k == 0)
+    return list(dict.fromkeys((even, most))) if 2 * even > most else [most]
+
+
 def neighbours(columns: int) -> list[int]:
     """How many neighbours along a row of the output share the weights: the likeliest best first.
 
@@ -112,3 +153,28 @@ def _plain(lanes: int, tiles: int, columns: int, bias: bool, act: str, isa: Isa,
     near = max(8, int(first_cache() * 0.75) // row_bytes)
     blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
     return [Candidate(spec, block) for block in blocks]
+
+
+def refusals(op: Op, chosen: Candidate) -> tuple[tuple[str, str], ...]:
+    """Every kind of kernel that could not be taken for an operator and tile at all, with the reason."""
+    spec, sparsity, found = chosen.spec, op.sparsity or 0.0, []
+    if isinstance(spec, Conv | ImageConv):
+        found += [(name, "it takes no convolution") for name in ("gather", "permute", "product of tiles")]
+        one = isinstance(spec, ImageConv)
+        found.append(("convolution of a batch", "one image does not fill a register") if one else
+                     ("convolution of one image", f"it takes one image, not {spec.width}"))
+        if not spec.grouped and sparsity >= 0.7:
+            found.append(("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common"))
+        return tuple(found)
+    found.append(("convolution", "it is a product"))
+    if spec.width == 1:
+        found.append(("lone and grouped columns", "one row of the batch does not fill a register"))
+        if isinstance(spec, Gather) and not any("permute" in name for name, _ in chosen.rest):
+            found.append(("permute", "the instruction set has no permutation of two registers"))
+        return tuple(found)
+    found += [(name, f"it takes one row of the batch, not {spec.width}") for name in ("gather", "permute")]
+    if sparsity < 0.4:
+        found.append(("lone columns", f"sparsity {sparsity:.3f} leaves most columns in common"))
+    if sparsity > 0.75:
+        found.append(("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common"))
+    return tuple(found)

@@ -1,33 +1,52 @@
 """From a module to segments: ``torch.export`` gives the operators, runs of supported ones are cut out.
 
-What is left is a graph module in which every run is one call; everything else stays torch.
+What is left is a graph module in which every run is one call; everything else stays torch. A run's
+*kind* is the sizes of the first axes of its tensors, whose entries are the rows that its kernels see:
+``(batch,)`` for images, ``(batch, tokens)`` for the layers of a Transformer.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.errors import UnsupportedError, first_line
-from secateur.runtime.lower import Refused, lower
+from secateur.runtime.exporting import Exported, exported, has_sequences
+from secateur.runtime.fuse import fuse
+from secateur.runtime.lower import Refused, lower, rows_of
+from secateur.runtime.node import is_constant
 from secateur.runtime.ops import Op, Segment, Value
+
+Kind = tuple[Any, ...]
 
 
 @dataclass(eq=False)
 class Captured:
     """The graph with one ``segment_<k>`` call a segment, the segments, each in torch too, and what was refused."""
 
-    module: fx.GraphModule
-    segments: list[Segment]
+    export: Exported
+    segments: list[Segment] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     dense: list[fx.GraphModule] = field(default_factory=list)
-    dynamic: bool = True
+
+    @property
+    def module(self) -> fx.GraphModule:
+        """The graph."""
+        return self.export.module
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the batch is left open."""
+        return self.export.dynamic
+
+    @property
+    def weights(self) -> int:
+        """How many operators with weights became part of a segment."""
+        return sum(op.weight is not None for segment in self.segments for op in segment.ops)
 
 
 def capture(model: nn.Module, inputs: Sequence[Tensor]) -> Captured:
@@ -36,128 +55,153 @@ def capture(model: nn.Module, inputs: Sequence[Tensor]) -> Captured:
     Raises:
         UnsupportedError: the network cannot be exported; the message gives torch's reason.
     """
-    module, dynamic = exported(model, tuple(inputs))
-    batch = batch_of(module)
-    _hoist_sizes(module, batch)
-    found = Captured(module, [], dynamic=dynamic)
-    for run in _runs(module, batch, found.refused):
+    inputs = tuple(inputs)
+    if not has_sequences(inputs):
+        return _cut(exported(model, inputs, False))
+    found = _cut(exported(model, inputs, True))
+    if not any("another open axis" in reason for _, reason in found.refused):
+        return found
+    other = _cut(exported(model, inputs, False))
+    return other if other.weights > found.weights else found
+
+
+def _cut(export: Exported) -> Captured:
+    found, module = Captured(export), export.module
+    for run in _runs(module, found.refused):
         if any(op.weight is not None for op in run.ops):
             _replace(found, run)
+    module.graph.eliminate_dead_code()
     module.graph.lint()
     module.recompile()
     return found
 
 
-def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[fx.GraphModule, bool]:
-    """The exported graph, with the batch left open where the network allows it."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    errors = []
-    for dynamic in (True, False):
-        try:
-            with torch.no_grad():
-                return _export(model, inputs, dynamic), dynamic
-        except Exception as error:
-            errors.append(first_line(error))
-    raise UnsupportedError(f"torch.export cannot capture the network: {errors[-1]}")
-
-
-def _export(model: nn.Module, inputs: tuple[Tensor, ...], dynamic: bool) -> fx.GraphModule:
-    if not dynamic:
-        return torch.export.export(model, inputs, strict=False).module()  # type: ignore[return-value]
-    if not inputs or any(x.ndim < 1 or x.shape[0] != inputs[0].shape[0] for x in inputs):
-        raise UnsupportedError("inputs have no common batch axis")
-    wide = tuple(torch.cat([x, x, x], 0)[:max(3, x.shape[0])] if 0 < x.shape[0] < 3 else x for x in inputs)
-    shapes = tuple({0: torch.export.Dim.AUTO} for _ in wide)
-    program = torch.export.export(model, wide, dynamic_shapes=(shapes,) if _variadic(model) else shapes, strict=False)
-    module = program.module()
-    if not isinstance(batch_of(module), torch.SymInt):  # type: ignore[arg-type]
-        raise UnsupportedError("the network fixes its batch")
-    return module  # type: ignore[return-value]
-
-
-def _variadic(model: nn.Module) -> bool:
-    import inspect
-
-    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
-    return bool(kinds) and kinds[0] is inspect.Parameter.VAR_POSITIONAL
-
-
-def batch_of(module: fx.GraphModule) -> Any:
-    """The size of the first input's first axis: a symbol, or a number."""
-    first = next(n for n in module.graph.nodes if n.op == "placeholder")
-    shape = first.meta["val"].shape
-    return shape[0] if len(shape) else None
-
-
-def _hoist_sizes(module: fx.GraphModule, batch: Any) -> None:
-    """Read the batch from the first input, wherever the graph reads it; drop guards and what nobody uses."""
-    nodes = list(module.graph.nodes)
-    inputs = [n for n in nodes if n.op == "placeholder"]
-    with module.graph.inserting_after(inputs[-1]):
-        size = module.graph.call_function(torch.ops.aten.sym_size.int, (inputs[0], 0))
-        size.meta["val"] = batch
-    for node in nodes:
-        if node.op == "call_module" and "guard" in str(node.target):
-            module.graph.erase_node(node)
-        elif node is not size and node.target is torch.ops.aten.sym_size.int and same(node.meta.get("val"), batch):
-            node.replace_all_uses_with(size)
-    module.graph.eliminate_dead_code()
-
-
-def same(size: Any, batch: Any) -> bool:
-    """Whether a size is the batch; symbols are compared by their expression."""
-    return isinstance(size, torch.SymInt) is isinstance(batch, torch.SymInt) and str(size) == str(batch)
-
-
 @dataclass(eq=False)
 class _Run:
-    nodes: list[fx.Node]
-    ops: list[Op]
+    kind: Kind
+    nodes: list[fx.Node] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
 
 
-def _runs(module: fx.GraphModule, batch: Any, refused: list[tuple[str, str]]) -> list[_Run]:
-    values: dict[fx.Node, Value] = {}
-    runs, current = [], _Run([], [])
+class _Places:
+    """For every node its kind (None: torch) and level; runs are the nodes of one kind and level.
+
+    A node's level is one more than its input's where their kinds differ and the input is in a run; so
+    no path leaves a run and comes back to it.
+    """
+
+    def __init__(self) -> None:
+        self.kind: dict[fx.Node, Kind | None] = {}
+        self.level: dict[fx.Node, int] = {}
+
+    def put(self, node: fx.Node, kind: Kind | None) -> None:
+        """Place a node whose inputs are placed."""
+        self.kind[node] = kind
+        self.level[node] = max((self.level[a] + (self.kind[a] is not None and self.kind[a] != kind)
+                                for a in node.all_input_nodes), default=0)
+
+    def wanted(self, node: fx.Node) -> Kind:
+        """The kind that suits a node: its operator's, its inputs', or that of the next operator that has one."""
+        first = rows_of(node)
+        if first is None:
+            inputs = [a for a in node.all_input_nodes if self.kind.get(a) is not None]
+            if inputs:
+                return self.kind[max(inputs, key=self.level.__getitem__)] or ()
+            first = _ahead(node)
+        tensor = node.meta.get("val")
+        if not isinstance(tensor, Tensor):
+            raise Refused("it makes no tensor")
+        if first < 1 or tensor.ndim <= first:
+            raise Refused("it has no rows apart from features")
+        return tuple(map(plain, tensor.shape[:first]))
+
+
+def _ahead(node: fx.Node) -> int:
+    """The first axes that the operators behind an element-wise one take as rows; 1 where none says."""
+    seen, waiting = set[fx.Node](), list(node.users)
+    while waiting:
+        user = waiting.pop(0)
+        first = rows_of(user)
+        if first is not None:
+            return first
+        if user not in seen and user.op == "call_function" and len(seen) < 64:
+            seen.add(user)
+            waiting.extend(user.users)
+    return 1
+
+
+def _runs(module: fx.GraphModule, refused: list[tuple[str, str]]) -> list[_Run]:
+    """The runs; the nodes of the graph are put in an order in which each is in one piece."""
+    places, values, ops = _Places(), dict[tuple[fx.Node, Kind], Value](), dict[fx.Node, Op]()
     for node in module.graph.nodes:
-        if node.op in ("placeholder", "get_attr", "output") or node.target is torch.ops.aten.sym_size.int:
-            continue
-        try:
-            op = lower(module, node, lambda n: _value(n, values, batch))
-        except Refused as reason:
-            refused.append((f"{node.name} ({node.target})", str(reason)))
-            runs.append(current)
-            current = _Run([], [])
-            continue
-        current.nodes.append(node)
-        current.ops.append(op)
-    return [run for run in [*runs, current] if run.nodes]
+        kind = None
+        if node.op == "call_function" and isinstance(node.meta.get("val"), Tensor) and not is_constant(node):
+            try:
+                kind = places.wanted(node)
+                ops[node] = _lowered(module, node, kind, values)
+            except Refused as reason:
+                kind = None
+                refused.append((f"{node.name} ({node.target})", str(reason)))
+        places.put(node, kind)
+    groups: dict[Any, _Run] = {}
+    order = {node: index for index, node in enumerate(module.graph.nodes)}
+    arranged = sorted(order, key=lambda n: _key(n, places, order[n]))
+    for node in arranged:
+        kind = places.kind[node]
+        if kind is not None:
+            run = groups.setdefault((places.level[node], str(kind)), _Run(kind))
+            run.nodes.append(node)
+            run.ops.append(ops[node])
+    for before, after in itertools.pairwise(arranged):
+        before.append(after)
+    return list(groups.values())
 
 
-def _value(node: fx.Node, values: dict[fx.Node, Value], batch: Any) -> Value:
-    """The value of a node: a float32 tensor whose first axis is the batch, the others fixed."""
-    if node not in values:
+def _lowered(module: fx.GraphModule, node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value]) -> Op:
+    sizes = [a.meta.get("val") for a in node.all_input_nodes]
+    if any(isinstance(size, torch.SymInt) and str(size) not in kind for size in sizes):
+        raise Refused("it needs a size that is computed")
+    return lower(module, node, lambda n: _value(n, kind, values))
+
+
+def plain(size: Any) -> Any:
+    """A size as a number, or the name of its symbol."""
+    return size if isinstance(size, int) else str(size)
+
+
+def _key(node: fx.Node, places: _Places, index: int) -> tuple[Any, ...]:
+    if node.op in ("placeholder", "output"):
+        return (-1 if node.op == "placeholder" else float("inf"), "", index)
+    kind = places.kind[node]
+    return (places.level[node], "" if kind is None else str(kind), index)
+
+
+def _value(node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value]) -> Value:
+    """The value of a node: a float32 tensor whose first axes are the rows, the others fixed."""
+    key = (node, kind)
+    if key not in values:
         tensor = node.meta.get("val")
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
             raise Refused(f"{node.name} is no float32 tensor")
-        if tensor.ndim < 2 or not same(tensor.shape[0], batch):
-            raise Refused(f"the first axis of {node.name} is not the batch")
-        if any(not isinstance(s, int) for s in tensor.shape[1:]):
-            raise Refused(f"{node.name} has another open axis than the batch")
-        if 0 in tensor.shape[1:]:
+        first = len(kind)
+        if tensor.ndim <= first or tuple(map(plain, tensor.shape[:first])) != kind:
+            raise Refused(f"the first axes of {node.name} are not the rows of what it reads")
+        if any(not isinstance(s, int) for s in tensor.shape[first:]):
+            raise Refused(f"{node.name} has another open axis than its rows")
+        if 0 in tensor.shape[first:]:
             raise Refused(f"{node.name} is empty")
-        values[node] = Value(len(values), tuple(tensor.shape[1:]))
-    return values[node]
+        values[key] = Value(len(values), tuple(tensor.shape[first:]))
+    return values[key]
 
 
 def _replace(found: Captured, run: _Run) -> None:
     """Put one call in the place of a run."""
     graph, inside = found.module.graph, set(run.nodes)
-    dense = _alone(found.module, run)
     by_value = {op.output: node for op, node in zip(run.ops, run.nodes, strict=True)}
-    pairs = [(arg, v) for node, op in zip(run.nodes, run.ops, strict=True)
-             for arg, v in zip(_tensor_args(node, len(op.inputs)), op.inputs, strict=True) if arg not in inside]
-    sources = dict(pairs)
+    sources = {node: value for op, origin in zip(run.ops, run.nodes, strict=True)
+               for node, value in zip(tensors_of(origin, inside), _outer(op, by_value), strict=True)}
     outputs = [v for v, node in by_value.items() if any(user not in inside for user in node.users)]
+    dense = _alone(found.module, run, tuple(sources), [by_value[v] for v in outputs])
     found.module.add_module(f"segment_{len(found.segments)}", nn.Identity())
     with graph.inserting_after(run.nodes[-1]):
         call = graph.call_module(f"segment_{len(found.segments)}", tuple(sources))
@@ -171,72 +215,42 @@ def _replace(found: Captured, run: _Run) -> None:
     for node in reversed(run.nodes):
         graph.erase_node(node)
     found.segments.append(Segment(tuple(sources.values()), fuse(run.ops, outputs), tuple(outputs)))
-    found.dense.append(dense(tuple(sources), [by_value[v] for v in outputs]))
+    found.dense.append(dense)
 
 
-def _alone(module: fx.GraphModule, run: _Run) -> Callable[[tuple[fx.Node, ...], list[fx.Node]], fx.GraphModule]:
-    """A maker of the run as a torch module of its own; the nodes are copied now, before they change."""
+def _outer(op: Op, made: dict[Value, fx.Node]) -> list[Value]:
+    """The values that an operator reads from outside its run."""
+    return [v for v in dict.fromkeys(op.inputs) if v not in made]
+
+
+def tensors_of(node: fx.Node, inside: set[fx.Node]) -> list[fx.Node]:
+    """The tensors that an operator reads from outside its run, without its weights."""
+    return [a for a in node.all_input_nodes
+            if a not in inside and not is_constant(a) and isinstance(a.meta.get("val"), Tensor)]
+
+
+def _alone(module: fx.GraphModule, run: _Run, sources: tuple[fx.Node, ...], outputs: list[fx.Node]) -> fx.GraphModule:
+    """The run as a torch module of its own."""
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    inside = set(run.nodes)
-    outer = dict.fromkeys(a for n in run.nodes for a in n.all_input_nodes if a not in inside)
-    tensors = [a for a in outer if a.op != "get_attr" and isinstance(a.meta.get("val"), Tensor)]
-    for node in tensors:
+    for node in sources:
         copies[node] = graph.placeholder(f"input_{len(copies)}")
-    for node in outer:
-        if node.op == "get_attr":
-            copies[node] = graph.node_copy(node)
-        elif node not in copies:
-            copies[node] = graph.call_function(torch.ops.aten.sym_size.int, (copies[tensors[0]], 0))
+
+    def copied(node: fx.Node) -> fx.Node:
+        if node not in copies:
+            copies[node] = (graph.node_copy(node, copied) if is_constant(node) or node in run.nodes
+                            else _size(graph, copies[sources[0]], node.meta["val"], run.kind))
+        return copies[node]
+
     for node in run.nodes:
-        copies[node] = graph.node_copy(node, copies.__getitem__)
+        copied(node)
+    graph.output(tuple(copies[node] for node in outputs))
+    return fx.GraphModule(module, graph)
 
-    def make(sources: tuple[fx.Node, ...], outputs: list[fx.Node]) -> fx.GraphModule:
-        assert list(sources) == tensors
-        graph.output(tuple(copies[node] for node in outputs))
-        return fx.GraphModule(module, graph)
 
-    return make
+def _size(graph: fx.Graph, source: fx.Node, size: Any, kind: Kind) -> fx.Node:
+    """A size that the rows have, read from the first input."""
+    return graph.call_function(torch.ops.aten.sym_size.int, (source, kind.index(str(size))))
 
 
 def _item(values: Any, position: int) -> Any:
     return values[position]
-
-
-def _tensor_args(node: fx.Node, count: int) -> list[fx.Node]:
-    """The tensors that an operator reads, without its weights."""
-    args = node.args[0] if isinstance(node.args[0], (list, tuple)) else node.args[:count]
-    return [a for a in args if isinstance(a, fx.Node)]  # type: ignore[union-attr]
-
-
-def fuse(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[Op, ...]:
-    """Activations move into the operator before them, where nobody else reads its output."""
-    readers: dict[Value, int] = dict.fromkeys(outputs, 1)
-    for op in ops:
-        for value in op.inputs:
-            readers[value] = readers.get(value, 0) + 1
-    fused: list[Op] = []
-    for op in ops:
-        before = next((k for k, o in enumerate(fused) if op.inputs and o.output == op.inputs[0]), None)
-        if op.kind == "affine":
-            assert before is not None
-            fused[before] = folded(fused[before], op)
-        elif op.kind == "act" and before is not None and _takes(fused[before]) and readers[op.inputs[0]] == 1:
-            old = fused[before]
-            fused[before] = Op(old.kind, old.name, old.inputs, op.output, old.weight, old.bias, op.act, old.settings)
-        else:
-            fused.append(op)
-    return tuple(fused)
-
-
-def folded(layer: Op, norm: Op) -> Op:
-    """A layer with the batch norm behind it in its weight and bias."""
-    assert layer.weight is not None
-    factor, offset = norm.settings["factor"], norm.settings["offset"]
-    weight = layer.weight * factor.reshape(-1, *[1] * (layer.weight.ndim - 1))
-    bias = (0 if layer.bias is None else layer.bias) * factor + offset
-    return Op(layer.kind, layer.name, layer.inputs, norm.output, weight.astype(np.float32), bias.astype(np.float32),
-              layer.act, layer.settings)
-
-
-def _takes(op: Op) -> bool:
-    return (op.weight is not None or op.kind == "add") and op.act == "none"

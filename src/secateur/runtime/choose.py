@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from secateur.runtime import cache, jit
 from secateur.runtime.candidates import Candidate
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.conv import Conv
+from secateur.runtime.kernels.image import ImageConv
 from secateur.runtime.kernels.permute import BLOCK
 from secateur.runtime.ops import Op, Segment
 from secateur.runtime.pack import Csr
@@ -64,15 +66,14 @@ class Chooser:
             return options[0]
         name = cache.key("kernel", machine(self.isa), repr(options), str(op.weight.shape), str(op.nonzeros)) + ".json"
         kept = cache.read_json(name)
-        if isinstance(kept, int) and 0 <= kept < len(options):
-            return options[kept]
-        if not self.clock.left or isinstance(options[0].spec, Conv):
-            return options[0]
+        if isinstance(kept, list) and len(kept) == len(options):
+            return judged(options, kept)
+        if not self.clock.left or isinstance(options[0].spec, Conv | ImageConv):
+            return judged(options, None)
         csr = Csr.of(np.ascontiguousarray(op.weight[:SLICE]))
         seconds = [self.seconds(csr, option, op) for option in options]
-        best = int(np.argmin(seconds))
-        cache.write_json(name, best)
-        return options[best]
+        cache.write_json(name, seconds)
+        return judged(options, seconds)
 
     def seconds(self, weight: Csr, option: Candidate, op: Op) -> float:
         """The time of one call on random activations."""
@@ -90,6 +91,15 @@ class Chooser:
         call = kernel(int(words[0]))
         self.clock.spent += time.perf_counter() - begin
         return self.clock.best(lambda: call(pointer(words), pointer(arena), None, 0, spec.width, 0, 1), 0.001, 9)
+
+
+def judged(options: Sequence[Candidate], seconds: Sequence[float] | None) -> Candidate:
+    """The fastest option, or the first, with what speaks against each of the others."""
+    best = 0 if seconds is None else int(np.argmin(seconds))
+    rest = tuple((str(option), "not measured, likely slower" if seconds is None else
+                  f"measured {seconds[k] * 1e6:.1f} us against {seconds[best] * 1e6:.1f} on its first {SLICE} rows")
+                 for k, option in enumerate(options) if k != best)
+    return replace(options[best], rest=rest)
 
 
 def kernel(address: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from secateur.runtime.ops import Op, Segment, Value
 
-PADDABLE = {"conv", "pool", "act", "add"}
+PADDABLE = {"conv", "pool", "act", "add", "sub", "mul", "div", "affine"}
 """Kinds whose output can be written with a border."""
 
 
@@ -52,7 +52,7 @@ def layout_of(value: Value, pad: tuple[int, int] = (0, 0)) -> Layout:
 
 def has_planes(segment: Segment) -> bool:
     """Whether a segment needs values as planes."""
-    return any(op.kind in ("conv", "pool", "concat") for op in segment.ops)
+    return any(op.kind in ("conv", "pool", "concat") or len({v.size for v in op.inputs}) > 1 for op in segment.ops)
 
 
 def arrange(segment: Segment) -> tuple[Segment, dict[Value, Layout]]:

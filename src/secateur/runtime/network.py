@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from torch.utils import _pytree as pytree
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.runtime.base import Compiled
 from secateur.runtime.capture import Captured, capture
-from secateur.runtime.explain import explain
+from secateur.runtime.explain import Row, explain, rows
 from secateur.runtime.isa import pick
+from secateur.runtime.ops import Segment
 from secateur.runtime.segment import Runner
 
 BUDGET = 2.0
@@ -41,41 +42,71 @@ class KernelNetwork(Compiled):
             raise UnsupportedError("engine 'kernels': no llvmlite, or a processor that it cannot serve; "
                                    "allowed here: csr, torch")
         self.isa, self.shapes = chosen, [tuple(x.shape) for x in example]
+        self.example = [x.dtype for x in example]
+        self.known: dict[Any, bool] = {}
         self.captured: Captured = capture(model, example)
         codegen: Any = self.captured.module.graph._codegen
         self.spec = codegen.pytree_info.out_spec
-        self.runners = [Runner(segment, dense, chosen, budget, always)
-                        for segment, dense in zip(self.captured.segments, self.captured.dense, strict=True)]
+        parts = zip(self.captured.segments, self.captured.dense, shares(self.captured.segments), strict=True)
+        self.runners = [Runner(segment, dense, chosen, budget * share, always) for segment, dense, share in parts]
         for index, runner in enumerate(self.runners):
             self.captured.module.add_module(f"segment_{index}", runner)
         self.body = flat(self.captured.module)
         self.direct = straight(self.body)
-        self.fixed, self.leaf = not self.captured.dynamic, self.spec.is_leaf()
-        self.network = copy.deepcopy(model).eval().requires_grad_(False) if self.fixed else None
+        self.leaf = self.spec.is_leaf()
         self.run(*(x.detach() for x in example))
 
     def run(self, *inputs: Any) -> Any:
         """The network's outputs."""
-        self.check(inputs)
-        if self.fixed and self.network is not None and inputs[0].shape != self.shapes[0]:
-            return self.network(*inputs)
+        if not self.takes(inputs):
+            return self.captured.export.network(*inputs)
         leaves = self.runners[0].forward(*inputs) if self.direct else self.body(*inputs)
         return leaves[0] if self.leaf else pytree.tree_unflatten(leaves, self.spec)
 
+    def takes(self, inputs: tuple[Tensor, ...]) -> bool:
+        """Whether the compiled graph holds for inputs, or else the network itself must run; remembered by sizes."""
+        tracing = torch.compiler.is_compiling()
+        key = None if tracing else tuple([(x.shape, x.dtype, x.layout) for x in inputs])
+        found = self.known.get(key)
+        if found is None:
+            self.check(inputs)
+            found = self.captured.export.takes(inputs)
+            if not tracing and not torch.is_autocast_enabled("cpu"):
+                self.known[key] = found
+        return found
+
     def check(self, inputs: tuple[Tensor, ...]) -> None:
-        """Refuse inputs of other counts, ranks, sizes or types than the example's; the batch may differ."""
+        """Refuse inputs of other counts, ranks, sizes or types than the example's; what was left open may differ."""
         if len(inputs) != len(self.shapes):
             raise SecateurError(f"got {len(inputs)} inputs, the network takes {len(self.shapes)}")
-        for position, (x, shape) in enumerate(zip(inputs, self.shapes, strict=True)):
-            if x.dim() != len(shape) or x.shape[1:] != shape[1:]:
-                wanted = ", ".join(("batch", *map(str, shape[1:])))
+        rows = None
+        for position, (x, sizes, like) in enumerate(zip(inputs, self.captured.export.sizes, self.example, strict=True)):
+            if x.ndim != len(sizes) or any(a != b for a, b in zip(x.shape[1:], sizes[1:], strict=True)
+                                           if isinstance(b, int)):
+                wanted = ", ".join(("batch", *(str(s) if isinstance(s, int) else "any" for s in sizes[1:])))
                 raise SecateurError(f"input {position}: got shape {tuple(x.shape)}, allowed: ({wanted})")
-            if x.dtype is not torch.float32 and x.is_floating_point() and not torch.is_autocast_enabled("cpu"):
-                raise UnsupportedError(f"input {position}: got {x.dtype}, allowed: torch.float32")
+            if x.layout != torch.strided:
+                raise UnsupportedError(f"input {position}: got layout {x.layout}, allowed: torch.strided")
+            if x.dtype != like and not (x.is_floating_point() and torch.is_autocast_enabled("cpu")):
+                raise UnsupportedError(f"input {position}: got {x.dtype}, allowed: {like}")
+            if rows is not None and x.ndim and x.shape[0] != rows:
+                raise SecateurError(f"input {position}: got {x.shape[0]} rows, input 0 has {rows}")
+            rows = x.shape[0] if position == 0 and x.ndim and self.captured.dynamic else rows
+
+    def rows(self) -> list[Row]:
+        """What :meth:`explain` says, as data: one row an operator, for every count of rows that was met."""
+        return rows(self.captured, self.runners)
 
     def explain(self) -> str:
         """Every node: the kernel that it got, its sparsity, bytes and share of time; for the others, why not."""
         return explain(self.captured, self.runners, self.isa)
+
+
+def shares(segments: Sequence[Segment]) -> list[float]:
+    """The fraction of all multiplications that each segment does, zeros counted: its share of the budget."""
+    work = [sum(op.weight.size * op.settings.get("positions", 1) for op in segment.ops if op.weight is not None)
+            for segment in segments]
+    return [amount / sum(work) for amount in work]
 
 
 def flat(module: fx.GraphModule) -> fx.GraphModule:

@@ -33,5 +33,6 @@ def segment(inputs: list[Tensor], handle: int) -> list[Tensor]:
 
 @segment.register_fake
 def _(inputs: list[Tensor], handle: int) -> list[Tensor]:
-    rows = inputs[0].shape[0]
-    return [inputs[0].new_empty((rows, *v.shape), dtype=torch.float32) for v in find(handle).segment.outputs]
+    segment = find(handle).segment
+    lead = segment.lead(inputs[0].shape)
+    return [inputs[0].new_empty((*lead, *v.shape), dtype=torch.float32) for v in segment.outputs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -40,7 +41,7 @@ class Op:
     @cached_property
     def nonzeros(self) -> int:
         """Non-zero weights; NaN counts."""
-        return 0 if self.weight is None else int(np.count_nonzero(self.weight))
+        return 0 if self.weight is None else int(np.count_nonzero(self.weight != 0))
 
     @property
     def sparsity(self) -> float | None:
@@ -55,3 +56,7 @@ class Segment:
     inputs: tuple[Value, ...]
     ops: tuple[Op, ...]
     outputs: tuple[Value, ...]
+
+    def lead(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The sizes of the axes of the first input that are rows; outputs have the same."""
+        return tuple(shape[:len(shape) - len(self.inputs[0].shape)])

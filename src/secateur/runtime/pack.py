@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv
 from secateur.runtime.kernels.spmm import Spmm, chunk_bytes, chunk_weights
 
 Array = NDArray[Any]
-Kernel = Spmm | Gather | Conv
+Kernel = Spmm | Gather | Conv | ImageConv
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,11 @@ class Csr:
     @staticmethod
     def of(weight: NDArray[np.float32]) -> Csr:
         """From a dense matrix; NaN counts as non-zero."""
-        flat = np.flatnonzero(weight)
-        row, column = np.divmod(flat, max(weight.shape[1], 1))
-        return Csr(row, column, weight.reshape(-1)[flat], (weight.shape[0], weight.shape[1]))
+        rows, columns = weight.shape
+        there = weight != 0
+        flat = np.flatnonzero(there)
+        row = np.repeat(np.arange(rows), np.count_nonzero(there, axis=1))
+        return Csr(row, flat - row * columns, weight.reshape(-1)[flat], (rows, columns))
 
     @property
     def count(self) -> int:
@@ -108,7 +111,7 @@ def pack_part(weight: Csr, spec: Kernel, block: int, blocks: int, start: int,
     """Heads and stream of every column block of a range of rows."""
     rows, _ = weight.shape
     groups = -(-rows // spec.rows)
-    where = weight.column // block
+    where = weight.column // block if blocks > 1 else np.zeros_like(weight.column)
     counts = np.bincount(where * rows + weight.row, minlength=blocks * rows).reshape(blocks, rows)
     order = np.argsort(-counts, axis=1, kind="stable")
     place = np.empty_like(order)
@@ -144,7 +147,7 @@ class _Entries:
     def singles(self) -> tuple[_Chunks, Array]:
         """All as chunks of the one form of lone columns; the chunks that each group has."""
         counts = np.bincount(self.key, minlength=self.groups * self.rows)
-        rank = rank_in(self.key, counts)
+        rank = rank_in_runs(self.key)
         group, row = np.divmod(self.key, self.rows)
         longest = counts.reshape(self.groups, self.rows).max(1, initial=0)
         return (_Chunks(np.zeros_like(self.key), group, rank, row, row, self.column, self.value),
@@ -204,9 +207,14 @@ def _weights_before(spec: Kernel) -> Array:
     return table
 
 
-def rank_in(key: Array, counts: Array) -> Array:
-    """The rank of every entry among those of its key, by order of appearance."""
-    return _rank_unsorted(key, counts)
+def rank_in_runs(key: Array) -> Array:
+    """The rank of every entry among those of its key, where equal keys are neighbours.
+
+    >>> rank_in_runs(np.array([4, 4, 1, 7, 7, 7]))
+    array([0, 1, 0, 0, 1, 2])
+    """
+    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else key
+    return np.arange(len(key)) - np.repeat(starts, np.diff(np.append(starts, len(key))))
 
 
 def _rank_unsorted(key: Array, counts: Array) -> Array:
@@ -228,11 +236,15 @@ def _write(chunks: _Chunks, counts: Array, spec: Kernel, blocks: int, groups: in
     unit = spec.width * 4 // spec.unit
     stream16, stream32 = stream.view(np.uint16), stream.view(np.float32)
     _pad(stream16, counts, base, sizes, spec, unit, block, places, groups)
-    start = base[chunks.group, chunks.form] + chunks.rank * sizes[chunks.form]
-    stream32[start // 4 + chunks.weight_slot] = chunks.value
-    weights = np.array([chunk_weights(form) for form in spec.forms])[chunks.form]
-    local = (places.columns[chunks.column] - places.columns[chunks.group // groups * block]) * unit
-    stream16[start // 2 + 2 * weights + chunks.column_slot] = local
+    alone = len(spec.forms) == 1
+    start = (base[:, 0][chunks.group] + chunks.rank * sizes[0] if alone else
+             base[chunks.group, chunks.form] + chunks.rank * sizes[chunks.form])
+    stream32[(start >> 2) + chunks.weight_slot] = chunks.value
+    counted = np.array([chunk_weights(form) for form in spec.forms])
+    weights = counted[0] if alone else counted[chunks.form]
+    first = places.columns[chunks.group // groups * block if blocks > 1 else 0]
+    local = (places.columns[chunks.column] - first) * unit
+    stream16[(start >> 1) + 2 * weights + chunks.column_slot] = local
     edges = np.append(base[::groups, 0], total) if groups else np.zeros(blocks + 1, np.int64)
     heads = np.concatenate([part.reshape(blocks, groups, -1) for part in (counts, targets)], axis=2).astype(np.int32)
     return [(heads[k], stream[edges[k]:edges[k + 1]]) for k in range(blocks)]

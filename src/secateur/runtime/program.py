@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,9 @@ class Step:
     packed: Packed | None = None
     bias: NDArray[np.float32] | None = None
     kernel: str = ""
+    kept: Sequence[NDArray[np.float32]] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    output: Value | None = None
 
     @property
     def bytes(self) -> int:

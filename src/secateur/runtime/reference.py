@@ -6,6 +6,7 @@ a kernel. Nothing here is fast, and nothing here shares code with the generators
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv, ImagePool
 from secateur.runtime.kernels.permute import Permute
 from secateur.runtime.kernels.planes import Border, Planes, Pool
 from secateur.runtime.kernels.pointwise import Pointwise
+from secateur.runtime.kernels.rows import Norm, Softmax
+from secateur.runtime.kernels.scale import Scale
 from secateur.runtime.kernels.spmm import TABLE_WORDS, Spmm, chunk_bytes, chunk_weights
 from secateur.runtime.kernels.transpose import Enter, Leave
 from secateur.runtime.program import Program, Step
@@ -183,11 +187,17 @@ def _sum(spec: Any, stream: Bytes, at: int, counts: Any, columns: Bytes, sums: F
     return at
 
 
+def joined(kind: str, values: Sequence[Floats]) -> Floats:
+    """One value as it is, two joined by ``add``, ``sub``, ``mul`` or ``div``."""
+    join = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}[kind]
+    return np.array(values[0] if len(values) == 1 else join(*values), np.float32)
+
+
 def pointwise(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
-    """An activation of one value, or of the sum of two."""
+    """An activation of one value, or of two joined."""
     del arrays, first, valid
     target, count, *sources = step.words
-    total: Floats = sum((view(arena, source, count) for source in sources), np.zeros(count, np.float32))
+    total = joined(step.spec.kind, [view(arena, source, count) for source in sources])
     mark(arena, total)
     view(arena, target, count)[:] = activate(step.spec.act, total)
     view(arena, target + 4 * count, step.spec.width)[:] = 0
@@ -240,9 +250,13 @@ def planes(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid
     target, count, rows, size, plane, line, behind, *sources = step.words
     for p in range(count):
         for r in range(rows):
-            total = np.zeros(size // 4, np.float32)
-            for place, source_plane, source_line in np.reshape(sources, (-1, 3)):
-                total += view(arena, int(place + p * source_plane + r * source_line), size // 4)
+            values = []
+            for k, (place, source_plane, source_line) in enumerate(np.reshape(sources, (-1, 3))):
+                alone = 1 if step.spec.ragged else step.spec.lanes
+                width = alone if k in step.spec.single else size // 4
+                one = view(arena, int(place + p * source_plane + r * source_line), width)
+                values.append(np.tile(one, size // 4 // width))
+            total = joined(step.spec.kind, values)
             mark(arena, total)
             view(arena, target + p * plane + r * line, size // 4)[:] = activate(step.spec.act, total)
     _behind(arena, behind, step.spec.lanes)
@@ -261,19 +275,68 @@ def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: 
     """Max or average over windows, cut at the edge of the plane."""
     del arrays, first, valid
     source, target, count, height, width, rows, columns, plane, line, out_plane, out_line, behind = step.words
-    spec, size = step.spec, step.spec.lanes * 4
+    spec = step.spec if isinstance(step.spec, Pool) else Pool(1, step.spec.kind, step.spec.window, step.spec.stride,
+                                                              (0, 0), True)
+    bytes_ = spec.lanes * 4
     for p, r, c in np.ndindex(count, rows, columns):
         low, left = r * spec.stride[0] - spec.padding[0], c * spec.stride[1] - spec.padding[1]
-        window = np.array([view(arena, source + p * plane + y * line + x * size, spec.lanes)
+        window = np.array([view(arena, source + p * plane + y * line + x * bytes_, spec.lanes)
                            for y in range(max(low, 0), min(low + spec.window[0], height))
                            for x in range(max(left, 0), min(left + spec.window[1], width))])
-        number = spec.window[0] * spec.window[1] if spec.with_padding else len(window)
+        ends = [min(at + spec.window[k], size + spec.padding[k]) for k, (at, size) in enumerate(((low, height),
+                                                                                                (left, width)))]
+        number = (ends[0] - low) * (ends[1] - left) if spec.with_padding else len(window)
+        number = spec.divisor or number
         value = window.max(0) if spec.kind == "max" else window.sum(0) / np.float32(number)
-        view(arena, target + p * out_plane + r * out_line + c * size, spec.lanes)[:] = value
-    _behind(arena, behind, spec.lanes)
+        view(arena, target + p * out_plane + r * out_line + c * bytes_, spec.lanes)[:] = value
+    _behind(arena, behind, step.spec.lanes)
+
+
+def fixed(address: int, count: int) -> Floats:
+    """``count`` f32 values at an address."""
+    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
+
+
+def scale(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """A fixed factor and offset for every plane."""
+    del arrays, first, valid
+    target, count, rows, size, plane, line, behind, source, source_plane, source_line, factors, offsets = step.words
+    for p, r in np.ndindex(count, rows):
+        value = view(arena, source + p * source_plane + r * source_line, size // 4)
+        value = value * fixed(factors, count)[p] + fixed(offsets, count)[p]
+        mark(arena, value)
+        view(arena, target + p * plane + r * line, size // 4)[:] = activate(step.spec.act, value)
+    _behind(arena, behind, step.spec.lanes * step.spec.tiles)
+
+
+def norm(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Layer norm, in f64; a variance past f32 raises the flag."""
+    del arrays, first, valid
+    source, target, features, behind, factors, offsets = step.words
+    spec = step.spec
+    value = tile(arena, source, features, spec.width).astype(np.float64)
+    mark(arena, value.var(0).astype(np.float32))
+    value = (value - value.mean(0)) / np.sqrt(value.var(0) + spec.eps)
+    value = value * fixed(factors, features)[:, None] if spec.scale else value
+    value = value + fixed(offsets, features)[:, None] if spec.shift else value
+    out = value.astype(np.float32)
+    mark(arena, out)
+    tile(arena, target, features, spec.width)[:] = out
+    _behind(arena, behind, spec.width)
+
+
+def softmax(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Softmax, in f64."""
+    del arrays, first, valid
+    source, target, features, behind = step.words
+    value = tile(arena, source, features, step.spec.width).astype(np.float64)
+    value = np.exp(value - value.max(0))
+    tile(arena, target, features, step.spec.width)[:] = value / value.sum(0)
+    _behind(arena, behind, step.spec.width)
 
 
 STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
     Enter: enter, Leave: leave, Spmm: product, Gather: product, Permute: permuted, Pointwise: pointwise,
-    Conv: convolution, Planes: planes, Border: border, Pool: pool,
+    Conv: convolution, ImageConv: convolution, ImagePool: pool, Planes: planes, Border: border, Pool: pool,
+    Scale: scale, Norm: norm, Softmax: softmax,
 }

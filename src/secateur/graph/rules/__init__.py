@@ -1,5 +1,10 @@
-"""What each ATen operator ties: one short function a family, the operators it serves named as data."""
+"""What each ATen operator ties: one file a family, one short function a rule, its operators named as data.
 
-from secateur.graph.rules import algebra, indexing, layers, shapes
+A rule registers itself with :func:`secateur.graph.flow.rule`; the files of this folder are found by scanning it.
+"""
 
-__all__ = ["algebra", "indexing", "layers", "shapes"]
+import importlib
+import pkgutil
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

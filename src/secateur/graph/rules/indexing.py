@@ -7,7 +7,18 @@ from typing import Any
 import torch
 
 from secateur.graph.flow import Op, Value, rule
-from secateur.graph.rules.algebra import broadcast
+from secateur.graph.rules.elementwise import broadcast
+
+
+@rule("embedding", "embedding_bag")
+def embedding(op: Op) -> list[int] | list[list[int]]:
+    """Rows picked by number: the rows are fixed, the columns produced."""
+    w, index = op["weight"], op["indices"]
+    op.fix(w, [0], "rows picked by number")
+    op.role(w, 1, "out")
+    if len(op.shapes) > 1:
+        return [[op.fixed(op.shapes[0][0]), w.axes[1]], *([op.fixed(n) for n in s] for s in op.shapes[1:])]
+    return [*index.axes, w.axes[1]]
 
 
 @rule("index", "_unsafe_index")

@@ -20,6 +20,11 @@ def emit(e: Emit, name: str, x: Any) -> Any:
     return FUNCTIONS[kind](_Math(e, x.type.count), x, float(number or 0))
 
 
+def exp(e: Emit, x: Any) -> Any:
+    """The exponential of a vector."""
+    return _Math(e, x.type.count).exp(x)
+
+
 class _Math:
     """Arithmetic on vectors, constants spread."""
 
@@ -99,7 +104,8 @@ def _leaky(m: _Math, x: Any, slope: float) -> Any:
 
 
 def _hard(m: _Math, x: Any) -> Any:
-    return m.b.fmul(m.least(m.most(m.b.fadd(x, m.c(3.0)), 0.0), 6.0), m.c(1 / 6))
+    """Six times the hard sigmoid."""
+    return m.least(m.most(m.b.fadd(x, m.c(3.0)), 0.0), 6.0)
 
 
 FUNCTIONS: dict[str, Callable[[_Math, Any, float], Any]] = {
@@ -112,6 +118,6 @@ FUNCTIONS: dict[str, Callable[[_Math, Any, float], Any]] = {
     "tanh": lambda m, x, _: m.tanh(x),
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
-    "hardsigmoid": lambda m, x, _: _hard(m, x),
-    "hardswish": lambda m, x, _: m.b.fmul(x, _hard(m, x)),
+    "hardsigmoid": lambda m, x, _: m.b.fmul(_hard(m, x), m.c(1 / 6)),
+    "hardswish": lambda m, x, _: m.b.fmul(m.b.fmul(x, _hard(m, x)), m.c(1 / 6)),
 }

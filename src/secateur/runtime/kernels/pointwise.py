@@ -1,4 +1,4 @@
-"""Element-wise operators over whole values: an activation of one, or the sum of two with an activation."""
+"""Element-wise operators over whole values: of one, or of two, with an activation behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from secateur.runtime.kernels.spmm import add_flag
 
 @dataclass(frozen=True)
 class Pointwise:
-    """``out = act(a)`` or ``out = act(a + b)``; zeros behind it.
+    """``out = act(a)`` or ``out = act(a + b)``, for ``+`` any of ``add``, ``sub``, ``mul``, ``div``; zeros behind it.
 
     Words of a step: function, out, values (features times batch rows of a tile), a, b.
     """
@@ -24,6 +24,7 @@ class Pointwise:
     width: int
     inputs: int
     act: str
+    kind: str = "add"
 
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""
@@ -68,12 +69,18 @@ class _Writer:
         if mask is None:
             values = [e.load(place, vector(lanes)) for place in places]
         else:
-            values = [e.call(f"llvm.masked.load.{self.kind}", vector(lanes), [p, ir.Constant(I32, 4), mask, self.zero])
+            rest = e.const(1.0, lanes)
+            values = [e.call(f"llvm.masked.load.{self.kind}", vector(lanes), [p, ir.Constant(I32, 4), mask, rest])
                       for p in places]
-        value = values[0] if len(values) == 1 else e.b.fadd(values[0], values[1])
+        value = values[0] if len(values) == 1 else combine(e, self.spec.kind, *values)
         e.set(self.flag, e.fma(value, self.zero, e.get(self.flag)))
         value = activation.emit(e, self.spec.act, value)
         if mask is None:
             e.store(value, e.at(self.out, offset))
         else:
             e.call(f"llvm.masked.store.{self.kind}", VOID, [value, e.at(self.out, offset), ir.Constant(I32, 4), mask])
+
+
+def combine(e: Emit, kind: str, first: Any, second: Any) -> Any:
+    """The sum, difference, product or quotient of two values."""
+    return getattr(e.b, f"f{kind}")(first, second)

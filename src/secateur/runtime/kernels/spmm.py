@@ -141,17 +141,31 @@ class Writer:
             with fresh:
                 self._start(rows)
             with more:
-                self._each(targets, lambda acc, place: e.set(acc, e.load(place, vector(spec.lanes))))
+                self._each(targets, lambda acc, place, _: e.set(acc, e.load(place, vector(spec.lanes))))
         for index, form in enumerate(spec.forms):
             self._form(form, e.index32(e.at(head, 4 * index)), columns, cursor)
         with e.b.if_then(last):
-            self._each(targets, lambda acc, _: self._end(acc))
-        self._each(targets, lambda acc, place: e.store(e.get(acc), place))
+            self._each(targets, lambda acc, _, tile: self._end(acc, tile))
+        self._each(targets, lambda acc, place, tile: self.keep(e.get(acc), place, tile))
 
     def _each(self, targets: list[Any], action: Any) -> None:
         for r, target in enumerate(targets):
             for t in range(self.tiles):
-                action(self.acc[r][t], self.e.at(target, t * self.spec.lanes * 4))
+                action(self.acc[r][t], self.e.at(target, self.offset(t)), t)
+
+    def offset(self, tile: int) -> int:
+        """Bytes from the first register of a row of the output to another."""
+        return int(tile * self.spec.lanes * 4)
+
+    def keep(self, value: Any, place: Any, tile: int) -> None:
+        """Store the sums of a register."""
+        del tile
+        self.e.store(value, place)
+
+    def watch(self, value: Any, tile: int) -> None:
+        """Flag NaN and infinity."""
+        del tile
+        self.e.set(self.flag, self.e.fma(value, self.zero, self.e.get(self.flag)))
 
     def _start(self, rows: list[Any]) -> None:
         e, spec = self.e, self.spec
@@ -162,10 +176,10 @@ class Writer:
             for t in range(self.tiles):
                 e.set(self.acc[r][t], value)
 
-    def _end(self, acc: Any) -> None:
+    def _end(self, acc: Any, tile: int) -> None:
         e = self.e
         value = e.get(acc)
-        e.set(self.flag, e.fma(value, self.zero, e.get(self.flag)))
+        self.watch(value, tile)
         e.set(acc, activation.emit(e, self.spec.act, value))
 
     def _form(self, form: tuple[int, ...], count: Any, columns: Any, cursor: Any) -> None:
@@ -195,11 +209,16 @@ class Writer:
         name = "llvm.x86.avx512.permvar.sf.512" if lanes == 16 else "llvm.x86.avx2.permps"
         return lambda k: e.call(name, vector(lanes), [held, self._picks[k]])
 
+    def inputs(self, column: Any) -> list[Any]:
+        """The registers of a column."""
+        spec = self.spec
+        return [self.e.load(self.e.at(column, t * spec.step), vector(spec.lanes)) for t in range(self.tiles)]
+
     def _column(self, mask: int, column: Any, weights: Callable[[int], Any]) -> int:
         """Add one column to the rows of a mask; returns how many weights that took."""
         e, spec = self.e, self.spec
         rows = [r for r in range(spec.rows) if mask >> r & 1]
-        values = [e.load(e.at(column, t * spec.step), vector(spec.lanes)) for t in range(self.tiles)]
+        values = self.inputs(column)
         for k, r in enumerate(rows):
             weight = weights(k)
             for t in range(self.tiles):

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import UnsupportedError
-from secateur.graph import reference
 from secateur.graph.capture import Captured
 from secateur.graph.flow import Flow, described
+from secateur.graph.proof import reference
+from secateur.graph.proof.masked import Masked
+from secateur.graph.proof.stirred import Stirred
 from secateur.types import Group
 
 LIMIT = 1e-6
@@ -25,7 +27,7 @@ class Trace:
     flow: Flow
     leaf_of: dict[str, int]
     proved: bool = field(default=False)
-    stirred: reference.Stirred = field(default_factory=reference.Stirred)
+    stirred: Stirred = field(default_factory=Stirred)
 
 
 def distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
@@ -105,5 +107,5 @@ def operator_of(trace: Trace, group: Group) -> str:
 
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:
     """What a network without the removed units must give: the whole graph with these units masked."""
-    masked = reference.Masked(trace.flow, keeps, trace.stirred)
+    masked = Masked(trace.flow, keeps, trace.stirred)
     return reference.run(model, trace.captured, trace.flow, masked.stored, masked.call)

@@ -1,161 +1,17 @@
-"""The slow, obvious twin of a cut: the whole traced graph run in float64, with units masked or permuted.
-
-Nothing is sliced here. A masked run keeps every tensor at its full size, holds removed positions at
-zero after every operator, and takes means, variances and extremes over the kept positions only.
-"""
+"""Operators on networks of which units are held at zero and left out of every statistic."""
 
 from __future__ import annotations
 
 import operator
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from secateur.graph.capture import Captured
 from secateur.graph.flow import Flow, Value, base_name
-
-DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
-          torch.complex64: torch.complex128}
-Change = Callable[[str, Tensor], Tensor]
-Call = Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], Any]
-
-
-def double(value: Any) -> Any:
-    """A tensor or dtype in double precision; anything else as it is."""
-    if isinstance(value, Tensor):
-        return value.detach().to(DOUBLE.get(value.dtype, value.dtype))
-    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
-
-
-def own(value: Any) -> Any:
-    """As :func:`double`, never the caller's own tensor, which a network may change in place."""
-    made = double(value)
-    return made.clone() if isinstance(value, Tensor) and made.data_ptr() == value.data_ptr() else made
-
-
-@contextmanager
-def in_double() -> Iterator[None]:
-    """Make tensors in float64 where the code names no type, without gradients."""
-    old = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        torch.set_default_dtype(old)
-
-
-class Stirred:
-    """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
-
-    Weights below unit gain are scaled up, since near-uniform attention hides scrambled heads;
-    constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order.
-    """
-
-    def __init__(self) -> None:
-        self._factors: dict[str, float | None] = {}
-
-    def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
-        """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
-        tensor = tensor.detach()
-        if name not in self._factors:
-            self._factors[name] = factor_for(tensor)
-        factor = self._factors[name]
-        if factor is None:
-            return pick(varied(name, tensor))
-        value = double(pick(tensor))
-        if factor == 1:
-            return value
-        return value * factor if value.data_ptr() == tensor.data_ptr() else value.mul_(factor)
-
-
-def factor_for(tensor: Tensor) -> float | None:
-    """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
-    if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() < 2:
-        return 1.0
-    spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
-    if spread == 0:
-        return None
-    gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5
-    return max(1.0, 1.4 / gain) if tensor.ndim > 1 and gain == gain else 1.0
-
-
-def varied(name: str, tensor: Tensor) -> Tensor:
-    """Differing values around those of a constant tensor, of the same sign where it has one."""
-    noise = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    draw = torch.rand(tensor.shape, generator=noise, dtype=torch.float64).to(tensor.device)
-    level = float(tensor.flatten()[0])
-    if level == 0:
-        return (draw - 0.5) * 0.6
-    return level * (0.7 + 0.6 * draw) if abs(level) > 0.05 else 0.3 + 0.4 * draw
-
-
-def run(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None,
-        ) -> list[Tensor]:
-    """Run the graph in float64 with the network's stored tensors as ``change`` gives them.
-
-    Tensors are converted one at a time, when they are used, and dropped after their last use.
-    """
-    stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
-    values: dict[fx.Node, Any] = {}
-    last = last_uses(captured.graph.graph)
-    with in_double():
-        for node in captured.graph.graph.nodes:
-            if node.op == "output":
-                return [v for v in flatten(fx.map_arg(node.args[0], values.__getitem__)) if isinstance(v, Tensor)]
-            if node.op == "call_function":
-                fetch(node, captured, flow, stored, change, values)
-                args = fx.node.map_aggregate(fx.map_arg(node.args, values.__getitem__), double_dtype)
-                kwargs = fx.node.map_aggregate(fx.map_arg(node.kwargs, values.__getitem__), double_dtype)
-                values[node] = (call or plain)(node, args, kwargs)
-            elif node.op == "get_attr":
-                values[node] = double(getattr(captured.graph, str(node.target)))
-            for dead in last.get(node, ()):
-                values.pop(dead, None)
-    raise AssertionError("a graph without an output")
-
-
-def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tensor], change: Change,
-          values: dict[fx.Node, Any]) -> None:
-    """Bring the placeholders that a call needs into ``values``."""
-    for source in node.all_input_nodes:
-        if source.op == "placeholder" and source not in values:
-            kind, what = captured.sources[str(source.target)]
-            if kind in ("parameter", "buffer"):
-                values[source] = change(flow.names[what], stored[what])
-            else:
-                values[source] = own(what if kind == "constant" else captured.leaves[what])
-
-
-def last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
-    """For each node, the nodes that nothing after it uses."""
-    seen: set[fx.Node] = set()
-    last: dict[fx.Node, list[fx.Node]] = {}
-    for node in reversed(list(graph.nodes)):
-        for source in node.all_input_nodes:
-            if source not in seen:
-                seen.add(source)
-                last.setdefault(node, []).append(source)
-    return last
-
-
-def double_dtype(value: Any) -> Any:
-    """A float type as float64."""
-    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
-
-
-def flatten(value: Any) -> list[Any]:
-    """Nested lists and tuples as one list."""
-    return [f for v in value for f in flatten(v)] if isinstance(value, (list, tuple)) else [value]
-
-
-def plain(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call the operator."""
-    return node.target(*args, **kwargs)  # type: ignore[operator]
+from secateur.graph.proof.reference import flatten, plain
+from secateur.graph.proof.stirred import Stirred
 
 
 class Masked:

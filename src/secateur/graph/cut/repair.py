@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from secateur.graph.attention import CutAttention
 from secateur.graph.capture import Captured
+from secateur.graph.cut.attention import CutAttention
+from secateur.graph.cut.sizes import Sizes, module_of
 from secateur.graph.flow import Value
-from secateur.graph.sizes import Sizes, module_of
 
 STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
             nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)

@@ -1,54 +1,9 @@
-"""Operators that compute: element-wise ones, contractions, reductions."""
+"""Sums of products: linear layers, matrix products, einsum, distances, attention."""
 
 from __future__ import annotations
 
-from secateur.graph.axes import ONE
 from secateur.graph.flow import Op, Value, rule
-
-
-def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]:
-    """Tie values that broadcast together; gives the axes of the result."""
-    rank = max((len(v.axes) for v in values), default=0) if rank is None else rank
-    out = [ONE] * rank
-    for value in values:
-        for d, axis in enumerate(value.axes, rank - len(value.axes)):
-            if op.axes.sizes[axis] != 1:
-                if op.axes.sizes[out[d]] == 1:
-                    out[d] = axis
-                else:
-                    op.tie(out[d], axis)
-    return out
-
-
-@rule("pointwise", "dropout", "feature_dropout", "alpha_dropout", "to", "_to_copy", "clone", "contiguous", "alias",
-      "detach", "lift_fresh_copy", "masked_fill", "where", "fill", "positive", "clamp", "rsub", "copy",
-      "zeros_like", "ones_like", "full_like", "empty_like", "zero", "_softmax_backward_data", "addcmul", "addcdiv",
-      "lerp", "nan_to_num", "softplus", "hardtanh", "celu", "rrelu", "native_dropout", "view_as_real_copy",
-      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli",
-      "__and__", "__or__", "__xor__", "__iand__", "__ior__",
-      "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like", "floor_divide",
-      "multiply", "divide", "log_sigmoid", "hardswish", "real", "imag", "view_as_real_copy", "polar", "meshgrid_")
-def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
-    """Position by position: equal axes are tied, axes of one broadcast."""
-    values = op.tensors
-    if len(op.shapes) > 1:
-        return [broadcast(op, values, len(s)) for s in op.shapes]
-    out = expanded(op, broadcast(op, values, len(op.shapes[0])))
-    if len(values) == 1 and values[0].origin:
-        return Value(op.shapes[0], out, values[0].origin)
-    return out
-
-
-@rule("type_as")
-def like(op: Op) -> list[int]:
-    """The second tensor gives a type, no shape."""
-    return list(op.tensors[0].axes)
-
-
-def expanded(op: Op, axes: list[int]) -> list[int]:
-    """Axes of one that the result has in full become free ones."""
-    return [op.axes.leaf(s) if op.axes.sizes[a] == 1 and s != 1 else a
-            for a, s in zip(axes, op.shapes[0], strict=True)]
+from secateur.graph.rules.elementwise import broadcast
 
 
 @rule("linear")
@@ -126,46 +81,6 @@ def bilinear(op: Op) -> list[int]:
     if op["bias"] is not None:
         op.tie(op["bias"].axes[0], w.axes[0])
     return [*broadcast(op, [Value(v.shape[:-1], v.axes[:-1]) for v in (a, b)]), w.axes[0]]
-
-
-def dims_of(op: Op, value: Value, key: str = "dim") -> list[int]:
-    """The axes that a reduction names; all where it names none."""
-    dims = op[key]
-    dims = [dims] if isinstance(dims, int) else dims
-    return [d % len(value.axes) for d in dims] if dims else list(range(len(value.axes)))
-
-
-@rule("sum", "mean", "amax", "amin", "prod", "std", "var", "norm", "linalg_vector_norm", "logsumexp", "any", "all",
-      "var_mean", "std_mean", "nansum", "nanmean", "count_nonzero", "aminmax", "special_logsumexp")
-def reduction(op: Op) -> list[int] | list[list[int]]:
-    """Reduces over axes whose order does not matter: they stay free."""
-    x = op.tensors[0]
-    gone = dims_of(op, x)
-    keep = bool(op["keepdim"])
-    out = [ONE if d in gone else a for d, a in enumerate(x.axes) if keep or d not in gone]
-    return [list(out) for _ in op.shapes] if len(op.shapes) > 1 else out
-
-
-@rule("max", "min", "argmax", "argmin", "median", "mode", "kthvalue", "topk", "sort", "argsort", "cummax", "cummin",
-      "cumsum", "cumprod", "logcumsumexp", "softmax", "log_softmax", "_softmax", "_log_softmax", "softmin", "flip",
-      "renorm", "diff", "_safe_softmax", "gumbel_softmax")
-def ordered(op: Op) -> list[int] | list[list[int]]:
-    """What depends on the order or the number of positions along an axis fixes that axis."""
-    x = op.tensors[0]
-    if len(op.tensors) > 1 and op.name in ("max", "min"):
-        return broadcast(op, op.tensors)
-    gone = dims_of(op, x, "dims" if op.name == "flip" else "dim")
-    op.fix(x, gone, f"{op.name} along it")
-    return [reshaped_by_size(op, x, gone, shape) for shape in op.shapes] if len(op.shapes) > 1 \
-        else reshaped_by_size(op, x, gone, op.shapes[0])
-
-
-def reshaped_by_size(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) -> list[int]:
-    """The axes of ``x`` with those in ``gone`` kept, shortened or dropped as ``shape`` says."""
-    if len(shape) == len(x.axes):
-        return [op.fixed(s) if d in gone and s != op.axes.sizes[a] else a
-                for d, (a, s) in enumerate(zip(x.axes, shape, strict=True))]
-    return [a for d, a in enumerate(x.axes) if d not in gone]
 
 
 @rule("grouped_mm", "_grouped_mm", "grouped_mm_fallback")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
-from secateur.graph.surgery import Masks, masks, slice_tensor
+from secateur.graph.cut.surgery import Masks, masks, slice_tensor
 from secateur.types import Cut
 
 

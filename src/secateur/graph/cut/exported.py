@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import Captured
+from secateur.graph.cut.sizes import SPLITS, Change, Sizes
 from secateur.graph.flow import base_name
-from secateur.graph.sizes import SPLITS, Change, Sizes
 
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
 

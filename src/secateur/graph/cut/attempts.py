@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import copy
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from secateur.errors import UnsupportedError
-from secateur.graph import exported, reference, repair, surgery
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import capture, doubled, evaluating, readable
+from secateur.graph.cut import exported, repair, surgery
+from secateur.graph.cut.sizes import Sizes
 from secateur.graph.flow import described
-from secateur.graph.prove import LIMIT, Trace, distance, masked_outputs
-from secateur.graph.sizes import Sizes
+from secateur.graph.proof.double import eager_outputs
+from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 from secateur.types import Cut
 
 ONE_SHAPE = "it takes inputs of the example's shape only"
 log = logging.getLogger(__name__)
-
-
-class InDouble(TorchDispatchMode):
-    """Runs a network's own code in float64: casts to narrower types become casts to this one."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call an operator with every narrower float type exchanged."""
-        if func is torch.ops.aten._grouped_mm.default:
-            return grouped(*args, **(kwargs or {}))
-        swap = reference.double_dtype
-        args = tuple(swap(a) for a in args)
-        return func(*args, **{k: swap(v) for k, v in (kwargs or {}).items()})
-
-
-def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> Tensor:
-    """Rows of each expert times its matrix: torch's own kernel takes no float64."""
-    starts = [0, *offs.tolist()]
-    return torch.cat([rows[a:b] @ w for a, b, w in zip(starts, starts[1:], weights, strict=False)])
 
 
 def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
@@ -64,14 +45,6 @@ def stored(model: nn.Module) -> dict[str, Tensor]:
     return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
-def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a network gives in float64, in evaluation mode."""
-    args, kwargs = pytree.tree_map(reference.own, (args, kwargs))
-    with evaluating(model), reference.in_double(), InDouble():
-        outputs = model(*args, **kwargs)
-    return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
-
-
 def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
     """The cut network, proved to be the original without the removed units, and what had to be repaired.
 
@@ -91,6 +64,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             error = distance(eager_outputs(small, trace.captured.args, trace.captured.kwargs), want)
         except Exception as failure:
             failures.append(readable(failure))
+            traceback.clear_frames(failure.__traceback__)
             log.debug("attempt failed: %s", failures[-1])
             continue
         if error <= LIMIT and notes and ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):

@@ -1,0 +1,83 @@
+"""Running in float64 whatever type a network is in, one sample of a convolution at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from secateur.graph.capture import evaluating
+
+DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
+          torch.complex64: torch.complex128}
+CONVOLUTIONS = {"convolution", "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+                "conv_transpose3d"}
+
+
+def double(value: Any) -> Any:
+    """A tensor or dtype in double precision; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.detach().to(DOUBLE.get(value.dtype, value.dtype))
+    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def own(value: Any) -> Any:
+    """As :func:`double`, never the caller's own tensor, which a network may change in place."""
+    made = double(value)
+    return made.clone() if isinstance(value, Tensor) and made.data_ptr() == value.data_ptr() else made
+
+
+@contextmanager
+def in_double() -> Iterator[None]:
+    """Make tensors in float64 where the code names no type, without gradients."""
+    old = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_default_dtype(old)
+
+
+def double_dtype(value: Any) -> Any:
+    """A float type as float64."""
+    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def called(target: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call an operator; a convolution of several samples one at a time, since in float64 torch unfolds them all."""
+    if name not in CONVOLUTIONS or not args or args[0].ndim != args[1].ndim or args[0].shape[0] < 2:
+        return target(*args, **kwargs)
+    return torch.cat([target(x, *args[1:], **kwargs) for x in args[0].split(1)])
+
+
+class InDouble(TorchDispatchMode):
+    """Runs a network's own code in float64: casts to narrower types become casts to this one."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call an operator with every narrower float type exchanged."""
+        if func is torch.ops.aten._grouped_mm.default:
+            return grouped(*args, **(kwargs or {}))
+        swap = double_dtype
+        args = tuple(swap(a) for a in args)
+        named = {k: swap(v) for k, v in (kwargs or {}).items()}
+        return called(func, func.overloadpacket.__name__, args, named)
+
+
+def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Rows of each expert times its matrix: torch's own kernel takes no float64."""
+    starts = [0, *offs.tolist()]
+    return torch.cat([rows[a:b] @ w for a, b, w in zip(starts, starts[1:], weights, strict=False)])
+
+
+def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a network gives in float64, in evaluation mode."""
+    args, kwargs = pytree.tree_map(own, (args, kwargs))
+    with evaluating(model), in_double(), InDouble():
+        outputs = model(*args, **kwargs)
+    return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]

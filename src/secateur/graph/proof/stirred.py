@@ -1,0 +1,56 @@
+"""Stored tensors with what would hide a mistake taken away."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from secateur.graph.proof.double import double
+
+
+class Stirred:
+    """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
+
+    Weights below unit gain are scaled up, since near-uniform attention hides scrambled heads;
+    constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order.
+    """
+
+    def __init__(self) -> None:
+        self._factors: dict[str, float | None] = {}
+
+    def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
+        """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
+        tensor = tensor.detach()
+        if name not in self._factors:
+            self._factors[name] = factor_for(tensor)
+        factor = self._factors[name]
+        if factor is None:
+            return pick(varied(name, tensor))
+        value = double(pick(tensor))
+        if factor == 1:
+            return value
+        return value * factor if value.data_ptr() == tensor.data_ptr() else value.mul_(factor)
+
+
+def factor_for(tensor: Tensor) -> float | None:
+    """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
+    if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() < 2:
+        return 1.0
+    spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
+    if spread == 0:
+        return None
+    gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5
+    return max(1.0, 1.4 / gain) if tensor.ndim > 1 and gain == gain else 1.0
+
+
+def varied(name: str, tensor: Tensor) -> Tensor:
+    """Differing values around those of a constant tensor, of the same sign where it has one."""
+    noise = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    draw = torch.rand(tensor.shape, generator=noise, dtype=torch.float64).to(tensor.device)
+    level = float(tensor.flatten()[0])
+    if level == 0:
+        return (draw - 0.5) * 0.6
+    return level * (0.7 + 0.6 * draw) if abs(level) > 0.05 else 0.3 + 0.4 * draw

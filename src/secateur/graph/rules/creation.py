@@ -1,0 +1,18 @@
+"""Tensors made from nothing."""
+
+from __future__ import annotations
+
+from secateur.graph.flow import Op, rule
+
+
+@rule("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "scalar_tensor")
+def uniform(op: Op) -> list[int]:
+    """One value everywhere: all axes are free."""
+    return [op.axes.leaf(s) for s in op.shapes[0]]
+
+
+@rule("arange", "eye", "linspace", "rand", "randn", "randint", "randperm", "tril_indices", "triu_indices",
+      "hann_window", "logspace")
+def enumerated(op: Op) -> list[int]:
+    """Values that say where they are: all axes are fixed."""
+    return [op.axes.leaf(s, f"a constant of the code at {op.where}") for s in op.shapes[0]]

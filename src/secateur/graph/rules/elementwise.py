@@ -1,0 +1,51 @@
+"""Element-wise operators: equal axes are tied, axes of one broadcast."""
+
+from __future__ import annotations
+
+from secateur.graph.axes import ONE
+from secateur.graph.flow import Op, Value, rule
+
+
+def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]:
+    """Tie values that broadcast together; gives the axes of the result."""
+    rank = max((len(v.axes) for v in values), default=0) if rank is None else rank
+    out = [ONE] * rank
+    for value in values:
+        for d, axis in enumerate(value.axes, rank - len(value.axes)):
+            if op.axes.sizes[axis] != 1:
+                if op.axes.sizes[out[d]] == 1:
+                    out[d] = axis
+                else:
+                    op.tie(out[d], axis)
+    return out
+
+
+@rule("pointwise", "dropout", "feature_dropout", "alpha_dropout", "to", "_to_copy", "clone", "contiguous", "alias",
+      "detach", "lift_fresh_copy", "masked_fill", "where", "fill", "positive", "clamp", "rsub", "copy",
+      "zeros_like", "ones_like", "full_like", "empty_like", "zero", "_softmax_backward_data", "addcmul", "addcdiv",
+      "lerp", "nan_to_num", "softplus", "hardtanh", "celu", "rrelu", "native_dropout", "view_as_real_copy",
+      "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli",
+      "__and__", "__or__", "__xor__", "__iand__", "__ior__",
+      "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like", "floor_divide",
+      "multiply", "divide", "log_sigmoid", "hardswish", "real", "imag", "view_as_real_copy", "polar", "meshgrid_")
+def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
+    """Position by position: equal axes are tied, axes of one broadcast."""
+    values = op.tensors
+    if len(op.shapes) > 1:
+        return [broadcast(op, values, len(s)) for s in op.shapes]
+    out = expanded(op, broadcast(op, values, len(op.shapes[0])))
+    if len(values) == 1 and values[0].origin:
+        return Value(op.shapes[0], out, values[0].origin)
+    return out
+
+
+@rule("type_as")
+def like(op: Op) -> list[int]:
+    """The second tensor gives a type, no shape."""
+    return list(op.tensors[0].axes)
+
+
+def expanded(op: Op, axes: list[int]) -> list[int]:
+    """Axes of one that the result has in full become free ones."""
+    return [op.axes.leaf(s) if op.axes.sizes[a] == 1 and s != 1 else a
+            for a, s in zip(axes, op.shapes[0], strict=True)]

@@ -1,0 +1,29 @@
+"""Pooling, interpolation, sampling: space changes, channels stay."""
+
+from __future__ import annotations
+
+from secateur.graph.flow import Op, rule
+from secateur.graph.rules.convolution import space
+
+
+@rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+      "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+      "max_pool2d_with_indices", "_adaptive_avg_pool2d", "upsample_nearest1d", "upsample_nearest2d",
+      "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
+      "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "lp_pool2d",
+      "replication_pad3d", "max_pool1d_with_indices", "max_pool3d_with_indices")
+def pooling(op: Op) -> list[int] | list[list[int]]:
+    """Space changes, channels stay."""
+    x = op.tensors[0]
+    spatial = next(int(c) for c in op.name if c.isdigit() and c in "123" and f"{c}d" in op.name)
+    first = len(x.axes) - spatial
+    outs = [[*x.axes[:first], *space(op, x, shape, first)] for shape in op.shapes]
+    return outs if len(outs) > 1 else outs[0]
+
+
+@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+def grid_sample(op: Op) -> list[int]:
+    """Sampled at points: channels stay."""
+    x, grid = op["input"], op["grid"]
+    op.fix(grid, range(len(grid.axes)), "points")
+    return [x.axes[0], x.axes[1], *space(op, x, op.shapes[0], 2)]

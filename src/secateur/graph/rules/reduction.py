@@ -1,0 +1,47 @@
+"""What is made of all positions of an axis: sums, means, extremes; sorting and softmax, which fix it."""
+
+from __future__ import annotations
+
+from secateur.graph.axes import ONE
+from secateur.graph.flow import Op, Value, rule
+from secateur.graph.rules.elementwise import broadcast
+
+
+def dims_of(op: Op, value: Value, key: str = "dim") -> list[int]:
+    """The axes that a reduction names; all where it names none."""
+    dims = op[key]
+    dims = [dims] if isinstance(dims, int) else dims
+    return [d % len(value.axes) for d in dims] if dims else list(range(len(value.axes)))
+
+
+@rule("sum", "mean", "amax", "amin", "prod", "std", "var", "norm", "linalg_vector_norm", "logsumexp", "any", "all",
+      "var_mean", "std_mean", "nansum", "nanmean", "count_nonzero", "aminmax", "special_logsumexp")
+def reduction(op: Op) -> list[int] | list[list[int]]:
+    """Reduces over axes whose order does not matter: they stay free."""
+    x = op.tensors[0]
+    gone = dims_of(op, x)
+    keep = bool(op["keepdim"])
+    out = [ONE if d in gone else a for d, a in enumerate(x.axes) if keep or d not in gone]
+    return [list(out) for _ in op.shapes] if len(op.shapes) > 1 else out
+
+
+@rule("max", "min", "argmax", "argmin", "median", "mode", "kthvalue", "topk", "sort", "argsort", "cummax", "cummin",
+      "cumsum", "cumprod", "logcumsumexp", "softmax", "log_softmax", "_softmax", "_log_softmax", "softmin", "flip",
+      "renorm", "diff", "_safe_softmax", "gumbel_softmax")
+def ordered(op: Op) -> list[int] | list[list[int]]:
+    """What depends on the order or the number of positions along an axis fixes that axis."""
+    x = op.tensors[0]
+    if len(op.tensors) > 1 and op.name in ("max", "min"):
+        return broadcast(op, op.tensors)
+    gone = dims_of(op, x, "dims" if op.name == "flip" else "dim")
+    op.fix(x, gone, f"{op.name} along it")
+    return [reshaped_by_size(op, x, gone, shape) for shape in op.shapes] if len(op.shapes) > 1 \
+        else reshaped_by_size(op, x, gone, op.shapes[0])
+
+
+def reshaped_by_size(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) -> list[int]:
+    """The axes of ``x`` with those in ``gone`` kept, shortened or dropped as ``shape`` says."""
+    if len(shape) == len(x.axes):
+        return [op.fixed(s) if d in gone and s != op.axes.sizes[a] else a
+                for d, (a, s) in enumerate(zip(x.axes, shape, strict=True))]
+    return [a for d, a in enumerate(x.axes) if d not in gone]

@@ -1,0 +1,84 @@
+"""The benchmark of the runtime: ratios worked out by hand, wrong engines named, cases kept."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import engines
+import nets
+import ratios
+import runtime as benchmark
+import runtime_tables as tables
+
+
+def row(**seconds):
+    entries = {label.replace("_", " "): {"seconds": times, "version": "1"} for label, times in seconds.items()}
+    return {"net": "mlp", "threads": 1, "sparsity": 0.9, "batch": 16, "problems": {"deepsparse": "wrong outputs"},
+            "engines": entries}
+
+
+ROW = row(torch_eager=[8.0, 9.0, 12.0], openvino=[4.0, 4.5, 4.0], torch_CSR=[2.0, 2.0, 2.0], secateur=[0.5, 1.0, 1.0],
+          secateur_avx2=[1.0, 1.0, 1.0])
+
+
+def test_ratios_are_those_of_the_rounds():
+    assert ratios.best(ROW, ratios.DENSE) == "openvino"
+    assert tables.over_dense(ROW) == 4.5
+    assert tables.over_others(ROW) == 2.0
+    assert tables.over_deepsparse(ROW) is None
+    assert ratios.best({"engines": {}}, ratios.DENSE) is None
+
+
+def test_aims_count_what_reaches_them():
+    aim = next(a for a in tables.AIMS if a.least == 8)
+    slow = row(torch_eager=[8.0], secateur=[0.5], secateur_avx2=[2.0])
+    cells = tables._aim(aim, [ROW, slow, {**ROW, "threads": 2}])
+    assert cells[2:7] == ["2", "**1**", "4.5 (mlp, batch 16, 90%)", "10", "16"]
+    assert cells[7] == "0 of 2"
+
+
+def test_every_table_names_what_it_was_given():
+    found = {"rows": [ROW], "absent": {"tensorflow": "not installed"}}
+    assert "| 16 | 90% | 9000000 µs | 12 | openvino | **4.5** | torch CSR | **2.0** | wrong |" in tables.mlp(found)
+    assert "| mlp | 1 | 16 | 4.5 / 2.0 |" in tables.condensed(found)
+    assert tables.problems(found).startswith("- tensorflow: not installed\n- deepsparse: wrong outputs (1 cases)")
+    assert "wrong" not in tables.engines(found).splitlines()[-1]
+
+
+class Liar:
+    def open(self, net, x):
+        return np.zeros((len(x), 3072), np.float32), lambda seconds: 1.0, "1"
+
+
+def test_a_case_checks_first_and_then_times(tmp_path):
+    key = {"net": "768-3072", "threads": 1, "sparsity": 0.98, "batch": 2}
+    made = {"torch eager": engines.ENGINES["torch eager"], "scipy CSR": engines.ENGINES["scipy CSR"], "liar": Liar()}
+    with torch.no_grad():
+        found = benchmark.case(key, made, 0.01, 2)
+    assert set(found["engines"]) == {"torch eager", "scipy CSR"}
+    assert found["problems"]["liar"].startswith("wrong outputs, relative error")
+    assert all(t > 0 for entry in found["engines"].values() for t in entry["seconds"])
+    benchmark.write(tmp_path / "kept.json", {"rows": [found], "machine": {}})
+    rows = benchmark.json.loads((tmp_path / "kept.json").read_text())["rows"]
+    assert benchmark.left([key], rows, made) == []
+    assert benchmark.left([key, {**key, "batch": 3}], rows, made) == [{**key, "batch": 3}]
+    assert benchmark.left([key], rows, {**made, "another": None}) == [key]
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.98])
+def test_networks_have_the_sparsity_that_is_asked(sparsity):
+    net = nets.network("mlp", sparsity)
+    whole = [m.weight for m in net if isinstance(m, nn.Linear)]
+    assert all((w == 0).sum() == round(sparsity * w.numel()) for w in whole[:-1])
+    assert (whole[-1] != 0).all()
+    wide, x = nets.padded(net), torch.randn(3, 784)
+    assert [m.out_features % 16 for m in wide if isinstance(m, nn.Linear)] == [0, 0, 0, 0, 10]
+    torch.testing.assert_close(wide(x), net(x))
