@@ -129,12 +129,18 @@ def checked(model: nn.Module, example: Any, prune: Callable[[nn.Module, set[str]
     captured = trace.captured
     with torch.no_grad():
         small(*captured.args, **captured.kwargs)
-    want = masked(model, small, trace)
+    want, whole = masked(model, small, trace)
     got = double.eager_outputs(small.double(), captured.args, captured.kwargs)
     if [g.shape for g in got] != [w.shape for w in want]:
         return row | {"error": "the outputs have other shapes"}
     error = oracles.distance(got, want)
-    return row | {"error_of_outputs": min(error, 1e9), "verdict": "right" if error < RIGHT else "wrong"}
+    verdict = "right" if error < RIGHT else "wrong" if whole or not grouped(trace) else "unchecked"
+    return row | {"error_of_outputs": min(error, 1e9), "verdict": verdict}
+
+
+def grouped(trace: Any) -> bool:
+    """Whether a network has channels in groups, of which other ones may be kept in each."""
+    return any("groups" in found for found in trace.flow.notes.values())
 
 
 def output_layers(model: nn.Module, structure: Any) -> set[str]:
@@ -147,13 +153,15 @@ def output_layers(model: nn.Module, structure: Any) -> set[str]:
     return {n for n in names if not isinstance(model.get_submodule(n), nn.Embedding)}
 
 
-def masked(model: nn.Module, small: nn.Module, trace: Any) -> list[Tensor]:
-    """The outputs of the original with zeros where a peer removed something, statistics over what stays."""
+def masked(model: nn.Module, small: nn.Module, trace: Any) -> tuple[list[Tensor], bool]:
+    """The outputs of the original with zeros where a peer removed something, statistics over what stays; and
+    whether it removed whole units."""
     from secateur.graph.proof import double, reference
     from secateur.graph.proof import masked as blanked
 
     rows = kept_rows(model, small, trace)
-    blank = blanked.Masked(trace.flow, kept_units(rows, trace), lambda _, t: double.double(t))
+    keeps, whole = kept_units(rows, trace)
+    blank = blanked.Masked(trace.flow, keeps, lambda _, t: double.double(t))
 
     def stored(name: str, tensor: Tensor) -> Tensor:
         value = blank.stored(name, tensor).clone()
@@ -162,7 +170,7 @@ def masked(model: nn.Module, small: nn.Module, trace: Any) -> list[Tensor]:
                 value.index_fill_(axis, (~rows[name, axis]).nonzero().flatten(), 0)
         return value
 
-    return reference.run(model, trace.captured, trace.flow, stored, blank.call)
+    return reference.run(model, trace.captured, trace.flow, stored, blank.call), whole
 
 
 def kept_rows(model: nn.Module, small: nn.Module, trace: Any) -> dict[tuple[str, int], Tensor]:
@@ -178,8 +186,8 @@ def kept_rows(model: nn.Module, small: nn.Module, trace: Any) -> dict[tuple[str,
     return found
 
 
-def kept_units(rows: dict[tuple[str, int], Tensor], trace: Any) -> dict[int, Tensor]:
-    """What was kept of every leaf, of those alone whose tensors were cut by whole units."""
+def kept_units(rows: dict[tuple[str, int], Tensor], trace: Any) -> tuple[dict[int, Tensor], bool]:
+    """What was kept of every leaf whose tensors were cut by whole units, and whether all were."""
     from secateur.graph.groups import leaves
     from secateur.types import Member
 
@@ -196,4 +204,5 @@ def kept_units(rows: dict[tuple[str, int], Tensor], trace: Any) -> dict[int, Ten
         places = [(n, a) for n, a, _ in leaves(trace.flow)[leaf] if (n, a) in rows]
         if any(not torch.equal(axes.mask(trace.flow.stored[n].axes[a], keeps), rows[n, a]) for n, a in places):
             del keeps[leaf]
-    return keeps
+    stored = trace.flow.stored
+    return keeps, all(torch.equal(axes.mask(stored[n].axes[a], keeps), kept) for (n, a), kept in rows.items())

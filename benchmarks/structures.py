@@ -31,7 +31,7 @@ sys.path.append(HERE)
 import pruners  # noqa: E402
 import zoo  # noqa: E402
 
-LIMIT_S = 120
+LIMIT_S, SMALL = 120, 4e7
 
 
 def parameters(model: nn.Module) -> int:
@@ -60,23 +60,25 @@ def ours(model: nn.Module, example: Any) -> dict[str, Any]:
     from secateur.prune import Selection
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    start = time.perf_counter()
-    found = capture.capture(model, example)
-    row: dict[str, Any] = {"export_s": time.perf_counter() - start}
+    start = time.process_time()
+    try:
+        found = capture.capture(model, example)
+    except sc.SecateurError:
+        found = None
+    row: dict[str, Any] = {"export_s": time.process_time() - start}
     before = reset_peak()
-    start = time.perf_counter()
-    structure = graph.analyse(model, found)
-    row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups),
-            "unknown": structure.trace.flow.unknown}
+    start = time.process_time()
+    structure = graph.analyse(model, found) if found else graph.trace(model, example)
+    row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
     try:
         plan = Selection(model, "neuron", structure=structure).plan(0.5)
-        row["plan_s"] = time.perf_counter() - start
+        row["plan_s"] = time.process_time() - start
         small = sc.apply(model, plan)
     except sc.SecateurError as error:
-        return row | {"refused": str(error)[:300], "s": time.perf_counter() - start}
-    row |= {"s": time.perf_counter() - start, "peak": (peak() - before) / size, "bytes": size, "proved": True,
+        return row | {"refused": str(error)[:300], "s": time.process_time() - start}
+    row |= {"s": time.process_time() - start, "peak": (peak() - before) / size, "bytes": size, "proved": True,
             "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
-            "kind": "graph" if isinstance(small, exported.ExportedNetwork) else "module"}
+            "kind": "parts" if not found else "graph" if isinstance(small, exported.ExportedNetwork) else "module"}
     return row
 
 
@@ -125,21 +127,28 @@ def measure(make: Any, library: str) -> dict[str, Any]:
 
 def summary(path: Path) -> None:
     """Print the counts of a file of results, by zoo."""
-    rows = [r for r in map(json.loads, path.read_text().splitlines()) if "no_model" not in r]
+    rows = read(path)
     for family in [*dict.fromkeys(r["zoo"] for r in rows), "all"]:
         some = [r for r in rows if family in (r["zoo"], "all")]
-        done = [r for r in some if r.get("proved")]
+        done = [r for r in some if outcome(r) in ("right", "little")]
         times = sorted(r["s"] for r in done) or [0.0]
         print(f"{family}: {len(some)} networks, proved {len(done)}, >=10% {sum(r['removed'] >= .1 for r in done)}, "
-              f">=40% {sum(r['removed'] >= .4 for r in done)}, as module {sum(r['kind'] == 'module' for r in done)}, "
+              f">=40% {sum(r['removed'] >= .4 for r in done)}, "
+              f"as module {sum(r.get('kind') == 'module' for r in done)}, "
               f"median {times[len(times) // 2]:.2f} s, most {times[-1]:.1f} s, "
               f"refused {sum('refused' in r for r in some)}, error {sum('error' in r for r in some)}, "
-              f"peak (of >40 MB) {max((r['peak'] for r in done if r['bytes'] > 4e7), default=0):.2f}")
+              f"peak (of >40 MB) {max((r['peak'] for r in done if r.get('bytes', 0) > SMALL), default=0):.2f}")
 
 
-def condensed(path: Path) -> dict[str, Any]:
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of results whose networks could be made; of several for one network the last."""
+    rows = {(r["zoo"], r["name"]): r for r in map(json.loads, path.read_text().splitlines())}
+    return [r for r in rows.values() if "no_model" not in r]
+
+
+def condensed(path: Path, peers: list[Path]) -> dict[str, Any]:
     """The counts of a file of results, and the reasons of what was not cut, for the tables of the docs."""
-    rows = [r for r in map(json.loads, path.read_text().splitlines()) if "no_model" not in r]
+    rows = read(path)
     zoos = []
     for family in [*dict.fromkeys(r["zoo"] for r in rows), "all"]:
         some = [r for r in rows if family in (r["zoo"], "all")]
@@ -148,10 +157,40 @@ def condensed(path: Path) -> dict[str, Any]:
         zoos.append({"zoo": family, "networks": len(some), "proved": len(done),
                      "tenth": sum(r["removed"] >= 0.1 for r in done), "forty": sum(r["removed"] >= 0.4 for r in done),
                      "module": sum(r["kind"] == "module" for r in done),
-                     "graph": sum(r["kind"] == "graph" for r in done), "refused": len(some) - len(done),
-                     "median_s": times[len(times) // 2], "most_s": times[-1]})
-    return {"zoos": zoos, "refused": {r["name"]: (r.get("refused") or r.get("error", ""))[:160]
-                                      for r in rows if not r.get("proved")}}
+                     "graph": sum(r["kind"] == "graph" for r in done), "parts": sum(r["kind"] == "parts" for r in done),
+                     "refused": len(some) - len(done), "median_s": times[len(times) // 2], "most_s": times[-1],
+                     "peak": max((r["peak"] for r in done if r["bytes"] > SMALL), default=0.0)})
+    compared = [row for peer in peers for row in beside(peer, rows)]
+    reasons = {r["name"]: (r.get("refused") or r.get("error", ""))[:160] for r in rows if not r.get("proved")}
+    return {"zoos": zoos, "peers": compared, "refused": reasons}
+
+
+def outcome(row: dict[str, Any] | None) -> str:
+    """How one cut ended: right, little (right, but under a tenth went), wrong, none, limit (out of time)."""
+    if row is None or ("error" in row and "limit_s" not in row) or "refused" in row:
+        return "none"
+    if "limit_s" in row:
+        return "limit"
+    if row.get("proved") or row.get("verdict") == "right":
+        return "right" if row["removed"] >= 0.1 else "little"
+    return row["verdict"]
+
+
+OUTCOMES = ("right", "wrong", "unchecked", "little", "none", "limit")
+
+
+def beside(path: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A peer's outcomes, by zoo, beside ours on the same networks."""
+    theirs, own = read(path), {(r["zoo"], r["name"]): r for r in ours}
+    theirs = [r for r in theirs if (r["zoo"], r["name"]) in own]
+    made = []
+    for family in [*dict.fromkeys(r["zoo"] for r in theirs), "all"]:
+        some = [r for r in theirs if family in (r["zoo"], "all")]
+        for who, rows in ((path.stem, some), ("secateur", [own[r["zoo"], r["name"]] for r in some])):
+            found = [outcome(r) for r in rows]
+            made.append({"library": who, "beside": path.stem, "zoo": family, "networks": len(rows),
+                         **{o: found.count(o) for o in OUTCOMES}})
+    return made
 
 
 def main() -> None:
@@ -166,12 +205,13 @@ def main() -> None:
     parser.add_argument("--every", default="", help="which networks of a zoo: timm=3,transformers=3 takes each third")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--json", type=Path, help="write the counts for benchmarks/table.py here")
+    parser.add_argument("--peers", type=Path, nargs="*", default=[], help="result files of other libraries, for --json")
     asked = parser.parse_args()
     if not asked.summary:
         run(asked)
     summary(asked.out)
     if asked.json:
-        asked.json.write_text(json.dumps(condensed(asked.out), indent=1) + "\n")
+        asked.json.write_text(json.dumps(condensed(asked.out, asked.peers), indent=1) + "\n")
 
 
 def run(asked: argparse.Namespace) -> None:

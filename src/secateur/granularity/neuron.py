@@ -31,7 +31,8 @@ class Neuron(Granularity):
         """One score a unit, pooled over the tensors that produce it."""
         assert isinstance(place, Group)
         weights = dict(model.named_parameters(remove_duplicate=False))
-        made = [m for m in place.members if m.role == "out" and weights[m.tensor].ndim > 1]
+        made = [m for m in place.members if m.role == "out" and m.tensor in weights
+                and weights[m.tensor].ndim > 1]
         made = made or [m for m in place.members if m.tensor in weights]
         parts = [score(unit_rows(weights[m.tensor].detach(), m), m.tensor, Unit(place, m)) for m in made]
         return Layer(place.name, pooled(parts, self.pooling), place)

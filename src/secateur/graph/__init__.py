@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from secateur.graph import capture
+from secateur.errors import UnsupportedError
+from secateur.graph import capture, parts
 from secateur.graph.analysis import analyse
+from secateur.graph.check import check_whole
 from secateur.graph.cut import attempts, repair, surgery
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
@@ -27,14 +29,20 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
 
     Args:
         model: any module that ``torch.export`` takes.
-        example: one input, a tuple of inputs, or a dict of keyword inputs.
+        example: one input, a tuple of inputs, or a dict of keyword inputs; or a list of such examples, of which
+            each is traced, for code that takes another path for other inputs.
         lanes: also offer the inner one of two free factors of one axis, such as the size of heads.
 
     Raises:
         SecateurError: the example does not run on the network.
-        UnsupportedError: the network cannot be exported; the message carries the reason.
+        UnsupportedError: neither the network nor a part of it can be exported; the message carries the reason.
     """
-    return analyse(model, capture.capture(model, example), lanes)
+    check_whole(model)
+    try:
+        first, *more = (capture.capture(model, one) for one in capture.examples(example))
+    except UnsupportedError as why:
+        return parts.trace_parts(model, example, lanes, why)
+    return analyse(model, first, lanes, more)
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:
@@ -51,6 +59,10 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         UnsupportedError: the cut network is not proved; nothing is returned.
     """
     trace = structure.trace if structure is not None else None
+    if isinstance(trace, parts.Parts):
+        small, told = parts.cut_parts(model, cuts, trace)
+        _NOTES[small] = told
+        return small
     if prove and structure is not None and trace is not None:
         if not trace.proved:
             prove_groups(model, trace, structure.groups)
@@ -61,7 +73,8 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
     small = surgery.sliced_copy(model, kept)
     repair.repair_known(small)
     if trace is not None:
-        repair.repair_traced(small, trace.captured, Sizes(trace.flow, attempts.keeps_of(cuts, trace)))
+        for one in trace.every:
+            repair.repair_traced(small, one, Sizes(trace.flow, attempts.keeps_of(cuts, trace)))
     return small
 
 

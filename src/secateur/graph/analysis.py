@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -13,13 +14,14 @@ from secateur.graph.targets import targets
 from secateur.types import Structure
 
 
-def analyse(model: nn.Module, captured: Captured, lanes: bool = False) -> Structure:
-    """The structure of a network whose graph was captured."""
-    found = flow.follow(model, captured)
+def analyse(model: nn.Module, captured: Captured, lanes: bool = False, more: Sequence[Captured] = ()) -> Structure:
+    """The structure of a network whose graph was captured; ``more`` holds its graphs for further examples."""
+    found = flow.follow(model, captured, *more)
+    examples = [c.kwargs or c.args for c in (captured, *more)]
     made, leaf_of = groups.groups(model, found, lanes)
     names: dict[str, list[str]] = defaultdict(list)
     for name, first in found.names.items():
         names[first].append(name)
-    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of),
-                     captured.kwargs or captured.args, tuple(tuple(n) for n in names.values() if len(n) > 1),
+    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of, tuple(more)),
+                     examples if more else examples[0], tuple(tuple(n) for n in names.values() if len(n) > 1),
                      tuple(f"{name} ({line})" for name, line in found.unknown.items()))

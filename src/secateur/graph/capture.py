@@ -7,6 +7,7 @@ import copy
 import inspect
 import io
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,18 +42,34 @@ class Captured:
 def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword inputs that an example stands for: one input, a tuple of them, or a dict.
 
+    Of a list of examples, the first one's.
+
     >>> inputs(torch.zeros(2))[0][0].shape
     torch.Size([2])
     """
+    if isinstance(example, list):
+        return inputs(examples(example)[0])
     if isinstance(example, dict):
         return (), dict(example)
-    return (tuple(example), {}) if isinstance(example, (tuple, list)) else ((example,), {})
+    return (example, {}) if isinstance(example, tuple) else ((example,), {})
+
+
+def examples(example: Any) -> list[Any]:
+    """The examples that a list holds, or the only one.
+
+    Raises:
+        SecateurError: the list is empty.
+    """
+    if isinstance(example, list) and not example:
+        raise SecateurError("the list of examples is empty: give one input, a tuple of inputs, a dict of keyword "
+                            "inputs, or a list of such examples")
+    return example if isinstance(example, list) else [example]
 
 
 def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured:
     """Export a network in evaluation mode.
 
-    ``any_batch`` leaves the first axis of the inputs open where the network allows it.
+    ``any_batch`` leaves the first axis of the inputs open where the network allows it, for an example that has run.
 
     Raises:
         SecateurError: the example does not run on the network.
@@ -60,14 +77,24 @@ def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured
     """
     args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs(example))
     with evaluating(model):
-        check_runs(model, args, kwargs)
-        try:
-            with quiet(), torch.enable_grad():
-                open_axes = first_axes(model, args, kwargs) if any_batch else None
-                program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
-        except Exception as error:
-            raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {readable(error)}; "
-                                   "try other example inputs, or trace the sub-module that can be exported") from error
+        if not any_batch:
+            check_runs(model, args, kwargs)
+        return export(model, args, kwargs, any_batch)
+
+
+def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], any_batch: bool = False) -> Captured:
+    """Export a network as it is.
+
+    Raises:
+        UnsupportedError: ``torch.export`` refuses it; the message says why, where, and what may help.
+    """
+    try:
+        with quiet(), torch.enable_grad():
+            open_axes = first_axes(model, args, kwargs) if any_batch else None
+            program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
+    except Exception as error:
+        raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {refusal(error)}{line_of(error)}; "
+                               "try other example inputs, or trace the sub-module that can be exported") from error
     graph = flat(program.graph_module)
     first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
     given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
@@ -143,6 +170,24 @@ def readable(error: BaseException) -> str:
     """The first telling line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+DATA = ("GuardOnDataDependentSymNode", "UserError", "DataDependentOutputException", "UnsupportedOperatorException")
+
+
+def refusal(error: BaseException) -> str:
+    """Why ``torch.export`` refuses a network, in plain words where the reason is known."""
+    kind, text = type(error).__name__, str(error)
+    if kind in DATA and ("data-dependent" in text or "Dynamic control flow" in text or "aten._local_scalar" in text):
+        return "its code takes a path or makes a shape that depends on the values of the data"
+    return readable(error)
+
+
+def line_of(error: BaseException) -> str:
+    """The innermost line outside of torch that an error came from, as a clause."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "/torch/" not in f.filename and "/secateur/graph/" not in f.filename]
+    return f" at {own[-1].filename.rsplit('/', 1)[-1]}:{own[-1].lineno}" if own else ""
 
 
 def sources(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Any]]:

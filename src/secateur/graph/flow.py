@@ -53,6 +53,7 @@ class Op:
     shapes: list[tuple[int, ...]]
     roles: dict[tuple[str, int], str]
     notes: dict[str, int] = field(default_factory=dict)
+    shares: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def where(self) -> str:
@@ -101,24 +102,45 @@ class Flow:
     names: dict[str, str] = field(default_factory=dict)
     first_use: dict[str, fx.Node] = field(default_factory=dict)
     notes: dict[fx.Node, dict[str, int]] = field(default_factory=dict)
+    shares: list[tuple[int, str]] = field(default_factory=list)
+    experts: set[int] = field(default_factory=set)
 
 
-def follow(model: nn.Module, captured: Captured) -> Flow:
-    """Walk the graph once and tie what each operator ties."""
+def follow(model: nn.Module, *captured: Captured) -> Flow:
+    """Walk every graph of a network once and tie what each operator ties; all share the stored tensors."""
     import secateur.graph.rules  # noqa: F401
 
     flow = Flow(Axes(), names=canonical_names(model))
-    for node in captured.graph.graph.nodes:
-        flow.axes.context = functools.partial(described, node)
-        if node.op == "placeholder":
-            flow.values[node] = _stored(flow, captured, node)
-        elif node.op == "get_attr":
-            flow.values[node] = constant(flow.axes, getattr(captured.graph, str(node.target)))
-        elif node.op == "call_function":
-            flow.values[node] = _call(flow, node)
-        elif node.op == "output":
-            _finish(flow, node)
+    for one in captured:
+        for node in one.graph.graph.nodes:
+            _visit(flow, one, node)
+    for axis, reason in flow.shares:
+        _share(flow, axis, reason)
     return flow
+
+
+def _share(flow: Flow, axis: int, reason: str) -> None:
+    """Fix an axis that a softmax runs along, unless it counts experts: matrices stacked in one parameter."""
+    leaf = flow.axes.find(axis)
+    several = [name for name, value in flow.stored.items() if len(value.axes) > 2
+               and flow.axes.find(value.axes[0]) == leaf and name in flow.first_use]
+    stacks = [name for name in several if "conv" not in base_name(flow.first_use[name])]
+    if flow.axes.bound(leaf) or leaf in flow.axes.fixed or not stacks:
+        flow.axes.fix(axis, reason)
+    else:
+        flow.experts.add(leaf)
+
+
+def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
+    flow.axes.context = functools.partial(described, node)
+    if node.op == "placeholder":
+        flow.values[node] = _stored(flow, captured, node)
+    elif node.op == "get_attr":
+        flow.values[node] = constant(flow.axes, getattr(captured.graph, str(node.target)))
+    elif node.op == "call_function":
+        flow.values[node] = _call(flow, node)
+    elif node.op == "output":
+        _finish(flow, node)
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
@@ -160,14 +182,15 @@ def _call(flow: Flow, node: fx.Node) -> Any:
         return flow.values[node.args[0]][node.args[1]]  # type: ignore[index]
     shapes = output_shapes(node)
     if not shapes or not hasattr(node.target, "_schema"):
-        everything = {"all": _values(flow, node)}
-        return _unknown(flow, Op(flow.axes, node, base_name(node), everything, shapes, flow.roles)) if shapes else None
+        op = Op(flow.axes, node, base_name(node), {"all": _values(flow, node)}, shapes, flow.roles)
+        return package(op, _unknown(flow, op), isinstance(node.meta["val"], (tuple, list))) if shapes else None
     op = Op(flow.axes, node, base_name(node), arguments(flow, node), shapes, flow.roles)
     for value in op.tensors:
         if value.origin:
             flow.first_use.setdefault(value.origin[0], node)
     result = _apply(flow, op)
     flow.notes[node] = op.notes
+    flow.shares += op.shares
     return package(op, result, isinstance(node.meta["val"], (tuple, list)))
 
 

@@ -52,7 +52,8 @@ def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Grou
         reason = flow.axes.fixed.get(leaf, "")
         if not reason and leaf in nested:
             reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
-        made.append(Group(name, unit_of(model, members), flow.axes.sizes[leaf], members, reason,
+        unit = "expert" if leaf in flow.experts else unit_of(model, members)
+        made.append(Group(name, unit, flow.axes.sizes[leaf], members, reason,
                           source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else "",
                           carried_along(flow, members, learned)))
         leaf_of[name] = leaf

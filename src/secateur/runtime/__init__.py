@@ -26,7 +26,9 @@ def compile(model: nn.Module, example: Any, engine: str | None = None, **options
         engine: ``kernels`` (the project's own), ``csr`` (torch CSR), ``torch`` (dense), or None for
             ``kernels`` where they can run and ``torch``, with a warning, where they cannot.
         options: for ``kernels``: ``budget`` (seconds for measuring, 2.0; 0 decides by a model), ``isa``
-            (``avx512``, ``avx2``, ``neon``; by default the best), ``always`` (never torch where a kernel can).
+            (``avx512``, ``avx2``, ``neon``; by default the best), ``always`` (never torch where a kernel can),
+            ``storage`` (``f32``, or ``bf16``: weights of eight significant bits in half the bytes; ``.error`` of
+            the result says what that changed in the example's outputs).
 
     Raises:
         SecateurError: an unknown engine, a model or example that cannot be compiled.

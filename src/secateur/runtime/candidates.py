@@ -70,10 +70,10 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
         return []
     bias, sparsity = op.bias is not None, op.sparsity or 0.0
     if lanes * tiles == 1:
-        permute = [Candidate(Permute(bias, op.act), columns)] if isa.name == "avx512" else []
-        return [*permute, Candidate(Gather(isa.lanes, bias, op.act), columns)]
-    grouped = [c for c in _plain(lanes, tiles, columns, bias, op.act, isa, True) if c.spec.rows in (2, 4)]
-    lone = _plain(lanes, tiles, columns, bias, op.act, isa, False)
+        permute = [Candidate(Permute(bias, op.act, half=op.half), columns)] if isa.name == "avx512" else []
+        return [*permute, Candidate(Gather(isa.lanes, bias, op.act, half=op.half), columns)]
+    grouped = [c for c in _plain(lanes, tiles, op, isa, True) if c.spec.rows in (2, 4)]
+    lone = _plain(lanes, tiles, op, isa, False)
     if sparsity < 0.4:
         return grouped or lone
     if sparsity <= 0.75 and grouped:
@@ -94,7 +94,8 @@ def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> l
         most = max(1, MOST_COLUMNS // plane)
         rows = max(1, min(4, (isa.registers - 4) // tiles, out))
         for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
-            spec = Conv(lanes, tiles, rows, grouped, stride, columns % tiles, op.bias is not None, op.act)
+            spec = Conv(lanes, tiles, rows, grouped, stride, columns % tiles, op.bias is not None, op.act,
+                        half=op.half)
             for block in dict.fromkeys((min(near, most, channels), min(most, channels))):
                 found.append(Candidate(spec, block * height * width))
     return found
@@ -117,7 +118,8 @@ def image_candidates(op: Op, source: Layout, out: Layout, isa: Isa) -> list[Cand
         most = max(1, MOST_COLUMNS // source.plane)
         for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
             spec = ImageConv(isa.lanes, across, down, rows, grouped, stride, out.rows % down, registers // across,
-                             out.columns % isa.lanes, high * source.line * 4, out.line * 4, op.bias is not None, op.act)
+                             out.columns % isa.lanes, high * source.line * 4, out.line * 4, op.bias is not None, op.act,
+                             half=op.half)
             block = min(near, most, inside * op.settings["groups"])
             found.append(Candidate(spec, block * height * (1, *window)[-1]))
     return found
@@ -143,13 +145,15 @@ def neighbours(columns: int) -> list[int]:
     return [min(columns, 7), *([4] if columns > 4 and columns != 7 else [])]
 
 
-def _plain(lanes: int, tiles: int, columns: int, bias: bool, act: str, isa: Isa, grouped: bool) -> list[Candidate]:
+def _plain(lanes: int, tiles: int, op: Op, isa: Isa, grouped: bool) -> list[Candidate]:
+    assert op.weight is not None
+    columns = op.weight.shape[1]
     rows = max(2, min(8, isa.registers // 2 // tiles))
     rows = 4 if tiles == 2 or (grouped and rows > 4) else rows
     row_bytes = lanes * tiles * 4
     unit = 8 if tiles == 1 and (columns + 1) * row_bytes // 8 <= 0xFFFF else row_bytes
     permute = isa.name == "avx512" and not grouped and lanes >= 8
-    spec = Spmm(lanes, tiles, rows, grouped, unit, bias, act, permute)
+    spec = Spmm(lanes, tiles, rows, grouped, unit, op.bias is not None, op.act, permute, op.half)
     near = max(8, int(first_cache() * 0.75) // row_bytes)
     blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
     return [Candidate(spec, block) for block in blocks]

@@ -60,6 +60,21 @@ class Emit:
         """Load one value; vectors and f32 need only the alignment of f32."""
         return self.b.load(pointer, align=align or _align(kind), typ=kind)
 
+    def weights(self, pointer: Any, count: int, half: bool) -> Any:
+        """``count`` stored weights as f32: as they are, or the upper halves of f32 values (bf16)."""
+        if not half:
+            return self.load(pointer, vector(count))
+        wide = ir.VectorType(I32, count)
+        bits = self.b.zext(self.load(pointer, ir.VectorType(I16, count), 2), wide)
+        return self.b.bitcast(self.b.shl(bits, ir.Constant(wide, [16] * count)), vector(count))
+
+    def weight(self, pointer: Any, half: bool) -> Any:
+        """One stored weight as f32."""
+        if not half:
+            return self.load(pointer, F32)
+        bits = self.b.zext(self.load(pointer, I16, 2), I32)
+        return self.b.bitcast(self.b.shl(bits, ir.Constant(I32, 16)), F32)
+
     def store(self, value: Any, pointer: Any) -> None:
         """Store one value."""
         self.b.store(value, pointer, align=_align(value.type))

@@ -10,12 +10,13 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError, UnsupportedError
-from secateur.runtime.base import Compiled
+from secateur.runtime.base import Compiled, check_runs
 from secateur.runtime.capture import Captured, capture
 from secateur.runtime.explain import Row, explain, rows
 from secateur.runtime.isa import pick
 from secateur.runtime.ops import Segment
 from secateur.runtime.segment import Runner
+from secateur.runtime.storage import check_storage, difference, stored
 
 BUDGET = 2.0
 """Seconds for measuring at compile time, and at each new batch size."""
@@ -30,14 +31,17 @@ class KernelNetwork(Compiled):
         budget: seconds for measuring what is fastest; 0 decides by a model of the machine.
         isa: an instruction set by name; by default the best.
         always: never run torch where a kernel can.
+        storage: ``f32``, or ``bf16``: weights of the kernels rounded to eight significant bits, half the bytes.
+
+    ``error`` is what ``bf16`` changed in the outputs of the example: the largest difference over the largest value.
     """
 
     engine = "kernels"
 
     def __init__(self, model: nn.Module, example: tuple[Any, ...], budget: float = BUDGET, isa: str | None = None,
-                 always: bool = False):
+                 always: bool = False, storage: str = "f32"):
         super().__init__()
-        chosen = pick(isa)
+        chosen, self.storage = pick(isa), check_storage(storage)
         if chosen is None:
             raise UnsupportedError("engine 'kernels': no llvmlite, or a processor that it cannot serve; "
                                    "allowed here: csr, torch")
@@ -45,6 +49,7 @@ class KernelNetwork(Compiled):
         self.example = [x.dtype for x in example]
         self.known: dict[Any, bool] = {}
         self.captured: Captured = capture(model, example)
+        self.captured.segments[:] = [stored(segment, storage) for segment in self.captured.segments]
         codegen: Any = self.captured.module.graph._codegen
         self.spec = codegen.pytree_info.out_spec
         parts = zip(self.captured.segments, self.captured.dense, shares(self.captured.segments), strict=True)
@@ -54,7 +59,8 @@ class KernelNetwork(Compiled):
         self.body = flat(self.captured.module)
         self.direct = straight(self.body)
         self.leaf = self.spec.is_leaf()
-        self.run(*(x.detach() for x in example))
+        outputs = self.run(*(x.detach() for x in example))
+        self.error = 0.0 if storage == "f32" else difference(outputs, check_runs(model, example))
 
     def run(self, *inputs: Any) -> Any:
         """The network's outputs."""
@@ -99,7 +105,11 @@ class KernelNetwork(Compiled):
 
     def explain(self) -> str:
         """Every node: the kernel that it got, its sparsity, bytes and share of time; for the others, why not."""
-        return explain(self.captured, self.runners, self.isa)
+        text = explain(self.captured, self.runners, self.isa)
+        if self.storage == "f32":
+            return text
+        return (text + f"\nweights stored as {self.storage}: outputs of the example differ by {self.error:.1e} of "
+                "the largest")
 
 
 def shares(segments: Sequence[Segment]) -> list[float]:

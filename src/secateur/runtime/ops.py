@@ -38,6 +38,11 @@ class Op:
     act: str = "none"
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def half(self) -> bool:
+        """Whether the weights are stored as bf16."""
+        return bool(self.settings.get("half", False))
+
     @cached_property
     def nonzeros(self) -> int:
         """Non-zero weights; NaN counts."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from secateur.runtime.kernels.conv import Conv
 from secateur.runtime.kernels.gather import Gather
 from secateur.runtime.kernels.image import ImageConv
-from secateur.runtime.kernels.spmm import Spmm, chunk_bytes, chunk_weights
+from secateur.runtime.kernels.spmm import Spmm, chunk_bytes, chunk_weights, weight_bytes
 
 Array = NDArray[Any]
 Kernel = Spmm | Gather | Conv | ImageConv
@@ -225,26 +226,43 @@ def _rank_unsorted(key: Array, counts: Array) -> Array:
     return rank
 
 
+def put_weights(stream: NDArray[np.uint8], start: Array, slot: Array, value: Array, half: bool) -> None:
+    """Write weights into a stream, ``slot`` weights behind the bytes ``start``: f32, or its upper half (bf16)."""
+    if half:
+        stream.view(np.uint16)[(start >> 1) + slot] = upper_half(value)
+    else:
+        stream.view(np.float32)[(start >> 2) + slot] = value
+
+
+def upper_half(value: Array) -> NDArray[np.uint16]:
+    """The bf16 nearest to each f32, ties to even, as torch rounds.
+
+    >>> upper_half(np.array([1.0, 1.00390625, -2.0], np.float32)).tolist()
+    [16256, 16256, 49152]
+    """
+    return torch.from_numpy(np.ascontiguousarray(value, np.float32)).bfloat16().view(torch.uint16).numpy()
+
+
 def _write(chunks: _Chunks, counts: Array, spec: Kernel, blocks: int, groups: int, targets: Array, block: int,
            places: Places) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
     """Lay the chunks out, block by block, group by group, form by form."""
-    sizes = np.array([chunk_bytes(form) for form in spec.forms])
+    sizes = np.array([chunk_bytes(form, spec.half) for form in spec.forms])
     spans = counts * sizes
     base = (np.cumsum(spans) - spans.reshape(-1)).reshape(spans.shape)
     total = int(spans.sum())
     stream = np.zeros(total, np.uint8)
     unit = spec.width * 4 // spec.unit
-    stream16, stream32 = stream.view(np.uint16), stream.view(np.float32)
+    stream16, each = stream.view(np.uint16), weight_bytes(spec.half)
     _pad(stream16, counts, base, sizes, spec, unit, block, places, groups)
     alone = len(spec.forms) == 1
     start = (base[:, 0][chunks.group] + chunks.rank * sizes[0] if alone else
              base[chunks.group, chunks.form] + chunks.rank * sizes[chunks.form])
-    stream32[(start >> 2) + chunks.weight_slot] = chunks.value
+    put_weights(stream, start, chunks.weight_slot, chunks.value, spec.half)
     counted = np.array([chunk_weights(form) for form in spec.forms])
     weights = counted[0] if alone else counted[chunks.form]
     first = places.columns[chunks.group // groups * block if blocks > 1 else 0]
     local = (places.columns[chunks.column] - first) * unit
-    stream16[(start >> 1) + 2 * weights + chunks.column_slot] = local
+    stream16[(start + each * weights >> 1) + chunks.column_slot] = local
     edges = np.append(base[::groups, 0], total) if groups else np.zeros(blocks + 1, np.int64)
     heads = np.concatenate([part.reshape(blocks, groups, -1) for part in (counts, targets)], axis=2).astype(np.int32)
     return [(heads[k], stream[edges[k]:edges[k + 1]]) for k in range(blocks)]
@@ -256,7 +274,7 @@ def _pad(stream16: Array, counts: Array, base: Array, sizes: Array, spec: Kernel
     total = counts[:, 0]
     owner = np.repeat(np.arange(len(total)), total)
     rank = np.arange(len(owner)) - np.repeat(np.cumsum(total) - total, total)
-    start = (base[owner, 0] + rank * sizes[0]) // 2 + 2 * spec.rows
+    start = (base[owner, 0] + rank * sizes[0]) // 2 + weight_bytes(spec.half) // 2 * spec.rows
     zero = 0 if places.zero is None else (places.zero - places.columns[owner // groups * block]) * unit
     for slot in range(spec.rows):
         stream16[start + slot] = zero

@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.runtime.kernels.permute import BITS, BLOCK, LANES, LINE, PART_WORDS, RUN_WORDS, SIX, Permute, index_bytes
-from secateur.runtime.pack import Csr, Packed, Places, row_parts
+from secateur.runtime.pack import Csr, Packed, Places, put_weights, row_parts
 
 Array = NDArray[Any]
-SIX_BYTES = LINE * (SIX + 1)
-REST_BYTES = np.array([index_bytes(n) + n * LINE for n in range(SIX)])
-LEFT_BYTES = LINE + 2 * LANES
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +29,7 @@ def pack_permute(weight: Csr, spec: Permute, parts: int = 1) -> Packed:
     """Pack a weight for one vector, in ``parts`` ranges of rows; ``blocks`` of the result means nothing."""
     rows = weight.shape[0]
     parts = max(1, min(parts, -(-rows // LANES)))
-    packed = [_part(weight, start, stop, spec.least, Places.plain(weight.shape).dump)
+    packed = [_part(weight, start, stop, spec, Places.plain(weight.shape).dump)
               for start, stop in row_parts(rows, parts, LANES)]
     table = np.zeros((parts, PART_WORDS), np.int64)
     runs = parts * PART_WORDS * 8
@@ -53,7 +50,7 @@ def sums_bytes(rows: int, parts: int) -> int:
     return LINE * sum(-(-(stop - start) // LANES) for start, stop in row_parts(rows, max(1, parts), LANES))
 
 
-def _part(weight: Csr, start: int, stop: int, least: int, dump: int) -> _Part:
+def _part(weight: Csr, start: int, stop: int, spec: Permute, dump: int) -> _Part:
     lo, hi = np.searchsorted(weight.row, [start, stop])
     row, column, value = weight.row[lo:hi] - start, weight.column[lo:hi], weight.value[lo:hi]
     blocks, groups = -(-weight.shape[1] // BLOCK), -(-(stop - start) // LANES)
@@ -65,27 +62,28 @@ def _part(weight: Csr, start: int, stop: int, least: int, dump: int) -> _Part:
     counts = np.bincount(row * blocks + block, minlength=len(order) * blocks)
     rank = np.arange(len(row)) - (np.cumsum(counts) - counts)[row * blocks + block]
     filled = np.bincount(cell, minlength=groups * LANES * blocks).reshape(groups, LANES, blocks)
-    chunks = -np.partition(-filled, min(least, LANES) - 1, axis=1)[:, min(least, LANES) - 1]
+    chunks = -np.partition(-filled, spec.least - 1, axis=1)[:, spec.least - 1]
     group = lane // LANES
     main = rank < chunks[group, block]
-    runs, heads, base, total = _runs(chunks)
-    stream = _write(base, total, chunks, group[main], block[main], lane[main] % LANES, rank[main], column[main],
+    runs, heads, base, total = _runs(chunks, spec)
+    stream = _write(spec, base, total, chunks, group[main], block[main], lane[main] % LANES, rank[main], column[main],
                     value[main])
-    longest, rest = _left(lane[~main], column[~main], value[~main], groups)
+    longest, rest = _left(spec, lane[~main], column[~main], value[~main], groups)
     places = np.full(groups * LANES, dump)
     places[:len(order)] = order + start
     ends = np.concatenate([longest[:, None], places.reshape(groups, LANES)], axis=1).astype(np.int32)
     return _Part(runs, heads, stream, ends, rest)
 
 
-def _runs(chunks: Array) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, int]:
+def _runs(chunks: Array, spec: Permute) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, int]:
     """The table of runs, the sums' places in their order, where every group's chunks of a block begin, the end."""
     groups, blocks = chunks.shape
     order = np.argsort(-chunks, axis=0, kind="stable").T.reshape(-1)
     block = np.repeat(np.arange(blocks), groups)
     count = chunks[order, block]
     order, block, count = order[count > 0], block[count > 0], count[count > 0]
-    size = count // SIX * SIX_BYTES + REST_BYTES[count % SIX]
+    rests = np.array([index_bytes(n) + n * spec.chunk for n in range(SIX)])
+    size = count // SIX * six_bytes(spec) + rests[count % SIX]
     base = np.zeros(chunks.shape, np.int64)
     base[order, block] = np.cumsum(size) - size
     first = np.flatnonzero(np.diff(block * (BLOCK + 1) + count, prepend=-1))
@@ -95,15 +93,20 @@ def _runs(chunks: Array) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, i
     return runs.astype(np.int64), (order * LINE).astype(np.int32), base, int(size.sum())
 
 
-def _write(base: Array, total: int, chunks: Array, group: Array, block: Array, lane: Array, rank: Array, column: Array,
-           value: Array) -> NDArray[np.uint8]:
+def six_bytes(spec: Permute) -> int:
+    """Bytes of six chunks with their indices."""
+    return LINE + SIX * spec.chunk
+
+
+def _write(spec: Permute, base: Array, total: int, chunks: Array, group: Array, block: Array, lane: Array,
+           rank: Array, column: Array, value: Array) -> NDArray[np.uint8]:
     """The stream of chunks; slots that no weight fills multiply the block's first column by zero."""
     stream = np.zeros(total, np.uint8)
     six, slot = np.divmod(rank, SIX)
     rest = np.where(six < chunks[group, block] // SIX, SIX, chunks[group, block] % SIX)
     indices = np.where(rest > 3, LINE, LINE // 2)
-    start = base[group, block] + six * SIX_BYTES
-    stream.view(np.float32)[(start + indices) // 4 + slot * LANES + lane] = value
+    start = base[group, block] + six * six_bytes(spec)
+    put_weights(stream, start + indices + slot * spec.chunk, lane, value, spec.half)
     local = (column % BLOCK).astype(np.uint32)
     for wide, view in ((True, stream.view(np.uint32)), (False, stream.view(np.uint16))):
         for k in range(SIX if wide else 3):
@@ -113,15 +116,16 @@ def _write(base: Array, total: int, chunks: Array, group: Array, block: Array, l
     return stream
 
 
-def _left(lane: Array, column: Array, value: Array, groups: int) -> tuple[Array, NDArray[np.uint8]]:
+def _left(spec: Permute, lane: Array, column: Array, value: Array, groups: int) -> tuple[Array, NDArray[np.uint8]]:
     """The chunks of weights that are gathered: how many each group has, and their stream."""
     counts = np.bincount(lane, minlength=groups * LANES)
     by_lane = np.argsort(lane, kind="stable")
     lane, column, value = lane[by_lane], column[by_lane], value[by_lane]
     rank = np.arange(len(lane)) - (np.cumsum(counts) - counts)[lane]
     longest = counts.reshape(groups, LANES).max(1, initial=0)
-    stream = np.zeros(int(longest.sum()) * LEFT_BYTES, np.uint8)
-    start = ((np.cumsum(longest) - longest)[lane // LANES] + rank) * LEFT_BYTES
-    stream.view(np.float32)[start // 4 + lane % LANES] = value
-    stream.view(np.uint16)[(start + LINE) // 2 + lane % LANES] = column
+    size = spec.chunk + 2 * LANES
+    stream = np.zeros(int(longest.sum()) * size, np.uint8)
+    start = ((np.cumsum(longest) - longest)[lane // LANES] + rank) * size
+    put_weights(stream, start, lane % LANES, value, spec.half)
+    stream.view(np.uint16)[(start + spec.chunk) // 2 + lane % LANES] = column
     return longest, stream

@@ -132,7 +132,7 @@ def permuted(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, val
     packed, rows, places = step.packed, step.words[8], step.words[9]
     assert packed is not None
     source, out = arena[step.words[0]:], view(arena, step.words[1], rows + 2)
-    stream = packed.stream
+    stream, size = packed.stream, 32 if step.spec.half else 64
     for begin, count, head, at, ends, left, groups, offset in packed.table[:8 * packed.parts].reshape(-1, 8).tolist():
         sums = tile(arena, places + offset, groups, 16)
         sums[:] = 0
@@ -140,26 +140,33 @@ def permuted(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, val
         for column, sixes, rest, length in packed.table[begin // 8:begin // 8 + 4 * count].reshape(-1, 4).tolist():
             for place in itertools.islice(group, length):
                 for chunks in [6] * sixes + [rest] * (rest > 0):
-                    at = _six(stream, at, chunks, view(source, column, 32), sums[place // 64])
+                    at = _six(stream, at, chunks, step.spec.half, view(source, column, 32), sums[place // 64])
         for line, words in zip(sums, packed.heads[ends // 4:].reshape(-1)[:17 * groups].reshape(-1, 17), strict=True):
             for _ in range(words[0]):
-                columns = stream[left + 64:left + 96].view(np.uint16).astype(int)
-                line += stream[left:left + 64].view(np.float32) * source.view(np.float32)[columns]
-                left += 96
+                columns = stream[left + size:left + size + 32].view(np.uint16).astype(int)
+                line += stored(stream[left:], 16, step.spec.half) * source.view(np.float32)[columns]
+                left += size + 32
             value = line if step.bias is None else line + step.bias[words[1:] + 1]
             mark(arena, value)
             out[words[1:]] = activate(step.spec.act, value)
     out[rows] = 0
 
 
-def _six(stream: Bytes, at: int, chunks: int, columns: Floats, sums: Floats) -> int:
+def _six(stream: Bytes, at: int, chunks: int, half: bool, columns: Floats, sums: Floats) -> int:
     """Add up to six chunks that share a register of indices; where the stream goes on."""
-    size = 64 if chunks > 3 else 32
+    size, each = 64 if chunks > 3 else 32, 32 if half else 64
     index = stream[at:at + size].view(np.uint32 if chunks > 3 else np.uint16).astype(int)
     for chunk in range(chunks):
-        place = at + size + 64 * chunk
-        sums += stream[place:place + 64].view(np.float32) * columns[index >> 5 * chunk & 31]
-    return at + size + 64 * chunks
+        place = at + size + each * chunk
+        sums += stored(stream[place:], 16, half) * columns[index >> 5 * chunk & 31]
+    return at + size + each * chunks
+
+
+def stored(stream: Bytes, count: int, half: bool) -> Floats:
+    """The weights that a stream begins with; a bf16 is the upper half of an f32."""
+    if not half:
+        return stream[:4 * count].view(np.float32)
+    return (stream[:2 * count].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _start(step: Step, out: Floats, places: Any, fresh: bool) -> Floats:
@@ -175,15 +182,15 @@ def _sum(spec: Any, stream: Bytes, at: int, counts: Any, columns: Bytes, sums: F
     """Add the chunks of a group to its sums; where the stream goes on."""
     for form, count in zip(spec.forms, counts, strict=True):
         for _ in range(count):
-            weights = stream[at:at + 4 * chunk_weights(form)].view(np.float32)
+            weights = stored(stream[at:], chunk_weights(form), spec.half)
             taken = 0
             for slot, mask in enumerate(form):
-                index = int(stream[at + 4 * len(weights) + 2 * slot:][:2].view(np.uint16)[0])
+                index = int(stream[at + (2 if spec.half else 4) * len(weights) + 2 * slot:][:2].view(np.uint16)[0])
                 values = view(columns, index * spec.unit, spec.width)
                 for row in (r for r in range(spec.rows) if mask >> r & 1):
                     sums[row] += weights[taken] * values
                     taken += 1
-            at += chunk_bytes(form)
+            at += chunk_bytes(form, spec.half)
     return at
 
 

@@ -16,7 +16,7 @@ from secateur.graph.capture import capture, doubled, evaluating, readable
 from secateur.graph.cut import exported, repair, surgery
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.flow import described
-from secateur.graph.proof.double import eager_outputs
+from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 from secateur.types import Cut
 
@@ -60,12 +60,16 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     tensors = stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
     for small, notes in candidates(model, base, cuts, trace, sizes):
+        failed = ""
         try:
-            error = distance(eager_outputs(small, trace.captured.args, trace.captured.kwargs), want)
+            error = distance([t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)], want)
         except Exception as failure:
-            failures.append(readable(failure))
+            failed = readable(failure)
             traceback.clear_frames(failure.__traceback__)
-            log.debug("attempt failed: %s", failures[-1])
+        if failed:
+            give_back()
+            failures.append(failed)
+            log.debug("attempt failed: %s", failed)
             continue
         if error <= LIMIT and notes and ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
             failures.append("it does not take twice the batch, which the network does")
@@ -114,17 +118,19 @@ def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: T
                sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
     """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
     repair.repair_known(small)
-    repair.repair_traced(small, trace.captured, sizes)
+    for one in trace.every:
+        repair.repair_traced(small, one, sizes)
     tried: set[tuple[str, ...]] = set()
     for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
-        slots = repair.slots(small, repair.evidence(trace.captured, sizes, broad), names)
+        slots = repair.slots(small, repair.evidence(trace.every, sizes, broad), names)
         for chosen in repair.attempts(slots):
             attempt = repair.Assignment(small).make(chosen)
             if tuple(attempt.told) not in tried:
                 tried.add(tuple(attempt.told))
                 yield small, attempt.told
             attempt.undo()
-    yield from graphs(model, small, cuts, trace, sizes)
+    if not trace.more:
+        yield from graphs(model, small, cuts, trace, sizes)
 
 
 def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,

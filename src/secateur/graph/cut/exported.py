@@ -50,6 +50,8 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
     root = holder(captured, small)
     for name, tensor in vars(captured.graph).items():
         root.__dict__.setdefault(name, tensor)
+    for name, branch in captured.graph.named_children():
+        root.add_module(name, branch)
     for name, tensor in captured.graph.named_buffers():
         attach(root, name, tensor)
     return ExportedNetwork(fx.GraphModule(root, graph), list(captured.kwargs), captured.out_spec, type(model).__name__)

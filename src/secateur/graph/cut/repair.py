@@ -11,7 +11,7 @@ import copy
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,15 +127,13 @@ def find(model: nn.Module, path: str) -> nn.Module | None:
         return None
 
 
-def evidence(captured: Captured, sizes: Sizes, broad: bool = False) -> Evidence:
+def evidence(captured: Iterable[Captured], sizes: Sizes, broad: bool = False) -> Evidence:
     """For each module, what the sizes given to calls in its forward must become, with how often.
 
     ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
     """
     found: Evidence = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
-    for node in captured.graph.graph.nodes:
-        if node.op != "call_function":
-            continue
+    for node in (n for one in captured for n in one.graph.graph.nodes if n.op == "call_function"):
         path = module_of(node)
         for old, new in [*written(sizes, node), *(axes_of(sizes, node) if broad else ())]:
             if old > 1:

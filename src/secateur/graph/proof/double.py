@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,7 +37,7 @@ def own(value: Any) -> Any:
 
 @contextmanager
 def in_double() -> Iterator[None]:
-    """Make tensors in float64 where the code names no type, without gradients."""
+    """Make tensors in float64 where the code names no type, without gradients; freed memory is given back after."""
     old = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -42,6 +45,13 @@ def in_double() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(old)
+        give_back()
+
+
+def give_back() -> None:
+    """Give freed memory back to the system: glibc keeps it, and a proof would seem to need it still."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def double_dtype(value: Any) -> Any:
@@ -53,14 +63,26 @@ def called(target: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
     """Call an operator; a convolution of several samples one at a time, since in float64 torch unfolds them all."""
     if name not in CONVOLUTIONS or not args or args[0].ndim != args[1].ndim or args[0].shape[0] < 2:
         return target(*args, **kwargs)
-    return torch.cat([target(x, *args[1:], **kwargs) for x in args[0].split(1)])
+    first, *rest = args[0].split(1)
+    one = target(first, *args[1:], **kwargs)
+    out = one.new_empty((len(args[0]), *one.shape[1:]))
+    out[:1] = one
+    for i, x in enumerate(rest, 1):
+        out[i:i + 1] = target(x, *args[1:], **kwargs)
+    return out
 
 
 class InDouble(TorchDispatchMode):
     """Runs a network's own code in float64: casts to narrower types become casts to this one."""
 
+    supports_higher_order_operators = True
+    conditions = False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call an operator with every narrower float type exchanged."""
+        if isinstance(func, HigherOrderOperator):
+            self.conditions = True
+            return func(*args, **(kwargs or {}))
         if func is torch.ops.aten._grouped_mm.default:
             return grouped(*args, **(kwargs or {}))
         swap = double_dtype
@@ -76,8 +98,14 @@ def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> 
 
 
 def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a network gives in float64, in evaluation mode."""
+    """The tensors that a network gives in float64, in evaluation mode.
+
+    ``torch.cond`` is compiled where it is called; what was compiled for float64 is forgotten afterwards.
+    """
     args, kwargs = pytree.tree_map(own, (args, kwargs))
-    with evaluating(model), in_double(), InDouble():
+    mode = InDouble()
+    with evaluating(model), in_double(), mode:
         outputs = model(*args, **kwargs)
+    if mode.conditions:
+        torch._dynamo.reset()
     return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]

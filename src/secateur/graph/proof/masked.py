@@ -11,13 +11,12 @@ from torch import Tensor, fx
 
 from secateur.graph.flow import Flow, Value, base_name
 from secateur.graph.proof.reference import flatten, plain
-from secateur.graph.proof.stirred import Stirred
 
 
 class Masked:
     """Calls operators so that removed units are not there: zero everywhere, absent from every statistic."""
 
-    def __init__(self, flow: Flow, keeps: dict[int, Tensor], stirred: Stirred):
+    def __init__(self, flow: Flow, keeps: dict[int, Tensor], stirred: Callable[[str, Tensor], Tensor]):
         self.flow, self.keeps, self.stirred = flow, keeps, stirred
 
     def stored(self, name: str, tensor: Tensor) -> Tensor:
@@ -132,6 +131,11 @@ def masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwarg
     return plain(node, (masked.blank(args[0], value, -torch.inf if low else torch.inf), *args[1:]), kwargs)
 
 
+def masked_softmax(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """A softmax over kept positions: the removed ones get nothing."""
+    return plain(node, (masked.blank(args[0], value, -torch.inf), *args[1:]), kwargs)
+
+
 def masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Layer, RMS, group, instance or training-mode batch norm with statistics over kept positions."""
     given, name = named(node, args, kwargs), base_name(node)
@@ -168,5 +172,6 @@ SPECIAL: dict[str, Callable[[Masked, fx.Node, Value, Any, Any], Any]] = {
     **dict.fromkeys(["mean"], masked_mean),
     **dict.fromkeys(["var", "std", "var_mean", "std_mean"], masked_var),
     **dict.fromkeys(["amax", "amin", "logsumexp"], masked_extreme),
+    **dict.fromkeys(["softmax", "log_softmax", "_softmax", "_log_softmax"], masked_softmax),
     **dict.fromkeys(["layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"], masked_norm),
 }

@@ -21,13 +21,26 @@ LIMIT = 1e-6
 
 @dataclass(eq=False)
 class Trace:
-    """A traced network: its graph, its axes, the leaf of every group, and whether the grouping is proved."""
+    """A traced network: its graph (``more``: those of further examples), its axes, the leaf of every group, and whether
+    the grouping is proved.
+    """
 
     captured: Captured
     flow: Flow
     leaf_of: dict[str, int]
+    more: tuple[Captured, ...] = ()
     proved: bool = field(default=False)
     stirred: Stirred = field(default_factory=Stirred)
+
+
+    @property
+    def every(self) -> tuple[Captured, ...]:
+        """The graphs of all examples."""
+        return (self.captured, *self.more)
+
+    def outputs(self, model: nn.Module, change: reference.Change, call: reference.Call | None = None) -> list[Tensor]:
+        """What all graphs give, with the network's stored tensors as ``change`` gives them."""
+        return [t for one in self.every for t in reference.run(model, one, self.flow, change, call)]
 
 
 def distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
@@ -74,7 +87,7 @@ def permuted(model: nn.Module, trace: Trace, leaves: Sequence[int], seed: int = 
     def change(name: str, tensor: Tensor) -> Tensor:
         return trace.stirred(name, tensor, lambda t: reordered(name, t))
 
-    return reference.run(model, trace.captured, trace.flow, change)
+    return trace.outputs(model, change)
 
 
 def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> float:
@@ -87,7 +100,7 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
         UnsupportedError: it is more than rounding; the message names the group and its line.
     """
     free = [g for g in groups if g.cuttable]
-    before = reference.run(model, trace.captured, trace.flow, trace.stirred)
+    before = trace.outputs(model, trace.stirred)
     error = distance(permuted(model, trace, [trace.leaf_of[g.name] for g in free]), before)
     if not error <= LIMIT:
         moved = (g for g in free if not distance(permuted(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
@@ -108,4 +121,4 @@ def operator_of(trace: Trace, group: Group) -> str:
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:
     """What a network without the removed units must give: the whole graph with these units masked."""
     masked = Masked(trace.flow, keeps, trace.stirred)
-    return reference.run(model, trace.captured, trace.flow, masked.stored, masked.call)
+    return trace.outputs(model, masked.stored, masked.call)

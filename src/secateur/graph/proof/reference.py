@@ -21,6 +21,11 @@ Call = Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], Any]
 
 def run(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None,
         ) -> list[Tensor]:
+    """The tensors that :func:`everything` gives."""
+    return [v for v in everything(model, captured, flow, change, call) if isinstance(v, Tensor)]
+
+
+def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None) -> list[Any]:
     """Run the graph in float64 with the network's stored tensors as ``change`` gives them.
 
     Tensors are converted one at a time, when they are used, and dropped after their last use.
@@ -31,7 +36,7 @@ def run(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: 
     with in_double():
         for node in captured.graph.graph.nodes:
             if node.op == "output":
-                return [v for v in flatten(fx.map_arg(node.args[0], values.__getitem__)) if isinstance(v, Tensor)]
+                return flatten(fx.map_arg(node.args[0], values.__getitem__))
             if node.op == "call_function":
                 fetch(node, captured, flow, stored, change, values)
                 args = fx.node.map_aggregate(fx.map_arg(node.args, values.__getitem__), double_dtype)

@@ -26,7 +26,7 @@ def reduction(op: Op) -> list[int] | list[list[int]]:
 
 
 @rule("max", "min", "argmax", "argmin", "median", "mode", "kthvalue", "topk", "sort", "argsort", "cummax", "cummin",
-      "cumsum", "cumprod", "logcumsumexp", "softmax", "log_softmax", "_softmax", "_log_softmax", "softmin", "flip",
+      "cumsum", "cumprod", "logcumsumexp", "softmin", "flip",
       "renorm", "diff", "_safe_softmax", "gumbel_softmax")
 def ordered(op: Op) -> list[int] | list[list[int]]:
     """What depends on the order or the number of positions along an axis fixes that axis."""
@@ -37,6 +37,14 @@ def ordered(op: Op) -> list[int] | list[list[int]]:
     op.fix(x, gone, f"{op.name} along it")
     return [reshaped_by_size(op, x, gone, shape) for shape in op.shapes] if len(op.shapes) > 1 \
         else reshaped_by_size(op, x, gone, op.shapes[0])
+
+
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax")
+def softmax(op: Op) -> list[int]:
+    """Over experts, a softmax over those that stay; over anything else it fixes the axis."""
+    x = op.tensors[0]
+    op.shares.append((x.axes[op["dim"] % len(x.axes)], f"softmax along it at {op.where}"))
+    return list(x.axes)
 
 
 def reshaped_by_size(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) -> list[int]:

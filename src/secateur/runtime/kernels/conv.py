@@ -35,6 +35,7 @@ class Conv:
     bias: bool
     act: str
     permute: bool = False
+    half: bool = False
 
     @property
     def unit(self) -> int:

@@ -15,7 +15,7 @@ from llvmlite import ir
 from secateur.runtime.ir import F32, I1, I8, I16, I32, Emit, vector
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels import activation
-from secateur.runtime.kernels.spmm import AHEAD, TABLE_WORDS, add_flag, chunk_bytes, singles
+from secateur.runtime.kernels.spmm import AHEAD, TABLE_WORDS, add_flag, chunk_bytes, singles, weight_bytes
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Gather:
     act: str
     unit: int = 4
     grouped: bool = False
+    half: bool = False
 
     @property
     def rows(self) -> int:
@@ -77,15 +78,16 @@ class _Writer:
             self._group(e.at(heads, e.b.mul(group, e.i(4 * (1 + lanes)))), cursor)
 
     def _group(self, head: Any, cursor: Any) -> None:
-        e, lanes, size = self.e, self.spec.lanes, chunk_bytes(self.spec.forms[0])
+        e, lanes, size = self.e, self.spec.lanes, chunk_bytes(self.spec.forms[0], self.spec.half)
         start, span = e.get(cursor), e.b.mul(e.index32(head), e.i(size))
         acc = e.var(self.zero)
         with e.loop(0, span, size) as offset:
             chunk = e.at(start, offset)
             for ahead in (AHEAD, AHEAD + 64):
                 e.prefetch(e.at(chunk, ahead))
-            index = e.b.zext(e.load(e.at(chunk, 4 * lanes), ir.VectorType(I16, lanes), 2), ir.VectorType(I32, lanes))
-            e.set(acc, e.fma(e.load(chunk, vector(lanes)), gather(e, self.isa, self.source, index), e.get(acc)))
+            columns = e.load(e.at(chunk, weight_bytes(self.spec.half) * lanes), ir.VectorType(I16, lanes), 2)
+            index, weights = e.b.zext(columns, ir.VectorType(I32, lanes)), e.weights(chunk, lanes, self.spec.half)
+            e.set(acc, e.fma(weights, gather(e, self.isa, self.source, index), e.get(acc)))
         e.set(cursor, e.at(start, span))
         self._finish(head, e.get(acc))
 

@@ -43,6 +43,7 @@ class ImageConv:
     bias: bool
     act: str
     permute: bool = False
+    half: bool = False
 
     @property
     def unit(self) -> int:

@@ -6,8 +6,8 @@ which reads five bits an index, so that six chunks share one register of indices
 chunks in a block as at least some of its rows fill; what is left over is gathered from memory at the end.
 
 The stream of a part, run by run (groups of one block with equally many chunks): for every six chunks 64 bytes
-of indices and six times 64 bytes of weights, then for the ``rest`` (fewer than six) 64 bytes of indices, or 32
-for up to three chunks, and their weights.
+of indices and six times 64 bytes of weights (32 where weights have 16 bits), then for the ``rest`` (fewer than
+six) 64 bytes of indices, or 32 for up to three chunks, and their weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from secateur.runtime.ir import F32, I16, I32, I64, Emit, vector
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels import activation
 from secateur.runtime.kernels.gather import gather, scatter
-from secateur.runtime.kernels.spmm import AHEAD, add_flag
+from secateur.runtime.kernels.spmm import AHEAD, add_flag, weight_bytes
 
 LANES, BLOCK, SIX, BITS = 16, 32, 6, 5
 PART_WORDS, RUN_WORDS = 8, 4
@@ -45,6 +45,12 @@ class Permute:
     act: str
     least: int = 8
     """How many of the sixteen rows must fill a chunk."""
+    half: bool = False
+
+    @property
+    def chunk(self) -> int:
+        """Bytes of the weights of a chunk."""
+        return LANES * weight_bytes(self.half)
 
     @property
     def rows(self) -> int:
@@ -124,10 +130,11 @@ class _Writer:
     def _chunks(self, cursor: Any, count: int) -> None:
         e, start = self.e, self.e.get(cursor)
         for chunk, index in enumerate(self._indices(start, count)):
-            place = index_bytes(count) + chunk * LINE
-            e.prefetch(e.at(start, AHEAD + place))
-            self._add(index, e.load(e.at(start, place), vector(LANES)))
-        e.set(cursor, e.at(start, index_bytes(count) + count * LINE))
+            place = index_bytes(count) + chunk * self.spec.chunk
+            if place % LINE == 0 or not self.spec.half:
+                e.prefetch(e.at(start, AHEAD + place))
+            self._add(index, e.weights(e.at(start, place), LANES, self.spec.half))
+        e.set(cursor, e.at(start, index_bytes(count) + count * self.spec.chunk))
 
     def _indices(self, start: Any, count: int) -> Iterator[Any]:
         """The register of indices, shifted on by five bits for every chunk."""
@@ -145,7 +152,7 @@ class _Writer:
 
     def _end(self, place: Any, head: Any, cursor: Any) -> None:
         """What is left of a group, its bias and activation; the rows to where they belong."""
-        e, size = self.e, LINE + 2 * LANES
+        e, size = self.e, self.spec.chunk + 2 * LANES
         start, here = e.get(cursor), e.get(head)
         span = e.b.mul(e.index32(here), e.i(size))
         acc = e.var(e.load(place, vector(LANES)))
@@ -153,8 +160,9 @@ class _Writer:
             chunk = e.at(start, offset)
             for ahead in (AHEAD, AHEAD + LINE):
                 e.prefetch(e.at(chunk, ahead))
-            index = e.b.zext(e.load(e.at(chunk, LINE), ir.VectorType(I16, LANES), 2), ir.VectorType(I32, LANES))
-            e.set(acc, e.fma(e.load(chunk, vector(LANES)), gather(e, self.isa, self.source, index), e.get(acc)))
+            columns = e.load(e.at(chunk, self.spec.chunk), ir.VectorType(I16, LANES), 2)
+            index, weights = e.b.zext(columns, ir.VectorType(I32, LANES)), e.weights(chunk, LANES, self.spec.half)
+            e.set(acc, e.fma(weights, gather(e, self.isa, self.source, index), e.get(acc)))
         e.set(cursor, e.at(start, span))
         e.set(head, e.at(here, 4 * (1 + LANES)))
         rows = e.load(e.at(here, 4), ir.VectorType(I32, LANES))

@@ -40,9 +40,14 @@ def chunk_weights(form: tuple[int, ...]) -> int:
     return sum(bin(mask).count("1") for mask in form)
 
 
-def chunk_bytes(form: tuple[int, ...]) -> int:
-    """Weights, then 16-bit columns, to a multiple of four bytes."""
-    return (4 * chunk_weights(form) + 2 * len(form) + 3) // 4 * 4
+def chunk_bytes(form: tuple[int, ...], half: bool = False) -> int:
+    """Weights of 32 bits, or 16, then 16-bit columns, to a multiple of four bytes."""
+    return (weight_bytes(half) * chunk_weights(form) + 2 * len(form) + 3) // 4 * 4
+
+
+def weight_bytes(half: bool) -> int:
+    """Bytes of a stored weight."""
+    return 2 if half else 4
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Spmm:
     bias: bool
     act: str
     permute: bool = False
+    half: bool = False
 
     @property
     def forms(self) -> tuple[tuple[int, ...], ...]:
@@ -183,7 +189,7 @@ class Writer:
         e.set(acc, activation.emit(e, self.spec.act, value))
 
     def _form(self, form: tuple[int, ...], count: Any, columns: Any, cursor: Any) -> None:
-        e, size = self.e, chunk_bytes(form)
+        e, size = self.e, chunk_bytes(form, self.spec.half)
         start = e.get(cursor)
         with e.loop(0, e.b.mul(count, e.i(size)), size) as offset:
             chunk, taken = e.at(start, offset), 0
@@ -191,21 +197,18 @@ class Writer:
             if self.spec.tiles == 1:
                 e.prefetch(e.at(chunk, AHEAD))
             for s, mask in enumerate(form):
-                index = e.index16(e.at(chunk, 4 * chunk_weights(form) + 2 * s))
+                index = e.index16(e.at(chunk, weight_bytes(self.spec.half) * chunk_weights(form) + 2 * s))
                 column = e.at(columns, e.b.mul(index, e.i(self.spec.unit)))
                 taken += self._column(mask, column, _after(weights, taken))
         e.set(cursor, e.at(start, e.b.mul(count, e.i(size))))
 
     def _weights(self, chunk: Any, count: int) -> Callable[[int], Any]:
         """The weights of a chunk, each spread over a register: from memory, or out of one register."""
-        e, lanes = self.e, self.spec.lanes
-        if not self.spec.permute or lanes < 8 or count < 4:
-            return lambda k: e.splat(e.load(e.at(chunk, 4 * k), F32), lanes)
-        size = 8 if count > 4 else 4
-        if count not in (4, 8):
-            return lambda k: e.splat(e.load(e.at(chunk, 4 * k), F32), lanes)
-        few = e.load(chunk, vector(size))
-        held = few if size == lanes else e.shuffle(few, few, [k % size for k in range(lanes)])
+        e, lanes, half = self.e, self.spec.lanes, self.spec.half
+        if not self.spec.permute or lanes < 8 or count not in (4, 8):
+            return lambda k: e.splat(e.weight(e.at(chunk, weight_bytes(half) * k), half), lanes)
+        few = e.weights(chunk, count, half)
+        held = few if count == lanes else e.shuffle(few, few, [k % count for k in range(lanes)])
         name = "llvm.x86.avx512.permvar.sf.512" if lanes == 16 else "llvm.x86.avx2.permps"
         return lambda k: e.call(name, vector(lanes), [held, self._picks[k]])
 

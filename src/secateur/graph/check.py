@@ -1,0 +1,47 @@
+"""Models that cannot be cut as they stand: half-applied states, each told in one line."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from secateur.errors import SecateurError
+
+LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
+
+
+def check_whole(model: nn.Module) -> None:
+    """Refuse a network whose state is between two others.
+
+    Raises:
+        SecateurError: pruning masks that are not made permanent, parameters on the meta device or not yet
+            initialised, or parameters of another shape than their module says.
+    """
+    for name, module in model.named_modules():
+        where = f"module '{name}'" if name else "the network"
+        if masks := [k.removesuffix("_mask") for k in module._buffers if k.endswith("_mask") and
+                     f"{k.removesuffix('_mask')}_orig" in module._parameters]:
+            raise SecateurError(f"{where} holds a pending mask of torch.nn.utils.prune on '{masks[0]}': make it "
+                                f"permanent with torch.nn.utils.prune.remove(module, '{masks[0]}') first")
+        for kind, parameter in module._parameters.items():
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise SecateurError(f"{where} has not seen an input yet: run it once, then '{kind}' has a shape")
+            if parameter is not None and parameter.device.type == "meta":
+                raise SecateurError(f"{where} holds '{kind}' on the meta device: load its values first")
+        told = stated(module)
+        held = getattr(module, "weight", None)
+        if told and isinstance(held, torch.Tensor) and tuple(held.shape) != told:
+            raise SecateurError(f"{where} says that its weight is {list(told)}, the weight is {list(held.shape)}: "
+                                "a replaced parameter or a half-applied cut; set the module's attributes to match")
+
+
+def stated(module: nn.Module) -> tuple[int, ...]:
+    """The shape of the weight that a module's attributes say, of the classes that say it."""
+    for kind, names in LAYOUT.items():
+        if type(module) is kind:
+            return tuple(getattr(module, n) for n in names)
+    if isinstance(module, nn.modules.conv._ConvNd) and type(module) in (nn.Conv1d, nn.Conv2d, nn.Conv3d):
+        return (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
+    if isinstance(module, nn.modules.batchnorm._NormBase) and module.weight is not None:
+        return (module.num_features,)
+    return ()
