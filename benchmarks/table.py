@@ -201,7 +201,7 @@ def accuracy_table(rows: list[dict[str, Any]], grid: list[float]) -> str:
 
     heads = ["method", "looks at", *(f"{s:.0%}" for s in grid)]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for method in sorted({r["method"] for r in rows}, key=worth):
+    for method in sorted(sorted({r["method"] for r in rows}), key=worth):
         cells = [level(found[method, s], most) if (method, s) in found else "" for s in grid]
         lines.append(row_of([method, needed(method), *cells]))
     return "\n".join(lines)

@@ -65,10 +65,6 @@ class Calibration:
             taken.append(batch)
         return Calibration(taken, self.loss)
 
-    def unlabelled(self) -> Calibration:
-        """The same inputs without their labels."""
-        return Calibration([Batch(b.inputs) for b in self], self.loss)
-
 
 def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     """The samples that a caller gave as ``data=``; ``None`` stays ``None``.

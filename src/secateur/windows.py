@@ -23,11 +23,14 @@ def check_layer(name: str, module: nn.Module) -> nn.Module:
     """The module, if it is linear or a plain convolution.
 
     Raises:
-        UnsupportedError: it is neither; the message names it.
+        UnsupportedError: it is neither, or its weight is made by a parametrization; the message names it.
     """
     if not isinstance(module, (nn.Linear, _ConvNd)) or isinstance(module, _ConvTransposeNd):
         raise UnsupportedError(f"layer '{name}' is a {type(module).__name__}: what needs the inputs of a layer takes "
                                "linear layers and convolutions (not transposed); skip it, or use what needs no data")
+    if "weight" not in module._parameters:
+        raise UnsupportedError(f"layer '{name}' has a parametrization that makes its weight: what needs the inputs of "
+                               "a layer takes plain weights; remove the parametrization, or skip it")
     return module
 
 

@@ -83,6 +83,16 @@ def test_refitted_layers_are_nearer_and_what_went_stays_gone(make, granularity):
     assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
 
 
+def test_a_smaller_network_has_memory_of_its_own():
+    net, x = mlp(), samples(mlp())
+    small = sc.prune(net, 0.5, "neuron", "l2", example=x[:1])
+    before = copy.deepcopy(net.state_dict())
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
+
+
 def test_a_redundant_neuron_is_given_back_exactly():
     """Two units that are copies: one goes, and the next layer, bias and all, gives what it gave."""
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

@@ -222,3 +222,11 @@ def test_modes_and_a_second_cut_of_parts_work():
     again = half(copy.deepcopy(small), x)
     assert again.tail[0].out_features == 3
     assert graph.notes(small) == []
+
+
+@pytest.mark.parametrize("granularity", ["weight", "4x1", "2:4"])
+def test_single_weights_that_a_parametrization_computes_are_refused(granularity):
+    net = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 4))
+    with pytest.raises(sc.SecateurError, match=r"'0.weight' is computed by a parametrization"):
+        sc.plan(net, 0.5, granularity=granularity)
+    assert sc.plan(net, 0.5, granularity=granularity, skip=["0"]).cuts

@@ -28,9 +28,8 @@ class Elimination(Criterion):
     needs = frozenset({"unit_gram", "outgoing"})
 
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
-        """The cost of every unit when it goes: ``(units,)``, in squared units of the next layer's outputs."""
-        gram, out = have(signals.unit_gram), have(signals.outgoing)
-        return costs(gram.double(), out.double()).to(gram.dtype)
+        """The cost of every unit when it goes: ``(units,)``, float64, in squared units of the next layer's outputs."""
+        return costs(have(signals.unit_gram).double(), have(signals.outgoing).double())
 
 
 def costs(gram: Tensor, out: Tensor) -> Tensor:

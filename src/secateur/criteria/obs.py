@@ -12,11 +12,11 @@ from secateur.signals import Signals, have
 class Obs(Criterion):
     """Score a weight by ``w**2 / [H^-1]_jj`` (Hassibi and Stork, *Optimal Brain Surgeon*, NeurIPS 1992), layer by
     layer as Dong et al. (*Layer-wise Optimal Brain Surgeon*, NeurIPS 2017) do: ``H`` is the Gram matrix of the
-    layer's inputs, so that the score is the mean squared change of the output.
+    layer's inputs, 1% of its mean added to its diagonal, so that the score is the mean squared change of the output.
 
     >>> import torch
     >>> Obs().score(torch.tensor([[2.0, 1.0]]), Signals(input_gram=torch.diag(torch.tensor([1.0, 9.0]))[None]))
-    tensor([[4., 9.]])
+    tensor([[4.2000, 9.0500]])
     """
 
     granularities = frozenset({"weight"})

@@ -17,7 +17,7 @@ class Sparsegpt(Criterion):
     columns are the recovery ``sparsegpt``.
 
     >>> Sparsegpt().score(torch.tensor([[2.0, 1.0]]), Signals(input_gram=torch.diag(torch.tensor([1.0, 9.0]))[None]))
-    tensor([[4., 9.]])
+    tensor([[4.2000, 9.0500]])
     """
 
     granularities = frozenset({"weight"})

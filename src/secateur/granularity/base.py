@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from secateur.errors import UnsupportedError
 from secateur.select import Ranking
 from secateur.types import Cut, Group, Member, Structure, Target
 
@@ -47,6 +48,19 @@ class Layer:
     def modules(self) -> frozenset[str]:
         """The modules whose weights make the items."""
         return frozenset(producers(self.group)) if self.group else frozenset({self.name.rpartition(".")[0]})
+
+
+def weight_of(model: nn.Module, place: Target) -> Tensor:
+    """The weight of a target, without its history.
+
+    Raises:
+        UnsupportedError: the network computes it anew at every call, so that zeros in it would not stay.
+    """
+    weight = getattr(model.get_submodule(place.module), place.name.rpartition(".")[2])
+    if not isinstance(weight, nn.Parameter):
+        raise UnsupportedError(f"'{place.name}' is computed by a parametrization; allowed: a parameter "
+                               "(torch.nn.utils.parametrize.remove_parametrizations makes it one), or skip it")
+    return weight.detach()
 
 
 class Granularity(ABC):

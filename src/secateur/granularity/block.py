@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
-from secateur.granularity.base import Granularity, Layer, Score
+from secateur.granularity.base import Granularity, Layer, Score, weight_of
 from secateur.types import Cut, Group, Structure, Target
 
 
@@ -55,7 +55,7 @@ class Block(Granularity):
         assert isinstance(place, Target)
         check_divides(place, "out", self.outputs, f"block {self.outputs}x{self.inputs}")
         check_divides(place, "in", self.inputs, f"block {self.outputs}x{self.inputs}")
-        scores = score(model.get_parameter(place.name).detach(), place.name)
+        scores = score(weight_of(model, place), place.name)
         return Layer(place.name, self.pooled(scores, place.axes), target=place)
 
     def pooled(self, scores: Tensor, axes: tuple[str, ...]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from secateur.errors import SecateurError
-from secateur.granularity.base import Granularity, Layer, Score
+from secateur.granularity.base import Granularity, Layer, Score, weight_of
 from secateur.granularity.block import back, check_divides, outputs_first
 from secateur.select import GroupRanking, Ranking
 from secateur.types import Cut, Group, Structure, Target
@@ -52,7 +52,7 @@ class NM(Granularity):
         """
         assert isinstance(place, Target)
         check_divides(place, "in", self.m, f"{self.n}:{self.m}")
-        scores = outputs_first(score(model.get_parameter(place.name).detach(), place.name), place.axes)
+        scores = outputs_first(score(weight_of(model, place), place.name), place.axes)
         return Layer(place.name, scores.unflatten(-1, (-1, self.m)), target=place)
 
     def ranking(self, scores: list[Tensor]) -> Ranking:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from secateur.granularity.base import Granularity, Layer, Score
+from secateur.granularity.base import Granularity, Layer, Score, weight_of
 from secateur.types import Group, Structure, Target
 
 
@@ -24,4 +24,4 @@ class Weight(Granularity):
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a weight, in the shape of the tensor."""
         assert isinstance(place, Target)
-        return Layer(place.name, score(model.get_parameter(place.name).detach(), place.name), target=place)
+        return Layer(place.name, score(weight_of(model, place), place.name), target=place)

@@ -19,8 +19,6 @@ AXES = {
 }
 
 
-
-
 def targets(model: nn.Module) -> tuple[Target, ...]:
     """The weights of linear, convolutional and recurrent layers and cells, each tensor once.
 
@@ -32,7 +30,7 @@ def targets(model: nn.Module) -> tuple[Target, ...]:
     found, seen = [], set[int]()
     for name, module in model.named_modules():
         for tensor, axes, kind in weights(module):
-            weight = module.get_parameter(tensor)
+            weight = getattr(module, tensor)
             if id(weight) not in seen:
                 seen.add(id(weight))
                 path = f"{name}.{tensor}" if name else tensor

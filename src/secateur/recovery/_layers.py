@@ -71,10 +71,14 @@ class Reads(TorchFunctionMode):
 
 
 def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
-    """The linear and convolutional layers in the order in which a network calls them, with what reads each."""
+    """The linear and convolutional layers in the order in which a network calls them, with what reads each.
+
+    A layer whose weight is no parameter of its own (a parametrization makes it) is none of them.
+    """
     layers: dict[nn.Module, str] = {
         module: name for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)}
+        if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
+        and "weight" in module._parameters}
     noted = Reads(layers)
     with watched(model, dict.fromkeys(layers.values(), noted.made)), torch.no_grad():
         with noted:
@@ -86,7 +90,8 @@ def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
 def tasks(patient: Patient) -> Iterator[Task]:
     """The layers that can be refitted, in the order in which the cut network calls them.
 
-    A layer that is called twice or shares its weight with another stays as it is.
+    A layer that either network calls twice or never (a fused path), or that shares its weight with another,
+    stays as it is.
 
     Raises:
         UnsupportedError: the cut network is no module with the original's layers.
@@ -100,12 +105,13 @@ def tasks(patient: Patient) -> Iterator[Task]:
         for parameter in module.parameters(recurse=False):
             users[id(parameter)] = users.get(id(parameter), 0) + 1
     first = next(iter(patient.samples))
+    called = {name for name, readers in reads(patient.original, first).items() if "called again" not in readers}
     for name, readers in reads(patient.pruned, first).items():
         module = pruned[name]
         if not isinstance(original.get(name), (nn.Linear, _ConvNd)):
             raise UnsupportedError(f"layer '{name}' of the cut network has no counterpart in the original (it was cut "
                                    "as a graph): it cannot be refitted; use finetune")
-        if users[id(module.weight)] > 1 or "called again" in readers:
+        if name not in called or users[id(module.weight)] > 1 or "called again" in readers:
             continue
         weight = f"{name}.weight" if name else "weight"
         support = supports[weight].flatten(1) if weight in supports else None

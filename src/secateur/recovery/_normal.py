@@ -15,6 +15,7 @@ from secateur.windows import groups_of
 HELD_OUT = 8
 DAMPINGS = (1e-4, 1e-3, 1e-2, 1e-1)
 PROBED = 48
+FEW = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Normal:
     rows: int = 0
 
     def plus(self, x: Tensor, y: Tensor) -> Normal:
-        """With more rows."""
+        """With more rows; layers of few columns are summed in float64 from the start."""
+        x, y = (x.double(), y.double()) if x.shape[2] <= FEW else (x, y)
         return Normal(self.gram + (x.transpose(1, 2) @ x).double(), self.cross + (x.transpose(1, 2) @ y).double(),
                       self.rows + x.shape[1])
 

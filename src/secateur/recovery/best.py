@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
 
 from secateur.recovery.base import Patient, Recovery
 from secateur.recovery.recalibrate import Recalibrate
 from secateur.recovery.rechoose import Rechoose
 from secateur.recovery.reconstruct import Reconstruct
+from secateur.windows import call, watched
 
 
 @dataclass(frozen=True)
 class Best(Recovery):
     """What measured best of all that needs no labels: ``rechoose`` where single weights are cut, else
-    ``reconstruct``; where neurons are, ``recalibrate`` after it."""
+    ``reconstruct``; where neurons are, ``recalibrate`` after it if that brings the outputs for the samples nearer
+    to those of the original."""
 
     needs = frozenset({"data"})
 
@@ -25,4 +31,18 @@ class Best(Recovery):
         if kinds == {"weight"}:
             return Rechoose().recover(patient)
         refitted = Reconstruct().recover(patient)
-        return Recalibrate().recover(patient) if "neuron" in kinds else refitted
+        if "neuron" not in kinds or not any(isinstance(m, _BatchNorm) for m in refitted.modules()):
+            return refitted
+        again = Recalibrate().recover(replace(patient, pruned=copy.deepcopy(refitted)))
+        return min((refitted, again), key=lambda model: distance(model, patient))
+
+
+def distance(model: nn.Module, patient: Patient) -> float:
+    """The summed squared difference of a network's outputs from the original's, over the samples."""
+    assert patient.samples is not None
+    total = 0.0
+    with watched(model, {}), watched(patient.original, {}), torch.no_grad():
+        for batch in patient.samples:
+            pairs = zip(*(pytree.tree_leaves(call(m, batch)) for m in (model, patient.original)), strict=True)
+            total += sum(float((a.double() - b.double()).square().sum()) for a, b in pairs if isinstance(a, Tensor))
+    return total

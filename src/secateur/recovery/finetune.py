@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from torch.nn import functional as F  # noqa: N812
 from secateur.calibration import Batch, Calibration, joined
 from secateur.errors import SecateurError
 from secateur.recovery.base import Patient, Recovery
+from secateur.train import flushing_denormals
+
+HELD_OUT = 8
 
 
 @dataclass(frozen=True)
@@ -57,87 +61,93 @@ class Finetune(Recovery):
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network after training."""
         assert patient.samples is not None
-        return trained(patient, self)
+        training, stop, mode = Training(patient, self, patient.samples), Event(), patient.pruned.training
+        try:
+            flushing_denormals(training.run, stop)
+        finally:
+            patient.pruned.train(mode)
+        return patient.pruned
 
 
-def trained(patient: Patient, how: Finetune) -> nn.Module:
-    """The training loop over all samples held in memory."""
-    model, samples = patient.pruned, patient.samples
-    assert samples is not None
-    inputs, labels = joined(samples), targets(samples, how)
-    draw = torch.Generator().manual_seed(patient.seed)
-    order = torch.randperm(len(inputs[0]), generator=draw)
-    held, learned = order[:len(order) // 8 if how.patience else 0], order[len(order) // 8 if how.patience else 0:]
-    zeros = {p: p == 0 for c in patient.plan.cuts if c.group is None for p in [model.get_parameter(c.name)]}
-    optimizer = torch.optim.Adam(model.parameters(), lr=how.lr)
-    total = how.epochs * -(-len(learned) // how.batch_size)
-    total = min(total, how.steps) if how.steps else total
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(total, 1))
-    best, stale, mode, done = (torch.inf, model.state_dict()), 0, model.training, 0
-    teacher = patient.original.eval() if how.distil else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(patient.seed)
-        for _ in range(how.epochs):
-            model.train()
-            for batch in batches(inputs, labels, learned[torch.randperm(len(learned), generator=draw)], how):
-                if done == total:
+class Training:
+    """One training of a cut network; all samples are held in memory.
+
+    Args:
+        patient: the networks, the plan and the seed.
+        how: the settings.
+        samples: what it learns from.
+    """
+
+    def __init__(self, patient: Patient, how: Finetune, samples: Calibration):
+        self.model, self.how, self.loss, self.seed = patient.pruned, how, samples.loss, patient.seed
+        self.inputs = joined(samples)
+        self.labels = None if how.distil == 1 else torch.cat([batch.labels for batch in samples])
+        self.teacher = copy.deepcopy(patient.original).eval() if how.distil else None
+        self.draw = torch.Generator().manual_seed(patient.seed)
+        order = torch.randperm(len(self.inputs[0]), generator=self.draw)
+        held = len(order) // HELD_OUT if how.patience else 0
+        self.held, self.learned = order[:held], order[held:]
+        self.zeros = {p: p == 0 for c in patient.plan.cuts if c.group is None
+                      for p in [self.model.get_parameter(c.name)]}
+
+    def run(self) -> None:
+        """Every epoch, until one in ``patience`` brought nothing; the best one's weights where that is asked."""
+        total = self.how.epochs * -(-len(self.learned) // self.how.batch_size)
+        self.left = min(total, self.how.steps) if self.how.steps else total
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.how.lr)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, max(self.left, 1))
+        best, least, stale = None, float("inf"), 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            for _ in range(self.how.epochs):
+                self.epoch()
+                if self.how.patience and (loss := self.held_loss()) < least:
+                    best, least, stale = copy.deepcopy(self.model.state_dict()), loss, 0
+                elif self.how.patience:
+                    stale += 1
+                if stale and stale == self.how.patience:
                     break
-                optimizer.zero_grad()
-                loss_of(model, teacher, batch, how, samples).backward()
-                optimizer.step()
-                schedule.step()
-                keep_zero(zeros)
-                done += 1
-            if how.patience:
-                loss = held_loss(model, teacher, batches(inputs, labels, held, how), how, samples)
-                stale = 0 if loss < best[0] else stale + 1
-                best = (loss, copy.deepcopy(model.state_dict())) if loss < best[0] else best
-                if stale == how.patience:
-                    break
-    if how.patience:
-        model.load_state_dict(best[1])
-    return model.train(mode)
+        if best is not None:
+            self.model.load_state_dict(best)
 
+    def epoch(self) -> None:
+        """One pass over the samples, as far as there are steps left."""
+        self.model.train()
+        order = self.learned[torch.randperm(len(self.learned), generator=self.draw)]
+        for batch in self.batches(order):
+            if not self.left:
+                return
+            self.left -= 1
+            self.optimizer.zero_grad()
+            self.loss_of(batch).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.schedule.step()
+            with torch.no_grad():
+                for parameter, mask in self.zeros.items():
+                    parameter.masked_fill_(mask, 0)
 
-def targets(samples: Calibration, how: Finetune) -> Tensor | None:
-    """All labels as one tensor, where the loss reads them."""
-    return None if how.distil == 1 else torch.cat([batch.labels for batch in samples])
+    def batches(self, order: Tensor) -> Iterator[Batch]:
+        """The samples in an order, a step's at a time."""
+        for part in order.split(self.how.batch_size):
+            yield Batch(tuple(x[part] for x in self.inputs), None if self.labels is None else self.labels[part])
 
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The loss of one batch: that of the labels, that of the teacher, or a mixture."""
+        batch, share = batch.to(next(self.model.parameters()).device), self.how.distil
+        outputs, total = self.model(*batch.inputs), torch.zeros(())
+        if share < 1:
+            total = total + (1 - share) * self.loss(outputs, batch.labels)
+        if self.teacher is not None:
+            with torch.no_grad():
+                wanted = (self.teacher(*batch.inputs) / self.how.temperature).log_softmax(-1)
+            given = (outputs / self.how.temperature).log_softmax(-1)
+            apart = F.kl_div(given, wanted, reduction="batchmean", log_target=True)
+            total = total + share * self.how.temperature**2 * apart
+        return total
 
-def batches(inputs: tuple[Tensor, ...], labels: Tensor | None, order: Tensor, how: Finetune) -> Iterator[Batch]:
-    """The samples in an order, a step's at a time."""
-    for part in order.split(how.batch_size):
-        yield Batch(tuple(x[part] for x in inputs), None if labels is None else labels[part])
-
-
-def loss_of(model: nn.Module, teacher: nn.Module | None, batch: Batch, how: Finetune, samples: Calibration) -> Tensor:
-    """The loss of one batch: that of the labels, that of the teacher, or a mixture."""
-    batch = batch.to(next(model.parameters()).device)
-    outputs, total = model(*batch.inputs), torch.zeros(())
-    if how.distil < 1:
-        total = total + (1 - how.distil) * samples.loss(outputs, batch.labels)
-    if teacher is not None:
+    def held_loss(self) -> float:
+        """The mean loss of the samples held out."""
+        self.model.eval()
         with torch.no_grad():
-            wanted = (teacher(*batch.inputs) / how.temperature).log_softmax(-1)
-        given = (outputs / how.temperature).log_softmax(-1)
-        apart = F.kl_div(given, wanted, reduction="batchmean", log_target=True)
-        total = total + how.distil * how.temperature**2 * apart
-    return total
-
-
-def held_loss(model: nn.Module, teacher: nn.Module | None, held: Iterator[Batch], how: Finetune,
-              samples: Calibration) -> float:
-    """The mean loss of the samples held out."""
-    model.eval()
-    with torch.no_grad():
-        parts = [(float(loss_of(model, teacher, b, how, samples)) * len(b), len(b)) for b in held]
-    return sum(loss for loss, _ in parts) / max(sum(n for _, n in parts), 1)
-
-
-def keep_zero(zeros: dict[nn.Parameter, Tensor]) -> None:
-    """Put back the zeros of the mask, which momentum would fill."""
-    with torch.no_grad():
-        for parameter, mask in zeros.items():
-            parameter.masked_fill_(mask, 0)
-
-
+            parts = [(float(self.loss_of(batch)) * len(batch), len(batch)) for batch in self.batches(self.held)]
+        return sum(loss for loss, _ in parts) / max(sum(count for _, count in parts), 1)

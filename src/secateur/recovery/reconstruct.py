@@ -71,6 +71,7 @@ def rectified_cross(task: Task, rows: Rows, found: Tensor) -> Tensor:
     layer = found.transpose(1, 2)
     for x, y in rows:
         x = normal.with_one(task.module, x)
+        x, y = (x.double(), y.double()) if x.shape[2] <= normal.FEW else (x, y)
         given = x @ layer.to(x.dtype)
         target = torch.where(y > 0, y, given.clamp_max(0))
         total = total + (x.transpose(1, 2) @ target).double()

@@ -47,10 +47,10 @@ def check(cut: Cut) -> None:
 
 
 def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
-    """A tensor without what goes along each axis."""
+    """A tensor without what goes along each axis, in memory of its own."""
     for axis, mask in kept.items():
         tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
-    return tensor.contiguous()
+    return tensor.contiguous() if kept else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def sliced_copy(model: nn.Module, kept: Masks) -> nn.Module:
