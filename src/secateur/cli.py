@@ -159,7 +159,8 @@ def bench(
         shapes = [tuple(int(n) for n in layer.split("x")) for layer in layers.split(",")]
         rows, grid = [int(b) for b in batches.split(",")], [float(s) for s in sparsity.split(",")]
     except ValueError as error:
-        raise SecateurError(f"bench: {error}; allowed are such as --layers 1000x784 --batches 1,64") from error
+        raise SecateurError(f"bench: got --layers {layers} --batches {batches} --sparsity {sparsity}; "
+                            "allowed are such as --layers 1000x784 --batches 1,64 --sparsity 0.5,0.9") from error
     if any(len(shape) != 2 for shape in shapes) or threads < 1:
         raise SecateurError(f"bench: layers {layers}, threads {threads}; allowed are such as 1000x784, and 1 or more")
     torch.set_num_threads(threads)

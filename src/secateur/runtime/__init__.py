@@ -7,12 +7,17 @@ from typing import Any
 
 from torch import nn
 
-from secateur.errors import UnsupportedError, unknown
+from secateur.errors import SecateurError, UnsupportedError, unknown
 from secateur.runtime.base import Compiled, check_model
 from secateur.runtime.dense import warn_once
 
 ENGINES = {"kernels": "network:KernelNetwork", "csr": "csr:CsrNetwork", "torch": "dense:DenseNetwork"}
 """Engines by name: file and class."""
+
+OPTIONS: dict[str, tuple[tuple[type, ...], str]] = {
+    "budget": ((int, float), "seconds, 0 or more"), "isa": ((str, type(None)), "the name of an instruction set"),
+    "always": ((bool,), "True or False"), "storage": ((str,), "f32 or bf16")}
+"""Options of ``kernels``: their types, and what is allowed in words."""
 
 __all__ = ["ENGINES", "Compiled", "compile"]
 
@@ -42,7 +47,8 @@ def compile(model: nn.Module, example: Any, engine: str | None = None, **options
     """
     name = "kernels" if engine is None else engine
     if name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
+        raise unknown("engine", str(name), ENGINES)
+    check_options(name, options)
     inputs = check_model(model, example)
     try:
         return _compiled(name, model, inputs, options)
@@ -51,6 +57,22 @@ def compile(model: nn.Module, example: Any, engine: str | None = None, **options
             raise
         warn_once(str(reason))
         return _compiled("torch", model, inputs, {})
+
+
+def check_options(engine: str, options: dict[str, Any]) -> None:
+    """Refuse options that an engine does not have, and values that mean nothing.
+
+    Raises:
+        SecateurError: the message names the option and what is allowed.
+    """
+    for option, value in options.items():
+        if engine != "kernels" or option not in OPTIONS:
+            raise unknown(f"option of engine '{engine}'", option, OPTIONS if engine == "kernels" else ())
+        kind, allowed = OPTIONS[option]
+        if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+            raise SecateurError(f"option {option}: got {value!r}, allowed: {allowed}")
+    if not 0 <= options.get("budget", 0) < float("inf"):
+        raise SecateurError(f"option budget: got {options['budget']!r}, allowed: {OPTIONS['budget'][1]}")
 
 
 def _compiled(name: str, model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Compiled:

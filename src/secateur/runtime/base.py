@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ class Compiled(nn.Module):
         Raises:
             SecateurError: an input that is no CPU tensor, or that requires gradients while they are on.
         """
+        if torch._C._get_tracing_state() is not None:
+            raise UnsupportedError("torch.jit.trace cannot see a compiled network; "
+                                   "allowed: torch.export, torch.compile")
         for position, value in enumerate(inputs):
             if type(value) is not Tensor or value.requires_grad or not value.is_cpu:
                 check_input(value, position)
@@ -47,6 +51,25 @@ class Compiled(nn.Module):
         if mode:
             raise UnsupportedError("a compiled network is inference only; train the zeroed model and compile again")
         return self
+
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Compiled:
+        """Refuse to become another type or to move (``half()``, ``to("cuda")``); anything else changes nothing."""
+        del recurse
+        probe = fn(torch.zeros(1, dtype=torch.float32, device="cpu"))
+        if probe.dtype != torch.float32 or probe.device.type != "cpu":
+            raise UnsupportedError(f"a compiled network stays float32 on the CPU; asked for {probe.dtype} on "
+                                   f"'{probe.device}'; convert the model and compile it again")
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        """Itself: it holds nothing that can change."""
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be pickled."""
+        raise UnsupportedError("a compiled network cannot be pickled: it is code for this machine; "
+                               "save the pruned model and compile it where it is loaded")
 
 
 def check_input(value: Any, position: int) -> None:
@@ -76,6 +99,9 @@ def check_model(model: Any, example: Any) -> tuple[Any, ...]:
     """
     if not isinstance(model, nn.Module):
         raise SecateurError(f"compile: got {type(model).__name__} as model, allowed: a torch.nn.Module")
+    if any(isinstance(module, Compiled) for module in model.modules()):
+        raise SecateurError("compile: the model is compiled already, or holds a compiled network; "
+                            "give the pruned model that it was made from")
     if example is None:
         raise SecateurError("compile: got no example, needed is one input of the network or a tuple of them")
     check_tensors(model)
@@ -98,14 +124,48 @@ def check_tensors(model: nn.Module) -> None:
 
 
 def check_runs(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
-    """The outputs of one call of the model in evaluation mode, without gradients; its mode is put back."""
+    """The outputs of a copy of the model in evaluation mode, on copies of the inputs, without gradients.
+
+    Raises:
+        SecateurError: it does not run.
+    """
+    model = copied(model)
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with torch.no_grad():
-            return model(*inputs)
+            return model(*map(cloned, inputs))
     except Exception as error:
         raise SecateurError(f"the example does not run through the network: {first_line(error)}") from error
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def check_state(model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Refuse a network that changes at every call; what it makes once, at the first, is no change.
+
+    Raises:
+        UnsupportedError: it writes to its own buffers; the message names the first.
+    """
+    model = copied(model).eval()
+    with torch.no_grad():
+        model(*map(cloned, inputs))
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        model(*map(cloned, inputs))
+    for name, buffer in model.named_buffers():
+        if name not in before or not torch.equal(before[name].nan_to_num(), buffer.nan_to_num()):
+            raise UnsupportedError(f"the network writes to its own buffer '{name}' at every call")
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of the model, or itself where it holds what cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except Exception:
+        return model
+
+
+def cloned(value: Any) -> Any:
+    """A tensor of its own, without history."""
+    return value.detach().clone() if isinstance(value, Tensor) else value

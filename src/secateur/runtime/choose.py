@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from secateur.runtime import cache, jit
 from secateur.runtime.candidates import Candidate
@@ -23,6 +25,11 @@ from secateur.runtime.program import HEAD, aligned, pointer
 
 SLICE = 256
 """Rows of a weight that a kernel is timed on."""
+
+
+def drawn(shape: tuple[int, ...]) -> Tensor:
+    """Uniform values to time kernels on, drawn apart from torch's own generator."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
 
 
 class Clock:

@@ -88,7 +88,7 @@ def _total(runner: Runner, schedule: Schedule) -> float:
 def _against(schedule: Schedule) -> dict[int, str]:
     """Kernel and torch beside each other in words, for every layer of which both are known."""
     how = "predicted" if schedule.seconds is None else "measured"
-    return {key: f"{how} {kernel * 1e6:.0f} us on its kernel, {dense * 1e6:.0f} in torch"
+    return {key: f"{how} {kernel * 1e6:.3g} us on its kernel, {dense * 1e6:.3g} in torch"
             for key, (kernel, dense) in schedule.costs.items() if dense}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from secateur.runtime import choose, profile
@@ -49,7 +48,7 @@ def measured(runner: Any, full: tuple[Tensor, ...], lead: tuple[int, ...], chunk
 
 def _torch(clock: choose.Clock, op: Op, lead: tuple[int, ...]) -> float:
     """Seconds of a layer in torch; where the budget is spent, of one call."""
-    layer, x = Layer(op), torch.rand((*lead, *op.inputs[0].shape))
+    layer, x = Layer(op), choose.drawn((*lead, *op.inputs[0].shape))
     return clock.best(lambda: layer(x, lead), 0.001, 7)
 
 

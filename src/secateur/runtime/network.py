@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError, UnsupportedError
-from secateur.runtime.base import Compiled, check_runs
+from secateur.runtime.base import Compiled, check_runs, check_state, cloned
 from secateur.runtime.capture import Captured, capture
 from secateur.runtime.explain import Row, explain, rows
 from secateur.runtime.isa import pick
@@ -48,6 +48,8 @@ class KernelNetwork(Compiled):
         self.isa, self.shapes = chosen, [tuple(x.shape) for x in example]
         self.example = [x.dtype for x in example]
         self.known: dict[Any, bool] = {}
+        if any(True for _ in model.buffers()):
+            check_state(model, example)
         self.captured: Captured = capture(model, example)
         self.captured.segments[:] = [stored(segment, storage) for segment in self.captured.segments]
         codegen: Any = self.captured.module.graph._codegen
@@ -59,7 +61,7 @@ class KernelNetwork(Compiled):
         self.body = flat(self.captured.module)
         self.direct = straight(self.body)
         self.leaf = self.spec.is_leaf()
-        outputs = self.run(*(x.detach() for x in example))
+        outputs = self.run(*map(cloned, example))
         self.error = 0.0 if storage == "f32" else difference(outputs, check_runs(model, example))
 
     def run(self, *inputs: Any) -> Any:
@@ -93,7 +95,8 @@ class KernelNetwork(Compiled):
                 raise SecateurError(f"input {position}: got shape {tuple(x.shape)}, allowed: ({wanted})")
             if x.layout != torch.strided:
                 raise UnsupportedError(f"input {position}: got layout {x.layout}, allowed: torch.strided")
-            if x.dtype != like and not (x.is_floating_point() and torch.is_autocast_enabled("cpu")):
+            lower = x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+            if x.dtype != like and not (lower and torch.is_autocast_enabled("cpu")):
                 raise UnsupportedError(f"input {position}: got {x.dtype}, allowed: {like}")
             if rows is not None and x.ndim and x.shape[0] != rows:
                 raise SecateurError(f"input {position}: got {x.shape[0]} rows, input 0 has {rows}")

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
+import secrets
 import weakref
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from secateur.errors import UnsupportedError
+
 _RUNNERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_COUNT = itertools.count()
 
 
 def register(runner: Any) -> int:
-    """A number under which the operator finds a runner, as long as it lives."""
-    handle = next(_COUNT)
+    """A number under which the operator finds a runner, as long as it lives; no other process has the same."""
+    handle = secrets.randbits(62)
     _RUNNERS[handle] = runner
     return handle
 
 
 def find(handle: int) -> Any:
-    """The runner behind a number."""
-    return _RUNNERS[handle]
+    """The runner behind a number.
+
+    Raises:
+        UnsupportedError: it is gone, or lives in another process.
+    """
+    found = _RUNNERS.get(handle)
+    if found is None:
+        raise UnsupportedError("the compiled network behind this exported program is gone, or lives in another "
+                               "process; export the pruned model instead and compile it where it is loaded")
+    return found
 
 
 @torch.library.custom_op("secateur::segment", mutates_args=())

@@ -111,12 +111,12 @@ class Runner(nn.Module):
 
     def empty(self, lead: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Outputs of the right shapes, not filled."""
-        return tuple([torch.empty((*lead, *shape), dtype=torch.float32) for shape in self.sizes])
+        return tuple([torch.empty((*lead, *shape), dtype=torch.float32, device="cpu") for shape in self.sizes])
 
     def kernels(self, inputs: tuple[Tensor, ...], lead: tuple[int, ...], rows: int, chunks: choose.Chunks,
                 workers: int) -> tuple[Tensor, ...] | None:
         """Outputs from kernels; None where a value was NaN or infinite, which only torch treats as torch does."""
-        held = [x.contiguous() for x in inputs]
+        held = [x.contiguous().resolve_neg() for x in inputs]
         if [x.numel() for x in held] != [rows * size for size in self.taken]:
             raise SecateurError(f"inputs of shapes {[tuple(x.shape) for x in inputs]} have different counts of rows")
         outputs = self.empty(lead)
@@ -190,7 +190,7 @@ class Runner(nn.Module):
     def measure(self, lead: tuple[int, ...], workers: int) -> Schedule:
         """Time one tile of every width, the widest first, cover the rows, compare with torch, whole and by layers."""
         rows = math.prod(lead)
-        full = tuple(torch.rand((*lead, *v.shape)) for v in self.segment.inputs)
+        full = tuple(choose.drawn((*lead, *v.shape)) for v in self.segment.inputs)
         costs: dict[int, float] = {}
         for width in reversed(choose.options_for(rows, widths(self.isa, self.segment))):
             if not self.clock.left and costs:

@@ -51,7 +51,8 @@ class _Math:
         return self.e.call(f"llvm.fabs.v{self.lanes}f32", x.type, [x])
 
     def exp(self, x: Any) -> Any:
-        """``exp`` by powers of two and a polynomial; arguments are held to [-87, 88]."""
+        """``exp`` by powers of two and a polynomial; arguments are held to -87 and more, past 88.7 it is infinite."""
+        over = self.b.fcmp_ordered(">", x, self.c(88.7))
         x = self.least(self.most(x, -87.0), 88.0)
         power = self.e.call(f"llvm.rint.v{self.lanes}f32", x.type, [self.b.fmul(x, self.c(math.log2(math.e)))])
         rest = self.e.fma(power, self.c(-0.693359375), x)
@@ -61,7 +62,8 @@ class _Math:
         value = self.b.fadd(self.e.fma(tail, self.b.fmul(rest, rest), rest), self.c(1.0))
         whole = ir.VectorType(I32, self.lanes)
         shift = self.b.shl(self.b.fptosi(power, whole), ir.Constant(whole, [23] * self.lanes))
-        return self.b.bitcast(self.b.add(self.b.bitcast(value, whole), shift), x.type)
+        found = self.b.bitcast(self.b.add(self.b.bitcast(value, whole), shift), x.type)
+        return self.b.select(over, self.c(math.inf), found)
 
     def sigmoid(self, x: Any) -> Any:
         return self.b.fdiv(self.c(1.0), self.b.fadd(self.c(1.0), self.exp(self.b.fsub(self.c(-0.0), x))))
