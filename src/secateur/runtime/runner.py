@@ -18,9 +18,9 @@ class Seat:
     def __init__(self, program: Program, workers: int, shared: bool, externals: int):
         arenas = 1 if shared else workers
         self.arena = aligned(program.arena_bytes * arenas)
-        self.outside = (ctypes.c_int64 * externals)()
+        self.outside, self.steps = (ctypes.c_int64 * externals)(), program.load()
         number, team, barrier = threads.entries() if workers > 1 else (0, 0, 0)
-        self.job = Job(pointer(program.load()), len(program.steps), STEP_WORDS, self.arena.ctypes.data,
+        self.job = Job(pointer(self.steps), len(program.steps), STEP_WORDS, self.arena.ctypes.data,
                        program.arena_bytes, ctypes.addressof(self.outside), 0, program.width, 0, 0, 0, workers, number,
                        barrier if shared else 0, 0, team)
         self.start = threads.starter(jit.address(Driver(), program.isa), ctypes.addressof(self.job), workers)
