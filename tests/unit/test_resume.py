@@ -52,7 +52,7 @@ def test_killed_and_started_again(tmp_path, after):
 
 def test_interrupted_by_the_keyboard(tmp_path):
     words = ["study", "--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0,0.5,0.9", "--seeds", "1",
-             "--epochs", "1", "--latency-batches", "1", "--latency-seconds", "5", "--out", "run"]
+             "--epochs", "1", "--latency-batches", "1", "--latency-seconds", "60", "--out", "run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1",
                    "PYTHONPATH": os.pathsep.join(map(str, [TESTS, TESTS.parent / "src"]))}
     process = subprocess.Popen([sys.executable, "-m", "secateur", *words], cwd=tmp_path, env=environment, text=True,
