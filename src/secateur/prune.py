@@ -114,6 +114,9 @@ class Selection:
         default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
         self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
+        if not isinstance(model, nn.Module):
+            raise SecateurError(f"plan: got {type(model).__name__} as model, allowed: a torch.nn.Module")
+        graph.check_whole(model)
         check_weights(model)
         self._rules = rules(model, layers, least, most)
         skipped = resolve_skip(model, skip) | {name for name, rule in self._rules.items() if rule.skip}
@@ -272,6 +275,8 @@ def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
     Raises:
         SecateurError: a name that no module has, a name given twice.
     """
+    if isinstance(skip, str) or not isinstance(skip, Iterable) or not all(isinstance(p, str) for p in skip):
+        raise SecateurError(f"skip: got {skip!r}, allowed: a list of names of modules, such as ['head']")
     names = [name for name, _ in model.named_modules() if name]
     patterns = list(skip)
     if twice := sorted({p for p in patterns if patterns.count(p) > 1}):

@@ -21,7 +21,7 @@ from secateur.types import Cut, Structure
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
-__all__ = ["carried", "notes", "remove", "targets", "trace"]
+__all__ = ["carried", "check_whole", "notes", "remove", "targets", "trace"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:

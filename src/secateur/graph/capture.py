@@ -75,7 +75,8 @@ def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured
         SecateurError: the example does not run on the network.
         UnsupportedError: ``torch.export`` refuses the network; the message carries its reason.
     """
-    args, kwargs = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, inputs(example))
+    check_values(example)
+    args, kwargs = pytree.tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, inputs(example))
     with evaluating(model):
         if not any_batch:
             check_runs(model, args, kwargs)
@@ -118,14 +119,28 @@ def doubled(example: Any) -> Any:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, every module's own mode afterwards."""
+    """Evaluation mode for a while; afterwards every module's own mode, and what its code wrote in itself undone."""
     modes = [(m, m.training) for m in model.modules()]
+    buffers = [(m, dict(m._buffers)) for m in model.modules() if m._buffers]
+    written = [(t, t.detach().clone(), t._version) for t in writable(model)]
     model.eval()
     try:
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+        for module, held in buffers:
+            module._buffers.update(held)
+        for tensor, value, version in written:
+            if tensor._version != version:
+                tensor.data.copy_(value)
+
+
+def writable(model: nn.Module) -> list[Tensor]:
+    """The tensors that running a network may write: its buffers, and embeddings that hold their norms down."""
+    found = [b for b in model.buffers() if not b.is_meta]
+    return found + [m.weight for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)
+                    and m.max_norm is not None and not m.weight.is_meta]
 
 
 @contextlib.contextmanager
@@ -139,6 +154,20 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def check_values(example: Any) -> None:
+    """Refuse an example that proves nothing.
+
+    Raises:
+        SecateurError: it is empty, or holds NaN or infinite values.
+    """
+    for value in pytree.tree_leaves(inputs(example)):
+        if isinstance(value, Tensor) and not value.is_meta:
+            if not value.numel():
+                raise SecateurError(f"the example holds an empty tensor, {describe(value)}: it would prove nothing")
+            if value.is_floating_point() and value.isnan().any():
+                raise SecateurError(f"the example holds NaN in {describe(value)}: it would prove nothing")
 
 
 def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -54,15 +54,18 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     kept, keeps = surgery.masks(model, cuts), keeps_of(cuts, trace)
     sizes = Sizes(trace.flow, keeps)
     want = masked_outputs(model, trace, keeps)
+    if distance(want, trace.outputs(model, trace.stirred)) == 0:
+        raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: the outputs for this example do not "
+                               "depend on what goes; give an example, or a network in a state, in which they do")
     names = trace.flow.names
     failures: list[str] = []
     base = surgery.sliced_copy(model, kept)
     tensors = stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
-    for small, notes in candidates(model, base, cuts, trace, sizes):
+    for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
         failed = ""
         try:
-            error = distance([t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)], want)
+            error = off(small, trace, want)
         except Exception as failure:
             failed = readable(failure)
             traceback.clear_frames(failure.__traceback__)
@@ -75,12 +78,28 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             failures.append("it does not take twice the batch, which the network does")
             continue
         if error <= LIMIT:
+            if attempt is not None:
+                attempt.shrink(lambda cut=small: proved(cut, trace, want))  # type: ignore[misc]
+                notes = attempt.told
             fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
             return small, notes
         log.debug("attempt is off by %g", error)
         failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
     where = blamed(model, cuts, trace)
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
+
+
+def off(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> float:
+    """How far the outputs of a cut network for all examples are from those that it must give."""
+    return distance([t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)], want)
+
+
+def proved(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
+    """Whether a cut network gives the outputs that it must."""
+    try:
+        return off(small, trace, want) <= LIMIT
+    except Exception:
+        return False
 
 
 def takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
@@ -115,7 +134,7 @@ def blamed(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
 
 
 def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
-               sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+               sizes: Sizes) -> Iterator[tuple[nn.Module, list[str], repair.Assignment | None]]:
     """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
     repair.repair_known(small)
     for one in trace.every:
@@ -127,10 +146,10 @@ def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: T
             attempt = repair.Assignment(small).make(chosen)
             if tuple(attempt.told) not in tried:
                 tried.add(tuple(attempt.told))
-                yield small, attempt.told
+                yield small, attempt.told, attempt
             attempt.undo()
     if not trace.more:
-        yield from graphs(model, small, cuts, trace, sizes)
+        yield from ((cut, notes, None) for cut, notes in graphs(model, small, cuts, trace, sizes))
 
 
 def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
@@ -143,7 +162,7 @@ def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
         leaf_of = {g.members: opened.trace.leaf_of[g.name] for g in opened.groups}
         keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
         traced = opened.trace
-        yield exported.exported(model, traced.captured, Sizes(traced.flow, keeps), stored(small)), [told]
+        yield exported.exported(model, traced.captured, Sizes(traced.flow, keeps), stored(small), True), [told]
     except Exception as error:
         log.debug("no graph for any batch size: %s", readable(error))
     fixed = exported.exported(model, trace.captured, sizes, stored(small))

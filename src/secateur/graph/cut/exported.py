@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import Captured
 from secateur.graph.cut.sizes import SPLITS, Change, Sizes
+from secateur.graph.cut.taken import Taken
 from secateur.graph.flow import base_name
 
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
@@ -21,22 +22,26 @@ class ExportedNetwork(nn.Module):
     It computes what the network computes in evaluation mode; ``original`` names the class it came from.
     """
 
-    def __init__(self, graph: fx.GraphModule, names: list[str], out_spec: Any, original: str):
+    def __init__(self, graph: fx.GraphModule, taken: Taken, out_spec: Any, original: str):
         super().__init__()
         self.body, self.original = graph, original
-        self._names, self._out_spec = names, out_spec
+        self._taken, self._out_spec = taken, out_spec
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs of the network, in its own structure."""
-        kwargs = {k: kwargs[k] for k in self._names if k in kwargs} | kwargs
-        flat = self.body(*pytree.tree_leaves((args, kwargs)))
+        """The outputs of the network, in its own structure.
+
+        Raises:
+            SecateurError: inputs that the traced graph does not hold for.
+        """
+        flat = self.body(*self._taken.leaves(args, kwargs))
         return pytree.tree_unflatten(flat, self._out_spec)
 
 
-def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
+def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor],
+             open_batch: bool = False) -> ExportedNetwork:
     """The traced graph with the small tensors in place and every written size rewritten.
 
-    ``small`` holds the sliced parameters and buffers by name.
+    ``small`` holds the sliced parameters and buffers by name; ``open_batch`` says that the trace left the batch open.
     """
     graph, values = fx.Graph(), {}
     for node in captured.graph.graph.nodes:
@@ -54,7 +59,8 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
         root.add_module(name, branch)
     for name, tensor in captured.graph.named_buffers():
         attach(root, name, tensor)
-    return ExportedNetwork(fx.GraphModule(root, graph), list(captured.kwargs), captured.out_spec, type(model).__name__)
+    taken = Taken(model.forward, captured, open_batch)
+    return ExportedNetwork(fx.GraphModule(root, graph), taken, captured.out_spec, type(model).__name__)
 
 
 def placed(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:

@@ -25,9 +25,9 @@ def carried(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module
         cuts: what was kept.
 
     Raises:
-        SecateurError: the optimizer holds parameters that are not the network's.
+        SecateurError: the optimizer holds parameters that are not the network's, or state of other shapes than theirs.
     """
-    kept = masks(model, [cut for cut in cuts if cut.removed])
+    kept = by_every_name(model, masks(model, [cut for cut in cuts if cut.removed]))
     names = {id(p): n for n, p in model.named_parameters(remove_duplicate=False)}
     after = dict(small.named_parameters(remove_duplicate=False))
     after |= {n.removeprefix("body."): p for n, p in after.items()}
@@ -38,6 +38,13 @@ def carried(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module
         name = name_of(parameter, names)
         new.state[after[name]] = {k: cut_state(v, parameter, name, kept) for k, v in state.items()}
     return new
+
+
+def by_every_name(model: nn.Module, kept: Masks) -> Masks:
+    """The masks of shared weights under all of their names."""
+    every = dict(model.named_parameters(remove_duplicate=False))
+    held = {id(every[name]): mask for name, mask in kept.items() if name in every}
+    return kept | {name: held[id(p)] for name, p in every.items() if id(p) in held}
 
 
 def name_of(parameter: Tensor, names: dict[int, str]) -> str:
@@ -52,6 +59,9 @@ def cut_state(value: Any, parameter: Tensor, name: str, kept: Masks) -> Any:
     """One entry of an optimizer's state, sliced where it has the shape of its weight."""
     if isinstance(value, Tensor) and value.shape == parameter.shape:
         return slice_tensor(value, kept.get(name, {})).clone()
+    if isinstance(value, Tensor) and value.ndim and kept.get(name):
+        raise SecateurError(f"the optimizer keeps a state of shape {tuple(value.shape)} for '{name}' of shape "
+                            f"{tuple(parameter.shape)}; allowed is state of the weight's own shape: build it anew")
     return value.clone() if isinstance(value, Tensor) else value
 
 

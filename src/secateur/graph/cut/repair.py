@@ -11,7 +11,7 @@ import copy
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,6 +243,7 @@ class Assignment:
     def __init__(self, model: nn.Module):
         self.model = model
         self.told: list[str] = []
+        self._guessed: dict[str, list[tuple[Any, str, Any, Any, str]]] = {}
         self._undo: list[tuple[Any, str, Any]] = []
         self._given: dict[tuple[int, str], Any] = {}
 
@@ -253,7 +254,22 @@ class Assignment:
             if holder is not None:
                 self._set(holder, slot.key, value)
                 self.told.append(f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
+                if not NAMED.search(slot.key):
+                    step = (holder, slot.key, self._undo[-1][2], value, self.told[-1])
+                    self._guessed.setdefault(slot.key, []).append(step)
         return self
+
+    def shrink(self, proved: Callable[[], bool]) -> None:
+        """Take back what no name speaks for and the proof does not need: a number may equal an old size by chance."""
+        for steps in self._guessed.values():
+            for holder, key, old, _, _ in steps:
+                setattr(holder, key, old)
+            if proved():
+                gone = {told for *_, told in steps}
+                self.told = [told for told in self.told if told not in gone]
+            else:
+                for holder, key, _, new, _ in steps:
+                    setattr(holder, key, new)
 
     def undo(self) -> None:
         """Put everything back, the last first."""
