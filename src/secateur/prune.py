@@ -46,7 +46,7 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
             given and ``l2`` where it is not.
         scope: which items compete, or how much each layer loses: ``layer``, ``global``, ``erk``, ``lamp``,
             ``owl``, ``sensitivity`` or ``budget``.
-        skip: names of modules that stay whole, exact or as regular expressions.
+        skip: names of modules whose weights or units all stay, exact or as regular expressions.
         example: one input, or a tuple of them; needed to cut neurons, unless ``data`` is given.
         seed: for a criterion that draws at random.
         round_to: neurons and channels left are rounded up to a multiple of this (8 or 16 suit many machines).
