@@ -31,7 +31,7 @@ from secateur.runtime import capture, choose, isa
 from secateur.runtime import network as engine
 
 BATCHES = (0, 1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 65, 100)
-BLOCK = 100
+BLOCK = 50
 
 
 def once(seed: int) -> str:

@@ -79,7 +79,7 @@ def machine() -> dict[str, Any]:
 
 def cases(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """What the command line asks for, batches innermost; a net's largest batch is that of ``NETS``."""
-    threads = torch.get_num_threads() if args.threads == "all" else int(args.threads)
+    threads = os.cpu_count() or 1 if args.threads == "all" else int(args.threads)
     for net, sparsity, batch in itertools.product(args.net, args.sparsity, args.batch):
         if batch <= NETS[net].most:
             yield {"net": net, "threads": threads, "sparsity": sparsity, "batch": batch}
