@@ -100,7 +100,7 @@ def report_command(
 def info(
     model: Annotated[str, typer.Argument(help="a built-in network or pkg.module:factory")],
     shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
-    classes: Annotated[int, typer.Option(help="classes of a built-in network")] = 10,
+    classes: Annotated[int, typer.Option(help="classes: how many outputs the network has for a sample")] = 10,
     sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction takes of each layer, and "
                                                    "saves")] = None,
     granularity: Annotated[str, typer.Option(help="what is cut: neuron, weight, 4x1, 2:4 …")] = "neuron",

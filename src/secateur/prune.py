@@ -172,7 +172,11 @@ class Selection:
         cuts, notes = self._competition.cuts(asked, spare=sparsity == 0)
         cuts = [replace(cut, granularity=entry.written if entry.written != self.granularity else "")
                 for cut, entry in zip(cuts, self._entries, strict=True)]
-        cuts = [self._rounded(cut, entry.layer) for cut, entry in zip(cuts, self._entries, strict=True)]
+        rounded = [self._rounded(cut, entry.layer) for cut, entry in zip(cuts, self._entries, strict=True)]
+        whole = [new for old, new in zip(cuts, rounded, strict=True) if old.removed and not new.removed]
+        notes = [*notes, *(f"{cut.name}: nothing removed, {cut.items} are left whole to be a multiple of "
+                           f"{self.round_to}" for cut in whole)]
+        cuts = rounded
         made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
                     self.structure)
         return made if sparsity is not None or self._granularity.sparsity else replace(made, sparsity=made.reached)

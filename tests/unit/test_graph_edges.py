@@ -151,3 +151,10 @@ def test_networks_that_are_not_there_yet_are_one_line(net):
     with pytest.raises(sc.SecateurError) as caught:
         sc.plan(net, 0.5)
     assert "\n" not in str(caught.value)
+
+
+def test_rounding_that_leaves_a_layer_whole_is_noted():
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    plan = sc.plan(net, 0.5, "neuron", example=torch.randn(2, 6), round_to=8)
+    assert not any(cut.removed for cut in plan.cuts)
+    assert "nothing removed, 8 are left whole to be a multiple of 8" in plan.notes[0]
