@@ -1,5 +1,6 @@
 """A study killed at any moment and started again ends with the rows of one that was left alone."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -56,7 +57,8 @@ def test_interrupted_by_the_keyboard(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1",
                    "PYTHONPATH": os.pathsep.join(map(str, [TESTS, TESTS.parent / "src"]))}
     process = subprocess.Popen([sys.executable, "-m", "secateur", *words], cwd=tmp_path, env=environment, text=True,
-                               stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+                               stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                               preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
     while stored(tmp_path / "run") < 5 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
