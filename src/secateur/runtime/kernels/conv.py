@@ -60,10 +60,12 @@ class Conv:
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""
         del isa
-        return _Writer(self, Emit(name)).write()
+        return PositionWriter(self, Emit(name)).write()
 
 
-class _Writer(Writer):
+class PositionWriter(Writer):
+    """Writes the product once for every position of the output."""
+
     def block(self, entry: Any) -> None:
         """One block of columns over all positions of the output."""
         e, spec = self.e, self.spec

@@ -16,8 +16,9 @@ from llvmlite import ir
 
 from secateur.runtime.ir import I1, I32, VOID, Emit, vector
 from secateur.runtime.isa import Isa
+from secateur.runtime.kernels.conv import PositionWriter
 from secateur.runtime.kernels.gather import gather
-from secateur.runtime.kernels.spmm import GROUPED, Writer, singles
+from secateur.runtime.kernels.spmm import GROUPED, singles
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ImageConv:
         return _Conv(self, Emit(name)).write()
 
 
-class _Conv(Writer):
+class _Conv(PositionWriter):
     spec: ImageConv
 
     def block(self, entry: Any) -> None:
@@ -95,19 +96,14 @@ class _Conv(Writer):
         source, self.line = e.at(columns, e.b.mul(row, e.i(spec.source_line))), e.b.mul(row, e.i(spec.target_line))
         self.tiles = down * spec.across
         with e.loop(0, spec.chunks - 1) as chunk:
-            self._at(entry, source, chunk, 0)
-        self._at(entry, source, e.i(spec.chunks - 1), spec.ragged)
+            self._chunk(entry, source, chunk, 0)
+        self._chunk(entry, source, e.i(spec.chunks - 1), spec.ragged)
 
-    def _at(self, entry: Any, source: Any, chunk: Any, ragged: int) -> None:
+    def _chunk(self, entry: Any, source: Any, chunk: Any, ragged: int) -> None:
         e, spec = self.e, self.spec
         place = e.b.mul(chunk, e.i(spec.across * spec.lanes * 4))
         self.shift, self.ragged = e.b.add(self.line, place), ragged
         self.groups(entry, e.at(source, e.b.mul(place, e.i(spec.stride))))
-
-    def target_of(self, row: Any) -> Any:
-        """Where the sums of a channel go: the position in its plane."""
-        e = self.e
-        return e.at(self.target, e.b.add(e.b.mul(row, e.word(self.step, 12)), self.shift))
 
     def offset(self, tile: int) -> int:
         """Bytes from the first register of the output to another."""
@@ -143,13 +139,6 @@ class _Conv(Writer):
             first = e.at(column, row * spec.source_line + place * spec.lanes * 4 * spec.stride)
             found.append(strided(e, first, spec.lanes, spec.stride))
         return found
-
-    def zero_row(self) -> None:
-        """Zeros behind the output, where a linear layer reads it next."""
-        e = self.e
-        place = e.word(self.step, 14)
-        with e.b.if_then(e.b.icmp_signed("!=", place, e.i(0))):
-            e.store(self.zero, e.at(self.arena, place))
 
 
 def strided(e: Emit, first: Any, lanes: int, stride: int) -> Any:
