@@ -14,9 +14,9 @@ from secateur.apply import apply
 from secateur.errors import SecateurError
 from secateur.granularity.base import Granularity, Layer
 from secateur.layerwise import Rule
+from secateur.scan import GRID, Scan, scan
 from secateur.scopes.base import Allocation, Given, Scope
 from secateur.select import Ranking, removal_count
-from secateur.sensitivity import GRID, Scan, scan
 from secateur.types import Cut, Plan, Structure
 
 Cuts = tuple[dict[int, Cut], list[str]]

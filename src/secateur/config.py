@@ -15,7 +15,7 @@ import torch
 
 from secateur import registry, runtime
 from secateur.budget import Budget, read_budget
-from secateur.criteria.base import as_criterion
+from secateur.criteria.base import as_criterion, criteria_for
 from secateur.errors import SecateurError, unknown
 from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS
@@ -233,7 +233,7 @@ def _check_criteria(config: StudyConfig) -> None:
     for granularity in config.granularity:
         if not config.criteria_of(granularity):
             raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
-                                f"'{granularity}'; allowed: {', '.join(registry.criteria_for(granularity))}")
+                                f"'{granularity}'; allowed: {', '.join(criteria_for(granularity))}")
     for name in config.criterion if config.criterion != StudyConfig.criterion else ():
         scored = as_criterion(name)[1].granularities
         if not scored & {resolve(g).scored_as for g in config.granularity}:

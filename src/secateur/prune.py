@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur import graph, registry
+from secateur import graph
 from secateur.apply import apply
 from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
-from secateur.criteria.base import Criterion, Function, as_criterion
+from secateur.criteria.base import Criterion, Function, as_criterion, criteria_for
 from secateur.errors import SecateurError, unknown
 from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
@@ -22,9 +22,9 @@ from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit, producers
 from secateur.layerwise import Settings, matches, rule_of, rules
 from secateur.recover import Choice, check_recoveries, recover, recoveries
+from secateur.scan import Scan
 from secateur.scopes.base import Given
 from secateur.select import check_sparsity
-from secateur.sensitivity import Scan
 from secateur.signals import check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
@@ -225,7 +225,7 @@ def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple
     name, item = as_criterion(choice)
     if resolve(granularity).scored_as not in item.granularities:
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
-                            f"for '{granularity}' allowed: {', '.join(registry.criteria_for(granularity))}")
+                            f"for '{granularity}' allowed: {', '.join(criteria_for(granularity))}")
     return name, item
 
 

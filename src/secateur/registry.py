@@ -49,14 +49,6 @@ def get(room: str, name: str) -> Any:
                 if issubclass(c, contract) and c.__module__ == module.__name__)
 
 
-def criteria_for(granularity: str) -> list[str]:
-    """The criteria that can score a granularity: those of single weights for blocks and N:M, too."""
-    from secateur.granularity import resolve
-
-    scored = resolve(granularity).scored_as
-    return [name for name in files("criteria") if scored in get("criteria", name).granularities]
-
-
 def import_path(path: str, kind: str) -> Any:
     """The object behind ``pkg.module:attribute``; the error says which half is wrong."""
     module_name, _, attribute = path.partition(":")

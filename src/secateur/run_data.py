@@ -31,7 +31,7 @@ class RunData:
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
-            what :meth:`secateur.sensitivity.Scan.plain` gives.
+            what :meth:`secateur.scan.Scan.plain` gives.
     """
 
     folder: Path

@@ -27,7 +27,7 @@ from secateur.latency import interleaved, summary, torch_threads
 from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
 from secateur.prune import Selection
 from secateur.recover import recover
-from secateur.sensitivity import GRID, Scan
+from secateur.scan import GRID, Scan
 from secateur.types import Plan, Structure
 
 LARGEST_DIFFERENCE = 1e-4

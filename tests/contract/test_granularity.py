@@ -6,6 +6,7 @@ from support import tiny
 
 import secateur as sc
 from secateur import granularity, registry
+from secateur.criteria.base import criteria_for
 
 X = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 NAMES = list(registry.files("granularity"))
@@ -43,5 +44,5 @@ def test_nothing_goes_at_zero(name):
 def test_it_names_a_criterion_that_can_score_it(name):
     item = registry.get("granularity", name)
     assert item.scored_as in registry.get("criteria", item.default_criterion).granularities
-    assert item.default_criterion in registry.criteria_for(name)
+    assert item.default_criterion in criteria_for(name)
     assert item.item

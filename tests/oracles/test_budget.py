@@ -15,7 +15,8 @@ from secateur.budget import Budget, read_budget
 from secateur.calibration import calibration
 from secateur.measure import nonzeros, size, work
 from secateur.prune import Selection
-from secateur.sensitivity import Curve, sensitivity
+from secateur.scan import Curve
+from secateur.sensitivity import sensitivity
 
 X = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
 OPTIONS = st.lists(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=4), min_size=1,

@@ -8,7 +8,7 @@ from support import blobs, tiny
 from torch import nn
 
 import secateur as sc
-from secateur import registry
+from secateur.criteria.base import criteria_for
 from secateur.errors import SecateurError
 from secateur.regrowth.rigl import Rigl
 from secateur.schedules import Constant, Linear, Polynomial
@@ -101,7 +101,7 @@ def test_each_choice_is_the_plan_for_the_network_as_it_is():
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), planned.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("criterion", registry.criteria_for("weight"))
+@pytest.mark.parametrize("criterion", criteria_for("weight"))
 def test_what_is_cut_stays_cut_whatever_the_criterion(criterion):
     net = made()
     optimizer = OPTIMIZERS["sgd"](net.parameters())

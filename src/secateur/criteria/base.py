@@ -11,6 +11,7 @@ from torch import Tensor
 
 from secateur import registry
 from secateur.errors import SecateurError
+from secateur.granularity import resolve
 from secateur.signals import Signals
 
 Function = Callable[[Tensor, Signals], Tensor]
@@ -91,6 +92,11 @@ def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
         raise SecateurError(f"criterion '{name}' is a {type(found).__name__}; allowed are a Criterion and a function "
                             "of weight and signals")
     return name, Own(found)
+
+def criteria_for(granularity: str) -> list[str]:
+    """The criteria that can score a granularity: those of single weights for blocks and N:M, too."""
+    scored = resolve(granularity).scored_as
+    return [name for name in registry.files("criteria") if scored in registry.get("criteria", name).granularities]
 
 
 CONTRACT = Criterion

@@ -25,7 +25,7 @@ class Given:
 
     ``model`` is the network as it is; ``samples`` what ``data=`` gave; ``budget`` what the cut network may cost;
     ``sizes`` how many weights an item of each layer is; ``network`` gives the network with so many items of each
-    layer cut; ``scan`` gives :func:`secateur.sensitivity.scan` of the layers, made once; ``tell`` takes what the
+    layer cut; ``scan`` gives :func:`secateur.scan.scan` of the layers, made once; ``tell`` takes what the
     notes of the plan should say.
     """
 

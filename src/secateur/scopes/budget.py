@@ -11,9 +11,9 @@ from secateur.costs import Costs, costs
 from secateur.errors import SecateurError
 from secateur.granularity.base import Layer
 from secateur.knapsack import Numbers, least_loss
+from secateur.scan import scanned
 from secateur.scopes.base import Allocation, Bounds, Given
 from secateur.scopes.sensitivity import levels
-from secateur.sensitivity import scanned
 
 TRIES = 10
 CLOSE = 0.98
@@ -22,7 +22,7 @@ CLOSE = 0.98
 class Budget(Allocation):
     """Parameters, zero-aware FLOPs, bytes or measured milliseconds that the cut network may cost.
 
-    The loss of a layer is what a scan of it says (:mod:`secateur.sensitivity`), its cost what each count of items
+    The loss of a layer is what a scan of it says (:mod:`secateur.scan`), its cost what each count of items
     leaves of the resource: counted, or timed on this machine with the runtime's break-even curves. The cut
     network is then made and measured; where costs do not just add up (neurons, milliseconds), the aim is moved until
     the network itself is within the budget. The sparsity of the plan is what follows; where the budget has no

@@ -8,9 +8,9 @@ import numpy as np
 
 from secateur.granularity.base import Layer
 from secateur.knapsack import least_loss
+from secateur.scan import Scan, scanned
 from secateur.scopes.base import Allocation, Bounds, Given
 from secateur.select import removal_count, shared_out
-from secateur.sensitivity import Scan, scanned
 
 STEPS = 100
 
