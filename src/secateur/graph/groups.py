@@ -88,7 +88,8 @@ def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
     groups = {flow.axes.find(leaf) for notes in flow.notes.values() for leaf in notes.values()}
     few = {g for g in groups if any(flow.axes.sizes[p] > flow.axes.sizes[g] for p in partners[g])}
     free = (leaf for leaf in found if leaf not in flow.axes.fixed)
-    for leaf in sorted(free, key=lambda f: (f in few, len(outside[f] - few))):
+    copies = {f for f, slices in found.items() if not any(flow.roles.get((n, a)) == "out" for n, a, _ in slices)}
+    for leaf in sorted(free, key=lambda f: (f in few, f in copies, len(outside[f] - few))):
         rival = next((p for p in partners[leaf] if p in chosen), None)
         if rival is None:
             chosen.add(leaf)
@@ -161,7 +162,7 @@ def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     modules = [model.get_submodule(m.tensor.rpartition(".")[0].split(".parametrizations")[0]) for m in made]
     if any(isinstance(m, nn.modules.conv._ConvNd) for m in modules):
         return "group" if made[0].inner > 1 else "channel"
-    if any(isinstance(m, nn.RNNBase) for m in modules):
+    if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules):
         return "unit"
     widths = {m.inner for m in made}
     if max(widths) > 1:

@@ -61,7 +61,7 @@ class Sizes:
             yield self.split(name, given, value, node)
         elif name in ("slice", "narrow"):
             yield from self.segment(name, given, node)
-        elif name == "repeat":
+        elif name in ("repeat", "tile"):
             yield self.repeat(given, value, node)
         elif name == "repeat_interleave" and isinstance(given["repeats"], int):
             d = given["dim"] % len(value.axes)
@@ -114,9 +114,10 @@ class Sizes:
 
     def repeat(self, given: dict[str, Any], value: Value, node: fx.Node) -> Change:
         """How often each axis is repeated."""
-        x, old = self.source(node), given["repeats"]
+        key = "repeats" if "repeats" in given else "dims"
+        x, old = self.source(node), given[key]
         sizes = [1] * (len(value.axes) - len(x.axes)) + [self.of(a) for a in x.axes]
-        return Change("repeats", old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)])
+        return Change(key, old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)][-len(old):])
 
 
 def named(node: fx.Node) -> dict[str, Any]:

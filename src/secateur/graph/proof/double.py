@@ -18,6 +18,7 @@ from secateur.graph.capture import evaluating
 
 DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
           torch.complex64: torch.complex128}
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 CONVOLUTIONS = {"convolution", "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
                 "conv_transpose3d"}
 
@@ -88,6 +89,9 @@ class InDouble(TorchDispatchMode):
         swap = double_dtype
         args = tuple(swap(a) for a in args)
         named = {k: swap(v) for k, v in (kwargs or {}).items()}
+        types = {t.dtype for t in args if isinstance(t, Tensor) and t.dtype in FLOATS}
+        if len(types) > 1 and not func._schema.is_mutable:
+            args = tuple(double(a) for a in args)
         return called(func, func.overloadpacket.__name__, args, named)
 
 
