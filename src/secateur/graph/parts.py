@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from secateur.errors import UnsupportedError
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import Captured, evaluating, export, inputs, readable
-from secateur.graph.cut import attempts
+from secateur.graph.cut import attempts, surgery
 from secateur.graph.proof import reference
 from secateur.graph.proof.double import double, eager_outputs
 from secateur.graph.proof.masked import Masked
@@ -102,7 +102,7 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
 def used_twice(model: nn.Module) -> set[str]:
     """The names of tensors that lie in several places of a network."""
     names: dict[int, list[str]] = {}
-    for name, tensor in attempts.stored(model).items():
+    for name, tensor in surgery.stored(model).items():
         names.setdefault(id(tensor), []).append(name)
     return {n for same in names.values() if len(same) > 1 for n in same}
 

@@ -11,16 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import UnsupportedError
-from secateur.graph.analysis import analyse
-from secateur.graph.capture import capture, doubled, evaluating, readable
-from secateur.graph.cut import exported, repair, surgery
+from secateur.graph.capture import doubled, evaluating, readable
+from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 from secateur.types import Cut
 
-ONE_SHAPE = "it takes inputs of the example's shape only"
 log = logging.getLogger(__name__)
 
 
@@ -33,16 +31,11 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
          change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
     """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
     done: set[int] = set()
-    for name, tensor in stored(model).items():
+    for name, tensor in surgery.stored(model).items():
         if name in small and id(small[name]) not in done:
             done.add(id(small[name]))
             mask = kept.get(name, {})
             small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
-
-
-def stored(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer by all of its names."""
-    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
 def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
@@ -57,7 +50,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     names = trace.flow.names
     failures: list[str] = []
     base = surgery.sliced_copy(model, kept)
-    tensors = stored(base)
+    tensors = surgery.stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
     for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
         failed = ""
@@ -71,7 +64,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             failures.append(failed)
             log.debug("attempt failed: %s", failed)
             continue
-        if error <= LIMIT and notes and ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
+        if error <= LIMIT and notes and graphs.ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
             failures.append("it does not take twice the batch, which the network does")
             continue
         if error <= LIMIT and attempt is not None and notes and blind(model, trace, keeps, want):
@@ -158,21 +151,4 @@ def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: T
                 yield small, attempt.told, attempt
             attempt.undo()
     if not trace.more:
-        yield from ((cut, notes, None) for cut, notes in graphs(model, small, cuts, trace, sizes))
-
-
-def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
-           sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
-    """The cut graph, for any batch size where the network can be traced so."""
-    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
-    try:
-        whole = trace.captured.kwargs or trace.captured.args
-        opened = analyse(model, capture(model, doubled(whole), any_batch=True), True)
-        leaf_of = {g.members: opened.trace.leaf_of[g.name] for g in opened.groups}
-        keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
-        traced = opened.trace
-        yield exported.exported(model, traced.captured, Sizes(traced.flow, keeps), stored(small), True), [told]
-    except Exception as error:
-        log.debug("no graph for any batch size: %s", readable(error))
-    fixed = exported.exported(model, trace.captured, sizes, stored(small))
-    yield fixed, [f"{told}; {ONE_SHAPE}"]
+        yield from ((cut, notes, None) for cut, notes in graphs.graphs(model, small, cuts, trace, sizes))

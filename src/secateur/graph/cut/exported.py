@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,11 +38,10 @@ class ExportedNetwork(nn.Module):
         return pytree.tree_unflatten(flat, self._out_spec)
 
 
-def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor],
-             open_batch: bool = False) -> ExportedNetwork:
+def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
     """The traced graph with the small tensors in place and every written size rewritten.
 
-    ``small`` holds the sliced parameters and buffers by name; ``open_batch`` says that the trace left the batch open.
+    ``small`` holds the sliced parameters and buffers by name.
     """
     graph, values = fx.Graph(), {}
     for node in captured.graph.graph.nodes:
@@ -51,7 +51,7 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
             graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], lambda n: values[n]))))
         elif base_name(node) not in DROPPED:
             values[node] = graph.node_copy(node, lambda n: values[n])
-            rewrite(values[node], sizes.changes(node))
+            rewrite(values[node], sizes.changes(node), values)
     root = holder(captured, small)
     for name, tensor in vars(captured.graph).items():
         root.__dict__.setdefault(name, tensor)
@@ -59,7 +59,7 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
         root.add_module(name, branch)
     for name, tensor in captured.graph.named_buffers():
         attach(root, name, tensor)
-    taken = Taken(model.forward, captured, open_batch)
+    taken = Taken(model.forward, captured)
     return ExportedNetwork(fx.GraphModule(root, graph), taken, captured.out_spec, type(model).__name__)
 
 
@@ -97,11 +97,9 @@ def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
         root.register_buffer(last, tensor)
 
 
-def rewrite(node: fx.Node, changes: list[Change]) -> None:
-    """Put new sizes into a copied call."""
-    for change in changes:
-        if change.old == change.new:
-            continue
+def rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node]) -> None:
+    """Put new sizes into a copied call; open ones among them are the copies of what computes them."""
+    for change in (replace(c, new=fx.map_arg(c.new, copies.__getitem__)) for c in changes if c.old != c.new):
         if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
             several, dim = isinstance(change.new, list), argument(node, "dim") or 0
             node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor

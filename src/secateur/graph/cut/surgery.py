@@ -15,6 +15,11 @@ from secateur.types import Cut
 Masks = dict[str, dict[int, Tensor]]
 
 
+def stored(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by all of its names."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+
+
 def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
     """What stays of each axis of each stored tensor: ``{tensor: {axis: bool positions}}``.
 
@@ -22,13 +27,13 @@ def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
         SecateurError: a cut without a group, or one that cannot be cut, or that leaves no unit.
     """
     found: Masks = defaultdict(dict)
-    stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    whole = stored(model)
     for cut in cuts:
         check(cut)
         assert cut.group is not None
         gone = ~cut.keep.cpu()
         for m in cut.group.members:
-            size = stored[m.tensor].shape[m.axis]
+            size = whole[m.tensor].shape[m.axis]
             kept = found[m.tensor].setdefault(m.axis, torch.ones(size, dtype=torch.bool))
             kept[m.positions()[gone].flatten()] = False
     return found
