@@ -15,6 +15,7 @@ from secateur.graph.check import check_whole
 from secateur.graph.cut import attempts, repair, surgery
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
+from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
@@ -42,7 +43,7 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
         first, *more = (capture.capture(model, one) for one in capture.examples(example))
     except UnsupportedError as why:
         return parts.trace_parts(model, example, lanes, why)
-    return analyse(model, first, lanes, more)
+    return with_unfelt(model, analyse(model, first, lanes, more))
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:

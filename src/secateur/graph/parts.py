@@ -21,6 +21,7 @@ from secateur.graph.capture import Captured, evaluating, export, inputs, readabl
 from secateur.graph.cut import attempts, surgery
 from secateur.graph.proof import reference
 from secateur.graph.proof.double import double, eager_outputs
+from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
@@ -84,7 +85,7 @@ def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], la
         if captured is None:
             yield from exportable(child, inside, seen, lanes, left)
         else:
-            yield inside, analyse(child, captured, lanes)
+            yield inside, with_unfelt(child, analyse(child, captured, lanes))
 
 
 def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captured | None:
