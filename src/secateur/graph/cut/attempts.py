@@ -14,6 +14,7 @@ from secateur.errors import UnsupportedError
 from secateur.graph.capture import doubled, evaluating, readable
 from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.sizes import Sizes
+from secateur.graph.cut.training import Training
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
@@ -49,6 +50,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     want = masked_outputs(model, trace, keeps)
     names = trace.flow.names
     failures: list[str] = []
+    training, untrained = Training(model, trace.captured), ""
     base = surgery.sliced_copy(model, kept)
     tensors = surgery.stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
@@ -71,10 +73,15 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             failures.append("the outputs for this example depend neither on what goes nor on what stays; give an "
                             "example, or a network in a state, in which they do")
             continue
+        if error <= LIMIT and attempt is not None and (untrained := training.failure(small)):
+            failures.append(f"in train mode it does not run, as the network does: {untrained}")
+            continue
         if error <= LIMIT:
             if attempt is not None:
-                attempt.shrink(lambda cut=small: proved(cut, trace, want))  # type: ignore[misc]
+                attempt.shrink(lambda cut=small: proved(cut, trace, want) and not training.failure(cut))  # type: ignore[misc]
                 notes = attempt.told
+            elif untrained:
+                notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
             fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
             return small, notes
         log.debug("attempt is off by %g", error)
