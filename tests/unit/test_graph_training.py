@@ -1,4 +1,4 @@
-"""Sizes that only training code reads: found by running copies in train mode, or the cut graph is returned, and told."""
+"""Sizes that only training code reads: found by running copies in train mode, or the graph is returned."""
 
 from __future__ import annotations
 

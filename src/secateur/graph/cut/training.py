@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import Captured, doubled, readable
-from secateur.graph.proof.double import InDouble, in_double, own
+from secateur.graph.proof.double import eager_tensors
 
 
 class Training:
@@ -32,9 +32,8 @@ class Training:
         if example is None:
             return ""
         try:
-            with drawn_again(), in_double(), InDouble():
-                args, kwargs = pytree.tree_map(own, example)
-                got = shapes_of(copy.deepcopy(small).train()(*args, **kwargs))
+            with drawn_again():
+                got = [tuple(t.shape) for t in eager_tensors(copy.deepcopy(small).train(), *example)]
         except Exception as error:
             return readable(error)
         return "" if got == shapes else f"outputs of {got}, wanted {shapes}"
@@ -46,15 +45,11 @@ class Training:
             try:
                 with drawn_again(), torch.no_grad():
                     args, kwargs = copy.deepcopy(example)
-                    return example, shapes_of(copy.deepcopy(self.model).train()(*args, **kwargs))
+                    outputs = copy.deepcopy(self.model).train()(*args, **kwargs)
+                    return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
             except Exception:
                 continue
         return None, []
-
-
-def shapes_of(outputs: Any) -> list[tuple[int, ...]]:
-    """The shapes of all tensors that a network gives."""
-    return [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
 
 
 @contextmanager

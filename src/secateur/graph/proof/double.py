@@ -102,14 +102,22 @@ def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> 
 
 
 def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a network gives in float64, in evaluation mode.
+    """The tensors that a network gives in float64, in evaluation mode."""
+    with evaluating(model):
+        return eager_tensors(model, args, kwargs)
+
+
+def eager_tensors(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a network gives in float64, in the mode that it is in.
 
     ``torch.cond`` is compiled where it is called; what was compiled for float64 is forgotten afterwards.
     """
     args, kwargs = pytree.tree_map(own, (args, kwargs))
     mode = InDouble()
-    with evaluating(model), in_double(), mode:
-        outputs = model(*args, **kwargs)
-    if mode.conditions:
-        torch._dynamo.reset()
+    try:
+        with in_double(), mode:
+            outputs = model(*args, **kwargs)
+    finally:
+        if mode.conditions:
+            torch._dynamo.reset()
     return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
