@@ -11,6 +11,7 @@ from torch import nn
 from secateur.errors import UnsupportedError
 from secateur.graph import capture, parts
 from secateur.graph.analysis import analyse
+from secateur.graph.capture import inputs
 from secateur.graph.check import check_whole
 from secateur.graph.cut import attempts, repair, surgery
 from secateur.graph.cut.optimizer import carried
@@ -22,7 +23,7 @@ from secateur.types import Cut, Structure
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
-__all__ = ["carried", "check_whole", "notes", "remove", "targets", "trace"]
+__all__ = ["carried", "check_whole", "inputs", "notes", "remove", "targets", "trace"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
