@@ -26,6 +26,8 @@ class Value:
 
 
 Rule = Callable[["Op"], Any]
+BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
+           "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
 RULES: dict[str, Rule] = {}
 
 
@@ -195,12 +197,18 @@ def _call(flow: Flow, node: fx.Node) -> Any:
 
 
 def _apply(flow: Flow, op: Op) -> Any:
-    if any(-1 in v.shape for v in op.tensors) or any(-1 in s for s in op.shapes):
+    shapes = [*(v.shape for v in op.tensors), *op.shapes]
+    if any(-1 in s for s in shapes) and (any(-1 in s[1:] for s in shapes) or not counts_rows(op)):
         return _unknown(flow, op, "a size that depends on the data")
     function = RULES.get(op.name) or RULES.get(op.name.rstrip("_"))
     if function is None and is_pointwise(op.node.target):
         function = RULES["pointwise"]
     return function(op) if function else _unknown(flow, op)
+
+
+def counts_rows(op: Op) -> bool:
+    """Whether a rule holds for any number of rows, one that depends on the data too and that came with an input."""
+    return any(-1 in v.shape for v in op.tensors) and (op.name.rstrip("_") in BY_ROWS or is_pointwise(op.node.target))
 
 
 def is_pointwise(target: Any) -> bool:

@@ -176,6 +176,15 @@ class Masking(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Masking:
         return Masking(*self.held)
 
+    def __getattr__(self, name: str) -> Any:
+        """What the code around it reads of the part itself: the comparison of the whole tells whether that matters."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "held" not in self.__dict__:
+                raise
+            return getattr(self.held[0], name)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the cut part must give."""
         part, structure, cuts = self.held

@@ -83,6 +83,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             elif untrained:
                 notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
             fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
+            surgery.refresh(small)
             return small, notes
         log.debug("attempt is off by %g", error)
         failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")

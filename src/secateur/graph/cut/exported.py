@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import Captured
-from secateur.graph.cut.sizes import SPLITS, Change, Sizes
+from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
 from secateur.graph.cut.taken import Taken
 from secateur.graph.flow import base_name
 
@@ -99,13 +100,24 @@ def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
 
 def rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node]) -> None:
     """Put new sizes into a copied call; open ones among them are the copies of what computes them."""
-    for change in (replace(c, new=fx.map_arg(c.new, copies.__getitem__)) for c in changes if c.old != c.new):
+    for change in (replace(c, new=copied(node, c.new, copies)) for c in changes if c.old != c.new):
         if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
             several, dim = isinstance(change.new, list), argument(node, "dim") or 0
             node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
             node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
         else:
             set_argument(node, change.argument, change.new)
+
+
+def copied(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> Any:
+    """A new argument of a copied call, with the copies of the nodes in it, scaled where a cut reaches an open size."""
+    if isinstance(new, list):
+        return [copied(node, one, copies) for one in new]
+    if isinstance(new, Scaled):
+        with node.graph.inserting_before(node):
+            whole = node.graph.call_function(operator.mul, (copies[new.size], new.new))
+            return node.graph.call_function(operator.floordiv, (whole, new.old))
+    return copies[new] if isinstance(new, fx.Node) else new
 
 
 def argument(node: fx.Node, name: str) -> Any:

@@ -19,6 +19,7 @@ import torch
 from torch import fx, nn
 
 from secateur.graph.capture import Captured
+from secateur.graph.cut import surgery
 from secateur.graph.cut.attention import CutAttention
 from secateur.graph.cut.sizes import Sizes, module_of
 from secateur.graph.flow import Value
@@ -57,6 +58,7 @@ class Slot:
 
 def repair_known(model: nn.Module) -> None:
     """Set the attributes of modules whose meaning is known, from the shapes of their tensors."""
+    surgery.refresh(model)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             module.out_features, module.in_features = (int(n) for n in module.weight.shape)

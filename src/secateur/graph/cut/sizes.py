@@ -27,6 +27,15 @@ class Change:
     new: Any
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """An open size of which a cut leaves ``new`` parts of ``old``."""
+
+    size: fx.Node
+    new: int
+    old: int
+
+
 class Sizes:
     """Sizes of axes after a cut. ``keeps`` says for each leaf that is cut which units stay."""
 
@@ -80,8 +89,15 @@ class Sizes:
         return found
 
     def listed(self, old: Any, axes: list[int]) -> list[Any]:
-        """A list of sizes after the cut; what is no plain number, and -1, stays."""
-        return [self.of(a) if isinstance(o, int) and o != -1 else o for o, a in zip(old, axes, strict=True)]
+        """A list of sizes after the cut; -1 stays, and open ones of axes that are not cut."""
+        return [self.one(o, a) for o, a in zip(old, axes, strict=True)]
+
+    def one(self, old: Any, axis: int) -> Any:
+        """A size after the cut."""
+        whole, left = self.flow.axes.sizes[axis], self.of(axis)
+        if isinstance(old, fx.Node) and left != whole:
+            return Scaled(old, left, whole)
+        return left if isinstance(old, int) and old != -1 else old
 
     def split(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Change:
         """The segments of a split; the old value is what the code may hold: a length, lengths, a count."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.errors import SecateurError
 from secateur.types import Cut
@@ -56,6 +58,17 @@ def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
     for axis, mask in kept.items():
         tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
     return tensor.contiguous() if kept else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def refresh(model: nn.Module) -> None:
+    """Compute anew what hooks of torch compute before each call: the weights of its older weight and spectral norm."""
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            with torch.no_grad():
+                if isinstance(hook, WeightNorm):
+                    setattr(module, hook.name, hook.compute_weight(module))
+                elif isinstance(hook, SpectralNorm):
+                    setattr(module, hook.name, hook.compute_weight(module, do_power_iteration=False))
 
 
 def sliced_copy(model: nn.Module, kept: Masks) -> nn.Module:

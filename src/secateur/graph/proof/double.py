@@ -14,7 +14,7 @@ from torch._ops import HigherOrderOperator
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from secateur.graph.capture import evaluating
+from secateur.graph.capture import evaluating, quiet
 
 DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
           torch.complex64: torch.complex128}
@@ -115,7 +115,7 @@ def eager_tensors(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
     args, kwargs = pytree.tree_map(own, (args, kwargs))
     mode = InDouble()
     try:
-        with in_double(), mode:
+        with quiet(), in_double(), mode:
             outputs = model(*args, **kwargs)
     finally:
         if mode.conditions:
