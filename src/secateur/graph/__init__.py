@@ -12,7 +12,7 @@ from secateur.errors import UnsupportedError
 from secateur.graph import capture, parts
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import inputs
-from secateur.graph.check import check_whole
+from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import attempts, repair, surgery
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
@@ -39,6 +39,7 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
         SecateurError: the example does not run on the network.
         UnsupportedError: neither the network nor a part of it can be exported; the message carries the reason.
     """
+    check_copied(model)
     check_whole(model)
     try:
         first, *more = (capture.capture(model, one) for one in capture.examples(example))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.errors import UnsupportedError
 from secateur.graph.flow import Flow, Value, base_name
 from secateur.graph.proof import reference
 from secateur.graph.proof.double import CONVOLUTIONS, double_dtype
@@ -27,9 +28,15 @@ OPEN = {"embedding", "cat", "stack", "lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
 def with_unfelt(model: nn.Module, structure: Structure) -> Structure:
-    """The structure with the groups that the outputs do not feel as ones that stay."""
+    """The structure with the groups that the outputs do not feel as ones that stay.
+
+    It is as it was where the graph does not run in float64: then nothing can be proved of it anyway.
+    """
     trace: Trace = structure.trace
-    doubtful = suspects(model, trace, [g for g in structure.groups if g.cuttable])
+    try:
+        doubtful = suspects(model, trace, [g for g in structure.groups if g.cuttable])
+    except UnsupportedError:
+        return structure
     if not doubtful:
         return structure
     whole = trace.outputs(model, trace.stirred)
