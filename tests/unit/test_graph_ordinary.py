@@ -148,3 +148,42 @@ def test_a_failing_attempt_writes_nothing_to_the_terminal(capfd):
     again = sc.prune(small, 0.5, "neuron", example=torch.randn(2, 6, 16))
     assert sum(p.numel() for p in again.parameters()) < 300 and again(torch.randn(3, 2, 16)).shape == (3, 2, 4)
     assert capfd.readouterr().err == ""
+
+
+class Auxiliary(nn.Module):
+    """A head that only training uses, on units that the rest shares, and a layer that nothing uses."""
+
+    def __init__(self, apart):
+        super().__init__()
+        self.apart, self.one, self.out = apart, nn.Linear(6, 8), nn.Linear(8, 3)
+        self.side, self.last, self.idle = nn.Linear(6 if apart else 8, 12), nn.Linear(12, 3), nn.Linear(8, 8)
+
+    def forward(self, x):
+        hidden = torch.relu(self.one(x))
+        if self.training:
+            return self.out(hidden), self.last(torch.relu(self.side(x if self.apart else hidden)))
+        return self.out(hidden)
+
+
+def test_what_only_training_uses_stays():
+    net, x = Auxiliary(apart=True).eval(), torch.randn(2, 6)
+    reasons = {g.name: g.reason for g in sc.targets(net, x).groups}
+    assert all("it is not used for this example" in reasons[name] for name in ("side", "last", "idle"))
+    small = sc.prune(net, 0.5, "neuron", example=x)
+    assert type(small) is Auxiliary and (small.one.out_features, small.side.out_features) == (4, 12)
+    assert [y.shape for y in small.train()(x)] == [(2, 3), (2, 3)]
+    again = sc.prune(small.eval(), 0.5, "neuron", example=x)
+    assert again.one.out_features == 2
+
+
+def test_units_that_a_head_of_training_reads_too_give_the_graph_and_a_note():
+    net, x = Auxiliary(apart=False).eval(), torch.randn(2, 6)
+    small = sc.prune(net, 0.5, "neuron", example=x)
+    assert isinstance(small, ExportedNetwork)
+    assert "train mode of the cut code fails" in graph.notes(small)[0]
+
+
+def test_no_warning_comes_from_a_fresh_network():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sc.prune(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), 0.5, "neuron", example=torch.randn(2, 6))

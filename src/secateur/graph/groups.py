@@ -49,7 +49,8 @@ def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Grou
             continue
         members = with_producer(members, learned)
         name = unique(producer(members), taken)
-        reason = flow.axes.fixed.get(leaf, "")
+        used = any(m.tensor in flow.first_use for m in members)
+        reason = flow.axes.fixed.get(leaf, "" if used else "it is not used for this example, in evaluation mode")
         if not reason and leaf in nested:
             reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
         unit = "expert" if leaf in flow.experts else unit_of(model, members)

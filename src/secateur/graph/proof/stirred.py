@@ -40,7 +40,8 @@ def factor_for(tensor: Tensor) -> float | None:
     """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
     if not tensor.is_floating_point() or tensor.numel() < 2:
         alone = isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and tensor.numel() == 1
-        return None if alone and float(tensor) == 0 else 1.0
+        return None if alone and float(tensor.detach()) == 0 else 1.0
+    tensor = tensor.detach()
     spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
     if spread == 0:
         return None
