@@ -55,38 +55,26 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     tensors = surgery.stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
     for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
-        failed = ""
-        try:
-            error = off(small, trace, want)
-        except Exception as failure:
-            failed = readable(failure)
-            traceback.clear_frames(failure.__traceback__)
-        if failed:
-            give_back()
-            failures.append(failed)
-            log.debug("attempt failed: %s", failed)
+        why = refusal(small, trace, want)
+        if not why and notes and graphs.ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
+            why = "it does not take twice the batch, which the network does"
+        if not why and attempt is not None and notes and blind(model, trace, keeps, want):
+            why = ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "
+                   "network in a state, in which they do")
+        if not why and attempt is not None and (untrained := training.failure(small)):
+            why = f"in train mode it does not run, as the network does: {untrained}"
+        if why:
+            log.debug("attempt failed: %s", why)
+            failures.append(why)
             continue
-        if error <= LIMIT and notes and graphs.ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
-            failures.append("it does not take twice the batch, which the network does")
-            continue
-        if error <= LIMIT and attempt is not None and notes and blind(model, trace, keeps, want):
-            failures.append("the outputs for this example depend neither on what goes nor on what stays; give an "
-                            "example, or a network in a state, in which they do")
-            continue
-        if error <= LIMIT and attempt is not None and (untrained := training.failure(small)):
-            failures.append(f"in train mode it does not run, as the network does: {untrained}")
-            continue
-        if error <= LIMIT:
-            if attempt is not None:
-                attempt.shrink(lambda cut=small: proved(cut, trace, want) and not training.failure(cut))  # type: ignore[misc]
-                notes = attempt.told
-            elif untrained:
-                notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
-            fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
-            surgery.refresh(small)
-            return small, notes
-        log.debug("attempt is off by %g", error)
-        failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+        if attempt is not None:
+            attempt.shrink(lambda cut=small: not refusal(cut, trace, want) and not training.failure(cut))  # type: ignore[misc]
+            notes = attempt.told
+        elif untrained:
+            notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
+        fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
+        surgery.refresh(small)
+        return small, notes
     where = blamed(model, cuts, trace)
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
 
@@ -99,17 +87,18 @@ def blind(model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequen
     return distance(masked_outputs(model, trace, {leaf: ~keep for leaf, keep in keeps.items()}), whole) == 0
 
 
-def off(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> float:
-    """How far the outputs of a cut network for all examples are from those that it must give."""
-    return distance([t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)], want)
-
-
-def proved(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
-    """Whether a cut network gives the outputs that it must."""
+def refusal(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> str:
+    """Why a cut network is not proved: it does not run, or gives other outputs than it must; "" if it is."""
     try:
-        return off(small, trace, want) <= LIMIT
-    except Exception:
-        return False
+        got = [t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)]
+    except Exception as failure:
+        traceback.clear_frames(failure.__traceback__)
+        told = readable(failure)
+    else:
+        error = distance(got, want)
+        return "" if error <= LIMIT else f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}"
+    give_back()
+    return told
 
 
 def takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
