@@ -114,13 +114,13 @@ def count(model: nn.Module) -> int:
 def checked(model: nn.Module, example: Any, prune: Callable[[nn.Module, set[str]], nn.Module]) -> dict[str, Any]:
     """Cut with another library and compare with the masked original."""
     from secateur import graph
-    from secateur.graph.cut import attempts
+    from secateur.graph.cut import surgery
     from secateur.graph.proof import double, oracles
 
     structure = graph.trace(model.eval(), example)
     trace = structure.trace
     with torch.no_grad():
-        for name, tensor in attempts.stored(model).items():
+        for name, tensor in surgery.stored(model).items():
             tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
     work = copy.deepcopy(model)
     start = time.perf_counter()
