@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from secateur import models, parallel
+from secateur import models, parallel, saving
 from secateur.anatomy import anatomy
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
-from secateur.errors import RunError
+from secateur.errors import RunError, SecateurError
 from secateur.granularity import resolve
 from secateur.latency import torch_threads
 from secateur.load import load_run
@@ -253,16 +253,13 @@ class Sweep:
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a safetensors file beside its place, then move it there: whole or not at all.
+    """Write a safetensors file, whole or not at all, in a folder that is made where it is not there.
 
     Raises:
         RunError: the folder is full or read-only.
     """
-    beside = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(safetensors.torch.save(tensors))
-        beside.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"cannot write '{path}': {error}") from error
+        saving.write(tensors, path)
+    except (OSError, SecateurError) as error:
+        raise RunError(str(error)) from error
