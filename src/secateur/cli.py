@@ -39,7 +39,8 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 def _flag(setting: Field[Any]) -> inspect.Parameter:
     """The command-line flag of a setting: a switch, or text that is read as the setting's type later."""
     switch = isinstance(setting.default, bool)
-    option = (typer.Option(f"--{setting.name}", help=setting.metadata["help"], show_default=False) if switch else
+    name = f"--{setting.name}/--no-{setting.name}" if setting.default is True else f"--{setting.name}"
+    option = (typer.Option(name, help=setting.metadata["help"], show_default=False) if switch else
               typer.Option(help=_help(setting), show_default=False, metavar=_metavar(setting.default)))
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
                              annotation=Annotated[bool | None if switch else str | None, option])

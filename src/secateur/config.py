@@ -65,6 +65,9 @@ class StudyConfig:
     recovery: tuple[str, ...] = setting(
         ("none",), "what wins accuracy back after a cut; each is used with every criterion")
     calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data")
+    best: bool = setting(True, "beside cuts without recovery, also the best cut that needs no labels: for neurons "
+                         "criterion elimination, for all recovery best")
+    best_from: float = setting(0.5, "sparsity from which that is measured")
     controls: bool = setting(False, "add the controls: a random cut, and what is left trained from scratch")
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
@@ -98,9 +101,11 @@ class StudyConfig:
         """
         words = ["secateur", "study"]
         for f in fields(self):
-            if isinstance(value := getattr(self, f.name), bool):
-                words += [f"--{f.name}"] * value
-            elif value != f.default:
+            if (value := getattr(self, f.name)) == f.default:
+                continue
+            if isinstance(value, bool):
+                words += [f"--{'' if value else 'no-'}{f.name}"]
+            else:
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{f.name.replace('_', '-')}", ",".join(map(str, values))]
         return shlex.join([*words, "--out", str(out)])
@@ -115,6 +120,14 @@ class StudyConfig:
         item = resolve(granularity)
         return [s for s in self.scope if item.scored_as in registry.get("scopes", s).scores
                 and (item.sparsity is None or s == "layer")]
+
+    def best_of(self, granularity: str) -> tuple[str, str] | None:
+        """Criterion and scope of the best cut that needs no labels, where it is measured beside the plain ones: where
+        no recovery is asked for but controls."""
+        if not self.best or any(not (r == "none" or registry.get("recovery", r).control) for r in self.recovery):
+            return None
+        item, scopes = resolve(granularity), self.scopes_of(granularity)
+        return item.informed_criterion or item.default_criterion, "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:
         """The sparsities asked for; for N:M the one that it has, and 0 where that was asked for."""
@@ -292,6 +305,8 @@ def _check_numbers(config: StudyConfig) -> None:
     for name, high in (("lr", float("inf")), ("latency_seconds", 3600.0)):
         if not 0 < getattr(config, name) < high:
             raise SecateurError(f"{name.replace('_', '-')} {getattr(config, name)}: allowed is a number above 0")
+    if not 0 <= config.best_from <= 1:
+        raise SecateurError(f"best-from {config.best_from}: allowed is a sparsity in [0, 1], such as 0.5")
     if not 0 <= config.tolerance <= 1:
         raise SecateurError(f"tolerance {config.tolerance}: allowed is a loss of accuracy in [0, 1], such as 0.005")
     if bad := [b for b in config.latency_batches if b < 1]:

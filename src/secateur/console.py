@@ -76,6 +76,9 @@ class Live(Progress):
                settings["sparsity"])
         line = self._rows.pop(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
         self._rows[key] = line
+        if "refused" in figures:
+            where = f"{settings['granularity']} at {percent(settings['sparsity'])}"
+            self.console.print(f"left out: the best cut of {where}: {figures['refused']}", soft_wrap=True)
         for name in ("accuracy", "loss"):
             if name in figures:
                 line[name].append(figures[name])

@@ -75,6 +75,18 @@ class Problem:
                         for recovery in self.recoveries_of(criterion):
                             for sparsity in config.sparsities_of(granularity):
                                 yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
+                yield from self.beside(granularity, seed)
+
+    def beside(self, granularity: str, seed: int) -> Iterator[Point]:
+        """The points of the best cut that needs no labels, which stand beside those that were asked for."""
+        if best := self.config.best_of(granularity):
+            for sparsity in self.config.sparsities_of(granularity):
+                if sparsity > 0 and sparsity >= self.config.best_from:
+                    yield self.point(granularity, *best, sparsity, seed, "best")
+
+    def is_beside(self, point: Point) -> bool:
+        """Whether a point stands beside those that were asked for: what cannot be done there is told, no error."""
+        return point.recovery == "best" and self.config.best_of(point.granularity) is not None
 
     def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
               recovery: str = "none") -> Point:

@@ -175,17 +175,20 @@ class Sweep:
 
     def measure(self, jobs: int, backend: str, address: str) -> None:
         """Measure every point that the run does not hold, at once where asked."""
-        missing = self._missing("point", self.task.point_settings)
+        missing = [*self._missing("point", self.task.point_settings), *self._refused()]
         self.progress.stage("measure", len(missing))
         if not missing:
             return
         with self._bundles() as bundles:
             for index, figures in parallel.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
+                if "refused" in figures and not self.task.is_beside(missing[index]):
+                    raise SecateurError(figures["refused"])
                 self._keep("point", self.task.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
         missing = self._missing("latency", self.task.timing_settings) if self.task.config.latency_batches else []
+        missing = [p for p in missing if "refused" not in (self.store.get(key_of(self.task.point_settings(p))) or {})]
         self.progress.stage("time", len(missing))
         if not missing:
             return
@@ -204,6 +207,11 @@ class Sweep:
         """The points that have no row of a kind."""
         have = self.store.keys(kind)
         return [p for p in self.points if key_of(settings(p)) not in have]
+
+    def _refused(self) -> list[Point]:
+        """The points that an earlier study, which did not ask for them, could leave out."""
+        asked = [p for p in self.points if p.recovery == "best" and not self.task.is_beside(p)]
+        return [p for p in asked if "refused" in (self.store.get(key_of(self.task.point_settings(p))) or {})]
 
     def _keep(self, kind: str, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
         self.store.put(kind, settings, figures, self.machine)

@@ -24,13 +24,15 @@ from secateur.apply import apply
 from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
 from secateur.latency import interleaved, summary, torch_threads
-from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
+from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, tensors, work
 from secateur.prune import Selection
 from secateur.recover import recover
 from secateur.sensitivity import GRID, Scan
 from secateur.types import Plan, Structure
 
 LARGEST_DIFFERENCE = 1e-4
+ROOM = 1 << 28
+"""Bytes of recovered networks that one subject keeps."""
 
 
 class MeasurementError(RuntimeError):
@@ -134,7 +136,7 @@ class Subject:
         self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
         self.training, self.scans = training, scans or {}
         self._selections: dict[Point, Selection] = {}
-        self._latest: tuple[Point | None, nn.Module | None] = (None, None)
+        self._made: dict[Point, nn.Module] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -161,14 +163,14 @@ class Subject:
         return calibration((x[:samples], y[:samples]))
 
     def _recovered(self, plan: Plan, point: Point) -> nn.Module:
-        """The network cut and recovered, kept for the timing that follows."""
-        if self._latest[0] != point:
+        """The network cut and recovered, kept for the timing that follows while there is room."""
+        if point not in self._made:
             cut = apply(self.model, plan) if plan.removed else copy.deepcopy(self.model)
             made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
-            self._latest = (point, made)
-        found = self._latest[1]
-        assert found is not None
-        return found
+            self._made[point] = made
+            while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
+                del self._made[next(iter(self._made))]
+        return self._made[point]
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
@@ -196,7 +198,11 @@ class Subject:
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": list(plan.notes)}
+                "layers": plan.layers(), "notes": list(plan.notes), **self.seen(point)}
+
+    def seen(self, point: Point) -> dict[str, int]:
+        """How many training samples were shown for a point, where any were."""
+        return {"samples_seen": min(point.samples, len(self.training[0]))} if point.samples and self.training else {}
 
     def time(self, point: Point, timing: Timing) -> dict[str, Any]:
         """The latency of a point at every batch size, beside the unpruned network's.
@@ -227,6 +233,11 @@ class Subject:
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
         return self.x[torch.arange(batch) % len(self.x)].contiguous()
+
+
+def held(model: nn.Module) -> int:
+    """The bytes of a network's tensors."""
+    return sum(t.numel() * t.element_size() for _, t in tensors(model))
 
 
 def on_cpu(model: nn.Module) -> nn.Module:

@@ -40,7 +40,8 @@ def speedup_board(digest: Digest) -> Board:
 
 def pareto(digest: Digest, batch: str) -> Plot:
     """Every measured way to run every cut network, with the original and the front."""
-    clouds = [s for curve in digest.methods() for v in variants(curve)
+    bare = digest.plain()
+    clouds = [s for curve in digest.methods() for v in variants(curve)[:None if curve in bare else 1]
               if (s := cloud(curve, batch, v)).x]
     original = digest.dense.seconds[batch] * 1e3
     whole = Series("original network", "ink", (original,), (digest.dense.accuracy.mean,), symbol="cross",
@@ -79,8 +80,8 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def speedup(digest: Digest, batch: str) -> Plot:
-    """How many times faster than the original, with the break-even line."""
-    drawn = tuple(s for curve in digest.methods() for v in variants(curve) if (s := ratios(curve, batch, v)).x)
+    """How many times faster than the original, with the break-even line; a recovery hardly changes it."""
+    drawn = tuple(s for curve in digest.plain() for v in variants(curve) if (s := ratios(curve, batch, v)).x)
     return Plot(f"speedup-batch-{batch}", f"Speed-up against fraction cut, batch {batch}", CUT,
                 Axis("speed-up over the original (×)", log=True), drawn, (Guide(1.0, "break-even"),))
 
