@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from secateur import registry, runtime
+from secateur import registry, runtime, settings
 from secateur.budget import Budget, read_budget
 from secateur.criteria.base import as_criterion
 from secateur.errors import SecateurError, unknown
@@ -21,20 +20,11 @@ from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS
 from secateur.layerwise import Rule, check_rule, read
 from secateur.select import check_sparsity
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from secateur.settings import setting
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
-
-
-def setting(default: Any, help: str) -> Any:
-    """A field with its help, which the command line shows."""
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
@@ -146,11 +136,7 @@ class StudyConfig:
         Raises:
             SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
         """
-        merged = {key: value for layer in layers for key, value in layer.items()}
-        known = {f.name: f for f in fields(cls)}
-        if strange := [k for k in merged if k not in known]:
-            raise unknown("setting", strange[0], known)
-        return cls(**{k: coerce(k, v, known[k].default) for k, v in merged.items()})
+        return settings.make(cls, *layers)
 
 
 @dataclass(frozen=True)
@@ -176,52 +162,9 @@ def configure(*layers: Mapping[str, Any]) -> tuple[StudyConfig, RunOptions]:
     known = [*options, *(f.name for f in fields(StudyConfig))]
     if strange := [k for k in merged if k not in known]:
         raise unknown("setting", strange[0], known)
-    chosen = {k: coerce(k, merged.pop(k), like) for k, like in options.items() if k in merged}
+    chosen = {k: settings.coerce(k, merged.pop(k), like) for k, like in options.items() if k in merged}
     one_seed = {"seeds": 1} if merged.get("weights") else {}
     return StudyConfig.make(one_seed, merged), RunOptions(**chosen)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, its keys named as the flags or as the fields.
-
-    Raises:
-        SecateurError: the file is missing or is no TOML.
-    """
-    try:
-        return {k.replace("-", "_"): v for k, v in tomllib.loads(path.read_text(encoding="utf-8")).items()}
-    except OSError as error:
-        raise SecateurError(f"config '{path}': {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SecateurError(f"config '{path}' is not TOML: {error}") from error
-
-
-def coerce(name: str, value: Any, like: Any) -> Any:
-    """A value from text or TOML in the type of a default: ``"0,0.5"`` for a tuple of floats.
-
-    >>> coerce("sparsity", "0, 0.5", GRID)
-    (0.0, 0.5)
-    """
-    if isinstance(like, tuple):
-        parts = [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
-        parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
-        example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
-        return tuple(coerce(name, part, example) for part in parts)
-    if name == "layers" and isinstance(value, dict):
-        value = json.dumps(value, sort_keys=True)
-    if isinstance(like, bool):
-        if not isinstance(value, bool):
-            raise SecateurError(f"{name} {value!r}: allowed are true and false")
-        return value
-    kind = type(like)
-    wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
-    try:
-        result = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        wrong, result = True, value
-    if wrong or (kind is int and float(value) != result):
-        words = {int: "a whole number", float: "a number", str: "text"}[cast(type, kind)]
-        raise SecateurError(f"{name.replace('_', '-')} '{value}': allowed is {words}")
-    return result
 
 
 def _check_names(config: StudyConfig) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from secateur import data as datasets
 from secateur import graph, models, registry
@@ -24,7 +24,8 @@ from secateur.prune import check_weights, resolve_skip
 from secateur.recover import recoveries
 from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of
-from secateur.subject import Point, Timing
+from secateur.subject import Point
+from secateur.timing import Timing
 from secateur.types import Structure
 
 SCANNING = ("sensitivity", "budget")
@@ -127,6 +128,11 @@ class Problem:
         looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
         looks = looks or "samples" in registry.get("scopes", scope).needs
         return self.config.calibration if looks or any(item.needs for item in items) else 0
+
+    def shown(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first ``count`` inputs and labels of the training part, in an order that is always the same."""
+        order = torch.randperm(len(self.data.train_x), generator=torch.Generator().manual_seed(0))[:count]
+        return self.data.train_x[order], self.data.train_y[order]
 
     @property
     def most_samples(self) -> int:

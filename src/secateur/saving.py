@@ -129,7 +129,10 @@ def write(held: dict[str, Tensor], path: Path, told: dict[str, str] | None = Non
     try:
         if not path.parent.is_dir():
             raise SecateurError(f"cannot write '{path}': there is no folder '{path.parent}'")
+        beside.touch()
+        mode = beside.stat().st_mode
         safetensors.torch.save_file(held, beside, told)
+        beside.chmod(mode)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)

@@ -19,24 +19,19 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from secateur import runtime
 from secateur.apply import apply
 from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
-from secateur.latency import interleaved, summary, torch_threads
-from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, tensors, work
+from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
 from secateur.prune import Selection
 from secateur.recover import recover
 from secateur.sensitivity import GRID, Scan
+from secateur.timing import Timing
+from secateur.timing import time as timing_of
 from secateur.types import Plan, Structure
 
-LARGEST_DIFFERENCE = 1e-4
 ROOM = 1 << 28
 """Bytes of recovered networks that one subject keeps."""
-
-
-class MeasurementError(RuntimeError):
-    """A measured value that must not stand in a table."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +56,6 @@ class Point:
         """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
         later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip)}
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How a point is timed: batch sizes, seconds for each, torch threads (0: as they are), engine (empty: best)."""
-
-    batches: tuple[int, ...]
-    seconds: float
-    threads: int
-    engine: str
 
 
 @dataclass(frozen=True)
@@ -211,24 +196,8 @@ class Subject:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         plan, model = self.pruned(point)
-        original, model = on_cpu(self.model), on_cpu(model)
-        with torch_threads(timing.threads) as threads, torch.inference_mode():
-            variants, error, engine = self._variants(plan, original, model, timing)
-            latency = {str(batch): summary(interleaved(
-                {name: _call(module, self.inputs(batch)) for name, module in variants.items()}, timing.seconds))
-                for batch in timing.batches}
-        return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}
-
-    def _variants(self, plan: Plan, original: nn.Module, model: nn.Module,
-                  timing: Timing) -> tuple[dict[str, nn.Module], float | None, str]:
-        if plan.granularity == "neuron":
-            return {"original": original, "small": model}, None, ""
-        sparse = runtime.compile(model, self.x[:1], engine=timing.engine or None)
-        error = max(difference(sparse(x), model(x)) for x in map(self.inputs, timing.batches))
-        if not error <= LARGEST_DIFFERENCE:
-            raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
-                                   f"allowed {LARGEST_DIFFERENCE:g}: {plan.criterion} at sparsity {plan.sparsity:g}")
-        return {"original": original, "dense": model, "sparse": sparse}, error, sparse.engine
+        return timing_of(self.model, model, plan.granularity != "neuron", self.inputs, timing,
+                         f"{plan.criterion} at sparsity {plan.sparsity:g}")
 
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
@@ -238,22 +207,3 @@ class Subject:
 def held(model: nn.Module) -> int:
     """The bytes of a network's tensors."""
     return sum(t.numel() * t.element_size() for _, t in tensors(model))
-
-
-def on_cpu(model: nn.Module) -> nn.Module:
-    """The network itself where it is on the CPU, else a copy there."""
-    return model if device_of(model).type == "cpu" else copy.deepcopy(model).cpu()
-
-
-def _call(module: nn.Module, x: Tensor) -> Callable[[], Any]:
-    return lambda: module(x)
-
-
-def difference(got: Tensor, expected: Tensor) -> float:
-    """The greatest absolute difference, as a fraction of the greatest expected value; infinite where either is NaN.
-
-    >>> difference(torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]))
-    0.25
-    """
-    gap = (got.double() - expected.double()).abs().max() / expected.double().abs().max().clamp_min(1e-30)
-    return float(torch.nan_to_num(gap, nan=torch.inf))

@@ -190,7 +190,7 @@ def test_a_model_that_does_not_fit_leaves_nothing(tmp_path, model, message):
 
 
 def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
-    from secateur import runtime, subject
+    from secateur import runtime, timing
 
     class Wrong(runtime.Compiled):
         engine = "csr"
@@ -203,7 +203,7 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
             return self.model(x) * 1.001
 
     monkeypatch.setattr(runtime, "compile", lambda model, example, engine=None: Wrong(model))
-    with pytest.raises(subject.MeasurementError, match="differ by 0.001"):
+    with pytest.raises(timing.MeasurementError, match="differ by 0.001"):
         study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
                                  granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
 

@@ -8,12 +8,13 @@ from safetensors.torch import load_file
 from support import tiny
 
 import secateur as sc
-from secateur.config import StudyConfig, coerce
+from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.report import figures, gather, page
 from secateur.sensitivity import sensitivity
+from secateur.settings import coerce
 from secateur.store import Store
 from secateur.study import study
 from secateur.subject import Point
