@@ -57,7 +57,7 @@ class StudyConfig:
     calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data")
     best: bool = setting(True, "beside cuts without recovery, also the best cut that needs no labels: for neurons "
                          "criterion elimination, for all recovery best")
-    best_from: float = setting(0.5, "sparsity from which that is measured")
+    best_from: float = setting(0.7, "sparsity from which that is measured")
     controls: bool = setting(False, "add the controls: a random cut, and what is left trained from scratch")
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")

@@ -143,8 +143,8 @@ def test_budgets_bounds_and_layers():
 
 def test_whether_it_pays_is_told_from_the_quartiles():
     done = cut(sparsity=0.5)
-    way, slow = ({"original": {"median": 1.0}, "sparse": {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}}
-                 for r in (2.0, 0.5))
+    way, slow = ({"original": {"median": 1.0},
+                  "sparse": {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}} for r in (2.0, 0.5))
     told = {}
     for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {}}.items():
         done.timing.update(latency=latency, engine_used="kernels")

@@ -73,7 +73,7 @@ def test_settings_are_checked_before_anything_is_trained():
 
 
 PLAIN = sc.StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.25, 0.5, 0.75), seeds=1, epochs=1,
-                       latency_batches=(1,), latency_seconds=0.001, engine="csr", calibration=100)
+                       latency_batches=(1,), latency_seconds=0.001, engine="csr", calibration=100, best_from=0.5)
 
 
 @pytest.fixture(scope="module")

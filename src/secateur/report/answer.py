@@ -59,6 +59,12 @@ def recovered(digest: Digest) -> list[Answer]:
             if (found := digest.recovered(g))]
 
 
+def both(digest: Digest) -> list[Answer]:
+    """The answers and those with a recovery, a granularity after the other."""
+    found = [*answers(digest), *recovered(digest)]
+    return [a for g in digest.granularities for a in found if a.method.granularity == g]
+
+
 def most(found: Sequence[Answer]) -> Answer:
     """The answer that can cut most, then costs least."""
     return max(found, key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0))
@@ -77,8 +83,9 @@ def sentence_parts(digest: Digest) -> list[Part]:
     """The sentence as (text, colour role) pieces; the role is empty for plain text."""
     found = answers(digest)
     config = digest.run.config
+    plain = ", with nothing done after the cut," if recovered(digest) else ""
     opening = (f"Within {100 * digest.tolerance:g} points of its {words.percent(digest.dense.accuracy.mean, 2)} "
-               f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')} ")
+               f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')}{plain} ")
     if not found:
         return [(f"{opening}was cut by random controls only: nothing can be said about what can go.", "")]
     parts: list[Part] = [(opening, "")]

@@ -56,7 +56,7 @@ def methods_of(groups: dict[tuple[str, str, str, str], list[Point]], config: dic
     """The methods, weight before neuron before others, controls last, otherwise as the settings order them."""
     order = ["weight", "neuron", *config.get("granularity", [])]
     wanted, scopes = list(config.get("criterion") or []), list(config.get("scope") or [])
-    recoveries = list(config.get("recovery") or [])
+    recoveries = list(config.get("recovery") or ["none"])
     methods = [Method(g, c, s, any(p["control"] for p in points), recovery=r)
                for (g, c, s, r), points in groups.items()]
 

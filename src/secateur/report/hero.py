@@ -8,7 +8,7 @@ from secateur.report import palette, words
 from secateur.report.answer import (
     Answer,
     Part,
-    answers,
+    both,
     cost_words,
     headline_batches,
     over_words,
@@ -26,13 +26,11 @@ def top(digest: Digest) -> str:
     """What the run was, the sentence, and a card a granularity."""
     config, seeds = digest.run.config, len(digest.run.trained)
     kicker = f"secateur · {config.get('model')} on {config.get('data')} · {seeds} seed{'s' * (seeds != 1)}"
-    by_kind = [a for g in digest.granularities for a in (*answers(digest), *recovered(digest))
-               if a.method.granularity == g]
-    cards = "".join(card(a, digest) for a in by_kind)
+    cards = "".join(card(a, digest) for a in both(digest))
     more = [tag("p", coloured(parts), class_="lead")] if (parts := recovered_parts(digest)) else []
     more += [tag("p", escape(text), class_="note") for text in refusals(digest)]
     return tag("header", tag("p", escape(kicker), class_="kicker") + tag("h1", coloured(sentence_parts(digest)))
-               + "".join(more) + tag("div", cards, class_="cards"))
+               + "".join(more) + tag("div", cards, class_="cards paired" if recovered(digest) else "cards"))
 
 
 def coloured(parts: list[Part]) -> str:
@@ -48,7 +46,7 @@ def refusals(digest: Digest) -> list[str]:
 
 def card(a: Answer, digest: Digest) -> str:
     """One granularity's answer in figures."""
-    title = f"{words.capital(a.method.name)} ({a.method.words})"
+    title = f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})"
     big = words.percent(a.cell.sparsity if a.cell else 0)
     listed = "".join(tag("div", tag("dt", escape(k)) + tag("dd", escape(v))) for k, v in facts(a, digest))
     headline = tag("p", tag("b", big) + " can go", class_="big")

@@ -62,7 +62,7 @@ def cloud(curve: Curve, batch: str, variant: str) -> Series:
     m, main = curve.method, variant == RUN_WITH.get(curve.method.granularity, "sparse")
     return Series(f"{m.name}, {words.VARIANTS.get(variant, variant)}", role(m.granularity, m.tone),
                   tuple(s.seconds * 1e3 for s, _ in timed), tuple(c.accuracy.mean for _, c in timed),
-                  symbol=symbol(m.granularity) if main else "triangle", shape="points",
+                  symbol=symbol(m.granularity, m.recovered) if main else "triangle", shape="points",
                   text=tuple(tooltip(curve, c) for _, c in timed))
 
 
@@ -93,7 +93,7 @@ def ratios(curve: Curve, batch: str, variant: str) -> Series:
     return Series(f"{m.name}, {words.VARIANTS.get(variant, variant)}", role(m.granularity, m.tone),
                   tuple(c.sparsity for _, c in timed), tuple(s.ratio for s, _ in timed),
                   tuple(s.low for s, _ in timed), tuple(s.high for s, _ in timed), "solid" if main else "dot",
-                  symbol(m.granularity) if main else "triangle",
+                  symbol(m.granularity, m.recovered) if main else "triangle",
                   text=tuple(f"{words.percent(c.sparsity)} of {m.name} cut, {words.VARIANTS.get(variant, variant)}\n"
                              f"{words.times(s.ratio)} the speed at batch {batch} (quartiles {words.times(s.low)} to "
                              f"{words.times(s.high)})\n{words.duration(s.seconds)}" for s, c in timed))
