@@ -74,7 +74,7 @@ def main() -> None:
     data, found = enlarged(), {}
     for model in MODELS:
         config = sc.StudyConfig(model=model, granularity=("neuron",), criterion=("l2", "random"), sparsity=GRID,
-                                seeds=asked.seeds, epochs=asked.epochs, lr=2e-3, latency_batches=())
+                                seeds=asked.seeds, epochs=asked.epochs, lr=2e-3, latency_batches=(), best=False)
         make = registered(model, data)
         found[model] = rows(sc.study(make, data, config, out=str(asked.runs / model)))
     result = {"data": "scikit-learn's digits, enlarged to 32x32", "epochs": asked.epochs, "seeds": asked.seeds,

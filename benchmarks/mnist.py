@@ -35,10 +35,12 @@ def main() -> None:
 
 def rows(run: Any) -> Any:
     """The means over the seeds of every point."""
-    for kind in sorted({(p["granularity"], p["criterion"], p["sparsity"]) for p in run.points}, reverse=True):
-        points = [p for p in run.points if (p["granularity"], p["criterion"], p["sparsity"]) == kind]
+    names = ("granularity", "criterion", "recovery", "sparsity")
+    for kind in sorted({tuple(p[n] for n in names) for p in run.points}, reverse=True):
+        points = [p for p in run.points if tuple(p[n] for n in names) == kind]
         accuracies = [p["accuracy"] for p in points]
-        yield {"granularity": kind[0], "criterion": kind[1], "sparsity": kind[2], "control": points[0]["control"],
+        yield {**dict(zip(names, kind, strict=True)), "control": points[0]["control"],
+               "samples_seen": points[0].get("samples_seen", 0),
                "accuracy": statistics.mean(accuracies), "least": min(accuracies), "most": max(accuracies),
                "bytes": points[0]["bytes"], "bytes_sparse": statistics.mean(p["bytes_sparse"] for p in points),
                "engine": points[0].get("engine_used", ""), "speedup": speedups(points)}

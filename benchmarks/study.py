@@ -42,7 +42,7 @@ from secateur.study import Sweep, study
 from secateur.subject import opened
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
-CONFIG = sc.StudyConfig(latency_batches=())
+CONFIG = sc.StudyConfig(latency_batches=(), best=False)
 
 
 def main() -> None:

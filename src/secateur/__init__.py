@@ -8,6 +8,7 @@
     sparse = sc.apply(model, plan)                        # weights zeroed; ``model`` untouched
     fast = sc.compile(sparse, x)                          # same outputs, sparse kernels
     small = sc.prune(model, sparsity=0.5, granularity="neuron", example=x)
+    sc.save(small, "small.safetensors")                   # and back: sc.load("small.safetensors", make_model)
     pruner = sc.Pruner(model, 0.9, optimizer)             # while any loop trains it: pruner.step()
     run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
@@ -19,6 +20,7 @@ from secateur.load import load_run
 from secateur.overview import DryRun, dry_run, targets
 from secateur.prune import plan, prune
 from secateur.runtime import compile
+from secateur.saving import load, save
 from secateur.sensitivity import sensitivity
 from secateur.study import study
 from secateur.training.pruner import Pruner
@@ -26,4 +28,5 @@ from secateur.types import Group, Plan, Structure, Target
 from secateur.version import __version__
 
 __all__ = ["DryRun", "Group", "Plan", "Pruner", "SecateurError", "Structure", "StudyConfig", "Target", "__version__",
-           "apply", "compile", "dry_run", "load_run", "plan", "prune", "sensitivity", "study", "targets"]
+           "apply", "compile", "dry_run", "load", "load_run", "plan", "prune", "save", "sensitivity", "study",
+           "targets"]

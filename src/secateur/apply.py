@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.errors import SecateurError
+from secateur.record import remember, step, steps
 from secateur.types import Plan, Structure
 
 
@@ -32,7 +33,10 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
     check_fits(model, plan)
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):
-        return graph.remove(model, cuts, traced(model, plan, example) if prove else plan.structure, prove)
+        structure = traced(model, plan, example) if prove else plan.structure
+        small = graph.remove(model, cuts, structure, prove)
+        shown = example if structure is None else structure.example
+        return remember(small, (*steps(model), step(model, cuts, shown, prove)))
     return zeroed_copy(model, {cut.name: cut.keep for cut in cuts})
 
 

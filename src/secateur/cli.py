@@ -12,8 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.config import RunOptions, StudyConfig, configure, read_toml
+from secateur.config import RunOptions, StudyConfig, configure
+from secateur.cut_config import CutConfig
 from secateur.errors import SecateurError
+from secateur.settings import like, read_toml
 
 app = typer.Typer(name="secateur", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="How much of a neural network can you cut, and what does the cut buy on your own machine?")
@@ -21,32 +23,39 @@ INTERRUPTED = 130
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag for every setting and option of a study; those that are given arrive as ``settings``."""
-    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-           for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
-    known = [*fields(StudyConfig), *fields(RunOptions)]
+def with_settings(*classes: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one flag for every field of some classes; those that are given arrive as ``settings``."""
+    known = [f for cls in classes for f in fields(cls)]
 
-    def wrapped(**values: Any) -> None:
-        settings = {f.name: v for f in known if (v := values.pop(f.name)) is not None}
-        command(settings=settings, **values)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+               for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
 
-    wrapped.__signature__ = inspect.Signature([*map(_flag, known), *own])  # type: ignore[attr-defined]
-    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
-    return wrapped
+        def wrapped(**values: Any) -> None:
+            settings = {f.name: v for f in known if (v := values.pop(f.name)) is not None}
+            command(settings=settings, **values)
+
+        wrapped.__signature__ = inspect.Signature([*map(_flag, known), *own])  # type: ignore[attr-defined]
+        wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
+        return wrapped
+
+    return decorate
 
 
 def _flag(setting: Field[Any]) -> inspect.Parameter:
     """The command-line flag of a setting: a switch, or text that is read as the setting's type later."""
     switch = isinstance(setting.default, bool)
-    option = (typer.Option(f"--{setting.name}", help=setting.metadata["help"], show_default=False) if switch else
-              typer.Option(help=_help(setting), show_default=False, metavar=_metavar(setting.default)))
+    name = f"--{setting.name}/--no-{setting.name}" if setting.default is True else f"--{setting.name}"
+    option = (typer.Option(name, help=setting.metadata["help"], show_default=False) if switch else
+              typer.Option(help=_help(setting), show_default=False, metavar=_metavar(like(setting))))
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
                              annotation=Annotated[bool | None if switch else str | None, option])
 
 
 def _help(setting: Field[Any]) -> str:
     """What a setting is, with its default."""
+    if setting.default is None:
+        return str(setting.metadata["help"])
     values = setting.default if isinstance(setting.default, tuple) else (setting.default,)
     shown = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     return f"{setting.metadata['help']} (default: {shown or 'none'})"
@@ -57,7 +66,7 @@ def _metavar(default: Any) -> str:
 
 
 @app.command()
-@with_settings
+@with_settings(StudyConfig, RunOptions)
 def study(
     settings: dict[str, Any],
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
@@ -77,6 +86,24 @@ def study(
         run = run_study(config=chosen, out=options.out or None, jobs=options.jobs, backend=options.backend,
                         address=options.address, progress=live, command=command_line())
     tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False))
+
+
+@app.command("prune")
+@with_settings(CutConfig)
+def prune_command(settings: dict[str, Any], debug: Debug = False) -> None:  # noqa: ARG001
+    """Cut one network, say what that costs and buys here, and write it to a file.
+
+    By default the best that needs no labels: recovery best, from --calibration unlabelled training samples.
+
+    A built-in network without --weights is trained first, as in a study; one of your own is taken as it comes.
+    """
+    from secateur.console import Live, tell_cut
+    from secateur.cut_network import cut_network
+
+    chosen = CutConfig.make(settings)
+    with Live() as live:
+        done = cut_network(chosen, live)
+    tell_cut(done)
 
 
 @app.command("report")
@@ -245,8 +272,10 @@ def fail(message: str, code: int) -> int:
 
 
 def interrupted() -> int:
-    """Say that nothing is lost and how to go on."""
-    return fail("interrupted; every finished row is kept. To go on, run again: " + command_line(), INTERRUPTED)
+    """Say what is left of the work, and how to go on."""
+    study = sys.argv[1:2] == ["study"]
+    kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
+    return fail(f"interrupted; {kept}, run again: {command_line()}", INTERRUPTED)
 
 
 def fail_at_work(error: Exception) -> int:

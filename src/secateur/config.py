@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from secateur import registry, runtime
+from secateur import registry, runtime, settings
 from secateur.budget import Budget, read_budget
 from secateur.criteria.base import as_criterion, criteria_for
 from secateur.errors import SecateurError, unknown
@@ -21,20 +20,11 @@ from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS
 from secateur.layerwise import Rule, check_rule, read
 from secateur.select import check_sparsity
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from secateur.settings import setting
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
-
-
-def setting(default: Any, help: str) -> Any:
-    """A field with its help, which the command line shows."""
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
@@ -65,6 +55,9 @@ class StudyConfig:
     recovery: tuple[str, ...] = setting(
         ("none",), "what wins accuracy back after a cut; each is used with every criterion")
     calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data")
+    best: bool = setting(True, "beside cuts without recovery, also the best cut that needs no labels: for neurons "
+                         "criterion elimination, for all recovery best")
+    best_from: float = setting(0.7, "sparsity from which that is measured")
     controls: bool = setting(False, "add the controls: a random cut, and what is left trained from scratch")
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
@@ -98,9 +91,11 @@ class StudyConfig:
         """
         words = ["secateur", "study"]
         for f in fields(self):
-            if isinstance(value := getattr(self, f.name), bool):
-                words += [f"--{f.name}"] * value
-            elif value != f.default:
+            if (value := getattr(self, f.name)) == f.default:
+                continue
+            if isinstance(value, bool):
+                words += [f"--{'' if value else 'no-'}{f.name}"]
+            else:
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{f.name.replace('_', '-')}", ",".join(map(str, values))]
         return shlex.join([*words, "--out", str(out)])
@@ -115,6 +110,14 @@ class StudyConfig:
         item = resolve(granularity)
         return [s for s in self.scope if item.scored_as in registry.get("scopes", s).scores
                 and (item.sparsity is None or s == "layer")]
+
+    def best_of(self, granularity: str) -> tuple[str, str] | None:
+        """Criterion and scope of the best cut that needs no labels, where it is measured beside the plain ones: where
+        no recovery is asked for but controls."""
+        if not self.best or any(not (r == "none" or registry.get("recovery", r).control) for r in self.recovery):
+            return None
+        item, scopes = resolve(granularity), self.scopes_of(granularity)
+        return item.informed_criterion or item.default_criterion, "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:
         """The sparsities asked for; for N:M the one that it has, and 0 where that was asked for."""
@@ -133,11 +136,7 @@ class StudyConfig:
         Raises:
             SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
         """
-        merged = {key: value for layer in layers for key, value in layer.items()}
-        known = {f.name: f for f in fields(cls)}
-        if strange := [k for k in merged if k not in known]:
-            raise unknown("setting", strange[0], known)
-        return cls(**{k: coerce(k, v, known[k].default) for k, v in merged.items()})
+        return settings.make(cls, *layers)
 
 
 @dataclass(frozen=True)
@@ -163,52 +162,9 @@ def configure(*layers: Mapping[str, Any]) -> tuple[StudyConfig, RunOptions]:
     known = [*options, *(f.name for f in fields(StudyConfig))]
     if strange := [k for k in merged if k not in known]:
         raise unknown("setting", strange[0], known)
-    chosen = {k: coerce(k, merged.pop(k), like) for k, like in options.items() if k in merged}
+    chosen = {k: settings.coerce(k, merged.pop(k), like) for k, like in options.items() if k in merged}
     one_seed = {"seeds": 1} if merged.get("weights") else {}
     return StudyConfig.make(one_seed, merged), RunOptions(**chosen)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, its keys named as the flags or as the fields.
-
-    Raises:
-        SecateurError: the file is missing or is no TOML.
-    """
-    try:
-        return {k.replace("-", "_"): v for k, v in tomllib.loads(path.read_text(encoding="utf-8")).items()}
-    except OSError as error:
-        raise SecateurError(f"config '{path}': {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SecateurError(f"config '{path}' is not TOML: {error}") from error
-
-
-def coerce(name: str, value: Any, like: Any) -> Any:
-    """A value from text or TOML in the type of a default: ``"0,0.5"`` for a tuple of floats.
-
-    >>> coerce("sparsity", "0, 0.5", GRID)
-    (0.0, 0.5)
-    """
-    if isinstance(like, tuple):
-        parts = [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
-        parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
-        example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
-        return tuple(coerce(name, part, example) for part in parts)
-    if name == "layers" and isinstance(value, dict):
-        value = json.dumps(value, sort_keys=True)
-    if isinstance(like, bool):
-        if not isinstance(value, bool):
-            raise SecateurError(f"{name} {value!r}: allowed are true and false")
-        return value
-    kind = type(like)
-    wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
-    try:
-        result = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        wrong, result = True, value
-    if wrong or (kind is int and float(value) != result):
-        words = {int: "a whole number", float: "a number", str: "text"}[cast(type, kind)]
-        raise SecateurError(f"{name.replace('_', '-')} '{value}': allowed is {words}")
-    return result
 
 
 def _check_names(config: StudyConfig) -> None:
@@ -292,6 +248,8 @@ def _check_numbers(config: StudyConfig) -> None:
     for name, high in (("lr", float("inf")), ("latency_seconds", 3600.0)):
         if not 0 < getattr(config, name) < high:
             raise SecateurError(f"{name.replace('_', '-')} {getattr(config, name)}: allowed is a number above 0")
+    if not 0 <= config.best_from <= 1:
+        raise SecateurError(f"best-from {config.best_from}: allowed is a sparsity in [0, 1], such as 0.5")
     if not 0 <= config.tolerance <= 1:
         raise SecateurError(f"tolerance {config.tolerance}: allowed is a loss of accuracy in [0, 1], such as 0.005")
     if bad := [b for b in config.latency_batches if b < 1]:

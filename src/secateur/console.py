@@ -10,12 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
-from secateur import registry
+from secateur import cut_report, registry
+from secateur.cut_network import CutNetwork
 from secateur.progress import Progress
 from secateur.report import Report
 from secateur.report.words import percent
 
-TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing"}
+TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing",
+          "cut": "cutting"}
 ROOM = 4
 COLOURS = {"weight": "red", "neuron": "blue"}
 
@@ -76,6 +78,9 @@ class Live(Progress):
                settings["sparsity"])
         line = self._rows.pop(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
         self._rows[key] = line
+        if "refused" in figures:
+            where = f"{settings['granularity']} at {percent(settings['sparsity'])}"
+            self.console.print(f"left out: the best cut of {where}: {figures['refused']}", soft_wrap=True)
         for name in ("accuracy", "loss"):
             if name in figures:
                 line[name].append(figures[name])
@@ -121,6 +126,21 @@ def tell(report: Report, console: Console | None = None) -> None:
     for path in report.files:
         if path.suffix not in (".png", ".svg"):
             console.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def tell_cut(done: CutNetwork, console: Console | None = None) -> None:
+    """Print what one cut cost and bought, whether it pays, and where the file is."""
+    console = console or Console()
+    console.print(str(done.plan).partition("\n")[0], soft_wrap=True, highlight=False)
+    table = Table("", "before", "after", "", box=None, header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in cut_report.lines(done):
+        table.add_row(*line)
+    console.print(table)
+    for text in (cut_report.verdict(done), *(f"note: {n}" for n in cut_report.remarks(done)),
+                 cut_report.how_to_load(done)):
+        console.print(text, soft_wrap=True, highlight=False)
 
 
 def print_registry(console: Console | None = None) -> None:

@@ -30,12 +30,12 @@ def load_run(folder: str | Path) -> RunData:
             raise RunError(f"'{folder}' holds no measured point yet; run again to go on: {run['command']}")
         return RunData(Path(folder), run["config"], store.machine(run["points"]), run["command"], trained, points,
                        [row for key in run["anatomy"] if (row := store.get(key))], _samples(store.get(run["samples"])),
-                       list(_scans(store, run)))
+                       list(_scans(store, run)), _refused(store, run))
 
 
 def _points(store: Store, run: dict[str, Any]) -> Any:
     for key, timing in zip(run["points"], run["latency"], strict=True):
-        if (figures := store.get(key)) is None:
+        if (figures := store.get(key)) is None or "refused" in figures:
             continue
         settings = store.settings(key)
         recovery = settings.get("recovery", "none")
@@ -44,6 +44,12 @@ def _points(store: Store, run: dict[str, Any]) -> Any:
         yield {**{k: settings[k] for k in ("seed", "granularity", "criterion", "scope", "sparsity")},
                "recovery": recovery,
                "control": control, **figures, "latency": None, "sparse_error": None, **(store.get(timing) or {})}
+
+
+def _refused(store: Store, run: dict[str, Any]) -> dict[str, str]:
+    """Why the best cut of a granularity could not be made, where that is so."""
+    found = ((store.settings(key)["granularity"], store.get(key)) for key in run["points"] if store.get(key))
+    return {granularity: figures["refused"] for granularity, figures in found if figures and "refused" in figures}
 
 
 def _scans(store: Store, run: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from secateur.errors import MissingExtraError, SecateurError, unknown
+from secateur.errors import MissingExtraError, RunError, SecateurError, unknown
 from secateur.latency import torch_threads
 from secateur.machine import cores
 from secateur.subject import Bundle, Point, opened
@@ -16,10 +16,18 @@ Result = tuple[int, dict[str, Any]]
 
 
 def measure(job: Job, workers: int) -> dict[str, Any]:
-    """Measure one point; ``workers`` share this machine's cores, so each takes its part of them."""
+    """Measure one point; ``workers`` share this machine's cores, so each takes its part of them.
+
+    What cannot be cut or recovered gives ``refused``, the reason.
+    """
     bundle, point = job
     with torch_threads(max(1, cores() // workers) if workers > 1 else 0):
-        return opened(bundle).measure(point)
+        try:
+            return opened(bundle).measure(point)
+        except RunError:
+            raise
+        except SecateurError as error:
+            return {"refused": str(error)}
 
 
 def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: str = "") -> Iterator[Result]:

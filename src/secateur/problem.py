@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from secateur import data as datasets
 from secateur import graph, models, registry
@@ -24,7 +24,8 @@ from secateur.prune import check_weights, resolve_skip
 from secateur.recover import recoveries
 from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of
-from secateur.subject import Point, Timing
+from secateur.subject import Point
+from secateur.timing import Timing
 from secateur.types import Structure
 
 SCANNING = ("sensitivity", "budget")
@@ -75,6 +76,18 @@ class Problem:
                         for recovery in self.recoveries_of(criterion):
                             for sparsity in config.sparsities_of(granularity):
                                 yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
+                yield from self.beside(granularity, seed)
+
+    def beside(self, granularity: str, seed: int) -> Iterator[Point]:
+        """The points of the best cut that needs no labels, which stand beside those that were asked for."""
+        if best := self.config.best_of(granularity):
+            for sparsity in self.config.sparsities_of(granularity):
+                if sparsity > 0 and sparsity >= self.config.best_from:
+                    yield self.point(granularity, *best, sparsity, seed, "best")
+
+    def is_beside(self, point: Point) -> bool:
+        """Whether a point stands beside those that were asked for: what cannot be done there is told, no error."""
+        return point.recovery == "best" and self.config.best_of(point.granularity) is not None
 
     def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
               recovery: str = "none") -> Point:
@@ -115,6 +128,11 @@ class Problem:
         looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
         looks = looks or "samples" in registry.get("scopes", scope).needs
         return self.config.calibration if looks or any(item.needs for item in items) else 0
+
+    def shown(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first ``count`` inputs and labels of the training part, in an order that is always the same."""
+        order = torch.randperm(len(self.data.train_x), generator=torch.Generator().manual_seed(0))[:count]
+        return self.data.train_x[order], self.data.train_y[order]
 
     @property
     def most_samples(self) -> int:

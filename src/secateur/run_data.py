@@ -24,7 +24,8 @@ class RunData:
             ``tests`` (their number), ``parameters``, ``nonzeros``, ``bytes`` (dense float32),
             ``bytes_sparse`` (smallest of dense, bit mask and CSR a tensor), ``flops`` and
             ``flops_nonzero`` (of one example), ``layers`` (records of name, items, removed, sparsity),
-            ``notes``, ``predictions`` (classes given to the sample images), ``latency`` (None, or batch
+            ``notes``, ``samples_seen`` (training samples shown to criterion and recovery, where any were),
+            ``predictions`` (classes given to the sample images), ``latency`` (None, or batch
             as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high
             over ``original``), ``sparse_error`` (greatest relative difference of sparse and dense outputs).
         anatomy: one value of :func:`secateur.anatomy.anatomy` a seed.
@@ -32,6 +33,7 @@ class RunData:
             data are not images.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
             what :meth:`secateur.scan.Scan.plain` gives.
+        refused: granularity → why the best cut that needs no labels could not be made.
     """
 
     folder: Path
@@ -43,3 +45,4 @@ class RunData:
     anatomy: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Any] | None = None
     scans: list[dict[str, Any]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)

@@ -13,16 +13,16 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from secateur import models, parallel
+from secateur import models, parallel, saving
 from secateur.anatomy import anatomy
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
-from secateur.errors import RunError
+from secateur.errors import RunError, SecateurError
 from secateur.granularity import resolve
 from secateur.latency import torch_threads
 from secateur.load import load_run
 from secateur.machine import machine
-from secateur.measure import evaluate
+from secateur.measure import Evaluation, evaluate
 from secateur.problem import Problem, default_folder, named, problem, sample_images
 from secateur.progress import Progress
 from secateur.prune import Selection
@@ -127,8 +127,7 @@ class Sweep:
         """Train every network that the run does not hold."""
         config = self.task.config
         missing = [s for s in range(config.seeds) if not self._has_network(s)]
-        steps = 0 if config.weights else config.epochs * -(-len(self.task.data.train_x) // config.batch_size)
-        self.progress.stage("train", steps * len(missing))
+        self.progress.stage("train", steps(self.task) * len(missing))
         for seed in range(config.seeds):
             record = self._train(seed) if seed in missing else self.store.get(key_of(self.task.trained_settings(seed)))
             self.progress.trained({"seed": seed, **(record or {})})
@@ -137,17 +136,7 @@ class Sweep:
         return self.store.get(key_of(self.task.trained_settings(seed))) is not None and self.network(seed).exists()
 
     def _train(self, seed: int) -> dict[str, Any]:
-        config, data = self.task.config, self.task.data
-        torch.manual_seed(seed)
-        model, history = self.task.make_model().to(config.device), []
-        with torch_threads(config.threads):
-            if config.weights:
-                models.load_weights(model, Path(config.weights))
-            else:
-                history = train(model, data, seed, config.epochs, config.batch_size, config.lr,
-                                on_step=lambda *_, **__: self.progress.step(),
-                                on_epoch=self.progress.epoch)
-            result = evaluate(model, data.test_x, data.test_y)
+        model, history, result = trained(self.task, seed, self.progress)
         save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
         record = {"history": history, "loss": result.loss, "accuracy": result.accuracy,
                   "parameters": sum(p.numel() for p in model.parameters())}
@@ -175,17 +164,20 @@ class Sweep:
 
     def measure(self, jobs: int, backend: str, address: str) -> None:
         """Measure every point that the run does not hold, at once where asked."""
-        missing = self._missing("point", self.task.point_settings)
+        missing = [*self._missing("point", self.task.point_settings), *self._refused()]
         self.progress.stage("measure", len(missing))
         if not missing:
             return
         with self._bundles() as bundles:
             for index, figures in parallel.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
+                if "refused" in figures and not self.task.is_beside(missing[index]):
+                    raise SecateurError(figures["refused"])
                 self._keep("point", self.task.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
         missing = self._missing("latency", self.task.timing_settings) if self.task.config.latency_batches else []
+        missing = [p for p in missing if "refused" not in (self.store.get(key_of(self.task.point_settings(p))) or {})]
         self.progress.stage("time", len(missing))
         if not missing:
             return
@@ -204,6 +196,11 @@ class Sweep:
         """The points that have no row of a kind."""
         have = self.store.keys(kind)
         return [p for p in self.points if key_of(settings(p)) not in have]
+
+    def _refused(self) -> list[Point]:
+        """The points that an earlier study, which did not ask for them, could leave out."""
+        asked = [p for p in self.points if p.recovery == "best" and not self.task.is_beside(p)]
+        return [p for p in asked if "refused" in (self.store.get(key_of(self.task.point_settings(p))) or {})]
 
     def _keep(self, kind: str, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
         self.store.put(kind, settings, figures, self.machine)
@@ -226,10 +223,9 @@ class Sweep:
 
     def _training(self, scratch: Path) -> Path:
         """The training samples that criteria and recoveries look at, in a file."""
-        data, count = self.task.data, self.task.most_samples
-        order = torch.randperm(len(data.train_x), generator=torch.Generator().manual_seed(0))[:count]
+        x, y = self.task.shown(self.task.most_samples)
         path = scratch / "training.safetensors"
-        save_tensors({"x": data.train_x[order], "y": data.train_y[order]}, path)
+        save_tensors({"x": x, "y": y}, path)
         return path
 
     def describe(self) -> None:
@@ -252,17 +248,34 @@ class Sweep:
         return {"kind": "samples", "data": self.task.data.digest, "count": self.task.config.samples}
 
 
+def trained(task: Problem, seed: int, progress: Progress) -> tuple[nn.Module, list[dict[str, Any]], Evaluation]:
+    """The network of a seed, trained or with the weights that were given; its epochs, and its evaluation."""
+    config, data = task.config, task.data
+    torch.manual_seed(seed)
+    model, history = task.make_model().to(config.device), list[dict[str, Any]]()
+    with torch_threads(config.threads):
+        if config.weights:
+            models.load_weights(model, Path(config.weights))
+        else:
+            history = train(model, data, seed, config.epochs, config.batch_size, config.lr,
+                            on_step=lambda *_, **__: progress.step(), on_epoch=progress.epoch)
+        return model, history, evaluate(model, data.test_x, data.test_y)
+
+
+def steps(task: Problem) -> int:
+    """The steps of one training."""
+    config = task.config
+    return 0 if config.weights else config.epochs * -(-len(task.data.train_x) // config.batch_size)
+
+
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a safetensors file beside its place, then move it there: whole or not at all.
+    """Write a safetensors file, whole or not at all, in a folder that is made where it is not there.
 
     Raises:
         RunError: the folder is full or read-only.
     """
-    beside = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(safetensors.torch.save(tensors))
-        beside.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"cannot write '{path}': {error}") from error
+        saving.write(tensors, path)
+    except (OSError, SecateurError) as error:
+        raise RunError(str(error)) from error

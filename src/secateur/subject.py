@@ -19,22 +19,19 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from secateur import runtime
 from secateur.apply import apply
 from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
-from secateur.latency import interleaved, summary, torch_threads
-from secateur.measure import Evaluation, Work, device_of, evaluate, nonzeros, size, work
+from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
 from secateur.prune import Selection
 from secateur.recover import recover
 from secateur.scan import GRID, Scan
+from secateur.timing import Timing
+from secateur.timing import time as timing_of
 from secateur.types import Plan, Structure
 
-LARGEST_DIFFERENCE = 1e-4
-
-
-class MeasurementError(RuntimeError):
-    """A measured value that must not stand in a table."""
+ROOM = 1 << 28
+"""Bytes of recovered networks that one subject keeps."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +56,6 @@ class Point:
         """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
         later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip)}
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How a point is timed: batch sizes, seconds for each, torch threads (0: as they are), engine (empty: best)."""
-
-    batches: tuple[int, ...]
-    seconds: float
-    threads: int
-    engine: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +121,7 @@ class Subject:
         self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
         self.training, self.scans = training, scans or {}
         self._selections: dict[Point, Selection] = {}
-        self._latest: tuple[Point | None, nn.Module | None] = (None, None)
+        self._made: dict[Point, nn.Module] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -161,14 +148,14 @@ class Subject:
         return calibration((x[:samples], y[:samples]))
 
     def _recovered(self, plan: Plan, point: Point) -> nn.Module:
-        """The network cut and recovered, kept for the timing that follows."""
-        if self._latest[0] != point:
+        """The network cut and recovered, kept for the timing that follows while there is room."""
+        if point not in self._made:
             cut = apply(self.model, plan) if plan.removed else copy.deepcopy(self.model)
             made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
-            self._latest = (point, made)
-        found = self._latest[1]
-        assert found is not None
-        return found
+            self._made[point] = made
+            while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
+                del self._made[next(iter(self._made))]
+        return self._made[point]
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
@@ -196,7 +183,11 @@ class Subject:
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": list(plan.notes)}
+                "layers": plan.layers(), "notes": list(plan.notes), **self.seen(point)}
+
+    def seen(self, point: Point) -> dict[str, int]:
+        """How many training samples were shown for a point, where any were."""
+        return {"samples_seen": min(point.samples, len(self.training[0]))} if point.samples and self.training else {}
 
     def time(self, point: Point, timing: Timing) -> dict[str, Any]:
         """The latency of a point at every batch size, beside the unpruned network's.
@@ -205,44 +196,14 @@ class Subject:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         plan, model = self.pruned(point)
-        original, model = on_cpu(self.model), on_cpu(model)
-        with torch_threads(timing.threads) as threads, torch.inference_mode():
-            variants, error, engine = self._variants(plan, original, model, timing)
-            latency = {str(batch): summary(interleaved(
-                {name: _call(module, self.inputs(batch)) for name, module in variants.items()}, timing.seconds))
-                for batch in timing.batches}
-        return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}
-
-    def _variants(self, plan: Plan, original: nn.Module, model: nn.Module,
-                  timing: Timing) -> tuple[dict[str, nn.Module], float | None, str]:
-        if plan.granularity == "neuron":
-            return {"original": original, "small": model}, None, ""
-        sparse = runtime.compile(model, self.x[:1], engine=timing.engine or None)
-        error = max(difference(sparse(x), model(x)) for x in map(self.inputs, timing.batches))
-        if not error <= LARGEST_DIFFERENCE:
-            raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
-                                   f"allowed {LARGEST_DIFFERENCE:g}: {plan.criterion} at sparsity {plan.sparsity:g}")
-        return {"original": original, "dense": model, "sparse": sparse}, error, sparse.engine
+        return timing_of(self.model, model, plan.granularity != "neuron", self.inputs, timing,
+                         f"{plan.criterion} at sparsity {plan.sparsity:g}")
 
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
         return self.x[torch.arange(batch) % len(self.x)].contiguous()
 
 
-def on_cpu(model: nn.Module) -> nn.Module:
-    """The network itself where it is on the CPU, else a copy there."""
-    return model if device_of(model).type == "cpu" else copy.deepcopy(model).cpu()
-
-
-def _call(module: nn.Module, x: Tensor) -> Callable[[], Any]:
-    return lambda: module(x)
-
-
-def difference(got: Tensor, expected: Tensor) -> float:
-    """The greatest absolute difference, as a fraction of the greatest expected value; infinite where either is NaN.
-
-    >>> difference(torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]))
-    0.25
-    """
-    gap = (got.double() - expected.double()).abs().max() / expected.double().abs().max().clamp_min(1e-30)
-    return float(torch.nan_to_num(gap, nan=torch.inf))
+def held(model: nn.Module) -> int:
+    """The bytes of a network's tensors."""
+    return sum(t.numel() * t.element_size() for _, t in tensors(model))

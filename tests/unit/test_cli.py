@@ -56,6 +56,33 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, words, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_prune_writes_a_network_and_tells_what_the_cut_buys(tmp_path):
+    words = ["prune", "--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0.5", "--epochs", "1",
+             "--latency-batches", "1,8", "--latency-seconds", "0.001"]
+    done = secateur(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for told in ("test accuracy", "not zero", "ms at batch 8", "on this machine", "trained here for 1 epochs",
+                 "read back and compared: secateur.load('pruned.safetensors', support.tiny)"):
+        assert told in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["pruned.safetensors"]
+    again = secateur(*words, cwd=tmp_path)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "--force" in again.stderr
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ([], "sparsity is missing"), (["--sparsity", "half"], "sparsity 'half': allowed is a number"),
+    (["--sparsity", "0.5", "--granularity", "neurn"], "did you mean 'neuron'"),
+    (["--sparsity", "0.5", "--recovery", "best,bst"], "did you mean 'best'"),
+    (["--sparsity", "0.5", "--epochs", "1.5"], "epochs '1.5': allowed is a whole number"),
+    (["--sparsiti", "0.5"], "--sparsity"), (["--sparsity", "0.5", "--out", "none/x"], "there is no folder 'none'")])
+def test_a_mistake_of_prune_is_one_line_and_leaves_nothing(tmp_path, words, message):
+    done = secateur("prune", "--model", "support:tiny", "--data", "support:blobs", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = secateur("study", "--sparsity", "2", "--debug", cwd=tmp_path)
     assert done.returncode == 1

@@ -2,8 +2,9 @@
 
 import pytest
 
-from secateur.config import GRID, StudyConfig, coerce, configure, read_toml
+from secateur.config import GRID, StudyConfig, configure
 from secateur.errors import SecateurError
+from secateur.settings import coerce, read_toml
 
 
 def test_defaults_are_the_main_job():

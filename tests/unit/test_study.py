@@ -19,7 +19,7 @@ from secateur.progress import Progress
 from secateur.study import study
 
 SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
-                    latency_batches=(1, 8), latency_seconds=0.001, engine="csr", samples=4)
+                    latency_batches=(1, 8), latency_seconds=0.001, engine="csr", samples=4, best=False)
 
 
 class Count(Progress):
@@ -53,7 +53,7 @@ def test_every_point_is_there(run):
 
 
 def test_the_command_of_a_run_says_its_settings(run):
-    flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --seeds 2 --epochs 2"
+    flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --no-best --seeds 2 --epochs 2"
     assert run.command.startswith(f"secateur study {flags} --latency-batches 1,8")
     assert run.command.endswith(f"--engine csr --samples 4 --out {run.folder}")
 
@@ -160,7 +160,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, points):
 
 def test_weights_of_a_network_that_cannot_be_traced(tmp_path):
     config = StudyConfig(model="support:Fickle", data="support:blobs", sparsity=(0.5,), seeds=1, epochs=1,
-                         granularity=("weight",), criterion=("magnitude",), latency_batches=())
+                         granularity=("weight",), criterion=("magnitude",), latency_batches=(), best=False)
     with pytest.raises(SecateurError, match="--granularity weight --skip NAME"):
         study(config=config, out=tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
@@ -190,7 +190,7 @@ def test_a_model_that_does_not_fit_leaves_nothing(tmp_path, model, message):
 
 
 def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
-    from secateur import runtime, subject
+    from secateur import runtime, timing
 
     class Wrong(runtime.Compiled):
         engine = "csr"
@@ -203,7 +203,7 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
             return self.model(x) * 1.001
 
     monkeypatch.setattr(runtime, "compile", lambda model, example, engine=None: Wrong(model))
-    with pytest.raises(subject.MeasurementError, match="differ by 0.001"):
+    with pytest.raises(timing.MeasurementError, match="differ by 0.001"):
         study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
                                  granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
 

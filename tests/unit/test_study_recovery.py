@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import secateur as sc
+from secateur import report
 from secateur.report.gather import digest
 from secateur.store import key_of
 from secateur.subject import Point
@@ -69,3 +70,69 @@ def test_settings_are_checked_before_anything_is_trained():
     with pytest.raises(sc.SecateurError, match="calibration 0: allowed is 1 or more"):
         sc.StudyConfig(calibration=0)
     assert "--controls" in sc.StudyConfig(controls=True).command("x").split()
+
+
+PLAIN = sc.StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.25, 0.5, 0.75), seeds=1, epochs=1,
+                       latency_batches=(1,), latency_seconds=0.001, engine="csr", calibration=100, best_from=0.5)
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    return sc.study(config=PLAIN, out=tmp_path_factory.mktemp("best") / "run")
+
+
+def test_the_best_stands_beside_the_plain_cut_by_default(beside):
+    rows = found(beside)
+    best = {(g, c): sorted(s for *kind, s in rows if kind == [g, c, "best"]) for g, c, r, _ in rows if r == "best"}
+    assert best == {("weight", "magnitude"): [0.5, 0.75], ("neuron", "elimination"): [0.5, 0.75]}
+    assert {(g, c) for g, c, r, _ in rows if r == "none"} == {
+        ("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random")}
+    assert all(p["latency"] for p in beside.points)
+    assert {p["samples_seen"] for p in beside.points if p["recovery"] == "best"} == {100}
+
+
+def test_the_best_has_the_keys_of_the_same_rows_asked_for(beside, tmp_path, monkeypatch):
+    from secateur import parallel
+
+    asked = []
+    real = parallel.run
+    monkeypatch.setattr(parallel, "run", lambda jobs, *more: asked.extend(jobs) or real(jobs, *more))
+    again = replace(PLAIN, recovery=("best",), criterion=("magnitude", "elimination"), sparsity=(0.5, 0.75))
+    assert found(sc.study(config=again, out=beside.folder)).keys() == {
+        (g, c, "best", s) for g, c in (("weight", "magnitude"), ("neuron", "elimination")) for s in (0.5, 0.75)}
+    assert asked == []
+    sc.study(config=PLAIN, out=beside.folder)
+
+
+def test_where_a_recovery_is_asked_for_the_sweep_is_as_asked():
+    assert sc.StudyConfig(recovery=("none", "reconstruct")).best_of("weight") is None
+    assert sc.StudyConfig(best=False).best_of("weight") is None
+    assert sc.StudyConfig(controls=True).best_of("neuron") == ("elimination", "layer")
+    assert sc.StudyConfig(scope=("global", "lamp")).best_of("weight") == ("magnitude", "global")
+    assert "--no-best" in sc.StudyConfig(best=False).command("x").split()
+    assert "best" not in sc.StudyConfig().command("x")
+    with pytest.raises(sc.SecateurError, match="best-from 2.0"):
+        sc.StudyConfig(best_from=2.0)
+
+
+def test_what_the_best_cannot_do_is_told_and_the_study_goes_on(tmp_path, monkeypatch):
+    from secateur.criteria.elimination import Elimination
+
+    def refuse(*_):
+        raise sc.SecateurError("this layer is called twice")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Elimination, "score", refuse)
+        run = sc.study(config=PLAIN, out=tmp_path / "run")
+        with pytest.raises(sc.SecateurError, match="called twice"):
+            sc.study(config=replace(PLAIN, criterion=("elimination",), granularity=("neuron",), best=False),
+                     out=tmp_path / "asked")
+        with pytest.raises(sc.SecateurError, match="called twice"):
+            sc.study(config=replace(PLAIN, criterion=("elimination",), granularity=("neuron",), recovery=("best",),
+                                    sparsity=(0.5,)), out=tmp_path / "run")
+        run = sc.study(config=PLAIN, out=tmp_path / "run")
+    assert run.refused == {"neuron": "this layer is called twice"}
+    assert {p["granularity"] for p in run.points if p["recovery"] == "best"} == {"weight"}
+    report.write(run)
+    assert "this layer is called twice" in (tmp_path / "run" / "report.html").read_text()
+    assert "this layer is called twice" in (tmp_path / "run" / "summary.md").read_text()

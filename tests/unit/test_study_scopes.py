@@ -8,19 +8,21 @@ from safetensors.torch import load_file
 from support import tiny
 
 import secateur as sc
-from secateur.config import StudyConfig, coerce
+from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.report import figures, gather, page
 from secateur.sensitivity import sensitivity
+from secateur.settings import coerce
 from secateur.store import Store
 from secateur.study import study
 from secateur.subject import Point
 
 WIDE = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
                    granularity=("weight", "neuron", "4x1", "2:4"), criterion=("magnitude", "l2"), calibration=64,
-                   scope=("layer", "lamp", "erk", "owl", "sensitivity", "budget"), budget="flops", latency_batches=())
+                   scope=("layer", "lamp", "erk", "owl", "sensitivity", "budget"), budget="flops", latency_batches=(),
+                   best=False)
 
 
 class Count(Progress):

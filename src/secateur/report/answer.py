@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from secateur.criteria.base import as_criterion
+from secateur.recover import recoveries
 from secateur.report import words
 from secateur.report.digest import Cell, Curve, Digest, Method, Speed
+from secateur.signals import SOURCES
 
 RUN_WITH = {"weight": "sparse", "neuron": "small"}
 HEADLINE_BATCHES = ("1", "64")
@@ -44,35 +48,73 @@ def within(cell: Cell, tolerance: float) -> bool:
 
 
 def answers(digest: Digest) -> list[Answer]:
-    """One answer a granularity: of its methods (no controls) the one that can cut most, then costs least."""
-    result = []
-    for granularity in digest.granularities:
-        found = [answer(c, digest.tolerance) for c in digest.methods(granularity)]
-        if found:
-            result.append(max(found, key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0)))
-    return result
+    """One answer a granularity: of its methods without recovery the one that can cut most, then costs least."""
+    return [most([answer(c, digest.tolerance) for c in found]) for g in digest.granularities
+            if (found := digest.plain(g))]
+
+
+def recovered(digest: Digest) -> list[Answer]:
+    """The same of the methods with a recovery, where they stand beside others without."""
+    return [most([answer(c, digest.tolerance) for c in found]) for g in digest.granularities
+            if (found := digest.recovered(g))]
+
+
+def both(digest: Digest) -> list[Answer]:
+    """The answers and those with a recovery, a granularity after the other."""
+    found = [*answers(digest), *recovered(digest)]
+    return [a for g in digest.granularities for a in found if a.method.granularity == g]
+
+
+def most(found: Sequence[Answer]) -> Answer:
+    """The answer that can cut most, then costs least."""
+    return max(found, key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0))
 
 
 Part = tuple[str, str]
 
 
 def sentence(digest: Digest) -> str:
-    """The sentence as plain text."""
-    return "".join(text for text, _ in sentence_parts(digest))
+    """The sentence as plain text, with a second one of what recovery adds."""
+    found = (sentence_parts(digest), recovered_parts(digest))
+    return " ".join("".join(text for text, _ in parts) for parts in found if parts)
 
 
 def sentence_parts(digest: Digest) -> list[Part]:
     """The sentence as (text, colour role) pieces; the role is empty for plain text."""
     found = answers(digest)
     config = digest.run.config
+    plain = ", with nothing done after the cut," if recovered(digest) else ""
     opening = (f"Within {100 * digest.tolerance:g} points of its {words.percent(digest.dense.accuracy.mean, 2)} "
-               f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')} ")
+               f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')}{plain} ")
     if not found:
         return [(f"{opening}was cut by random controls only: nothing can be said about what can go.", "")]
     parts: list[Part] = [(opening, "")]
     for i, a in enumerate(found):
         parts += [("; ", "")] * (i > 0) + clause(a, digest, first=i == 0)
     return [*parts, (".", "")]
+
+
+def recovered_parts(digest: Digest) -> list[Part]:
+    """What a recovery after the cut adds, as (text, colour role) pieces; nothing where there is none."""
+    found, parts, before = recovered(digest), list[Part](), ""
+    for i, a in enumerate(found):
+        told = source(a)
+        parts += [("; ", "")] * (i > 0)
+        parts += [(f"{'with' if i else 'With'} {told} ", "")] if told != before else []
+        parts += clause(a, digest, first=False)
+        before = told
+    return [*parts, (".", "")] if parts else []
+
+
+def source(a: Answer) -> str:
+    """What a recovery takes: samples without labels, or more."""
+    cell = a.cell or a.refused
+    seen = max((p.get("samples_seen", 0) for p in cell.points), default=0) if cell else 0
+    needs = {need for item in recoveries(a.method.recovery) for need in item.needs}
+    needs |= {s for need in as_criterion(a.method.criterion)[1].needs for s in SOURCES[need]}
+    if not seen or "labels" in needs:
+        return f"recovery {a.method.recovery}"
+    return f"recovery from {words.count(seen)} unlabelled samples"
 
 
 def clause(a: Answer, digest: Digest, first: bool) -> list[Part]:

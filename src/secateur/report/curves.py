@@ -48,8 +48,9 @@ def board(digest: Digest) -> Board:
                 Control("show", "show", shown))
     frames = tuple({f"{x}|{show}": plot(digest, metric, x, show) for x in choices for show, _ in shown}
                    for metric in METRICS)
+    beside = (" Stars and diamonds are cuts with a recovery after them." if digest.recovered() else "")
     return Board("curves", controls, frames, "Lines are means over the seeds, bands run from the lowest to the "
-                 "highest seed; controls, which cut at random, are dashed.")
+                 f"highest seed; controls, which cut at random, are dashed.{beside}")
 
 
 def shows(digest: Digest) -> tuple[tuple[str, str], ...]:
@@ -88,7 +89,7 @@ def series(curve: Curve, metric: str, value: X) -> Series:
     return Series(m.name, role(m.granularity, m.tone), tuple(x for x, _, _ in placed),
                   tuple(v.mean for _, _, v in placed), tuple(v.low for _, _, v in placed),
                   tuple(v.high for _, _, v in placed),
-                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity),
+                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity, m.recovered),
                   text=tuple(tooltip(curve, cell) for _, cell, _ in placed))
 
 

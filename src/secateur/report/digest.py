@@ -26,7 +26,12 @@ class Method:
     @property
     def words(self) -> str:
         """The settings in words."""
-        return f"{self.criterion}, scope {self.scope}" + (f", {self.recovery}" if self.recovery != "none" else "")
+        return f"{self.criterion}, scope {self.scope}" + (f", {self.recovery} recovery" if self.recovered else "")
+
+    @property
+    def recovered(self) -> bool:
+        """Whether anything was done after the cut to win accuracy back."""
+        return self.recovery != "none"
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,17 @@ class Digest:
         """The curves of a granularity (None: all), those of controls only on demand."""
         return [c for c in self.curves if granularity in (None, c.method.granularity)
                 and (controls or not c.method.control)]
+
+    def plain(self, granularity: str | None = None) -> list[Curve]:
+        """The methods without recovery, no controls; of a granularity that has none of those, all."""
+        found = self.methods(granularity)
+        bare = {c.method.granularity for c in found if not c.method.recovered}
+        return [c for c in found if not c.method.recovered or c.method.granularity not in bare]
+
+    def recovered(self, granularity: str | None = None) -> list[Curve]:
+        """The methods with a recovery that stand beside others without."""
+        bare = self.plain(granularity)
+        return [c for c in self.methods(granularity) if c not in bare]
 
     @property
     def granularities(self) -> list[str]:

@@ -15,7 +15,8 @@ from secateur.report.palette import LIGHT
 from secateur.report.plot import Plot, Series
 from secateur.report.ticks import bounds, extent, log_ticks
 
-MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X", "": ""}
+MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "star": "*", "cross": "X", "": ""}
+SIZES = {"star": 8, "diamond": 5}
 LINES = {"solid": "-", "dash": "--", "dot": ":"}
 BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 MOST_PANELS = 12
@@ -115,7 +116,7 @@ def series_on(axes: Any, s: Series) -> None:
     if s.low:
         axes.fill_between(s.x, s.low, s.high, color=colour, alpha=BAND[s.dash], linewidth=0)
     style = {"color": colour, "label": s.name, "linestyle": LINES[s.dash] if s.shape != "points" else "",
-             "marker": MARKS[s.symbol], "markersize": 4.5, "linewidth": 1.7}
+             "marker": MARKS[s.symbol], "markersize": SIZES.get(s.symbol, 4.5), "linewidth": 1.7}
     if s.dash != "solid" or s.shape == "points":
         style |= {"markerfacecolor": "white" if s.symbol != "cross" else colour}
     if s.shape == "area":

@@ -56,7 +56,7 @@ def methods_of(groups: dict[tuple[str, str, str, str], list[Point]], config: dic
     """The methods, weight before neuron before others, controls last, otherwise as the settings order them."""
     order = ["weight", "neuron", *config.get("granularity", [])]
     wanted, scopes = list(config.get("criterion") or []), list(config.get("scope") or [])
-    recoveries = list(config.get("recovery") or [])
+    recoveries = list(config.get("recovery") or ["none"])
     methods = [Method(g, c, s, any(p["control"] for p in points), recovery=r)
                for (g, c, s, r), points in groups.items()]
 
@@ -75,10 +75,11 @@ def named(methods: Sequence[Method]) -> list[Method]:
     for m in methods:
         rivals = [o for o in methods if o.granularity == m.granularity and o.control == m.control]
         parts = [words.noun(m.granularity)]
-        parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(
-            {o.criterion for o in rivals}) > 1 else []
+        alike = {o.criterion for o in rivals if (o.scope, o.recovery) == (m.scope, m.recovery)}
+        parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(alike) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
-        parts += [m.recovery] if len({o.recovery for o in rivals}) > 1 and m.recovery != "none" else []
+        named = len({o.recovery for o in rivals}) > 1 and (m.recovered or not m.control)
+        parts += [f"{m.recovery} recovery" if m.recovered else "plain"] if named else []
         family = m.granularity if m.granularity in ("weight", "neuron") else "other"
         tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
         tones[family] += not m.control

@@ -7,10 +7,13 @@ from html import escape
 from secateur.report import palette, words
 from secateur.report.answer import (
     Answer,
-    answers,
+    Part,
+    both,
     cost_words,
     headline_batches,
     over_words,
+    recovered,
+    recovered_parts,
     sentence_parts,
     speed_of,
     stored,
@@ -23,16 +26,27 @@ def top(digest: Digest) -> str:
     """What the run was, the sentence, and a card a granularity."""
     config, seeds = digest.run.config, len(digest.run.trained)
     kicker = f"secateur · {config.get('model')} on {config.get('data')} · {seeds} seed{'s' * (seeds != 1)}"
-    told = "".join(tag("strong", escape(text), class_=palette.role(r)) if r else escape(text)
-                   for text, r in sentence_parts(digest))
-    cards = "".join(card(a, digest) for a in answers(digest))
-    return tag("header", tag("p", escape(kicker), class_="kicker") + tag("h1", told)
-               + tag("div", cards, class_="cards"))
+    cards = "".join(card(a, digest) for a in both(digest))
+    more = [tag("p", coloured(parts), class_="lead")] if (parts := recovered_parts(digest)) else []
+    more += [tag("p", escape(text), class_="note") for text in refusals(digest)]
+    return tag("header", tag("p", escape(kicker), class_="kicker") + tag("h1", coloured(sentence_parts(digest)))
+               + "".join(more) + tag("div", cards, class_="cards paired" if recovered(digest) else "cards"))
+
+
+def coloured(parts: list[Part]) -> str:
+    """Pieces of a sentence in their colours."""
+    return "".join(tag("strong", escape(text), class_=palette.role(r)) if r else escape(text) for text, r in parts)
+
+
+def refusals(digest: Digest) -> list[str]:
+    """Why the best cut could not be made, a sentence a granularity."""
+    return [f"Cutting {words.noun(granularity)} with recovery was left out: {reason}."
+            for granularity, reason in digest.run.refused.items()]
 
 
 def card(a: Answer, digest: Digest) -> str:
     """One granularity's answer in figures."""
-    title = f"{words.capital(words.noun(a.method.granularity))} ({a.method.words})"
+    title = f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})"
     big = words.percent(a.cell.sparsity if a.cell else 0)
     listed = "".join(tag("div", tag("dt", escape(k)) + tag("dd", escape(v))) for k, v in facts(a, digest))
     headline = tag("p", tag("b", big) + " can go", class_="big")

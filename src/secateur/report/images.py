@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.report import words
-from secateur.report.answer import answers
+from secateur.report.answer import both
 from secateur.report.digest import Digest
 
 
@@ -42,7 +42,7 @@ def samples(digest: Digest) -> dict[str, Any] | None:
     """
     given = digest.run.samples
     seed = digest.run.trained[0]["seed"]
-    said = {a.method: predictions(digest, a.method, seed) for a in answers(digest)}
+    said = {a.method: predictions(digest, a.method, seed) for a in both(digest)}
     said = {m: by for m, by in said.items() if by}
     if not given or not len(given["labels"]) or not said:
         return None

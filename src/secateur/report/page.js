@@ -44,6 +44,7 @@ const secateur = (() => {
     const marks = {
       circle: '<circle cx="15" cy="6" r="3.6"/>', square: '<rect x="11.4" y="2.4" width="7.2" height="7.2"/>',
       diamond: '<path d="M15 1.4 19.6 6 15 10.6 10.4 6Z"/>', triangle: '<path d="M15 1.6 19.6 9.8H10.4Z"/>',
+      star: '<path d="M15 .6 16.4 4.4 20.4 4.5 17.2 7 18.3 10.9 15 8.6 11.7 10.9 12.8 7 9.6 4.5 13.6 4.4Z"/>',
       cross: '<path d="M11.5 2.5 18.5 9.5M18.5 2.5 11.5 9.5"/>',
     };
     const line = s.shape === "points" ? "" : s.shape === "area"
@@ -147,7 +148,7 @@ const secateur = (() => {
     const slider = element("input", { type: "range", min: 0, max: s.sparsities.length - 1, step: 1, "aria-label": "fraction cut" });
     slider.value = s.start;
     const shown = element("output");
-    const list = element("ul", { class: "pictures" });
+    const list = element("ul", { class: s.methods.length > 2 ? "pictures wide" : "pictures" });
     const show = () => {
       const at = +slider.value;
       shown.textContent = s.sparsities[at];

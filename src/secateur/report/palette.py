@@ -17,7 +17,7 @@ DARK = {
     "front": "#e9ecef",
 }
 TONES = 4
-SYMBOLS = {"weight": "circle", "neuron": "square", "other": "diamond"}
+SYMBOLS = {"weight": ("circle", "star"), "neuron": ("square", "diamond"), "other": ("diamond", "star")}
 
 
 def role(granularity: str, tone: int = 0) -> str:
@@ -30,9 +30,9 @@ def role(granularity: str, tone: int = 0) -> str:
     return base if tone % TONES == 0 else f"{base}-{tone % TONES + 1}"
 
 
-def symbol(granularity: str) -> str:
-    """The marker of a granularity, so that colour is never the only difference."""
-    return SYMBOLS.get(granularity, SYMBOLS["other"])
+def symbol(granularity: str, recovered: bool = False) -> str:
+    """The marker of a granularity, cut plainly or with a recovery, so that colour is never the only difference."""
+    return SYMBOLS.get(granularity, SYMBOLS["other"])[recovered]
 
 
 def css(colours: dict[str, str]) -> str:

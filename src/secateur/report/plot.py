@@ -14,7 +14,7 @@ class Series:
     """One curve.
 
     ``role`` names a colour of the palette, ``dash`` is ``solid``, ``dash`` or ``dot``, ``symbol`` a marker
-    (``circle``, ``square``, ``diamond``, ``triangle``, ``cross``, or empty for none). ``low`` and ``high``
+    (``circle``, ``square``, ``diamond``, ``triangle``, ``star``, ``cross``, or empty for none). ``low`` and ``high``
     bound a band around y, where there is one. ``shape`` is ``linear``, ``steps`` (a staircase),
     ``area`` (a filled staircase) or ``points`` (no line). ``text`` holds the tooltip of each point.
     """

@@ -40,7 +40,8 @@ def speedup_board(digest: Digest) -> Board:
 
 def pareto(digest: Digest, batch: str) -> Plot:
     """Every measured way to run every cut network, with the original and the front."""
-    clouds = [s for curve in digest.methods() for v in variants(curve)
+    bare = digest.plain()
+    clouds = [s for curve in digest.methods() for v in variants(curve)[:None if curve in bare else 1]
               if (s := cloud(curve, batch, v)).x]
     original = digest.dense.seconds[batch] * 1e3
     whole = Series("original network", "ink", (original,), (digest.dense.accuracy.mean,), symbol="cross",
@@ -61,7 +62,7 @@ def cloud(curve: Curve, batch: str, variant: str) -> Series:
     m, main = curve.method, variant == RUN_WITH.get(curve.method.granularity, "sparse")
     return Series(f"{m.name}, {words.VARIANTS.get(variant, variant)}", role(m.granularity, m.tone),
                   tuple(s.seconds * 1e3 for s, _ in timed), tuple(c.accuracy.mean for _, c in timed),
-                  symbol=symbol(m.granularity) if main else "triangle", shape="points",
+                  symbol=symbol(m.granularity, m.recovered) if main else "triangle", shape="points",
                   text=tuple(tooltip(curve, c) for _, c in timed))
 
 
@@ -79,8 +80,8 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def speedup(digest: Digest, batch: str) -> Plot:
-    """How many times faster than the original, with the break-even line."""
-    drawn = tuple(s for curve in digest.methods() for v in variants(curve) if (s := ratios(curve, batch, v)).x)
+    """How many times faster than the original, with the break-even line; a recovery hardly changes it."""
+    drawn = tuple(s for curve in digest.plain() for v in variants(curve) if (s := ratios(curve, batch, v)).x)
     return Plot(f"speedup-batch-{batch}", f"Speed-up against fraction cut, batch {batch}", CUT,
                 Axis("speed-up over the original (×)", log=True), drawn, (Guide(1.0, "break-even"),))
 
@@ -92,7 +93,7 @@ def ratios(curve: Curve, batch: str, variant: str) -> Series:
     return Series(f"{m.name}, {words.VARIANTS.get(variant, variant)}", role(m.granularity, m.tone),
                   tuple(c.sparsity for _, c in timed), tuple(s.ratio for s, _ in timed),
                   tuple(s.low for s, _ in timed), tuple(s.high for s, _ in timed), "solid" if main else "dot",
-                  symbol(m.granularity) if main else "triangle",
+                  symbol(m.granularity, m.recovered) if main else "triangle",
                   text=tuple(f"{words.percent(c.sparsity)} of {m.name} cut, {words.VARIANTS.get(variant, variant)}\n"
                              f"{words.times(s.ratio)} the speed at batch {batch} (quartiles {words.times(s.low)} to "
                              f"{words.times(s.high)})\n{words.duration(s.seconds)}" for s, c in timed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from secateur.report import sensitivity, speed, tables, why
+from secateur.report import hero, sensitivity, speed, tables, why
 from secateur.report.answer import sentence
 from secateur.report.digest import Digest
 
@@ -17,7 +17,8 @@ def render(digest: Digest, figures: Sequence[Path]) -> str:
     config, there = digest.run.config, {f.stem for f in figures}
     pictures = [f"![{name}](figures/{name}.png)" for name in SHOWN if name in there]
     paid = speed.break_even_words(digest) or ["Latency was not measured in this run."]
-    parts = [f"# {config.get('model')} on {config.get('data')}", sentence(digest), *pictures[:2],
+    parts = [f"# {config.get('model')} on {config.get('data')}", sentence(digest), *hero.refusals(digest),
+             *pictures[:2],
              "## Does it pay?", "\n".join(f"- {t}" for t in paid),
              *[p for p in pictures if "pareto" in p or "speedup" in p],
              "## Why", *why.paragraphs(digest),

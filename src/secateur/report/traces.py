@@ -10,7 +10,8 @@ from typing import Any
 from secateur.report.plot import Axis, Guide, Plot, Series
 from secateur.report.ticks import bounds, extent, log_ticks
 
-SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up", "cross": "x"}
+SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up", "star": "star",
+           "cross": "x"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LINES = {"gridcolor": "@line", "linecolor": "@soft", "tickcolor": "@soft", "zeroline": False, "automargin": True,
          "showline": True, "ticks": "outside", "ticklen": 4, "tickfont": {"color": "@soft", "size": 12}}

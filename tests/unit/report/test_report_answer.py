@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import synthetic_run
 
-from secateur.report import answer, gather
+from secateur.report import answer, curves, gather
 from secateur.report.digest import Curve, Method, Speed
 from secateur.report.statistics import Interval
 
@@ -103,3 +103,51 @@ def test_doubt_is_told_where_the_interval_leaves_the_tolerance():
 ])
 def test_cost_in_words(interval, text):
     assert answer.cost_words(SimpleNamespace(cost=interval)) == text
+
+
+def with_recovery(**given):
+    """A made-up run with a best cut of each granularity that loses nothing up to 90 %."""
+    run = synthetic_run.make(**given)
+    whole = {p["seed"]: p for p in run.points if p["sparsity"] == 0}
+    best = [dict(p, recovery="best", criterion={"weight": "magnitude", "neuron": "elimination"}[p["granularity"]],
+                 samples_seen=1000, accuracy=whole[p["seed"]]["accuracy"] if p["sparsity"] <= 0.9 else 0.5,
+                 correct=whole[p["seed"]]["correct"] if p["sparsity"] <= 0.9 else p["correct"])
+            for p in run.points if p["sparsity"] >= 0.7 and not p["control"]]
+    return gather.digest(replace(run, points=[*run.points, *best]))
+
+
+def test_both_answers_are_told_the_plain_one_first():
+    found = with_recovery()
+    assert [(a.method.recovery, a.cell.sparsity) for a in answer.both(found)] == [
+        ("none", 0.7), ("best", 0.9), ("none", 0.6), ("best", 0.9)]
+    text = answer.sentence(found)
+    assert "mlp on digits, with nothing done after the cut, can lose 70% of its weights (" in text
+    assert " With recovery from 1,000 unlabelled samples it can lose 90% of its weights (0.00 points lost" in text
+    assert "; it can lose 90% of its neurons (" in text
+    assert text.count("With recovery") == 1
+
+
+def test_methods_are_named_by_their_recovery_and_marked_apart():
+    found = with_recovery()
+    names = [c.method.name for c in found.curves]
+    assert names == ["weights, plain", "weights, best recovery", "weights, random (control)",
+                     "neurons, plain", "neurons, best recovery", "neurons, random (control)"]
+    drawn = curves.plot(found, "accuracy").series
+    assert len({(s.symbol, s.dash) for s in drawn}) == len({(s.role, s.dash) for s in drawn}) == 6
+    assert {c.method.recovery for c in found.plain()} == {"none"}
+
+
+def test_a_recovery_that_takes_labels_is_called_by_its_name():
+    found = with_recovery()
+    (best,) = [a for a in answer.recovered(found) if a.method.granularity == "weight"]
+    assert answer.source(best) == "recovery from 1,000 unlabelled samples"
+    labelled = replace(best, method=replace(best.method, recovery="best-finetune"))
+    assert answer.source(labelled) == "recovery best-finetune"
+    assert answer.source(replace(best, method=replace(best.method, criterion="taylor"))) == "recovery best"
+
+
+def test_where_every_method_has_a_recovery_it_is_the_answer():
+    run = synthetic_run.make()
+    found = gather.digest(replace(run, points=[dict(p, recovery="best") for p in run.points]))
+    assert [a.method.recovery for a in answer.answers(found)] == ["best", "best"]
+    assert not answer.recovered(found) and "With recovery" not in answer.sentence(found)

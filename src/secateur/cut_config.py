@@ -1,0 +1,127 @@
+"""Every setting of ``secateur prune``, most of them those of a study: one frozen value."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from secateur import registry, settings
+from secateur.budget import Budget, read_budget
+from secateur.config import StudyConfig
+from secateur.errors import SecateurError
+from secateur.granularity import resolve
+from secateur.prune import check_round_to
+from secateur.settings import optional, setting
+
+STUDY = {f.name: f for f in fields(StudyConfig)}
+
+
+def shared(name: str, default: Any = MISSING) -> Any:
+    """A setting of the study under its name, with another default where one is given."""
+    known = STUDY[name]
+    return setting(known.default if default is MISSING else default, known.metadata["help"])
+
+
+@dataclass(frozen=True)
+class CutConfig:
+    """The settings of one cut; the command line has a flag for each.
+
+    Raises:
+        SecateurError: a setting is outside what is allowed; the message says what is.
+    """
+
+    model: str = shared("model")
+    data: str = shared("data")
+    weights: str = shared("weights")
+    sparsity: float | None = optional(float, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
+                                      "amount as budget")
+    granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4")
+    criterion: str | None = optional(str, "what decides (default: magnitude, for neurons elimination)")
+    scope: str = setting("layer", "which items compete, or how much each layer loses")
+    layers: str = shared("layers")
+    least: float = shared("least")
+    most: float = shared("most")
+    pooling: str = shared("pooling")
+    budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
+                          'such as {"ms": 2.5, "batch": 64}')
+    round_to: int = setting(1, "neurons and channels left are a multiple of this")
+    recovery: tuple[str, ...] = setting(("best",), "what wins accuracy back after the cut, done in this order")
+    calibration: int = shared("calibration")
+    skip: tuple[str, ...] = shared("skip")
+    seed: int = setting(0, "for the training, and what draws at random")
+    epochs: int | None = optional(int, "training epochs before the cut (default: 5 for a built-in network without "
+                                  "weights, else none)")
+    batch_size: int = shared("batch_size")
+    lr: float = shared("lr")
+    latency_batches: tuple[int, ...] = shared("latency_batches", (1, 64))
+    latency_seconds: float = shared("latency_seconds")
+    device: str = shared("device")
+    threads: int = shared("threads")
+    engine: str = shared("engine")
+    out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it")
+    force: bool = setting(False, "replace the file where it is there")
+
+    def __post_init__(self) -> None:
+        _ = self.study
+        check_round_to(self.round_to)
+        check_out(Path(self.out).expanduser(), self.force)
+
+    @classmethod
+    def make(cls, *layers: Mapping[str, Any]) -> CutConfig:
+        """Settings from mappings, later ones winning.
+
+        Raises:
+            SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
+        """
+        return settings.make(cls, *layers)
+
+    @property
+    def study(self) -> StudyConfig:
+        """The study of one point that has these settings, which checks them."""
+        same = {name: getattr(self, name) for name in STUDY if name in {f.name for f in fields(self)}}
+        budget = self.given_budget
+        return StudyConfig(**same | {
+            "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
+            "criterion": (self.chosen_criterion,), "scope": (self.scope,), "epochs": self.training, "seeds": 1,
+            "budget": budget.resource if budget and budget.resource != "ms" else "parameters", "best": False})
+
+    @property
+    def chosen_criterion(self) -> str:
+        """The criterion asked for, or the best of the granularity that needs no labels."""
+        item = resolve(self.granularity)
+        return self.criterion or item.informed_criterion or item.default_criterion
+
+    @property
+    def training(self) -> int:
+        """How many epochs the network is trained before the cut."""
+        if self.weights and self.epochs:
+            raise SecateurError(f"epochs {self.epochs} with weights: allowed is one of them; what trains after the cut "
+                                "is a recovery, such as --recovery best-finetune")
+        built_in = self.model in registry.files("models") and not self.weights
+        return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0
+
+    @property
+    def given_budget(self) -> Budget | None:
+        """The budget, where one is given."""
+        if not self.budget:
+            return None
+        try:
+            return read_budget(json.loads(self.budget) if self.budget.lstrip().startswith("{") else self.budget)
+        except json.JSONDecodeError as error:
+            raise SecateurError(f"budget {self.budget!r} is not JSON: allowed is a name such as flops, or an amount "
+                                'such as {"flops": 1e6}') from error
+
+
+def check_out(path: Path, force: bool) -> None:
+    """Refuse a file that could not be written in the end, before any work is done."""
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
+        raise SecateurError(f"out '{path}': {why}; allowed is a new file in a folder that is there")
+    if path.exists() and not force:
+        raise SecateurError(f"out '{path}' is there already: name another file, or --force to replace it")
+    if not os.access(path.parent, os.W_OK):
+        raise SecateurError(f"out '{path}': nothing can be written to folder '{path.parent}'")

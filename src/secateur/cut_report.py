@@ -1,0 +1,76 @@
+"""What one cut cost and bought, as the lines of a table and in sentences."""
+
+from __future__ import annotations
+
+from secateur.cut_network import CutNetwork
+from secateur.report import words
+from secateur.report.answer import PACES, pace
+from secateur.report.digest import Speed
+
+Line = tuple[str, str, str, str]
+FASTEST = ("sparse", "small")
+GUESSING = 1.5
+
+
+def lines(done: CutNetwork) -> list[Line]:
+    """What is measured, before, after, and after as a part of before."""
+    old, new = done.before, done.after
+    lost = words.points(new.accuracy - old.accuracy)
+    found = [("test accuracy", words.percent(old.accuracy, 2), words.percent(new.accuracy, 2), f"{lost} points")]
+    found += [counted(name, *pair) for name, pair in {
+        "parameters": (old.parameters, new.parameters), "not zero": (old.nonzeros, new.nonzeros)}.items()]
+    found += [("bytes, smallest form", words.scaled(old.bytes, "B"), words.scaled(new.bytes, "B"),
+               words.percent(new.bytes / old.bytes)),
+              ("FLOPs, zeros not counted", words.scaled(old.flops), words.scaled(new.flops),
+               words.percent(new.flops / old.flops) if old.flops else "–")]
+    return found + [(f"ms at batch {batch}", milliseconds(original), milliseconds(original / speed.ratio),
+                     f"{words.times(speed.ratio)} the speed") for batch, (original, speed) in speeds(done).items()]
+
+
+def counted(name: str, old: int, new: int) -> Line:
+    """The line of a count."""
+    return name, words.count(old), words.count(new), words.percent(new / old)
+
+
+def milliseconds(seconds: float) -> str:
+    """Milliseconds with three digits."""
+    return f"{seconds * 1e3:.3g}"
+
+
+def speeds(done: CutNetwork) -> dict[str, tuple[float, Speed]]:
+    """For each batch size the original's seconds, and the speed of the cut network in the way made for it."""
+    found = {}
+    for batch, ways in done.timing["latency"].items():
+        fast = next(ways[name] for name in FASTEST if name in ways)
+        original = ways["original"]["median"]
+        found[batch] = original, Speed(original / fast["speedup"], fast["speedup"], fast["speedup_low"],
+                                       fast["speedup_high"])
+    return found
+
+
+def verdict(done: CutNetwork) -> str:
+    """Whether the cut pays on this machine, in a sentence."""
+    size = f"stored in {words.percent(done.after.bytes / done.before.bytes)} of the bytes"
+    groups: dict[str, list[str]] = {}
+    for batch, (_, speed) in speeds(done).items():
+        groups.setdefault(pace(speed), []).append(f"{words.times(speed.ratio)} at batch {batch}")
+    if not groups:
+        return f"The network is {size}; its speed was not measured."
+    how = f", compiled on engine {done.timing['engine_used']}" if done.timing["engine_used"] else ""
+    told = words.listed([f"{PACES[p]} ({words.listed(at)})" for p, at in groups.items()], "but")
+    pays = {frozenset({"faster"}): "The cut pays", frozenset({"slower"}): "The cut does not pay"}.get(
+        frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
+    return f"{pays} on this machine: the network is {told}{how}, and {size}."
+
+
+def remarks(done: CutNetwork) -> list[str]:
+    """What a reader has to know besides."""
+    made = [f"trained here for {done.trained} epochs before the cut"] if done.trained else []
+    seen = [f"{words.count(done.samples)} training samples were shown"] if done.samples else []
+    guess = ["before the cut the network is about as good as guessing: was it trained?"]
+    return [*made, *seen, *(guess if done.before.accuracy < GUESSING * done.chance else []), *done.notes]
+
+
+def how_to_load(done: CutNetwork) -> str:
+    """Where the file is, and how to get the network out of it."""
+    return f"{done.path}, read back and compared: secateur.load('{done.path}', {done.maker})"

@@ -1,0 +1,89 @@
+"""Every network of the small zoo, cut in every way, comes back from its file bit for bit."""
+
+import copy
+
+import networks
+import pytest
+import torch
+from support import tiny
+
+import secateur as sc
+from secateur.measure import tensors
+from secateur.record import NAME, steps
+
+X = torch.rand(48, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def made(name, seed=0):
+    torch.manual_seed(seed)
+    model, example = networks.NETWORKS[name]()
+    return model.eval(), example
+
+
+def call(model, example):
+    with torch.no_grad():
+        return model(*example) if isinstance(example, tuple) else model(example)
+
+
+def same(got, want):
+    """Every tensor equal in value, type and name."""
+    pairs = list(zip(tensors(got), tensors(want), strict=True))
+    return all(a == b and x.dtype == y.dtype and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_a_network_without_half_of_its_neurons(name, tmp_path):
+    model, example = made(name)
+    small = sc.apply(model, sc.plan(model, 0.5, granularity="neuron", example=example))
+    sc.save(small, tmp_path / "small.safetensors")
+    back = sc.load(tmp_path / "small.safetensors", lambda: made(name, seed=1)[0])
+    assert type(back) is type(small)
+    assert same(back, small)
+    assert torch.equal(call(back, example), call(small, example))
+
+
+@pytest.mark.parametrize(("granularity", "sparsity"), [("weight", 0.9), ("neuron", 0.5), ("2x4", 0.5), ("2:4", None)])
+@pytest.mark.parametrize("data", [None, X], ids=["plain", "recovered"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=str)
+def test_every_granularity(granularity, sparsity, data, kind, tmp_path):
+    inputs = X.to(kind)
+    found = sc.prune(tiny().to(kind), sparsity, granularity, example=inputs[:1], skip=["5"],
+                     data=None if data is None else inputs)
+    back = sc.load(sc.save(found, tmp_path / "cut.safetensors"), tiny)
+    assert same(back, found)
+    assert torch.equal(back(inputs), found(inputs))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("before", [True, False], ids=["half-then-cut", "cut-then-half"])
+def test_half_precision(kind, before, tmp_path):
+    net, inputs = (tiny().to(kind), X.to(kind)) if before else (tiny(), X)
+    found = sc.prune(net, 0.5, "neuron", example=inputs[:2]).to(kind)
+    back = sc.load(sc.save(found, tmp_path / "half.safetensors"), tiny)
+    assert same(back, found)
+    assert {t.dtype for _, t in tensors(back)} == {kind}
+
+
+def test_cut_twice_trained_copied_and_cut_by_weights(tmp_path):
+    once = sc.prune(tiny(), 0.25, "neuron", example=X[:1]).train()
+    optimizer = torch.optim.SGD(once.parameters(), 0.1)
+    once(X).square().sum().backward()
+    optimizer.step()
+    twice = copy.deepcopy(sc.prune(once, 0.5, "neuron", example=X[:1]))
+    found = sc.prune(twice, 0.5, skip=["5"])
+    assert [len(steps(n)) for n in (once, twice, found)] == [1, 2, 2]
+    back = sc.load(sc.save(found, tmp_path / "cut.safetensors"), tiny)
+    assert same(back, found)
+    assert same(sc.load(sc.save(back, tmp_path / "again.safetensors"), tiny), found)
+
+
+def test_the_file_holds_no_values_of_the_example(tmp_path):
+    example = torch.full((1, 1, 4, 4), 0.123456789)
+    path = sc.save(sc.prune(tiny(), 0.5, "neuron", example=example), tmp_path / "cut.safetensors")
+    assert example.numpy().tobytes()[:8] not in path.read_bytes()
+
+
+def test_a_network_that_was_not_cut_is_saved_too(tmp_path):
+    net = tiny()
+    assert NAME not in vars(net)
+    assert same(sc.load(sc.save(net, tmp_path / "whole.safetensors"), tiny), net)

@@ -1,0 +1,170 @@
+"""``secateur prune``: one cut, its figures against a count by hand, its file, and what is left where it stops."""
+
+import sys
+
+import pytest
+import torch
+from support import blobs, tiny
+
+import secateur as sc
+from secateur import cut_network as room
+from secateur import cut_report, saving
+from secateur.cut_config import CutConfig
+from secateur.data import resolve
+from secateur.measure import tensors
+from secateur.progress import Progress
+from secateur.train import train
+
+BASE = {"model": "support:tiny", "data": "support:blobs", "latency_batches": (), "calibration": 100}
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+
+
+def cut(**given):
+    return room.cut_network(CutConfig(**BASE | given))
+
+
+@pytest.mark.parametrize(("granularity", "sparsity", "left"), [
+    ("weight", 0.5, 144 + 32), ("2x4", 0.5, 144 + 32), ("2:4", None, 144 + 32),
+    ("neuron", 0.5, 16 * 6 + 6 * 4 + 4 * 4)])
+def test_the_figures_are_those_of_the_file(granularity, sparsity, left):
+    done = cut(granularity=granularity, sparsity=sparsity)
+    back = sc.load("pruned.safetensors", tiny)
+    assert (done.before.parameters, done.before.nonzeros, done.after.nonzeros) == (320, 320, left)
+    assert sum(int(torch.count_nonzero(p)) for p in back.parameters()) == left
+    assert done.after.flops == 2 * left
+    _, _, x, y = blobs()
+    assert done.after.accuracy == pytest.approx(float((back(x).argmax(1) == y).float().mean()), abs=1e-6)
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(back), strict=True))
+
+
+def test_the_default_is_the_best_that_needs_no_labels():
+    done = cut(granularity="neuron", sparsity=0.5)
+    assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
+    same = tiny_of_seed(0)
+    x, _ = room.problem(CutConfig(**BASE | {"sparsity": 0.5, "out": "other"}).study).shown(100)
+    expected = sc.prune(same, 0.5, "neuron", data=x, example=blobs()[2][:1], skip=["5"])
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
+
+
+def tiny_of_seed(seed):
+    torch.manual_seed(seed)
+    return tiny()
+
+
+def test_a_network_of_ones_own_is_taken_as_it_comes_unless_epochs_are_given():
+    class Heard(Progress):
+        steps = 0
+
+        def step(self):
+            self.steps += 1
+
+    heard = Heard()
+    done = room.cut_network(CutConfig(**BASE, sparsity=0.5, epochs=2), heard)
+    assert (done.trained, heard.steps) == (2, 2 * 4 + 1)
+    same = tiny_of_seed(0)
+    train(same, resolve("support:blobs"), 0, 2)
+    _, _, x, y = blobs()
+    assert done.before.accuracy == pytest.approx(float((same(x).argmax(1) == y).float().mean()), abs=1e-6)
+    assert cut(sparsity=0.5, out="as-it-comes").trained == 0
+    assert CutConfig(sparsity=0.5, out="x").training == 5
+
+
+def test_weights_from_a_file():
+    net = tiny_of_seed(7)
+    path = sc.save(net, "trained.safetensors")
+    done = cut(sparsity=0.25, recovery=("none",), weights=str(path))
+    assert done.samples == 0
+    expected = sc.prune(net, 0.25, skip=["5"])
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({}, "sparsity is missing"), ({"sparsity": 1.0}, "allowed is a fraction"),
+    ({"sparsity": 0.5, "criterion": "l2"}, "criterion l2: none scores granularity 'weight'"),
+    ({"sparsity": 0.5, "recovery": ("bst",)}, "did you mean 'best'"),
+    ({"sparsity": 0.5, "granularity": "2:4", "scope": "global"}, "scope global: none is defined"),
+    ({"sparsity": 0.5, "scope": "budget", "budget": "{flops"}, "is not JSON"),
+    ({"sparsity": 0.5, "scope": "budget", "budget": "flop"}, "did you mean 'flops'"),
+    ({"sparsity": 0.5, "round_to": 0}, "round_to 0"),
+    ({"sparsity": 0.5, "weights": "w", "epochs": 3}, "epochs 3 with weights: allowed is one of them"),
+    ({"sparsity": 0.5, "out": "none/x"}, "there is no folder 'none'"),
+    ({"sparsity": 0.5, "out": "."}, "it is a folder"),
+    ({"sparsity": 0.5, "skip": ("9",)}, "unknown module in skip '9'"),
+    ({"sparsity": 0.5, "model": "support:not_a_number"}, "NaN")])
+def test_a_mistake_is_one_line_and_leaves_nothing(given, message, tmp_path):
+    with pytest.raises(sc.SecateurError) as caught:
+        cut(**given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path):
+    path = tmp_path / "pruned.safetensors"
+    path.write_text("mine")
+    with pytest.raises(sc.SecateurError, match="is there already: name another file, or --force"):
+        cut(sparsity=0.5)
+    assert path.read_text() == "mine"
+    cut(sparsity=0.5, force=True)
+    assert sc.load(path, tiny)
+
+
+@pytest.mark.parametrize("stopped", ["recover", "load"])
+def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*(room, "recover") if stopped == "recover" else (saving, "load"), stop)
+    with pytest.raises(KeyboardInterrupt):
+        cut(sparsity=0.5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "load", lambda *_: tiny_of_seed(3))
+    with pytest.raises(room.MeasurementError, match="read back, 3 tensors differ"):
+        cut(sparsity=0.5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_budgets_bounds_and_layers():
+    half = cut(scope="budget", budget='{"parameters": 200}')
+    assert half.after.nonzeros <= 200
+    own = cut(sparsity=0.5, layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', out="own")
+    assert [layer["sparsity"] for layer in own.plan.layers()] == [0.25, 0.5]
+    assert [layer["removed"] for layer in cut(sparsity=0.5, granularity="neuron", round_to=4, out="four").plan.layers()
+            ] == [4, 4]
+
+
+def test_whether_it_pays_is_told_from_the_quartiles():
+    done = cut(sparsity=0.5)
+    way, slow = ({"original": {"median": 1.0},
+                  "sparse": {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}} for r in (2.0, 0.5))
+    told = {}
+    for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {}}.items():
+        done.timing.update(latency=latency, engine_used="kernels")
+        told[name] = cut_report.verdict(done)
+    assert told["fast"].startswith("The cut pays on this machine: the network is faster (2.0× at batch 1), compiled")
+    assert told["slow"].startswith("The cut does not pay on this machine: the network is slower (0.50× at batch 1)")
+    assert "pays in part" in told["both"] and "slower (0.50× at batch 1) but faster (2.0× at batch 64)" in told["both"]
+    assert told["none"].endswith("of the bytes; its speed was not measured.")
+    assert any("as good as guessing" in text for text in cut_report.remarks(done)) == (done.before.accuracy < 0.375)
+
+
+def test_the_command_line_tells_an_interruption(monkeypatch, capsys):
+    from secateur import cli
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "cut_network", stop)
+    monkeypatch.setattr(sys, "argv", ["secateur", "prune", "--sparsity", "0.5"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 130
+    assert "nothing was written. To start over, run again: secateur prune --sparsity 0.5" in capsys.readouterr().err
