@@ -11,7 +11,7 @@ import secateur as sc
 from secateur import registry
 from secateur.errors import SecateurError
 from secateur.regrowth.rigl import Rigl
-from secateur.schedules import Constant, Linear, Polynomial
+from secateur.schedules import Constant, Linear, OneShot, Polynomial
 from secateur.training import Live
 
 X, Y, TEST_X, TEST_Y = blobs()
@@ -130,6 +130,18 @@ def test_every_granularity_is_held(granularity, sparsity):
     if ":" in granularity:
         left, of = map(int, granularity.split(":"))
         assert all(int(g.sum()) == left for k in pruner.masks.values() for g in k.view(-1, of))
+
+
+@pytest.mark.parametrize("schedule", [Constant(0.5, begin=5, every=5), OneShot(0.5, end=5)])
+def test_n_m_comes_at_once(schedule):
+    net = made()
+    pruner = sc.Pruner(net, schedule, granularity="2:4")
+    found = []
+    for number in range(8):
+        found.append(zeros(net))
+        step(net, torch.optim.SGD(net.parameters(), lr=0.1), number)
+        pruner.step()
+    assert found == [0] * 5 + [160] * 3
 
 
 def test_a_plan_is_held_and_a_wrong_one_refused():
@@ -310,6 +322,7 @@ def test_the_finished_network_is_a_plain_one_of_its_own():
     ({"schedule": 0.5, "granularity": "neuron"}, "needs example="),
     ({"schedule": 0.5, "skip": ["9"]}, "unknown module in skip '9'"),
     ({"schedule": Live(torch.tensor(2.0))}, "sparsity 2.0"),
+    ({"schedule": Linear(0.5, end=40), "granularity": "2:4"}, r"0.125 at step 10, .* Constant\(0.5, begin=0\)"),
 ])
 def test_mistakes_are_one_line(settings, message):
     net = made()

@@ -19,7 +19,6 @@ from secateur.training.pruner import Pruner
 from secateur.training.regularise import l1 as l1_term
 
 Start = Callable[[nn.Module, torch.optim.Optimizer], Pruner | None]
-Augment = Callable[[Tensor], Tensor]
 
 
 def steps_of(data: Any, epochs: int, batch_size: int = 128) -> int:
@@ -32,7 +31,7 @@ def steps_of(data: Any, epochs: int, batch_size: int = 128) -> int:
 
 def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, teacher: nn.Module | None = None,
         lr: float = 1e-3, batch_size: int = 128, hold: float = 0.0, l1: float = 0.0, temperature: float = 4.0,
-        share: float = 0.9, seed: int = 0, augment: Augment | None = None, loss: Loss | None = None,
+        share: float = 0.9, seed: int = 0, loss: Loss | None = None,
         on_epoch: Callable[[int, Pruner | None], Any] | None = None) -> Pruner | None:
     """Train a network in place, pruned on the way; same arguments, same machine: same weights, bit for bit.
 
@@ -49,9 +48,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
         hold: in [0, 1).
         l1: strength of :func:`~secateur.training.regularise.l1` until the sparsity no longer rises.
         temperature, share: of the distillation; at a share of 1 no labels are needed.
-        seed: the order of the samples, and what the network and ``augment`` draw, come from it.
-        augment: makes of the network's first input, one batch of it, another like it: shifted, turned. Network and
-            teacher see the same.
+        seed: the order of the samples, and what the network draws, come from it.
         loss: of outputs and labels; by default the cross-entropy.
         on_epoch: called after every epoch with its number, from 1, and the pruner.
 
@@ -72,7 +69,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
     if not 0 <= hold < 1:
         raise SecateurError(f"hold {hold!r}: allowed is a fraction of the training in [0, 1)")
     device = next(model.parameters()).device
-    lessons = Lessons.of(given(data, loss), device, teacher, temperature, share, augment)
+    lessons = Lessons.of(given(data, loss), device, teacher, temperature, share)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     total, mode, stop = epochs * math.ceil(len(lessons) / batch_size), model.training, Event()
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, total), hold))
@@ -116,39 +113,34 @@ class Lessons:
     teacher: nn.Module | None
     temperature: float
     share: float
-    augment: Augment | None
     told: Tensor | None = None
 
     @classmethod
     def of(cls, samples: Calibration, device: torch.device, teacher: nn.Module | None, temperature: float,
-           share: float, augment: Augment | None) -> Lessons:
+           share: float) -> Lessons:
         """The lessons that samples give; labels are left out where only the teacher counts."""
         alone = teacher is not None and share == 1
         if not alone and not samples.labelled:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
         labels = None if alone else torch.cat([batch.labels for batch in samples]).to(device)
         inputs = tuple(x.to(device) for x in joined(samples))
-        return cls(inputs, labels, samples.loss, teacher, temperature, share, augment)
+        return cls(inputs, labels, samples.loss, teacher, temperature, share)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
 
     def ask(self) -> None:
-        """Ask the teacher once for all samples, where they stay as they are."""
-        if self.teacher is not None and self.augment is None:
+        """Ask the teacher once for all samples."""
+        if self.teacher is not None:
             self.told = torch.cat([logits(self.teacher, tuple(x[part] for x in self.inputs))
                                    for part in torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """The loss of a network on the samples at some places."""
-        inputs = tuple(x[batch] for x in self.inputs)
-        if self.augment is not None:
-            inputs = (self.augment(inputs[0]), *inputs[1:])
-        outputs = model(*inputs)
-        if self.teacher is None:
+        outputs = model(*(x[batch] for x in self.inputs))
+        if self.told is None:
             return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
-        told = logits(self.teacher, inputs) if self.told is None else self.told[batch]
-        apart = distillation(outputs.flatten(0, -2), told.flatten(0, -2), None, self.temperature)
+        apart = distillation(outputs.flatten(0, -2), self.told[batch].flatten(0, -2), None, self.temperature)
         if self.labels is None:
             return apart
         return self.share * apart + (1 - self.share) * self.of_labels(outputs, self.labels[batch])

@@ -18,7 +18,7 @@ from secateur.regrowth.base import Regrowth
 from secateur.select import check_sparsity
 from secateur.training import masks, state
 from secateur.training.choosing import Chooser, regrown
-from secateur.training.live import Source, source
+from secateur.training.live import Source, check_asks, source
 from secateur.training.thresholds import check_decay
 from secateur.types import Plan
 
@@ -76,6 +76,8 @@ class Pruner:
                                 check_decay(threshold_decay), calibration(data))
         self._regrow = regrowth(regrow, granularity)
         self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
+        if self._source is not None:
+            check_asks(self._source, granularity)
         self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0)
         self._take(self._plan)
         if saved is not None:
