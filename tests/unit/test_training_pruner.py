@@ -231,6 +231,8 @@ def test_thresholds_and_their_moving_average():
     net.weight.data.copy_(torch.arange(1.0, 11.0))
     exact = sc.Pruner(copy.deepcopy(net), 0.5)
     assert exact.thresholds == {"weight": 5.0}
+    exact.update()
+    assert exact.thresholds == {"weight": 5.0}
     late = sc.Pruner(net, Constant(0.5, every=1), threshold_decay=0.5)
     found = [(late.thresholds["weight"], int((net.weight == 0).sum()))]
     for _ in range(3):
@@ -238,6 +240,17 @@ def test_thresholds_and_their_moving_average():
         found.append((late.thresholds["weight"], int((net.weight == 0).sum())))
     assert found == [(2.5, 2), (3.75, 3), (4.375, 4), (4.6875, 4)]
     assert late.reached == 0.4
+
+
+@pytest.mark.parametrize("settings", [{}, {"granularity": "2x2"}, {"granularity": "neuron", "example": X[:2]},
+                                      {"regrow": "set"}, {"scope": "global"}])
+def test_the_threshold_stays_where_nothing_more_goes(settings):
+    net = made()
+    pruner = sc.Pruner(net, 0.5, **settings)
+    first = dict(pruner.thresholds)
+    pruner.update()
+    assert pruner.thresholds == first
+    assert min(first.values()) > 0
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell])

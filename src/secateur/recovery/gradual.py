@@ -49,8 +49,8 @@ class Gradual(Recovery):
     """
 
     epochs: int = 5
-    batch_size: int = 128
-    lr: float = 1e-3
+    batch_size: int = 256
+    lr: float = 2e-3
     l1: float = 2e-6
     distil: float = 0.5
     temperature: float = 2.0
