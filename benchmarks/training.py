@@ -41,8 +41,8 @@ class Recipe:
     ``begin`` and ``end`` of the cutting and ``hold`` of the learning rate are fractions of the training. ``scratch``:
     from new weights, not from the study's trained network. ``moved`` copies of the images, each shifted, turned and
     scaled a little, are added to the training data; an epoch goes through all of them. With ``dense`` epochs the
-    network is trained whole first; then it is the teacher, the hidden layers are brought to ``widths`` units, trained
-    for ``warm`` epochs, and then lose weights, all in one competition or down to ``left`` in each layer.
+    network is trained whole on these first; then it is the teacher, the hidden layers are brought to ``widths`` units,
+    trained for ``warm`` epochs, and then lose weights, all in one competition or down to ``left`` in each layer.
     """
 
     model: str
@@ -79,8 +79,8 @@ class Recovered:
 WEIGHTS, NEURONS = "best-finetune, scope global, 5 epochs", "elimination + reconstruct + 5 epochs"
 RECIPES: tuple[Recipe | Recovered, ...] = (
     Recipe("lenet-300-100", 0.985, epochs=35, lr=2e-3, l1=2e-5, begin=0.1, end=0.7, hold=0.6),
-    Recipe("lenet5", 0.996, epochs=12, lr=3e-3, l1=1e-5, begin=0.0, end=0.4, hold=0.4, batch_size=256, moved=2,
-           dense=5, widths=(8, 16, 40), warm=1),
+    Recipe("lenet5", 0.996, epochs=12, lr=3e-3, l1=1e-5, begin=0.0, end=0.6, hold=0.4, batch_size=256, scratch=False,
+           moved=2, dense=1, widths=(8, 16, 40), warm=1),
     Recovered("mlp", 0.98, "weight", WEIGHTS),
     Recovered("mlp", 0.99, "weight", WEIGHTS),
     Recovered("mlp", 0.90, "neuron", NEURONS),
@@ -94,9 +94,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="lenet-300-100,lenet5,mlp")
     parser.add_argument("--granularity", default="weight,neuron")
+    parser.add_argument("--kind", default="recipe,recovered")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     options = parser.parse_args()
-    wanted = [r for r in RECIPES if r.model in options.only.split(",") and r.granularity in options.granularity]
+    wanted = [r for r in RECIPES if r.model in options.only.split(",") and r.granularity in options.granularity
+              and type(r).__name__.lower() in options.kind]
     for seed in map(int, options.seeds.split(",")):
         for recipe in wanted:
             if not any(row["seed"] == seed and row["recipe"] == settings(recipe) for row in read()["rows"]):
