@@ -92,8 +92,8 @@ class Gradual(Recovery):
         """The pruner that ends at what a plan leaves, in a training of so many steps."""
         if any(isinstance(item, NM) for item in kinds(plan)):
             return Pruner(model, plan, optimizer)
-        schedule = Exponential(plan.reached, begin=round(self.begin * total), end=round(self.end * total),
-                               every=self.every)
+        end = round(self.end * total)
+        schedule = Exponential(plan.reached, begin=round(self.begin * total), end=end, every=self.every, last=end)
         modules = {t.name: t.module for t in graph.targets(model)}
         cut = {modules[c.name] for c in plan.cuts}
         whole = sorted(set(modules.values()) - cut)
