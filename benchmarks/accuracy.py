@@ -261,7 +261,7 @@ WEIGHTS: dict[str, Method] = {
     "torch.nn.utils.prune l1": torch_prune("l1_unstructured"),
     "torch.nn.utils.prune random": torch_prune("random_unstructured"),
     "published SparseGPT": published(sparsegpt), "published Wanda": published(wanda),
-    "best-finetune, scope global, 5 epochs": ours("weight", "magnitude", "best-finetune", "global", everything=True),
+    "best-finetune": ours("weight", "magnitude", "best-finetune", "global", everything=True),
     "gradual, 5 epochs (as tfmot)": gradual,
     "magnitude + 5 epochs": ours("weight", "magnitude", TUNED, everything=True),
     **{f"{c}{' + ' + r if r != 'none' else ''}": ours("weight", c, r) for c in (

@@ -179,7 +179,7 @@ NEITHER = ("magnitude", "random", "l1", "l2", "fpgm", "synflow", "torch.nn.utils
 
 def needed(method: str) -> str:
     """What a method looks at."""
-    if "5 epochs" in method:
+    if "5 epochs" in method or method == "best-finetune":
         return "60,000 labelled, training"
     if method.startswith(LABELLED):
         return "8,192 labelled"

@@ -76,7 +76,7 @@ class Recovered:
     epochs: int = 5
 
 
-WEIGHTS, NEURONS = "best-finetune, scope global, 5 epochs", "elimination + reconstruct + 5 epochs"
+WEIGHTS, NEURONS = "best-finetune", "elimination + reconstruct + 5 epochs"
 RECIPES: tuple[Recipe | Recovered, ...] = (
     Recipe("lenet-300-100", 0.985, epochs=35, lr=2e-3, l1=2e-5, begin=0.1, end=0.7, hold=0.6),
     Recipe("lenet5", 0.996, epochs=6, lr=3e-3, l1=1e-5, begin=0.0, end=0.6, hold=0.4, batch_size=256, scratch=False,
