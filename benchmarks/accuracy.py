@@ -37,7 +37,6 @@ from secateur.measure import evaluate
 from secateur.prune import Selection
 from secateur.recover import recover
 from secateur.recovery.finetune import Finetune
-from secateur.recovery.rechoose import Rechoose
 from secateur.recovery.reconstruct import Reconstruct
 from secateur.train import train
 
@@ -262,7 +261,7 @@ WEIGHTS: dict[str, Method] = {
     "torch.nn.utils.prune l1": torch_prune("l1_unstructured"),
     "torch.nn.utils.prune random": torch_prune("random_unstructured"),
     "published SparseGPT": published(sparsegpt), "published Wanda": published(wanda),
-    "rechoose + 5 epochs": ours("weight", "magnitude", (Rechoose(), TUNED)),
+    "best-finetune": ours("weight", "magnitude", "best-finetune", "global", everything=True),
     "gradual, 5 epochs (as tfmot)": gradual,
     "magnitude + 5 epochs": ours("weight", "magnitude", TUNED, everything=True),
     **{f"{c}{' + ' + r if r != 'none' else ''}": ours("weight", c, r) for c in (

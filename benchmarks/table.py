@@ -158,9 +158,8 @@ def refusals() -> str:
 
 
 def training() -> str:
-    """Networks trained sparse: test errors, beside the published ones, and what the machine gave."""
-    heads = ["network", "weights removed", "test error, mean (least – most)", "seeds", "the dense network", "published",
-             "epochs", "from", "images added"]
+    """Networks trained sparse: test errors, beside the dense network's and the published ones."""
+    heads = ["network", "removed", "test error, mean (least – most)", "seeds", "dense", "published", "how"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     kinds: dict[str, list[dict[str, Any]]] = {}
     for row in results("training")["rows"]:
@@ -168,13 +167,23 @@ def training() -> str:
     for rows in kinds.values():
         recipe, errors = rows[0]["recipe"], [r["error"] for r in rows]
         dense = [r["dense_error"] for r in rows if r["dense_error"] is not None]
-        lines.append(row_of([f"`{recipe['model']}`", f"{recipe['sparsity']:.1%}",
+        lines.append(row_of([f"`{recipe['model']}`", f"{recipe['sparsity']:.1%} of the {recipe['granularity']}s",
                              f"{sum(errors) / len(errors):.2f} % ({min(errors):.2f} – {max(errors):.2f})",
                              str(len(rows)), f"{sum(dense) / len(dense):.2f} %" if dense else "",
-                             PUBLISHED.get(recipe["model"], ""), str(recipe["epochs"]),
-                             "scratch" if recipe["scratch"] else "the study's trained network",
-                             f"{recipe['shifted']} shifted copies" if recipe["shifted"] else ""]))
+                             PUBLISHED.get(recipe["model"], ""), trained(recipe)]))
     return "\n".join(lines)
+
+
+def trained(recipe: dict[str, Any]) -> str:
+    """How a recipe trains, in words."""
+    if "method" in recipe:
+        return f"`best-finetune`, {recipe['epochs']} epochs"
+    told = f"`fit`, {recipe['epochs']} epochs"
+    if recipe["dense"]:
+        told += f" after {recipe['dense']} dense and {recipe['warm']} narrow"
+    if recipe["moved"]:
+        told += f", each over the images and {recipe['moved']} moved copies"
+    return told if recipe["scratch"] else f"{told}, from the study's network"
 
 
 LABELLED = ("taylor", "obd", "snip", "movement", "grasp", "Torch-Pruning Taylor", "Torch-Pruning Hessian")
@@ -184,7 +193,7 @@ NEITHER = ("magnitude", "random", "l1", "l2", "fpgm", "synflow", "torch.nn.utils
 
 def needed(method: str) -> str:
     """What a method looks at."""
-    if "5 epochs" in method:
+    if "5 epochs" in method or method == "best-finetune":
         return "60,000 labelled, training"
     if method.startswith(LABELLED):
         return "8,192 labelled"

@@ -1,41 +1,48 @@
 """Pruning while training, at the sparsities of the literature: LeNet-300-100, LeNet-5, and the study's MLP.
 
-    python benchmarks/training.py [--only lenet-300-100,lenet5,mlp] [--seeds 0,1,2]
+    python benchmarks/training.py [--only lenet-300-100,lenet5,mlp] [--seeds 0,1,2,3,4]
 
-Every finished run is added to benchmarks/results/training.json at once; what is there is not run again.
+Every finished run is added to benchmarks/results/training.json at once; what is there is not run again. The study's
+networks, and what ``recovery="best-finetune"`` makes of them, are those of accuracy.py and kept in its cache.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from accuracy import Case, done, keep, key, measured
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
+import secateur as sc
 from secateur.data import resolve
 from secateur.data.base import Dataset
 from secateur.machine import machine
 from secateur.measure import evaluate
 from secateur.models import resolve as make_model
 from secateur.schedules import Exponential
-from secateur.train import train
 from secateur.training import Pruner, fit, steps_of
 
-CACHE = Path.home() / ".cache" / "secateur" / "accuracy"
 RESULTS = Path(__file__).parent / "results" / "training.json"
+REFITTED = 8192
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train a network sparse: from scratch, or from the study's trained network.
+    """One way to train a network sparse with :func:`secateur.training.fit`.
 
-    ``begin`` and ``end`` of the cutting and ``hold`` of the learning rate are fractions of the training. ``shifted``
-    copies of the images, each moved by up to two pixels, are added to the training data.
+    ``begin`` and ``end`` of the cutting and ``hold`` of the learning rate are fractions of the training. ``scratch``:
+    from new weights, not from the study's trained network. ``moved`` copies of the images, each shifted, turned and
+    scaled a little, are added to the training data; an epoch goes through all of them. With ``dense`` epochs the
+    network is trained whole on these first; then it is the teacher, the hidden layers are brought to ``widths`` units,
+    trained for ``warm`` epochs, and then lose weights, all in one competition or down to ``left`` in each layer.
     """
 
     model: str
@@ -48,91 +55,170 @@ class Recipe:
     hold: float
     batch_size: int = 128
     scratch: bool = True
-    shifted: int = 0
+    granularity: str = "weight"
+    moved: int = 0
+    dense: int = 0
+    widths: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
+    warm: int = 0
+    temperature: float = 2.0
+    share: float = 0.5
 
 
-RECIPES = (
+@dataclass(frozen=True)
+class Recovered:
+    """The study's trained network, cut and recovered in one call: a method of accuracy.py."""
+
+    model: str
+    sparsity: float
+    granularity: str
+    method: str
+    epochs: int = 5
+
+
+WEIGHTS, NEURONS = "best-finetune", "elimination + reconstruct + 5 epochs"
+RECIPES: tuple[Recipe | Recovered, ...] = (
     Recipe("lenet-300-100", 0.985, epochs=35, lr=2e-3, l1=2e-5, begin=0.1, end=0.7, hold=0.6),
-    Recipe("lenet5", 0.996, epochs=4, lr=2e-3, l1=1e-5, begin=0.1, end=0.7, hold=0.6, shifted=2),
-    Recipe("mlp", 0.98, epochs=5, lr=1e-3, l1=2e-6, begin=0.0, end=0.6, hold=0.4, scratch=False),
-    Recipe("mlp", 0.99, epochs=5, lr=1e-3, l1=2e-6, begin=0.0, end=0.6, hold=0.4, scratch=False),
+    Recipe("lenet5", 0.996, epochs=6, lr=3e-3, l1=1e-5, begin=0.0, end=0.6, hold=0.4, batch_size=256, scratch=False,
+           moved=5, dense=1, widths=(8, 16, 40), warm=1),
+    Recovered("mlp", 0.98, "weight", WEIGHTS),
+    Recovered("mlp", 0.99, "weight", WEIGHTS),
+    Recovered("mlp", 0.90, "neuron", NEURONS),
+    Recovered("mlp", 0.95, "neuron", NEURONS),
+    Recipe("mlp", 0.80, epochs=5, lr=1e-3, l1=0.0, begin=0.0, end=0.6, hold=0.4, scratch=False, granularity="neuron"),
+    Recipe("mlp", 0.90, epochs=5, lr=1e-3, l1=0.0, begin=0.0, end=0.6, hold=0.4, scratch=False, granularity="neuron"),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="lenet-300-100,lenet5,mlp")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--granularity", default="weight,neuron")
+    parser.add_argument("--kind", default="recipe,recovered")
+    parser.add_argument("--seeds", default="0,1,2,3,4")
     options = parser.parse_args()
-    wanted = [r for r in RECIPES if r.model in options.only.split(",")]
+    wanted = [r for r in RECIPES if r.model in options.only.split(",") and r.granularity in options.granularity
+              and type(r).__name__.lower() in options.kind]
     for seed in map(int, options.seeds.split(",")):
         for recipe in wanted:
-            if not any(row["seed"] == seed and row["recipe"] == asdict(recipe) for row in read()["rows"]):
-                add(run(recipe, seed))
+            if not any(row["seed"] == seed and row["recipe"] == settings(recipe) for row in read()["rows"]):
+                add(recovered(recipe, seed) if isinstance(recipe, Recovered) else run(recipe, seed))
+
+
+def settings(recipe: Recipe | Recovered) -> dict[str, Any]:
+    """A recipe as the file holds it."""
+    return json.loads(json.dumps(asdict(recipe)))
 
 
 def read() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machine": machine(), "rows": []}
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
 
 
 def add(row: dict[str, Any]) -> None:
     """Put a run into the file; another process may have added its own meanwhile."""
-    found = read()
-    rows = sorted([*found["rows"], row], key=lambda r: (r["recipe"]["model"], r["recipe"]["sparsity"], r["seed"]))
-    RESULTS.write_text(json.dumps({**found, "rows": rows}, indent=1) + "\n")
+    row = {**row, "machine": machine()["cpu"]}
+    rows = sorted([*read()["rows"], row], key=lambda r: (r["recipe"]["model"], r["recipe"]["granularity"],
+                                                         r["recipe"]["sparsity"], str(r["recipe"]), r["seed"]))
+    RESULTS.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
     print(json.dumps({k: v for k, v in row.items() if k != "layers"}), flush=True)
+
+
+def recovered(recipe: Recovered, seed: int) -> dict[str, Any]:
+    """What accuracy.py measured, or measures now."""
+    case = Case(recipe.model, "mnist", seed)
+    asked = {"model": recipe.model, "data": "mnist", "seed": seed, "granularity": recipe.granularity,
+             "method": recipe.method, "sparsity": recipe.sparsity}
+    if key(asked) not in done():
+        keep(measured(case, recipe.granularity, recipe.method, recipe.sparsity))
+    row = done()[key(asked)]
+    return {"recipe": settings(recipe), "seed": seed, "dense_error": error(case.network, case.source),
+            "error": round(100 * (1 - row["accuracy"]), 4), "nonzeros": row["nonzeros"],
+            "cpu_seconds": row["cpu_seconds"]}
 
 
 def run(recipe: Recipe, seed: int) -> dict[str, Any]:
     """Train one network sparse and evaluate it on the test set, errors in percent."""
-    data, start, used = enlarged(resolve("mnist"), recipe.shifted, seed), perf_counter(), process_time()
+    data, used = enlarged(resolve("mnist"), recipe.moved, seed), process_time()
     torch.manual_seed(seed)
     model = make_model(recipe.model, data.shape, data.classes).to(memory_format=torch.channels_last)
     if not recipe.scratch:
-        model.load_state_dict(studied(recipe.model, seed))
-    dense = None if recipe.scratch else error(model, data)
-    total = steps_of(data, recipe.epochs, recipe.batch_size)
-    schedule = Exponential(recipe.sparsity, begin=round(recipe.begin * total), end=round(recipe.end * total), every=100)
-    pruner = fit(model, data, recipe.epochs, lambda net, optimizer: Pruner(net, schedule, optimizer, scope="global"),
-                 lr=recipe.lr, batch_size=recipe.batch_size, hold=recipe.hold, l1=recipe.l1, seed=seed,
-                 on_epoch=lambda epoch, pruner: tell(recipe, seed, epoch, pruner, data))
-    assert pruner is not None
+        model.load_state_dict(Case(recipe.model, "mnist", seed).network.state_dict())
+    if recipe.dense:
+        fit(model, data, recipe.dense, lr=recipe.lr, batch_size=recipe.batch_size, seed=seed)
+    dense = error(model, data) if recipe.dense or not recipe.scratch else None
+    pruner = pruned(recipe, model, data, seed)
     sparse = pruner.finish()
-    return {"recipe": asdict(recipe), "seed": seed, "dense_error": dense, "error": error(sparse, data),
-            "reached": pruner.reached, "layers": pruner.summary(), "cpu_seconds": process_time() - used,
-            "seconds": perf_counter() - start, "threads": torch.get_num_threads()}
+    return {"recipe": settings(recipe), "seed": seed, "dense_error": dense, "error": error(sparse, data),
+            "reached": pruner.reached if recipe.granularity == "neuron" else 1 - left(sparse) / weights(model),
+            "layers": pruner.summary(), "cpu_seconds": process_time() - used}
+
+
+def pruned(recipe: Recipe, model: nn.Module, data: Dataset, seed: int) -> Pruner:
+    """The network, or what is left of it once its layers are narrow, cut while it trains."""
+    keep, teacher = round((1 - recipe.sparsity) * weights(model)), model if recipe.dense else None
+    model = narrowed(model, recipe, data, seed) if recipe.widths else model
+    target = recipe.sparsity if recipe.granularity == "neuron" else 1 - keep / weights(model)
+    total = steps_of(data, recipe.epochs, recipe.batch_size)
+    schedule = Exponential(target, begin=round(recipe.begin * total), end=round(recipe.end * total), every=100)
+    pruner = fit(model, data, recipe.epochs, lambda net, optimizer: Pruner(net, schedule, optimizer, **choices(
+        recipe, net, data)), teacher, lr=recipe.lr, batch_size=recipe.batch_size, hold=recipe.hold, l1=recipe.l1,
+        temperature=recipe.temperature, share=recipe.share, seed=seed,
+        on_epoch=lambda epoch, pruner: tell(recipe, seed, epoch, pruner, data))
+    assert pruner is not None
+    return pruner
+
+
+def choices(recipe: Recipe, model: nn.Module, data: Dataset) -> dict[str, Any]:
+    """What the pruner is to cut, and where from."""
+    if recipe.granularity == "neuron":
+        return {"granularity": "neuron", "example": data.test_x[:1]}
+    if not recipe.left:
+        return {"scope": "global"}
+    return {"layers": {t.module: 1 - n / math.prod(t.shape)
+                       for t, n in zip(sc.targets(model).targets, recipe.left, strict=True)}}
+
+
+def narrowed(model: nn.Module, recipe: Recipe, data: Dataset, seed: int) -> nn.Module:
+    """The network with so many units left in each hidden layer, trained a little to do what the whole one did."""
+    groups = [g for g in sc.targets(model, data.test_x[:1]).groups if g.cuttable]
+    layers = {g.name: 1 - width / g.units for g, width in zip(groups, recipe.widths, strict=True)}
+    small = sc.prune(model, 0.5, "neuron", data=data.train_x[:REFITTED], layers=layers, seed=seed)
+    small = small.to(memory_format=torch.channels_last)
+    fit(small, data, recipe.warm, teacher=model, lr=recipe.lr, batch_size=recipe.batch_size,
+        temperature=recipe.temperature, share=recipe.share, seed=seed)
+    return small
+
+
+def weights(model: nn.Module) -> int:
+    """How many weights could be cut."""
+    return sum(math.prod(target.shape) for target in sc.targets(model).targets)
+
+
+def left(model: nn.Module) -> int:
+    """How many of them are not zero."""
+    return sum(int(model.get_parameter(target.name).count_nonzero()) for target in sc.targets(model).targets)
 
 
 def enlarged(data: Dataset, copies: int, seed: int) -> Dataset:
-    """The data with shifted copies of the training images: each moved by -2 to 2 pixels both ways, edges black."""
-    draws, images, labels = torch.Generator().manual_seed(seed), [data.train_x], [data.train_y]
-    padded = torch.nn.functional.pad(data.train_x, (2, 2, 2, 2))
-    height, width = data.shape[-2:]
-    for _ in range(copies):
-        moves = torch.randint(25, (len(padded),), generator=draws)
-        moved = torch.empty_like(data.train_x)
-        for move in range(25):
-            rows, columns = divmod(move, 5)
-            here = moves == move
-            moved[here] = padded[here][..., rows:rows + height, columns:columns + width]
-        images, labels = [*images, moved], [*labels, data.train_y]
-    return replace(data, train_x=torch.cat(images), train_y=torch.cat(labels))
+    """The data with copies of the training images, each shifted by up to 1.5 pixels, turned by up to eight degrees and
+    scaled by up to eight percent."""
+    draws = torch.Generator().manual_seed(seed)
+    images = [data.train_x, *(moved(data.train_x, draws) for _ in range(copies))]
+    return replace(data, train_x=torch.cat(images), train_y=data.train_y.repeat(copies + 1))
 
 
-def studied(name: str, seed: int) -> dict[str, torch.Tensor]:
-    """The weights of a network as the study trains it: Adam, five epochs; kept with those of accuracy.py."""
-    path = CACHE / f"{name}-mnist-{seed}-e5.safetensors"
-    if not path.exists():
-        data = resolve("mnist")
-        torch.manual_seed(seed)
-        model = make_model(name, data.shape, data.classes)
-        train(model, data, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(model.state_dict(), path)
-    return load_file(path)
+def moved(x: Tensor, draws: torch.Generator) -> Tensor:
+    """Images ``(n, c, h, w)``, each moved by its own draw; what comes from outside is black."""
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(len(x), *shape, generator=draws) * 2 - 1
+
+    angle, scale, shift = draw() * math.radians(8), 1 + draw() * 0.08, draw(2, 1) * 3 / x.shape[-1]
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+    grid = F.affine_grid(torch.cat([scale[:, None, None] * turn, shift], 2), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
 
 
-def error(model: torch.nn.Module, data: Any) -> float:
+def error(model: nn.Module, data: Any) -> float:
     return round(100 * (1 - evaluate(model, data.test_x, data.test_y).accuracy), 4)
 
 

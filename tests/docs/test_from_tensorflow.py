@@ -15,7 +15,8 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "from-tensorflow.md"
 ROWS = re.findall(r"^\| (`.+|a new.+) \| (`.+) \|$", PAGE.read_text(), re.M)
 HPARAMS = """name begin_pruning_step end_pruning_step do_not_prune weight_sparsity_map block_dims_map threshold_decay
 pruning_frequency nbins block_height block_width block_pooling_function initial_sparsity target_sparsity
-sparsity_function_begin_step sparsity_function_end_step sparsity_function_exponent use_tpu prune_option"""
+sparsity_function_begin_step sparsity_function_end_step sparsity_function_exponent use_tpu prune_option
+gradient_decay_rate"""
 NAMES = """apply_mask get_masks get_thresholds get_weights get_masked_weights get_weight_sparsity get_pruning_hparams
 Pruning.conditional_mask_update_op Pruning.mask_update_op Pruning.add_pruning_summaries masked_conv2d
 masked_convolution masked_fully_connected MaskedBasicLSTMCell MaskedLSTMCell learning.train graph_def_from_checkpoint
@@ -30,12 +31,16 @@ def names(tmp_path, monkeypatch):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     schedule = Polynomial(0.5, initial=0.25)
     found = {"sc": sc, "secateur": secateur, "torch": torch, "Polynomial": Polynomial, "model": model,
-             "optimizer": optimizer, "schedule": schedule, "pruner": sc.Pruner(model, schedule, optimizer)}
+             "optimizer": optimizer, "schedule": schedule, "pruner": sc.Pruner(model, schedule, optimizer),
+             "samples": (torch.rand(32, 16), torch.arange(32) % 4)}
+    opened = []
     if any("Summaries" in right for _, right in ROWS):
         from secateur.training.callbacks.tensorboard import Summaries
 
-        found["Summaries"] = Summaries
-    return found
+        found["Summaries"] = lambda *given: opened.append(Summaries(*given)) or opened[-1]
+    yield found
+    for summaries in opened:
+        summaries.close()
 
 
 @pytest.mark.parametrize(("left", "right"), ROWS, ids=[left for left, _ in ROWS])

@@ -248,7 +248,7 @@ def test_every_recovery_runs_on_weights_and_neurons_or_refuses(name):
     y = torch.arange(200) % 4
     for granularity in ("weight", "neuron"):
         plan = sc.plan(net, 0.5, granularity, "random", example=x[:1], skip=["4"])
-        if name == "rewind" or (name in ("rechoose", "sparsegpt") and granularity == "neuron"):
+        if name == "rewind" or (name in ("rechoose", "sparsegpt", "gradual") and granularity == "neuron"):
             with pytest.raises(sc.SecateurError, match=f"recovery {name}"):
                 recover(net, sc.apply(net, plan), plan, name, calibration((x, y)))
             continue

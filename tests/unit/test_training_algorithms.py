@@ -186,3 +186,35 @@ def test_the_recipe_with_a_teacher_leaves_it_as_it_is():
     assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), before.parameters(), strict=True))
     with pytest.raises(SecateurError, match="hold 1"):
         fit(teacher, digits, 1, hold=1)
+
+
+def test_fit_is_the_loop_by_hand_with_any_samples_and_any_loss():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 4), nn.Linear(3, 4)
+
+        def forward(self, x, y):
+            return self.a(x) + self.b(y)
+
+    def loss(outputs, labels):
+        return (outputs.softmax(1)[:, 1] - labels).square().mean()
+
+    torch.manual_seed(0)
+    x, y, labels = torch.randn(40, 6), torch.randn(40, 3), torch.rand(40)
+    net = Two()
+    hand, told = copy.deepcopy(net), copy.deepcopy(net)
+    fit(net, [((x[:25], y[:25]), labels[:25]), ((x[25:], y[25:]), labels[25:])], 2, batch_size=16, lr=0.01, seed=3,
+        loss=loss)
+    draws, optimizer = torch.Generator().manual_seed(3), torch.optim.Adam(hand.parameters(), lr=0.01)
+    for step, part in enumerate(p for _ in range(2) for p in torch.randperm(40, generator=draws).split(16)):
+        optimizer.param_groups[0]["lr"] = 0.01 * (1 + math.cos(math.pi * step / 6)) / 2
+        optimizer.zero_grad()
+        loss(hand(x[part], y[part]), labels[part]).backward()
+        optimizer.step()
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(net.parameters(), hand.parameters(), strict=True))
+    fit(told, [((x, y), None)], 1, teacher=net, share=1.0)
+    with pytest.raises(SecateurError, match=r"data has no labels; allowed are pairs .* or a teacher with share=1"):
+        fit(told, [((x, y), None)], 1, teacher=net)
+    with pytest.raises(SecateurError, match="data is None"):
+        steps_of(None, 1)

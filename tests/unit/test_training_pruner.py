@@ -11,7 +11,7 @@ import secateur as sc
 from secateur.criteria.base import criteria_for
 from secateur.errors import SecateurError
 from secateur.regrowth.rigl import Rigl
-from secateur.schedules import Constant, Linear, Polynomial
+from secateur.schedules import Constant, Linear, OneShot, Polynomial
 from secateur.training import Live
 
 X, Y, TEST_X, TEST_Y = blobs()
@@ -132,6 +132,18 @@ def test_every_granularity_is_held(granularity, sparsity):
         assert all(int(g.sum()) == left for k in pruner.masks.values() for g in k.view(-1, of))
 
 
+@pytest.mark.parametrize("schedule", [Constant(0.5, begin=5, every=5), OneShot(0.5, end=5)])
+def test_n_m_comes_at_once(schedule):
+    net = made()
+    pruner = sc.Pruner(net, schedule, granularity="2:4")
+    found = []
+    for number in range(8):
+        found.append(zeros(net))
+        step(net, torch.optim.SGD(net.parameters(), lr=0.1), number)
+        pruner.step()
+    assert found == [0] * 5 + [160] * 3
+
+
 def test_a_plan_is_held_and_a_wrong_one_refused():
     net = made()
     plan = sc.plan(net, 0.75)
@@ -219,6 +231,8 @@ def test_thresholds_and_their_moving_average():
     net.weight.data.copy_(torch.arange(1.0, 11.0))
     exact = sc.Pruner(copy.deepcopy(net), 0.5)
     assert exact.thresholds == {"weight": 5.0}
+    exact.update()
+    assert exact.thresholds == {"weight": 5.0}
     late = sc.Pruner(net, Constant(0.5, every=1), threshold_decay=0.5)
     found = [(late.thresholds["weight"], int((net.weight == 0).sum()))]
     for _ in range(3):
@@ -226,6 +240,17 @@ def test_thresholds_and_their_moving_average():
         found.append((late.thresholds["weight"], int((net.weight == 0).sum())))
     assert found == [(2.5, 2), (3.75, 3), (4.375, 4), (4.6875, 4)]
     assert late.reached == 0.4
+
+
+@pytest.mark.parametrize("settings", [{}, {"granularity": "2x2"}, {"granularity": "neuron", "example": X[:2]},
+                                      {"regrow": "set"}, {"scope": "global"}])
+def test_the_threshold_stays_where_nothing_more_goes(settings):
+    net = made()
+    pruner = sc.Pruner(net, 0.5, **settings)
+    first = dict(pruner.thresholds)
+    pruner.update()
+    assert pruner.thresholds == first
+    assert min(first.values()) > 0
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell])
@@ -310,6 +335,7 @@ def test_the_finished_network_is_a_plain_one_of_its_own():
     ({"schedule": 0.5, "granularity": "neuron"}, "needs example="),
     ({"schedule": 0.5, "skip": ["9"]}, "unknown module in skip '9'"),
     ({"schedule": Live(torch.tensor(2.0))}, "sparsity 2.0"),
+    ({"schedule": Linear(0.5, end=40), "granularity": "2:4"}, r"0.125 at step 10, .* Constant\(0.5, begin=0\)"),
 ])
 def test_mistakes_are_one_line(settings, message):
     net = made()

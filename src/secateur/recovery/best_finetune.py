@@ -1,4 +1,4 @@
-"""Best, then finetune: refit without labels first, then train."""
+"""Best, then finetune: what wins most back with labels and some minutes of training."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from secateur.granularity.n_m import NM
 from secateur.recovery.base import Patient, Recovery
 from secateur.recovery.best import Best
 from secateur.recovery.finetune import Finetune
+from secateur.recovery.gradual import Gradual, kinds
 
 REFITTED = 8192
 TRAINING = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)
@@ -16,14 +18,17 @@ TRAINING = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)
 
 @dataclass(frozen=True)
 class BestFinetune(Recovery):
-    """``best`` on the first 8,192 samples or so, then ``finetune`` on all of them, half of whose loss is the
-    divergence from the original network's outputs."""
+    """``gradual`` where weights or blocks are cut. Where neurons are, or N:M, ``best`` on the first 8,192 samples or
+    so, then ``finetune`` on all of them, half of whose loss is the divergence from the original network's outputs."""
 
     finetune: Finetune = TRAINING
+    gradual: Gradual = Gradual()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
 
     def recover(self, patient: Patient) -> nn.Module:
-        """The cut network, refitted and trained."""
+        """The cut network, trained."""
         assert patient.samples is not None
+        if all(item.scored_as == "weight" and not isinstance(item, NM) for item in kinds(patient.plan)):
+            return self.gradual.recover(patient)
         refitted = Best().recover(replace(patient, samples=patient.samples.first(REFITTED)))
         return self.finetune.recover(replace(patient, pruned=refitted))

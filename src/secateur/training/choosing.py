@@ -16,7 +16,7 @@ from secateur.granularity import resolve
 from secateur.prune import Selection
 from secateur.regrowth.base import Regrowth, exchange
 from secateur.training.kept import kept
-from secateur.training.thresholds import averaged, cut_by, thresholds
+from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved
 from secateur.types import Cut, Plan, Structure
 
 
@@ -45,8 +45,8 @@ class Chooser:
                 f"skip={self.skip}, layers={self.layers}, seed={self.seed}, "
                 f"pooling={self.pooling}, threshold_decay={self.decay}")
 
-    def choose(self, model: nn.Module, sparsity: float, share: float,
-               before: Mapping[str, float]) -> tuple[Plan, dict[str, float]]:
+    def choose(self, model: nn.Module, sparsity: float, share: float, before: Mapping[str, float],
+               held: Sequence[Cut] = ()) -> tuple[Plan, dict[str, float]]:
         """The plan at a sparsity and the threshold of every layer.
 
         Args:
@@ -54,11 +54,12 @@ class Chooser:
             sparsity: what is asked for.
             share: ``sparsity`` as a fraction of the target.
             before: the thresholds so far.
+            held: what is cut so far.
         """
         name, criterion = kept(self.criterion, self.granularity)
         selection = self._selection(model, share, criterion)
         plan = replace(selection.plan(sparsity), criterion=name)
-        limits = thresholds(selection.layers, plan.cuts)
+        limits = {**thresholds(selection.layers, plan.cuts), **unmoved(before, held, plan.cuts)}
         if not self.decay:
             return plan, limits
         limits = averaged(limits, before, self.decay)

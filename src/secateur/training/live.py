@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from secateur.errors import SecateurError
+from secateur.granularity import resolve
 from secateur.schedules import Constant
+from secateur.schedules.base import Schedule
 from secateur.select import check_sparsity
 
 
@@ -77,3 +79,19 @@ def source(given: Any) -> Source:
         return Live(given)
     raise SecateurError(f"schedule {given!r}: allowed are a plan, a schedule such as sc.schedules.Polynomial(0.9, "
                         "end=1000), a sparsity, a tensor of one value, or a function of the step")
+
+
+def check_asks(source: Source, granularity: str) -> None:
+    """Refuse a schedule that asks N:M for another sparsity than it has on the way.
+
+    Raises:
+        SecateurError: it does, at a step where what goes is chosen.
+    """
+    fixed = resolve(granularity).sparsity
+    if fixed is None or not isinstance(source, Schedule):
+        return
+    for step in filter(source.due, range(source.end + 1)):
+        if source.at(step) not in (0.0, fixed):
+            raise SecateurError(f"schedule {source} asks for {source.at(step):g} at step {step}, granularity "
+                                f"'{granularity}' has {fixed:g}: allowed is nothing, then all at once, such as "
+                                f"Constant({fixed:g}, begin={source.begin}) or OneShot({fixed:g}, end={source.end})")

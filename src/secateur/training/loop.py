@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
-from secateur.data.base import Dataset
+from secateur.calibration import Calibration, Loss, calibration, joined
 from secateur.errors import SecateurError
 from secateur.train import flushing_denormals
 from secateur.training.distil import distillation
@@ -21,37 +21,42 @@ from secateur.training.regularise import l1 as l1_term
 Start = Callable[[nn.Module, torch.optim.Optimizer], Pruner | None]
 
 
-def steps_of(data: Dataset, epochs: int, batch_size: int = 128) -> int:
-    """How many steps of the optimizer so many epochs are: what schedules count in."""
-    return epochs * math.ceil(len(data.train_x) / batch_size)
+def steps_of(data: Any, epochs: int, batch_size: int = 128) -> int:
+    """How many steps of the optimizer so many epochs are: what schedules count in.
+
+    ``data`` is what :func:`fit` takes.
+    """
+    return epochs * math.ceil(sum(map(len, given(data))) / batch_size)
 
 
-def fit(model: nn.Module, data: Dataset, epochs: int, start: Start | None = None, teacher: nn.Module | None = None,
+def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, teacher: nn.Module | None = None,
         lr: float = 1e-3, batch_size: int = 128, hold: float = 0.0, l1: float = 0.0, temperature: float = 4.0,
-        share: float = 0.9, seed: int = 0,
+        share: float = 0.9, seed: int = 0, loss: Loss | None = None,
         on_epoch: Callable[[int, Pruner | None], Any] | None = None) -> Pruner | None:
     """Train a network in place, pruned on the way; same arguments, same machine: same weights, bit for bit.
 
     Args:
         model: gives logits.
-        data: its training part is used.
+        data: a pair of tensors (inputs, labels), a data set (its training part), or an iterable of batches, as
+            :func:`secateur.calibration.calibration` says. All is held in memory.
         epochs: passes over the data.
         start: makes the pruner from the network and its optimizer; without it the training is a dense one.
         teacher: the dense network, for :func:`~secateur.training.distil.distillation`; without it the loss is
-            the cross-entropy.
+            that of the labels.
         lr: Adam's step size; it stays for the fraction ``hold`` of the training, then falls to 0 along a cosine.
         batch_size: samples a step.
         hold: in [0, 1).
         l1: strength of :func:`~secateur.training.regularise.l1` until the sparsity no longer rises.
-        temperature, share: of the distillation.
+        temperature, share: of the distillation; at a share of 1 no labels are needed.
         seed: the order of the samples, and what the network draws, come from it.
+        loss: of outputs and labels; by default the cross-entropy.
         on_epoch: called after every epoch with its number, from 1, and the pruner.
 
     Returns:
         The pruner, if there is one; ``finish()`` of it gives the pruned network.
 
     Raises:
-        SecateurError: ``hold`` out of range.
+        SecateurError: ``hold`` out of range, data without labels where they are needed.
 
     >>> from secateur.data import resolve
     >>> from secateur.schedules import Polynomial
@@ -64,24 +69,22 @@ def fit(model: nn.Module, data: Dataset, epochs: int, start: Start | None = None
     if not 0 <= hold < 1:
         raise SecateurError(f"hold {hold!r}: allowed is a fraction of the training in [0, 1)")
     device = next(model.parameters()).device
-    x, y = data.train_x.to(device), data.train_y.to(device)
+    lessons = Lessons.of(given(data, loss), device, teacher, temperature, share)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    total, mode, stop = steps_of(data, epochs, batch_size), model.training, Event()
+    total, mode, stop = epochs * math.ceil(len(lessons) / batch_size), model.training, Event()
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, total), hold))
     order = torch.Generator().manual_seed(seed)
 
     def run() -> Pruner | None:
-        told = logits(teacher, x) if teacher is not None else None
+        lessons.ask()
         pruner = start(model, optimizer) if start else None
         for epoch in range(1, epochs + 1):
-            for batch in torch.randperm(len(x), generator=order).to(device).split(batch_size):  # type: ignore[no-untyped-call]
-                outputs = model.train()(x[batch])
-                loss = (F.cross_entropy(outputs, y[batch]) if told is None else
-                        distillation(outputs, told[batch], y[batch], temperature, share))
+            for batch in torch.randperm(len(lessons), generator=order).to(device).split(batch_size):  # type: ignore[no-untyped-call]
+                wrong = lessons.loss(model.train(), batch)
                 if l1 and pruner is not None and rising(pruner):
-                    loss = loss + l1_term(model, l1)
+                    wrong = wrong + l1_term(model, l1)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                wrong.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 rate.step()
                 if pruner is not None:
@@ -100,6 +103,61 @@ def fit(model: nn.Module, data: Dataset, epochs: int, start: Start | None = None
             model.train(mode)
 
 
+@dataclass
+class Lessons:
+    """What a network learns from: all samples in memory, and a teacher's logits for them where there is one."""
+
+    inputs: tuple[Tensor, ...]
+    labels: Tensor | None
+    of_labels: Loss
+    teacher: nn.Module | None
+    temperature: float
+    share: float
+    told: Tensor | None = None
+
+    @classmethod
+    def of(cls, samples: Calibration, device: torch.device, teacher: nn.Module | None, temperature: float,
+           share: float) -> Lessons:
+        """The lessons that samples give; labels are left out where only the teacher counts."""
+        alone = teacher is not None and share == 1
+        if not alone and not samples.labelled:
+            raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
+        labels = None if alone else torch.cat([batch.labels for batch in samples]).to(device)
+        inputs = tuple(x.to(device) for x in joined(samples))
+        return cls(inputs, labels, samples.loss, teacher, temperature, share)
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def ask(self) -> None:
+        """Ask the teacher once for all samples."""
+        if self.teacher is not None:
+            self.told = torch.cat([logits(self.teacher, tuple(x[part] for x in self.inputs))
+                                   for part in torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        """The loss of a network on the samples at some places."""
+        outputs = model(*(x[batch] for x in self.inputs))
+        if self.told is None:
+            return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
+        apart = distillation(outputs.flatten(0, -2), self.told[batch].flatten(0, -2), None, self.temperature)
+        if self.labels is None:
+            return apart
+        return self.share * apart + (1 - self.share) * self.of_labels(outputs, self.labels[batch])
+
+
+def given(data: Any, loss: Loss | None = None) -> Calibration:
+    """The samples that a caller gave as data.
+
+    Raises:
+        SecateurError: it is nothing that :func:`secateur.calibration.calibration` takes.
+    """
+    samples = calibration(data, loss)
+    if samples is None:
+        raise SecateurError("data is None; allowed are samples to learn from, such as a pair (inputs, labels)")
+    return samples
+
+
 def cosine(progress: float, hold: float) -> float:
     """The learning rate as a fraction of its first: 1 until ``hold``, then down to 0 along half a wave.
 
@@ -115,9 +173,9 @@ def rising(pruner: Pruner) -> bool:
 
 
 @torch.no_grad()
-def logits(model: nn.Module, x: Tensor) -> Tensor:
-    """The outputs of a network in evaluation mode, a thousand samples at a time: ``(n, classes)``."""
+def logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
     mode = model.training
-    found = torch.cat([model.eval()(part) for part in x.split(1000)])
+    found: Tensor = model.eval()(*inputs)
     model.train(mode)
     return found

@@ -18,9 +18,9 @@ from secateur.regrowth.base import Regrowth
 from secateur.select import check_sparsity
 from secateur.training import masks, state
 from secateur.training.choosing import Chooser, regrown
-from secateur.training.live import Source, source
+from secateur.training.live import Source, check_asks, source
 from secateur.training.thresholds import check_decay
-from secateur.types import Plan
+from secateur.types import Cut, Plan
 
 
 class Pruner:
@@ -76,12 +76,14 @@ class Pruner:
                                 check_decay(threshold_decay), calibration(data))
         self._regrow = regrowth(regrow, granularity)
         self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
-        self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0)
+        if self._source is not None:
+            check_asks(self._source, granularity)
+        self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0, ())
         self._take(self._plan)
         if saved is not None:
             self.load_state_dict(saved)
         elif self._source is not None and self._source.due(0):
-            self._take(masks.agreed(self._choose(self.sparsity), model))
+            self._take(masks.agreed(self._choose(self.sparsity, self._plan.cuts), model))
         self.enforce()
 
     def step(self) -> None:
@@ -100,7 +102,7 @@ class Pruner:
         if self._source is None:
             raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
         self.enforce()
-        plan = self._choose(self.sparsity)
+        plan = self._choose(self.sparsity, self._plan.cuts)
         if self._regrow is not None and plan.removed:
             done = self._source.progress(self.steps)
             cuts = regrown(plan.cuts, self.model, self._regrow, done, self._chooser.seed + self.steps)
@@ -191,10 +193,10 @@ class Pruner:
         schedule = "a plan" if self._source is None else str(self._source)
         return f"{schedule}; {self._chooser}; regrow={self._regrow}"
 
-    def _choose(self, sparsity: float) -> Plan:
+    def _choose(self, sparsity: float, held: Sequence[Cut]) -> Plan:
         target = getattr(self._source, "target", None)
         plan, self.thresholds = self._chooser.choose(self.model, sparsity, sparsity / target if target else 1.0,
-                                                     self.thresholds)
+                                                     self.thresholds, held)
         return plan
 
     def _fixed(self, plan: Plan) -> Plan:

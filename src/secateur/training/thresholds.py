@@ -38,6 +38,13 @@ def thresholds(layers: Sequence[Layer], cuts: Sequence[Cut]) -> dict[str, float]
     return {layer.name: threshold(layer.scores, cut.removed) for layer, cut in zip(layers, cuts, strict=True)}
 
 
+def unmoved(before: Mapping[str, float], held: Sequence[Cut], cuts: Sequence[Cut]) -> dict[str, float]:
+    """The thresholds of the layers that lose nothing more: what is cut already scores less than all that lives."""
+    pairs = zip(held, cuts, strict=True) if held else ()
+    return {cut.name: before[cut.name] for past, cut in pairs
+            if cut.name in before and past.removed and cut.removed and not (past.keep & ~cut.keep).any()}
+
+
 def averaged(now: Mapping[str, float], before: Mapping[str, float], decay: float) -> dict[str, float]:
     """The moving average ``decay * before + (1 - decay) * now``; what has no past starts at 0.
 
