@@ -32,7 +32,7 @@ class Rechoose(Recovery):
     """
 
     rounds: int = 20
-    relu_rounds: int = 1
+    relu_rounds: int = 2
     rows: int = ROWS
     needs = frozenset({"data"})
 
