@@ -180,7 +180,7 @@ def factored(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def runs(counts: Tensor) -> Iterator[Tensor]:
     """Rows of similar counts together, so that their systems fit the room, those of the largest first.
 
-    >>> [r.tolist() for r in runs(torch.tensor([4000, 2, 5000]))]
+    >>> [r.tolist() for r in runs(torch.tensor([1000, 2, 4000]))]
     [[2], [0, 1]]
     """
     order = counts.argsort(descending=True)
