@@ -11,10 +11,11 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import accuracy_peers
+import accuracy_tables
 import runtime_tables
 from runtime_tables import row_of
 
@@ -186,75 +187,9 @@ def trained(recipe: dict[str, Any]) -> str:
     return told if recipe["scratch"] else f"{told}, from the study's network"
 
 
-LABELLED = ("taylor", "obd", "snip", "movement", "grasp", "Torch-Pruning Taylor", "Torch-Pruning Hessian")
-NEITHER = ("magnitude", "random", "l1", "l2", "fpgm", "synflow", "torch.nn.utils.prune l1",
-           "torch.nn.utils.prune random", "Torch-Pruning magnitude")
-
-
-def needed(method: str) -> str:
-    """What a method looks at."""
-    if "5 epochs" in method or method == "best-finetune":
-        return "60,000 labelled, training"
-    if method.startswith(LABELLED):
-        return "8,192 labelled"
-    return "nothing" if method in NEITHER else "8,192 inputs"
-
-
-def accuracy(granularity: str) -> str:
-    """Mean accuracies with their intervals, one table for every network and data set, the best method first."""
-    rows, parts = results("accuracy")["rows"], []
-    cases = dict.fromkeys((r["model"], r["data"]) for r in rows if r["granularity"] == granularity)
-    for case in cases:
-        mine = [r for r in rows if (r["model"], r["data"]) == case]
-        dense = next(r for r in mine if r["method"] == "dense")
-        mine = [r for r in mine if r["granularity"] == granularity]
-        grid = sorted({r["sparsity"] for r in mine})
-        parts.append(f"`{case[0]}` on `{case[1]}`, uncut {level(dense)} %:\n\n" + accuracy_table(mine, grid))
-    return "\n\n".join(parts)
-
-
-def accuracy_table(rows: list[dict[str, Any]], grid: list[float]) -> str:
-    """One row a method, one column a sparsity."""
-    found = {(r["method"], r["sparsity"]): r for r in rows}
-    most = max(r["seeds"] for r in rows)
-
-    def worth(method: str) -> float:
-        values = [found[method, s]["accuracy"] for s in grid if (method, s) in found]
-        return -sum(values) / len(values)
-
-    heads = ["method", "looks at", *(f"{s:.0%}" for s in grid)]
-    lines = [row_of(heads), row_of(["---"] * len(heads))]
-    for method in sorted(sorted({r["method"] for r in rows}), key=worth):
-        cells = [level(found[method, s], most) if (method, s) in found else "" for s in grid]
-        lines.append(row_of([method, needed(method), *cells]))
-    return "\n".join(lines)
-
-
-def level(row: dict[str, Any], most: int = 0) -> str:
-    """Mean and half the 95% interval in percent; the number of seeds where it is not that of the table."""
-    text = f"{100 * row['accuracy']:.2f}" + (f" ± {100 * row['half']:.2f}" if row["half"] is not None else "")
-    return text + (f" ({row['seeds']} seed{'s' * (row['seeds'] > 1)})" if most and row["seeds"] != most else "")
-
-
-def accuracy_run() -> str:
-    """What was run where."""
-    found = results("accuracy")
-    box, rows = found["machine"], found["rows"]
-    counts = dict.fromkeys(f"{r['model']} on {r['data']} ({r['seeds']} seeds)" for r in rows if r["method"] == "dense")
-    return (f"Run so far: {', '.join(counts)}; {sum(r['seeds'] for r in rows if r['method'] != 'dense')} cut networks. "
-            f"{box['cpu']}, torch {box['torch']}, one thread. Means over the seeds ± half the 95 % interval (Student's "
-            "t over the seeds), test accuracy in percent. Cells that are empty were not run.")
-
-
-def accuracy_cost() -> str:
-    """Processor seconds of a few methods, the median of all their runs on one network."""
-    heads, lines = ["method", "cut", "sparsity", "processor seconds"], []
-    for row in results("accuracy")["rows"]:
-        ours = (row["model"], row["data"]) == ("mlp", "mnist") and "+ r" in row["method"]
-        if ours and row["sparsity"] in (0.9, 0.95):
-            lines.append(row_of([row["method"], f"{row['granularity']}s", f"{row['sparsity']:.0%}",
-                                 f"{row['cpu_seconds']:.0f}"]))
-    return "\n".join([row_of(heads), row_of(["---"] * len(heads)), *lines])
+def accuracy(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """A table of what each cut costs."""
+    return lambda: table(results("accuracy"))
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
@@ -266,9 +201,16 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "runtime_problems": runtime(runtime_tables.problems),
                                          "structures": structures, "refusals": refusals, "peers": peers,
                                          "large": large, "curves": curves,
-                                         "accuracy_weights": partial(accuracy, "weight"),
-                                         "accuracy_neurons": partial(accuracy, "neuron"),
-                                         "accuracy_run": accuracy_run, "accuracy_cost": accuracy_cost,
+                                         "accuracy_weights": accuracy(accuracy_tables.main("weight")),
+                                         "accuracy_neurons": accuracy(accuracy_tables.main("neuron")),
+                                         "accuracy_all_weights": accuracy(accuracy_tables.everything("weight")),
+                                         "accuracy_all_neurons": accuracy(accuracy_tables.everything("neuron")),
+                                         "accuracy_choice_weights": accuracy(accuracy_tables.choice("weight")),
+                                         "accuracy_choice_neurons": accuracy(accuracy_tables.choice("neuron")),
+                                         "accuracy_aims": accuracy(accuracy_tables.aims),
+                                         "accuracy_peers": accuracy(accuracy_peers.ahead),
+                                         "accuracy_run": accuracy(accuracy_tables.run),
+                                         "accuracy_cost": accuracy(accuracy_tables.cost),
                                          "training": training}
 
 

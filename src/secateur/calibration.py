@@ -52,6 +52,11 @@ class Calibration:
         """Whether the first batch has labels."""
         return next(iter(self)).labels is not None
 
+    @property
+    def fixed(self) -> bool:
+        """Whether every pass gives the same batches in the same order; a ``DataLoader`` may shuffle."""
+        return isinstance(self._batches, (list, tuple))
+
     def example(self) -> tuple[Any, ...]:
         """The inputs of the first sample, as the arguments of a call."""
         return tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in next(iter(self)).inputs)

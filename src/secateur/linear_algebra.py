@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 DAMPING = 0.01
-ROOM = 1 << 25
+ROOM = 1 << 22
+KEPT = 1 << 30
 WORST = 1e-4
 
 
@@ -34,9 +36,7 @@ def solved(matrix: Tensor, right: Tensor) -> Tensor:
     The factor is made in float32, its solution improved once by its residual in float64; where the factor fails or
     is worse conditioned than 1e4 to 1, all is done in float64.
     """
-    factor, info = torch.linalg.cholesky_ex(matrix.float())
-    diagonal = factor.diagonal(dim1=1, dim2=2)
-    poor = (info > 0) | ~(diagonal.amin(1) > WORST**0.5 * diagonal.amax(1))
+    factor, poor = factored(matrix.float())
     found = torch.cholesky_solve(right.float(), factor).double()
     found += torch.cholesky_solve((right - matrix.double() @ found).float(), factor).double()
     if poor.any():
@@ -46,8 +46,6 @@ def solved(matrix: Tensor, right: Tensor) -> Tensor:
 
 def least_squares(gram: Tensor, cross: Tensor, support: Tensor | None = None) -> Tensor:
     """For every row ``w`` of a layer the minimum of ``w G w' - 2 w c``, zero outside the row's support.
-
-    Rows with a small support are solved on it; the others by what the unrestricted solution has to give up.
 
     Args:
         gram: ``G``, positive definite, ``(n, n)``.
@@ -60,45 +58,135 @@ def least_squares(gram: Tensor, cross: Tensor, support: Tensor | None = None) ->
     >>> least_squares(torch.eye(2), torch.tensor([[3.0], [4.0]]), torch.tensor([[True, False]])).tolist()
     [[3.0, 0.0]]
     """
-    if support is None or bool(support.all()):
-        return solved(gram[None], cross[None])[0].T
-    found = torch.zeros(support.shape, dtype=torch.float64, device=gram.device)
-    counts = support.sum(1)
-    few = counts <= gram.shape[0] // 2
-    for rows in runs(torch.where(few, counts, -1)):
-        found[rows] = on_support(gram, cross.T[rows], support[rows])
-    if not few.all():
-        left, whole = inverse(gram[None])[0], solved(gram[None], cross[None])[0].T
-        for rows in runs(torch.where(few, -1, gram.shape[0] - counts)):
-            given_up = on_support(left, whole[rows], ~support[rows])
-            found[rows] = (whole[rows] - given_up @ left) * support[rows]
+    return Equations(gram, support).solved(cross)
+
+
+class Equations:
+    """The equations of :func:`least_squares` for one Gram matrix and its supports, to be solved for many right sides.
+
+    The matrix is brought to a diagonal of ones. Rows with a small support are solved on it; the others by what the
+    unrestricted solution has to give up.
+    """
+
+    def __init__(self, gram: Tensor, support: Tensor | None = None):
+        self.size = gram.double().diagonal().rsqrt()
+        self.gram = gram.double() * self.size * self.size[:, None]
+        self.support = None if support is None or bool(support.all()) else support
+
+    @cached_property
+    def _few(self) -> Tensor:
+        """The rows that are solved on their support."""
+        assert self.support is not None
+        return (self.support.sum(1) <= len(self.gram) // 2).nonzero()[:, 0]
+
+    @cached_property
+    def _many(self) -> Tensor:
+        """The rows that give something up."""
+        assert self.support is not None
+        return (self.support.sum(1) > len(self.gram) // 2).nonzero()[:, 0]
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        return inverse(self.gram[None])[0]
+
+    @cached_property
+    def _small(self) -> OnSupport:
+        assert self.support is not None
+        return OnSupport(self.gram, self.support[self._few])
+
+    @cached_property
+    def _given_up(self) -> OnSupport:
+        assert self.support is not None
+        poor = factored(self.gram[None])[1]
+        return OnSupport(self._inverse, ~self.support[self._many], torch.float64 if poor.any() else torch.float32)
+
+    def solved(self, cross: Tensor) -> Tensor:
+        """The rows for right sides ``(n, rows)``, improved once by their residual in float64."""
+        right = cross.T.double() * self.size
+        if self.support is None:
+            return solved(self.gram[None], right.T[None])[0].T * self.size
+        found = self._once(right)
+        return (found + self._once(right - found @ self.gram)) * self.size
+
+    def _once(self, right: Tensor) -> Tensor:
+        assert self.support is not None
+        found = torch.zeros_like(right)
+        if len(self._few):
+            found[self._few] = self._small(right[self._few])
+        if len(self._many):
+            here = self.support[self._many]
+            whole = (right[self._many] * here) @ self._inverse
+            found[self._many] = (whole - self._given_up(whole) @ self._inverse) * here
+        return found
+
+
+class OnSupport:
+    """Solves ``matrix[S, S] x = right[S]`` with a support ``S`` for every row, zero outside it.
+
+    The matrix is brought to a diagonal of ones and factored in ``dtype``, where a factor fails or is worse conditioned
+    than 1e4 to 1 in float64. Factors are kept where they fit ``KEPT`` bytes.
+    """
+
+    def __init__(self, matrix: Tensor, support: Tensor, dtype: torch.dtype = torch.float32):
+        size = matrix.diagonal().rsqrt()
+        self.size, self.matrix, self.support = size, matrix * size * size[:, None], support
+        self.counts, self.dtype = support.sum(1), dtype
+
+    def __call__(self, right: Tensor) -> Tensor:
+        """The solutions for ``(rows, n)``, in float64."""
+        found = torch.zeros_like(right, dtype=torch.float64)
+        right = right * self.size
+        for rows, place, factor in self._kept if self._kept is not None else self._factors():
+            values = right[rows[:, None], place].to(factor.dtype)[:, :, None]
+            found[rows[:, None], place] = torch.cholesky_solve(values, factor)[:, :, 0].double()
+        return found * self.support * self.size
+
+    @cached_property
+    def _kept(self) -> list[tuple[Tensor, Tensor, Tensor]] | None:
+        fits = self.dtype.itemsize * int(self.counts.square().sum()) <= KEPT
+        return list(self._factors()) if fits else None
+
+    def _factors(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Rows, the places of their systems' unknowns, and factors; places behind a row's own support hold ones."""
+        matrix = self.matrix.to(self.dtype)
+        for rows in runs(self.counts):
+            width = max(1, int(self.counts[rows].max()))
+            place = self.support[rows].to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :width]
+            factor, poor = factored(submatrices(matrix, place, self.counts[rows]))
+            if poor.any():
+                again = submatrices(self.matrix, place[poor], self.counts[rows[poor]])
+                yield rows[poor], place[poor], torch.linalg.cholesky(again)
+            if not poor.all():
+                yield rows[~poor], place[~poor], factor[~poor] if poor.any() else factor
+
+
+def submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
+    """The rows and columns at some places, ``(batch, width, width)``; those of the unit matrix behind the count."""
+    found = matrix[place[:, :, None], place[:, None, :]]
+    if bool((counts < place.shape[1]).any()):
+        here = torch.arange(place.shape[1], device=place.device) < counts[:, None]
+        found *= here[:, :, None] & here[:, None, :]
+        found.diagonal(dim1=1, dim2=2).add_((~here).to(found.dtype))
     return found
 
 
-def runs(counts: Tensor) -> Iterator[Tensor]:
-    """Rows of similar counts together, so that their systems fit the room; rows of negative count never.
+def factored(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky factors, and which of them failed or are poorly conditioned."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    diagonal = factor.diagonal(dim1=1, dim2=2)
+    return factor, (info > 0) | ~(diagonal.amin(1) > WORST**0.5 * diagonal.amax(1))
 
-    >>> [r.tolist() for r in runs(torch.tensor([4000, -1, 2, 5000]))]
-    [[2, 0], [3]]
+
+def runs(counts: Tensor) -> Iterator[Tensor]:
+    """Rows of similar counts together, so that their systems fit the room, those of the largest first.
+
+    >>> [r.tolist() for r in runs(torch.tensor([1000, 2, 4000]))]
+    [[2], [0, 1]]
     """
-    order = counts.argsort()
-    order = order[counts[order] >= 0]
+    order = counts.argsort(descending=True)
     first = 0
     while first < len(order):
-        last = first + 1
-        while last < len(order) and (last + 1 - first) * int(counts[order[last]]) ** 2 <= ROOM:
-            last += 1
+        size = max(1, int(counts[order[first]]))
+        last = first + max(1, ROOM // size**2)
         yield order[first:last]
         first = last
-
-
-def on_support(matrix: Tensor, right: Tensor, support: Tensor) -> Tensor:
-    """The solutions of ``matrix[S, S] x = right[S]`` with a support ``S`` for every row, zero outside it."""
-    width = max(1, int(support.sum(1).max()))
-    here, place = support.to(torch.uint8).sort(dim=1, descending=True, stable=True)
-    here, place = here[:, :width].bool(), place[:, :width]
-    small = matrix[place[:, :, None], place[:, None, :]] * (here[:, :, None] & here[:, None, :])
-    small = small + torch.diag_embed((~here).to(matrix.dtype))
-    values = torch.where(here, right.gather(1, place), 0)
-    found = solved(small, values[:, :, None])[..., 0]
-    return torch.zeros(support.shape, dtype=torch.float64, device=matrix.device).scatter(1, place, found * here)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,8 +16,9 @@ from torch.utils import _pytree as pytree
 from secateur.calibration import Batch, Calibration
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.graph import surgery
+from secateur.recovery._passes import Passes
 from secateur.recovery.base import Patient
-from secateur.windows import Seen, call, groups_of, rows_in, rows_out, watched
+from secateur.windows import call, groups_of, rows_in, rows_out, watched
 
 ROWS = 1 << 18
 ROOM = 1 << 30
@@ -29,7 +30,9 @@ class Task:
     """One layer of the cut network that may be refitted.
 
     ``support`` is what of its weight stays, ``(outputs, columns)``, or None where all of it does; ``outputs``
-    which of the original's outputs it still gives; ``rectified`` whether nothing but a ReLU reads them.
+    which of the original's outputs it still gives; ``rectified`` whether nothing but a ReLU reads them;
+    ``before`` are the layers that were refitted before it, ``layers`` those that may be in all; ``passes`` give what
+    layers of the cut network and of the original see.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Task:
     support: Tensor | None
     outputs: Tensor | None
     rectified: bool
+    before: tuple[str, ...]
+    layers: tuple[str, ...]
+    passes: tuple[Passes, Passes]
 
 
 class Reads(TorchFunctionMode):
@@ -105,6 +111,8 @@ def tasks(patient: Patient) -> Iterator[Task]:
         for parameter in module.parameters(recurse=False):
             users[id(parameter)] = users.get(id(parameter), 0) + 1
     first = next(iter(patient.samples))
+    room = ROOM // 2 if patient.samples.fixed else 0
+    passes, before = (Passes(patient.pruned, room), Passes(patient.original, room)), list[str]()
     called = {name for name, readers in reads(patient.original, first).items() if "called again" not in readers}
     for name, readers in reads(patient.pruned, first).items():
         module = pruned[name]
@@ -116,7 +124,8 @@ def tasks(patient: Patient) -> Iterator[Task]:
         weight = f"{name}.weight" if name else "weight"
         support = supports[weight].flatten(1) if weight in supports else None
         rectified = bool(readers) and set(readers) <= RELUS
-        yield Task(name, module, support, kept.get(weight, {}).get(0), rectified)
+        yield Task(name, module, support, kept.get(weight, {}).get(0), rectified, tuple(before), tuple(called), passes)
+        before.append(name)
 
 
 class Rows:
@@ -151,22 +160,11 @@ class Rows:
 
     def _seen(self) -> Iterator[tuple[Tensor, Tensor]]:
         """``(groups, rows, columns)`` and ``(groups, rows, outputs)`` of each batch."""
-        seen: dict[str, Any] = {}
-
-        def hook(key: str) -> Callable[..., None]:
-            def see(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                seen[key] = (inputs[0], output)
-                raise Seen
-            return see
-
         task, limit = self.task, max(1, self.most // self._batches)
-        for batch in self.samples:
-            with torch.no_grad():
-                with watched(self.patient.pruned, {task.name: hook("cut")}):
-                    call(self.patient.pruned, batch)
-                with watched(self.patient.original, {task.name: hook("whole")}):
-                    call(self.patient.original, batch)
-                x, y = rows_in(task.module, seen["cut"][0]), rows_out(task.module, seen["whole"][1])
+        cut, whole = task.passes
+        for number, batch in enumerate(self.samples):
+            x = rows_in(task.module, cut.input(task.name, number, batch, task.before))
+            y = rows_out(task.module, whole.output(task.name, number, batch, task.layers))
             y = y if task.outputs is None else y[:, task.outputs.to(y.device)]
             if x.shape[1] != len(y):
                 raise UnsupportedError(f"layer '{task.name}' has {x.shape[1]} rows in the cut network, {len(y)} in the "

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.linear_algebra import least_squares
+from secateur.linear_algebra import Equations
 from secateur.recovery._layers import Rows, Task
 from secateur.windows import groups_of
 
@@ -100,11 +100,14 @@ def ridge(normal: Normal, part: float, toward: Tensor) -> Normal:
     return Normal(gram, normal.cross + level[:, None, None] * toward.transpose(1, 2), normal.rows)
 
 
-def fitted(normal: Normal, support: Tensor | None) -> Tensor:
-    """The rows that solve the equations on their supports: ``(groups, outputs, n)``."""
-    parts = [least_squares(gram, cross, None if support is None else support[g])
-             for g, (gram, cross) in enumerate(zip(normal.gram, normal.cross, strict=True))]
-    return torch.stack(parts)
+def equations(normal: Normal, support: Tensor | None) -> list[Equations]:
+    """The equations of every group on their supports, to be solved for one target after the other."""
+    return [Equations(gram, None if support is None else support[g]) for g, gram in enumerate(normal.gram)]
+
+
+def fitted(systems: list[Equations], cross: Tensor) -> Tensor:
+    """The rows that solve the equations for these right sides: ``(groups, outputs, n)``."""
+    return torch.stack([system.solved(right) for system, right in zip(systems, cross, strict=True)])
 
 
 def best_damping(fit: Normal, held: Normal, support: Tensor | None, toward: Tensor) -> float:
@@ -112,4 +115,8 @@ def best_damping(fit: Normal, held: Normal, support: Tensor | None, toward: Tens
     some = slice(None, None, max(1, toward.shape[1] // PROBED))
     few, test = (Normal(n.gram, n.cross[..., some], n.rows) for n in (fit, held))
     mask, near = None if support is None else support[:, some], toward[:, some]
-    return min(DAMPINGS, key=lambda d: test.error(fitted(ridge(few, d, near), mask)))
+
+    def error(damping: float) -> float:
+        pulled = ridge(few, damping, near)
+        return test.error(fitted(equations(pulled, mask), pulled.cross))
+    return min(DAMPINGS, key=error)

@@ -31,7 +31,7 @@ class Rechoose(Recovery):
         relu_rounds, rows: as in ``reconstruct``.
     """
 
-    rounds: int = 30
+    rounds: int = 20
     relu_rounds: int = 2
     rows: int = ROWS
     needs = frozenset({"data"})
@@ -77,18 +77,19 @@ def chosen(whole: normal.Normal, task: Task, keep: int, start: Tensor, rounds: i
     pulled = normal.ridge(whole, DAMPING, start)
     size = pulled.gram.diagonal(dim1=1, dim2=2).sqrt()
     strengths, base = torch.linalg.eigh((pulled.gram / size[:, :, None] / size[:, None]).float())
-    aim = base.transpose(1, 2) @ (pulled.cross / size[:, :, None]).float()
+    aim = (pulled.cross / size[:, :, None]).float().transpose(1, 2)
     free = torch.zeros(start.shape, dtype=torch.bool, device=start.device)
     free[..., task.support.shape[1]:] = True  # type: ignore[union-attr]
-    values = (base @ (aim / strengths[..., None])).transpose(1, 2)
+    values = aim @ near(base, strengths)
     support = greatest(values, keep, free)
     picked, left, pull = values * support, torch.zeros_like(values), 0.1
     for step in range(rounds):
-        right = aim + pull * (base.transpose(1, 2) @ (picked - left).transpose(1, 2))
-        values = (base @ (right / (strengths + pull)[..., None])).transpose(1, 2)
-        before, support = support, greatest(values + left, keep, free)
-        picked = (values + left) * support
-        left = values + left - picked
+        if step % 3 == 0:
+            solving = near(base, strengths + pull)
+        values = left + (aim + pull * (picked - left)) @ solving
+        before, support = support, greatest(values, keep, free)
+        picked = values * support
+        left = values - picked
         changed = int((before != support).sum()) / max(keep, 1)
         if changed == 0 and step > rounds // 2:
             break
@@ -97,8 +98,13 @@ def chosen(whole: normal.Normal, task: Task, keep: int, start: Tensor, rounds: i
     return support
 
 
+def near(base: Tensor, strengths: Tensor) -> Tensor:
+    """The inverse of a symmetric matrix from its eigenvectors (columns) and eigenvalues."""
+    return (base / strengths[:, None]) @ base.transpose(1, 2)
+
+
 def greatest(values: Tensor, keep: int, free: Tensor) -> Tensor:
     """The ``keep`` entries of greatest size among those that are not free, and the free ones."""
     support = free.flatten().clone()
-    support[values.abs().masked_fill(free, -1).flatten().topk(keep).indices] = True
+    support[values.abs().masked_fill(free, -1).flatten().topk(keep, sorted=False).indices] = True
     return support.view(values.shape)

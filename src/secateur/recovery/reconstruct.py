@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from secateur.recovery import _normal as normal
 from secateur.recovery._layers import ROWS, Rows, Task, tasks
-from secateur.recovery._normal import Normal, fitted, ridge
 from secateur.recovery.base import Patient, Recovery
 
 
@@ -55,13 +54,15 @@ def refit(task: Task, rows: Rows, relu_rounds: int) -> Tensor:
     return improved(task, rows, whole, damping, support, start, relu_rounds)
 
 
-def improved(task: Task, rows: Rows, whole: Normal, damping: float, support: Tensor | None, start: Tensor,
+def improved(task: Task, rows: Rows, whole: normal.Normal, damping: float, support: Tensor | None, start: Tensor,
              relu_rounds: int) -> Tensor:
     """The solution, and where a ReLU follows better ones."""
-    found = fitted(ridge(whole, damping, start), support)
+    pulled = normal.ridge(whole, damping, start)
+    systems = normal.equations(pulled, support)
+    found = normal.fitted(systems, pulled.cross)
     for _ in range(relu_rounds if task.rectified else 0):
-        again = replace(whole, cross=rectified_cross(task, rows, found))
-        found = fitted(ridge(again, damping, start), support)
+        again = rectified_cross(task, rows, found) + (pulled.cross - whole.cross)
+        found = normal.fitted(systems, again)
     return found
 
 

@@ -1,0 +1,53 @@
+"""What ``python benchmarks/accuracy.py --plan`` runs, in this order: the figures of docs/accuracy.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+GRIDS = {"weight": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99), "neuron": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}
+MAIN = {"weight": ("magnitude", "magnitude + rechoose", "magnitude + reconstruct", "published SparseGPT",
+                   "published Wanda", "torch.nn.utils.prune l1", "random"),
+        "neuron": ("l2", "elimination + reconstruct", "cholesky + reconstruct", "Torch-Pruning magnitude",
+                   "Torch-Pruning Taylor", "Torch-Pruning Hessian", "random")}
+TRAINED = {"weight": ("gradual, 5 epochs (as tfmot)",),
+           "neuron": ("elimination + reconstruct + 5 epochs", "Torch-Pruning Taylor + 5 epochs", "l2 + 5 epochs")}
+AIMED = {"weight": (0.9, 0.95, 0.98), "neuron": (0.8, 0.9, 0.95)}
+STEEP = {"weight": (0.8, 0.9, 0.95, 0.98, 0.99), "neuron": (0.8, 0.9, 0.95)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some cells of the table for one network, data set and seed; ``methods`` may be empty for all of them."""
+
+    model: str
+    data: str
+    seed: int
+    granularity: str
+    methods: tuple[str, ...]
+    grid: tuple[float, ...]
+
+
+def parts(model: str, data: str, methods: dict[str, tuple[str, ...]], grids: dict[str, tuple[float, ...]],
+          seeds: int = 5) -> Iterator[Part]:
+    """One part a seed and granularity."""
+    for seed in range(seeds):
+        for granularity, names in methods.items():
+            yield Part(model, data, seed, granularity, names, grids[granularity])
+
+
+def plan() -> Iterator[Part]:
+    """All parts, the aims first."""
+    yield from parts("mlp", "mnist", MAIN, AIMED)
+    yield from parts("lenet-300-100", "mnist", MAIN, STEEP)
+    yield from parts("mlp", "mnist", {"neuron": TRAINED["neuron"]}, {"neuron": (0.9, 0.95)}, seeds=1)
+    yield from parts("lenet5", "mnist", MAIN, AIMED, seeds=2)
+    yield from parts("mlp", "mnist", {"weight": TRAINED["weight"]}, {"weight": (0.98, 0.99, 0.95)}, seeds=1)
+    yield from parts("lenet-300-100", "mnist", MAIN, GRIDS)
+    yield from parts("lenet-300-100", "fashion-mnist", MAIN, STEEP)
+    yield from parts("mlp", "mnist", MAIN, GRIDS)
+    yield from parts("mlp", "fashion-mnist", MAIN, STEEP)
+    yield from parts("lenet-300-100", "mnist", {"weight": (), "neuron": ()}, GRIDS)
+    yield from parts("lenet5", "mnist", MAIN, GRIDS)
+    yield from parts("mlp", "mnist", TRAINED, {"weight": (0.95, 0.98, 0.99), "neuron": (0.9, 0.95)})
+    yield from parts("lenet5", "fashion-mnist", MAIN, STEEP)
