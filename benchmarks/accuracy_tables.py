@@ -49,9 +49,14 @@ AIMS = (*(Aim("weight", "magnitude + rechoose", s, a) for s, a in ((0.9, 97.3), 
         Aim("neuron", "elimination + reconstruct + 5 epochs", 0.95, loss=0.5))
 
 
+def trains(method: str) -> bool:
+    """Whether a method trains on all samples."""
+    return "5 epochs" in method or method == "best-finetune"
+
+
 def needed(method: str) -> str:
     """What a method looks at."""
-    if "5 epochs" in method:
+    if trains(method):
         return "60,000 labelled, training"
     if method.startswith(LABELLED):
         return "8,192 labelled"
@@ -75,7 +80,7 @@ def cell(rows: Iterable[Row], method: str, sparsity: float) -> Row | None:
 
 def main(granularity: str) -> Callable[[dict[str, Any]], str]:
     """The methods to choose from and the peers."""
-    return lambda found: cases(found, granularity, lambda method: method in SHOWN or "5 epochs" in method)
+    return lambda found: cases(found, granularity, lambda method: method in SHOWN or trains(method))
 
 
 def everything(granularity: str) -> Callable[[dict[str, Any]], str]:
