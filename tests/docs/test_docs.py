@@ -69,7 +69,7 @@ def test_commands_run(page, folder):
         if words[0] == "make":
             done = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, text=True)
         elif words[0] == "secateur":
-            quick = QUICK if words[1] in ("study", "prune") else []
+            quick = {"study": [*QUICK, "--no-best"], "prune": QUICK}.get(words[1], [])
             done = subprocess.run([sys.executable, "-m", *words, *quick], cwd=folder, capture_output=True, text=True,
                                   env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"})
         else:
