@@ -16,7 +16,7 @@ SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "weight": {"magnitude + rechoose": ("published SparseGPT", "published Wanda", "torch.nn.utils.prune l1",
                                         "torch.nn.utils.prune random"),
                "magnitude + reconstruct": (),
-               "best-finetune, scope global, 5 epochs": ("gradual, 5 epochs (as tfmot)",)},
+               "best-finetune": ("gradual, 5 epochs (as tfmot)",)},
     "neuron": {"elimination + reconstruct": ("Torch-Pruning magnitude", "Torch-Pruning Taylor",
                                              "Torch-Pruning Hessian"),
                "cholesky + reconstruct": (),
