@@ -47,7 +47,6 @@ AIMS = (*(Aim("weight", "magnitude + rechoose", s, a) for s, a in ((0.9, 97.3), 
         *(Aim("neuron", "elimination + reconstruct", s, a) for s, a in ((0.8, 97.4), (0.9, 96.8), (0.95, 94.0))),
         Aim("weight", "best-finetune", 0.98, loss=0.0), Aim("weight", "best-finetune", 0.99, loss=0.3),
         Aim("neuron", "elimination + reconstruct + 5 epochs", 0.9, loss=0.0),
-        Aim("weight", "best-finetune", 0.98, loss=0.0), Aim("weight", "best-finetune", 0.99, loss=0.3),
         Aim("neuron", "elimination + reconstruct + 5 epochs", 0.95, loss=0.5))
 
 
@@ -135,7 +134,8 @@ def aims(found: dict[str, Any]) -> str:
             continue
         base = paired(dense, row)[0]
         met = 100 * row["accuracy"] >= aim.accuracy if aim.accuracy else 100 * base <= (aim.loss or 0)
-        text = level(row, 5) + ("" if aim.accuracy else f", {100 * base:+.2f} points")
+        change = f", {abs(100 * base):.2f} points {'lost' if base > 0 else 'won'}"
+        text = level(row, 5) + ("" if aim.accuracy else change)
         lines.append([aim.method, f"{aim.sparsity:.0%} of the {aim.granularity}s", wanted, text,
                       "met" if met else "missed"])
     return table_of(["method", "cut", "wanted", "measured", ""], lines)
