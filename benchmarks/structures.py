@@ -13,6 +13,7 @@ import argparse
 import importlib
 import json
 import sys
+import textwrap
 import time
 import warnings
 from pathlib import Path
@@ -124,11 +125,21 @@ def condensed(path: Path, peers: list[Path]) -> dict[str, Any]:
                      "tenth": sum(r["removed"] >= 0.1 for r in done), "forty": sum(r["removed"] >= 0.4 for r in done),
                      "module": sum(r["kind"] == "module" for r in done),
                      "graph": sum(r["kind"] == "graph" for r in done), "parts": sum(r["kind"] == "parts" for r in done),
-                     "refused": len(some) - len(done), "median_s": times[len(times) // 2], "most_s": times[-1],
+                     "refused": sum("refused" in r for r in some),
+                     "failed": sum(not r.get("proved") and "refused" not in r for r in some),
+                     "median_s": times[len(times) // 2], "most_s": times[-1],
                      "peak": max((r["peak"] for r in done if r["bytes"] > SMALL), default=0.0)})
     compared = [row for peer in peers for row in beside(peer, rows)]
-    reasons = {r["name"]: (r.get("refused") or r.get("error", ""))[:160] for r in rows if not r.get("proved")}
+    reasons = {r["name"]: reason(r) for r in rows if not r.get("proved")}
     return {"zoos": zoos, "peers": compared, "refused": reasons}
+
+
+def reason(row: dict[str, Any]) -> str:
+    """Why a network was not cut, in whole words of a line."""
+    if "limit_s" in row:
+        return f"not done in {row['limit_s']} s"
+    said = row.get("refused") or row.get("error") or f"killed while at '{row['stage']}'"
+    return textwrap.shorten(said, 240, placeholder=" …")
 
 
 def outcome(row: dict[str, Any]) -> str:

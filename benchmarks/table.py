@@ -105,11 +105,11 @@ def structures() -> str:
 
 def peers() -> str:
     """Other libraries on the same networks, ours beside each."""
-    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "not checkable",
-             "right, less removed", "crashed or refused", "out of time"]
+    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "outputs of another shape",
+             "not checkable", "right, less removed", "crashed or refused", "out of time"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["peers"]:
-        counts = (str(row[k]) for k in ("networks", "right", "wrong", "unchecked", "little", "none", "limit"))
+        counts = (str(row[k]) for k in ("networks", "right", "wrong", "shape", "unchecked", "little", "none", "limit"))
         name = f"**secateur** (beside {row['beside']})" if row["library"] == "secateur" else row["library"]
         lines.append(row_of([row["zoo"], name, *counts]))
     return "\n".join(lines)
@@ -125,16 +125,20 @@ def large() -> str:
 
 
 def curves() -> str:
-    """Accuracy of the two image networks at each sparsity, beside the random control."""
+    """Accuracy of the two image networks at each sparsity, for each way of cutting."""
     found = results("curves")
-    grid = [p["sparsity"] for p in next(iter(found["models"].values())) if p["criterion"] == "l2"]
-    lines = [row_of(["network", "criterion", *(f"{s:.0%}" for s in grid)]), row_of(["---"] * (len(grid) + 2))]
+    first = next(iter(found["models"].values()))
+    grid, ways = (list(dict.fromkeys(p[k] for p in first)) for k in ("sparsity", "way"))
+    lines = [row_of(["network", "criterion + recovery", *(f"{s:.0%}" for s in grid)]),
+             row_of(["---"] * (len(grid) + 2))]
     for model, points in found["models"].items():
-        for criterion in ("l2", "random"):
-            some = {p["sparsity"]: p["accuracy"] for p in points if p["criterion"] == criterion}
-            lines.append(row_of([model, criterion, *(f"{some[s]:.1%}" if s in some else "" for s in grid)]))
-    return "\n".join([*lines, "", f"Data: {found['data']}; {found['epochs']} epochs, one network a seed, "
-                      f"{found['seeds']} in all, no recovery after the cut."])
+        for way in ways:
+            some = {p["sparsity"]: p for p in points if p["way"] == way}
+            lines.append(row_of([model, way, *(f"{some[s]['accuracy']:.1%}" for s in grid)]))
+    epochs = ", ".join(f"{name} {how['epochs']} epochs" for name, how in found["trained"].items())
+    return "\n".join([*lines, "", f"Data: {found['data']}; {epochs}; means over {found['seeds']} networks, one a seed "
+                      f"(the bands of the figure reach from the worst to the best). `elimination` and `best` see "
+                      f"{found['calibration']} training images without labels; no way trains after the cut."])
 
 
 def refusals() -> str:
