@@ -168,7 +168,8 @@ def beside(path: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for who, rows in ((path.stem, some), ("secateur", [own[r["zoo"], r["name"]] for r in some])):
             found = [outcome(r) for r in rows]
             made.append({"library": who, "beside": path.stem, "zoo": family, "networks": len(rows),
-                         **{o: found.count(o) for o in OUTCOMES}})
+                         **{o: found.count(o) for o in OUTCOMES},
+                         "limits": sorted({r["limit_s"] for r in rows if "limit_s" in r})})
     return made
 
 

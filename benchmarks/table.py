@@ -94,10 +94,11 @@ def coldstart() -> str:
 def structures() -> str:
     """How many networks of each zoo are cut, how far, and how."""
     heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
-             "as a graph", "in parts", "refused", "median s", "most s", "most memory"]
+             "as a graph", "in parts", "refused", "failed", "median s", "most s", "most memory"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["zoos"]:
-        counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "parts", "refused"))
+        counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "parts", "refused",
+                                             "failed"))
         lines.append(row_of([row["zoo"], *counts, f"{row['median_s']:.2f}", f"{row['most_s']:.1f}",
                              f"{row['peak']:.2f}" if row["peak"] else ""]))
     return "\n".join(lines)
@@ -109,7 +110,9 @@ def peers() -> str:
              "not checkable", "right, less removed", "crashed or refused", "out of time"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["peers"]:
-        counts = (str(row[k]) for k in ("networks", "right", "wrong", "shape", "unchecked", "little", "none", "limit"))
+        counts = [str(row[k]) for k in ("networks", "right", "wrong", "shape", "unchecked", "little", "none", "limit")]
+        if row["limits"]:
+            counts[-1] += f" ({', '.join(map(str, row['limits']))} s)"
         name = f"**secateur** (beside {row['beside']})" if row["library"] == "secateur" else row["library"]
         lines.append(row_of([row["zoo"], name, *counts]))
     return "\n".join(lines)
