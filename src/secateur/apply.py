@@ -27,6 +27,8 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
         SecateurError: the plan was made for a network of other shapes, or cannot be proved for want of an example.
         UnsupportedError: the cut network is not proved.
     """
+    if any(cut.group for cut in plan.cuts):
+        graph.check_whole(model)
     check_fits(model, plan)
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):

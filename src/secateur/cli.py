@@ -100,7 +100,10 @@ def report_command(
 def info(
     model: Annotated[str, typer.Argument(help="a built-in network or pkg.module:factory")],
     shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
-    classes: Annotated[int, typer.Option(help="classes: how many outputs the network has for a sample")] = 10,
+    classes: Annotated[int, typer.Option(help="how many outputs the network has for a sample: for a built-in network, "
+                                         "or a factory that asks for classes or num_classes")] = 10,
+    example: Annotated[str, typer.Option(help="pkg.module:name of the inputs, or of a function that makes them, for a "
+                                         "network of other or several inputs: a tensor, a tuple or a dict")] = "",
     sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction takes of each layer, and "
                                                    "saves")] = None,
     granularity: Annotated[str, typer.Option(help="what is cut: neuron, weight, 4x1, 2:4 …")] = "neuron",
@@ -117,29 +120,49 @@ def info(
 
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
-    import torch
-
     from secateur import data as datasets
     from secateur import models
     from secateur.overview import dry_run, targets
     from secateur.prune import plan
 
-    if not all(part.strip().isdigit() for part in shape.split(",")):
-        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
-    sides = tuple(int(part) for part in shape.split(","))
     loaded = datasets.resolve(data) if data else None
-    sides, classes = (loaded.shape, loaded.classes) if loaded else (sides, classes)
-    network, example = models.resolve(model, sides, classes).eval(), torch.rand(2, *sides)
+    sides = loaded.shape if loaded else _sides(shape)
+    network = models.made(model, sides, loaded.classes if loaded else classes).eval()
     if weights:
         models.load_weights(network, Path(weights))
-    structure = targets(network, example)
+    inputs = models.example_of(example) if example else _random(sides)
+    structure = _told(lambda: targets(network, inputs))
     print(structure)
     if sparsity is not None or ":" in granularity:
         chosen = StudyConfig.make({"layers": layers}).layer_settings
-        made = plan(network, sparsity, granularity, scope=scope, example=example, skip=structure.outputs, layers=chosen,
+        made = plan(network, sparsity, granularity, scope=scope, example=inputs, skip=structure.outputs, layers=chosen,
                     least=least, most=most, data=loaded and loaded.train_x, budget=budget or None)
         print(made)
-        print(dry_run(network, made, example))
+        print(dry_run(network, made, inputs))
+
+
+def _sides(shape: str) -> tuple[int, ...]:
+    """The numbers of ``--shape``."""
+    if not all(part.strip().isdigit() for part in shape.split(",")):
+        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
+    return tuple(int(part) for part in shape.split(","))
+
+
+def _random(sides: tuple[int, ...]) -> Any:
+    """Two random samples."""
+    import torch
+
+    return torch.rand(2, *sides)
+
+
+def _told(look: Callable[[], Any]) -> Any:
+    """What a look at the network gives; where the example does not fit it, the error says which flags give another."""
+    try:
+        return look()
+    except SecateurError as error:
+        if "the example does not run" in str(error):
+            raise SecateurError(f"{error}; --shape gives another, --example pkg.module:name any inputs") from error
+        raise
 
 
 @app.command()

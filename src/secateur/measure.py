@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from secateur import graph
@@ -129,7 +131,8 @@ def work(model: nn.Module, example: Any) -> Work:
     mode = model.training
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(*(value.to(device_of(model)) for value in as_tuple(example)))
+            args, kwargs = pytree.tree_map(partial(moved, device=device_of(model)), graph.inputs(example))
+            model.eval()(*args, **kwargs)
     finally:
         model.train(mode)
         for hook in hooks:
@@ -150,6 +153,6 @@ def _count(target: Target, positions: dict[str, int]) -> Any:
     return hook
 
 
-def as_tuple(example: Any) -> tuple[Any, ...]:
-    """One input or a tuple of them, as the arguments of a call."""
-    return example if isinstance(example, tuple) else (example,)
+def moved(value: Any, device: torch.device) -> Any:
+    """A tensor on a device; anything else as it is."""
+    return value.to(device) if isinstance(value, Tensor) else value

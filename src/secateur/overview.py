@@ -66,7 +66,7 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     small = apply(model, plan, example=example)
     args, kwargs = inputs(example)
     zeros = not any(cut.group for cut in plan.cuts)
-    flops = (work(model, example).flops, flops_of(small, example, zeros)) if not kwargs else (0, 0)
+    flops = work(model, example).flops, flops_of(small, example, zeros)
     return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops,
                   (ms(model, args, kwargs), ms(small, args, kwargs)),
                   (*graph.notes(small), *((ZEROS,) if zeros and plan.removed else ())))

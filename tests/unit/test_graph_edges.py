@@ -73,25 +73,97 @@ def test_an_unrelated_number_of_the_same_size_stays():
     assert (small.h, small.w) == (2, 4)
 
 
-@pytest.mark.parametrize("end", [lambda y: (y > 1e3).double(), lambda y: torch.relu(y - 1e6),
-                                 lambda y: torch.softmax(y[:, :1], 1)])
-def test_no_attribute_is_repaired_on_outputs_that_do_not_feel_it(end):
-    class Blind(nn.Module):
-        """The number of heads is a scale too, so setting it anew would change what is computed inside."""
+class Blind(nn.Module):
+    """The number of heads is a scale too, so setting it anew would change what is computed inside."""
 
-        def __init__(self):
-            super().__init__()
-            self.num_heads = 4
-            self.q, self.o = nn.Linear(12, 16), nn.Linear(16, 3)
+    def __init__(self, end=lambda y: y):
+        super().__init__()
+        self.num_heads, self.end = 4, end
+        self.q, self.o = nn.Linear(12, 16), nn.Linear(17, 3)
+        nn.init.zeros_(self.o.weight[:, :16])
 
-        def forward(self, x):
-            y = self.q(x).view(len(x), self.num_heads, 4)
-            return end(self.o((y / self.num_heads).flatten(1)))
+    def forward(self, x):
+        y = self.q(x).view(len(x), self.num_heads, 4)
+        return self.end(self.o(torch.cat([(y / self.num_heads).flatten(1), x[:, :1]], 1)))
 
+
+def test_no_attribute_is_repaired_on_outputs_that_do_not_feel_it():
     torch.manual_seed(0)
     small = sc.prune(Blind().eval(), 0.5, "neuron", example=torch.randn(4, 12))
     assert type(small).__name__ == "ExportedNetwork"
-    assert small.body.o.weight.shape[1] == 8
+    assert small.body.o.weight.shape[1] == 9
+
+
+@pytest.mark.parametrize("end", [lambda y: (y > 1e3).double(), lambda y: torch.relu(y - 1e6),
+                                 lambda y: torch.softmax(y[:, :1], 1)])
+def test_nothing_is_cut_where_the_outputs_feel_nothing(end):
+    with pytest.raises(sc.SecateurError, match="q: the outputs do not feel it for this example"):
+        sc.plan(Blind(end).eval(), 0.5, "neuron", example=torch.randn(4, 12))
+
+
+class Gated(nn.Module):
+    """A residual branch behind a gate, beside a part that has none."""
+
+    def __init__(self, gate, scale):
+        super().__init__()
+        self.gate = gate
+        self.enter, self.out = nn.Linear(6, 8), nn.Linear(12, 3)
+        self.up, self.down, self.last = nn.Linear(8, 10), nn.Linear(10, 8), nn.Linear(8, 12)
+        if isinstance(scale, nn.Parameter):
+            self.scale = scale
+        else:
+            self.register_buffer("scale", scale)
+
+    def forward(self, x):
+        x = self.enter(x)
+        branch = self.down(torch.relu(self.up(x)))
+        return self.out(torch.relu(self.last(self.gate(x, branch, self.scale))))
+
+
+CLOSED = {
+    "a buffer": (lambda x, f, s: x + s * f, torch.zeros(())), "a vector": (lambda x, f, s: x + s * f, torch.zeros(1)),
+    "a number": (lambda x, f, s: x + 0.0 * f, torch.zeros(1)), "lerp": (lambda x, f, s: torch.lerp(x, f, 0.0), None),
+    "alpha": (lambda x, f, s: torch.add(x, f, alpha=0), None), "in place": (lambda x, f, s: x + f.mul_(0), None),
+    "a choice": (lambda x, f, s: torch.where(s, f, x), torch.tensor(False)),
+    "a threshold": (lambda x, f, s: x + torch.relu(f - 1e6), None),
+    "a mask": (lambda x, f, s: x + f * (x > 1e6), None),
+}
+OPEN = {
+    "a buffer": (lambda x, f, s: x + s * f, torch.ones(())), "a number": (lambda x, f, s: x + 0.1 * f, None),
+    "a fresh gain": (lambda x, f, s: x + s * f, nn.Parameter(torch.zeros(()))),
+    "a fresh vector": (lambda x, f, s: x + s * f, nn.Parameter(torch.zeros(8))),
+    "a fresh gain of one": (lambda x, f, s: x + s * f, nn.Parameter(torch.zeros(1))),
+    "in place through a view": (lambda x, f, s: (x.view(x.shape).mul_(f), x)[1], None),
+    "the place of the largest": (lambda x, f, s: x * f.transpose(0, 1).argmax(1)[:, None].flatten()[:1], None),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_branch_behind_a_closed_gate_stays_and_the_rest_is_cut(name):
+    torch.manual_seed(0)
+    net, x = Gated(*CLOSED[name]).eval(), torch.randn(4, 6)
+    reasons = {g.name: g.reason for g in sc.targets(net, x).groups}
+    assert "the outputs do not feel it for this example" in reasons["up"]
+    small = sc.prune(net, 0.5, "neuron", example=x)
+    assert (small.up.out_features, small.last.out_features) == (10, 6)
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_branch_that_is_felt_is_cut(name):
+    torch.manual_seed(0)
+    net, x = Gated(*OPEN[name]).eval(), torch.randn(4, 6)
+    assert next(g for g in sc.targets(net, x).groups if g.name == "up").cuttable
+    assert sc.prune(net, 0.5, "neuron", example=x).up.out_features == 5
+
+
+def test_units_that_are_dead_do_not_make_their_layer_unfelt():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    x = torch.randn(4, 6)
+    with torch.no_grad():
+        net[0].bias[:4], net[2].weight[:, :2], net[2].weight[0] = -100, 0, 0
+    small = sc.prune(net, 0.5, "neuron", example=x)
+    assert (small[0].out_features, small[2].out_features) == (4, 3)
 
 
 def test_tracing_leaves_what_the_network_writes_as_it_was():

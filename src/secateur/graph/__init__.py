@@ -11,17 +11,19 @@ from torch import nn
 from secateur.errors import UnsupportedError
 from secateur.graph import capture, parts
 from secateur.graph.analysis import analyse
-from secateur.graph.check import check_whole
+from secateur.graph.capture import inputs
+from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import attempts, repair, surgery
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
+from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
-__all__ = ["carried", "check_whole", "notes", "remove", "targets", "trace"]
+__all__ = ["carried", "check_whole", "inputs", "notes", "remove", "targets", "trace"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
@@ -37,12 +39,13 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
         SecateurError: the example does not run on the network.
         UnsupportedError: neither the network nor a part of it can be exported; the message carries the reason.
     """
+    check_copied(model)
     check_whole(model)
     try:
         first, *more = (capture.capture(model, one) for one in capture.examples(example))
     except UnsupportedError as why:
         return parts.trace_parts(model, example, lanes, why)
-    return analyse(model, first, lanes, more)
+    return with_unfelt(model, analyse(model, first, lanes, more))
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:

@@ -28,7 +28,8 @@ class Captured:
 
     ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
     name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the
-    example's leaves by position.
+    example's leaves by position. ``guards`` are the conditions on open sizes, as Python over ``L``, the inputs by name;
+    none where torch does not tell them.
     """
 
     graph: fx.GraphModule
@@ -37,6 +38,7 @@ class Captured:
     kwargs: dict[str, Any]
     leaves: dict[int, Any]
     out_spec: Any
+    guards: tuple[str, ...] | None = None
 
 
 def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -66,10 +68,11 @@ def examples(example: Any) -> list[Any]:
     return example if isinstance(example, list) else [example]
 
 
-def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured:
+def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
     """Export a network in evaluation mode.
 
-    ``any_batch`` leaves the first axis of the inputs open where the network allows it, for an example that has run.
+    ``reach`` leaves axes of the inputs open where the network allows it, for an example that has run: their first
+    (``"batch"``) or also their lengths (``"length"``).
 
     Raises:
         SecateurError: the example does not run on the network.
@@ -78,12 +81,12 @@ def capture(model: nn.Module, example: Any, any_batch: bool = False) -> Captured
     check_values(example)
     args, kwargs = pytree.tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, inputs(example))
     with evaluating(model):
-        if not any_batch:
+        if not reach:
             check_runs(model, args, kwargs)
-        return export(model, args, kwargs, any_batch)
+        return export(model, args, kwargs, reach)
 
 
-def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], any_batch: bool = False) -> Captured:
+def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "") -> Captured:
     """Export a network as it is.
 
     Raises:
@@ -91,7 +94,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], any_
     """
     try:
         with quiet(), torch.enable_grad():
-            open_axes = first_axes(model, args, kwargs) if any_batch else None
+            open_axes = axes_left_open(model, args, kwargs, reach == "length") if reach else None
             program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
     except Exception as error:
         raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {refusal(error)}{line_of(error)}; "
@@ -99,17 +102,31 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], any_
     graph = flat(program.graph_module)
     first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
     given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
-    return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec)
+    guards = getattr(program, "_guards_code", None)
+    return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec,
+                    None if guards is None else tuple(guards))
 
 
-def first_axes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What ``torch.export`` is told so that the first axis of every input stays open."""
+def axes_left_open(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], length: bool) -> dict[str, Any]:
+    """What ``torch.export`` is told so that the first axis of every input stays open, and lengths where asked."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    words = any(isinstance(v, Tensor) and not v.is_floating_point() for v in pytree.tree_leaves(bound))
 
-    def axis(value: Any) -> Any:
-        return {0: torch.export.Dim.AUTO} if isinstance(value, Tensor) and value.ndim else None
+    def axes(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return None
+        return dict.fromkeys(range(open_axes(value, words) if length else min(1, value.ndim)), torch.export.Dim.AUTO)
 
-    return dict(pytree.tree_map(axis, dict(bound)))
+    return dict(pytree.tree_map(axes, dict(bound)))
+
+
+def open_axes(value: Tensor, words: bool) -> int:
+    """How many leading axes of an input are a batch and lengths: all of numbers, masks beside them, two of three of
+    values.
+    """
+    if not value.is_floating_point() or (words and value.ndim == 4 and value.shape[1] == 1):
+        return value.ndim
+    return min(value.ndim, 2 if value.ndim == 3 else 1)
 
 
 def doubled(example: Any) -> Any:

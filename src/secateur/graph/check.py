@@ -15,10 +15,12 @@ def check_whole(model: nn.Module) -> None:
 
     Raises:
         SecateurError: pruning masks that are not made permanent, parameters on the meta device or not yet
-            initialised, or parameters of another shape than their module says.
+            initialised, parameters of another shape than their module says, or compiled code instead of Python.
     """
     for name, module in model.named_modules():
         where = f"module '{name}'" if name else "the network"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise SecateurError(f"{where} is a {type(module).__name__}, compiled code: cut the network it comes from")
         if masks := [k.removesuffix("_mask") for k in module._buffers if k.endswith("_mask") and
                      f"{k.removesuffix('_mask')}_orig" in module._parameters]:
             raise SecateurError(f"{where} holds a pending mask of torch.nn.utils.prune on '{masks[0]}': make it "
@@ -33,6 +35,17 @@ def check_whole(model: nn.Module) -> None:
         if told and isinstance(held, torch.Tensor) and tuple(held.shape) != told:
             raise SecateurError(f"{where} says that its weight is {list(told)}, the weight is {list(held.shape)}: "
                                 "a replaced parameter or a half-applied cut; set the module's attributes to match")
+
+
+def check_copied(model: nn.Module) -> None:
+    """Refuse a wrapper of distributed training.
+
+    Raises:
+        SecateurError: it cannot be copied.
+    """
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        raise SecateurError("the network is wrapped in DistributedDataParallel, which cannot be copied: cut its "
+                            ".module, wrap the result")
 
 
 def stated(module: nn.Module) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.graph.axes import ONE, Axes
+from secateur.graph.calls import base_name, described, source_of
 from secateur.graph.capture import Captured
 
 
@@ -26,6 +27,8 @@ class Value:
 
 
 Rule = Callable[["Op"], Any]
+BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
+           "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
 RULES: dict[str, Rule] = {}
 
 
@@ -195,12 +198,18 @@ def _call(flow: Flow, node: fx.Node) -> Any:
 
 
 def _apply(flow: Flow, op: Op) -> Any:
-    if any(-1 in v.shape for v in op.tensors) or any(-1 in s for s in op.shapes):
+    shapes = [*(v.shape for v in op.tensors), *op.shapes]
+    if any(-1 in s for s in shapes) and (any(-1 in s[1:] for s in shapes) or not counts_rows(op)):
         return _unknown(flow, op, "a size that depends on the data")
     function = RULES.get(op.name) or RULES.get(op.name.rstrip("_"))
     if function is None and is_pointwise(op.node.target):
         function = RULES["pointwise"]
     return function(op) if function else _unknown(flow, op)
+
+
+def counts_rows(op: Op) -> bool:
+    """Whether a rule holds for any number of rows, one that depends on the data too and that came with an input."""
+    return any(-1 in v.shape for v in op.tensors) and (op.name.rstrip("_") in BY_ROWS or is_pointwise(op.node.target))
 
 
 def is_pointwise(target: Any) -> bool:
@@ -263,27 +272,6 @@ def resolve(flow: Flow, value: Any) -> Any:
     return [resolve(flow, v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def base_name(node: fx.Node) -> str:
-    """The operator's name without namespace and overload: ``aten.conv2d.default`` is ``conv2d``."""
-    schema = getattr(node.target, "_schema", None)
-    return schema.name.split("::")[-1] if schema else getattr(node.target, "__name__", str(node.target))
-
-
-def described(node: fx.Node) -> str:
-    """The operator and the line of the model's source that called it."""
-    return f"{base_name(node)} ({source_of(node)})"
-
-
-def source_of(node: fx.Node) -> str:
-    """The innermost line of the model's source that made a call: ``file.py:12``."""
-    frames = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
-    own = [f for f in frames if "/torch/nn/modules/" not in f] or frames
-    if not own:
-        return "source unknown"
-    _, path, rest = own[-1].split('"', 2)
-    return f"{path.rsplit('/', 1)[-1]}:{rest.split('line ')[1].split(',')[0]}"
-
-
 def _finish(flow: Flow, node: fx.Node) -> None:
     for value in _values(flow, node):
         flow.outputs.append(value)
@@ -291,4 +279,4 @@ def _finish(flow: Flow, node: fx.Node) -> None:
             flow.axes.fix(axis, "it reaches the network's output")
 
 
-__all__ = ["ONE", "RULES", "Captured", "Flow", "Op", "Value", "follow", "rule"]
+__all__ = ["ONE", "RULES", "Captured", "Flow", "Op", "Value", "base_name", "described", "follow", "rule", "source_of"]

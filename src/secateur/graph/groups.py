@@ -49,7 +49,8 @@ def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Grou
             continue
         members = with_producer(members, learned)
         name = unique(producer(members), taken)
-        reason = flow.axes.fixed.get(leaf, "")
+        used = any(m.tensor in flow.first_use for m in members)
+        reason = flow.axes.fixed.get(leaf, "" if used else "it is not used for this example, in evaluation mode")
         if not reason and leaf in nested:
             reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
         unit = "expert" if leaf in flow.experts else unit_of(model, members)
@@ -88,7 +89,8 @@ def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
     groups = {flow.axes.find(leaf) for notes in flow.notes.values() for leaf in notes.values()}
     few = {g for g in groups if any(flow.axes.sizes[p] > flow.axes.sizes[g] for p in partners[g])}
     free = (leaf for leaf in found if leaf not in flow.axes.fixed)
-    for leaf in sorted(free, key=lambda f: (f in few, len(outside[f] - few))):
+    copies = {f for f, slices in found.items() if not any(flow.roles.get((n, a)) == "out" for n, a, _ in slices)}
+    for leaf in sorted(free, key=lambda f: (f in few, f in copies, len(outside[f] - few))):
         rival = next((p for p in partners[leaf] if p in chosen), None)
         if rival is None:
             chosen.add(leaf)
@@ -161,7 +163,7 @@ def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     modules = [model.get_submodule(m.tensor.rpartition(".")[0].split(".parametrizations")[0]) for m in made]
     if any(isinstance(m, nn.modules.conv._ConvNd) for m in modules):
         return "group" if made[0].inner > 1 else "channel"
-    if any(isinstance(m, nn.RNNBase) for m in modules):
+    if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules):
         return "unit"
     widths = {m.inner for m in made}
     if max(widths) > 1:

@@ -18,9 +18,10 @@ from torch.utils import _pytree as pytree
 from secateur.errors import UnsupportedError
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import Captured, evaluating, export, inputs, readable
-from secateur.graph.cut import attempts
+from secateur.graph.cut import attempts, surgery
 from secateur.graph.proof import reference
 from secateur.graph.proof.double import double, eager_outputs
+from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
@@ -84,7 +85,7 @@ def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], la
         if captured is None:
             yield from exportable(child, inside, seen, lanes, left)
         else:
-            yield inside, analyse(child, captured, lanes)
+            yield inside, with_unfelt(child, analyse(child, captured, lanes))
 
 
 def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captured | None:
@@ -102,7 +103,7 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
 def used_twice(model: nn.Module) -> set[str]:
     """The names of tensors that lie in several places of a network."""
     names: dict[int, list[str]] = {}
-    for name, tensor in attempts.stored(model).items():
+    for name, tensor in surgery.stored(model).items():
         names.setdefault(id(tensor), []).append(name)
     return {n for same in names.values() if len(same) > 1 for n in same}
 
@@ -174,6 +175,15 @@ class Masking(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Masking:
         return Masking(*self.held)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the code around it reads of the part itself: the comparison of the whole tells whether that matters."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "held" not in self.__dict__:
+                raise
+            return getattr(self.held[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the cut part must give."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,10 +14,12 @@ from torch import Tensor, nn
 from secateur import registry
 from secateur.errors import SecateurError, first_line
 
+KNOWN = ("shape", "classes", "num_classes")
+
 
 def resolve(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
             dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The network behind a name or ``pkg.module:factory`` (called without arguments).
+    """The network behind a name or ``pkg.module:factory`` (called with what it needs of :data:`KNOWN`).
 
     Args:
         spec: the name or the import path.
@@ -30,9 +34,33 @@ def resolve(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
     >>> type(resolve("lenet-300-100")).__name__
     'Lenet300100'
     """
-    model = _call(spec) if ":" in spec else registry.get("models", spec)(tuple(shape), classes)
+    model = made(spec, shape, classes)
     check_fits(model, shape, classes, dtype, f"model '{spec}'")
-    return model  # type: ignore[no-any-return]
+    return model
+
+
+def made(spec: str, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network behind a name or import path, whatever it takes and gives.
+
+    Raises:
+        SecateurError: an unknown name, or a factory that fails or returns no module.
+    """
+    if ":" in spec:
+        return _call(spec, dict(zip(KNOWN, (tuple(shape), classes, classes), strict=True)))
+    return registry.get("models", spec)(tuple(shape), classes)  # type: ignore[no-any-return]
+
+
+def example_of(spec: str) -> Any:
+    """The example behind ``pkg.module:name``: one input, a tuple, a dict, a list of such, or a function that makes it.
+
+    Raises:
+        SecateurError: it cannot be imported, or the function fails.
+    """
+    found = registry.import_path(spec, "example")
+    try:
+        return found() if callable(found) and not isinstance(found, Tensor) else found
+    except Exception as error:
+        raise SecateurError(f"example '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
 
 
 def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: torch.dtype = torch.float32,
@@ -73,18 +101,31 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def _call(spec: str) -> nn.Module:
+def _call(spec: str, known: dict[str, Any]) -> nn.Module:
     factory = registry.import_path(spec, "model")
     if not callable(factory) or isinstance(factory, nn.Module):
         raise SecateurError(f"model '{spec}': it is {type(factory).__name__}; allowed: a function or class that makes "
                             "the network, called without arguments")
+    needed = _needed(factory)
+    if unknown := [name for name in needed if name not in known]:
+        raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, or "
+                            f"with {', '.join(known)} where it has no defaults for these (--shape, --classes)")
     try:
-        model = factory()
+        model = factory(**{name: known[name] for name in needed})
     except Exception as error:
         raise SecateurError(f"model '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise SecateurError(f"model '{spec}' returns {type(model).__name__}; needed: a torch.nn.Module")
     return model
+
+
+def _needed(factory: Any) -> list[str]:
+    """The arguments that a factory cannot do without."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:
+        return []
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> object:

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import UnsupportedError
-from secateur.graph.analysis import analyse
-from secateur.graph.capture import capture, doubled, evaluating, readable
-from secateur.graph.cut import exported, repair, surgery
+from secateur.graph.capture import doubled, evaluating, readable
+from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.sizes import Sizes
+from secateur.graph.cut.training import Training
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 from secateur.types import Cut
 
-ONE_SHAPE = "it takes inputs of the example's shape only"
 log = logging.getLogger(__name__)
 
 
@@ -33,16 +32,11 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
          change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
     """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
     done: set[int] = set()
-    for name, tensor in stored(model).items():
+    for name, tensor in surgery.stored(model).items():
         if name in small and id(small[name]) not in done:
             done.add(id(small[name]))
             mask = kept.get(name, {})
             small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
-
-
-def stored(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer by all of its names."""
-    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
 def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
@@ -56,36 +50,31 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     want = masked_outputs(model, trace, keeps)
     names = trace.flow.names
     failures: list[str] = []
+    training, untrained = Training(model, trace.captured), ""
     base = surgery.sliced_copy(model, kept)
-    tensors = stored(base)
+    tensors = surgery.stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
     for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
-        failed = ""
-        try:
-            error = off(small, trace, want)
-        except Exception as failure:
-            failed = readable(failure)
-            traceback.clear_frames(failure.__traceback__)
-        if failed:
-            give_back()
-            failures.append(failed)
-            log.debug("attempt failed: %s", failed)
+        why = refusal(small, trace, want)
+        if not why and notes and graphs.ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
+            why = "it does not take twice the batch, which the network does"
+        if not why and attempt is not None and notes and blind(model, trace, keeps, want):
+            why = ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "
+                   "network in a state, in which they do")
+        if not why and attempt is not None and (untrained := training.failure(small)):
+            why = f"in train mode it does not run, as the network does: {untrained}"
+        if why:
+            log.debug("attempt failed: %s", why)
+            failures.append(why)
             continue
-        if error <= LIMIT and notes and ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
-            failures.append("it does not take twice the batch, which the network does")
-            continue
-        if error <= LIMIT and attempt is not None and notes and blind(model, trace, keeps, want):
-            failures.append("the outputs for this example depend neither on what goes nor on what stays; give an "
-                            "example, or a network in a state, in which they do")
-            continue
-        if error <= LIMIT:
-            if attempt is not None:
-                attempt.shrink(lambda cut=small: proved(cut, trace, want))  # type: ignore[misc]
-                notes = attempt.told
-            fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
-            return small, notes
-        log.debug("attempt is off by %g", error)
-        failures.append(f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+        if attempt is not None:
+            attempt.shrink(lambda cut=small: not refusal(cut, trace, want) and not training.failure(cut))  # type: ignore[misc]
+            notes = attempt.told
+        elif untrained:
+            notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
+        fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
+        surgery.refresh(small)
+        return small, notes
     where = blamed(model, cuts, trace)
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
 
@@ -98,17 +87,18 @@ def blind(model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequen
     return distance(masked_outputs(model, trace, {leaf: ~keep for leaf, keep in keeps.items()}), whole) == 0
 
 
-def off(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> float:
-    """How far the outputs of a cut network for all examples are from those that it must give."""
-    return distance([t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)], want)
-
-
-def proved(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
-    """Whether a cut network gives the outputs that it must."""
+def refusal(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> str:
+    """Why a cut network is not proved: it does not run, or gives other outputs than it must; "" if it is."""
     try:
-        return off(small, trace, want) <= LIMIT
-    except Exception:
-        return False
+        got = [t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)]
+    except Exception as failure:
+        traceback.clear_frames(failure.__traceback__)
+        told = readable(failure)
+    else:
+        error = distance(got, want)
+        return "" if error <= LIMIT else f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}"
+    give_back()
+    return told
 
 
 def takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
@@ -158,21 +148,4 @@ def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: T
                 yield small, attempt.told, attempt
             attempt.undo()
     if not trace.more:
-        yield from ((cut, notes, None) for cut, notes in graphs(model, small, cuts, trace, sizes))
-
-
-def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
-           sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
-    """The cut graph, for any batch size where the network can be traced so."""
-    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
-    try:
-        whole = trace.captured.kwargs or trace.captured.args
-        opened = analyse(model, capture(model, doubled(whole), any_batch=True), True)
-        leaf_of = {g.members: opened.trace.leaf_of[g.name] for g in opened.groups}
-        keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
-        traced = opened.trace
-        yield exported.exported(model, traced.captured, Sizes(traced.flow, keeps), stored(small), True), [told]
-    except Exception as error:
-        log.debug("no graph for any batch size: %s", readable(error))
-    fixed = exported.exported(model, trace.captured, sizes, stored(small))
-    yield fixed, [f"{told}; {ONE_SHAPE}"]
+        yield from ((cut, notes, None) for cut, notes in graphs.graphs(model, small, cuts, trace, sizes))

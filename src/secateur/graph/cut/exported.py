@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import Captured
-from secateur.graph.cut.sizes import SPLITS, Change, Sizes
+from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
 from secateur.graph.cut.taken import Taken
 from secateur.graph.flow import base_name
 
@@ -37,11 +39,10 @@ class ExportedNetwork(nn.Module):
         return pytree.tree_unflatten(flat, self._out_spec)
 
 
-def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor],
-             open_batch: bool = False) -> ExportedNetwork:
+def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
     """The traced graph with the small tensors in place and every written size rewritten.
 
-    ``small`` holds the sliced parameters and buffers by name; ``open_batch`` says that the trace left the batch open.
+    ``small`` holds the sliced parameters and buffers by name.
     """
     graph, values = fx.Graph(), {}
     for node in captured.graph.graph.nodes:
@@ -51,7 +52,7 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
             graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], lambda n: values[n]))))
         elif base_name(node) not in DROPPED:
             values[node] = graph.node_copy(node, lambda n: values[n])
-            rewrite(values[node], sizes.changes(node))
+            rewrite(values[node], sizes.changes(node), values)
     root = holder(captured, small)
     for name, tensor in vars(captured.graph).items():
         root.__dict__.setdefault(name, tensor)
@@ -59,7 +60,7 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
         root.add_module(name, branch)
     for name, tensor in captured.graph.named_buffers():
         attach(root, name, tensor)
-    taken = Taken(model.forward, captured, open_batch)
+    taken = Taken(model.forward, captured)
     return ExportedNetwork(fx.GraphModule(root, graph), taken, captured.out_spec, type(model).__name__)
 
 
@@ -97,17 +98,26 @@ def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
         root.register_buffer(last, tensor)
 
 
-def rewrite(node: fx.Node, changes: list[Change]) -> None:
-    """Put new sizes into a copied call."""
-    for change in changes:
-        if change.old == change.new:
-            continue
+def rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node]) -> None:
+    """Put new sizes into a copied call; open ones among them are the copies of what computes them."""
+    for change in (replace(c, new=copied(node, c.new, copies)) for c in changes if c.old != c.new):
         if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
             several, dim = isinstance(change.new, list), argument(node, "dim") or 0
             node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
             node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
         else:
             set_argument(node, change.argument, change.new)
+
+
+def copied(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> Any:
+    """A new argument of a copied call, with the copies of the nodes in it, scaled where a cut reaches an open size."""
+    if isinstance(new, list):
+        return [copied(node, one, copies) for one in new]
+    if isinstance(new, Scaled):
+        with node.graph.inserting_before(node):
+            whole = node.graph.call_function(operator.mul, (copies[new.size], new.new))
+            return node.graph.call_function(operator.floordiv, (whole, new.old))
+    return copies[new] if isinstance(new, fx.Node) else new
 
 
 def argument(node: fx.Node, name: str) -> Any:

@@ -19,12 +19,13 @@ import torch
 from torch import fx, nn
 
 from secateur.graph.capture import Captured
+from secateur.graph.cut import surgery
 from secateur.graph.cut.attention import CutAttention
 from secateur.graph.cut.sizes import Sizes, module_of
 from secateur.graph.flow import Value
 
 STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
-            nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
+            nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
 MOST = 12
 SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|heads?$"
                    r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
@@ -57,6 +58,7 @@ class Slot:
 
 def repair_known(model: nn.Module) -> None:
     """Set the attributes of modules whose meaning is known, from the shapes of their tensors."""
+    surgery.refresh(model)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             module.out_features, module.in_features = (int(n) for n in module.weight.shape)
@@ -67,6 +69,8 @@ def repair_known(model: nn.Module) -> None:
             module.num_features = module.num_features if first is None else first.shape[0]
         elif isinstance(module, nn.RNNBase):
             repair_recurrent(module)
+        elif isinstance(module, nn.RNNCellBase):
+            module.hidden_size, module.input_size = module.weight_hh.shape[1], module.weight_ih.shape[1]
         elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.weight is not None:
             module.normalized_shape = tuple(module.weight.shape)
         elif isinstance(module, nn.PReLU):

@@ -27,6 +27,15 @@ class Change:
     new: Any
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """An open size of which a cut leaves ``new`` parts of ``old``."""
+
+    size: fx.Node
+    new: int
+    old: int
+
+
 class Sizes:
     """Sizes of axes after a cut. ``keeps`` says for each leaf that is cut which units stay."""
 
@@ -61,7 +70,7 @@ class Sizes:
             yield self.split(name, given, value, node)
         elif name in ("slice", "narrow"):
             yield from self.segment(name, given, node)
-        elif name == "repeat":
+        elif name in ("repeat", "tile"):
             yield self.repeat(given, value, node)
         elif name == "repeat_interleave" and isinstance(given["repeats"], int):
             d = given["dim"] % len(value.axes)
@@ -80,8 +89,15 @@ class Sizes:
         return found
 
     def listed(self, old: Any, axes: list[int]) -> list[Any]:
-        """A list of sizes after the cut; what is no plain number, and -1, stays."""
-        return [self.of(a) if isinstance(o, int) and o != -1 else o for o, a in zip(old, axes, strict=True)]
+        """A list of sizes after the cut; -1 stays, and open ones of axes that are not cut."""
+        return [self.one(o, a) for o, a in zip(old, axes, strict=True)]
+
+    def one(self, old: Any, axis: int) -> Any:
+        """A size after the cut."""
+        whole, left = self.flow.axes.sizes[axis], self.of(axis)
+        if isinstance(old, fx.Node) and left != whole:
+            return Scaled(old, left, whole)
+        return left if isinstance(old, int) and old != -1 else old
 
     def split(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Change:
         """The segments of a split; the old value is what the code may hold: a length, lengths, a count."""
@@ -114,9 +130,10 @@ class Sizes:
 
     def repeat(self, given: dict[str, Any], value: Value, node: fx.Node) -> Change:
         """How often each axis is repeated."""
-        x, old = self.source(node), given["repeats"]
+        key = "repeats" if "repeats" in given else "dims"
+        x, old = self.source(node), given[key]
         sizes = [1] * (len(value.axes) - len(x.axes)) + [self.of(a) for a in x.axes]
-        return Change("repeats", old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)])
+        return Change(key, old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)][-len(old):])
 
 
 def named(node: fx.Node) -> dict[str, Any]:

@@ -8,11 +8,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.errors import SecateurError
 from secateur.types import Cut
 
 Masks = dict[str, dict[int, Tensor]]
+
+
+def stored(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by all of its names."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
 def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
@@ -22,13 +29,13 @@ def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
         SecateurError: a cut without a group, or one that cannot be cut, or that leaves no unit.
     """
     found: Masks = defaultdict(dict)
-    stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    whole = stored(model)
     for cut in cuts:
         check(cut)
         assert cut.group is not None
         gone = ~cut.keep.cpu()
         for m in cut.group.members:
-            size = stored[m.tensor].shape[m.axis]
+            size = whole[m.tensor].shape[m.axis]
             kept = found[m.tensor].setdefault(m.axis, torch.ones(size, dtype=torch.bool))
             kept[m.positions()[gone].flatten()] = False
     return found
@@ -51,6 +58,17 @@ def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
     for axis, mask in kept.items():
         tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
     return tensor.contiguous() if kept else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def refresh(model: nn.Module) -> None:
+    """Compute anew what hooks of torch compute before each call: the weights of its older weight and spectral norm."""
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            with torch.no_grad():
+                if isinstance(hook, WeightNorm):
+                    setattr(module, hook.name, hook.compute_weight(module))
+                elif isinstance(hook, SpectralNorm):
+                    setattr(module, hook.name, hook.compute_weight(module, do_power_iteration=False))
 
 
 def sliced_copy(model: nn.Module, kept: Masks) -> nn.Module:

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError
@@ -18,16 +19,20 @@ class Taken:
 
     Args:
         forward: the network's own, which says how its inputs are called.
-        captured: the trace, with the example.
-        open_batch: the first axis of every tensor may have another size.
+        captured: the trace, with the example: axes that it left open may have any size that its guards allow.
     """
 
-    def __init__(self, forward: Callable[..., Any], captured: Captured, open_batch: bool):
+    def __init__(self, forward: Callable[..., Any], captured: Captured):
         found = inspect.signature(forward).parameters.values()
         self.parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
-        self.open_batch = open_batch
-        self.names = list(self._bound(captured.args, captured.kwargs))
-        self.like = [_like(v) for v in self._leaves(captured.args, captured.kwargs)]
+        self.guards = list(captured.guards or ())
+        bound = self._bound(captured.args, captured.kwargs)
+        self.names, self.spec = list(bound), pytree.tree_structure(bound)
+        leaves, spec = pytree.tree_flatten((captured.args, captured.kwargs))
+        args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
+        self.order = pytree.tree_leaves(self._bound(args, kwargs))
+        self.like = likes(captured)
+        self.check_guards(bound)
 
     def leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The inputs of the graph in its order.
@@ -35,39 +40,74 @@ class Taken:
         Raises:
             SecateurError: other inputs, sizes or settings than the graph was traced with.
         """
-        found = self._leaves(args, kwargs)
-        if len(found) != len(self.like):
-            raise SecateurError(f"the cut graph takes {len(self.like)} inputs as the example had, got {len(found)}")
-        for position, (value, like) in enumerate(zip(found, self.like, strict=True)):
-            if not self._fits(value, like):
-                allowed = f"{like[1:] if self.open_batch else like} (the example's sizes"
-                allowed += ", behind any batch)" if self.open_batch else ")"
-                got = list(value.shape) if isinstance(value, Tensor) else repr(value)
-                raise SecateurError(f"input {position} of the cut graph: got {got}, allowed: "
-                                    f"{allowed if isinstance(like, tuple) else repr(like)}")
-        return found
-
-    def _fits(self, value: Any, like: Any) -> bool:
-        if not isinstance(value, Tensor) or not isinstance(like, tuple):
-            return not isinstance(value, Tensor) and type(value) is type(like) and bool(value == like)
-        start = int(self.open_batch)
-        return len(value.shape) == len(like) and tuple(value.shape[start:]) == like[start:]
-
-    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        made = [inspect.Parameter(n, k, default=None if d else inspect.Parameter.empty) for n, k, d in self.parameters]
-        try:
-            return inspect.Signature(made).bind(*args, **kwargs).arguments
-        except TypeError as error:
-            given = ", ".join([*map(describe, args), *kwargs])
-            raise SecateurError(f"inputs of the cut graph: {error}; got {given or 'nothing'}") from error
-
-    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         bound = self._bound(args, kwargs)
         if list(bound) != self.names:
             raise SecateurError(f"inputs of the cut graph: got {', '.join(bound)}, allowed: {', '.join(self.names)}, "
                                 "as in the example")
-        return pytree.tree_leaves(list(bound.values()))
+        given, spec = pytree.tree_flatten(bound)
+        if spec != self.spec:
+            raise SecateurError(f"the cut graph takes {len(self.like)} inputs nested as the example had them, got "
+                                f"{len(given)}")
+        found = [value for _, value in sorted(zip(self.order, given, strict=True), key=lambda pair: pair[0])]
+        for position, (value, like) in enumerate(zip(found, self.like, strict=True)):
+            if not fits(value, like):
+                raise SecateurError(f"input {position} of the cut graph: got "
+                                    f"{list(value.shape) if isinstance(value, Tensor) else repr(value)}, "
+                                    f"allowed: {allowed(like)}")
+        self.check_guards(bound)
+        return found
+
+    def check_guards(self, bound: dict[str, Any]) -> None:
+        """Refuse sizes for which the code would have taken another path.
+
+        Raises:
+            SecateurError: a guard of the trace does not hold.
+        """
+        for guard in self.guards:
+            if not eval(guard, {"torch": torch}, {"L": bound}):
+                got = ", ".join(describe(v) for v in pytree.tree_leaves(bound))
+                raise SecateurError(f"inputs of the cut graph: got {got}, allowed: sizes with {guard}")
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        made = [inspect.Parameter(n, k, default=None if d else inspect.Parameter.empty) for n, k, d in self.parameters]
+        try:
+            return {k: by_name(v) for k, v in inspect.Signature(made).bind(*args, **kwargs).arguments.items()}
+        except TypeError as error:
+            given = ", ".join([*map(describe, args), *kwargs])
+            raise SecateurError(f"inputs of the cut graph: {error}; got {given or 'nothing'}") from error
 
 
-def _like(value: Any) -> Any:
-    return tuple(value.shape) if isinstance(value, Tensor) else value
+def by_name(value: Any) -> Any:
+    """Dicts inside an input with their entries in the order of their names."""
+    if type(value) is dict:
+        return {k: by_name(value[k]) for k in sorted(value, key=str)}
+    return type(value)(map(by_name, value)) if type(value) in (list, tuple) else value
+
+
+def likes(captured: Captured) -> list[Any]:
+    """What each input of a graph must be: a tuple of sizes, nothing where one is open, or the value itself."""
+    nodes = [n for n in captured.graph.graph.nodes if n.op == "placeholder"
+             and captured.sources[str(n.target)][0] == "input"]
+    return [like(node, value) for node, value in zip(nodes, captured.leaves.values(), strict=True)]
+
+
+def like(node: fx.Node, value: Any) -> Any:
+    """What one input must be."""
+    if not isinstance(value, Tensor):
+        return value
+    return tuple(s if isinstance(s, int) else None for s in node.meta["val"].shape)
+
+
+def fits(value: Any, like: Any) -> bool:
+    """Whether an input is what the trace had, open axes aside."""
+    if not isinstance(value, Tensor) or not isinstance(like, tuple):
+        return not isinstance(value, Tensor) and type(value) is type(like) and bool(value == like)
+    return value.ndim == len(like) and all(s in (None, got) for s, got in zip(like, value.shape, strict=True))
+
+
+def allowed(like: Any) -> str:
+    """What an input may be, in words."""
+    if not isinstance(like, tuple):
+        return repr(like)
+    sizes = ", ".join("any" if s is None else str(s) for s in like)
+    return f"[{sizes}] (the example's sizes{', where the network was traced for one' if None in like else ''})"

@@ -14,10 +14,11 @@ from torch._ops import HigherOrderOperator
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from secateur.graph.capture import evaluating
+from secateur.graph.capture import evaluating, quiet
 
 DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
           torch.complex64: torch.complex128}
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 CONVOLUTIONS = {"convolution", "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
                 "conv_transpose3d"}
 
@@ -88,6 +89,9 @@ class InDouble(TorchDispatchMode):
         swap = double_dtype
         args = tuple(swap(a) for a in args)
         named = {k: swap(v) for k, v in (kwargs or {}).items()}
+        types = {t.dtype for t in args if isinstance(t, Tensor) and t.dtype in FLOATS}
+        if len(types) > 1 and not func._schema.is_mutable:
+            args = tuple(double(a) for a in args)
         return called(func, func.overloadpacket.__name__, args, named)
 
 
@@ -98,14 +102,22 @@ def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> 
 
 
 def eager_outputs(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a network gives in float64, in evaluation mode.
+    """The tensors that a network gives in float64, in evaluation mode."""
+    with evaluating(model):
+        return eager_tensors(model, args, kwargs)
+
+
+def eager_tensors(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a network gives in float64, in the mode that it is in.
 
     ``torch.cond`` is compiled where it is called; what was compiled for float64 is forgotten afterwards.
     """
     args, kwargs = pytree.tree_map(own, (args, kwargs))
     mode = InDouble()
-    with evaluating(model), in_double(), mode:
-        outputs = model(*args, **kwargs)
-    if mode.conditions:
-        torch._dynamo.reset()
+    try:
+        with quiet(), in_double(), mode:
+            outputs = model(*args, **kwargs)
+    finally:
+        if mode.conditions:
+            torch._dynamo.reset()
     return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]

@@ -125,6 +125,26 @@ def masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: A
     return tuple(parts) if "mean" in base_name(node) else parts[0]
 
 
+def masked_prod(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """A product over kept positions: the removed ones are factors of one, or true."""
+    return plain(node, (masked.blank(args[0], value, 1), *args[1:]), kwargs)
+
+
+def masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """A norm over kept positions: of a negative order the least value leads, and a removed one can never be it."""
+    given = named(node, args, kwargs)
+    order = next((given[k] for k in ("ord", "p") if given.get(k) is not None), 2)
+    least = not isinstance(order, str) and order < 0
+    return plain(node, (masked.blank(args[0], value, torch.inf) if least else args[0], *args[1:]), kwargs)
+
+
+def masked_extremes(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+    """Both extremes over kept positions."""
+    low, high = (plain(node, (masked.blank(args[0], value, fill), *args[1:]), kwargs)
+                 for fill in (torch.inf, -torch.inf))
+    return low[0], high[1]
+
+
 def masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """An extreme over kept positions: the removed ones can never win."""
     low = any(word in base_name(node) for word in ("max", "logsumexp"))
@@ -169,9 +189,12 @@ def affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
 
 
 SPECIAL: dict[str, Callable[[Masked, fx.Node, Value, Any, Any], Any]] = {
-    **dict.fromkeys(["mean"], masked_mean),
+    **dict.fromkeys(["mean", "nanmean"], masked_mean),
+    **dict.fromkeys(["prod", "all"], masked_prod),
+    **dict.fromkeys(["aminmax"], masked_extremes),
+    **dict.fromkeys(["norm", "linalg_vector_norm"], masked_length),
     **dict.fromkeys(["var", "std", "var_mean", "std_mean"], masked_var),
-    **dict.fromkeys(["amax", "amin", "logsumexp"], masked_extreme),
+    **dict.fromkeys(["amax", "amin", "max", "min", "logsumexp"], masked_extreme),
     **dict.fromkeys(["softmax", "log_softmax", "_softmax", "_log_softmax"], masked_softmax),
     **dict.fromkeys(["layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"], masked_norm),
 }

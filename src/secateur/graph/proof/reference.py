@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from secateur.graph.capture import Captured
-from secateur.graph.flow import Flow, base_name
+from secateur.errors import UnsupportedError
+from secateur.graph.capture import Captured, readable
+from secateur.graph.flow import Flow, base_name, described
 from secateur.graph.proof.double import called, double, double_dtype, in_double, own
 
 Change = Callable[[str, Tensor], Tensor]
@@ -41,12 +42,25 @@ def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change,
                 fetch(node, captured, flow, stored, change, values)
                 args = fx.node.map_aggregate(fx.map_arg(node.args, values.__getitem__), double_dtype)
                 kwargs = fx.node.map_aggregate(fx.map_arg(node.kwargs, values.__getitem__), double_dtype)
-                values[node] = (call or plain)(node, args, kwargs)
+                values[node] = tried(call or plain, node, args, kwargs)
             elif node.op == "get_attr":
                 values[node] = double(getattr(captured.graph, str(node.target)))
             for dead in last.get(node, ()):
                 values.pop(dead, None)
     raise AssertionError("a graph without an output")
+
+
+def tried(call: Call, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call an operator.
+
+    Raises:
+        UnsupportedError: it does not run in float64.
+    """
+    try:
+        return call(node, args, kwargs)
+    except Exception as error:
+        raise UnsupportedError(f"{described(node)} does not run in float64, as the proof needs: {readable(error)}"
+                               ) from error
 
 
 def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tensor], change: Change,

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from secateur.graph.proof.double import double
 
@@ -15,7 +15,8 @@ class Stirred:
     """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
 
     Weights below unit gain are scaled up, since near-uniform attention hides scrambled heads;
-    constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order.
+    constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order, and a single
+    learned zero (the gain of a fresh residual branch) another value, since it hides the branch.
     """
 
     def __init__(self) -> None:
@@ -23,9 +24,9 @@ class Stirred:
 
     def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
         """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
-        tensor = tensor.detach()
         if name not in self._factors:
             self._factors[name] = factor_for(tensor)
+        tensor = tensor.detach()
         factor = self._factors[name]
         if factor is None:
             return pick(varied(name, tensor))
@@ -37,8 +38,10 @@ class Stirred:
 
 def factor_for(tensor: Tensor) -> float | None:
     """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
-    if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() < 2:
-        return 1.0
+    if not tensor.is_floating_point() or tensor.numel() < 2:
+        alone = isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and tensor.numel() == 1
+        return None if alone and float(tensor.detach()) == 0 else 1.0
+    tensor = tensor.detach()
     spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
     if spread == 0:
         return None
@@ -51,6 +54,6 @@ def varied(name: str, tensor: Tensor) -> Tensor:
     noise = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     draw = torch.rand(tensor.shape, generator=noise, dtype=torch.float64).to(tensor.device)
     level = float(tensor.flatten()[0])
-    if level == 0:
+    if level == 0 and tensor.numel() > 1:
         return (draw - 0.5) * 0.6
     return level * (0.7 + 0.6 * draw) if abs(level) > 0.05 else 0.3 + 0.4 * draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secateur.graph.axes import ONE
 from secateur.graph.flow import Op, Value, rule
 from secateur.graph.rules.elementwise import broadcast
 
@@ -43,7 +44,7 @@ def product_of(op: Op, a: Value, b: Value) -> list[int]:
     return [*batch, *tail]
 
 
-@rule("addmm", "baddbmm", "addbmm", "addmv")
+@rule("addmm", "baddbmm", "addmv")
 def addmm(op: Op) -> list[int]:
     """A matrix product with something added."""
     bias, a, b = op.tensors[:3]
@@ -51,16 +52,49 @@ def addmm(op: Op) -> list[int]:
     return broadcast(op, [Value(op.shapes[0], out), bias], len(out))
 
 
+@rule("addbmm")
+def addbmm(op: Op) -> list[int]:
+    """A sum of matrix products with something added."""
+    bias, a, b = op.tensors[:3]
+    return broadcast(op, [Value((), product_of(op, a, b)[1:]), bias], 2)
+
+
+@rule("tensordot")
+def tensordot(op: Op) -> list[int]:
+    """Contracts the named axes of both."""
+    a, b = op.tensors[:2]
+    gone = [[d % len(v.axes) for d in op[key]] for v, key in ((a, "dims_self"), (b, "dims_other"))]
+    for i, j in zip(*gone, strict=True):
+        op.tie(a.axes[i], b.axes[j])
+    for value, dims in zip((a, b), gone, strict=True):
+        for d in range(len(value.axes)):
+            op.role(value, d, "in" if d in dims else "out")
+    return [axis for v, dims in zip((a, b), gone, strict=True) for d, axis in enumerate(v.axes) if d not in dims]
+
+
+@rule("outer", "ger")
+def outer(op: Op) -> list[int]:
+    """Every value of one times every value of the other."""
+    return [v.axes[0] for v in op.tensors[:2]]
+
+
+def terms(op: Op) -> tuple[list[str], str]:
+    """The letters of each tensor and of the result, ellipses as digits, the result written out."""
+    left, arrow, right = op["equation"].replace(" ", "").partition("->")
+    counts = [len(v.axes) - len(t.replace("...", "")) for t, v in zip(left.split(","), op["tensors"], strict=True)]
+    digits = "0123456789"[:max(counts)]
+    made = [t.replace("...", digits[len(digits) - n:]) for t, n in zip(left.split(","), counts, strict=True)]
+    joined = "".join(made)
+    once = "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in digits))
+    return made, right.replace("...", digits) if arrow else digits + once
+
+
 @rule("einsum")
 def einsum(op: Op) -> list[int]:
     """Axes of one letter are one axis."""
-    left, _, right = op["equation"].replace(" ", "").partition("->")
+    left, right = terms(op)
     letters: dict[str, int] = {}
-    if "." in left or not right:
-        for value in op["tensors"]:
-            op.fix(value, range(len(value.axes)), "einsum with an ellipsis")
-        return [op.fixed(s) for s in op.shapes[0]]
-    for term, value in zip(left.split(","), op["tensors"], strict=True):
+    for term, value in zip(left, op["tensors"], strict=True):
         for d, letter in enumerate(term):
             op.role(value, d, "out" if letter in right else "in")
             if op.axes.sizes[letters.setdefault(letter, value.axes[d])] == 1:
@@ -93,6 +127,14 @@ def grouped_matmul(op: Op) -> list[int]:
     op.role(w, 1, "in")
     op.role(w, 2, "out")
     return [x.axes[0], w.axes[2]]
+
+
+@rule("cosine_similarity", "pairwise_distance")
+def similarity(op: Op) -> list[int]:
+    """Likeness along one axis: it is contracted."""
+    out = broadcast(op, op.tensors[:2])
+    d = (-1 if op["dim"] is None else op["dim"]) % len(out)
+    return [ONE if i == d else a for i, a in enumerate(out) if i != d or op["keepdim"]]
 
 
 @rule("cdist")

@@ -23,11 +23,11 @@ def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]
 @rule("pointwise", "dropout", "feature_dropout", "alpha_dropout", "to", "_to_copy", "clone", "contiguous", "alias",
       "detach", "lift_fresh_copy", "masked_fill", "where", "fill", "positive", "clamp", "rsub", "copy",
       "zeros_like", "ones_like", "full_like", "empty_like", "zero", "_softmax_backward_data", "addcmul", "addcdiv",
-      "lerp", "nan_to_num", "softplus", "hardtanh", "celu", "rrelu", "native_dropout", "view_as_real_copy",
+      "lerp", "nan_to_num", "softplus", "hardtanh", "celu", "rrelu", "native_dropout",
       "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli",
       "__and__", "__or__", "__xor__", "__iand__", "__ior__",
       "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like", "floor_divide",
-      "multiply", "divide", "log_sigmoid", "hardswish", "real", "imag", "view_as_real_copy", "polar", "meshgrid_")
+      "multiply", "divide", "complex", "log_sigmoid", "hardswish", "real", "imag", "polar")
 def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     """Position by position: equal axes are tied, axes of one broadcast."""
     values = op.tensors
@@ -37,6 +37,19 @@ def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     if len(values) == 1 and values[0].origin:
         return Value(op.shapes[0], out, values[0].origin)
     return out
+
+
+@rule("view_as_complex", "view_as_complex_copy")
+def pairs(op: Op) -> list[int]:
+    """Pairs along the last axis become one number each."""
+    op.fix(op.tensors[0], [-1], "real and imaginary parts")
+    return list(op.tensors[0].axes[:-1])
+
+
+@rule("view_as_real", "view_as_real_copy")
+def parts(op: Op) -> list[int]:
+    """One number becomes a pair along a new last axis."""
+    return [*op.tensors[0].axes, op.fixed(2, f"real and imaginary parts at {op.where}")]
 
 
 @rule("type_as")

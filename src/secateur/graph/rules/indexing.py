@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
 
+from secateur.graph.axes import ONE
 from secateur.graph.flow import Op, Value, rule
 from secateur.graph.rules.elementwise import broadcast
 
@@ -59,7 +61,7 @@ def index_select(op: Op) -> list[int]:
     return [(picks.axes[0] if picks.axes else op.fixed(1)) if i == d else a for i, a in enumerate(x.axes)]
 
 
-@rule("gather", "take_along_dim", "scatter", "scatter_add", "scatter_reduce")
+@rule("gather", "scatter", "scatter_add", "scatter_reduce")
 def gather(op: Op) -> list[int]:
     """Picked along one axis, position by position along the others."""
     x, picks, d = op["self"], op["index"], op["dim"] % len(op["self"].axes)
@@ -77,15 +79,55 @@ def gather(op: Op) -> list[int]:
                 op.tie(a, b)
             else:
                 op.fix(source, [i], "picked in part")
-    return list(picks.axes) if op.name in ("gather", "take_along_dim") else list(x.axes)
+    return list(picks.axes) if op.name == "gather" else list(x.axes)
 
 
-@rule("index_put", "_unsafe_index_put", "index_add", "index_copy", "masked_scatter")
+@rule("take_along_dim")
+def along(op: Op) -> list[int]:
+    """Picked along one axis; the others broadcast with those of the numbers."""
+    x, picks = op["self"], op["indices"]
+    if op["dim"] is None:
+        return barrier(op)
+    d = op["dim"] % len(x.axes)
+    op.fix(x, [d], "picked by number")
+    op.fix(picks, [d], "numbers of positions")
+    others = [Value((), [ONE if i == d else a for i, a in enumerate(v.axes)]) for v in (x, picks)]
+    return [picks.axes[d] if i == d else a for i, a in enumerate(broadcast(op, others))]
+
+
+@rule("index_add", "index_copy", "index_fill", "index_reduce", "slice_scatter", "select_scatter")
+def index_add(op: Op) -> list[int]:
+    """Written by number along one axis, which is fixed; the others go with those of what is written."""
+    x, source = op["self"], next((op[key] for key in ("source", "src") if op[key] is not None), None)
+    d = (op["dim"] or 0) % len(x.axes)
+    op.fix(x, [d], "written by number")
+    written = list(source.axes) if isinstance(source, Value) else []
+    if op.name == "select_scatter":
+        written.insert(d, ONE)
+    for i, (a, b) in enumerate(zip(x.axes, written, strict=False)):
+        if i == d:
+            op.axes.fix(b, f"written by number at {op.where}")
+        else:
+            op.tie(a, b)
+    return list(x.axes)
+
+
+@rule("masked_scatter")
+def masked_scatter(op: Op) -> list[int]:
+    """Written one after the other: nothing of it is followed."""
+    return barrier(op)
+
+
+@rule("index_put", "_unsafe_index_put")
 def index_put(op: Op) -> list[int]:
-    """Written by number: the axes that are written to are fixed."""
+    """Written by number: the axes that are written to are fixed; one value where a mask says so fixes nothing."""
     x = op["self"]
-    picks = op["indices"] or []
-    if op.name not in ("index_put", "_unsafe_index_put") or any(p is not None and len(p.axes) > 1 for p in picks):
+    picks = op["indices"]
+    if len(picks) == 1 and op_is_mask(op, 0) and prod(op["values"].shape) == 1:
+        for a, b in zip(x.axes, picks[0].axes, strict=False):
+            op.tie(a, b)
+        return list(x.axes)
+    if any(p is not None and len(p.axes) > 1 for p in picks):
         return barrier(op)
     indexed = [d for d, p in enumerate(picks) if p is not None]
     op.fix(x, indexed, "written by number")

@@ -29,6 +29,7 @@ def channel_shuffle(op: Op) -> list[int]:
     """Groups times channels become channels times groups."""
     x = op.tensors[0]
     groups, channels = op.axes.split(x.axes[1], x.shape[1] // op["groups"])
+    op.notes["groups"] = groups
     return [x.axes[0], op.axes.product([channels, groups]), *x.axes[2:]]
 
 
@@ -61,7 +62,24 @@ def col2im(op: Op) -> list[int]:
     return [*x.axes[:-2], channels, *(op.fixed(s) for s in op.shapes[0][-2:])]
 
 
-@rule("tril", "triu", "diagonal", "diag", "diag_embed", "fft_fft", "fft_fftn", "fft_fft2")
+@rule("tril", "triu")
+def triangle(op: Op) -> list[int]:
+    """Positions matter along the last two axes."""
+    x = op.tensors[0]
+    op.fix(x, [-2, -1], f"{op.name} over it")
+    return list(x.axes)
+
+
+@rule("rot90")
+def quarter_turn(op: Op) -> list[int]:
+    """Positions matter along the two axes that are turned."""
+    x = op.tensors[0]
+    gone = [d % len(x.axes) for d in op["dims"]]
+    op.fix(x, gone, "turned")
+    return [op.fixed(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
+
+
+@rule("diagonal", "diag", "diag_embed")
 def positional(op: Op) -> list[int]:
     """Positions matter along every axis that these touch."""
     x = op.tensors[0]

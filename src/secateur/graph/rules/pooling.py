@@ -10,7 +10,8 @@ from secateur.graph.rules.convolution import space
       "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
       "max_pool2d_with_indices", "_adaptive_avg_pool2d", "upsample_nearest1d", "upsample_nearest2d",
       "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
-      "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "lp_pool2d",
+      "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+      "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "lp_pool2d",
       "replication_pad3d", "max_pool1d_with_indices", "max_pool3d_with_indices")
 def pooling(op: Op) -> list[int] | list[list[int]]:
     """Space changes, channels stay."""
@@ -19,6 +20,16 @@ def pooling(op: Op) -> list[int] | list[list[int]]:
     first = len(x.axes) - spatial
     outs = [[*x.axes[:first], *space(op, x, shape, first)] for shape in op.shapes]
     return outs if len(outs) > 1 else outs[0]
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def unpooling(op: Op) -> list[int]:
+    """Values put back where a pooling took them: space changes, channels stay."""
+    x, places = op.tensors[:2]
+    first = len(x.axes) - int(op.name[-2])
+    for a, b in zip(x.axes[:first], places.axes, strict=False):
+        op.tie(a, b)
+    return [*x.axes[:first], *space(op, x, op.shapes[0], first)]
 
 
 @rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secateur.graph.flow import Op, Value, rule
 
-GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -25,11 +25,22 @@ def recurrent(op: Op) -> list[list[int]]:
     return [[*x.axes[:-1], features], *(list(h.axes) for h in states)]
 
 
+@rule("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+def single(op: Op) -> list[int] | list[list[int]]:
+    """One step: what goes in and what comes out of the memory are the same units."""
+    states = op["hx"] if isinstance(op["hx"], list) else [op["hx"]]
+    params = [op[name] for name in ("w_ih", "w_hh", "b_ih", "b_hh") if op[name] is not None]
+    for unit, state in zip(cell(op, params, op["input"].axes[-1]), states, strict=False):
+        op.tie(unit, state.axes[-1])
+    outs = [[*op["input"].axes[:-1], state.axes[-1]] for state in states]
+    return outs if isinstance(op["hx"], list) else outs[0]
+
+
 def cell(op: Op, params: list[Value], features: int) -> tuple[int, int]:
     """Tie the weights of one layer and direction; gives the axes of its output and of its memory."""
     w_ih, w_hh, *rest = params
-    gates = op.fixed(GATES[op.name], "the gates of a recurrent cell")
-    memory = op.axes.leaf(w_ih.shape[0] // GATES[op.name])
+    count = GATES[op.name.partition("_")[0]]
+    gates, memory = op.fixed(count, "the gates of a recurrent cell"), op.axes.leaf(w_ih.shape[0] // count)
     packed = op.axes.product([gates, memory])
     op.tie(w_ih.axes[1], features)
     for value in [w_ih, w_hh, *(b for b in rest if len(b.axes) == 1)]:

@@ -26,17 +26,29 @@ def reduction(op: Op) -> list[int] | list[list[int]]:
 
 
 @rule("max", "min", "argmax", "argmin", "median", "mode", "kthvalue", "topk", "sort", "argsort", "cummax", "cummin",
-      "cumsum", "cumprod", "logcumsumexp", "softmin", "flip",
+      "cumsum", "cumprod", "logcumsumexp", "softmin", "flip", "trapezoid", "trapz",
       "renorm", "diff", "_safe_softmax", "gumbel_softmax")
 def ordered(op: Op) -> list[int] | list[list[int]]:
     """What depends on the order or the number of positions along an axis fixes that axis."""
     x = op.tensors[0]
-    if len(op.tensors) > 1 and op.name in ("max", "min"):
+    if op.name in ("max", "min") and len(op.tensors) > 1:
         return broadcast(op, op.tensors)
+    if op.name in ("max", "min") and not any(n.users and n.args[1:] == (1,) for n in op.node.users):
+        return reduction(op)
     gone = dims_of(op, x, "dims" if op.name == "flip" else "dim")
     op.fix(x, gone, f"{op.name} along it")
     return [reshaped_by_size(op, x, gone, shape) for shape in op.shapes] if len(op.shapes) > 1 \
         else reshaped_by_size(op, x, gone, op.shapes[0])
+
+
+@rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_ihfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
+      "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "fft_fftshift", "fft_ifftshift")
+def fourier(op: Op) -> list[int]:
+    """A transform along some axes fixes these."""
+    x = op.tensors[0]
+    gone = dims_of(op, x) if op["dim"] is not None or op["s"] is None else range(len(x.axes))[-len(op["s"]):]
+    op.fix(x, gone, f"{op.name} along it")
+    return [op.fixed(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")

@@ -7,7 +7,7 @@ from secateur.graph.flow import Op, Value, rule
 
 
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as",
-      "_reshape_alias", "ravel")
+      "_reshape_alias", "ravel", "atleast_1d", "atleast_2d", "atleast_3d")
 def reshape(op: Op) -> list[int]:
     """The same positions in the same order under other axes."""
     x, shape = op.tensors[0], op.shapes[0]

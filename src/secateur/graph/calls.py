@@ -1,0 +1,26 @@
+"""What a call of the graph is called, and which line of the model's source made it."""
+
+from __future__ import annotations
+
+from torch import fx
+
+
+def base_name(node: fx.Node) -> str:
+    """The operator's name without namespace and overload: ``aten.conv2d.default`` is ``conv2d``."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name.split("::")[-1] if schema else getattr(node.target, "__name__", str(node.target))
+
+
+def described(node: fx.Node) -> str:
+    """The operator and the line of the model's source that called it."""
+    return f"{base_name(node)} ({source_of(node)})"
+
+
+def source_of(node: fx.Node) -> str:
+    """The innermost line of the model's source that made a call: ``file.py:12``."""
+    frames = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
+    own = [f for f in frames if "/torch/nn/modules/" not in f] or frames
+    if not own:
+        return "source unknown"
+    _, path, rest = own[-1].split('"', 2)
+    return f"{path.rsplit('/', 1)[-1]}:{rest.split('line ')[1].split(',')[0]}"

@@ -1,0 +1,88 @@
+"""The cut graph of a network whose code has sizes written into it, for as many other sizes as it can be traced for."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur.errors import UnsupportedError
+from secateur.graph.analysis import analyse
+from secateur.graph.capture import Captured, axes_left_open, capture, doubled, evaluating, readable
+from secateur.graph.cut import exported, surgery
+from secateur.graph.cut.sizes import Sizes
+from secateur.graph.proof.double import eager_outputs
+from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
+from secateur.types import Cut
+
+ONE_SHAPE = "it takes inputs of the example's shape only"
+log = logging.getLogger(__name__)
+
+
+def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
+           sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
+    """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
+    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
+    captured = trace.captured
+    several = axes_left_open(model, captured.args, captured.kwargs, True) != axes_left_open(
+        model, captured.args, captured.kwargs, False)
+    for reach in ("length", "batch") if several else ("batch",):
+        try:
+            yield opened(model, small, cuts, trace, reach), [told]
+        except Exception as error:
+            log.debug("no graph for any %s: %s", reach, readable(error))
+    fixed = exported.exported(model, trace.captured, sizes, surgery.stored(small))
+    yield fixed, [f"{told}; {ONE_SHAPE}"]
+
+
+def opened(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace, reach: str) -> nn.Module:
+    """The cut graph of a trace with open axes, checked at other sizes too.
+
+    Raises:
+        UnsupportedError: the network cannot be traced so, or the graph does not hold at other sizes.
+    """
+    whole = trace.captured.kwargs or trace.captured.args
+    structure = analyse(model, capture(model, doubled(whole), reach), True)
+    traced: Trace = structure.trace
+    leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
+    keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
+    cut_graph = exported.exported(model, traced.captured, Sizes(traced.flow, keeps), surgery.stored(small))
+    if reach == "length":
+        check_lengths(model, cut_graph, traced, keeps)
+    return cut_graph
+
+
+def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict[int, Tensor]) -> None:
+    """Compare a cut graph with the masked original at other sizes of all open axes.
+
+    Raises:
+        UnsupportedError: they differ, or there are no guards to say for which sizes the trace holds.
+    """
+    if traced.captured.guards is None:
+        raise UnsupportedError("this torch does not tell for which lengths a trace holds")
+    other = resized(traced.captured)
+    with evaluating(model), torch.no_grad():
+        model(*copy.deepcopy(other.args), **copy.deepcopy(other.kwargs))
+    traced = replace(traced, captured=other)
+    error = distance(eager_outputs(small, other.args, other.kwargs), masked_outputs(model, traced, keeps))
+    if not error <= LIMIT:
+        raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} of their size")
+
+
+def resized(captured: Captured) -> Captured:
+    """A trace with an example of other sizes: every open axis half as long, or twice where that is short."""
+    nodes = [n for n in captured.graph.graph.nodes if n.op == "placeholder"
+             and captured.sources[str(n.target)][0] == "input"]
+    leaves = dict(captured.leaves)
+    for node, (position, value) in zip(nodes, captured.leaves.items(), strict=True):
+        for d, size in enumerate(node.meta["val"].shape if isinstance(value, Tensor) else ()):
+            if not isinstance(size, int):
+                length = value.shape[d] // 2 if value.shape[d] > 3 else 2 * value.shape[d]
+                leaves[position] = leaves[position].index_select(d, torch.arange(length) % value.shape[d])
+    args, kwargs = pytree.tree_unflatten(list(leaves.values()), pytree.tree_structure((captured.args, captured.kwargs)))
+    return replace(captured, leaves=leaves, args=args, kwargs=kwargs)

@@ -1,0 +1,63 @@
+"""Train mode after a cut: code that only training runs may remember sizes too."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur.graph.capture import Captured, doubled, readable
+from secateur.graph.proof.double import eager_tensors
+
+
+class Training:
+    """Runs copies in train mode: the original once, on the example or on it twice over, and cut networks beside it."""
+
+    def __init__(self, model: nn.Module, captured: Captured):
+        self.model, self.captured = model, captured
+        self._tried: tuple[Any, list[Any]] | None = None
+
+    def failure(self, small: nn.Module) -> str:
+        """Why a cut network, its tensors in float64, does not run in train mode where the original does; "" if it does.
+        """
+        if self._tried is None:
+            self._tried = self._original()
+        example, shapes = self._tried
+        if example is None:
+            return ""
+        try:
+            with drawn_again():
+                got = [tuple(t.shape) for t in eager_tensors(copy.deepcopy(small).train(), *example)]
+        except Exception as error:
+            return readable(error)
+        return "" if got == shapes else f"outputs of {got}, wanted {shapes}"
+
+    def _original(self) -> tuple[Any, list[Any]]:
+        """Inputs on which the original runs in train mode, none if there are none, and the shapes that it gives."""
+        given = self.captured.args, self.captured.kwargs
+        for example in (given, doubled(given)):
+            try:
+                with drawn_again(), torch.no_grad():
+                    args, kwargs = copy.deepcopy(example)
+                    outputs = copy.deepcopy(self.model).train()(*args, **kwargs)
+                    return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
+            except Exception:
+                continue
+        return None, []
+
+
+@contextmanager
+def drawn_again() -> Iterator[None]:
+    """Random numbers as if nothing had been drawn, afterwards."""
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(state)
