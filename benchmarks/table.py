@@ -121,7 +121,8 @@ def peers() -> str:
 def large() -> str:
     """The Transformer of 100 million parameters."""
     found = results("large")
-    return (f"A Transformer of {found['parameters'] / 1e6:.0f} million parameters, {found['threads']} threads: export "
+    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
+    return (f"A Transformer of {found['parameters'] / 1e6:.0f} million parameters, CPU time on {threads}: export "
             f"{found['export_s']:.1f} s; then tracing {found['trace_s']:.2f} s, planning {found['plan_s']:.2f} s, "
             f"cutting and proving {found['cut_s']:.2f} s, {found['beyond_export_s']:.1f} s in all; peak memory "
             f"{found['peak']:.2f} times the network's; {found['left'] / 1e6:.0f} million parameters are left.")
