@@ -20,6 +20,7 @@ from torch.nn import functional as F  # noqa: E402, N812
 
 sys.path[:0] = [str(HERE.parent / "tests")]
 sys.path.append(str(HERE))
+import child  # noqa: E402
 import networks  # noqa: E402
 import structures  # noqa: E402
 
@@ -45,11 +46,11 @@ class Layer(nn.Module):
 
 
 def measured(net: nn.Module, example: torch.Tensor) -> dict[str, float]:
-    """Seconds of every step, parameters before and after, peak memory beside the export."""
+    """CPU seconds of every step, parameters before and after, peak memory beside the export."""
     size = sum(t.numel() * t.element_size() for t in [*net.parameters(), *net.buffers()])
-    marks = [time.perf_counter()]
+    marks = [time.process_time()]
     captured = capture.capture(net, example)
-    before = structures.reset_peak()
+    before = child.reset_peak()
     for step in ("export", "trace", "plan", "cut"):
         if step == "trace":
             structure = graph.analyse(net, captured)
@@ -57,11 +58,11 @@ def measured(net: nn.Module, example: torch.Tensor) -> dict[str, float]:
             plan = Selection(net, "neuron", structure=structure).plan(0.5)
         elif step == "cut":
             small = sc.apply(net, plan)
-        marks.append(time.perf_counter())
+        marks.append(time.process_time())
     export, trace, planned, cut = (b - a for a, b in zip(marks, marks[1:], strict=False))
     return {"parameters": structures.parameters(net), "left": structures.parameters(small), "export_s": export,
             "trace_s": trace, "plan_s": planned, "cut_s": cut, "beyond_export_s": trace + planned + cut,
-            "peak": (structures.peak() - before) / size}
+            "peak": (child.peak() - before) / size}
 
 
 def main() -> None:

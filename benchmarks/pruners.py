@@ -1,21 +1,20 @@
-"""Torch-Pruning and torch-kirigami on the networks of ``benchmarks/structures.py``, each result checked.
+"""Torch-Pruning and torch-kirigami on the networks of ``benchmarks/structures.py``; ``verdict.py`` checks each result.
 
-A peer's cut is right where its network gives, in float64, the outputs of the original with the removed
-units masked (means, variances and norms over what stays). What was kept is found by value: every
-parameter gets differing values first, so that a removed row is recognised.
+Every parameter gets differing values first, so that what a peer kept is recognised by its values. The limit on
+CPU time holds for the peer's own work; a failure before or after it is not the peer's.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from child import OutOfTime, limited, stage
+from torch import nn
+from verdict import judged
 
-RIGHT = 1e-5
 QUERIES = ("q", "k", "v", "qkv", "query", "key", "value", "q_proj", "k_proj", "v_proj", "q_lin", "k_lin", "v_lin",
            "query_proj", "key_proj", "value_proj", "c_attn", "in_proj", "qkv_proj", "query_key_value", "to_qkv")
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "num_key_value_heads", "num_kv_heads", "kv_heads",
@@ -24,27 +23,28 @@ WIDTHS = ("all_head_size", "embed_dim", "inner_dim", "attn_dim", "dim", "hidden_
 HEAD_SIZES = ("head_dim", "attention_head_size", "dim_head", "d_kv", "key_value_proj_dim")
 
 
-def torch_pruning(model: nn.Module, example: Any) -> dict[str, Any]:
+def torch_pruning(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     """Torch-Pruning as its README says: half of everything, the output layers left out."""
-    return checked(model, example, lambda work, outputs: pruned(work, example, outputs, {}, {}))
+    return checked(model, example, lambda work, outputs: pruned(work, example, outputs, {}, {}), limit)
 
 
-def torch_pruning_heads(model: nn.Module, example: Any) -> dict[str, Any]:
+def torch_pruning_heads(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     """Torch-Pruning told how many heads each projection has, attributes repaired as its examples do."""
-    return with_heads(model, example, {})
+    return with_heads(model, example, {}, limit)
 
 
-def torch_pruning_whole_heads(model: nn.Module, example: Any) -> dict[str, Any]:
+def torch_pruning_whole_heads(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     """As :func:`torch_pruning_heads`, whole heads removed and their size kept."""
     whole = {"prune_num_heads": True, "prune_head_dims": False, "head_pruning_ratio": 0.5}
-    return with_heads(model, example, whole)
+    return with_heads(model, example, whole, limit)
 
 
-def with_heads(model: nn.Module, example: Any, options: dict[str, Any]) -> dict[str, Any]:
+def with_heads(model: nn.Module, example: Any, options: dict[str, Any], limit: float) -> dict[str, Any]:
     """A cut that knows the heads, of networks in which attention is recognised."""
     if not projections(model):
         return {"error": "no attention recognised"}
-    return checked(model, example, lambda work, outputs: pruned(work, example, outputs, projections(work), options))
+    return checked(model, example, lambda work, outputs: pruned(work, example, outputs, projections(work), options),
+                   limit)
 
 
 def pruned(work: nn.Module, example: Any, outputs: set[str], heads: dict[nn.Module, int],
@@ -90,119 +90,114 @@ def repair(model: nn.Module, heads: dict[nn.Module, int]) -> None:
                 setattr(module, key, value if "key_value" not in key and "kv" not in key else heads[own[-1][1]])
 
 
-def torch_kirigami(model: nn.Module, example: Any) -> dict[str, Any]:
-    """torch-kirigami as its README says, to half of the parameters."""
+def torch_kirigami(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
+    """torch-kirigami as its README says, to half of the parameters; a network that it cannot take is not checked."""
     from torch_kirigami import DependencyGraph
     from torch_kirigami.pruning import Greedy, GroupMagnitude, ParameterBudget, Pruner
 
+    given = {"kwargs": example} if isinstance(example, dict) else {
+        "args": example if isinstance(example, tuple) else (example,)}
+
     def prune(work: nn.Module, _: set[str]) -> nn.Module:
-        given = {"kwargs": example} if isinstance(example, dict) else {
-            "args": example if isinstance(example, tuple) else (example,)}
         pruner = Pruner(work, graph=DependencyGraph.build(work, **given))
         half = ParameterBudget(max_params=count(work) // 2)
         small, _ = pruner.prune(pruner.discover_candidates(), budget=half, strategy=Greedy(GroupMagnitude(p=2)))
         return small
 
-    return checked(model, example, prune)
+    row, _ = attempted(copy.deepcopy(model), set(), lambda work, _: DependencyGraph.build(work, **given), limit)
+    if "error" in row or "limit_s" in row:
+        return row
+    return checked(model, example, prune, limit)
 
 
-def count(model: nn.Module) -> int:
-    """How many numbers a network learns."""
-    return sum(p.numel() for p in model.parameters())
+def count(model: nn.Module, names: set[str] | None = None) -> int:
+    """How many numbers a network learns, in the parameters of some names."""
+    named = model.named_parameters(remove_duplicate=names is None)
+    return sum(p.numel() for n, p in named if names is None or n in names)
 
 
-def checked(model: nn.Module, example: Any, prune: Callable[[nn.Module, set[str]], nn.Module]) -> dict[str, Any]:
+Prune = Callable[[nn.Module, set[str]], nn.Module]
+
+
+def checked(model: nn.Module, example: Any, prune: Prune, limit: float) -> dict[str, Any]:
     """Cut with another library and compare with the masked original."""
-    from secateur import graph
-    from secateur.graph.cut import surgery
-    from secateur.graph.proof import double, oracles
+    from secateur import SecateurError, graph
 
-    structure = graph.trace(model.eval(), example)
-    trace = structure.trace
+    stage("trace")
+    try:
+        structure = graph.trace(model.eval(), example)
+    except SecateurError:
+        structure = None
+    trace = structure.trace if structure else None
+    if hasattr(trace, "captured"):
+        stir(model, trace)
+    row, small = attempted(copy.deepcopy(model), output_layers(model, structure), prune, limit)
+    if small is None:
+        return row
+    names = {n for n, _ in model.named_parameters()}
+    row |= {"traced": True, "removed": 1 - count(small, names) / count(model)}
+    stage("run")
+    try:
+        with torch.no_grad():
+            run(small, copy.deepcopy(example))
+    except Exception as error:
+        return row | {"error": told(error), "stage": "run"}
+    stage("check")
+    try:
+        return row | judged(model, small, trace)
+    except Exception as error:
+        return row | {"verdict": "unchecked", "why": told(error)}
+
+
+def attempted(work: nn.Module, outputs: set[str], prune: Prune, limit: float) -> tuple[dict[str, Any], Any]:
+    """What the library's own work took and gave; no network where it failed or ran out of time."""
+    row: dict[str, Any] = {"stage": "prune"}
+    size = sum(t.numel() * t.element_size() for t in [*work.parameters(), *work.buffers()])
+    spent: dict[str, Any] = {}
+    small = None
+    try:
+        with limited("prune", limit) as spent:
+            small = prune(work, outputs)
+        row["stage"] = "done"
+    except OutOfTime:
+        row["limit_s"] = limit
+    except Exception as error:
+        row["error"] = told(error)
+    return row | {"s": spent["s"], "peak": spent["peak_bytes"] / size, "bytes": size}, small
+
+
+def told(error: Exception) -> str:
+    """An error in a line."""
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def run(model: nn.Module, example: Any) -> Any:
+    """Call a network on its example."""
+    if isinstance(example, dict):
+        return model(**example)
+    return model(*example) if isinstance(example, tuple) else model(example)
+
+
+def stir(model: nn.Module, trace: Any) -> None:
+    """Give every parameter and buffer values that differ, so that attention is not uniform and rows are recognised."""
+    from secateur.graph.cut import surgery
+
     with torch.no_grad():
         for name, tensor in surgery.stored(model).items():
             tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
-    work = copy.deepcopy(model)
-    start = time.perf_counter()
-    small = prune(work, output_layers(model, structure))
-    row: dict[str, Any] = {"s": time.perf_counter() - start, "removed": 1 - count(small) / count(model)}
-    captured = trace.captured
-    with torch.no_grad():
-        small(*captured.args, **captured.kwargs)
-    want, whole = masked(model, small, trace)
-    got = double.eager_outputs(small.double(), captured.args, captured.kwargs)
-    if [g.shape for g in got] != [w.shape for w in want]:
-        return row | {"error": "the outputs have other shapes"}
-    error = oracles.distance(got, want)
-    verdict = "right" if error < RIGHT else "wrong" if whole or not grouped(trace) else "unchecked"
-    return row | {"error_of_outputs": min(error, 1e9), "verdict": verdict}
-
-
-def grouped(trace: Any) -> bool:
-    """Whether a network has channels in groups, of which other ones may be kept in each."""
-    return any("groups" in found for found in trace.flow.notes.values())
 
 
 def output_layers(model: nn.Module, structure: Any) -> set[str]:
-    """The layers that make the outputs; of tied weights the layer that uses them last, not the embedding."""
-    names = set(structure.outputs)
+    """The layers that make the outputs; of tied weights the layer that uses them last, not the embedding.
+
+    Where the network cannot be traced, the last linear layer.
+    """
+    names = set(structure.outputs) if structure else set()
+    if not names:
+        return {n for n, m in model.named_modules() if isinstance(m, nn.Linear)} and {
+            [n for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]}
     for tied in structure.tied:
         modules = {name.rpartition(".")[0] for name in tied}
         if modules & names:
             names |= modules
     return {n for n in names if not isinstance(model.get_submodule(n), nn.Embedding)}
-
-
-def masked(model: nn.Module, small: nn.Module, trace: Any) -> tuple[list[Tensor], bool]:
-    """The outputs of the original with zeros where a peer removed something, statistics over what stays; and
-    whether it removed whole units."""
-    from secateur.graph.proof import double, reference
-    from secateur.graph.proof import masked as blanked
-
-    rows = kept_rows(model, small, trace)
-    keeps, whole = kept_units(rows, trace)
-    blank = blanked.Masked(trace.flow, keeps, lambda _, t: double.double(t))
-
-    def stored(name: str, tensor: Tensor) -> Tensor:
-        value = blank.stored(name, tensor).clone()
-        for axis in range(value.ndim):
-            if (name, axis) in rows:
-                value.index_fill_(axis, (~rows[name, axis]).nonzero().flatten(), 0)
-        return value
-
-    return reference.run(model, trace.captured, trace.flow, stored, blank.call), whole
-
-
-def kept_rows(model: nn.Module, small: nn.Module, trace: Any) -> dict[tuple[str, int], Tensor]:
-    """What was kept along every axis of every parameter, found by its values."""
-    after, found = dict(small.named_parameters(remove_duplicate=False)), {}
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        if name in after and name in trace.flow.stored and after[name].shape != tensor.shape:
-            there = torch.isin(tensor.detach(), after[name].detach())
-            for axis in range(tensor.ndim):
-                if after[name].shape[axis] != tensor.shape[axis]:
-                    share = there.movedim(axis, 0).reshape(tensor.shape[axis], -1).float().mean(1)
-                    found[name, axis] = share > share.max() / 2
-    return found
-
-
-def kept_units(rows: dict[tuple[str, int], Tensor], trace: Any) -> tuple[dict[int, Tensor], bool]:
-    """What was kept of every leaf whose tensors were cut by whole units, and whether all were."""
-    from secateur.graph.groups import leaves
-    from secateur.types import Member
-
-    axes, keeps = trace.flow.axes, {}
-    for leaf, slices in leaves(trace.flow).items():
-        for name, axis, place in slices:
-            if (name, axis) in rows:
-                size = axes.sizes[leaf]
-                at = Member(name, axis, "", size, place.offset, place.loops, place.inner).positions()
-                keep = rows[name, axis][at].any(1)
-                keeps[leaf] = keeps.get(leaf, torch.ones(size, dtype=torch.bool)) & keep
-    keeps = {leaf: keep for leaf, keep in keeps.items() if not keep.all()}
-    for leaf in [*keeps]:
-        places = [(n, a) for n, a, _ in leaves(trace.flow)[leaf] if (n, a) in rows]
-        if any(not torch.equal(axes.mask(trace.flow.stored[n].axes[a], keeps), rows[n, a]) for n, a in places):
-            del keeps[leaf]
-    stored = trace.flow.stored
-    return keeps, all(torch.equal(axes.mask(stored[n].axes[a], keeps), kept) for (n, a), kept in rows.items())

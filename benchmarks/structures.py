@@ -4,17 +4,17 @@
 
 needs transformers, timm, torchvision, torch-pruning and torch-kirigami beside secateur, in an environment of
 its own. Every network runs in a process of its own with a time limit; a line of JSON for each is
-appended to ``--out``, and networks that are in it already are not run again. ``--summary`` prints the counts.
+appended to ``--out``; networks that are in it already are not run again, unless they ran out of a shorter time.
+``--summary`` prints the counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import os
-import resource
-import signal
 import sys
+import textwrap
 import time
 import warnings
 from pathlib import Path
@@ -30,6 +30,7 @@ warnings.filterwarnings("ignore")
 sys.path.append(HERE)
 import pruners  # noqa: E402
 import zoo  # noqa: E402
+from child import OutOfTime, isolated, limited, stage  # noqa: E402
 
 LIMIT_S, SMALL = 120, 4e7
 
@@ -39,19 +40,7 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def peak() -> int:
-    """The most memory the process has held since :func:`reset_peak`, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-def reset_peak() -> int:
-    """Start measuring the peak anew; gives the memory that is held now."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
-
-
-def ours(model: nn.Module, example: Any) -> dict[str, Any]:
+def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     """Trace, plan at half, cut and prove."""
     import secateur as sc
     from secateur import graph
@@ -61,68 +50,47 @@ def ours(model: nn.Module, example: Any) -> dict[str, Any]:
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     start = time.process_time()
+    stage("export")
     try:
         found = capture.capture(model, example)
     except sc.SecateurError:
         found = None
-    row: dict[str, Any] = {"export_s": time.process_time() - start}
-    before = reset_peak()
-    start = time.process_time()
-    structure = graph.analyse(model, found) if found else graph.trace(model, example)
-    row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
+    row: dict[str, Any] = {"export_s": time.process_time() - start, "bytes": size}
+    small, spent = None, {}
     try:
-        plan = Selection(model, "neuron", structure=structure).plan(0.5)
-        row["plan_s"] = time.process_time() - start
-        small = sc.apply(model, plan)
+        with limited("prune", limit) as spent:
+            structure = graph.analyse(model, found) if found else graph.trace(model, example)
+            row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
+            small = sc.apply(model, Selection(model, "neuron", structure=structure).plan(0.5))
     except sc.SecateurError as error:
-        return row | {"refused": str(error)[:300], "s": time.process_time() - start}
-    row |= {"s": time.process_time() - start, "peak": (peak() - before) / size, "bytes": size, "proved": True,
-            "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
-            "kind": "parts" if not found else "graph" if isinstance(small, exported.ExportedNetwork) else "module"}
-    return row
+        row["refused"] = str(error)
+    except OutOfTime:
+        row["limit_s"] = limit
+    row |= {"s": spent["s"], "peak": spent["peak_bytes"] / size}
+    if small is None:
+        return row
+    return row | {"proved": True, "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
+                  "kind": "parts" if not found else "graph" if isinstance(small, exported.ExportedNetwork)
+                  else "module"}
 
 
 LIBRARIES = {"ours": ours, "torch-pruning": pruners.torch_pruning, "torch-pruning-heads": pruners.torch_pruning_heads,
              "torch-pruning-whole-heads": pruners.torch_pruning_whole_heads, "torch-kirigami": pruners.torch_kirigami}
 
 
-def isolated(work: Any, limit: int = LIMIT_S) -> dict[str, Any]:
-    """Run ``work`` in a child process for ``limit`` seconds of CPU time; what it gives, or how it ended."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-        signal.alarm(8 * limit)
-        os.write(writer, json.dumps(guarded(work)).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return json.loads(said) if said else {"error": f"ended by signal {status & 127}", "limit_s": limit}
-
-
-def guarded(work: Any) -> dict[str, Any]:
-    """What ``work`` gives, or its error in a line."""
-    try:
-        return work()
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
-
-
-def measure(make: Any, library: str) -> dict[str, Any]:
-    """Make one network and cut it."""
+def measure(make: Any, library: str, limit: float) -> dict[str, Any]:
+    """Make one network and cut it; an error around a peer's own work is not the peer's."""
+    stage("make")
     try:
         model, example = make()
     except Exception as error:
         return {"no_model": f"{type(error).__name__}: {error}"[:300]}
     row: dict[str, Any] = {"parameters": parameters(model)}
     try:
-        row |= LIBRARIES[library](model, example)
+        row |= LIBRARIES[library](model, example, limit)
     except Exception as error:
-        row["error"] = f"{type(error).__name__}: {error}"[:300]
-    return row | {"rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        row["error" if library == "ours" else "why"] = f"{type(error).__name__}: {error}"[:300]
+    return row
 
 
 def summary(path: Path) -> None:
@@ -143,7 +111,7 @@ def summary(path: Path) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of results whose networks could be made; of several for one network the last."""
     rows = {(r["zoo"], r["name"]): r for r in map(json.loads, path.read_text().splitlines())}
-    return [r for r in rows.values() if "no_model" not in r]
+    return [r for r in rows.values() if "no_model" not in r and r.get("stage") != "make"]
 
 
 def condensed(path: Path, peers: list[Path]) -> dict[str, Any]:
@@ -158,25 +126,36 @@ def condensed(path: Path, peers: list[Path]) -> dict[str, Any]:
                      "tenth": sum(r["removed"] >= 0.1 for r in done), "forty": sum(r["removed"] >= 0.4 for r in done),
                      "module": sum(r["kind"] == "module" for r in done),
                      "graph": sum(r["kind"] == "graph" for r in done), "parts": sum(r["kind"] == "parts" for r in done),
-                     "refused": len(some) - len(done), "median_s": times[len(times) // 2], "most_s": times[-1],
+                     "refused": sum("refused" in r for r in some),
+                     "failed": sum(not r.get("proved") and "refused" not in r for r in some),
+                     "median_s": times[len(times) // 2], "most_s": times[-1],
                      "peak": max((r["peak"] for r in done if r["bytes"] > SMALL), default=0.0)})
     compared = [row for peer in peers for row in beside(peer, rows)]
-    reasons = {r["name"]: (r.get("refused") or r.get("error", ""))[:160] for r in rows if not r.get("proved")}
+    reasons = {r["name"]: reason(r) for r in rows if not r.get("proved")}
     return {"zoos": zoos, "peers": compared, "refused": reasons}
 
 
-def outcome(row: dict[str, Any] | None) -> str:
-    """How one cut ended: right, little (right, but under a tenth went), wrong, none, limit (out of time)."""
-    if row is None or ("error" in row and "limit_s" not in row) or "refused" in row:
-        return "none"
+def reason(row: dict[str, Any]) -> str:
+    """Why a network was not cut, in whole words of a line."""
     if "limit_s" in row:
+        return f"not done in {row['limit_s']} s"
+    said = row.get("refused") or row.get("error") or f"killed while at '{row['stage']}'"
+    return textwrap.shorten(said, 240, placeholder=" …")
+
+
+def outcome(row: dict[str, Any]) -> str:
+    """How one cut ended: right, little (right, but under a tenth went), wrong, shape (outputs of another shape), none
+    (crashed or refused), limit (out of time), unchecked."""
+    if "limit_s" in row or ("killed" in row and row["stage"] == "prune"):
         return "limit"
+    if "refused" in row or "error" in row:
+        return "none"
     if row.get("proved") or row.get("verdict") == "right":
         return "right" if row["removed"] >= 0.1 else "little"
-    return row["verdict"]
+    return str(row.get("verdict", "unchecked"))
 
 
-OUTCOMES = ("right", "wrong", "unchecked", "little", "none", "limit")
+OUTCOMES = ("right", "wrong", "shape", "unchecked", "little", "none", "limit")
 
 
 def beside(path: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -189,7 +168,8 @@ def beside(path: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for who, rows in ((path.stem, some), ("secateur", [own[r["zoo"], r["name"]] for r in some])):
             found = [outcome(r) for r in rows]
             made.append({"library": who, "beside": path.stem, "zoo": family, "networks": len(rows),
-                         **{o: found.count(o) for o in OUTCOMES}})
+                         **{o: found.count(o) for o in OUTCOMES},
+                         "limits": sorted({r["limit_s"] for r in rows if "limit_s" in r})})
     return made
 
 
@@ -201,7 +181,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("structures.jsonl"))
     parser.add_argument("--names", default="")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this long; run again to go on")
-    parser.add_argument("--limit", type=int, default=LIMIT_S, help="seconds of CPU time that one network may take")
+    parser.add_argument("--limit", type=int, default=LIMIT_S, help="seconds of CPU time for a library's own work each")
     parser.add_argument("--every", default="", help="which networks of a zoo: timm=3,transformers=3 takes each third")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--json", type=Path, help="write the counts for benchmarks/table.py here")
@@ -217,10 +197,12 @@ def main() -> None:
 def run(asked: argparse.Namespace) -> None:
     """Go through the zoos."""
     torch.set_num_threads(1)
-    done = {json.loads(line)["name"] for line in asked.out.read_text().splitlines()} if asked.out.exists() else set()
+    rows = [json.loads(line) for line in asked.out.read_text().splitlines()] if asked.out.exists() else []
+    done = {r["name"] for r in rows if r.get("limit_s", asked.limit) >= asked.limit}
     end = time.monotonic() + asked.seconds
-    import secateur  # noqa: F401
-
+    for package in ("secateur", *(["torch_" + asked.library.split("-")[1]] if asked.library != "ours" else [])):
+        importlib.import_module(package)
+    torch.export.export(nn.Linear(1, 1), (torch.ones(1, 1),))
     every = dict(part.split("=") for part in asked.every.split(",") if part)
     for family in asked.zoo.split(","):
         for position, (_, name, make) in enumerate(getattr(zoo, f"{family}_zoo")()):
@@ -231,7 +213,8 @@ def run(asked: argparse.Namespace) -> None:
             if time.monotonic() > end:
                 print("PAUSED")
                 return
-            row = {"zoo": family, "name": name} | isolated(lambda make=make: measure(make, asked.library), asked.limit)
+            row = {"zoo": family, "name": name} | isolated(
+                lambda make=make: measure(make, asked.library, asked.limit), asked.limit)
             with asked.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)

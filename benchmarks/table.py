@@ -109,10 +109,11 @@ def coldstart() -> str:
 def structures() -> str:
     """How many networks of each zoo are cut, how far, and how."""
     heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
-             "as a graph", "in parts", "refused", "median s", "most s", "most memory"]
+             "as a graph", "in parts", "refused", "failed", "median s", "most s", "most memory"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["zoos"]:
-        counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "parts", "refused"))
+        counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "parts", "refused",
+                                             "failed"))
         lines.append(row_of([row["zoo"], *counts, f"{row['median_s']:.2f}", f"{row['most_s']:.1f}",
                              f"{row['peak']:.2f}" if row["peak"] else ""]))
     return "\n".join(lines)
@@ -120,11 +121,13 @@ def structures() -> str:
 
 def peers() -> str:
     """Other libraries on the same networks, ours beside each."""
-    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "not checkable",
-             "right, less removed", "crashed or refused", "out of time"]
+    heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "outputs of another shape",
+             "not checkable", "right, less removed", "crashed or refused", "out of time"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["peers"]:
-        counts = (str(row[k]) for k in ("networks", "right", "wrong", "unchecked", "little", "none", "limit"))
+        counts = [str(row[k]) for k in ("networks", "right", "wrong", "shape", "unchecked", "little", "none", "limit")]
+        if row["limits"]:
+            counts[-1] += f" ({', '.join(map(str, row['limits']))} s)"
         name = f"**secateur** (beside {row['beside']})" if row["library"] == "secateur" else row["library"]
         lines.append(row_of([row["zoo"], name, *counts]))
     return "\n".join(lines)
@@ -133,23 +136,28 @@ def peers() -> str:
 def large() -> str:
     """The Transformer of 100 million parameters."""
     found = results("large")
-    return (f"A Transformer of {found['parameters'] / 1e6:.0f} million parameters, {found['threads']} threads: export "
+    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
+    return (f"A Transformer of {found['parameters'] / 1e6:.0f} million parameters, CPU time on {threads}: export "
             f"{found['export_s']:.1f} s; then tracing {found['trace_s']:.2f} s, planning {found['plan_s']:.2f} s, "
             f"cutting and proving {found['cut_s']:.2f} s, {found['beyond_export_s']:.1f} s in all; peak memory "
             f"{found['peak']:.2f} times the network's; {found['left'] / 1e6:.0f} million parameters are left.")
 
 
 def curves() -> str:
-    """Accuracy of the two image networks at each sparsity, beside the random control."""
+    """Accuracy of the two image networks at each sparsity, for each way of cutting."""
     found = results("curves")
-    grid = [p["sparsity"] for p in next(iter(found["models"].values())) if p["criterion"] == "l2"]
-    lines = [row_of(["network", "criterion", *(f"{s:.0%}" for s in grid)]), row_of(["---"] * (len(grid) + 2))]
+    first = next(iter(found["models"].values()))
+    grid, ways = (list(dict.fromkeys(p[k] for p in first)) for k in ("sparsity", "way"))
+    lines = [row_of(["network", "criterion + recovery", *(f"{s:.0%}" for s in grid)]),
+             row_of(["---"] * (len(grid) + 2))]
     for model, points in found["models"].items():
-        for criterion in ("l2", "random"):
-            some = {p["sparsity"]: p["accuracy"] for p in points if p["criterion"] == criterion}
-            lines.append(row_of([model, criterion, *(f"{some[s]:.1%}" if s in some else "" for s in grid)]))
-    return "\n".join([*lines, "", f"Data: {found['data']}; {found['epochs']} epochs, one network a seed, "
-                      f"{found['seeds']} in all, no recovery after the cut."])
+        for way in ways:
+            some = {p["sparsity"]: p for p in points if p["way"] == way}
+            lines.append(row_of([model, way, *(f"{some[s]['accuracy']:.1%}" for s in grid)]))
+    epochs = ", ".join(f"{name} {how['epochs']} epochs" for name, how in found["trained"].items())
+    return "\n".join([*lines, "", f"Data: {found['data']}; {epochs}; means over {found['seeds']} networks, one a seed "
+                      f"(the bands of the figure reach from the worst to the best). `elimination` and `best` see "
+                      f"{found['calibration']} training images without labels; no way trains after the cut."])
 
 
 def refusals() -> str:

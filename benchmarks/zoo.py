@@ -36,6 +36,7 @@ SIZES = {
     "global_attn_every_n_layers": 2, "sliding_window": 32, "attention_head_size": 12, "d_head": 12,
 }
 
+MOST_TINY = 30_000_000
 HEADS = [("sequence", "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING"), ("causal", "MODEL_FOR_CAUSAL_LM_MAPPING"),
          ("seq2seq", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"), ("masked", "MODEL_FOR_MASKED_LM_MAPPING"),
          ("image", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING"), ("audio", "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING"),
@@ -123,12 +124,14 @@ def example_for(kind: str, model: nn.Module, config: Any) -> dict[str, torch.Ten
 def transformers_zoo() -> Iterator[Entry]:
     """One network for every architecture of transformers that can be made tiny."""
     stub_torchvision()
+    import transformers.modeling_utils  # noqa: F401
     import transformers.models.auto.modeling_auto as auto
     from transformers import logging
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     logging.set_verbosity_error()
     mappings = {kind: getattr(auto, name) for kind, name in HEADS}
+    classes = {kind: list(mapping.keys()) for kind, mapping in mappings.items()}
     for name in list(CONFIG_MAPPING.keys()):
         def make(name: str = name) -> tuple[nn.Module, Any]:
             kind_of = CONFIG_MAPPING[name]
@@ -140,7 +143,7 @@ def transformers_zoo() -> Iterator[Entry]:
             errors = []
             order = ORDER["encdec"] if getattr(config, "is_encoder_decoder", False) else []
             for kind in [*order, *ORDER[""]]:
-                if kind_of in list(mappings[kind].keys()):
+                if kind_of in classes[kind]:
                     made = mappings[kind][kind_of]
                     for cls in made if isinstance(made, (tuple, list)) else [made]:
                         try:
@@ -152,7 +155,15 @@ def transformers_zoo() -> Iterator[Entry]:
 
 
 def built(cls: Any, kind: str, config: Any) -> tuple[nn.Module, Any]:
-    """A network with its example, run once."""
+    """A network with its example, run once; its size is looked at before it takes memory, where it can be."""
+    torch.manual_seed(0)
+    try:
+        with torch.device("meta"):
+            size = sum(p.numel() for p in cls(config).parameters())
+    except Exception:
+        size = 0
+    if size > MOST_TINY:
+        raise RuntimeError("too large")
     torch.manual_seed(0)
     try:
         model = cls(config).eval()
@@ -161,7 +172,7 @@ def built(cls: Any, kind: str, config: Any) -> tuple[nn.Module, Any]:
             raise
         config._attn_implementation = "eager"
         model = cls(config).eval()
-    if sum(p.numel() for p in model.parameters()) > 30_000_000:
+    if sum(p.numel() for p in model.parameters()) > MOST_TINY:
         raise RuntimeError("too large")
     example = example_for(kind, model, config)
     with torch.no_grad():

@@ -35,7 +35,7 @@ class Masked:
         else:
             result = plain(node, args, kwargs)
         if node.target is not operator.getitem:
-            storages = {t.untyped_storage().data_ptr() for t in flatten([args, list(kwargs.values())])
+            storages = {address(t) for t in flatten([args, list(kwargs.values())])
                         if isinstance(t, Tensor)}
             self._blank_all(result, self.flow.values.get(node), storages, base_name(node).endswith("_"))
         return result
@@ -52,7 +52,7 @@ class Masked:
     def _blank_all(self, result: Any, value: Any, storages: set[int], in_place: bool) -> None:
         """Zero the removed positions of fresh and of changed tensors; a view of a blank tensor is blank already."""
         if isinstance(result, Tensor) and isinstance(value, Value):
-            if in_place or result.untyped_storage().data_ptr() not in storages:
+            if in_place or address(result) not in storages:
                 self.blank_(result, value)
         elif isinstance(result, (tuple, list)) and isinstance(value, list):
             for part, its_value in zip(result, value, strict=False):
@@ -82,6 +82,13 @@ class Masked:
     def present(self, x: Tensor, value: Value) -> Tensor:
         """1 where a position stays, 0 where it is removed; the shape of ``x``."""
         return self.blank(torch.ones_like(x), value, 0)
+
+
+def address(tensor: Tensor) -> int:
+    """Where a tensor's storage lies; inside ``torch.vmap`` that of the tensor that is mapped over."""
+    while torch._C._functorch.is_batchedtensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor.untyped_storage().data_ptr()
 
 
 def moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
