@@ -95,10 +95,11 @@ def main() -> None:
     parser.add_argument("--only", default="lenet-300-100,lenet5,mlp")
     parser.add_argument("--granularity", default="weight,neuron")
     parser.add_argument("--kind", default="recipe,recovered")
+    parser.add_argument("--sparsity", type=float)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     options = parser.parse_args()
     wanted = [r for r in RECIPES if r.model in options.only.split(",") and r.granularity in options.granularity
-              and type(r).__name__.lower() in options.kind]
+              and type(r).__name__.lower() in options.kind and options.sparsity in (None, r.sparsity)]
     for seed in map(int, options.seeds.split(",")):
         for recipe in wanted:
             if not any(row["seed"] == seed and row["recipe"] == settings(recipe) for row in read()["rows"]):
