@@ -45,6 +45,8 @@ def plan() -> Iterator[Part]:
     yield from parts("mlp", "mnist", {"weight": TRAINED["weight"]}, {"weight": (0.98, 0.99)}, seeds=1)
     yield from parts("lenet-300-100", "mnist", MAIN, GRIDS)
     yield from parts("lenet-300-100", "fashion-mnist", MAIN, AIMED)
+    yield from parts("mlp", "mnist", MAIN, STEEP)
+    yield from parts("mlp", "mnist", TRAINED, {"weight": (0.98, 0.99), "neuron": (0.9, 0.95)}, seeds=2)
     yield from parts("mlp", "mnist", MAIN, GRIDS)
     yield from parts("lenet-300-100", "mnist", {"weight": (), "neuron": ()}, AIMED)
     yield from parts("mlp", "mnist", TRAINED, {"weight": (0.98, 0.99, 0.95), "neuron": (0.9, 0.95)})
