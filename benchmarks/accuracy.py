@@ -74,7 +74,7 @@ def run(parts: Iterable[Part]) -> None:
             reached = evaluate(case.network, case.source.test_x, case.source.test_y).accuracy
             have[key(row)] = {**row, "accuracy": reached}
             keep(have[key(row)])
-        for name, sparsity in product(part.methods or METHODS[part.granularity], part.grid):
+        for name, sparsity in product(part.methods, part.grid):
             row = {**row, "granularity": part.granularity, "method": name, "sparsity": sparsity}
             if key(row) not in have:
                 have[key(row)] = measured(case, part.granularity, name, sparsity)
