@@ -29,6 +29,7 @@ CHOICES = (("weight", "nothing but the network", '`criterion="magnitude"`', "mag
             "cholesky + reconstruct"),
            ("neuron", "labelled data and time to train", '`recovery="best-finetune"`',
             "elimination + reconstruct + 5 epochs"))
+COSTED = (0.8, 0.9, 0.95, 0.98)
 POINTS = {"weight": (0.9, 0.95, 0.98, 0.99), "neuron": (0.8, 0.9, 0.95)}
 
 
@@ -78,7 +79,9 @@ def main(granularity: str) -> Callable[[dict[str, Any]], str]:
     """The methods to choose from and the peers, on the study's MLP."""
     def table(found: dict[str, Any]) -> str:
         rows = of_case(found, "mlp", "mnist", granularity)
-        return methods_table([r for r in rows if r["method"] in SHOWN or "5 epochs" in r["method"]])
+        dense = level(of_case(found, "mlp", "mnist")[0])
+        shown = methods_table([r for r in rows if r["method"] in SHOWN or "5 epochs" in r["method"]])
+        return f"Uncut {dense} %.\n\n{shown}"
     return table
 
 
@@ -114,17 +117,20 @@ def cases(found: dict[str, Any], granularity: str) -> str:
 
 
 def methods_table(rows: list[Row]) -> str:
-    """One row a method, one column a sparsity."""
+    """One row a method, one column a sparsity; in the order of the means where all of them were run."""
     found, grid = {(r["method"], r["sparsity"]): r for r in rows}, sorted({r["sparsity"] for r in rows})
     most = max(r["seeds"] for r in rows)
 
+    methods = sorted({r["method"] for r in rows})
+    common = [s for s in grid if all((m, s) in found for m in methods)]
+
     def worth(method: str) -> float:
-        values = [found[method, s]["accuracy"] for s in grid if (method, s) in found]
+        values = [found[method, s]["accuracy"] for s in common or grid if (method, s) in found]
         return -sum(values) / len(values)
 
     return table_of(["method", "looks at", *(f"{s:.0%}" for s in grid)],
                     [[m, needed(m), *(level(found[m, s], most) if (m, s) in found else "" for s in grid)]
-                     for m in sorted(sorted({r["method"] for r in rows}), key=worth)])
+                     for m in sorted(methods, key=worth)])
 
 
 def choice(granularity: str) -> Callable[[dict[str, Any]], str]:
@@ -176,7 +182,7 @@ def cost(found: dict[str, Any]) -> str:
     for granularity, methods in SETTINGS.items():
         rows = of_case(found, "mlp", "mnist", granularity)
         for method in methods:
-            cells = [cell(rows, method, s) for s in (0.5, 0.9, 0.95)]
+            cells = [cell(rows, method, s) for s in COSTED]
             if any(cells):
                 lines.append([method, f"{granularity}s", *(f"{c['cpu_seconds']:.1f}" if c else "" for c in cells)])
-    return table_of(["method", "cut", "50%", "90%", "95%"], lines)
+    return table_of(["method", "cut", *(f"{s:.0%}" for s in COSTED)], lines)
