@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 from accuracy_methods import CACHE, METHODS, SAMPLES, Case
-from accuracy_peers import T95
+from accuracy_peers import half_interval
 from accuracy_plan import GRIDS, Part, parts, plan
 
 from secateur.machine import machine
@@ -75,7 +74,7 @@ def run(parts: Iterable[Part]) -> None:
             reached = evaluate(case.network, case.source.test_x, case.source.test_y).accuracy
             have[key(row)] = {**row, "accuracy": reached}
             keep(have[key(row)])
-        for name, sparsity in product(part.methods or METHODS[part.granularity], part.grid):
+        for name, sparsity in product(part.methods, part.grid):
             row = {**row, "granularity": part.granularity, "method": name, "sparsity": sparsity}
             if key(row) not in have:
                 have[key(row)] = measured(case, part.granularity, name, sparsity)
@@ -92,7 +91,7 @@ def asked(options: argparse.Namespace) -> Iterator[Part]:
 
 
 def write() -> None:
-    """Means and 95% intervals over the seeds (Student's t), as JSON for the tables."""
+    """Means and 95% intervals over the seeds (Student's t, from three seeds on), as JSON for the tables."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in done().values():
         groups.setdefault(tuple(row[k] for k in ("model", "data", "granularity", "method", "sparsity")), []).append(row)
@@ -104,9 +103,8 @@ def write() -> None:
 
 def summary(members: list[dict[str, Any]]) -> dict[str, Any]:
     values, n = [m["accuracy"] for m in members], len(members)
-    half = T95.get(n, 1.96) * statistics.stdev(values) / math.sqrt(n) if n > 1 else None
     by_seed = {str(m["seed"]): m["accuracy"] for m in sorted(members, key=lambda m: m["seed"])}
-    return {"seeds": n, "accuracy": statistics.mean(values), "half": half, "by_seed": by_seed,
+    return {"seeds": n, "accuracy": statistics.mean(values), "half": half_interval(values), "by_seed": by_seed,
             "nonzeros": members[0].get("nonzeros"), "cpu_seconds": statistics.median(m.get("cpu_seconds", 0.0)
                                                                                    for m in members)}
 

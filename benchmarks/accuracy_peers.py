@@ -11,7 +11,7 @@ from typing import Any
 from runtime_tables import table_of
 
 Row = dict[str, Any]
-T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+T95 = {3: 4.303, 4: 3.182, 5: 2.776}
 SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "weight": {"magnitude + rechoose": ("published SparseGPT", "published Wanda", "torch.nn.utils.prune l1",
                                         "torch.nn.utils.prune random"),
@@ -39,9 +39,9 @@ class Point:
 
     @property
     def verdict(self) -> str:
-        """Who is ahead by more than the interval, ``level`` where neither is, ``one seed`` where none is known."""
+        """Who is ahead by more than the interval, ``level`` where neither is, ``few`` where the seeds are too few."""
         if self.half is None:
-            return "one seed"
+            return "few"
         return "level" if abs(self.mean) <= self.half else "peer" if self.mean > 0 else "ours"
 
 
@@ -49,11 +49,21 @@ def paired(one: Row, other: Row) -> tuple[float, float | None, int]:
     """The mean of one minus other over the seeds that both have, half its 95% interval, and their number.
 
     >>> paired({"by_seed": {"0": 0.75, "1": 0.5}}, {"by_seed": {"0": 0.5, "1": 0.25}})
-    (0.25, 0.0, 2)
+    (0.25, None, 2)
     """
     both = [one["by_seed"][s] - other["by_seed"][s] for s in one["by_seed"] if s in other["by_seed"]]
-    half = T95.get(len(both), 1.96) * statistics.stdev(both) / math.sqrt(len(both)) if len(both) > 1 else None
-    return statistics.mean(both), half, len(both)
+    return statistics.mean(both), half_interval(both), len(both)
+
+
+def half_interval(values: list[float]) -> float | None:
+    """Half the 95% interval of a mean by Student's t; None for fewer than three values, which say too little.
+
+    >>> round(half_interval([1.0, 2.0, 3.0]), 3)
+    2.484
+    """
+    if len(values) < min(T95):
+        return None
+    return T95.get(len(values), 1.96) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def points(found: dict[str, Any]) -> Iterator[Point]:
@@ -69,11 +79,11 @@ def points(found: dict[str, Any]) -> Iterator[Point]:
 def ahead(found: dict[str, Any]) -> str:
     """How often ours, a peer or neither is ahead, and every point where a peer's mean is the better one."""
     all_points = list(points(found))
-    count = {v: sum(p.verdict == v for p in all_points) for v in ("ours", "level", "peer", "one seed")}
+    count = {v: sum(p.verdict == v for p in all_points) for v in ("ours", "level", "peer", "few")}
     text = (f"Of {len(all_points)} pairs of one of our methods and a peer at the same sparsity of the same networks, "
             f"the difference over the seeds is beyond its 95 % interval in our favour in {count['ours']} and in the "
             f"peer's in {count['peer']}; {count['level']} are level within it"
-            + (f"; {count['one seed']} were run on one seed, which gives no interval." if count["one seed"] else "."))
+            + (f"; {count['few']} were run on one or two seeds, which give no interval." if count["few"] else "."))
     better = sorted((p for p in all_points if p.mean > 0), key=lambda p: -p.mean)
     if not better:
         return text + " No peer's mean is above ours anywhere."
@@ -83,4 +93,4 @@ def ahead(found: dict[str, Any]) -> str:
     return f"{text} Where a peer's mean is above ours:\n\n{table_of(heads, lines)}"
 
 
-NAMES = {"peer": "peer ahead", "level": "level", "one seed": "one seed"}
+NAMES = {"peer": "peer ahead", "level": "level", "few": "too few seeds"}

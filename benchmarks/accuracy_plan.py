@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from accuracy_methods import METHODS
+
 GRIDS = {"weight": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99), "neuron": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}
 MAIN = {"weight": ("magnitude", "magnitude + rechoose", "magnitude + reconstruct", "published SparseGPT",
                    "published Wanda", "torch.nn.utils.prune l1", "random"),
@@ -18,7 +20,7 @@ STEEP = {"weight": (0.8, 0.9, 0.95, 0.98, 0.99), "neuron": (0.8, 0.9, 0.95)}
 
 @dataclass(frozen=True)
 class Part:
-    """Some cells of the table for one network, data set and seed; ``methods`` may be empty for all of them."""
+    """Some cells of the table for one network, data set and seed."""
 
     model: str
     data: str
@@ -45,10 +47,17 @@ def plan() -> Iterator[Part]:
     yield from parts("mlp", "mnist", {"weight": TRAINED["weight"]}, {"weight": (0.98, 0.99)}, seeds=1)
     yield from parts("lenet-300-100", "mnist", MAIN, GRIDS)
     yield from parts("lenet-300-100", "fashion-mnist", MAIN, AIMED)
+    yield from parts("mlp", "mnist", MAIN, STEEP)
+    yield from parts("lenet-300-100", "mnist", untrained(), AIMED)
+    yield from parts("mlp", "mnist", TRAINED, {"weight": (0.98, 0.99), "neuron": (0.9, 0.95)})
     yield from parts("mlp", "mnist", MAIN, GRIDS)
-    yield from parts("lenet-300-100", "mnist", {"weight": (), "neuron": ()}, AIMED)
-    yield from parts("mlp", "mnist", TRAINED, {"weight": (0.98, 0.99, 0.95), "neuron": (0.9, 0.95)})
     yield from parts("lenet5", "mnist", MAIN, GRIDS)
     yield from parts("mlp", "fashion-mnist", MAIN, AIMED)
     yield from parts("lenet5", "fashion-mnist", MAIN, AIMED)
-    yield from parts("lenet-300-100", "mnist", {"weight": (), "neuron": ()}, GRIDS)
+    yield from parts("lenet-300-100", "mnist", untrained(), GRIDS)
+
+
+def untrained() -> dict[str, tuple[str, ...]]:
+    """Every method that does not train."""
+    return {granularity: tuple(name for name in methods if "epochs" not in name and "finetune" not in name)
+            for granularity, methods in METHODS.items()}

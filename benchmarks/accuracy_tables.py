@@ -29,6 +29,7 @@ CHOICES = (("weight", "nothing but the network", '`criterion="magnitude"`', "mag
             "cholesky + reconstruct"),
            ("neuron", "labelled data and time to train", '`recovery="best-finetune"`',
             "elimination + reconstruct + 5 epochs"))
+COSTED = (0.8, 0.9, 0.95, 0.98)
 POINTS = {"weight": (0.9, 0.95, 0.98, 0.99), "neuron": (0.8, 0.9, 0.95)}
 
 
@@ -80,37 +81,61 @@ def cell(rows: Iterable[Row], method: str, sparsity: float) -> Row | None:
 
 
 def main(granularity: str) -> Callable[[dict[str, Any]], str]:
-    """The methods to choose from and the peers."""
-    return lambda found: cases(found, granularity, lambda method: method in SHOWN or trains(method))
+    """The methods to choose from and the peers, on the study's MLP."""
+    def table(found: dict[str, Any]) -> str:
+        rows = of_case(found, "mlp", "mnist", granularity)
+        dense = level(of_case(found, "mlp", "mnist")[0])
+        shown = methods_table([r for r in rows if r["method"] in SHOWN or trains(r["method"])])
+        return f"Uncut {dense} %.\n\n{shown}"
+    return table
+
+
+def others(found: dict[str, Any]) -> str:
+    """The default without labels beside the best peer of its kind, on the other networks and data."""
+    lines = []
+    for model, data in dict.fromkeys((r["model"], r["data"]) for r in found["rows"]):
+        for granularity, grid in POINTS.items():
+            rows, (mine, peers) = of_case(found, model, data, granularity), next(iter(SETTINGS[granularity].items()))
+            for sparsity in grid if (model, data) != ("mlp", "mnist") else ():
+                row, beside = cell(rows, mine, sparsity), [c for p in peers if (c := cell(rows, p, sparsity))]
+                if row and beside:
+                    best = max(beside, key=lambda r: r["accuracy"])
+                    lines.append([f"`{model}` on `{data}`", f"{sparsity:.0%} of the {granularity}s",
+                                  f"{100 * of_case(found, model, data)[0]['accuracy']:.2f}", level(row, 5),
+                                  level(best, 5), best["method"]])
+    return table_of(["network", "cut", "uncut", "ours", "best peer", "which"], lines)
 
 
 def everything(granularity: str) -> Callable[[dict[str, Any]], str]:
     """Every criterion and recovery that was run."""
-    return lambda found: cases(found, granularity, lambda _: True)
+    return lambda found: cases(found, granularity)
 
 
-def cases(found: dict[str, Any], granularity: str, chosen: Callable[[str], bool]) -> str:
+def cases(found: dict[str, Any], granularity: str) -> str:
     """One table for every network and data set, the best method first."""
     parts = []
     for case in dict.fromkeys((r["model"], r["data"]) for r in found["rows"] if r["granularity"] == granularity):
         dense = of_case(found, *case)[0]
-        rows = [r for r in of_case(found, *case, granularity) if chosen(r["method"])]
-        parts.append(f"`{case[0]}` on `{case[1]}`, uncut {level(dense)} %:\n\n" + methods_table(rows))
+        rows = methods_table(of_case(found, *case, granularity))
+        parts.append(f"### `{case[0]}` on `{case[1]}`\n\nUncut {level(dense)} %.\n\n{rows}")
     return "\n\n".join(parts)
 
 
 def methods_table(rows: list[Row]) -> str:
-    """One row a method, one column a sparsity."""
+    """One row a method, one column a sparsity; in the order of the means where all of them were run."""
     found, grid = {(r["method"], r["sparsity"]): r for r in rows}, sorted({r["sparsity"] for r in rows})
     most = max(r["seeds"] for r in rows)
 
+    methods = sorted({r["method"] for r in rows})
+    common = [s for s in grid if all((m, s) in found for m in methods)]
+
     def worth(method: str) -> float:
-        values = [found[method, s]["accuracy"] for s in grid if (method, s) in found]
+        values = [found[method, s]["accuracy"] for s in common or grid if (method, s) in found]
         return -sum(values) / len(values)
 
     return table_of(["method", "looks at", *(f"{s:.0%}" for s in grid)],
                     [[m, needed(m), *(level(found[m, s], most) if (m, s) in found else "" for s in grid)]
-                     for m in sorted(sorted({r["method"] for r in rows}), key=worth)])
+                     for m in sorted(methods, key=worth)])
 
 
 def choice(granularity: str) -> Callable[[dict[str, Any]], str]:
@@ -153,7 +178,7 @@ def run(found: dict[str, Any]) -> str:
                            for r in rows if r["method"] == "dense")
     return (f"Run: {', '.join(counts)}; {sum(r['seeds'] for r in rows if r['method'] != 'dense')} cut networks. "
             f"{box['cpu']}, torch {box['torch']}, one thread. Means over the seeds ± half the 95 % interval (Student's "
-            "t over the seeds), test accuracy in percent. Cells that are empty were not run.")
+            "t, from three seeds on), test accuracy in percent. Cells that are empty were not run.")
 
 
 def cost(found: dict[str, Any]) -> str:
@@ -162,7 +187,7 @@ def cost(found: dict[str, Any]) -> str:
     for granularity, methods in SETTINGS.items():
         rows = of_case(found, "mlp", "mnist", granularity)
         for method in methods:
-            cells = [cell(rows, method, s) for s in (0.5, 0.9, 0.95)]
+            cells = [cell(rows, method, s) for s in COSTED]
             if any(cells):
                 lines.append([method, f"{granularity}s", *(f"{c['cpu_seconds']:.1f}" if c else "" for c in cells)])
-    return table_of(["method", "cut", "50%", "90%", "95%"], lines)
+    return table_of(["method", "cut", *(f"{s:.0%}" for s in COSTED)], lines)

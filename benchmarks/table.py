@@ -216,6 +216,7 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "accuracy_choice_weights": accuracy(accuracy_tables.choice("weight")),
                                          "accuracy_choice_neurons": accuracy(accuracy_tables.choice("neuron")),
                                          "accuracy_aims": accuracy(accuracy_tables.aims),
+                                         "accuracy_others": accuracy(accuracy_tables.others),
                                          "accuracy_peers": accuracy(accuracy_peers.ahead),
                                          "accuracy_run": accuracy(accuracy_tables.run),
                                          "accuracy_cost": accuracy(accuracy_tables.cost),
