@@ -118,7 +118,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         panel.set(title=name, xlabel="neurons removed of each group (%)", ylim=(0, 100))
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy (%)")
-    panels[0].legend(loc="lower left")
+    panels[0].legend(loc="center right")
     figure.tight_layout()
     figure.savefig(path, dpi=100)
     plt.close(figure)

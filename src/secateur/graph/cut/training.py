@@ -20,36 +20,37 @@ class Training:
     """Runs copies in train mode: the original once, on the example or on it twice over, and cut networks beside it."""
 
     def __init__(self, model: nn.Module, captured: Captured):
-        self.model, self.captured = model, captured
-        self._tried: tuple[Any, list[Any]] | None = None
+        self._example, self._shapes = tried(model, captured)
 
     def failure(self, small: nn.Module) -> str:
         """Why a cut network, its tensors in float64, does not run in train mode where the original does; "" if it does.
+
+        What runs is a copy that shares the parameters: they are stirred, and filled anew after the proofs.
         """
-        if self._tried is None:
-            self._tried = self._original()
-        example, shapes = self._tried
-        if example is None:
+        if self._example is None:
             return ""
         try:
             with drawn_again():
-                got = [tuple(t.shape) for t in eager_tensors(copy.deepcopy(small).train(), *example)]
+                running = copy.deepcopy(small, {id(p): p for p in small.parameters()}).train()
+                got = [tuple(t.shape) for t in eager_tensors(running, *self._example)]
         except Exception as error:
             return readable(error)
-        return "" if got == shapes else f"outputs of {got}, wanted {shapes}"
+        return "" if got == self._shapes else f"outputs of {got}, wanted {self._shapes}"
 
-    def _original(self) -> tuple[Any, list[Any]]:
-        """Inputs on which the original runs in train mode, none if there are none, and the shapes that it gives."""
-        given = self.captured.args, self.captured.kwargs
-        for example in (given, doubled(given)):
-            try:
-                with drawn_again(), torch.no_grad():
-                    args, kwargs = copy.deepcopy(example)
-                    outputs = copy.deepcopy(self.model).train()(*args, **kwargs)
-                    return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
-            except Exception:
-                continue
-        return None, []
+
+def tried(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
+    """Inputs on which a copy of the original runs in train mode, none if there are none, and the shapes that it gives.
+    """
+    given = captured.args, captured.kwargs
+    for example in (given, doubled(given)):
+        try:
+            with drawn_again(), torch.no_grad():
+                args, kwargs = copy.deepcopy(example)
+                outputs = copy.deepcopy(model).train()(*args, **kwargs)
+                return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
+        except Exception:
+            continue
+    return None, []
 
 
 @contextmanager
