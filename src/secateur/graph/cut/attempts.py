@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from secateur.errors import UnsupportedError
 from secateur.graph.capture import doubled, evaluating, readable
 from secateur.graph.cut import graphs, repair, surgery
+from secateur.graph.cut.kept_norms import keep_norms
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
 from secateur.graph.flow import described
@@ -37,6 +38,7 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
             done.add(id(small[name]))
             mask = kept.get(name, {})
             small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
+    keep_norms(small, model, kept, change)
 
 
 def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
