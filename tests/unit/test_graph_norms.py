@@ -85,3 +85,15 @@ def test_other_norms_of_a_weight_are_refused(how: Callable[[Tensor], Tensor]) ->
     with torch.no_grad():
         hidden = F.relu(F.linear(F.relu(net.a(x)), how(net.b.weight))) * plan.cuts[0].keep
         assert torch.allclose(small(x), net.c(hidden), atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, nn.utils.weight_norm])
+def test_units_are_scored_by_the_weight_that_the_layer_computes_with(norm: Callable[[nn.Module], nn.Module]) -> None:
+    """Units of length zero go, whatever direction is stored for them."""
+    torch.manual_seed(0)
+    net, x = Behind(norm).eval(), torch.rand(4, 8)
+    length = next(p for n, p in net.named_parameters() if n.endswith(("original0", "weight_g")))
+    length.data[5:], net.b.bias.data[5:] = 0, 0
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x, skip=["a"], criterion="l2")
+    assert plan.cuts[0].keep.tolist() == [True] * 5 + [False] * 5
+    assert torch.allclose(sc.apply(net, plan).eval()(x), net(x), atol=1e-6)
