@@ -59,3 +59,18 @@ def test_another_path_for_another_batch(norm: Callable[[], nn.Module]) -> None:
         sc.prune(net, 0.5, "neuron", example=torch.rand(2, 8))
     with pytest.raises(sc.SecateurError, match="nothing to cut"):
         sc.prune(net, 0.5, "neuron", example=[torch.rand(2, 8), torch.rand(5, 8)])
+
+
+class Squeezed(Paths):
+    """Drops the batch where it is one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As before."""
+        return super().forward(x).squeeze()
+
+
+@pytest.mark.parametrize("norm", [nn.Identity, lambda: nn.LayerNorm(16)])
+def test_a_batch_of_one_may_be_squeezed(norm: Callable[[], nn.Module]) -> None:
+    """Outputs of another shape for a batch of one are no other path."""
+    small = sc.prune(Squeezed("", norm()).eval(), 0.5, "neuron", example=torch.rand(2, 8))
+    assert type(small) is Squeezed and small(torch.rand(1, 8)).shape == (3,)
