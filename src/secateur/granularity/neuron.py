@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.granularity.base import Granularity, Layer, Score, Unit, producers
+from secateur.graph.capture import evaluating
 from secateur.types import Group, Member, Structure, Target
 
 
@@ -34,12 +36,30 @@ class Neuron(Granularity):
         made = [m for m in place.members if m.role == "out" and m.tensor in weights
                 and weights[m.tensor].ndim > 1]
         made = made or [m for m in place.members if m.tensor in weights]
-        parts = [score(unit_rows(weights[m.tensor].detach(), m), m.tensor, Unit(place, m)) for m in made]
+        parts = [score(unit_rows(computed(model, m.tensor, weights[m.tensor]), m), m.tensor, Unit(place, m))
+                 for m in made]
         return Layer(place.name, pooled(parts, self.pooling), place)
 
     def comparable(self, scores: list[Tensor]) -> list[Tensor]:
         """Scores of different groups, each divided by its mean: the norms of long rows are not those of short ones."""
         return [even(s) for s in scores]
+
+
+def computed(model: nn.Module, name: str, stored: Tensor) -> Tensor:
+    """The weight that a layer computes with, of the shape of the stored tensor that it comes from.
+
+    ``g v / |v|`` rather than ``v`` under weight norm; the stored tensor itself where nothing is computed from it.
+    """
+    owner, parametrized, rest = name.partition(".parametrizations.")
+    module = model.get_submodule(owner if parametrized else name.rpartition(".")[0])
+    found: Tensor = stored
+    with evaluating(model), torch.no_grad():
+        if parametrized:
+            found = getattr(module, rest.partition(".")[0])
+        for hook in () if parametrized else module._forward_pre_hooks.values():
+            if isinstance(hook, WeightNorm) and name.endswith(f"{hook.name}_v"):
+                found = hook.compute_weight(module)
+    return (found if found.shape == stored.shape else stored).detach()
 
 
 def unit_rows(tensor: Tensor, member: Member) -> Tensor:

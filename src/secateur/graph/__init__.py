@@ -14,6 +14,7 @@ from secateur.graph.analysis import analyse
 from secateur.graph.capture import inputs
 from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import attempts, repair, surgery
+from secateur.graph.cut.kept_norms import keep_norms
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.proof.felt import with_unfelt
@@ -74,6 +75,7 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         return small
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
+    keep_norms(surgery.stored(small), model, kept, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
         for one in trace.every:

@@ -9,6 +9,7 @@ from torch import nn
 
 from secateur.graph import flow, groups
 from secateur.graph.capture import Captured
+from secateur.graph.norms import keep_norms
 from secateur.graph.proof.oracles import Trace
 from secateur.graph.targets import targets
 from secateur.types import Structure
@@ -17,6 +18,7 @@ from secateur.types import Structure
 def analyse(model: nn.Module, captured: Captured, lanes: bool = False, more: Sequence[Captured] = ()) -> Structure:
     """The structure of a network whose graph was captured; ``more`` holds its graphs for further examples."""
     found = flow.follow(model, captured, *more)
+    keep_norms(found, model, (captured, *more))
     examples = [c.kwargs or c.args for c in (captured, *more)]
     made, leaf_of = groups.groups(model, found, lanes)
     names: dict[str, list[str]] = defaultdict(list)

@@ -107,6 +107,8 @@ class Flow:
     notes: dict[fx.Node, dict[str, int]] = field(default_factory=dict)
     shares: list[tuple[int, str]] = field(default_factory=list)
     experts: set[int] = field(default_factory=set)
+    whole: set[fx.Node] = field(default_factory=set)
+    whole_names: set[str] = field(default_factory=set)
 
 
 def follow(model: nn.Module, *captured: Captured) -> Flow:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from secateur.errors import UnsupportedError
 from secateur.graph.capture import doubled, evaluating, readable
 from secateur.graph.cut import graphs, repair, surgery
+from secateur.graph.cut.kept_norms import keep_norms
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
+from secateur.graph.cut.zeroed import Zeroed
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
@@ -37,6 +39,7 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
             done.add(id(small[name]))
             mask = kept.get(name, {})
             small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
+    keep_norms(small, model, kept, change)
 
 
 def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
@@ -51,6 +54,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     names = trace.flow.names
     failures: list[str] = []
     training, untrained = Training(model, trace.captured), ""
+    zeroed = Zeroed(model, trace, keeps, want)
     base = surgery.sliced_copy(model, kept)
     tensors = surgery.stored(base)
     fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
@@ -63,13 +67,19 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
                    "network in a state, in which they do")
         if not why and attempt is not None and (untrained := training.failure(small)):
             why = f"in train mode it does not run, as the network does: {untrained}"
+        if not why and attempt is not None:
+            why = zeroed.other_batch(small)
+        if attempt is None and zeroed.path:
+            raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {zeroed.path}")
         if why:
             log.debug("attempt failed: %s", why)
             failures.append(why)
             continue
         if attempt is not None:
-            attempt.shrink(lambda cut=small: not refusal(cut, trace, want) and not training.failure(cut))  # type: ignore[misc]
-            notes = attempt.told
+            attempt.shrink(lambda cut=small: not (refusal(cut, trace, want) or training.failure(cut)  # type: ignore[misc]
+                                                  or zeroed.other_batch(cut)))
+            told = zeroed.training(small)
+            notes = [*attempt.told, told] if told else attempt.told
         elif untrained:
             notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
         fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))

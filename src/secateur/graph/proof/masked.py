@@ -23,11 +23,16 @@ class Masked:
         """A stored tensor, stirred, with the removed positions at zero."""
         value = self.stirred(name, tensor)
         value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
+        if name in self.flow.whole_names:
+            return value
         self.blank_(value, self.flow.stored[name])
         return value
 
     def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one operator on values whose removed positions are zero; blank them in the result."""
+        if node in self.flow.whole:
+            return plain(node, args, kwargs)
+        args, kwargs = self.blanked(node.args, args), self.blanked(node.kwargs, kwargs)
         special = SPECIAL.get(base_name(node).rstrip("_"))
         first = next((v for v in self._inputs(node)), None)
         if special and first is not None and self.touched(first):
@@ -39,6 +44,18 @@ class Masked:
                         if isinstance(t, Tensor)}
             self._blank_all(result, self.flow.values.get(node), storages, base_name(node).endswith("_"))
         return result
+
+    def blanked(self, nodes: Any, given: Any) -> Any:
+        """The arguments of a call; a whole weight that ends in it, without what is removed."""
+        if isinstance(nodes, fx.Node):
+            value = self.flow.values.get(nodes)
+            return self.blank(given, value, 0) if nodes in self.flow.whole and isinstance(value, Value) else given
+        if isinstance(nodes, dict):
+            return {key: self.blanked(nodes[key], given[key]) for key in nodes}
+        if isinstance(nodes, (list, tuple)):
+            parts = [self.blanked(n, g) for n, g in zip(nodes, given, strict=True)]
+            return tuple(parts) if isinstance(nodes, tuple) else parts
+        return given
 
     def _inputs(self, node: fx.Node) -> Iterator[Value]:
         for source in node.all_input_nodes:

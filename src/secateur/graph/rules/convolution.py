@@ -60,7 +60,7 @@ def transposed(op: Op) -> list[int]:
 def weight_norm(op: Op) -> Value | list[list[int]]:
     """A direction times a length: the shape of the direction."""
     v, g = op["v"], op["g"]
-    for a, b in zip(v.axes, g.axes, strict=True):
+    for a, b in zip(v.axes, g.axes, strict=bool(g.axes)):
         if op.axes.sizes[a] == op.axes.sizes[b]:
             op.tie(a, b)
     if len(op.shapes) > 1:
