@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.errors import SecateurError
+from secateur.graph.check import check_module
+from secateur.graph.state import evaluating, untouched
 from secateur.record import remember, step, steps
 from secateur.types import Plan, Structure
 
@@ -28,8 +30,23 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
         SecateurError: the plan was made for a network of other shapes, or cannot be proved for want of an example.
         UnsupportedError: the cut network is not proved.
     """
+    check_given("apply", model, plan)
+    with untouched(model):
+        return carried_out(model, plan, prove, example)
+
+
+def check_given(call: str, model: Any, plan: Any) -> None:
+    """Refuse what is no network, or no plan."""
+    check_module(call, model)
+    if not isinstance(plan, Plan):
+        raise SecateurError(f"{call}: got {type(plan).__name__} as plan, allowed: what secateur.plan gives")
+
+
+def carried_out(model: nn.Module, plan: Plan, prove: bool, example: Any) -> nn.Module:
+    """A plan carried out on a copy; running the network may leave traces in it."""
     if any(cut.group for cut in plan.cuts):
-        graph.check_whole(model)
+        with evaluating(model):
+            graph.check_whole(model)
     check_fits(model, plan)
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):

@@ -20,6 +20,8 @@ from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
 from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit, producers
+from secateur.graph.check import check_module
+from secateur.graph.state import evaluating, untouched
 from secateur.layerwise import Settings, matches, rule_of, rules
 from secateur.recover import Choice, check_recoveries, recover, recoveries
 from secateur.scan import Scan
@@ -69,8 +71,10 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
     weight pruning by magnitude, scope layer: 6 of 12 removed, sparsity 0.5000 (asked 0.5)
       0.weight: 6 of 12 (0.5000)
     """
-    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
-                     calibration(data, loss), layers, least, most, budget).plan(sparsity)
+    check_module("plan", model)
+    with evaluating(model):
+        return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
+                         calibration(data, loss), layers, least, most, budget).plan(sparsity)
 
 
 def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
@@ -89,12 +93,14 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
+    check_module("prune", model)
     samples = calibration(data, loss)
     items = recoveries(recovery if recovery is not None else "best" if samples else "none")
     check_recoveries(items, samples)
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
-    return recover(model, apply(model, made), made, items, samples, seed)
+    with untouched(model):
+        return recover(model, apply(model, made), made, items, samples, seed)
 
 
 class Selection:
@@ -114,8 +120,6 @@ class Selection:
         default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
         self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
-        if not isinstance(model, nn.Module):
-            raise SecateurError(f"plan: got {type(model).__name__} as model, allowed: a torch.nn.Module")
         graph.check_whole(model)
         check_weights(model)
         self._rules = rules(model, layers, least, most)
@@ -214,8 +218,6 @@ class Selection:
         more = min(-(-kept // self.round_to) * self.round_to, cut.items) - kept
         best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
         return replace(cut, keep=cut.keep.index_fill(0, best, True))
-
-
 
 def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple[str, Criterion]:
     """The name of a criterion and the criterion, if it can score this granularity.

@@ -17,13 +17,14 @@ from torch.utils import _pytree as pytree
 
 from secateur.errors import UnsupportedError
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, evaluating, export, inputs, readable
+from secateur.graph.capture import Captured, export, inputs, readable
 from secateur.graph.cut import attempts, surgery
 from secateur.graph.proof import reference
 from secateur.graph.proof.double import double, eager_outputs
 from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
+from secateur.graph.state import evaluating
 from secateur.graph.targets import targets
 from secateur.types import Cut, Group, Structure
 

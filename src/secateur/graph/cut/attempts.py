@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import UnsupportedError
-from secateur.graph.capture import doubled, evaluating, readable
+from secateur.graph.capture import doubled, readable
 from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.state import evaluating
 from secateur.types import Cut
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,12 @@ from torch.utils import _pytree as pytree
 
 from secateur.errors import UnsupportedError
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, axes_left_open, capture, doubled, evaluating, readable
+from secateur.graph.capture import Captured, axes_left_open, capture, doubled, readable
 from secateur.graph.cut import exported, surgery
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.proof.double import eager_outputs
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.state import evaluating
 from secateur.types import Cut
 
 ONE_SHAPE = "it takes inputs of the example's shape only"
