@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -117,6 +118,7 @@ class Selection:
                  most: float = 1.0, budget: Any = None, scan: Scan | None = None):
         self._granularity = pooled_by(resolve(granularity), pooling)
         self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
+        seed = check_seed(seed)
         default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
         self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
@@ -234,9 +236,16 @@ def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple
 
 def check_round_to(round_to: int) -> int:
     """The multiple, if it is a positive whole number."""
-    if not isinstance(round_to, int) or round_to < 1:
+    if not isinstance(round_to, int) or isinstance(round_to, bool) or round_to < 1:
         raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
     return round_to
+
+
+def check_seed(seed: int) -> int:
+    """The seed, if it is a whole number that is not negative."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise SecateurError(f"seed {seed!r}: allowed is a whole number that is not negative, such as 0")
+    return int(seed)
 
 
 def pooled_by(granularity: Granularity, pooling: str) -> Granularity:

@@ -99,7 +99,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
             program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
     except Exception as error:
         raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {refusal(error)}{line_of(error)}; "
-                               "try other example inputs, or trace the sub-module that can be exported") from error
+                               "try other example inputs") from error
     graph = flat(program.graph_module)
     first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
     given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
@@ -185,7 +185,7 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     except Exception as error:
         given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
-                            f"got {given}{mismatch(model, [*args, *kwargs.values()])}") from error
+                            f"got {given or 'no inputs'}{mismatch(model, [*args, *kwargs.values()])}") from error
     if made:
         raise SecateurError(f"{type(model).__name__} makes its parameter '{made[0]}' when it first runs: run it once, "
                             "then there is something to cut")
@@ -219,6 +219,9 @@ def refusal(error: BaseException) -> str:
     kind, text = type(error).__name__, str(error)
     if kind in DATA and ("data-dependent" in text or "Dynamic control flow" in text or "aten._local_scalar" in text):
         return "its code takes a path or makes a shape that depends on the values of the data"
+    if "FakeTensor" in text or "FakeTensor" in kind:
+        return ("its code takes a size from the values of a tensor, as packed sequences do (give them padded, or the "
+                "lengths as numbers)")
     return readable(error)
 
 
