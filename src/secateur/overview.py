@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from secateur import graph
-from secateur.apply import apply, check_given
+from secateur.apply import applied, check_given
 from secateur.graph.capture import check_example, inputs
 from secateur.graph.check import check_module
 from secateur.graph.state import evaluating
@@ -71,7 +71,7 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     check_given("dry_run", model, plan)
     with evaluating(model):
         check_example(model, example)
-        small = apply(model, plan, example=example)
+        small = applied(model, plan, example=example)
         zeros = not any(cut.group for cut in plan.cuts)
         flops = work(model, example).flops, flops_of(small, example, zeros)
         return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops, ms(model, small, example),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.apply import apply
+from secateur.apply import applied, told
 from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
@@ -101,7 +101,8 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
     with untouched(model):
-        return recover(model, apply(model, made), made, items, samples, seed)
+        small = applied(model, made)
+        return recover(model, told(model, small), made, items, samples, seed)
 
 
 class Selection:

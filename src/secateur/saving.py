@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.apply import apply
+from secateur.apply import applied
 from secateur.errors import SecateurError, first_line
 from secateur.graph.cut.exported import ExportedNetwork
 from secateur.measure import tensors
@@ -75,7 +75,7 @@ def load(path: str | Path, make_model: Callable[[], nn.Module], example: Any = N
     for step in cuts:
         check_same(network, step.tensors, path)
         cast(network, step.tensors)
-        network = apply(network, again(network, step, example), step.proved)
+        network = applied(network, again(network, step, example), step.proved)
     check_same(network, {n: f"{str(t.dtype)[6:]}{list(t.shape)}" for n, t in held.items()}, path)
     fill(network, held)
     return remember(network, cuts)

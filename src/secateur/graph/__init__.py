@@ -14,6 +14,7 @@ from secateur.graph.analysis import analyse
 from secateur.graph.capture import inputs
 from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import attempts, repair, surgery
+from secateur.graph.cut.exported import ExportedNetwork
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.proof.felt import with_unfelt
@@ -73,6 +74,8 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         small, told = removed(model, cuts, structure, prove)
     for name, module in small.named_modules():
         module.training = modes.get(name, False)
+    for module in (m for m in small.modules() if isinstance(m, ExportedNetwork)):
+        module.eval()
     if told:
         _NOTES[small] = told
     return small

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
            sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
     """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
-    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
+    told = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
+            "computes as in evaluation mode")
     captured = trace.captured
     several = axes_left_open(model, captured.args, captured.kwargs, True) != axes_left_open(
         model, captured.args, captured.kwargs, False)
