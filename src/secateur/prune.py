@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from secateur.layerwise import Settings, matches, rule_of, rules
 from secateur.recover import Choice, check_recoveries, recover, recoveries
 from secateur.scan import Scan
 from secateur.scopes.base import Given
-from secateur.select import check_sparsity
+from secateur.select import check_round_to, check_seed, check_sparsity
 from secateur.signals import check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
@@ -233,20 +232,6 @@ def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
                             f"for '{granularity}' allowed: {', '.join(criteria_for(granularity))}")
     return name, item
-
-
-def check_round_to(round_to: int) -> int:
-    """The multiple, if it is a positive whole number."""
-    if not isinstance(round_to, int) or isinstance(round_to, bool) or round_to < 1:
-        raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
-    return round_to
-
-
-def check_seed(seed: int) -> int:
-    """The seed, if it is a whole number that is not negative."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise SecateurError(f"seed {seed!r}: allowed is a whole number that is not negative, such as 0")
-    return int(seed)
 
 
 def pooled_by(granularity: Granularity, pooling: str) -> Granularity:
