@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.errors import SecateurError
+from secateur.errors import CutGraphWarning, SecateurError
+from secateur.graph.check import check_module
+from secateur.graph.cut.exported import ExportedNetwork
+from secateur.graph.state import evaluating, untouched
 from secateur.record import remember, step, steps
 from secateur.types import Plan, Structure
 
@@ -24,12 +28,47 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
             and return nothing that fails.
         example: one input; needed for the proof of a plan that was saved or sent, which has lost its graph.
 
+    Warns:
+        CutGraphWarning: the cut graph comes back in place of the network's class, with the reason.
+
     Raises:
         SecateurError: the plan was made for a network of other shapes, or cannot be proved for want of an example.
         UnsupportedError: the cut network is not proved.
     """
+    return told(model, applied(model, plan, prove, example))
+
+
+def told(model: nn.Module, small: nn.Module) -> nn.Module:
+    """The cut network, with a warning at the line of the caller's caller where it is a cut graph and was none."""
+    if as_graph(small) and not as_graph(model):
+        warnings.warn("; ".join(graph.notes(small)), CutGraphWarning, stacklevel=3)
+    return small
+
+
+def as_graph(network: Any) -> bool:
+    """Whether a network, or a part of it, is a cut graph in place of its class."""
+    return any(isinstance(module, ExportedNetwork) for module in network.modules())
+
+
+def applied(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> nn.Module:
+    """As :func:`apply`, for callers that tell the notes themselves: without a warning."""
+    check_given("apply", model, plan)
+    with untouched(model):
+        return carried_out(model, plan, prove, example)
+
+
+def check_given(call: str, model: Any, plan: Any) -> None:
+    """Refuse what is no network, or no plan."""
+    check_module(call, model)
+    if not isinstance(plan, Plan):
+        raise SecateurError(f"{call}: got {type(plan).__name__} as plan, allowed: what secateur.plan gives")
+
+
+def carried_out(model: nn.Module, plan: Plan, prove: bool, example: Any) -> nn.Module:
+    """A plan carried out on a copy; running the network may leave traces in it."""
     if any(cut.group for cut in plan.cuts):
-        graph.check_whole(model)
+        with evaluating(model):
+            graph.check_whole(model)
     check_fits(model, plan)
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):

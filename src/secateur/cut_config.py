@@ -14,7 +14,7 @@ from secateur.budget import Budget, read_budget
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 from secateur.granularity import resolve
-from secateur.prune import check_round_to
+from secateur.select import check_round_to
 from secateur.settings import optional, setting
 
 STUDY = {f.name: f for f in fields(StudyConfig)}

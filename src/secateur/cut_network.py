@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph, saving
-from secateur.apply import apply
+from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
 from secateur.cut_config import CutConfig
 from secateur.measure import device_of, evaluate, size, tensors
@@ -91,7 +91,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
                   "accuracy": result.accuracy, "loss": result.loss})
     told.stage("cut", 1)
     plan = planned(task, config, model.eval(), samples)
-    cut = recover(model, apply(model, plan), plan, chosen, samples, config.seed)
+    cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed)
     told.step()
     zeroed = plan.granularity != "neuron"
     timing = timed(task, model, cut, zeroed, str(plan).partition("\n")[0])

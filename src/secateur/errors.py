@@ -14,6 +14,10 @@ class UnsupportedError(SecateurError):
     """A network, operator or machine that cannot be served, with the reason."""
 
 
+class CutGraphWarning(UserWarning):
+    """A cut graph stands in place of the network's own class, or is asked for what it does not do."""
+
+
 class RunError(SecateurError):
     """A run folder that cannot be read or written."""
 

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from secateur import graph
+from secateur.graph.state import evaluating
 from secateur.types import Target
 
 
@@ -128,13 +129,11 @@ def work(model: nn.Module, example: Any) -> Work:
     positions: dict[str, int] = {}
     hooks = [model.get_submodule(t.module).register_forward_hook(_count(t, positions)) for t in graph.targets(model)
              if t.kind != "recurrent"]
-    mode = model.training
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
             args, kwargs = pytree.tree_map(partial(moved, device=device_of(model)), graph.inputs(example))
-            model.eval()(*args, **kwargs)
+            model(*args, **kwargs)
     finally:
-        model.train(mode)
         for hook in hooks:
             hook.remove()
     return Work(counter.get_total_flops(), positions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from secateur import graph
-from secateur.apply import apply
-from secateur.graph.capture import inputs
+from secateur.apply import applied, check_given
+from secateur.graph.capture import check_example, inputs
+from secateur.graph.check import check_module
+from secateur.graph.state import evaluating
+from secateur.latency import interleaved
 from secateur.measure import work
 from secateur.types import Plan, Structure
 
-ROUNDS = 7
+SECONDS = 0.2
 ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
 
 
@@ -51,7 +54,9 @@ def targets(model: nn.Module, example: Any = None, lanes: bool = False) -> Struc
       0: 3 x neuron (linear.py:134), 21 parameters go with them; 0.weight[0], 0.bias[0], 2.weight[1]
       2: 2 x neuron (linear.py:134), stays: it reaches the network's output; 2.weight[0], 2.bias[0]
     """
-    return Structure(graph.targets(model), (), ()) if example is None else graph.trace(model, example, lanes)
+    check_module("targets", model)
+    with evaluating(model):
+        return Structure(graph.targets(model), (), ()) if example is None else graph.trace(model, example, lanes)
 
 
 def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
@@ -63,13 +68,14 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     >>> dry_run(net, plan(net, 0.5, "neuron", example=x), x).parameters
     (58, 30)
     """
-    small = apply(model, plan, example=example)
-    args, kwargs = inputs(example)
-    zeros = not any(cut.group for cut in plan.cuts)
-    flops = work(model, example).flops, flops_of(small, example, zeros)
-    return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops,
-                  (ms(model, args, kwargs), ms(small, args, kwargs)),
-                  (*graph.notes(small), *((ZEROS,) if zeros and plan.removed else ())))
+    check_given("dry_run", model, plan)
+    with evaluating(model):
+        check_example(model, example)
+        small = applied(model, plan, example=example)
+        zeros = not any(cut.group for cut in plan.cuts)
+        flops = work(model, example).flops, flops_of(small, example, zeros)
+        return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops, ms(model, small, example),
+                      (*graph.notes(small), *((ZEROS,) if zeros and plan.removed else ())))
 
 
 def flops_of(network: nn.Module, example: Any, zeros: bool) -> int:
@@ -88,12 +94,9 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def ms(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
-    """The median time of a forward pass in milliseconds, after one to warm up."""
-    times = []
+def ms(model: nn.Module, small: nn.Module, example: Any) -> tuple[float, float]:
+    """The median times of a forward pass of two networks in milliseconds, measured in turns."""
+    args, kwargs = copy.deepcopy(inputs(example))
     with torch.no_grad():
-        for _ in range(ROUNDS + 1):
-            start = time.perf_counter()
-            model(*args, **kwargs)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times[1:]) * 1e3
+        times = interleaved({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, SECONDS)
+    return statistics.median(times["old"]) * 1e3, statistics.median(times["new"]) * 1e3

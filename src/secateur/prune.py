@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.apply import apply
+from secateur.apply import applied, told
 from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
@@ -20,11 +20,13 @@ from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
 from secateur.granularity import resolve
 from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit, producers
+from secateur.graph.check import check_module
+from secateur.graph.state import evaluating, untouched
 from secateur.layerwise import Settings, matches, rule_of, rules
 from secateur.recover import Choice, check_recoveries, recover, recoveries
 from secateur.scan import Scan
 from secateur.scopes.base import Given
-from secateur.select import check_sparsity
+from secateur.select import check_round_to, check_seed, check_sparsity
 from secateur.signals import check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
@@ -69,8 +71,10 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
     weight pruning by magnitude, scope layer: 6 of 12 removed, sparsity 0.5000 (asked 0.5)
       0.weight: 6 of 12 (0.5000)
     """
-    return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
-                     calibration(data, loss), layers, least, most, budget).plan(sparsity)
+    check_module("plan", model)
+    with evaluating(model):
+        return Selection(model, granularity, criterion, scope, skip, example, seed, None, round_to, pooling,
+                         calibration(data, loss), layers, least, most, budget).plan(sparsity)
 
 
 def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "weight", criterion: Chosen = None,
@@ -89,12 +93,15 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
     9
     """
+    check_module("prune", model)
     samples = calibration(data, loss)
     items = recoveries(recovery if recovery is not None else "best" if samples else "none")
     check_recoveries(items, samples)
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
-    return recover(model, apply(model, made), made, items, samples, seed)
+    with untouched(model):
+        small = applied(model, made)
+        return recover(model, told(model, small), made, items, samples, seed)
 
 
 class Selection:
@@ -111,11 +118,10 @@ class Selection:
                  most: float = 1.0, budget: Any = None, scan: Scan | None = None):
         self._granularity = pooled_by(resolve(granularity), pooling)
         self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
+        seed = check_seed(seed)
         default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
         self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
-        if not isinstance(model, nn.Module):
-            raise SecateurError(f"plan: got {type(model).__name__} as model, allowed: a torch.nn.Module")
         graph.check_whole(model)
         check_weights(model)
         self._rules = rules(model, layers, least, most)
@@ -215,8 +221,6 @@ class Selection:
         best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
         return replace(cut, keep=cut.keep.index_fill(0, best, True))
 
-
-
 def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple[str, Criterion]:
     """The name of a criterion and the criterion, if it can score this granularity.
 
@@ -228,13 +232,6 @@ def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple
         raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(item.granularities))}, not '{granularity}'; "
                             f"for '{granularity}' allowed: {', '.join(criteria_for(granularity))}")
     return name, item
-
-
-def check_round_to(round_to: int) -> int:
-    """The multiple, if it is a positive whole number."""
-    if not isinstance(round_to, int) or round_to < 1:
-        raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
-    return round_to
 
 
 def pooled_by(granularity: Granularity, pooling: str) -> Granularity:

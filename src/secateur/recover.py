@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from secateur import registry
 from secateur.calibration import Calibration
-from secateur.errors import SecateurError
+from secateur.errors import CutGraphWarning, SecateurError
 from secateur.recovery.base import Patient, Recovery
 from secateur.types import Plan
 
@@ -64,8 +65,10 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
     items = recoveries(choice)
     check_recoveries(items, samples)
     patient = Patient(model, pruned, plan, samples, seed)
-    for item in items:
-        patient = replace(patient, pruned=item.recover(patient))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CutGraphWarning)
+        for item in items:
+            patient = replace(patient, pruned=item.recover(patient))
     return patient.pruned
 
 

@@ -39,6 +39,8 @@ def files(room: str) -> dict[str, Path]:
 
 def get(room: str, name: str) -> Any:
     """The class behind a name, or behind ``pkg.module:attribute`` for a user's own item."""
+    if not isinstance(name, str):
+        raise unknown(ROOMS[room], repr(name), files(room))
     if ":" in name:
         return import_path(name, ROOMS[room])
     if name not in files(room):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.apply import apply
+from secateur.apply import applied
 from secateur.errors import SecateurError, first_line
 from secateur.graph.cut.exported import ExportedNetwork
 from secateur.measure import tensors
@@ -46,7 +46,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
     Raises:
         SecateurError: the file cannot be written, or the network cannot be made again from a file.
     """
-    path = Path(path).expanduser()
+    path = path_of("save", path)
     check_savable(model)
     held = plain(model)
     told = {"format": FORMAT, "secateur": __version__, "network": type(model).__name__,
@@ -69,16 +69,23 @@ def load(path: str | Path, make_model: Callable[[], nn.Module], example: Any = N
     Raises:
         SecateurError: the file is missing, damaged or of other origin, or was saved from another network.
     """
-    path = Path(path).expanduser()
+    path = path_of("load", path)
     held, cuts = read(path)
     network = made(make_model)
     for step in cuts:
         check_same(network, step.tensors, path)
         cast(network, step.tensors)
-        network = apply(network, again(network, step, example), step.proved)
+        network = applied(network, again(network, step, example), step.proved)
     check_same(network, {n: f"{str(t.dtype)[6:]}{list(t.shape)}" for n, t in held.items()}, path)
     fill(network, held)
     return remember(network, cuts)
+
+
+def path_of(call: str, path: Any) -> Path:
+    """A path with the home folder in place of ``~``."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise SecateurError(f"{call}: got a {type(path).__name__} as path; allowed is a string or a Path")
+    return Path(path).expanduser()
 
 
 def check_savable(model: nn.Module) -> None:
@@ -172,7 +179,12 @@ def made(make_model: Any) -> nn.Module:
     if isinstance(make_model, nn.Module) or not callable(make_model):
         raise SecateurError(f"load: got a {type(make_model).__name__} as make_model; allowed is a function or class "
                             "that makes the network as it was before the cut, such as lambda: Net(10)")
-    network = make_model()
+    try:
+        network = make_model()
+    except SecateurError:
+        raise
+    except Exception as error:
+        raise SecateurError(f"load: make_model failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise SecateurError(f"load: make_model gave a {type(network).__name__}; allowed is a torch.nn.Module")
     return network

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from secateur.apply import apply
+from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
 from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
@@ -138,7 +138,7 @@ class Subject:
         selection = self.selection(point)
         plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
         return plan, self._recovered(plan, point) if point.recovery != "none" else (
-            apply(self.model, plan) if plan.removed else self.model)
+            applied(self.model, plan) if plan.removed else self.model)
 
     def calibration(self, samples: int) -> Calibration | None:
         """The first training samples, of which there are ``samples``; None for none."""
@@ -150,7 +150,7 @@ class Subject:
     def _recovered(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
-            cut = apply(self.model, plan) if plan.removed else copy.deepcopy(self.model)
+            cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
             made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
             self._made[point] = made
             while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:

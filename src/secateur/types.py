@@ -59,6 +59,19 @@ class Member:
         return found
 
 
+def ranges(positions: Tensor) -> str:
+    """Positions as ranges, four of them at most.
+
+    >>> ranges(torch.tensor([4, 0, 1, 2, 8, 9]))
+    '0-2, 4, 8-9'
+    """
+    at = positions.unique()
+    ends = torch.cat([(at.diff() != 1).nonzero().flatten(), torch.tensor([len(at) - 1])]).tolist()
+    starts = [0, *(e + 1 for e in ends[:-1])]
+    found = [f"{at[a]}-{at[b]}" if a < b else f"{at[a]}" for a, b in zip(starts, ends, strict=True)]
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+
+
 @dataclass(frozen=True)
 class Group:
     """Axes of several tensors that must be cut together because the network ties them.
@@ -77,9 +90,16 @@ class Group:
     parameters: int = 0
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{m.tensor}[{m.axis}]" for m in self.members)
+        parts = ", ".join(dict.fromkeys(self._where(m) for m in self.members))
         fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters go with them"
         return f"{self.name}: {self.units} x {self.unit} ({self.source or 'source unknown'}), {fate}; {parts}"
+
+    def _where(self, member: Member) -> str:
+        """A tensor's axis, with the positions of all units of the group where they do not fill it from the start."""
+        name = f"{member.tensor}[{member.axis}]"
+        same = [m for m in self.members if (m.tensor, m.axis) == (member.tensor, member.axis)]
+        return f"{name} ({ranges(torch.cat([m.positions().flatten() for m in same]))})" if (
+            len(same) > 1 or member.offset or member.loops) else name
 
     @property
     def cuttable(self) -> bool:

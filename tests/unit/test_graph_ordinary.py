@@ -95,6 +95,9 @@ def test_weights_that_older_hooks_compute_keep_their_modules_whole(norm):
         warnings.simplefilter("ignore")
         net, x = nn.Sequential(norm(nn.Linear(6, 8)), nn.ReLU(), norm(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 2)), \
             torch.randn(2, 6)
+    sc.apply(net, sc.plan(net, 0.5, "neuron", example=x))
+    with torch.no_grad():
+        net(x)
     small, _ = halved(net, x)
     assert [(m.in_features, m.out_features) for m in small if isinstance(m, nn.Linear)] == [(6, 4), (4, 4), (4, 2)]
     assert small[0].weight.dtype == torch.float32

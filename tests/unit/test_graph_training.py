@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 import secateur as sc
 from secateur import graph
+from secateur.errors import CutGraphWarning
 from secateur.graph.cut.exported import ExportedNetwork
 
 
@@ -55,12 +57,20 @@ def test_a_cut_network_trains_where_the_network_does(kind, batch):
 def test_code_that_only_trains_with_a_size_written_into_it_gives_the_graph_and_says_so():
     torch.manual_seed(0)
     net, x = Noisy("written").eval(), torch.randn(4, 6)
-    small = sc.prune(net, 0.5, "neuron", example=x)
+    with pytest.warns(CutGraphWarning, match="its cut graph is returned instead, which computes as in evaluation mode"):
+        small = sc.prune(net.train(), 0.5, "neuron", example=x)
     assert isinstance(small, ExportedNetwork)
+    assert not small.training
     (note,) = graph.notes(small)
     assert "its cut graph is returned instead" in note
     assert "train mode of the cut code fails: RuntimeError: The size of tensor a (5) must match" in note
-    small.train()(torch.randn(2, 6)).sum().backward()
+    with pytest.warns(CutGraphWarning, match="no dropout, and norms by their stored statistics"):
+        small.train()
+    small(torch.randn(2, 6)).sum().backward()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CutGraphWarning)
+        small.eval()
+        sc.prune(small, 0.5, "neuron", example=x)
 
 
 def test_a_network_that_does_not_train_at_all_is_cut_as_it_is():

@@ -78,3 +78,18 @@ def test_the_smaller_network_is_the_network_with_zeroed_neurons(sparsity):
         for cut in plan.cuts:
             zeroed.get_submodule(cut.name).weight[~cut.keep] = 0
     torch.testing.assert_close(small(X.double()), zeroed(X.double()), rtol=1e-12, atol=1e-12)
+
+
+def test_a_packed_tensor_is_told_once_with_the_ranges_of_its_units():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 3)
+
+        def forward(self, x):
+            q, k, _ = self.qkv(x).split(8, -1)
+            return self.out(torch.relu(q) * torch.sigmoid(k))
+
+    told = next(line for line in str(sc.targets(Packed(), torch.rand(2, 8))).splitlines() if "out.weight[1]" in line)
+    assert told.count("qkv.weight[0]") == 1
+    assert "qkv.weight[0] (0-15), qkv.bias[0] (0-15), out.weight[1]" in told

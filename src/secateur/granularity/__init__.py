@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from secateur import registry
+from secateur.errors import unknown
 from secateur.granularity.base import Granularity
 
 WRITTEN = {"block": re.compile(r"(\d+)x(\d+)"), "n_m": re.compile(r"(\d+):(\d+)")}
@@ -20,6 +21,8 @@ def resolve(written: str) -> Granularity:
     >>> resolve("16x4"), resolve("2:4").sparsity
     (Block(outputs=16, inputs=4), 0.5)
     """
+    if not isinstance(written, str):
+        raise unknown("granularity", repr(written), [*registry.files("granularity"), "4x1", "2:4"])
     for name, form in WRITTEN.items():
         if found := form.fullmatch(written):
             item: Granularity = registry.get("granularity", name)(*map(int, found.groups()))

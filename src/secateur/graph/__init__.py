@@ -14,11 +14,13 @@ from secateur.graph.analysis import analyse
 from secateur.graph.capture import inputs
 from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import attempts, repair, surgery
+from secateur.graph.cut.exported import ExportedNetwork
 from secateur.graph.cut.kept_norms import keep_norms
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.oracles import prove_groups
+from secateur.graph.state import evaluating
 from secateur.graph.targets import targets
 from secateur.types import Cut, Structure
 
@@ -41,6 +43,12 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
         UnsupportedError: neither the network nor a part of it can be exported; the message carries the reason.
     """
     check_copied(model)
+    with evaluating(model):
+        return traced(model, example, lanes)
+
+
+def traced(model: nn.Module, example: Any, lanes: bool) -> Structure:
+    """The structure of a network in evaluation mode."""
     check_whole(model)
     try:
         first, *more = (capture.capture(model, one) for one in capture.examples(example))
@@ -62,17 +70,28 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         SecateurError: a cut that cannot be made, or a structure without its trace where a proof is asked for.
         UnsupportedError: the cut network is not proved; nothing is returned.
     """
+    modes = {name: module.training for name, module in model.named_modules()}
+    with evaluating(model):
+        small, told = removed(model, cuts, structure, prove)
+    for name, module in small.named_modules():
+        module.training = modes.get(name, False)
+    for module in (m for m in small.modules() if isinstance(m, ExportedNetwork)):
+        module.eval()
+    if told:
+        _NOTES[small] = told
+    return small
+
+
+def removed(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None,
+            prove: bool) -> tuple[nn.Module, list[str]]:
+    """A network in evaluation mode without the units that the cuts do not keep, and what had to be set in it."""
     trace = structure.trace if structure is not None else None
     if isinstance(trace, parts.Parts):
-        small, told = parts.cut_parts(model, cuts, trace)
-        _NOTES[small] = told
-        return small
+        return parts.cut_parts(model, cuts, trace)
     if prove and structure is not None and trace is not None:
         if not trace.proved:
             prove_groups(model, trace, structure.groups)
-        small, told = attempts.cut_and_prove(model, cuts, trace)
-        _NOTES[small] = told
-        return small
+        return attempts.cut_and_prove(model, cuts, trace)
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
     keep_norms(surgery.stored(small), model, kept, lambda _, t, pick: pick(t.detach()))
@@ -80,7 +99,7 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
     if trace is not None:
         for one in trace.every:
             repair.repair_traced(small, one, Sizes(trace.flow, attempts.keeps_of(cuts, trace)))
-    return small
+    return small, []
 
 
 def notes(small: nn.Module) -> list[str]:

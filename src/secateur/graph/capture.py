@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError, UnsupportedError
+from secateur.graph.state import evaluating, untouched
 
 WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 
@@ -98,7 +99,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
             program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
     except Exception as error:
         raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {refusal(error)}{line_of(error)}; "
-                               "try other example inputs, or trace the sub-module that can be exported") from error
+                               "try other example inputs") from error
     graph = flat(program.graph_module)
     first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
     given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
@@ -135,32 +136,6 @@ def doubled(example: Any) -> Any:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every module's own mode, and what its code wrote in itself undone."""
-    modes = [(m, m.training) for m in model.modules()]
-    buffers = [(m, dict(m._buffers)) for m in model.modules() if m._buffers]
-    written = [(t, t.detach().clone(), t._version) for t in writable(model)]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for module, held in buffers:
-            module._buffers.update(held)
-        for tensor, value, version in written:
-            if tensor._version != version:
-                tensor.data.copy_(value)
-
-
-def writable(model: nn.Module) -> list[Tensor]:
-    """The tensors that running a network may write: its buffers, and embeddings that hold their norms down."""
-    found = [b for b in model.buffers() if not b.is_meta]
-    return found + [m.weight for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)
-                    and m.max_norm is not None and not m.weight.is_meta]
-
-
-@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the tracer's warnings and log lines from the user's terminal."""
     level = logging.root.manager.disable
@@ -187,15 +162,33 @@ def check_values(example: Any) -> None:
                 raise SecateurError(f"the example holds NaN in {describe(value)}: it would prove nothing")
 
 
+def check_example(model: nn.Module, example: Any) -> None:
+    """Refuse an example that holds nothing to run a network on, or does not run on it.
+
+    Raises:
+        SecateurError: it is missing, empty, of NaN, or of another shape, device or type.
+    """
+    if example is None:
+        raise SecateurError("the example is None: give one input, a tuple of inputs, or a dict of keyword inputs")
+    check_values(example)
+    for one in examples(example):
+        check_runs(model, *inputs(one))
+
+
 def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Run the example once, so that a mistake in it is told in the model's own words."""
     try:
-        with torch.no_grad():
+        with untouched(model), torch.no_grad():
+            before = [name for name, _ in model.named_parameters()]
             model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+            made = [name for name, _ in model.named_parameters() if name not in before]
     except Exception as error:
         given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
-                            f"got {given}{mismatch(model, [*args, *kwargs.values()])}") from error
+                            f"got {given or 'no inputs'}{mismatch(model, [*args, *kwargs.values()])}") from error
+    if made:
+        raise SecateurError(f"{type(model).__name__} makes its parameter '{made[0]}' when it first runs: run it once, "
+                            "then there is something to cut")
 
 
 def describe(value: Any) -> str:
@@ -226,6 +219,9 @@ def refusal(error: BaseException) -> str:
     kind, text = type(error).__name__, str(error)
     if kind in DATA and ("data-dependent" in text or "Dynamic control flow" in text or "aten._local_scalar" in text):
         return "its code takes a path or makes a shape that depends on the values of the data"
+    if "FakeTensor" in text or "FakeTensor" in kind:
+        return ("its code takes a size from the values of a tensor, as packed sequences do (give them padded, or the "
+                "lengths as numbers)")
     return readable(error)
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from secateur.errors import SecateurError
 
 LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
+
+
+def check_module(call: str, model: Any) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        SecateurError: it is no module; ``call`` is what it was given to.
+    """
+    if not isinstance(model, nn.Module):
+        raise SecateurError(f"{call}: got {type(model).__name__} as model, allowed: a torch.nn.Module")
 
 
 def check_whole(model: nn.Module) -> None:

@@ -17,13 +17,14 @@ from torch.utils import _pytree as pytree
 
 from secateur.errors import UnsupportedError
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, evaluating, export, inputs, readable
+from secateur.graph.capture import Captured, export, inputs, readable
 from secateur.graph.cut import attempts, surgery
 from secateur.graph.proof import reference
 from secateur.graph.proof.double import double, eager_outputs
 from secateur.graph.proof.felt import with_unfelt
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
+from secateur.graph.state import evaluating
 from secateur.graph.targets import targets
 from secateur.types import Cut, Group, Structure
 
@@ -63,7 +64,7 @@ def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedErr
     """The structure of a network whose parts are traced one by one.
 
     Raises:
-        UnsupportedError: ``why``, where no part has units to cut.
+        UnsupportedError: where no part has units to cut, with what ``why`` says.
     """
     args, kwargs = inputs(example)
     seen = calls(model, args, kwargs)
@@ -71,7 +72,7 @@ def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedErr
     found = dict(exportable(model, "", seen, lanes, [MOST_TRIED]))
     groups = [renamed(path, g, shared) for path, s in found.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
-        raise why
+        raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
     reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(found)}"
     return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, (), (reason,))
 

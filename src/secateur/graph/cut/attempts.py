@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import UnsupportedError
-from secateur.graph.capture import doubled, evaluating, readable
+from secateur.graph.capture import doubled, readable
 from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.kept_norms import keep_norms
 from secateur.graph.cut.sizes import Sizes
@@ -20,6 +20,7 @@ from secateur.graph.cut.zeroed import Zeroed
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.state import evaluating
 from secateur.types import Cut
 
 log = logging.getLogger(__name__)

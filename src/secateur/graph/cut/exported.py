@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from secateur.errors import CutGraphWarning
 from secateur.graph.capture import Captured
 from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
 from secateur.graph.cut.taken import Taken
@@ -21,13 +23,26 @@ DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for
 class ExportedNetwork(nn.Module):
     """A cut network as its traced graph, with the names of the parameters that it had.
 
-    It computes what the network computes in evaluation mode; ``original`` names the class it came from.
+    It computes what the network computes in evaluation mode, in train mode too, where it warns of that; its parameters
+    learn. ``original`` names the class it came from.
     """
 
     def __init__(self, graph: fx.GraphModule, taken: Taken, out_spec: Any, original: str):
         super().__init__()
         self.body, self.original = graph, original
         self._taken, self._out_spec = taken, out_spec
+
+    def train(self, mode: bool = True) -> ExportedNetwork:
+        """Set the mode, which changes nothing in what is computed.
+
+        Warns:
+            CutGraphWarning: train mode is asked for.
+        """
+        if mode:
+            warnings.warn(f"the cut graph of {self.original} computes what the network computes in evaluation mode, "
+                          "in train mode too: no dropout, and norms by their stored statistics", CutGraphWarning,
+                          stacklevel=2)
+        return super().train(mode)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs of the network, in its own structure.

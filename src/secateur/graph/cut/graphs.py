@@ -13,11 +13,12 @@ from torch.utils import _pytree as pytree
 
 from secateur.errors import UnsupportedError
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, axes_left_open, capture, doubled, evaluating, readable
+from secateur.graph.capture import Captured, axes_left_open, capture, doubled, readable
 from secateur.graph.cut import exported, surgery
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.proof.double import eager_outputs
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.state import evaluating
 from secateur.types import Cut
 
 ONE_SHAPE = "it takes inputs of the example's shape only"
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
            sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
     """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
-    told = f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead"
+    told = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
+            "computes as in evaluation mode")
     captured = trace.captured
     several = axes_left_open(model, captured.args, captured.kwargs, True) != axes_left_open(
         model, captured.args, captured.kwargs, False)

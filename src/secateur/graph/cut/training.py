@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import Captured, doubled, readable
 from secateur.graph.proof.double import eager_tensors
+from secateur.graph.state import drawn_again
 
 
 class Training:
@@ -51,14 +49,3 @@ def tried(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
         except Exception:
             continue
     return None, []
-
-
-@contextmanager
-def drawn_again() -> Iterator[None]:
-    """Random numbers as if nothing had been drawn, afterwards."""
-    state = random.getstate()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(state)

@@ -16,10 +16,10 @@ from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import doubled
 from secateur.graph.cut.surgery import stored
-from secateur.graph.cut.training import drawn_again
 from secateur.graph.proof.double import eager_outputs, eager_tensors
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
+from secateur.graph.state import drawn_again
 
 
 class Zeroed:
@@ -27,12 +27,8 @@ class Zeroed:
 
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]):
         masked, self.want = Masked(trace.flow, keeps, trace.stirred), want
-        self.model, self.example = copy.deepcopy(model), (trace.captured.args, trace.captured.kwargs)
-        for name, tensor in stored(self.model).items():
-            if name in trace.flow.stored:
-                tensor.data = masked.stored(name, tensor.detach())
-            elif trace.flow.names.get(name, name) == name:
-                tensor.data = trace.stirred(name, tensor)
+        self.example = trace.captured.args, trace.captured.kwargs
+        self.model = filled(model, trace, masked)
         got = self._tensors(self.model, self.example)
         every = [self._tensors(self.model, (c.args, c.kwargs)) for c in trace.more]
         self.true = distance([t for one in (got, *every) for t in one or ()], want) <= LIMIT
@@ -97,9 +93,22 @@ class Zeroed:
         return ""
 
 
+def filled(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
+    """A copy of a network with the masked tensors, made in their place: the old ones are never copied."""
+    memo: dict[int, Any] = {}
+    for name, tensor in stored(model).items():
+        if id(tensor) in memo or (name not in trace.flow.stored and trace.flow.names.get(name, name) != name):
+            continue
+        value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.stirred(name, tensor)
+        value = value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach()
+        memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value
+    return copy.deepcopy(model, memo)
+
+
 def trained(model: nn.Module, example: Any, seed: int) -> list[Tensor] | None:
-    """What a copy of a network gives in train mode without dropout; none where it does not run."""
-    model = copy.deepcopy(model).train()
+    """What a copy of a network, which shares its parameters, gives in train mode without dropout; none where it does
+    not run."""
+    model = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train()
     for module in model.modules():
         if isinstance(module, _DropoutNd):
             module.p = 0.0

@@ -14,7 +14,8 @@ from torch._ops import HigherOrderOperator
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from secateur.graph.capture import evaluating, quiet
+from secateur.graph.capture import quiet
+from secateur.graph.state import evaluating
 
 DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
           torch.complex64: torch.complex128}

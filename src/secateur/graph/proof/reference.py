@@ -70,7 +70,8 @@ def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tenso
         if source.op == "placeholder" and source not in values:
             kind, what = captured.sources[str(source.target)]
             if kind in ("parameter", "buffer"):
-                values[source] = change(flow.names[what], stored[what])
+                value = change(flow.names[what], stored[what])
+                values[source] = value.clone() if value.data_ptr() == stored[what].data_ptr() else value
             else:
                 values[source] = own(what if kind == "constant" else captured.leaves[what])
 

@@ -1,0 +1,169 @@
+"""A network left exactly as it was: tensors' values, Python attributes, modes and random numbers."""
+
+from __future__ import annotations
+
+import random
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+
+
+class State:
+    """What running a network may write, all of it as it is now.
+
+    Every module's attributes are followed into lists, dicts, sets, arrays and objects. Parameters are not copied: what
+    a network assigns to their ``data`` is undone, what it writes into their memory is not. The exception are
+    embeddings that hold their norms down.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._undo: list[Callable[[], None]] = []
+        self._seen: dict[int, Any] = {}
+        todo: list[Any] = [model]
+        while todo:
+            value = todo.pop()
+            if id(value) not in self._seen:
+                self._seen[id(value)] = value
+                todo += self._hold(value)
+
+    def restore(self) -> None:
+        """Write everything back that differs."""
+        for undo in self._undo:
+            undo()
+
+    def detach(self) -> None:
+        """Take attributes off the gradients' graph of an earlier call, with which a network cannot be copied."""
+        for value in self._seen.values():
+            pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+            for key, tensor in list(pairs):
+                if isinstance(tensor, Tensor) and not tensor.is_leaf:
+                    value[key] = tensor.detach()
+
+    def _hold(self, value: Any) -> list[Any]:
+        """Note one value as it is; gives what lies in it."""
+        if isinstance(value, Tensor):
+            self._hold_tensor(value, not isinstance(value, nn.Parameter))
+            return []
+        if isinstance(value, dict):
+            self._undo.append(dict_undo(value))
+            return list(value.values())
+        if isinstance(value, (list, deque, set)):
+            self._undo.append(list_undo(value))
+            return list(value)
+        if isinstance(value, (tuple, frozenset)):
+            return list(value)
+        if undo := drawn_undo(value):
+            self._undo.append(undo)
+            return []
+        if isinstance(value, (nn.Embedding, nn.EmbeddingBag)) and value.max_norm is not None:
+            self._hold_tensor(value.weight, True)
+        return [] if isinstance(value, OPAQUE) else [vars(value)] if isinstance(
+            getattr(value, "__dict__", None), dict) else []
+
+    def _hold_tensor(self, tensor: Tensor, values: bool) -> None:
+        lazy = isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer))
+        if lazy or tensor.is_meta or isinstance(tensor, FakeTensor) or tensor.layout != torch.strided:
+            return
+        held, seen = tensor.data, tensor.data.clone() if values else None
+
+        def undo() -> None:
+            if tensor.data_ptr() != held.data_ptr() or tensor.shape != held.shape or tensor.dtype != held.dtype:
+                tensor.data = held
+            if seen is not None and not torch.equal(held, seen):
+                held.copy_(seen)
+
+        self._undo.append(undo)
+
+
+def dict_undo(value: dict[Any, Any]) -> Callable[[], None]:
+    """Puts the entries of a dict back, in their order."""
+    held = list(value.items())
+
+    def undo() -> None:
+        if len(held) != len(value) or any(a is not k or b is not v for (a, b), (k, v) in
+                                          zip(held, value.items(), strict=True)):
+            value.clear()
+            value.update(held)
+
+    return undo
+
+
+def list_undo(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
+    """Puts the entries of a list, deque or set back."""
+    held = list(value)
+
+    def undo() -> None:
+        if len(held) != len(value) or any(a is not b for a, b in zip(held, value, strict=True)):
+            value.clear()
+            value.update(held) if isinstance(value, set) else value.extend(held)
+
+    return undo
+
+
+def drawn_undo(value: Any) -> Callable[[], None] | None:
+    """Puts an array, or a generator of random numbers, back; none for anything else."""
+    if isinstance(value, np.ndarray):
+        values = value.copy()
+        return lambda: np.copyto(value, values)
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: set_state(value, state)
+    if isinstance(value, random.Random):
+        drawn = value.getstate()
+        return lambda: value.setstate(drawn)
+    if isinstance(value, np.random.Generator):
+        bits = value.bit_generator
+        held = bits.state
+        return lambda: setattr(bits, "state", held)
+    return None
+
+
+def set_state(generator: torch.Generator, state: Tensor) -> None:
+    """Put a generator back."""
+    generator.set_state(state)
+
+
+@contextmanager
+def drawn_again() -> Iterator[None]:
+    """Random numbers of Python, NumPy and torch as if nothing had been drawn, afterwards."""
+    state, numbers, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numbers)
+        torch.set_rng_state(cpu)
+        torch.cuda.set_rng_state_all(cards)
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever is done inside, a network and the random numbers are afterwards as they were before.
+
+    Inside, it can be copied.
+    """
+    state = State(model)
+    with drawn_again():
+        try:
+            state.detach()
+            yield
+        finally:
+            state.restore()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards the network is as it was, see :func:`untouched`."""
+    with untouched(model):
+        model.eval()
+        yield
