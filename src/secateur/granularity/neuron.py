@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.granularity.base import Granularity, Layer, Score, Unit, producers
-from secateur.graph.capture import evaluating
+from secateur.graph.state import evaluating
 from secateur.types import Group, Member, Structure, Target
 
 
@@ -52,13 +52,12 @@ def computed(model: nn.Module, name: str, stored: Tensor) -> Tensor:
     """
     owner, parametrized, rest = name.partition(".parametrizations.")
     module = model.get_submodule(owner if parametrized else name.rpartition(".")[0])
-    found: Tensor = stored
-    with evaluating(model), torch.no_grad():
-        if parametrized:
-            found = getattr(module, rest.partition(".")[0])
-        for hook in () if parametrized else module._forward_pre_hooks.values():
-            if isinstance(hook, WeightNorm) and name.endswith(f"{hook.name}_v"):
-                found = hook.compute_weight(module)
+    hooks = [h for h in module._forward_pre_hooks.values()
+             if isinstance(h, WeightNorm) and not parametrized and name.endswith(f"{h.name}_v")]
+    if not parametrized and not hooks:
+        return stored.detach()
+    with evaluating(module), torch.no_grad():
+        found: Tensor = getattr(module, rest.partition(".")[0]) if parametrized else hooks[-1].compute_weight(module)
     return (found if found.shape == stored.shape else stored).detach()
 
 
