@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from secateur.calibration import Batch, Calibration, joined
+from secateur.calibration import Batch, Calibration, joined, joined_labels
 from secateur.errors import SecateurError
 from secateur.recovery.base import Patient, Recovery
 from secateur.train import flushing_denormals
@@ -81,7 +81,7 @@ class Training:
     def __init__(self, patient: Patient, how: Finetune, samples: Calibration):
         self.model, self.how, self.loss, self.seed = patient.pruned, how, samples.loss, patient.seed
         self.inputs = joined(samples)
-        self.labels = None if how.distil == 1 else torch.cat([batch.labels for batch in samples])
+        self.labels = None if how.distil == 1 else joined_labels(samples)
         self.teacher = copy.deepcopy(patient.original).eval() if how.distil else None
         self.draw = torch.Generator().manual_seed(patient.seed)
         order = torch.randperm(len(self.inputs[0]), generator=self.draw)

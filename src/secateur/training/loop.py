@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.calibration import Calibration, Loss, calibration, joined
+from secateur.calibration import Calibration, Loss, calibration, joined, joined_labels
 from secateur.errors import SecateurError
 from secateur.train import flushing_denormals
 from secateur.training.distil import distillation
@@ -122,7 +122,7 @@ class Lessons:
         alone = teacher is not None and share == 1
         if not alone and not samples.labelled:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
-        labels = None if alone else torch.cat([batch.labels for batch in samples]).to(device)
+        labels = None if alone else joined_labels(samples).to(device)
         inputs = tuple(x.to(device) for x in joined(samples))
         return cls(inputs, labels, samples.loss, teacher, temperature, share)
 
