@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.data.base import Dataset
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, failing
 
 Loss = Callable[[Any, Any], Tensor]
 ALLOWED = ("a tensor of inputs, a pair (inputs, labels) of tensors, or an iterable of batches, each a tensor of inputs "
@@ -34,8 +34,35 @@ class Batch:
         moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
         return Batch(moved, self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels)
 
+    def __str__(self) -> str:
+        return " and ".join(map(described, self.inputs))
+
     def __len__(self) -> int:
         return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
+
+
+def described(value: Any) -> str:
+    """The shape and type of a tensor, the class of anything else.
+
+    >>> described(torch.zeros(2, 3)), described("a")
+    ('(2, 3) float32', 'str')
+    """
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+@dataclass(frozen=True)
+class Told:
+    """A loss that says what it was given where it fails."""
+
+    loss: Loss
+
+    def __call__(self, outputs: Any, labels: Any) -> Tensor:
+        """The loss; labels that it does not take are a :class:`SecateurError`."""
+        what = f"data: no loss of outputs {described(outputs)} and labels {described(labels)}"
+        with failing(what, "the cross-entropy takes whole numbers from 0, one a class; for other labels give loss="):
+            return self.loss(outputs, labels)
 
 
 class Calibration:
@@ -46,7 +73,8 @@ class Calibration:
     """
 
     def __init__(self, batches: Iterable[Any], loss: Loss = nn.functional.cross_entropy):
-        self._batches, self.loss = [as_batch(batch) for batch in batches], loss
+        self._batches = [as_batch(batch) for batch in batches]
+        self.loss: Loss = loss if isinstance(loss, Told) else Told(loss)
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._batches)

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from secateur import graph
 from secateur.types import Target
+from secateur.windows import same_modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,13 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch: int = 2000) -> Evalu
         batch: samples a call.
     """
     device = device_of(model)
-    mode, total, guesses = model.training, 0.0, []
-    model.eval()
-    with torch.inference_mode():
+    total, guesses = 0.0, []
+    with same_modes(model), torch.inference_mode():
+        model.eval()
         for inputs, labels in zip(x.split(batch), y.split(batch), strict=True):
             logits = model(inputs.to(device)).double()
             total += float(nn.functional.cross_entropy(logits, labels.to(device), reduction="sum"))
             guesses.append(logits.argmax(1).cpu())
-    model.train(mode)
     predictions = torch.cat(guesses)
     correct = predictions == y.cpu()
     return Evaluation(total / len(y), int(correct.sum()) / len(y), predictions.numpy(), correct.numpy())
@@ -128,13 +128,11 @@ def work(model: nn.Module, example: Any) -> Work:
     positions: dict[str, int] = {}
     hooks = [model.get_submodule(t.module).register_forward_hook(_count(t, positions)) for t in graph.targets(model)
              if t.kind != "recurrent"]
-    mode = model.training
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with FlopCounterMode(display=False) as counter, same_modes(model), torch.no_grad():
             args, kwargs = pytree.tree_map(partial(moved, device=device_of(model)), graph.inputs(example))
             model.eval()(*args, **kwargs)
     finally:
-        model.train(mode)
         for hook in hooks:
             hook.remove()
     return Work(counter.get_total_flops(), positions)

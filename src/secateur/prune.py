@@ -15,7 +15,7 @@ from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
 from secateur.criteria.base import Criterion, Function, as_criterion, criteria_for
-from secateur.errors import SecateurError, unknown
+from secateur.errors import SecateurError, failing, unknown
 from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
 from secateur.granularity import resolve
@@ -150,7 +150,9 @@ class Selection:
     def _score(self, model: nn.Module, places: Sequence[Any], gather: Gatherer) -> list[Entry]:
         """Every place with the scores of its items, by its own granularity where it has one."""
         def score(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
-            return self._criterion.score(tensor, gather.of(self._granularity.scored_as, name, unit))
+            signals = gather.of(self._granularity.scored_as, name, unit)
+            with failing(f"criterion '{self.criterion}' failed on '{name}'"):
+                return self._criterion.score(tensor, signals)
 
         entries = []
         for place in places:

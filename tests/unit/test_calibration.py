@@ -133,3 +133,31 @@ def test_one_sample_without_an_axis_of_samples_is_refused():
     with pytest.raises(sc.SecateurError, match=r"shape \(6,\), which has no axis of samples"):
         sc.prune(net(), 0.5, data=blobs()[0][0])
     assert len(next(iter(calibration(torch.arange(5))))) == 5
+
+
+def normed(root, inner):
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Sequential(nn.BatchNorm1d(16)),
+                         nn.Linear(16, 4)).train(root)
+    made[1].train(inner)
+    return made
+
+
+@pytest.mark.parametrize("recovery", [Finetune(epochs=3, patience=1), Gradual(epochs=1, batch_size=32), "recalibrate",
+                                      "best", Reinitialised(TRAIN)])
+@pytest.mark.parametrize("root", [True, False])
+@pytest.mark.parametrize("inner", [True, False])
+def test_every_module_keeps_its_own_mode(recovery, root, inner):
+    made = normed(root, inner)
+    cut = sc.prune(made, 0.5, data=blobs(), recovery=recovery)
+    modes = {name: module.training for name, module in made.named_modules()}
+    assert modes["1"] is inner and modes["3.0"] is root
+    assert {name: module.training for name, module in cut.named_modules()} == modes
+
+
+@pytest.mark.parametrize("recovery", [TRAIN, Finetune(epochs=3, patience=2), Gradual(epochs=1, batch_size=32)])
+def test_a_frozen_batch_norm_keeps_its_statistics_while_the_others_learn(recovery):
+    frozen = sc.prune(normed(True, False), 0.5, data=blobs(), recovery=recovery)
+    assert torch.equal(frozen[1].running_mean, torch.zeros(16)) and frozen[3][0].running_mean.abs().max() > 0
+    whole = sc.prune(normed(False, False), 0.5, data=blobs(), recovery=recovery)
+    assert whole[1].running_mean.abs().max() > 0
