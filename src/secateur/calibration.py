@@ -147,6 +147,7 @@ def check_finite(number: int, batch: Batch) -> None:
     parts = [*((f"input {i}", v, i > 0) for i, v in enumerate(batch.inputs)), ("the labels", batch.labels, False)]
     for name, values, mask in parts:
         if isinstance(values, Tensor) and (values.is_floating_point() or values.is_complex()):
+            values = values if values.layout == torch.strided else values.detach().to_dense()
             wrong = ~torch.isfinite(values)
             wrong = wrong & ~torch.isneginf(values) if mask and values.is_floating_point() else wrong
             if count := int(wrong.sum()):

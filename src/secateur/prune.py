@@ -53,7 +53,7 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
         pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it, and of the
             scores of a block's weights.
         data: for criteria and scopes that look at activations or gradients: a tensor of inputs, a pair of tensors
-            (inputs, labels), or an iterable of batches, as :func:`secateur.calibration.calibration` says.
+            (inputs, labels), or an iterable of batches, read once, as :func:`secateur.calibration.calibration` says.
         loss: of outputs and labels, for criteria with gradients; by default the cross-entropy.
         layers: settings of single layers: from a module's name or a regular expression to a sparsity, or to any
             of ``sparsity``, ``granularity``, ``least``, ``most``, ``skip`` (see :class:`secateur.layerwise.Rule`).

@@ -121,6 +121,8 @@ def test_labels_must_be_finite_and_a_mask_may_hold_minus_infinity():
     assert calibration([((x, torch.full((3, 3), -float("inf"))), None)]).labelled is False
     with pytest.raises(sc.SecateurError, match="input 1 of batch 0"):
         calibration([((x, torch.full((3, 3), float("nan"))), None)])
+    with pytest.raises(sc.SecateurError, match="input 0 of batch 0 holds 1 NaN"):
+        calibration([torch.tensor([[0.0, float("nan")]]).to_sparse()])
 
 
 def test_labels_are_in_all_batches_or_in_none():
