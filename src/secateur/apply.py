@@ -98,11 +98,13 @@ def traced(model: nn.Module, plan: Plan, example: Any) -> Structure:
 
 
 def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
-    """A copy whose named parameters are zero where ``keep`` is false; those are written once, not copied first."""
+    """A copy whose named parameters are zero where ``keep`` is false; those are written once, not copied first, and
+    lie in memory as they did."""
     made: dict[int, Any] = {}
     for name, mask in keep.items():
         whole = model.get_parameter(name)
-        cut = torch.where(mask.to(whole.device), whole.detach(), 0)
+        cut = torch.empty_like(whole, requires_grad=False)
+        torch.where(mask.to(whole.device), whole.detach(), whole.new_zeros(()), out=cut)
         made[id(whole)] = nn.Parameter(cut, requires_grad=whole.requires_grad)
     return copy.deepcopy(model, made)
 

@@ -1,17 +1,20 @@
-"""What ``data=`` may hold, as one thing: batches of inputs, with labels or without, that can be gone through again."""
+"""What ``data=`` may hold, as one thing: batches of inputs, with labels or without, read once and kept."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from secateur.data.base import Dataset
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, failing
 
 Loss = Callable[[Any, Any], Tensor]
 ALLOWED = ("a tensor of inputs, a pair (inputs, labels) of tensors, or an iterable of batches, each a tensor of inputs "
@@ -31,35 +34,59 @@ class Batch:
         moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
         return Batch(moved, self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels)
 
+    def __str__(self) -> str:
+        return " and ".join(map(described, self.inputs))
+
     def __len__(self) -> int:
         return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
+
+
+def described(value: Any) -> str:
+    """The shape and type of a tensor, the class of anything else.
+
+    >>> described(torch.zeros(2, 3)), described("a")
+    ('(2, 3) float32', 'str')
+    """
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+@dataclass(frozen=True)
+class Told:
+    """A loss that says what it was given where it fails."""
+
+    loss: Loss
+
+    def __call__(self, outputs: Any, labels: Any) -> Tensor:
+        """The loss; labels that it does not take are a :class:`SecateurError`."""
+        what = f"data: no loss of outputs {described(outputs)} and labels {described(labels)}"
+        with failing(what, "the cross-entropy takes whole numbers from 0, one a class; for other labels give loss="):
+            return self.loss(outputs, labels)
 
 
 class Calibration:
     """Samples to measure a network on; made by :func:`calibration`.
 
-    ``loss`` takes the network's outputs and the labels and gives the mean over the batch.
+    Batches are read once and kept, so that every pass gives the same inputs with the same labels, whatever the loader
+    would do the next time. ``loss`` takes the network's outputs and the labels and gives the mean over the batch.
     """
 
     def __init__(self, batches: Iterable[Any], loss: Loss = nn.functional.cross_entropy):
-        self._batches, self.loss = batches, loss
+        self._batches = [as_batch(batch) for batch in batches]
+        self.loss: Loss = loss if isinstance(loss, Told) else Told(loss)
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(as_batch, self._batches)
+        return iter(self._batches)
 
     @property
     def labelled(self) -> bool:
-        """Whether the first batch has labels."""
-        return next(iter(self)).labels is not None
-
-    @property
-    def fixed(self) -> bool:
-        """Whether every pass gives the same batches in the same order; a ``DataLoader`` may shuffle."""
-        return isinstance(self._batches, (list, tuple))
+        """Whether the samples have labels."""
+        return self._batches[0].labels is not None
 
     def example(self) -> tuple[Any, ...]:
         """The inputs of the first sample, as the arguments of a call."""
-        return tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in next(iter(self)).inputs)
+        return tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in self._batches[0].inputs)
 
     def first(self, count: int) -> Calibration:
         """The first batches, until they hold ``count`` samples."""
@@ -77,11 +104,12 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     Args:
         data: a tensor of inputs, a pair of tensors ``(inputs, labels)``, a :class:`~secateur.data.base.Dataset`
             (its training part), or an iterable of batches (a list, a ``DataLoader``), each inputs or a pair
-            ``(inputs, labels)``. Tensors are gone through 512 samples at a time. A generator is kept as a list.
+            ``(inputs, labels)``. Tensors are gone through 512 samples at a time. Batches are read once, here, and held
+            in memory; what a loader draws from the global generators to shuffle is put back.
         loss: of outputs and labels; by default the cross-entropy.
 
     Raises:
-        SecateurError: it is something else, or holds nothing.
+        SecateurError: it is something else, holds nothing, or a value that is NaN or infinite.
 
     >>> found = calibration((torch.zeros(700, 3), torch.zeros(700, dtype=torch.long)))
     >>> [len(batch) for batch in found], found.labelled
@@ -89,24 +117,61 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     """
     if data is None or isinstance(data, Calibration):
         return data
-    made = Calibration(_batches(data), loss or nn.functional.cross_entropy)
-    if next(iter(made), None) is None:
+    batches = _batches(data)
+    with nullcontext() if isinstance(batches, Iterator) else drawn_back():
+        made = Calibration(batches, loss or nn.functional.cross_entropy)
+    for number, batch in enumerate(made):
+        check_finite(number, batch)
+        if (batch.labels is None) == made.labelled:
+            raise SecateurError(f"data: batch {number} has {'no ' if made.labelled else ''}labels, batch 0 has "
+                                f"{'them' if made.labelled else 'none'}; allowed is labels in all batches or in none")
+    if not sum(map(len, made)):
         raise SecateurError(f"data holds no samples; allowed is {ALLOWED}")
     return made
+
+
+@contextmanager
+def drawn_back() -> Iterator[None]:
+    """The global generators of torch, Python and NumPy are after the block what they were before."""
+    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
+
+
+def check_finite(number: int, batch: Batch) -> None:
+    """Refuse NaN and infinite values; -inf may stand in arguments after the first, where masks are added."""
+    parts = [*((f"input {i}", v, i > 0) for i, v in enumerate(batch.inputs)), ("the labels", batch.labels, False)]
+    for name, values, mask in parts:
+        if isinstance(values, Tensor) and (values.is_floating_point() or values.is_complex()):
+            values = values if values.layout == torch.strided else values.detach().to_dense()
+            wrong = ~torch.isfinite(values)
+            wrong = wrong & ~torch.isneginf(values) if mask and values.is_floating_point() else wrong
+            if count := int(wrong.sum()):
+                raise SecateurError(f"data: {name} of batch {number} holds {count} NaN or infinite values of "
+                                    f"{values.numel()}; allowed are finite ones")
 
 
 def _batches(data: Any) -> Iterable[Any]:
     if isinstance(data, Dataset):
         data = (data.train_x, data.train_y)
     if isinstance(data, Tensor):
+        if data.ndim == 1 and data.is_floating_point() and len(data):
+            raise SecateurError(f"data is a tensor of shape ({len(data)},), which has no axis of samples; for one "
+                                "sample give data[None], for numbers that are a sample each [data]")
         return data.split(BATCH) if data.ndim and len(data) else []
     if isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
-        if len(data[0]) != len(data[1]):
-            raise SecateurError(f"data holds {len(data[0])} inputs and {len(data[1])} labels; allowed is one for each")
+        if any(part.ndim == 0 for part in data) or len(data[0]) != len(data[1]):
+            shapes = " and ".join(str(tuple(part.shape)) for part in data)
+            raise SecateurError(f"data is inputs and labels of shapes {shapes}; allowed is one label for each input; "
+                                "several inputs without labels are [((first, second), None)]")
         return list(zip(data[0].split(BATCH), data[1].split(BATCH), strict=True)) if len(data[0]) else []
     if isinstance(data, (str, bytes, dict)) or not isinstance(data, Iterable):
         raise SecateurError(f"data is a {type(data).__name__}; allowed is {ALLOWED}")
-    return list(data) if isinstance(data, Iterator) else data
+    return data
 
 
 def as_batch(batch: Any) -> Batch:
@@ -130,9 +195,27 @@ def joined(samples: Calibration) -> tuple[Tensor, ...]:
     """All inputs as one tensor for each argument.
 
     Raises:
-        SecateurError: an input that is no tensor.
+        SecateurError: an input that is no tensor, or batches that do not go together.
     """
-    columns = list(zip(*(batch.inputs for batch in samples), strict=True))
-    if not all(isinstance(v, Tensor) for v in chain(*columns)):
+    shapes = {tuple(tuple(v.shape[1:]) if isinstance(v, Tensor) else None for v in b.inputs) for b in samples}
+    if None in chain(*shapes):
         raise SecateurError("data: every input must be a tensor to be taken apart into samples")
-    return tuple(torch.cat(column) for column in columns)
+    if len(shapes) > 1:
+        raise SecateurError("data: to be taken apart into samples all must have one shape, got "
+                            + ", ".join(sorted(map(str, shapes))[:4]))
+    return tuple(torch.cat(column) for column in zip(*(batch.inputs for batch in samples), strict=True))
+
+
+def joined_labels(samples: Calibration) -> Tensor:
+    """All labels as one tensor, in the order of :func:`joined`.
+
+    Raises:
+        SecateurError: labels that are no tensors, or not one a sample.
+    """
+    for number, batch in enumerate(samples):
+        labels = batch.labels
+        if not isinstance(labels, Tensor) or not labels.ndim or len(labels) != len(batch):
+            got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+            raise SecateurError(f"data: batch {number} has {len(batch)} samples and labels {got}; allowed is a tensor "
+                                "with one label a sample")
+    return torch.cat([batch.labels for batch in samples])

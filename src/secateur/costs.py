@@ -19,6 +19,7 @@ from secateur.granularity.base import Layer
 from secateur.measure import nonzeros, size, sparse_bytes, work
 from secateur.runtime import breakeven
 from secateur.scopes.base import Given
+from secateur.windows import same_modes
 
 Numbers = NDArray[np.float64]
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -169,12 +170,10 @@ def layer_inputs(model: nn.Module, names: Sequence[str], example: tuple[Tensor, 
         return lambda _, inputs: seen.__setitem__(name, inputs[0].detach())
 
     hooks = [model.get_submodule(name).register_forward_pre_hook(keep(name)) for name in names]
-    mode = model.training
     try:
-        with torch.no_grad():
+        with same_modes(model), torch.no_grad():
             model.eval()(*example)
     finally:
-        model.train(mode)
         for hook in hooks:
             hook.remove()
     if missing := [name for name in names if name not in seen]:

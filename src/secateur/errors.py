@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SecateurError(ValueError):
@@ -36,6 +37,28 @@ def first_line(error: BaseException) -> str:
     ('too long', 'ValueError')
     """
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+@contextmanager
+def failing(what: str, hint: str = "") -> Iterator[None]:
+    """Whatever fails in the block, in code that is not ours, becomes one line that says what it was.
+
+    Errors of this package pass as they are, and so does a lack of memory.
+
+    >>> with failing("criterion 'mine' failed on '0.weight'"):
+    ...     {}["scale"]
+    Traceback (most recent call last):
+    secateur.errors.SecateurError: criterion 'mine' failed on '0.weight': KeyError: 'scale'
+    """
+    try:
+        yield
+    except (SecateurError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise SecateurError(f"{what}: {type(error).__name__}: {first_line(error)}" + (f"; {hint}" if hint else "")
+                            ) from error
 
 
 def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:

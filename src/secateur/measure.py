@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from secateur import graph
 from secateur.graph.state import evaluating
 from secateur.types import Target
+from secateur.windows import same_modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +44,13 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch: int = 2000) -> Evalu
         batch: samples a call.
     """
     device = device_of(model)
-    mode, total, guesses = model.training, 0.0, []
-    model.eval()
-    with torch.inference_mode():
+    total, guesses = 0.0, []
+    with same_modes(model), torch.inference_mode():
+        model.eval()
         for inputs, labels in zip(x.split(batch), y.split(batch), strict=True):
             logits = model(inputs.to(device)).double()
             total += float(nn.functional.cross_entropy(logits, labels.to(device), reduction="sum"))
             guesses.append(logits.argmax(1).cpu())
-    model.train(mode)
     predictions = torch.cat(guesses)
     correct = predictions == y.cpu()
     return Evaluation(total / len(y), int(correct.sum()) / len(y), predictions.numpy(), correct.numpy())

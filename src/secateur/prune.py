@@ -15,7 +15,7 @@ from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
 from secateur.criteria.base import Criterion, Function, as_criterion, criteria_for
-from secateur.errors import SecateurError, unknown
+from secateur.errors import SecateurError, failing, unknown
 from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
 from secateur.granularity import resolve
@@ -55,7 +55,7 @@ def plan(model: nn.Module, sparsity: float | None = None, granularity: str = "we
         pooling: ``mean``, ``sum`` or ``max`` of a unit's scores where several tensors produce it, and of the
             scores of a block's weights.
         data: for criteria and scopes that look at activations or gradients: a tensor of inputs, a pair of tensors
-            (inputs, labels), or an iterable of batches, as :func:`secateur.calibration.calibration` says.
+            (inputs, labels), or an iterable of batches, read once, as :func:`secateur.calibration.calibration` says.
         loss: of outputs and labels, for criteria with gradients; by default the cross-entropy.
         layers: settings of single layers: from a module's name or a regular expression to a sparsity, or to any
             of ``sparsity``, ``granularity``, ``least``, ``most``, ``skip`` (see :class:`secateur.layerwise.Rule`).
@@ -156,7 +156,9 @@ class Selection:
     def _score(self, model: nn.Module, places: Sequence[Any], gather: Gatherer) -> list[Entry]:
         """Every place with the scores of its items, by its own granularity where it has one."""
         def score(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
-            return self._criterion.score(tensor, gather.of(self._granularity.scored_as, name, unit))
+            signals = gather.of(self._granularity.scored_as, name, unit)
+            with failing(f"criterion '{self.criterion}' failed on '{name}'"):
+                return self._criterion.score(tensor, signals)
 
         entries = []
         for place in places:

@@ -27,7 +27,7 @@ def recoveries(choice: Choice) -> tuple[Recovery, ...]:
     >>> [type(r).__name__ for r in recoveries("none")]
     ['Nothing']
     """
-    several = [choice] if isinstance(choice, (str, Recovery)) else list(choice)
+    several = list(choice) if isinstance(choice, Sequence) and not isinstance(choice, str) else [choice]
     found = [registry.get("recovery", c) if isinstance(c, str) else c for c in several]
     made = tuple(item() if isinstance(item, type) else item for item in found)
     for item in made:

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateur.calibration import Batch
 from secateur.errors import SecateurError
 from secateur.granularity.base import Layer
 from secateur.scopes.base import Bounds, Given
 from secateur.select import removal_count
+from secateur.windows import call, watched
 
 GRID = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 BATCH = 512
@@ -120,16 +122,9 @@ def outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     Raises:
         SecateurError: it gives no tensor of at least two classes, or one that is not finite.
     """
-    mode, found = model.training, []
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    try:
-        model.eval()
-        with torch.inference_mode():
-            for batch in zip(*(x.split(BATCH) for x in inputs), strict=True):
-                found.append(logs(model(*(x.to(device) for x in batch))))
-    finally:
-        model.train(mode)
-    return torch.cat(found)
+    with watched(model, {}), torch.inference_mode():
+        return torch.cat([logs(call(model, Batch(batch)))
+                          for batch in zip(*(x.split(BATCH) for x in inputs), strict=True)])
 
 
 def logs(given: Any) -> Tensor:

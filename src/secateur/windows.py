@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,9 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from secateur.calibration import Batch
-from secateur.errors import UnsupportedError
+from secateur.errors import UnsupportedError, failing
+
+PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
 
 
 class Seen(Exception):  # noqa: N818
@@ -83,22 +85,54 @@ def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
 
     A hook takes the module, its inputs and its output.
     """
-    mode = {name: module.training for name, module in model.named_modules()}
     handles = [model.get_submodule(name).register_forward_hook(hook) for name, hook in hooks.items()]
+    with same_modes(model):
+        try:
+            model.eval()
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@contextmanager
+def same_modes(model: nn.Module) -> Iterator[None]:
+    """After the block every module trains or evaluates as it did before."""
+    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
         yield
     finally:
-        for handle in handles:
-            handle.remove()
-        for name, module in model.named_modules():
-            module.training = mode[name]
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def learning(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """What puts a network into training mode, for the length of a block; afterwards modes are as before.
+
+    Where the network as a whole was in training mode, modules in evaluation mode (a frozen batch norm) stay so.
+    """
+    frozen = [module for module in model.modules() if model.training and not module.training]
+
+    def start() -> None:
+        model.train()
+        for module in frozen:
+            module.training = False
+
+    with same_modes(model):
+        start()
+        yield start
 
 
 def call(model: nn.Module, batch: Batch) -> Any:
-    """The outputs of a network for a batch, on the network's device; ``None`` where a hook had seen enough."""
+    """The outputs of a network for a batch, on the network's device; ``None`` where a hook had seen enough.
+
+    Raises:
+        SecateurError: the network does not run on the batch.
+    """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    try:
-        return model(*batch.to(device).inputs)
-    except Seen:
-        return None
+    with failing(f"data: the network does not run on a batch of {batch}", PAIRS if batch.labels is not None else ""):
+        try:
+            return model(*batch.to(device).inputs)
+        except Seen:
+            return None

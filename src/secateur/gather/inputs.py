@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.calibration import Calibration
-from secateur.errors import UnsupportedError
+from secateur.errors import SecateurError, UnsupportedError
 from secateur.windows import call, check_layer, groups_of, rows_in, watched
 
 BUDGET = 512 * 2**20
@@ -90,4 +90,17 @@ def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration
     if never := [name for name in modules if name not in found]:
         raise UnsupportedError(f"layer '{never[0]}' is never called as a module, so its inputs cannot be seen; "
                                "skip it, or use a criterion that needs no data")
+    for name, seen in found.items():
+        check_sums(name, seen.total)
     return found
+
+
+def check_sums(name: str, *sums: Tensor) -> None:
+    """Refuse sums over a layer's inputs or outputs that overflowed.
+
+    Raises:
+        SecateurError: one is not finite.
+    """
+    if not all(bool(torch.isfinite(total).all()) for total in sums):
+        raise SecateurError(f"data: the squares of what layer '{name}' reads or gives overflow; allowed are samples "
+                            "for which they are finite in the network's precision: scale the data as in training")

@@ -112,8 +112,7 @@ def tasks(patient: Patient) -> Iterator[Task]:
         for parameter in module.parameters(recurse=False):
             users[id(parameter)] = users.get(id(parameter), 0) + 1
     first = next(iter(patient.samples))
-    room = ROOM // 2 if patient.samples.fixed else 0
-    passes, before = (Passes(patient.pruned, room), Passes(patient.original, room)), list[str]()
+    passes, before = (Passes(patient.pruned, ROOM // 2), Passes(patient.original, ROOM // 2)), list[str]()
     called = {name for name, readers in reads(patient.original, first).items() if "called again" not in readers}
     for name, readers in reads(patient.pruned, first).items():
         module = pruned[name]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.gather.inputs import check_sums
 from secateur.linear_algebra import Equations
 from secateur.recovery._layers import Rows, Task
 from secateur.windows import groups_of
@@ -84,6 +85,7 @@ def gathered(task: Task, rows: Rows) -> tuple[Normal, Normal]:
         out = torch.arange(seen, seen + x.shape[1], device=x.device) % HELD_OUT == 0
         seen += x.shape[1]
         fit, held = fit.plus(x[:, ~out], y[:, ~out]), held.plus(x[:, out], y[:, out])
+    check_sums(task.name, fit.gram, fit.cross, torch.as_tensor(held.gram), torch.as_tensor(held.cross))
     return fit, held
 
 

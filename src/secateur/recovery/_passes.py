@@ -17,8 +17,7 @@ from secateur.windows import Seen, call, watched
 class Passes:
     """What layers of one network read or give for numbered batches.
 
-    The outputs of layers that are done are kept up to ``room`` bytes. With a room of 0, which batches need that are
-    others each time, every pass computes all.
+    The outputs of layers that are done are kept up to ``room`` bytes; with a room of 0 every pass computes all.
     """
 
     def __init__(self, model: nn.Module, room: int):

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from secateur.calibration import Batch, Calibration, joined
+from secateur.calibration import Batch, Calibration, joined, joined_labels
 from secateur.errors import SecateurError
 from secateur.recovery.base import Patient, Recovery
 from secateur.train import flushing_denormals
+from secateur.windows import call, learning, watched
 
 HELD_OUT = 8
 
@@ -61,11 +62,9 @@ class Finetune(Recovery):
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network after training."""
         assert patient.samples is not None
-        training, stop, mode = Training(patient, self, patient.samples), Event(), patient.pruned.training
-        try:
-            flushing_denormals(training.run, stop)
-        finally:
-            patient.pruned.train(mode)
+        training = Training(patient, self, patient.samples)
+        with learning(patient.pruned):
+            flushing_denormals(training.run, Event())
         return patient.pruned
 
 
@@ -81,7 +80,7 @@ class Training:
     def __init__(self, patient: Patient, how: Finetune, samples: Calibration):
         self.model, self.how, self.loss, self.seed = patient.pruned, how, samples.loss, patient.seed
         self.inputs = joined(samples)
-        self.labels = None if how.distil == 1 else torch.cat([batch.labels for batch in samples])
+        self.labels = None if how.distil == 1 else joined_labels(samples)
         self.teacher = copy.deepcopy(patient.original).eval() if how.distil else None
         self.draw = torch.Generator().manual_seed(patient.seed)
         order = torch.randperm(len(self.inputs[0]), generator=self.draw)
@@ -97,7 +96,8 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.how.lr)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, max(self.left, 1))
         best, least, stale = None, float("inf"), 0
-        with torch.random.fork_rng(devices=[]):
+        device = next(self.model.parameters()).device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             for _ in range(self.how.epochs):
                 self.epoch()
@@ -112,7 +112,6 @@ class Training:
 
     def epoch(self) -> None:
         """One pass over the samples, as far as there are steps left."""
-        self.model.train()
         order = self.learned[torch.randperm(len(self.learned), generator=self.draw)]
         for batch in self.batches(order):
             if not self.left:
@@ -134,12 +133,12 @@ class Training:
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of one batch: that of the labels, that of the teacher, or a mixture."""
         batch, share = batch.to(next(self.model.parameters()).device), self.how.distil
-        outputs, total = self.model(*batch.inputs), torch.zeros(())
+        outputs, total = call(self.model, batch), torch.zeros(())
         if share < 1:
             total = total + (1 - share) * self.loss(outputs, batch.labels)
         if self.teacher is not None:
             with torch.no_grad():
-                wanted = (self.teacher(*batch.inputs) / self.how.temperature).log_softmax(-1)
+                wanted = (call(self.teacher, batch) / self.how.temperature).log_softmax(-1)
             given = (outputs / self.how.temperature).log_softmax(-1)
             apart = F.kl_div(given, wanted, reduction="batchmean", log_target=True)
             total = total + share * self.how.temperature**2 * apart
@@ -147,7 +146,6 @@ class Training:
 
     def held_loss(self) -> float:
         """The mean loss of the samples held out."""
-        self.model.eval()
-        with torch.no_grad():
+        with watched(self.model, {}), torch.no_grad():
             parts = [(float(self.loss_of(batch)) * len(batch), len(batch)) for batch in self.batches(self.held)]
         return sum(loss for loss, _ in parts) / max(sum(count for _, count in parts), 1)

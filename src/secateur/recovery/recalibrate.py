@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.recovery.base import Patient, Recovery
-from secateur.windows import call
+from secateur.windows import call, watched
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,16 @@ class Recalibrate(Recovery):
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
         if not norms or samples is None:
             return model
-        before = {m: (m.training, m.momentum) for m in model.modules() if isinstance(m, _BatchNorm)}
-        mode = model.training
+        momenta = {norm: norm.momentum for norm in norms}
         try:
-            model.eval()
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None
-                norm.train()
-            with torch.no_grad():
+            with watched(model, {}), torch.no_grad():
+                for norm in norms:
+                    norm.reset_running_stats()
+                    norm.momentum = None
+                    norm.train()
                 for batch in samples:
                     call(model, batch)
         finally:
-            model.train(mode)
-            for norm, (training, momentum) in before.items():
-                norm.training, norm.momentum = training, momentum
+            for norm, momentum in momenta.items():
+                norm.momentum = momentum
         return model

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from secateur.gather.inputs import check_sums
 from secateur.linear_algebra import damped, inverse
 from secateur.recovery._layers import ROWS, Rows, tasks
 from secateur.recovery.base import Patient, Recovery
@@ -46,6 +47,7 @@ class Sparsegpt(Recovery):
             assert isinstance(weight, Tensor)
             gram = sum(x.transpose(1, 2).double() @ x.double() for x, _ in Rows(patient, task, self.rows))
             assert isinstance(gram, Tensor)
+            check_sums(task.name, gram)
             rows = weight.detach().double().reshape(len(gram), -1, gram.shape[-1])
             gone = task.support.numel() - int(task.support.sum())
             found = swept(rows, damped(gram, self.damping), gone, self.block)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from secateur.calibration import Calibration, Loss, calibration, joined
+from secateur.calibration import Batch, Calibration, Loss, calibration, joined, joined_labels
 from secateur.errors import SecateurError
 from secateur.train import flushing_denormals
 from secateur.training.distil import distillation
 from secateur.training.pruner import Pruner
 from secateur.training.regularise import l1 as l1_term
+from secateur.windows import call, learning, watched
 
 Start = Callable[[nn.Module, torch.optim.Optimizer], Pruner | None]
 
@@ -71,16 +73,17 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
     device = next(model.parameters()).device
     lessons = Lessons.of(given(data, loss), device, teacher, temperature, share)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    total, mode, stop = epochs * math.ceil(len(lessons) / batch_size), model.training, Event()
+    total, stop = epochs * math.ceil(len(lessons) / batch_size), Event()
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, total), hold))
     order = torch.Generator().manual_seed(seed)
 
-    def run() -> Pruner | None:
+    def run(train: Callable[[], None]) -> Pruner | None:
         lessons.ask()
         pruner = start(model, optimizer) if start else None
         for epoch in range(1, epochs + 1):
             for batch in torch.randperm(len(lessons), generator=order).to(device).split(batch_size):  # type: ignore[no-untyped-call]
-                wrong = lessons.loss(model.train(), batch)
+                train()
+                wrong = lessons.loss(model, batch)
                 if l1 and pruner is not None and rising(pruner):
                     wrong = wrong + l1_term(model, l1)
                 optimizer.zero_grad()
@@ -97,10 +100,8 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        try:
-            return flushing_denormals(run, stop)
-        finally:
-            model.train(mode)
+        with learning(model) as train:
+            return flushing_denormals(partial(run, train), stop)
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Lessons:
         alone = teacher is not None and share == 1
         if not alone and not samples.labelled:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
-        labels = None if alone else torch.cat([batch.labels for batch in samples]).to(device)
+        labels = None if alone else joined_labels(samples).to(device)
         inputs = tuple(x.to(device) for x in joined(samples))
         return cls(inputs, labels, samples.loss, teacher, temperature, share)
 
@@ -137,7 +138,7 @@ class Lessons:
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """The loss of a network on the samples at some places."""
-        outputs = model(*(x[batch] for x in self.inputs))
+        outputs = call(model, Batch(tuple(x[batch] for x in self.inputs)))
         if self.told is None:
             return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
         apart = distillation(outputs.flatten(0, -2), self.told[batch].flatten(0, -2), None, self.temperature)
@@ -175,7 +176,6 @@ def rising(pruner: Pruner) -> bool:
 @torch.no_grad()
 def logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
-    mode = model.training
-    found: Tensor = model.eval()(*inputs)
-    model.train(mode)
+    with watched(model, {}):
+        found: Tensor = model(*inputs)
     return found

@@ -54,10 +54,19 @@ def check(cut: Cut) -> None:
 
 
 def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
-    """A tensor without what goes along each axis, in memory of its own."""
+    """A tensor without what goes along each axis, in memory of its own; one that is channels last stays so."""
+    layout = layout_of(tensor)
     for axis, mask in kept.items():
         tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
-    return tensor.contiguous() if kept else tensor.clone(memory_format=torch.contiguous_format)
+    return tensor.contiguous(memory_format=layout) if kept else tensor.clone(memory_format=layout)
+
+
+def layout_of(tensor: Tensor) -> torch.memory_format:
+    """The memory format of a tensor: channels last where it is that and not contiguous as well."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim)
+    if last is None or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=last):
+        return torch.contiguous_format
+    return last
 
 
 def refresh(model: nn.Module) -> None:

@@ -1,0 +1,165 @@
+"""What ``data=`` may hold: read once, inputs beside their own labels, refused where it cannot be used."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import secateur as sc
+from secateur.calibration import calibration, joined, joined_labels
+from secateur.recovery.best_finetune import BestFinetune
+from secateur.recovery.finetune import Finetune
+from secateur.recovery.gradual import Gradual
+from secateur.recovery.reinitialised import Reinitialised
+
+TRAIN = Finetune(epochs=2, lr=1e-2)
+
+
+def blobs(count=256):
+    """Samples whose label stands in their first input, so that a mismatched pair shows."""
+    draw = torch.Generator().manual_seed(0)
+    y = torch.randint(4, (count,), generator=draw)
+    x = torch.randn(count, 6, generator=draw)
+    x[:, 0] = y
+    return x, y
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+def shuffling(x, y):
+    return DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
+
+
+class Once:
+    """No iterator, but gives its batches to the first who asks only."""
+
+    def __init__(self, *batches):
+        self.batches = list(batches)
+
+    def __iter__(self):
+        while self.batches:
+            yield self.batches.pop(0)
+
+
+KINDS = {"shuffling": shuffling, "generator": lambda x, y: zip(x.split(50), y.split(50), strict=True),
+         "once": lambda x, y: Once(*zip(x.split(50), y.split(50), strict=True))}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_stay_with_their_inputs_in_every_pass(kind):
+    samples = calibration(KINDS[kind](*blobs()))
+    assert samples.labelled and sum(map(len, samples)) == 256
+    assert torch.equal(joined(samples)[0][:, 0].long(), joined_labels(samples))
+    assert all(torch.equal(batch.inputs[0][:, 0].long(), batch.labels) for batch in samples)
+    assert all(a.labels is b.labels for a, b in zip(samples, samples.first(100), strict=False))
+
+
+@pytest.mark.parametrize("recovery", [TRAIN, Reinitialised(TRAIN), Gradual(epochs=2, batch_size=32),
+                                      BestFinetune(gradual=Gradual(epochs=2, batch_size=32))])
+@pytest.mark.parametrize("kind", KINDS)
+def test_trainings_see_the_pairs_of_one_pass(kind, recovery):
+    x, y = blobs()
+    seen = set()
+
+    def loss(outputs, labels):
+        seen.update(zip(current.pop()[:, 0].long().tolist(), labels.tolist(), strict=True))
+        return nn.functional.cross_entropy(outputs, labels)
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net()
+
+        def forward(self, x):
+            if self.training:
+                current.append(x)
+            return self.inner(x)
+
+    current = []
+    sc.prune(Watched(), 0.5, data=KINDS[kind](x, y), loss=loss, recovery=recovery)
+    assert seen == {(label, label) for label in range(4)}
+
+
+@pytest.mark.parametrize("criterion", ["snip", "taylor", "obd", "grasp"])
+def test_criteria_with_gradients_see_the_pairs_of_one_pass(criterion):
+    x, y = blobs()
+    orders = [sc.plan(net(), 0.5, criterion=criterion, data=data).cuts for data in ((x, y), shuffling(x, y))]
+    for sure, shuffled in zip(*orders, strict=True):
+        assert (sure.keep == shuffled.keep).float().mean() > 0.97
+
+
+def test_the_global_generators_are_left_alone():
+    (x, y), made = blobs(), net()
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    for data in (shuffling(x, y), DataLoader(TensorDataset(x, y), batch_size=64)):
+        for recovery in ("none", "best", TRAIN):
+            sc.prune(made, 0.5, data=data, recovery=recovery)
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert random.getstate() == before[1] and np.random.get_state()[1].tolist() == before[2]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("recovery", ["none", "best", "sparsegpt", "recalibrate", TRAIN, Reinitialised(TRAIN)])
+def test_values_that_are_not_finite_are_refused_where_they_come_in(bad, recovery):
+    x, y = blobs(600)
+    x[530, 2] = bad
+    with pytest.raises(sc.SecateurError, match=r"^data: input 0 of batch 1 holds 1 NaN or infinite values of 528;"):
+        sc.prune(net(), 0.5, data=(x, y), recovery=recovery)
+
+
+def test_labels_must_be_finite_and_a_mask_may_hold_minus_infinity():
+    x = torch.zeros(3, 2)
+    with pytest.raises(sc.SecateurError, match="the labels of batch 0 holds? 1 NaN"):
+        calibration((x, torch.tensor([0.0, float("nan"), 1.0])))
+    assert calibration([((x, torch.full((3, 3), -float("inf"))), None)]).labelled is False
+    with pytest.raises(sc.SecateurError, match="input 1 of batch 0"):
+        calibration([((x, torch.full((3, 3), float("nan"))), None)])
+    with pytest.raises(sc.SecateurError, match="input 0 of batch 0 holds 1 NaN"):
+        calibration([torch.tensor([[0.0, float("nan")]]).to_sparse()])
+
+
+def test_labels_are_in_all_batches_or_in_none():
+    x, y = blobs(8)
+    with pytest.raises(sc.SecateurError, match="batch 1 has no labels, batch 0 has them"):
+        calibration([(x, y), x])
+
+
+def test_one_sample_without_an_axis_of_samples_is_refused():
+    with pytest.raises(sc.SecateurError, match=r"shape \(6,\), which has no axis of samples"):
+        sc.prune(net(), 0.5, data=blobs()[0][0])
+    assert len(next(iter(calibration(torch.arange(5))))) == 5
+
+
+def normed(root, inner):
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Sequential(nn.BatchNorm1d(16)),
+                         nn.Linear(16, 4)).train(root)
+    made[1].train(inner)
+    return made
+
+
+@pytest.mark.parametrize("recovery", [Finetune(epochs=3, patience=1), Gradual(epochs=1, batch_size=32), "recalibrate",
+                                      "best", Reinitialised(TRAIN)])
+@pytest.mark.parametrize("root", [True, False])
+@pytest.mark.parametrize("inner", [True, False])
+def test_every_module_keeps_its_own_mode(recovery, root, inner):
+    made = normed(root, inner)
+    cut = sc.prune(made, 0.5, data=blobs(), recovery=recovery)
+    modes = {name: module.training for name, module in made.named_modules()}
+    assert modes["1"] is inner and modes["3.0"] is root
+    assert {name: module.training for name, module in cut.named_modules()} == modes
+
+
+@pytest.mark.parametrize("recovery", [TRAIN, Finetune(epochs=3, patience=2), Gradual(epochs=1, batch_size=32)])
+def test_a_frozen_batch_norm_keeps_its_statistics_while_the_others_learn(recovery):
+    frozen = sc.prune(normed(True, False), 0.5, data=blobs(), recovery=recovery)
+    assert torch.equal(frozen[1].running_mean, torch.zeros(16)) and frozen[3][0].running_mean.abs().max() > 0
+    whole = sc.prune(normed(False, False), 0.5, data=blobs(), recovery=recovery)
+    assert whole[1].running_mean.abs().max() > 0
