@@ -179,7 +179,7 @@ class Selection:
                            f"{self.round_to}" for cut in whole)]
         cuts = rounded
         made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
-                    self.structure)
+                    self.structure, any(entry.rule.acts for entry in self._entries))
         return made if sparsity is not None or self._granularity.sparsity else replace(made, sparsity=made.reached)
 
     def whole(self) -> Plan:

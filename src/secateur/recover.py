@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from secateur import registry
 from secateur.calibration import Calibration
 from secateur.errors import SecateurError
 from secateur.recovery.base import Patient, Recovery
+from secateur.recovery._zeros import standing
 from secateur.types import Plan
 
 Choice = str | Recovery | Sequence[str | Recovery]
@@ -36,10 +38,19 @@ def recoveries(choice: Choice) -> tuple[Recovery, ...]:
     return made
 
 
+def named(item: Recovery) -> str:
+    """What a recovery is called where one is asked for.
+
+    >>> named(recoveries("best-finetune")[0])
+    'best-finetune'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(item).__name__).lower()
+
+
 def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> None:
     """Refuse recoveries that need data or labels that are not there, naming all that is missing."""
     given = {"data": samples is not None, "labels": samples is not None and samples.labelled}
-    missing = {type(r).__name__.lower(): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
+    missing = {named(r): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
     if missing:
         wanted = dict.fromkeys("labels" if "labels" in names else "data" for names in missing.values())
         got = ", ".join(n for n, there in given.items() if there) or "nothing"
@@ -49,6 +60,8 @@ def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> 
 def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, samples: Calibration | None = None,
             seed: int = 0) -> nn.Module:
     """Win accuracy back after a cut, one recovery after the other.
+
+    Each starts from the plan of what is zero by then, see :func:`secateur.recovery._zeros.standing`.
 
     Args:
         model: the network before the cut; never changed.
@@ -65,6 +78,7 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
     check_recoveries(items, samples)
     patient = Patient(model, pruned, plan, samples, seed)
     for item in items:
+        patient = replace(patient, plan=standing(patient.plan, patient.pruned))
         patient = replace(patient, pruned=item.recover(patient))
     return patient.pruned
 
