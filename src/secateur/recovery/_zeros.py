@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.granularity import resolve
+from secateur.granularity.base import Unit
 from secateur.types import Cut, Plan, Target
 
 
@@ -41,8 +42,8 @@ def holds(cut: Cut, network: nn.Module) -> bool:
 
 def read(cut: Cut, network: nn.Module, target: Target, written: str) -> Cut:
     """A cut of as many items that are zero; of more zeros than that, those that the given cut removes go first."""
-    def worth(weight: Tensor, _: str, __: object = None) -> Tensor:
-        return (weight != 0).float() + cut.keep.to(weight.device).float() / 2
+    def worth(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:  # noqa: ARG001
+        return (tensor != 0).float() + cut.keep.to(tensor.device).float() / 2
 
     granularity = resolve(written)
     granularity.pooling = "max"

@@ -74,6 +74,10 @@ class Gradual(Recovery):
         """Data, and labels unless all of the loss is distilled."""
         return frozenset({"data"}) if self.distil == 1 else frozenset({"data", "labels"})
 
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Except under N:M."""
+        return all(item.scored_as == "weight" and not isinstance(item, NM) for item in map(resolve, kinds))
+
     def recover(self, patient: Patient) -> nn.Module:
         """Another network than the cut one: the original's copy, trained and cut.
 
