@@ -11,7 +11,8 @@ from secateur.store import key_of
 from secateur.subject import Point
 
 SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5), "criterion": ("wanda", "energy"),
-            "recovery": ("none", "best", "reconstruct"), "seeds": 1, "epochs": 1, "latency_batches": (), "calibration": 100}
+            "recovery": ("none", "best", "reconstruct"), "seeds": 1, "epochs": 1, "latency_batches": (),
+            "calibration": 100}
 
 
 @pytest.fixture(scope="module")
