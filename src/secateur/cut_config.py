@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from secateur import registry, settings
+from secateur.asked import asked, default_criterion
 from secateur.budget import Budget, read_budget
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
-from secateur.granularity import resolve
+from secateur.recover import check_heard, default_recovery, kinds_of, recoveries
 from secateur.select import check_round_to
 from secateur.settings import optional, setting
 
@@ -49,7 +50,9 @@ class CutConfig:
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
                           'such as {"ms": 2.5, "batch": 64}')
     round_to: int = setting(1, "neurons and channels left are a multiple of this")
-    recovery: tuple[str, ...] = setting(("best",), "what wins accuracy back after the cut, done in this order")
+    recovery: tuple[str, ...] | None = optional(tuple, "what wins accuracy back after the cut, done in this order "
+                                               "(default: best; with a criterion of yours for weights reconstruct, "
+                                               "which keeps what it chose)")
     calibration: int = shared("calibration")
     skip: tuple[str, ...] = shared("skip")
     seed: int = setting(0, "for the training, and what draws at random")
@@ -67,6 +70,8 @@ class CutConfig:
 
     def __post_init__(self) -> None:
         _ = self.study
+        asked(self.granularity, self.scope, self.given_budget, self.sparsity)
+        check_heard(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
         check_round_to(self.round_to)
         check_out(Path(self.out).expanduser(), self.force)
 
@@ -86,14 +91,28 @@ class CutConfig:
         budget = self.given_budget
         return StudyConfig(**same | {
             "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
-            "criterion": (self.chosen_criterion,), "scope": (self.scope,), "epochs": self.training, "seeds": 1,
+            "criterion": (self.chosen_criterion,), "recovery": self.recoveries,
+            "scope": (self.scope,), "epochs": self.training, "seeds": 1,
             "budget": budget.resource if budget and budget.resource != "ms" else "parameters", "best": False})
 
     @property
     def chosen_criterion(self) -> str:
         """The criterion asked for, or the best of the granularity that needs no labels."""
-        item = resolve(self.granularity)
-        return self.criterion or item.informed_criterion or item.default_criterion
+        return self.criterion or self.default_criterion
+
+    @property
+    def default_criterion(self) -> str:
+        """The criterion where none is asked for."""
+        return default_criterion(self.granularity, True)
+
+    @property
+    def recoveries(self) -> tuple[str, ...]:
+        """The recoveries asked for, or the best that needs no labels and keeps what a criterion of one's own chose."""
+        return (default_recovery(self.criterion is not None, self._kinds),) if self.recovery is None else self.recovery
+
+    @property
+    def _kinds(self) -> frozenset[str]:
+        return kinds_of(self.granularity, json.loads(self.layers or "{}"))
 
     @property
     def training(self) -> int:

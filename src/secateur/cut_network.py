@@ -81,7 +81,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     """
     told = progress or Progress()
     task = problem(config.study)
-    chosen = recoveries(config.recovery)
+    chosen = recoveries(config.recoveries)
     samples, count = shown(task, config)
     check_recoveries(chosen, samples)
     check_cuttable(task)
@@ -110,7 +110,7 @@ def maker(model: str, task: Problem) -> str:
 
 def shown(task: Problem, config: CutConfig) -> tuple[Calibration | None, int]:
     """The training samples that criterion, scope and recoveries look at, with their labels, and how many they are."""
-    count = max(task.samples_for(config.chosen_criterion, name, config.scope) for name in config.recovery)
+    count = max(task.samples_for(config.chosen_criterion, name, config.scope) for name in config.recoveries)
     if not count:
         return None, 0
     x, y = task.shown(count)

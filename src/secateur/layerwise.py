@@ -31,6 +31,12 @@ class Rule:
     most: float | None = None
     skip: bool | None = None
 
+    @property
+    def acts(self) -> bool:
+        """Whether it says anything of how much goes, or of what an item is."""
+        open_sides = (self.least or 0) == 0 and (self.most is None or self.most == 1)
+        return not open_sides or self.sparsity is not None or self.granularity is not None
+
     def bounds(self, items: int, keep_one: bool) -> tuple[int, int]:
         """The least and the most of ``items`` that may go; one stays at least where ``keep_one`` says so.
 

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from secateur import data as datasets
 from secateur import graph, models, registry
+from secateur.asked import default_criterion
 from secateur.config import StudyConfig
 from secateur.criteria.base import as_criterion
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.granularity import resolve
 from secateur.prune import check_weights, resolve_skip
-from secateur.recover import recoveries
+from secateur.recover import kinds_of, recoveries, unheard
 from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of
 from secateur.subject import Point
@@ -73,7 +74,7 @@ class Problem:
             for granularity in config.granularity:
                 for criterion in config.criteria_of(granularity):
                     for scope in config.scopes_of(granularity):
-                        for recovery in self.recoveries_of(criterion):
+                        for recovery in self.recoveries_of(granularity, criterion):
                             for sparsity in config.sparsities_of(granularity):
                                 yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
                 yield from self.beside(granularity, seed)
@@ -114,10 +115,26 @@ class Problem:
         given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
         return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **given}
 
-    def recoveries_of(self, criterion: str) -> list[str]:
-        """The recoveries asked for; a control of those is not tried on a cut that is a control itself."""
-        control = as_criterion(criterion)[1].control
-        return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))]
+    def recoveries_of(self, granularity: str, criterion: str) -> list[str]:
+        """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
+        chooses itself what goes not on the choice of another criterion than the default."""
+        control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
+        usual = default_criterion(granularity, True)
+        return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
+                and not unheard(criterion, recoveries(r), kinds, usual)]
+
+    def check_crossed(self) -> None:
+        """Refuse recoveries that can do nothing, and a granularity of which no criterion goes with any recovery."""
+        config = self.config
+        for item in (item for name in config.recovery for item in recoveries(name)):
+            item.check()
+        for granularity in config.granularity:
+            if not any(self.recoveries_of(granularity, c) for c in config.criteria_of(granularity)):
+                raise SecateurError(f"no point for granularity '{granularity}': recovery {', '.join(config.recovery)} "
+                                    f"with criterion {', '.join(config.criteria_of(granularity))} leaves none (what "
+                                    "chooses itself which weights go takes criterion "
+                                    f"{default_criterion(granularity, True)}); allowed: recovery reconstruct, which "
+                                    "keeps what the criterion chose")
 
     def samples_for(self, criterion: str, recovery: str, scope: str) -> int:
         """How many training samples a criterion, a recovery and a scope get: all where it trains, ``calibration``

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.apply import applied, told
+from secateur.asked import asked, default_criterion
 from secateur.budget import read_budget
 from secateur.calibration import Calibration, Loss, calibration
 from secateur.competition import Competition, Entry
@@ -23,10 +24,10 @@ from secateur.granularity.base import POOLINGS, Granularity, Layer, Unit, produc
 from secateur.graph.check import check_module
 from secateur.graph.state import evaluating, untouched
 from secateur.layerwise import Settings, matches, rule_of, rules
-from secateur.recover import Choice, check_recoveries, recover, recoveries
+from secateur.recover import Choice, check_heard, check_recoveries, default_recovery, kinds_of, recover, recoveries
 from secateur.scan import Scan
 from secateur.scopes.base import Given
-from secateur.select import check_round_to, check_seed, check_sparsity
+from secateur.select import check_round_to, check_seed
 from secateur.signals import check_needs
 from secateur.types import Cut, Group, Plan, Structure
 
@@ -87,7 +88,12 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     Args:
         recovery: what wins accuracy back after the cut: a name, ``pkg.module:Class``, a
             :class:`~secateur.recovery.base.Recovery`, or a sequence of them, done in its order. By default
-            ``best``, which needs no labels, where ``data`` is given, and ``none`` where it is not.
+            ``best``, which needs no labels, where ``data`` is given, and ``none`` where it is not. Where single
+            weights are cut by a ``criterion`` that you give, the default with ``data`` is ``reconstruct``, which
+            keeps what the criterion chose; ``best`` chooses itself.
+
+    Raises:
+        SecateurError: as :func:`plan`; a recovery that chooses itself what goes beside a criterion of your own.
 
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> int((prune(net, 0.75)[0].weight == 0).sum())
@@ -95,8 +101,11 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     """
     check_module("prune", model)
     samples = calibration(data, loss)
-    items = recoveries(recovery if recovery is not None else "best" if samples else "none")
+    kinds = kinds_of(granularity, layers)
+    usual = default_recovery(criterion is not None, kinds) if samples else "none"
+    items = recoveries(recovery if recovery is not None else usual)
     check_recoveries(items, samples)
+    check_heard(criterion, items, kinds, default_criterion(granularity, samples is not None))
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
     with untouched(model):
@@ -119,7 +128,7 @@ class Selection:
         self._granularity = pooled_by(resolve(granularity), pooling)
         self.granularity, self.scope, self.round_to = granularity, scope, check_round_to(round_to)
         seed = check_seed(seed)
-        default = (self._granularity.informed_criterion if samples else "") or self._granularity.default_criterion
+        default = default_criterion(granularity, samples is not None)
         self.criterion, self._criterion = criterion_for(criterion or default, granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, seed))
         graph.check_whole(model)
@@ -187,7 +196,7 @@ class Selection:
                            f"{self.round_to}" for cut in whole)]
         cuts = rounded
         made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
-                    self.structure)
+                    self.structure, any(entry.rule.acts for entry in self._entries))
         return made if sparsity is not None or self._granularity.sparsity else replace(made, sparsity=made.reached)
 
     def whole(self) -> Plan:
@@ -201,18 +210,7 @@ class Selection:
 
     def _asked(self, sparsity: float | None) -> float:
         """The sparsity that was asked for, or that follows."""
-        fixed = self._granularity.sparsity
-        if fixed is not None:
-            return follows(self.granularity, fixed, sparsity)
-        if sparsity is None and self.budget is not None and self.budget.amount is not None:
-            return 0.0
-        if sparsity is None:
-            raise SecateurError(f"sparsity is missing: granularity '{self.granularity}' and scope '{self.scope}' need "
-                                "one in [0, 1), such as 0.9")
-        if self.budget is not None and self.budget.amount is not None:
-            raise SecateurError(f"sparsity {sparsity!r} and {self.budget}: allowed is one of them; a budget's name "
-                                "alone goes with a sparsity")
-        return check_sparsity(sparsity)
+        return asked(self.granularity, self.scope, self.budget, sparsity)
 
     def _rounded(self, cut: Cut, layer: Layer) -> Cut:
         """Keep the best of what would go, so that a multiple of ``round_to`` stays."""
@@ -222,6 +220,7 @@ class Selection:
         more = min(-(-kept // self.round_to) * self.round_to, cut.items) - kept
         best = layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
         return replace(cut, keep=cut.keep.index_fill(0, best, True))
+
 
 def criterion_for(choice: str | Criterion | Function, granularity: str) -> tuple[str, Criterion]:
     """The name of a criterion and the criterion, if it can score this granularity.
@@ -242,14 +241,6 @@ def pooled_by(granularity: Granularity, pooling: str) -> Granularity:
         raise unknown("pooling", pooling, POOLINGS)
     granularity.pooling = pooling
     return granularity
-
-
-def follows(written: str, fixed: float, sparsity: float | None) -> float:
-    """The sparsity that N:M has, if nothing else was asked; 0 removes nothing."""
-    if sparsity not in (None, 0, fixed):
-        raise SecateurError(f"sparsity {sparsity!r} of granularity '{written}': that has {fixed:g}; leave the sparsity "
-                            "out, or give it (0 removes nothing)")
-    return fixed if sparsity is None else float(sparsity)
 
 
 def check_alike(name: str, written: str, own: Granularity, whole: Granularity) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from secateur import registry
 from secateur.calibration import Calibration
 from secateur.errors import CutGraphWarning, SecateurError
+from secateur.recovery._zeros import standing
 from secateur.recovery.base import Patient, Recovery
 from secateur.types import Plan
 
@@ -37,19 +40,64 @@ def recoveries(choice: Choice) -> tuple[Recovery, ...]:
     return made
 
 
+def named(item: Recovery) -> str:
+    """What a recovery is called where one is asked for.
+
+    >>> named(recoveries("best-finetune")[0])
+    'best-finetune'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(item).__name__).lower()
+
+
 def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> None:
-    """Refuse recoveries that need data or labels that are not there, naming all that is missing."""
+    """Refuse recoveries that need data, labels or settings that are not there, naming all that is missing."""
+    for item in items:
+        item.check()
     given = {"data": samples is not None, "labels": samples is not None and samples.labelled}
-    missing = {type(r).__name__.lower(): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
+    missing = {named(r): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
     if missing:
         wanted = dict.fromkeys("labels" if "labels" in names else "data" for names in missing.values())
         got = ", ".join(n for n, there in given.items() if there) or "nothing"
         raise SecateurError(f"recovery {', '.join(missing)} needs {' and '.join(WORDS[w] for w in wanted)}; got {got}")
 
 
+def kinds_of(granularity: str, layers: Any = None) -> frozenset[str]:
+    """The granularities that a plan of a network may have, those of single layers among them.
+
+    >>> sorted(kinds_of("weight", {"fc": {"granularity": "4x1"}, "head": 0.5}))
+    ['4x1', 'weight']
+    """
+    settings = layers.values() if isinstance(layers, Mapping) else ()
+    return frozenset({granularity, *(s["granularity"] for s in settings
+                                     if isinstance(s, Mapping) and isinstance(s.get("granularity"), str))})
+
+
+def default_recovery(chosen: bool, kinds: frozenset[str]) -> str:
+    """The best that needs no labels: of those that keep what a criterion chose, where one was ``chosen``."""
+    return "reconstruct" if chosen and recoveries("best")[0].chooses(kinds) else "best"
+
+
+def unheard(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str], default: str) -> str:
+    """The recovery that would choose anew what a criterion other than the default chose; empty where none would."""
+    if criterion is None or criterion == default:
+        return ""
+    return next((named(item) for item in items if item.chooses(kinds)), "")
+
+
+def check_heard(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str], default: str) -> None:
+    """Refuse a criterion that was asked for beside a recovery that would not heed it."""
+    if name := unheard(criterion, items, kinds, default):
+        said = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", type(criterion).__name__)
+        raise SecateurError(f"recovery {name} chooses itself which weights go, so criterion '{said}' would decide "
+                            f"nothing; allowed: recovery reconstruct, which keeps what the criterion chose, or {name} "
+                            f"with the default criterion '{default}'")
+
+
 def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, samples: Calibration | None = None,
             seed: int = 0) -> nn.Module:
     """Win accuracy back after a cut, one recovery after the other.
+
+    Each starts from the plan of what is zero by then, see :func:`secateur.recovery._zeros.standing`.
 
     Args:
         model: the network before the cut; never changed.
@@ -68,6 +116,7 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CutGraphWarning)
         for item in items:
+            patient = replace(patient, plan=standing(patient.plan, patient.pruned))
             patient = replace(patient, pruned=item.recover(patient))
     return patient.pruned
 

@@ -56,6 +56,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
     config = named(config or StudyConfig(), make_model, data)
     parallel.check_backend(jobs, backend, address)
     task = problem(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
+    task.check_crossed()
     folder = Path(out) if out else default_folder(config)
     task = replace(task, outputs=kept_outputs(folder, task))
     if task.outputs is None:

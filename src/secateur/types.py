@@ -170,7 +170,8 @@ class Plan:
     """Exactly what is removed where. ``sparsity`` is what was asked, :attr:`reached` what the cuts give.
 
     ``shapes`` holds the shape of every parameter of the network that the plan was made for; a plan
-    is refused by any other network. ``notes`` say where a guard acted.
+    is refused by any other network. ``notes`` say where a guard acted. ``bounded`` says whether settings of single
+    layers, or ``least`` and ``most``, took part in it.
     """
 
     granularity: str
@@ -181,6 +182,7 @@ class Plan:
     shapes: dict[str, tuple[int, ...]]
     notes: tuple[str, ...] = field(default=())
     structure: Structure | None = field(default=None, compare=False, repr=False)
+    bounded: bool = False
 
     @property
     def mixed(self) -> bool:

@@ -102,3 +102,18 @@ def test_what_it_cannot_do_it_refuses():
     several = [Cut(name, torch.arange(4) < left) for name, left in (("a.one", 2), ("a.two", 3))]
     with pytest.raises(UnsupportedError, match=r"2 of 4 in 'a\.one', 1 of 4 in 'a\.two' have not"):
         rule_for(several, sc.plan(mlp(), 0.5))
+
+
+@pytest.mark.parametrize("settings", [
+    {"layers": {"4": {"most": 0.3}}}, {"layers": {"4": 0.2}}, {"most": 0.85}, {"least": 0.7}])
+def test_bounds_hold_under_a_global_scope(settings):
+    plan = sc.plan(mlp(), 0.8, scope="global", **settings)
+    found = sc.prune(mlp(), 0.8, scope="global", data=(X, Y), recovery=QUICK, **settings)
+    assert gone(found) == removed(plan)
+
+
+@pytest.mark.parametrize("recovery", [QUICK, BestFinetune(gradual=QUICK)])
+def test_a_layer_alone_is_a_network(recovery):
+    torch.manual_seed(0)
+    found = sc.prune(nn.Linear(12, 4), 0.6, data=(X, Y), recovery=recovery)
+    assert int((found.weight == 0).sum()) == round(0.6 * 48)

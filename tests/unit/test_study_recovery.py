@@ -11,7 +11,8 @@ from secateur.store import key_of
 from secateur.subject import Point
 
 SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5), "criterion": ("wanda", "energy"),
-            "recovery": ("none", "best"), "seeds": 1, "epochs": 1, "latency_batches": (), "calibration": 100}
+            "recovery": ("none", "best", "reconstruct"), "seeds": 1, "epochs": 1, "latency_batches": (),
+            "calibration": 100}
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +25,26 @@ def found(run):
     return {(p["granularity"], p["criterion"], p["recovery"], p["sparsity"]): p for p in run.points}
 
 
-def test_every_criterion_is_crossed_with_every_recovery_but_controls_with_controls(run):
+def test_every_criterion_is_crossed_with_every_recovery_that_heeds_it(run):
     kinds = {(g, c, r) for g, c, r, _ in found(run)}
-    assert {r for g, c, r in kinds if c == "wanda"} == {"none", "best", "reinitialised"}
-    assert {r for g, c, r in kinds if c == "random"} == {"none", "best"}
+    assert {r for g, c, r in kinds if c == "wanda"} == {"none", "reconstruct", "reinitialised"}
+    assert {r for g, c, r in kinds if c == "energy"} == {"none", "best", "reconstruct", "reinitialised"}
+    assert {(g, r) for g, c, r in kinds if c == "random"} == {
+        ("weight", "none"), ("weight", "reconstruct"), ("neuron", "none"), ("neuron", "best"),
+        ("neuron", "reconstruct")}
     assert {(g, c) for g, c, _ in kinds} == {("weight", "wanda"), ("weight", "random"), ("neuron", "energy"),
                                              ("neuron", "random")}
 
 
 def test_controls_are_marked(run):
     assert {(p["criterion"], p["recovery"]) for p in run.points if p["control"]} == {
-        ("random", "none"), ("random", "best"), ("wanda", "reinitialised"), ("energy", "reinitialised")}
+        ("random", "none"), ("random", "best"), ("random", "reconstruct"), ("wanda", "reinitialised"),
+        ("energy", "reinitialised")}
 
 
 def test_a_recovery_keeps_the_sizes_and_changes_the_figures(run):
     rows = found(run)
-    plain, best, anew = (rows["weight", "wanda", r, 0.5] for r in ("none", "best", "reinitialised"))
+    plain, best, anew = (rows["weight", "wanda", r, 0.5] for r in ("none", "reconstruct", "reinitialised"))
     assert plain["nonzeros"] == best["nonzeros"] == anew["nonzeros"]
     assert len({plain["loss"], best["loss"], anew["loss"]}) == 3
     small, scratch = (rows["neuron", "energy", r, 0.5] for r in ("none", "reinitialised"))

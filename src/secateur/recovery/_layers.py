@@ -94,16 +94,32 @@ def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
     return noted.read
 
 
+def frozen(module: nn.Module) -> bool:
+    """Whether a parameter of a layer's own is not to be changed (``requires_grad`` is False)."""
+    return any(not parameter.requires_grad for parameter in module.parameters(recurse=False))
+
+
+def check_free(model: nn.Module) -> None:
+    """Refuse a network whose every layer is frozen: none of it could be refitted."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, _ConvNd))]
+    if layers and all(map(frozen, layers)):
+        raise SecateurError(f"all {len(layers)} linear and convolutional layers are frozen (requires_grad is False), "
+                            "and frozen layers are not refitted: call requires_grad_(True) on those that may be, or "
+                            "take recovery none")
+
+
 def tasks(patient: Patient) -> Iterator[Task]:
     """The layers that can be refitted, in the order in which the cut network calls them.
 
-    A layer that either network calls twice or never (a fused path), or that shares its weight with another,
-    stays as it is.
+    A layer that either network calls twice or never (a fused path), that shares its weight with another, or that is
+    frozen, stays as it is.
 
     Raises:
+        SecateurError: all layers are frozen.
         UnsupportedError: the cut network is no module with the original's layers.
     """
     assert patient.samples is not None
+    check_free(patient.original)
     original, pruned = dict(patient.original.named_modules()), dict(patient.pruned.named_modules())
     kept = surgery.masks(patient.original, [c for c in patient.plan.cuts if c.group])
     supports = {c.name: c.keep for c in patient.plan.cuts if c.group is None}
@@ -119,7 +135,7 @@ def tasks(patient: Patient) -> Iterator[Task]:
         if not isinstance(original.get(name), (nn.Linear, _ConvNd)):
             raise UnsupportedError(f"layer '{name}' of the cut network has no counterpart in the original (it was cut "
                                    "as a graph): it cannot be refitted; use finetune")
-        if name not in called or users[id(module.weight)] > 1 or "called again" in readers:
+        if name not in called or users[id(module.weight)] > 1 or "called again" in readers or frozen(original[name]):
             continue
         weight = f"{name}.weight" if name else "weight"
         support = supports[weight].flatten(1) if weight in supports else None

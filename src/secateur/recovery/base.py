@@ -35,11 +35,19 @@ class Recovery(ABC):
     """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass.
 
     ``needs`` names what it cannot do without: ``data`` (inputs), ``labels`` (data with labels). What
-    was cut stays cut: zeroed weights are zero afterwards. ``control`` marks a baseline.
+    was cut stays cut: zeroed weights are zero afterwards. ``control`` marks a baseline; ``chooses`` says whether
+    it chooses itself which weights go, so that of a plan's choice only the counts are left.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
+
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Whether it chooses anew what goes, in a plan of these granularities."""
+        return False
+
+    def check(self) -> None:  # noqa: B027
+        """Raise a SecateurError where settings are missing without which it can do nothing."""
 
     @abstractmethod
     def recover(self, patient: Patient) -> nn.Module:

@@ -20,21 +20,23 @@ from secateur.windows import call, watched
 @dataclass(frozen=True)
 class Best(Recovery):
     """What measured best of all that needs no labels: ``rechoose`` where single weights are cut, else
-    ``reconstruct``; where neurons are, ``recalibrate`` after it if that brings the outputs for the samples nearer
-    to those of the original."""
+    ``reconstruct``; where neurons are, ``recalibrate`` after it. Of these and of the cut network as it is, that is
+    taken whose outputs for the samples are nearest to those of the original."""
 
     needs = frozenset({"data"})
 
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Where single weights are cut."""
+        return kinds == {"weight"}
+
     def recover(self, patient: Patient) -> nn.Module:
-        """The cut network, refitted."""
-        kinds = {getattr(c, "granularity", "") or patient.plan.granularity for c in patient.plan.cuts}
-        if kinds == {"weight"}:
-            return Rechoose().recover(patient)
-        refitted = Reconstruct().recover(patient)
-        if "neuron" not in kinds or not any(isinstance(m, _BatchNorm) for m in refitted.modules()):
-            return refitted
-        again = Recalibrate().recover(replace(patient, pruned=copy.deepcopy(refitted)))
-        return min((refitted, again), key=lambda model: distance(model, patient))
+        """The cut network, refitted where that brings it nearer."""
+        kinds = frozenset(c.granularity or patient.plan.granularity for c in patient.plan.cuts)
+        tried = [copy.deepcopy(patient.pruned)]
+        tried.append((Rechoose() if self.chooses(kinds) else Reconstruct()).recover(patient))
+        if "neuron" in kinds and any(isinstance(m, _BatchNorm) for m in tried[-1].modules()):
+            tried.append(Recalibrate().recover(replace(patient, pruned=copy.deepcopy(tried[-1]))))
+        return min(tried, key=lambda model: distance(model, patient))
 
 
 def distance(model: nn.Module, patient: Patient) -> float:

@@ -25,6 +25,10 @@ class BestFinetune(Recovery):
     gradual: Gradual = Gradual()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
 
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Where ``gradual`` does, and where ``best`` does."""
+        return self.gradual.chooses(kinds) or Best().chooses(kinds)
+
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network, trained."""
         assert patient.samples is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,8 @@ class Gradual(Recovery):
 
     Half of the loss is the divergence from the original network's outputs (Hinton et al., 2015), and weights are drawn
     to zero while they are still being cut (Han et al., NeurIPS 2015; Zhu and Gupta, 2017). Every layer loses
-    as many items as the plan says; where the plan's scope is ``global``, all layers together do, in one competition.
+    as many items as the plan says; where the plan's scope is ``global`` and no settings of single layers, no ``least``
+    and no ``most`` took part in it, all layers together do, in one competition.
     Which ones go is chosen anew, except under N:M, where the plan's masks are held. For weights and blocks, not for
     neurons.
 
@@ -73,6 +74,10 @@ class Gradual(Recovery):
         """Data, and labels unless all of the loss is distilled."""
         return frozenset({"data"}) if self.distil == 1 else frozenset({"data", "labels"})
 
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Except under N:M."""
+        return all(item.scored_as == "weight" and not isinstance(item, NM) for item in map(resolve, kinds))
+
     def recover(self, patient: Patient) -> nn.Module:
         """Another network than the cut one: the original's copy, trained and cut.
 
@@ -97,9 +102,12 @@ class Gradual(Recovery):
         modules = {t.name: t.module for t in graph.targets(model)}
         cut = {modules[c.name] for c in plan.cuts}
         whole = sorted(set(modules.values()) - cut)
-        if plan.scope == "global" and not plan.mixed:
+        if plan.scope == "global" and not plan.mixed and not plan.bounded:
             return Pruner(model, schedule, optimizer, granularity=plan.granularity, scope="global", skip=whole)
         settings = {module: rule_for([c for c in plan.cuts if modules[c.name] == module], plan) for module in cut}
+        if set(modules.values()) == {""}:
+            return Pruner(model, replace(schedule, target=settings[""]["sparsity"]), optimizer,
+                          granularity=settings[""]["granularity"])
         return Pruner(model, schedule, optimizer, granularity=plan.granularity, layers=settings, skip=whole)
 
 

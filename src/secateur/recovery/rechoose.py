@@ -36,6 +36,10 @@ class Rechoose(Recovery):
     rows: int = ROWS
     needs = frozenset({"data"})
 
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Always."""
+        return True
+
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network with other weights left, and refitted.
 

@@ -26,6 +26,12 @@ class Rewind(Recovery):
 
     weights: Mapping[str, Tensor] | str | Path = field(default="")
 
+    def check(self) -> None:
+        """Refuse to rewind to nothing."""
+        if not isinstance(self.weights, Mapping) and not str(self.weights):
+            raise SecateurError("recovery rewind needs the earlier weights: give Rewind(weights=...), a state_dict or "
+                                "a safetensors file; got none")
+
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network with the earlier values.
 
@@ -42,13 +48,8 @@ class Rewind(Recovery):
         return patient.pruned
 
     def _loaded(self, patient: Patient) -> Mapping[str, Tensor]:
-        if isinstance(self.weights, Mapping):
-            found = self.weights
-        elif not str(self.weights):
-            raise SecateurError("recovery rewind needs the earlier weights: give Rewind(weights=...), a state_dict or "
-                                "a safetensors file; got none")
-        else:
-            found = safetensors.torch.load_file(self.weights)
+        self.check()
+        found = self.weights if isinstance(self.weights, Mapping) else safetensors.torch.load_file(self.weights)
         wrong = [n for n, p in patient.original.named_parameters() if n not in found or found[n].shape != p.shape]
         if wrong:
             raise SecateurError(f"rewind: the earlier weights are another network's: '{wrong[0]}' is missing or of "

@@ -32,6 +32,10 @@ class Sparsegpt(Recovery):
     rows: int = ROWS
     needs = frozenset({"data"})
 
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Always."""
+        return True
+
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network with the weights that the procedure leaves.
 
