@@ -194,6 +194,7 @@ class Selection:
         whole = [new for old, new in zip(cuts, rounded, strict=True) if old.removed and not new.removed]
         notes = [*notes, *(f"{cut.name}: nothing removed, {cut.items} are left whole to be a multiple of "
                            f"{self.round_to}" for cut in whole)]
+        notes += [f"{g.name}: stays whole, {g.reason}" for g in self.structure.groups if g.reason == graph.UNFELT]
         cuts = rounded
         made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
                     self.structure, any(entry.rule.acts for entry in self._entries))

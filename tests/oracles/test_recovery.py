@@ -229,8 +229,8 @@ def test_rewinding_gives_the_early_values_where_something_is_left():
     sparse = sc.prune(late, 0.5, recovery=Rewind(early.state_dict()))
     mask = sc.prune(late, 0.5)[0].weight != 0
     assert torch.equal(sparse[0].weight, early[0].weight * mask)
-    small = sc.prune(late, 0.5, "neuron", example=x[:1], recovery=Rewind(early.state_dict()))
-    kept = sc.plan(late, 0.5, "neuron", example=x[:1]).cuts[0].keep
+    small = sc.prune(late, 0.5, "neuron", example=x, recovery=Rewind(early.state_dict()))
+    kept = sc.plan(late, 0.5, "neuron", example=x).cuts[0].keep
     assert torch.equal(small[0].weight, early[0].weight[kept])
 
 

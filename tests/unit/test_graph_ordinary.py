@@ -94,7 +94,7 @@ def test_weights_that_older_hooks_compute_keep_their_modules_whole(norm):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net, x = nn.Sequential(norm(nn.Linear(6, 8)), nn.ReLU(), norm(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 2)), \
-            torch.randn(2, 6)
+            torch.randn(16, 6)
     sc.apply(net, sc.plan(net, 0.5, "neuron", example=x))
     with torch.no_grad():
         net(x)

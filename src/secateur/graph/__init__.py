@@ -18,7 +18,7 @@ from secateur.graph.cut.exported import ExportedNetwork
 from secateur.graph.cut.kept_norms import keep_norms
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
-from secateur.graph.proof.felt import with_unfelt
+from secateur.graph.proof.felt import UNFELT, with_unfelt
 from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.state import evaluating
 from secateur.graph.targets import targets
@@ -26,7 +26,7 @@ from secateur.types import Cut, Structure
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
-__all__ = ["carried", "check_whole", "inputs", "notes", "remove", "targets", "trace"]
+__all__ = ["UNFELT", "carried", "check_whole", "inputs", "notes", "remove", "targets", "trace"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from secateur.errors import CutGraphWarning
 from secateur.graph.capture import Captured, doubled, readable
 from secateur.graph.proof.double import eager_tensors
 from secateur.graph.state import drawn_again
@@ -29,7 +31,7 @@ class Training:
             return ""
         try:
             with drawn_again():
-                running = copy.deepcopy(small, {id(p): p for p in small.parameters()}).train()
+                running = training_copy(small)
                 got = [tuple(t.shape) for t in eager_tensors(running, *self._example)]
         except Exception as error:
             return readable(error)
@@ -44,8 +46,15 @@ def tried(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
         try:
             with drawn_again(), torch.no_grad():
                 args, kwargs = copy.deepcopy(example)
-                outputs = copy.deepcopy(model).train()(*args, **kwargs)
+                outputs = training_copy(model)(*args, **kwargs)
                 return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
         except Exception:
             continue
     return None, []
+
+
+def training_copy(model: nn.Module) -> nn.Module:
+    """A copy of a network in train mode that shares its parameters; a cut graph, which has no such mode, is silent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CutGraphWarning)
+        return copy.deepcopy(model, {id(p): p for p in model.parameters()}).train()

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import doubled
 from secateur.graph.cut.surgery import stored
+from secateur.graph.cut.training import training_copy
 from secateur.graph.proof.double import eager_outputs, eager_tensors
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
@@ -108,7 +109,7 @@ def filled(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
 def trained(model: nn.Module, example: Any, seed: int) -> list[Tensor] | None:
     """What a copy of a network, which shares its parameters, gives in train mode without dropout; none where it does
     not run."""
-    model = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train()
+    model = training_copy(model)
     for module in model.modules():
         if isinstance(module, _DropoutNd):
             module.p = 0.0
