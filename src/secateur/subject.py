@@ -98,8 +98,10 @@ def opened(bundle: Bundle) -> Subject:
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
+    """Tensors in memory of their own: aligned alike, matrix products are the same to the last bit on every worker."""
     try:
-        return safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+        found = safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+        return {name: tensor.clone() for name, tensor in found.items()}
     except safetensors.SafetensorError as error:
         raise RunError(f"cannot read '{source!s:.200}': {error}; delete it and it is made again") from error
 
