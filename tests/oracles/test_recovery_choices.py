@@ -49,10 +49,13 @@ def test_a_recovery_that_chooses_itself_is_refused_beside_a_criterion(recovery):
 
 
 def test_what_keeps_the_choice_is_not_refused():
-    sc.prune(mlp(), 0.6, criterion="magnitude", data=X, recovery="rechoose")
-    sc.prune(mlp(), 0.6, criterion="random", data=(X, Y), recovery=Finetune(epochs=1))
-    sc.prune(mlp(), 0.5, "neuron", "l2", data=X, recovery="best", skip=["4"])
-    sc.prune(mlp(), 0.5, "2x2", "random", data=X, recovery="best")
+    net = mlp()
+    sc.prune(net, 0.6, criterion="magnitude", data=X, recovery="rechoose")
+    tuned = sc.prune(net, 0.6, criterion="random", data=(X, Y), recovery=Finetune(epochs=1))
+    drawn = sc.plan(net, 0.6, criterion="random", data=(X, Y)).cuts[0]
+    assert not tuned.get_parameter(drawn.name)[~drawn.keep].any()
+    sc.prune(net, 0.5, "neuron", "l2", data=X, recovery="best", skip=["4"])
+    sc.prune(net, 0.5, "2x2", "random", data=X, recovery="best")
 
 
 def test_a_study_does_not_cross_what_would_not_be_heeded():

@@ -189,4 +189,6 @@ def test_units_that_a_head_of_training_reads_too_give_the_graph_and_a_note():
 def test_no_warning_comes_from_a_fresh_network():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sc.prune(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), 0.5, "neuron", example=torch.randn(2, 6))
+        small = sc.prune(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), 0.5, "neuron",
+                         example=torch.randn(8, 6))
+    assert small[0].out_features == 4
