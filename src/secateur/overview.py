@@ -49,7 +49,8 @@ def targets(model: nn.Module, example: Any = None, lanes: bool = False) -> Struc
         example: one input, a tuple of them, or a dict of keyword inputs.
         lanes: also offer the inner one of two free factors of one axis, such as the size of heads.
 
-    >>> print(targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(1, 4)))
+    >>> _ = torch.manual_seed(0)
+    >>> print(targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(8, 4)))
     2 layers with weights to cut; 1 of 2 groups of neurons can be cut, 3 units; outputs made by 2
       0: 3 x neuron (linear.py:134), 21 parameters go with them; 0.weight[0], 0.bias[0], 2.weight[1]
       2: 2 x neuron (linear.py:134), stays: it reaches the network's output; 2.weight[0], 2.bias[0]

@@ -5,7 +5,7 @@ import torch
 from networks import NETWORKS
 
 import secateur as sc
-from secateur.measure import as_tuple
+from secateur.graph import inputs as inputs_of
 
 NAMES = ["residual", "dense-block", "depthwise", "squeeze-excite", "lstm", "reused-module", "unet", "one-dimension",
          "batch-norms", "grouped", "torch-encoder"]
@@ -14,7 +14,7 @@ NAMES = ["residual", "dense-block", "depthwise", "squeeze-excite", "lstm", "reus
 def made(name):
     torch.manual_seed(0)
     net, example = NETWORKS[name]()
-    return net.eval(), example, torch.randn(192, *as_tuple(example)[0].shape[1:])
+    return net.eval(), example, torch.randn(192, *inputs_of(example)[0][0].shape[1:])
 
 
 def error(net, cut, inputs):
