@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,23 +28,24 @@ class Zeroed:
     """A copy of a network in float64, stirred, with the removed units at zero."""
 
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]):
-        masked, self.want = Masked(trace.flow, keeps, trace.stirred), want
-        self.example = trace.captured.args, trace.captured.kwargs
-        self.model = filled(model, trace, masked)
-        got = self._tensors(self.model, self.example)
+        self.example, self.several = (trace.captured.args, trace.captured.kwargs), bool(trace.more)
+        self.model = filled(model, trace, Masked(trace.flow, keeps, trace.stirred))
+        self.first = self._tensors(self.model, self.example)
         every = [self._tensors(self.model, (c.args, c.kwargs)) for c in trace.more]
-        self.true = distance([t for one in (got, *every) for t in one or ()], want) <= LIMIT
-        self.others = [(batch, example, [got, self._tensors(self.model, example)])
+        self.true = distance([t for one in (self.first, *every) for t in one or ()], want) <= LIMIT
+        self.others = [(batch, example, self._tensors(self.model, example))
                        for batch, example in batches(self.example)]
         self.path = ""
-        self.alone = got is not None and not trace.more and self._alone(got)
 
-    def _alone(self, got: Sequence[Tensor]) -> bool:
+    @cached_property
+    def alone(self) -> bool:
         """Whether every row of the example is by itself: told by all rows as the first one, and in reverse order."""
         size = common_rows(self.example)
+        if self.first is None or self.several:
+            return False
         for order in (torch.zeros(size, dtype=torch.int64), torch.arange(size).flip(0)) if size > 1 else ():
             again = self._tensors(self.model, picked(self.example, order))
-            if again is None or not by_rows(again, got, order):
+            if again is None or not by_rows(again, self.first, order):
                 return False
         return size > 1
 
@@ -57,21 +59,21 @@ class Zeroed:
 
     def other_batch(self, small: nn.Module) -> str:
         """Why a cut network is not right for another batch than the example's; "" if it is, or nothing can be told."""
-        mine = self._tensors(small, self.example) or []
-        for batch, example, (first, other) in self.others:
-            if other is None or first is None:
+        for batch, example, other in self.others:
+            if other is None or self.first is None:
                 continue
             got = self._tensors(small, example)
             if self.true and got is not None and distance(got, other) <= LIMIT:
                 continue
-            if not self.true and [t.shape for t in other] != [(batch, *t.shape[1:]) for t in first]:
+            if not self.true and [t.shape for t in other] != [(batch, *t.shape[1:]) for t in self.first]:
                 continue
             rows = torch.arange(batch) % common_rows(self.example)
-            steady = by_rows(other, first, rows)
+            steady = by_rows(other, self.first, rows)
             if self.alone and not steady:
                 self.path = (f"the code takes another path for a batch of {batch}; give an example of each (a list of "
                              "examples)")
                 return self.path
+            mine = self._tensors(small, self.example) or []
             if self.true or (steady and (got is None or not by_rows(got, mine, rows))):
                 return f"for a batch of {batch} it gives other outputs than the network with the removed units at zero"
         return ""
