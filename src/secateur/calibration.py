@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError, failing
+from secateur.graph.state import drawn_again
 
 Loss = Callable[[Any, Any], Tensor]
 ALLOWED = ("a tensor of inputs, a pair (inputs, labels) of tensors, or an iterable of batches, each a tensor of inputs "
@@ -118,7 +117,7 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     if data is None or isinstance(data, Calibration):
         return data
     batches = _batches(data)
-    with nullcontext() if isinstance(batches, Iterator) else drawn_back():
+    with nullcontext() if isinstance(batches, Iterator) else drawn_again():
         made = Calibration(batches, loss or nn.functional.cross_entropy)
     for number, batch in enumerate(made):
         check_finite(number, batch)
@@ -128,18 +127,6 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     if not sum(map(len, made)):
         raise SecateurError(f"data holds no samples; allowed is {ALLOWED}")
     return made
-
-
-@contextmanager
-def drawn_back() -> Iterator[None]:
-    """The global generators of torch, Python and NumPy are after the block what they were before."""
-    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
 
 
 def check_finite(number: int, batch: Batch) -> None:
