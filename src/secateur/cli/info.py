@@ -1,0 +1,82 @@
+"""``secateur info``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.cli.app import Debug, app
+from secateur.config import StudyConfig
+from secateur.errors import SecateurError
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="a built-in network or pkg.module:factory")],
+    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
+    classes: Annotated[int, typer.Option(help="how many outputs the network has for a sample: for a built-in network, "
+                                         "or a factory that asks for classes or num_classes")] = 10,
+    example: Annotated[str, typer.Option(help="pkg.module:name of the inputs, or of a function that makes them, for a "
+                                         "network of other or several inputs: a tensor, a tuple or a dict")] = "",
+    sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction takes of each layer, and "
+                                                   "saves")] = None,
+    granularity: Annotated[str, typer.Option(help="what is cut: neuron, weight, 4x1, 2:4 …")] = "neuron",
+    scope: Annotated[str, typer.Option(help="which items compete, or how much each layer loses")] = "layer",
+    layers: Annotated[str, typer.Option(help="settings of single layers, as for study")] = "",
+    least: Annotated[float, typer.Option(help="fraction of every layer that goes at least")] = 0.0,
+    most: Annotated[float, typer.Option(help="fraction of every layer that goes at most")] = 1.0,
+    budget: Annotated[str, typer.Option(help="what scope budget counts: parameters, flops, bytes or ms")] = "",
+    weights: Annotated[str, typer.Option(help="trained weights (.safetensors)")] = "",
+    data: Annotated[str, typer.Option(help="data set for a scope that needs samples; its shape is the shape")] = "",
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay.
+
+    With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
+    """
+    from secateur import data as datasets
+    from secateur import models
+    from secateur.overview import dry_run, targets
+    from secateur.prune import plan
+
+    loaded = datasets.resolve(data) if data else None
+    sides = loaded.shape if loaded else _sides(shape)
+    network = models.made(model, sides, loaded.classes if loaded else classes).eval()
+    if weights:
+        models.load_weights(network, Path(weights))
+    inputs = models.example_of(example) if example else _random(sides)
+    structure = _told(lambda: targets(network, inputs))
+    print(structure)
+    if sparsity is not None or ":" in granularity:
+        chosen = StudyConfig.make({"layers": layers}).layer_settings
+        made = plan(network, sparsity, granularity, scope=scope, example=inputs, skip=structure.outputs, layers=chosen,
+                    least=least, most=most, data=loaded and loaded.train_x, budget=budget or None)
+        print(made)
+        print(dry_run(network, made, inputs))
+
+
+def _sides(shape: str) -> tuple[int, ...]:
+    """The numbers of ``--shape``."""
+    if not all(part.strip().isdigit() for part in shape.split(",")):
+        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
+    return tuple(int(part) for part in shape.split(","))
+
+
+def _random(sides: tuple[int, ...]) -> Any:
+    """Two random samples."""
+    import torch
+
+    return torch.rand(2, *sides)
+
+
+def _told(look: Callable[[], Any]) -> Any:
+    """What a look at the network gives; where the example does not fit it, the error says which flags give another."""
+    try:
+        return look()
+    except SecateurError as error:
+        if "the example does not run" in str(error):
+            raise SecateurError(f"{error}; --shape gives another, --example pkg.module:name any inputs") from error
+        raise

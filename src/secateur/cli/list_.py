@@ -1,0 +1,13 @@
+"""``secateur list``."""
+
+from __future__ import annotations
+
+from secateur.cli.app import app
+
+
+@app.command("list")
+def list_command() -> None:
+    """Print every model, data set, granularity, criterion and scope, with the file that holds it."""
+    from secateur.console import print_registry
+
+    print_registry()

@@ -1,0 +1,53 @@
+"""From what was typed to an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from secateur.cli.app import app, command_line
+from secateur.errors import SecateurError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2, an interruption exit code 130."""
+    sys.path.insert(0, "")
+    if "--debug" in sys.argv:
+        app()
+        return
+    try:
+        code = typer.main.get_command(app).main(standalone_mode=False)
+        code = interrupted() if code == INTERRUPTED else code
+    except KeyboardInterrupt:
+        code = interrupted()
+    except (SecateurError, ImportError) as error:
+        code = fail(str(error), 2)
+    except OSError as error:
+        code = fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+    except Exception as error:
+        code = fail_at_work(error)
+    sys.exit(code)
+
+
+def fail(message: str, code: int) -> int:
+    """Print one line on standard error."""
+    print(f"secateur: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def interrupted() -> int:
+    """Say what is left of the work, and how to go on."""
+    study = sys.argv[1:2] == ["study"]
+    kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
+    return fail(f"interrupted; {kept}, run again: {command_line()}", INTERRUPTED)
+
+
+def fail_at_work(error: Exception) -> int:
+    """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
+    if hasattr(error, "format_message"):
+        words = error.format_message()
+        return fail(f"{words} See: secateur --help", 2) if words else 2
+    return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

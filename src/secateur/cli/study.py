@@ -1,0 +1,36 @@
+"""``secateur study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secateur.cli.app import Debug, app, command_line
+from secateur.cli.flags import with_settings
+from secateur.config import RunOptions, StudyConfig, configure
+from secateur.settings import read_toml
+
+
+@app.command()
+@with_settings(StudyConfig, RunOptions)
+def study(
+    settings: dict[str, Any],
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Train a network, cut it at every sparsity, measure what the cut costs and buys, and report it.
+
+    What the run's folder holds already is not computed again.
+    """
+    from secateur import report
+    from secateur.console import Live, tell
+    from secateur.study import study as run_study
+
+    chosen, options = configure(read_toml(config) if config else {}, settings)
+    report.check_installed(parquet=options.parquet)
+    with Live() as live:
+        run = run_study(config=chosen, out=options.out or None, jobs=options.jobs, backend=options.backend,
+                        address=options.address, progress=live, command=command_line())
+    tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False))
