@@ -57,9 +57,10 @@ $(VENV)/.dev: $(VENV)/.study
 
 # Needs uv. CUDA packages are left out: they go with the torch that pip chooses.
 constraints:
+	cp constraints.txt constraints.new
 	echo '$(TORCH)' | uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
-	  --extra dev --constraint - --no-annotate --no-header pyproject.toml > constraints.new
-	sed -i -E '/^(nvidia|cuda|triton)|win32|nt.$$/d; s/ and (platform|implementation|sys)_.*//; s/ ; (platform|sys)_.*//' \
+	  --extra dev --constraint - --no-annotate --no-header --output-file constraints.new pyproject.toml > /dev/null
+	sed -i -E '/^(nvidia|cuda|triton)|win32|nt.$$/d; s/ and \(?(platform|implementation|sys)_.*//; s/ ; (platform|sys|implementation)_.*//' \
 	  constraints.new
 	(sed -n '/^#/p' constraints.txt; cat constraints.new) > constraints.both
 	mv constraints.both constraints.txt && rm constraints.new
