@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from secateur.errors import UnsupportedError
 from secateur.graph.capture import doubled, readable
 from secateur.graph.cut import graphs, repair, surgery
-from secateur.graph.cut.kept_norms import keep_norms
+from secateur.graph.cut.kept_norms import held_wide, keep_norms
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
 from secateur.graph.cut.zeroed import Zeroed
 from secateur.graph.flow import described
 from secateur.graph.proof.double import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
+from secateur.graph.proof.stirred import held
 from secateur.graph.state import evaluating
 from secateur.types import Cut
 
@@ -57,8 +58,8 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     training, untrained = Training(model, trace.captured), ""
     zeroed = Zeroed(model, trace, keeps, want)
     base = surgery.sliced_copy(model, kept)
-    tensors = surgery.stored(base)
-    fill(tensors, model, kept, lambda n, t, pick: trace.stirred(names[n], t, pick))
+    tensors, wide = surgery.stored(base), held_wide(model)
+    fill(tensors, model, kept, lambda n, t, pick: held(trace.stirred(names[n], t, pick), t, n in wide))
     for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
         why = refusal(small, trace, want)
         if not why and notes and graphs.ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):

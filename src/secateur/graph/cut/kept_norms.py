@@ -71,6 +71,19 @@ def mended(model: nn.Module) -> set[str]:
     return {name for norm in norms(model) for name in (*norm.of, norm.scale)}
 
 
+def held_wide(model: nn.Module) -> set[str]:
+    """The names of the parameters that a proof holds in float64: those of which norms are taken or that norms hold
+    down, and those that a parametrization computes with its buffers outside of a call."""
+    found = mended(model)
+    for path, module in model.named_modules(remove_duplicate=False):
+        dot = f"{path}." if path else ""
+        if isinstance(module, ParametrizationList):
+            found |= {dot + name for name, _ in module.named_parameters(remove_duplicate=False)}
+        elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
+            found.add(f"{dot}weight")
+    return found
+
+
 def keep_norms(small: dict[str, Tensor], model: nn.Module, kept: dict[str, dict[int, Tensor]], change: Change) -> None:
     """Scale what is left so that it is divided by the norm of the whole; ``change`` gives the whole tensors.
 

@@ -16,16 +16,18 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
 from secateur.graph.capture import doubled
+from secateur.graph.cut.kept_norms import held_wide
 from secateur.graph.cut.surgery import stored
 from secateur.graph.cut.training import training_copy
 from secateur.graph.proof.double import eager_outputs, eager_tensors
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
+from secateur.graph.proof.stirred import held
 from secateur.graph.state import drawn_again
 
 
 class Zeroed:
-    """A copy of a network in float64, stirred, with the removed units at zero."""
+    """A copy of a network, run in float64, stirred, with the removed units at zero."""
 
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]):
         self.example, self.several = (trace.captured.args, trace.captured.kwargs), bool(trace.more)
@@ -99,11 +101,12 @@ class Zeroed:
 def filled(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
     """A copy of a network with the masked tensors, made in their place: the old ones are never copied."""
     memo: dict[int, Any] = {}
+    wide = held_wide(model)
     for name, tensor in stored(model).items():
         if id(tensor) in memo or (name not in trace.flow.stored and trace.flow.names.get(name, name) != name):
             continue
         value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.stirred(name, tensor)
-        value = value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach()
+        value = held(value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach(), tensor, name in wide)
         memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value
     return copy.deepcopy(model, memo)
 

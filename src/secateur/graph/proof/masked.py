@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from secateur.graph.flow import Flow, Value, base_name
+from secateur.graph.proof.double import address
 from secateur.graph.proof.reference import flatten, plain
 
 
@@ -99,13 +100,6 @@ class Masked:
     def present(self, x: Tensor, value: Value) -> Tensor:
         """1 where a position stays, 0 where it is removed; the shape of ``x``."""
         return self.blank(torch.ones_like(x), value, 0)
-
-
-def address(tensor: Tensor) -> int:
-    """Where a tensor's storage lies; inside ``torch.vmap`` that of the tensor that is mapped over."""
-    while torch._C._functorch.is_batchedtensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
-    return tensor.untyped_storage().data_ptr()
 
 
 def moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 
@@ -10,11 +11,14 @@ from torch import Tensor, nn
 
 from secateur.graph.proof.double import double
 
+NARROW = {torch.float16, torch.bfloat16, torch.float32}
+
 
 class Stirred:
     """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
 
-    Weights below unit gain are scaled up, since near-uniform attention hides scrambled heads;
+    float32 holds the values of all that are no wider. Weights below unit gain are scaled up by a power of two, since
+    near-uniform attention hides scrambled heads;
     constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order, and a single
     learned zero (the gain of a fresh residual branch) another value, since it hides the branch.
     """
@@ -36,8 +40,14 @@ class Stirred:
         return value * factor if value.data_ptr() == tensor.data_ptr() else value.mul_(factor)
 
 
+def held(value: Tensor, tensor: Tensor, wide: bool) -> Tensor:
+    """A stirred tensor as a proof holds it: a parameter in float32, which is exact, unless it is wider or ``wide``."""
+    narrow = not wide and isinstance(tensor, nn.Parameter) and tensor.dtype in NARROW
+    return value.to(torch.float32) if narrow else value
+
+
 def factor_for(tensor: Tensor) -> float | None:
-    """What a tensor is multiplied with to have unit gain, one at least; none for a constant one."""
+    """The power of two that brings a tensor to about unit gain, one at least; none for a constant one."""
     if not tensor.is_floating_point() or tensor.numel() < 2:
         alone = isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and tensor.numel() == 1
         return None if alone and float(tensor.detach()) == 0 else 1.0
@@ -46,7 +56,8 @@ def factor_for(tensor: Tensor) -> float | None:
     if spread == 0:
         return None
     gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5
-    return max(1.0, 1.4 / gain) if tensor.ndim > 1 and gain == gain else 1.0
+    known = tensor.ndim > 1 and 0 < gain < math.inf
+    return 2.0 ** max(0, round(math.log2(1.4 / gain))) if known else 1.0
 
 
 def varied(name: str, tensor: Tensor) -> Tensor:
@@ -55,5 +66,7 @@ def varied(name: str, tensor: Tensor) -> Tensor:
     draw = torch.rand(tensor.shape, generator=noise, dtype=torch.float64).to(tensor.device)
     level = float(tensor.flatten()[0])
     if level == 0 and tensor.numel() > 1:
-        return (draw - 0.5) * 0.6
-    return level * (0.7 + 0.6 * draw) if abs(level) > 0.05 else 0.3 + 0.4 * draw
+        values = (draw - 0.5) * 0.6
+    else:
+        values = level * (0.7 + 0.6 * draw) if abs(level) > 0.05 else 0.3 + 0.4 * draw
+    return values.float().double() if abs(level) < torch.finfo(torch.float32).max else values
