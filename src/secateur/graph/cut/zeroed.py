@@ -19,7 +19,7 @@ from secateur.graph.capture import doubled
 from secateur.graph.cut.kept_norms import held_wide
 from secateur.graph.cut.surgery import stored
 from secateur.graph.cut.training import training_copy
-from secateur.graph.proof.double import eager_outputs, eager_tensors
+from secateur.graph.proof.double import eager_outputs, eager_tensors, give_back
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
 from secateur.graph.proof.stirred import held
@@ -108,6 +108,7 @@ def filled(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
         value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.stirred(name, tensor)
         value = held(value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach(), tensor, name in wide)
         memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value
+    give_back()
     return copy.deepcopy(model, memo)
 
 

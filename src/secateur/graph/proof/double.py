@@ -9,12 +9,13 @@ import ctypes
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -126,6 +127,20 @@ class InDouble(TorchDispatchMode):
         return bool(self.narrow) and value.dtype in DOUBLE and address(value) in self.narrow
 
 
+class Widened(TorchFunctionMode):
+    """Gives convolutions their parameters in float64: torch compares types before any operator is called."""
+
+    def __init__(self, mode: InDouble):
+        super().__init__()
+        self.mode = mode
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function."""
+        if getattr(func, "__name__", "").partition(".")[0] in CONVOLUTIONS:
+            args, kwargs = self.mode.wide(args), self.mode.wide(kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
 def address(tensor: Tensor) -> int:
     """Where a tensor's storage lies; inside ``torch.vmap`` that of the tensor that is mapped over; 0 without one."""
     while torch._C._functorch.is_batchedtensor(tensor):
@@ -174,7 +189,7 @@ def run(model: nn.Module, args: Any, kwargs: Any, narrow: Collection[int]) -> li
     args, kwargs = pytree.tree_map(own, (args, kwargs))
     mode = InDouble(narrow)
     try:
-        with quiet(), in_double(), mode:
+        with quiet(), in_double(), Widened(mode) if narrow else nullcontext(), mode:
             outputs = model(*args, **kwargs)
     finally:
         if mode.conditions:
