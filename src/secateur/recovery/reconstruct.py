@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secateur.recovery import _normal as normal
 from secateur.recovery._layers import ROWS, Rows, Task, tasks
+from secateur.recovery._settings import check, whole
 from secateur.recovery.base import Patient, Recovery
 
 
@@ -32,6 +33,10 @@ class Reconstruct(Recovery):
     relu_rounds: int = 3
     rows: int = ROWS
     needs = frozenset({"data"})
+
+    def __post_init__(self) -> None:
+        check("reconstruct", self, {"relu_rounds": whole(self.relu_rounds, 0), "rows": whole(self.rows, 1)},
+              "whole relu_rounds from 0, rows from 1")
 
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network with its layers refitted.

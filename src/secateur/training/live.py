@@ -58,8 +58,8 @@ class Live:
         try:
             number = float(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise SecateurError(f"the function of the step gave {value!r} at step {step}: allowed is a fraction removed "
-                                "in [0, 1), such as 0.9") from error
+            raise SecateurError(f"the function of the step gave {value!r} at step {step}: allowed is a fraction "
+                                "removed in [0, 1), such as 0.9") from error
         return check_sparsity(round(number, 9))
 
     def due(self, step: int) -> bool:
