@@ -14,6 +14,15 @@ KEPT = 1 << 30
 WORST = 1e-4
 
 
+def single(values: Tensor) -> Tensor:
+    """The values in single precision where they have less; products of them are then summed in it.
+
+    >>> single(torch.ones(2, dtype=torch.bfloat16)).dtype, single(torch.ones(2, dtype=torch.float64)).dtype
+    (torch.float32, torch.float64)
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def damped(gram: Tensor, damping: float = DAMPING) -> Tensor:
     """Gram matrices ``(groups, n, n)`` with a part of their mean diagonal added to it; one that is all zero gets one.
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from secateur import registry
@@ -108,7 +109,7 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
         seed: for a recovery that draws at random.
 
     Raises:
-        SecateurError: an unknown recovery, or missing data or labels.
+        SecateurError: an unknown recovery, missing data or labels, or a network that is no longer finite.
     """
     items = recoveries(choice)
     check_recoveries(items, samples)
@@ -118,6 +119,19 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
         for item in items:
             patient = replace(patient, plan=standing(patient.plan, patient.pruned))
             patient = replace(patient, pruned=item.recover(patient))
+            check_numbers(named(item), patient.pruned)
     return patient.pruned
+
+
+def check_numbers(recovery: str, network: nn.Module) -> None:
+    """Refuse to hand out a network that a recovery broke, naming the tensor.
+
+    Raises:
+        SecateurError: a parameter holds NaN or infinite values.
+    """
+    for name, parameter in network.named_parameters():
+        if wrong := int((~torch.isfinite(parameter)).sum()):
+            raise SecateurError(f"recovery {recovery} left {wrong} NaN or infinite values of {parameter.numel()} in "
+                                f"'{name}'; allowed are finite ones: where it trains, take a smaller lr")
 
 

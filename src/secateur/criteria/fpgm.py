@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from secateur.criteria.base import Criterion
+from secateur.linear_algebra import single
 from secateur.signals import Signals
 
 
@@ -21,4 +22,5 @@ class Fpgm(Criterion):
 
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
         """The sum of distances of every row: ``(units, values)`` to ``(units,)``."""
+        weight = single(weight)
         return torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist").sum(1)

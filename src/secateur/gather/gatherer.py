@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from secateur.calibration import Calibration
@@ -90,7 +91,8 @@ class Gatherer:
     def _moments(self, name: str, mean: Tensor, gram: bool) -> dict[str, Tensor]:
         module = self.model.get_submodule(units.module_name(name))
         weight, groups = self.model.get_parameter(name), groups_of(module)
-        norm = (mean.diagonal(dim1=1, dim2=2) if gram else mean).sqrt().to(weight.dtype)
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        norm = (mean.diagonal(dim1=1, dim2=2) if gram else mean).sqrt().to(dtype)
         norm = norm.repeat_interleave(weight.shape[0] // groups, 0) if groups > 1 else norm
         found = {"input_norm": norm.view(-1, *weight.shape[1:])}
         return {**found, "input_gram": mean} if gram else found

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.calibration import Batch, Calibration
 from secateur.errors import SecateurError, UnsupportedError
+from secateur.linear_algebra import single
 from secateur.windows import call, check_layer, groups_of, rows_in, rows_out, watched
 
 MOVEMENT_LR = 1e-2
@@ -40,13 +41,13 @@ def own(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
 def mean_gradient(model: nn.Module, samples: Calibration) -> Grads:
     """The gradient of the mean loss, for every parameter."""
     twin, parameters = own(model)
-    total = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
     count = 0
     for loss, size in losses(twin, samples):
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, grad in zip(parameters, found, strict=True):
             if grad is not None:
-                total[name] += size * grad
+                total[name] += size * single(grad)
         count += size
     return {n: t / count for n, t in total.items()}
 
@@ -55,16 +56,16 @@ def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
     """The Hessian of the mean loss times its gradient, both over all samples."""
     twin, parameters = own(model)
     gradient = mean_gradient(model, samples)
-    total = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
     count = 0
     for loss, size in losses(twin, samples):
         first = torch.autograd.grad(loss, list(parameters.values()), create_graph=True, allow_unused=True)
-        inner = sum((g * gradient[n]).sum() for n, g in zip(parameters, first, strict=True) if g is not None)
+        inner = sum((single(g) * gradient[n]).sum() for n, g in zip(parameters, first, strict=True) if g is not None)
         assert isinstance(inner, Tensor)
         second = torch.autograd.grad(inner, list(parameters.values()), allow_unused=True)
         for name, grad in zip(parameters, second, strict=True):
             if grad is not None:
-                total[name] += size * grad
+                total[name] += size * single(grad)
         count += size
     return {n: t / count for n, t in total.items()}
 
@@ -72,13 +73,13 @@ def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
 def movement(model: nn.Module, samples: Calibration, lr: float = MOVEMENT_LR) -> Grads:
     """The sum of gradient times weight over one pass of plain gradient descent, one step a batch."""
     twin, parameters = own(model)
-    total = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
     for loss, _ in losses(twin, samples):
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         with torch.no_grad():
             for (name, parameter), grad in zip(parameters.items(), found, strict=True):
                 if grad is not None:
-                    total[name] += grad * parameter
+                    total[name] += single(grad) * parameter
                     parameter.sub_(lr * grad)
     return total
 
@@ -121,13 +122,13 @@ def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibrat
         return see
 
     hooks = {name: hook(name) for name in modules if check_layer(name, twin.get_submodule(name))}
-    total = {name: torch.zeros_like(twin.get_submodule(name).weight) for name in modules}  # type: ignore[arg-type]
+    total = {name: single(torch.zeros_like(twin.get_submodule(name).weight)) for name in modules}  # type: ignore[arg-type]
     count = 0
     with watched(twin, hooks):
         for loss, size in losses(twin, samples):
             grads = torch.autograd.grad(loss, [output for _, output in seen.values()])
             for (name, (x, _)), grad in zip(seen.items(), grads, strict=True):
-                total[name] += squares(twin.get_submodule(name), x, grad * size, size)
+                total[name] += squares(twin.get_submodule(name), x, single(grad) * size, size)
             seen.clear()
             count += size
     return {f"{n}.weight" if n else "weight": t / count for n, t in total.items()}
@@ -138,9 +139,9 @@ def squares(module: nn.Module, x: Tensor, grad: Tensor, samples: int) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
     groups = groups_of(module)
-    columns = rows_in(module, x)
+    columns = single(rows_in(module, x))
     columns = columns.view(groups, samples, -1, columns.shape[-1])
-    outputs = rows_out(module, grad).view(samples, -1, groups, weight.shape[0] // groups).permute(2, 0, 3, 1)
+    outputs = single(rows_out(module, grad)).view(samples, -1, groups, weight.shape[0] // groups).permute(2, 0, 3, 1)
     if columns.shape[2] == 1:
         total = outputs[..., 0].square().transpose(1, 2) @ columns[:, :, 0].square()
         return total.reshape(weight.shape)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.calibration import Calibration
 from secateur.errors import SecateurError, UnsupportedError
+from secateur.linear_algebra import single
 from secateur.windows import call, check_layer, groups_of, rows_in, watched
 
 BUDGET = 512 * 2**20
@@ -35,7 +36,7 @@ Sum = Callable[[Tensor], Tensor]
 
 def gram_sum(rows: Tensor) -> Tensor:
     """``(groups, rows, columns)`` to the sum of products of columns, ``(groups, columns, columns)`` in float64."""
-    return sum((part.transpose(1, 2) @ part).double() for part in rows.split(ROWS, 1))  # type: ignore[return-value]
+    return sum((part.transpose(1, 2) @ part).double() for part in single(rows).split(ROWS, 1))  # type: ignore[return-value]
 
 
 def square_sum(rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from secateur.calibration import Calibration
 from secateur.errors import UnsupportedError
 from secateur.gather.inputs import Moments, input_moments
+from secateur.linear_algebra import single
 from secateur.types import Group, Member
 
 
@@ -56,7 +57,7 @@ class UnitSums:
     def __call__(self, rows: Tensor) -> Tensor:
         """``(1, rows, columns)`` to ``(units, units + 3)`` in float64: products (where asked), values, zeros, count."""
         units, inner = self.positions.shape
-        values = rows[0][:, self.positions.flatten().to(rows.device)].view(-1, units, inner)
+        values = single(rows[0])[:, self.positions.flatten().to(rows.device)].view(-1, units, inner)
         values = values.transpose(1, 2).reshape(-1, units)
         products = (values.T @ values) if self.gram else values.square().sum(0).diag_embed()
         count = torch.full((units, 1), float(len(values)), dtype=torch.float64, device=rows.device)
@@ -69,7 +70,7 @@ def activations(model: nn.Module, group: Group, samples: Calibration, gram: bool
 
     Without ``gram`` only the diagonal of the first is summed.
     """
-    dtype = next(model.parameters()).dtype
+    dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
     total: Tensor | float = 0.0
     for member in readers(model, group):
         seen: Moments = input_moments(model, [module_name(member.tensor)], samples, UnitSums(member, gram),

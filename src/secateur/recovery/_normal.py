@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.gather.inputs import check_sums
-from secateur.linear_algebra import Equations
+from secateur.linear_algebra import Equations, single
 from secateur.recovery._layers import Rows, Task
 from secateur.windows import groups_of
 
@@ -28,8 +28,8 @@ class Normal:
     rows: int = 0
 
     def plus(self, x: Tensor, y: Tensor) -> Normal:
-        """With more rows; layers of few columns are summed in float64 from the start."""
-        x, y = (x.double(), y.double()) if x.shape[2] <= FEW else (x, y)
+        """With more rows; layers of few columns are summed in float64 from the start, others in float32."""
+        x, y = (x.double(), y.double()) if x.shape[2] <= FEW else (single(x), single(y))
         return Normal(self.gram + (x.transpose(1, 2) @ x).double(), self.cross + (x.transpose(1, 2) @ y).double(),
                       self.rows + x.shape[1])
 

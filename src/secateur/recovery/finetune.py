@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from secateur.calibration import Batch, Calibration, joined, joined_labels
 from secateur.errors import SecateurError
+from secateur.recovery._settings import above, between, check, check_learns, whole
 from secateur.recovery.base import Patient, Recovery
 from secateur.train import flushing_denormals
 from secateur.windows import call, learning, watched
@@ -47,12 +48,12 @@ class Finetune(Recovery):
     patience: int = 0
 
     def __post_init__(self) -> None:
-        for name, fine in (("epochs", self.epochs >= 0), ("steps", self.steps >= 0), ("lr", self.lr > 0),
-                           ("batch_size", self.batch_size >= 1), ("distil", 0 <= self.distil <= 1),
-                           ("temperature", self.temperature > 0), ("patience", self.patience >= 0)):
-            if not fine:
-                raise SecateurError(f"finetune {name} {getattr(self, name)!r}: allowed are epochs, steps and patience "
-                                    "from 0, batch_size from 1, lr and temperature above 0, distil in [0, 1]")
+        check("finetune", self, {
+            **{name: whole(getattr(self, name), 0) for name in ("epochs", "steps", "patience")},
+            "batch_size": whole(self.batch_size, 1), "distil": between(self.distil, 0, 1),
+            **{name: above(getattr(self, name), 0) for name in ("lr", "temperature")}},
+            "whole epochs, steps and patience from 0 and batch_size from 1, finite lr and temperature above 0, "
+            "distil in [0, 1]")
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -62,6 +63,7 @@ class Finetune(Recovery):
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network after training."""
         assert patient.samples is not None
+        check_learns("finetune", patient.pruned)
         training = Training(patient, self, patient.samples)
         with learning(patient.pruned):
             flushing_denormals(training.run, Event())
@@ -84,6 +86,9 @@ class Training:
         self.teacher = copy.deepcopy(patient.original).eval() if how.distil else None
         self.draw = torch.Generator().manual_seed(patient.seed)
         order = torch.randperm(len(self.inputs[0]), generator=self.draw)
+        if how.patience and len(order) < HELD_OUT:
+            raise SecateurError(f"finetune patience {how.patience} holds out an eighth of the samples, got "
+                                f"{len(order)}: allowed are {HELD_OUT} samples or more, or patience 0")
         held = len(order) // HELD_OUT if how.patience else 0
         self.held, self.learned = order[:held], order[held:]
         self.zeros = {p: p == 0 for c in patient.plan.cuts if c.group is None

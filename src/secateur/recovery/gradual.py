@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 from secateur import graph
-from secateur.errors import SecateurError, UnsupportedError
+from secateur.errors import UnsupportedError
 from secateur.granularity import resolve
 from secateur.granularity.base import Granularity
 from secateur.granularity.n_m import NM
+from secateur.recovery._settings import above, between, check, check_learns, whole
 from secateur.recovery.base import Patient, Recovery
 from secateur.schedules import Exponential
 from secateur.select import removal_count
@@ -60,14 +62,13 @@ class Gradual(Recovery):
     every: int = 50
 
     def __post_init__(self) -> None:
-        for name, fine in (("epochs", self.epochs >= 1), ("batch_size", self.batch_size >= 1), ("lr", self.lr > 0),
-                           ("l1", self.l1 >= 0), ("distil", 0 <= self.distil <= 1),
-                           ("temperature", self.temperature > 0), ("begin", 0 <= self.begin <= self.end),
-                           ("end", self.end < 1), ("every", self.every >= 1)):
-            if not fine:
-                raise SecateurError(f"gradual {name} {getattr(self, name)!r}: allowed are epochs, batch_size and every "
-                                    "from 1, l1 from 0, lr and temperature above 0, distil in [0, 1], "
-                                    "0 <= begin <= end < 1")
+        check("gradual", self, {
+            **{name: whole(getattr(self, name), 1) for name in ("epochs", "batch_size", "every")},
+            **{name: above(getattr(self, name), 0) for name in ("lr", "temperature")},
+            "l1": between(self.l1, 0, math.inf), "distil": between(self.distil, 0, 1),
+            "end": between(self.end, 0, 1) and self.end != 1, "begin": between(self.begin, 0, self.end)},
+            "whole epochs, batch_size and every from 1, finite l1 from 0, finite lr and temperature above 0, distil in "
+            "[0, 1], 0 <= begin <= end < 1")
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -86,6 +87,7 @@ class Gradual(Recovery):
         """
         assert patient.samples is not None
         check_kept(patient.plan)
+        check_learns("gradual", patient.original)
         student, teacher = copy.deepcopy(patient.original), copy.deepcopy(patient.original).eval()
         total = steps_of(patient.samples, self.epochs, self.batch_size)
         fit(student, patient.samples, self.epochs, lambda net, adam: self.pruner(net, adam, patient.plan, total),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from secateur.errors import UnsupportedError
 from secateur.recovery import _normal as normal
 from secateur.recovery._layers import ROWS, Rows, Task, tasks
+from secateur.recovery._settings import check, whole
 from secateur.recovery.base import Patient, Recovery
 from secateur.recovery.reconstruct import improved, refit
 
@@ -35,6 +36,10 @@ class Rechoose(Recovery):
     relu_rounds: int = 2
     rows: int = ROWS
     needs = frozenset({"data"})
+
+    def __post_init__(self) -> None:
+        check("rechoose", self, {"rounds": whole(self.rounds, 0), "relu_rounds": whole(self.relu_rounds, 0),
+                                 "rows": whole(self.rows, 1)}, "whole rounds and relu_rounds from 0, rows from 1")
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Always."""

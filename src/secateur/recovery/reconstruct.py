@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.linear_algebra import single
 from secateur.recovery import _normal as normal
 from secateur.recovery._layers import ROWS, Rows, Task, tasks
+from secateur.recovery._settings import check, whole
 from secateur.recovery.base import Patient, Recovery
 
 
@@ -32,6 +34,10 @@ class Reconstruct(Recovery):
     relu_rounds: int = 3
     rows: int = ROWS
     needs = frozenset({"data"})
+
+    def __post_init__(self) -> None:
+        check("reconstruct", self, {"relu_rounds": whole(self.relu_rounds, 0), "rows": whole(self.rows, 1)},
+              "whole relu_rounds from 0, rows from 1")
 
     def recover(self, patient: Patient) -> nn.Module:
         """The cut network with its layers refitted.
@@ -72,7 +78,7 @@ def rectified_cross(task: Task, rows: Rows, found: Tensor) -> Tensor:
     layer = found.transpose(1, 2)
     for x, y in rows:
         x = normal.with_one(task.module, x)
-        x, y = (x.double(), y.double()) if x.shape[2] <= normal.FEW else (x, y)
+        x, y = (x.double(), y.double()) if x.shape[2] <= normal.FEW else (single(x), single(y))
         given = x @ layer.to(x.dtype)
         target = torch.where(y > 0, y, given.clamp_max(0))
         total = total + (x.transpose(1, 2) @ target).double()

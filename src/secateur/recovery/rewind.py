@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, failing
 from secateur.graph import surgery
 from secateur.recovery.base import Patient, Recovery
 
@@ -49,7 +49,8 @@ class Rewind(Recovery):
 
     def _loaded(self, patient: Patient) -> Mapping[str, Tensor]:
         self.check()
-        found = self.weights if isinstance(self.weights, Mapping) else safetensors.torch.load_file(self.weights)
+        with failing(f"rewind: cannot read '{self.weights if not isinstance(self.weights, Mapping) else ''}'"):
+            found = self.weights if isinstance(self.weights, Mapping) else safetensors.torch.load_file(self.weights)
         wrong = [n for n, p in patient.original.named_parameters() if n not in found or found[n].shape != p.shape]
         if wrong:
             raise SecateurError(f"rewind: the earlier weights are another network's: '{wrong[0]}' is missing or of "

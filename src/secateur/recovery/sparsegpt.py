@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from secateur.gather.inputs import check_sums
 from secateur.linear_algebra import damped, inverse
 from secateur.recovery._layers import ROWS, Rows, tasks
+from secateur.recovery._settings import above, check, whole
 from secateur.recovery.base import Patient, Recovery
 from secateur.recovery.rechoose import check_single
 
@@ -31,6 +32,10 @@ class Sparsegpt(Recovery):
     damping: float = 0.01
     rows: int = ROWS
     needs = frozenset({"data"})
+
+    def __post_init__(self) -> None:
+        check("sparsegpt", self, {"block": whole(self.block, 1), "damping": above(self.damping, 0),
+                                  "rows": whole(self.rows, 1)}, "whole block and rows from 1, damping above 0")
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Always."""

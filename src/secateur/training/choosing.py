@@ -40,6 +40,11 @@ class Chooser:
     samples: Calibration | None = None
     structure: Structure | None = None
 
+    def __post_init__(self) -> None:
+        if self.scope == "budget":
+            raise SecateurError("scope 'budget' says itself how much goes, which a schedule does here: allowed are the "
+                                "other scopes; or give the pruner the plan that sc.plan(..., scope='budget') makes")
+
     def __str__(self) -> str:
         return (f"granularity={self.granularity}, criterion={named(self.criterion)}, scope={self.scope}, "
                 f"skip={self.skip}, layers={self.layers}, seed={self.seed}, "

@@ -16,7 +16,7 @@ class Kept(Criterion):
     """Another criterion, for which a weight that is zero is worth less than every weight that is not.
 
     Criteria that look at gradients give living weights scores of zero, or below; the zeros of earlier cuts would
-    tie with them, or come back in their place.
+    tie with them, or come back in their place. Scores that are never negative stay so, as scope ``lamp`` needs them.
 
     >>> from secateur.criteria.magnitude import Magnitude
     >>> bool(Kept(Magnitude()).score(torch.tensor([0.0, 1e-30]), Signals()).argmin() == 0)
@@ -28,11 +28,12 @@ class Kept(Criterion):
         self.granularities, self.needs = inner.granularities, inner.needs  # type: ignore[misc]
 
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
-        """The other's scores, with a floor below the lowest of them where ``weight`` is zero."""
+        """The other's scores, lower than all of them where ``weight`` is zero: 0 where none is negative."""
         scores = self.inner.score(weight, signals)
         least = float(scores.min())
-        floor = -torch.finfo(scores.dtype).tiny if least >= 0 else 2 * least - 1
-        return scores.masked_fill(weight == 0, floor)
+        if least >= 0:
+            return scores.clamp_min(torch.finfo(scores.dtype).tiny).masked_fill(weight == 0, 0)
+        return scores.masked_fill(weight == 0, 2 * least - 1)
 
 
 def kept(criterion: Any, granularity: str) -> tuple[str, Any]:

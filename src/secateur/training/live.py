@@ -35,6 +35,9 @@ class Live:
 
     ``every`` says how often it is looked at, in steps.
 
+    Raises:
+        SecateurError: ``every`` is no whole number from 1; a function that gives no fraction.
+
     >>> variable = torch.tensor(0.0)
     >>> live = Live(variable, every=5)
     >>> _ = variable.fill_(0.5)
@@ -45,10 +48,19 @@ class Live:
     source: Tensor | Callable[[int], float]
     every: int = 10
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.every, int) or isinstance(self.every, bool) or self.every < 1:
+            raise SecateurError(f"every {self.every!r}: allowed are whole numbers from 1")
+
     def at(self, step: int) -> float:
         """The value that the tensor has now, or that the function gives for the step."""
-        value = self.source.item() if isinstance(self.source, Tensor) else self.source(step)
-        return check_sparsity(round(float(value), 9))
+        value: Any = self.source if isinstance(self.source, Tensor) else self.source(step)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SecateurError(f"the function of the step gave {value!r} at step {step}: allowed is a fraction "
+                                "removed in [0, 1), such as 0.9") from error
+        return check_sparsity(round(number, 9))
 
     def due(self, step: int) -> bool:
         """Every ``every`` steps."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from secateur.errors import SecateurError, unknown
 from secateur.prune import plan
 from secateur.schedules import Exponential
+from secateur.training.kept import kept
 from secateur.training.pruner import Pruner
 from secateur.types import Plan
 
@@ -46,10 +47,11 @@ def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = 
             the weights and rewinds the learning rate only, which ``fit`` does by starting its schedule anew
             (Renda, Frankle and Carbin, ICLR 2020); ``none`` is ``rate`` for a ``fit`` that goes on at its last rate.
         early: for ``weights``, the network to rewind to; by default ``model`` as it was passed in.
-        choices: as in ``sc.plan``: criterion, scope, skip and so on; ``weight`` is what is cut.
+        choices: as in ``sc.plan``: criterion, scope, skip and so on; ``weight`` is what is cut. What went in one round
+            is worth less than all that lives in the next, whatever the criterion, and so stays cut.
 
     Raises:
-        SecateurError: an unknown rewind, a count below 1, or what ``sc.plan`` refuses.
+        SecateurError: an unknown rewind, a count below 1, another granularity, or what ``sc.plan`` refuses.
 
     >>> net = nn.Linear(10, 10)
     >>> [r.plan.removed for r in rounds(net, lambda model, pruner: pruner.step(), 0.75, 2)]
@@ -59,10 +61,13 @@ def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = 
         raise unknown("rewind", rewind, REWINDS)
     if not isinstance(count, int) or count < 1:
         raise SecateurError(f"count {count!r}: allowed are whole numbers from 1")
+    if (granularity := choices.pop("granularity", "weight")) != "weight":
+        raise SecateurError(f"rounds with granularity '{granularity}': allowed: weight; for others take a Pruner")
     pace, start = Exponential(target, end=count), early if early is not None else model
+    name, criterion = kept(choices.pop("criterion", None), "weight")
     network = copy.deepcopy(model)
     for number in range(count + 1):
-        made = plan(network, pace.at(number), "weight", **choices)
+        made = replace(plan(network, pace.at(number), "weight", criterion, **choices), criterion=name)
         if number and rewind == "weights":
             network = copy.deepcopy(start)
         pruner = Pruner(network, made)

@@ -1,0 +1,80 @@
+"""Recoveries that cannot do what they are asked for say so in one line, and leave no broken network."""
+
+import pytest
+import torch
+from torch import nn
+
+import secateur as sc
+from secateur.errors import SecateurError
+from secateur.recovery.base import Recovery
+from secateur.recovery.best_finetune import BestFinetune
+from secateur.recovery.finetune import Finetune
+from secateur.recovery.gradual import Gradual
+from secateur.recovery.rechoose import Rechoose
+from secateur.recovery.reconstruct import Reconstruct
+from secateur.recovery.rewind import Rewind
+from secateur.recovery.sparsegpt import Sparsegpt
+
+X = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
+Y = (X[:, 0] > 0).long()
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+class Broken(Recovery):
+    """Leaves what is no number."""
+
+    def recover(self, patient):
+        patient.pruned[2].bias.data[1] = float("nan")
+        return patient.pruned
+
+
+@pytest.mark.parametrize("recovery", [Finetune(epochs=2, lr=1e30), Gradual(epochs=2, lr=1e30), Broken(),
+                                      Rewind({n: t * float("inf") for n, t in net().state_dict().items()})])
+def test_a_network_of_no_numbers_does_not_come_back(recovery):
+    with pytest.raises(SecateurError, match="recovery .* left .* NaN or infinite values .* in '") as caught:
+        sc.prune(net(), 0.5, data=(X, Y), recovery=recovery)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("recovery", [Finetune(epochs=1), Gradual(epochs=1), BestFinetune(Finetune(epochs=1)),
+                                      Finetune(epochs=1, distil=1.0)])
+def test_a_frozen_network_cannot_be_trained(recovery):
+    with pytest.raises(SecateurError, match=r"no parameter .* requires_grad_\(True\)"):
+        sc.prune(net().requires_grad_(False), 0.5, data=(X, Y), recovery=recovery)
+
+
+def test_what_is_frozen_stays_and_the_rest_learns():
+    frozen = net()
+    frozen[0].requires_grad_(False)
+    made = sc.prune(frozen, 0.5, data=(X, Y), recovery=Finetune(epochs=2))
+    assert torch.equal(made[0].weight[made[0].weight != 0], frozen[0].weight[made[0].weight != 0])
+    assert not torch.equal(made[2].bias, frozen[2].bias)
+
+
+def test_nothing_can_be_held_out_of_seven_samples():
+    with pytest.raises(SecateurError, match="patience 2 holds out an eighth of the samples, got 7: allowed are 8"):
+        sc.prune(net(), 0.5, data=(X[:7], Y[:7]), recovery=Finetune(epochs=3, patience=2))
+    sc.prune(net(), 0.5, data=(X[:8], Y[:8]), recovery=Finetune(epochs=3, patience=2))
+
+
+def test_earlier_weights_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "no.safetensors").write_text("nothing")
+    for path in (tmp_path / "none.safetensors", tmp_path / "no.safetensors", tmp_path):
+        with pytest.raises(SecateurError, match=f"rewind: cannot read '{path}'"):
+            sc.prune(net(), 0.5, recovery=Rewind(path))
+
+
+@pytest.mark.parametrize(("kind", "settings"), [
+    (Finetune, {"epochs": "3"}), (Finetune, {"epochs": 1.5}), (Finetune, {"batch_size": 2.0}),
+    (Finetune, {"lr": float("inf")}), (Finetune, {"lr": None}), (Finetune, {"patience": True}),
+    (Finetune, {"distil": "all"}), (Gradual, {"epochs": 0.5}), (Gradual, {"every": 1.5}), (Gradual, {"end": "1"}),
+    (Gradual, {"lr": float("nan")}), (Reconstruct, {"relu_rounds": -1}), (Reconstruct, {"rows": 0}),
+    (Rechoose, {"rounds": -1}), (Rechoose, {"rows": 1.5}), (Sparsegpt, {"block": 0}), (Sparsegpt, {"damping": -1.0})])
+def test_a_setting_that_is_not_allowed_is_named(kind, settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(SecateurError, match=f"{kind.__name__.lower()} {name} {value!r}: allowed"):
+        kind(**settings)
