@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur import graph, saving
+from secateur import files, graph
 from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
 from secateur.cut_config import CutConfig
@@ -150,17 +148,12 @@ def written(cut: nn.Module, path: Path, task: Problem) -> Path:
     Raises:
         MeasurementError: a tensor or an output of what was read back differs.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        back = saving.load(saving.save(cut, beside), task.make_model).to(device_of(cut)).eval()
+    with files.placed(path) as beside:
+        back = files.load(files.save(cut, beside), task.make_model).to(device_of(cut)).eval()
         if differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True) if not torch.equal(a, b)]:
             raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
         x = task.data.test_x[:COMPARED].to(device_of(cut))
         with torch.inference_mode():
             if not torch.equal(cut.eval()(x), back(x)):
                 raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
-        beside.replace(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
     return path

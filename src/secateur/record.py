@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from secateur import graph
+from secateur import graph, nested
 from secateur.errors import SecateurError
 from secateur.measure import device_of, tensors
 from secateur.types import Cut, Group, Plan, Structure
@@ -84,6 +83,8 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
         raise SecateurError("the cut was traced with inputs that are no tensors: give example=, inputs like those")
     inputs = sketched(step.example, device_of(network)) if example is None else example
     structure, groups = found(network, step, inputs)
+    if odd := next((name for name, key, units, _ in step.keeps if groups[key].units != units), None):
+        raise SecateurError(f"the network's group '{odd}' has another number of units than the one that was cut")
     cuts = tuple(Cut(groups[key].name, unpacked(bits, units), groups[key]) for _, key, units, bits in step.keeps)
     shapes = {n: tuple(p.shape) for n, p in network.named_parameters()}
     return Plan("neuron", "saved", "layer", 0.0, cuts, shapes, structure=structure)
@@ -114,17 +115,18 @@ def unpacked(text: str, count: int) -> Tensor:
 
 def outline(example: Any) -> str:
     """The inputs of a network as JSON without their values; empty where one is neither tensor nor plain value."""
-    leaves, spec = pytree.tree_flatten(example)
     try:
-        return json.dumps({"leaves": [leaf(v) for v in leaves], "spec": pytree.treespec_dumps(spec)})
-    except (TypeError, NotImplementedError):
+        return json.dumps(nested.flattened(example, leaf), allow_nan=False)
+    except (TypeError, ValueError):
         return ""
 
 
 def leaf(value: Any) -> dict[str, Any]:
     """One input: type and shape; the bounds of whole numbers, the values of booleans and of what is no tensor."""
-    if not isinstance(value, Tensor):
+    if type(value) in nested.PLAIN:
         return {"value": value}
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{type(value).__name__} is neither a tensor nor a plain value")
     found: dict[str, Any] = {"dtype": str(value.dtype)[6:], "shape": list(value.shape)}
     if value.dtype == torch.bool:
         return found | {"bits": packed(value.flatten())}
@@ -135,10 +137,8 @@ def leaf(value: Any) -> dict[str, Any]:
 
 def sketched(text: str, device: torch.device) -> Any:
     """Inputs of those shapes and types: numbers in [0, 1), whole ones between the bounds, the same each time."""
-    read = json.loads(text)
     generator = torch.Generator().manual_seed(0)
-    return pytree.tree_unflatten([drawn(v, generator, device) for v in read["leaves"]],
-                                 pytree.treespec_loads(read["spec"]))
+    return nested.restored(json.loads(text), lambda told: drawn(told, generator, device))
 
 
 def drawn(told: dict[str, Any], generator: torch.Generator, device: torch.device) -> Any:

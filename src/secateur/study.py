@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from secateur import models, parallel, saving
+from secateur import files, models, parallel
 from secateur.anatomy import anatomy
 from secateur.config import StudyConfig
 from secateur.data.base import Dataset
@@ -277,6 +277,6 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        saving.write(tensors, path)
+        files.write_tensors(tensors, path)
     except (OSError, SecateurError) as error:
         raise RunError(str(error)) from error

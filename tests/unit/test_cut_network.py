@@ -8,7 +8,7 @@ from support import blobs, tiny
 
 import secateur as sc
 from secateur import cut_network as room
-from secateur import cut_report, saving
+from secateur import cut_report, files
 from secateur.cut_config import CutConfig
 from secateur.data import resolve
 from secateur.measure import tensors
@@ -119,14 +119,14 @@ def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*(room, "recover") if stopped == "recover" else (saving, "load"), stop)
+    monkeypatch.setattr(*(room, "recover") if stopped == "recover" else (files, "load"), stop)
     with pytest.raises(KeyboardInterrupt):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "load", lambda *_: tiny_of_seed(3))
+    monkeypatch.setattr(files, "load", lambda *_: tiny_of_seed(3))
     with pytest.raises(room.MeasurementError, match="read back, 3 tensors differ"):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())

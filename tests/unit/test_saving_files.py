@@ -1,5 +1,7 @@
 """Files of networks: what is refused, what an interruption leaves, and state beside the weights."""
 
+import os
+
 import pytest
 import safetensors.torch
 import torch
@@ -7,7 +9,7 @@ from support import blobs, tiny
 from torch import nn
 
 import secateur as sc
-from secateur import saving
+from secateur import files
 from secateur.measure import tensors
 from secateur.record import leaf, outline, sketched
 
@@ -34,9 +36,10 @@ def wider():
 
 def test_another_network_is_refused(small, tmp_path):
     told = refused(sc.save(small, tmp_path / "cut.safetensors"), wider)
-    assert "2 tensors differ, first '3.weight' is [8, 12] in the file, [9, 12] in it" in told
+    assert "2 tensors differ: 3.weight is [8, 12] in the file and [9, 12] in it; 5.weight is [4, 8] in the file" in told
     told = refused(sc.save(sc.prune(tiny(), 0.5), tmp_path / "cut.safetensors"), lambda: nn.Linear(2, 2))
-    assert "'1.weight' is [12, 16] in the file, missing in it" in told
+    assert "1.weight is [12, 16] in the file and not in it; 3.weight is [8, 12] in the file and not in it; 5.w" in told
+    assert "weight is [2, 2] in it and not in the file; bias is [2] in it" in told
 
 
 def test_a_network_whose_code_ties_other_axes_is_refused(small, tmp_path):
@@ -101,11 +104,11 @@ def test_an_interruption_leaves_the_old_file(small, tmp_path, monkeypatch):
     path = sc.save(tiny(), tmp_path / "cut.safetensors")
     before = path.read_bytes()
 
-    def stopped(held, beside, told):
-        beside.write_bytes(b"half")
+    def stopped(path):
+        assert path.stat().st_size > 8
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(safetensors.torch, "save_file", stopped)
+    monkeypatch.setattr(files.write, "on_disk", stopped)
     with pytest.raises(KeyboardInterrupt):
         sc.save(small, path)
     assert [p.name for p in tmp_path.iterdir()] == ["cut.safetensors"]
@@ -181,9 +184,18 @@ def test_pruned_weights_are_plain_weights_for_a_study(tmp_path):
     assert torch.equal(back(blobs()[0]), net(blobs()[0]))
 
 
-def test_the_partial_file_is_written_beside(small, tmp_path, monkeypatch):
-    seen = []
-    real = safetensors.torch.save_file
-    monkeypatch.setattr(safetensors.torch, "save_file", lambda h, p, t: (seen.append(p.parent), real(h, p, t)))
-    saving.save(small, tmp_path / "cut.safetensors")
-    assert seen == [tmp_path]
+def test_the_partial_file_is_written_beside_and_is_on_the_disk_before_it_has_the_name(small, tmp_path, monkeypatch):
+    path, seen = sc.save(tiny(), tmp_path / "cut.safetensors"), []
+    before = path.read_bytes()
+    monkeypatch.setattr(files.write, "on_disk", lambda p: seen.append((p, path.read_bytes() == before)))
+    files.save(small, path)
+    beside = tmp_path / f".cut.safetensors.{os.getpid()}.partial"
+    assert seen == [(beside, True), (tmp_path, False)]
+    assert [p.name for p in tmp_path.iterdir()] == ["cut.safetensors"]
+
+
+def test_a_link_stays_a_link(small, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "far" / "cut.safetensors")
+    sc.save(small, tmp_path / "link.safetensors")
+    assert (tmp_path / "link.safetensors").is_symlink() and (tmp_path / "far" / "cut.safetensors").is_file()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from secateur import registry
+from secateur import files, registry
 from secateur.errors import SecateurError, first_line
 
 KNOWN = ("shape", "classes", "num_classes")
@@ -85,6 +85,8 @@ def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: to
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Put the tensors of a safetensors file into a network, in place, and give the network back.
 
+    The file holds plain weights, or is one that :func:`secateur.save` wrote of a network of these shapes.
+
     Raises:
         SecateurError: the file is missing or damaged, holds NaN or infinite values, or does not match the
             network; every tensor that differs is named.
@@ -142,6 +144,8 @@ def _outputs(model: nn.Module, inputs: Tensor) -> object:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if files.is_ours(path):
+        return files.tensors_of(path)
     try:
         return load_file(path)
     except OSError as error:
