@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur import graph, models, registry, saving
+from secateur import files, graph, models, registry
 from secateur.apply import apply
 from secateur.errors import SecateurError
 from secateur.measure import tensors
@@ -56,7 +56,7 @@ class Subject:
             if given.get("sparsity") is not None:
                 raise SecateurError("--sparsity with a file: allowed with a model alone; the file's network is cut")
             return cls(file=str(path), **given)
-        if path.suffix or "/" in what:
+        if ":" not in what and ("." in what or "/" in what):
             raise SecateurError(f"'{what}': there is no such file; allowed is a file of a pruned network, a built-in "
                                 f"network ({', '.join(registry.files('models'))}) or pkg.module:factory")
         if given.get("model"):
@@ -74,10 +74,10 @@ class Subject:
         """The network after the cut, on the CPU, in evaluation mode."""
         if self.file:
             given = models.example_of(self.example) if self.example else None
-            if not self.model:
-                raise SecateurError(f"'{self.file}' holds tensors alone: --model pkg.module:factory, the network as it "
-                                    "was before the cut, says what to do with them")
-            return saving.load(self.file, self.made, given).cpu().eval()
+            if not self.model and not files.tell(self.file).runnable:
+                raise SecateurError(f"'{self.file}' holds tensors and no graph to run: --model pkg.module:factory, the "
+                                    "network as it was before the cut, says what to do with them")
+            return files.load(self.file, self.made if self.model else None, given).cpu().eval()
         network = self.made()
         return network if self.sparsity is None else apply(network, plan(network, self.sparsity)).eval()
 
