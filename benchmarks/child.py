@@ -9,8 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+
+from secateur.bench.memory import peak, reset_peak
 
 BACKSTOP_S, MOST_BYTES = 400, 12 << 30
 _pipe: int | None = None
@@ -47,18 +48,6 @@ def limited(name: str, seconds: float) -> Iterator[dict[str, Any]]:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, old)
         spent |= {"s": time.process_time() - start, "peak_bytes": peak() - before}
-
-
-def peak() -> int:
-    """The most memory the process has held since :func:`reset_peak`, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-def reset_peak() -> int:
-    """Start measuring the peak anew; gives the memory that is held now."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
 
 
 def isolated(work: Callable[[], dict[str, Any]], limit: float) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import nn
 from torch.utils import mkldnn
 
 from secateur import runtime
+from secateur.latency import samples
 
 Timer = Callable[[float], float]
 Call = Callable[[torch.Tensor], Any]
@@ -30,19 +30,8 @@ LINEAR = (nn.Linear, nn.ReLU)
 
 
 def timed(call: Callable[[], Any], seconds: float) -> float:
-    """The median of the calls that fit into some seconds, after one or two that do not count."""
-    start = time.perf_counter()
-    call()
-    once = time.perf_counter() - start
-    if once < seconds / 4:
-        call()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while not times or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    """The median of the calls that fit into some seconds, after one that does not count."""
+    return statistics.median(samples(call, seconds))
 
 
 class InProcess:

@@ -48,6 +48,18 @@ def _block(call: Callable[[], Any]) -> float:
     return float(np.median(values))
 
 
+def samples(call: Callable[[], Any], seconds: float) -> list[float]:
+    """The times, in seconds, of the calls that fit into ``seconds``, at least one, after one that does not count."""
+    call()
+    times: list[float] = []
+    end = perf_counter() + seconds
+    while not times or perf_counter() < end:
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return times
+
+
 def summary(times: Mapping[str, list[float]], base: str = "original") -> dict[str, dict[str, float]]:
     """Median and quartiles in seconds of every variant, and how many times faster than ``base`` it is.
 

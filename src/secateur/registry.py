@@ -25,6 +25,7 @@ ROOMS = {
     "recovery": "recovery",
     "data": "data set",
     "models": "model",
+    "bench/engines": "engine of secateur bench",
 }
 
 
@@ -45,8 +46,9 @@ def get(room: str, name: str) -> Any:
         return import_path(name, ROOMS[room])
     if name not in files(room):
         raise unknown(ROOMS[room], name, files(room))
-    contract = importlib.import_module(f"secateur.{room}.base").CONTRACT
-    module = importlib.import_module(f"secateur.{room}.{files(room)[name].stem}")
+    package = f"secateur.{room.replace('/', '.')}"
+    contract = importlib.import_module(f"{package}.base").CONTRACT
+    module = importlib.import_module(f"{package}.{files(room)[name].stem}")
     return next(c for _, c in inspect.getmembers(module, inspect.isclass)
                 if issubclass(c, contract) and c.__module__ == module.__name__)
 

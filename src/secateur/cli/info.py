@@ -15,7 +15,8 @@ from secateur.errors import SecateurError
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="a built-in network or pkg.module:factory")],
+    model: Annotated[str, typer.Argument(metavar="MODEL|FILE", help="a built-in network or pkg.module:factory; or a "
+                                         "file of sc.save or secateur prune")],
     shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
     classes: Annotated[int, typer.Option(help="how many outputs the network has for a sample: for a built-in network, "
                                          "or a factory that asks for classes or num_classes")] = 10,
@@ -35,8 +36,15 @@ def info(
 ) -> None:
     """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay.
 
+    Of a file, what was cut where, how each tensor is stored, and the settings and versions that it was made with.
+
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
+    if Path(model).expanduser().is_file() or (":" not in model and ("." in model or "/" in model)):
+        from secateur.looking.show import show
+
+        show(model)
+        return
     from secateur import data as datasets
     from secateur import models
     from secateur.overview import dry_run, targets

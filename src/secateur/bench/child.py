@@ -1,0 +1,129 @@
+"""One engine in a process of its own: an order a line of JSON on standard input, an answer a line on standard output.
+
+``python -m secateur.bench.child JSON``, as :class:`secateur.bench.worker.Worker` starts it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from secateur import registry
+from secateur.bench import memory
+from secateur.bench.engines.base import Call, Engine, Inputs
+from secateur.bench.subject import Subject, filled, outputs_of
+from secateur.errors import first_line
+from secateur.latency import samples
+from secateur.measure import size
+
+
+class Child:
+    """The engine with its prepared network.
+
+    ``order`` has ``engine``, ``threads``, ``subject``, ``folder`` (with the inputs ``N.safetensors`` of each batch),
+    ``converted`` and ``warm`` (the files that the engine reads, of the network and of a tiny one; empty where it takes
+    networks) and ``fill`` (the dense network is the cut one with its zeros filled).
+    """
+
+    def __init__(self, order: dict[str, Any]):
+        self.order, self.folder = order, Path(order["folder"])
+        self.engine: Engine = registry.get("bench/engines", order["engine"])()
+        self.call: Call | None = None
+        torch.set_num_threads(order["threads"])
+
+    def prepare(self, batches: list[int]) -> dict[str, Any]:
+        """Get the network ready and run every batch once; what that took of memory.
+
+        The memory is that above what is resident after the network was read once and let go and a tiny one was made
+        ready and run, which loads the libraries.
+        """
+        self.warm()
+        self.network()
+        memory.trim()
+        before = memory.reset_peak()
+        network = self.network()
+        call = self.call = self.engine.prepare(network, self.inputs(batches[0]), self.order["threads"])
+        for batch in batches:
+            call(self.inputs(batch))
+        most = memory.peak()
+        stored = size(network)["bytes"] if isinstance(network, nn.Module) else stored_bytes(network)
+        del network
+        memory.trim()
+        now = memory.held()
+        peak, held = (None if before is None or x is None else x - before for x in (most, now))
+        return {"version": self.engine.version(), "told": self.engine.told(call), "weights_bytes": stored,
+                "peak_bytes": peak, "held_bytes": held}
+
+    def warm(self) -> None:
+        """Make a tiny network ready and run it."""
+        tiny = Path(self.order["warm"]) if self.order["warm"] else nn.Linear(2, 2).eval()
+        x = (torch.ones(3, 2),)
+        self.engine.prepare(tiny, x, self.order["threads"])(x)
+
+    def network(self) -> Any:
+        """What the engine takes."""
+        if self.order["converted"]:
+            return Path(self.order["converted"])
+        subject = Subject(**{**self.order["subject"], "shape": tuple(self.order["subject"]["shape"])})
+        if not self.engine.original:
+            return subject.pruned()
+        return filled(subject.pruned()) if self.order["fill"] else subject.original()
+
+    def inputs(self, batch: int) -> Inputs:
+        """The inputs of a batch size."""
+        held = load_file(self.folder / f"{batch}.safetensors")
+        return tuple(held[str(k)] for k in range(len(held)))
+
+    def outputs(self, batch: int, path: str) -> dict[str, Any]:
+        """Write the outputs of a batch to a file."""
+        assert self.call is not None
+        found = outputs_of(self.call(self.inputs(batch)))
+        save_file({str(k): x.detach().clone().contiguous() for k, x in enumerate(found)}, path)
+        return {}
+
+    def time(self, batch: int, seconds: float) -> dict[str, Any]:
+        """Time the calls that fit into some seconds."""
+        call, inputs = self.call, self.inputs(batch)
+        assert call is not None
+        return {"seconds": samples(lambda: call(inputs), seconds)}
+
+    @torch.inference_mode()
+    def answer(self, line: str) -> dict[str, Any]:
+        """Do what a line asks; a failure is an answer, too."""
+        order = json.loads(line)
+        try:
+            return getattr(self, order.pop("do"))(**order)
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {first_line(error)}"}
+
+
+def stored_bytes(path: Path) -> int:
+    """The bytes of a converted network: its file, and the one of its weights where that stands beside it."""
+    return sum(p.stat().st_size for p in {path, path.with_suffix(".bin")} if p.exists())
+
+
+def serve(child: Child, lines: Iterable[str], out: TextIO) -> None:
+    """Answer until there are no more orders."""
+    for line in lines:
+        out.write(json.dumps(child.answer(line)) + "\n")
+        out.flush()
+
+
+def main() -> None:
+    """Serve on standard input and output; what libraries print goes to standard error."""
+    sys.path.insert(0, "")
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+        serve(Child(json.loads(sys.argv[1])), sys.stdin, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Ways to run a network, each one file: see ``base.py`` for the contract."""

@@ -1,0 +1,74 @@
+"""The contract of an engine: why it cannot run here, and a network in, a callable out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+Inputs = tuple[Tensor, ...]
+Call = Callable[[Inputs], Any]
+
+
+class Engine:
+    """A way to run a network on the CPU.
+
+    Attributes:
+        title: its name in tables and figures.
+        original: whether it runs the network before the cut, or else the one after it.
+        needs: the packages that it imports, and the extra of secateur that installs them.
+
+    An engine that reads a file of another format overrides :meth:`convert`; the conversion runs in another process
+    than :meth:`prepare`, so that its memory is not counted.
+    """
+
+    title = ""
+    original = False
+    needs: tuple[str, ...] = ()
+    extra = ""
+
+    def refusals(self) -> list[str]:
+        """Why it cannot run here, one reason a line; empty where it can."""
+        return [f"{package} is not installed: pip install 'secateur[{self.extra}]'" for package in self.needs
+                if find_spec(package) is None]
+
+    def convert(self, network: nn.Module, inputs: Inputs, folder: Path) -> Path | None:
+        """Write the network in the engine's own format; None where it takes the network itself.
+
+        Args:
+            network: in evaluation mode, on the CPU.
+            inputs: of at least two samples, so that the batch can be left open.
+            folder: a new folder.
+        """
+        return None
+
+    def prepare(self, network: Any, inputs: Inputs, threads: int) -> Call:
+        """The call that runs a network on inputs and gives its outputs, tensors or arrays in torch's order.
+
+        Args:
+            network: the network, or the file that :meth:`convert` wrote.
+            inputs: one example.
+            threads: how many threads the engine may use.
+        """
+        raise NotImplementedError
+
+    def version(self) -> str:
+        """The version of the package that runs the network."""
+        return metadata.version(self.needs[0] if self.needs else "torch")
+
+    def told(self, call: Call) -> str:
+        """What a reader should know of a prepared call, in a few words."""
+        return ""
+
+
+def imported(module: str) -> Any:
+    """A package that an engine needs; its types are not known to a machine without it."""
+    return importlib.import_module(module)
+
+
+CONTRACT = Engine

@@ -1,0 +1,81 @@
+"""The results in the terminal: a table a batch size and count of threads, what was refused, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from secateur.report import words
+
+FEW = 100
+LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
+          "libraries: peak, from reading the network to the last batch, and what is kept after that.")
+
+
+def show(found: dict[str, Any], console: Console | None = None) -> None:
+    """Print the results of :func:`secateur.bench.bench`."""
+    console = console or Console()
+    console.print(heading(found), soft_wrap=True, highlight=False)
+    for threads in found["settings"]["threads"]:
+        for batch in found["settings"]["batches"]:
+            if rows := [p for p in found["points"] if (p["threads"], p["batch"]) == (threads, batch)]:
+                console.print(table(found, rows))
+    for line in (LEGEND, *remarks(found), words.capital(found["verdict"])):
+        console.print(line, highlight=False)
+
+
+def heading(found: dict[str, Any]) -> str:
+    """What was timed, and its bytes."""
+    net = found["network"]
+    what = {"neuron": "neurons removed", "weight": "weights zeroed", "": "not cut"}[net["cut"]]
+    before = f", {words.scaled(net['bytes_before'], 'B')} before the cut" if "bytes_before" in net else ""
+    small = f", {words.scaled(net['bytes_sparse'], 'B')} without zeros" if net["cut"] == "weight" else ""
+    name = found["subject"]["file"] or found["subject"]["model"]
+    zeros = words.percent(1 - net["nonzeros"] / max(1, net["parameters"]))
+    return (f"{name}: {net['class']}, {what}; {words.count(net['parameters'])} parameters, {zeros} of them zero; "
+            f"weights {words.scaled(net['bytes'], 'B')}{small}{before}")
+
+
+def table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
+    """One batch size on one count of threads; the fastest in bold."""
+    threads, batch, base = rows[0]["threads"], rows[0]["batch"], rows[0]["against"]
+    made = Table("engine", *(f"{p} ms" for p in ("p50", "p90", "p99")), "samples/s", f"× {base}", "peak", "kept",
+                 box=None, header_style="bold", title_justify="left", title_style="bold",
+                 title=f"batch {batch}, {threads} thread{'s' * (threads > 1)}", padding=(0, 1, 0, 0))
+    for column in made.columns[1:]:
+        column.justify = "right"
+    best = min(r["p50"] for r in rows)
+    for row in rows:
+        made.add_row(title(found, row["engine"]), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
+                     words.count(row["samples_per_s"]), words.times(row.get("speedup", 1.0)), *memory(found, row),
+                     style="bold" if row["p50"] == best else "")
+    return made
+
+
+def title(found: dict[str, Any], engine: str) -> str:
+    """An engine's name for a reader: a network whose neurons went is small, one whose weights went has zeros."""
+    name = found["engines"][engine]["title"]
+    return name.replace("cut, torch", {"neuron": "smaller, torch", "weight": "zeroed, torch"}.get(
+        found["network"]["cut"], "cut, torch"))
+
+
+def memory(found: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    """What the engine's process held at most, and in the end."""
+    told = next(m for m in found["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
+    return ["–" if told[k] is None else words.scaled(told[k], "B") for k in ("peak_bytes", "held_bytes")]
+
+
+def remarks(found: dict[str, Any]) -> Iterator[str]:
+    """What a reader has to know besides, and every engine that was not timed."""
+    yield from (f"note: {note}" for note in found["notes"])
+    if any(p["calls"] < FEW for p in found["points"]):
+        yield f"note: where fewer than {FEW} calls were timed, p99 is close to the slowest; --seconds times more"
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for r in found["refused"]:
+        reasons.setdefault((r["engine"], r["reason"]), []).append("" if r["batch"] is None else str(r["batch"]))
+    for (engine, reason), batches in reasons.items():
+        at = f" at batch {words.listed(sorted({b for b in batches if b}, key=int))}" if all(batches) else ""
+        yield f"not timed: {engine}{at}: {reason}"

@@ -1,0 +1,70 @@
+"""Who is fastest at which batch, and whether the cut pays, in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secateur.report.words import capital, listed, times
+
+OURS = ("sparse", "zeroed")
+MARGIN = 1.03
+"""What is not faster by so much is called even."""
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """One sentence of the results of :func:`secateur.bench.bench`: the fastest engines, then whether the cut pays.
+
+    Zeros pay where the compiled network beats every engine that multiplies by them; removed neurons pay where the
+    smaller network, in torch or compiled, beats the one before the cut in torch.
+    """
+    counts = sorted({p["threads"] for p in found["points"]})
+    parts = []
+    for threads in counts:
+        cases = by_batch([p for p in found["points"] if p["threads"] == threads])
+        where = "" if counts == [1] else f"on {threads} thread{'s' * (threads > 1)} "
+        parts.append(f"{where}{fastest(cases, found['engines'])}; {pays(cases, found['network']['cut'])}")
+    return capital("; ".join(parts)) + "."
+
+
+def by_batch(points: list[dict[str, Any]]) -> dict[int, dict[str, dict[str, Any]]]:
+    """Points of one count of threads by batch and engine."""
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    for p in points:
+        found.setdefault(p["batch"], {})[p["engine"]] = p
+    return found
+
+
+def fastest(cases: dict[int, dict[str, dict[str, Any]]], engines: dict[str, dict[str, str]]) -> str:
+    """Which engine is fastest where."""
+    wins: dict[str, list[str]] = {}
+    for batch, case in cases.items():
+        name = min(case, key=lambda n: case[n]["p50"])
+        base = case[name]["against"]
+        over = "" if name == base else f" ({times(case[base]['p50'] / case[name]['p50'])} {base})"
+        wins.setdefault(name, []).append(f"{batch}{over}")
+    first, *rest = [f"'{engines[name]['title']}'{{}} at batch {listed(at)}" for name, at in wins.items()]
+    return listed([first.format(" is fastest"), *(other.format("") for other in rest)])
+
+
+def pays(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
+    """Where the cut pays, and where it does not."""
+    if not cut:
+        return "nothing was cut"
+    groups: dict[str, list[str]] = {}
+    for batch, case in cases.items():
+        groups.setdefault(gain(case, cut), []).append(str(batch))
+    said = {"yes": "the cut pays at batch", "even": "it neither pays nor costs at batch",
+            "no": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
+    told = [f"{said[g]} {listed(groups[g])}" for g in said if g in groups]
+    return listed([told[0].replace("it ", "the cut ", 1) if told[0].startswith("it ") else told[0], *told[1:]], "but")
+
+
+def gain(case: dict[str, dict[str, Any]], cut: str) -> str:
+    """Whether the cut pays at one batch: ``yes``, ``no``, ``even``, or ``unknown`` where too little was timed."""
+    ours = OURS if cut == "neuron" else ("sparse",)
+    with_cut = [case[n]["p50"] for n in ours if n in case]
+    against = [p["p50"] for n, p in case.items() if (n == "dense" if cut == "neuron" else n not in ours)]
+    if not with_cut or not against:
+        return "unknown"
+    ratio = min(against) / min(with_cut)
+    return "yes" if ratio > MARGIN else "no" if ratio < 1 / MARGIN else "even"

@@ -1,0 +1,70 @@
+"""The other end of ``child.py``: an engine in a process of its own, so that none disturbs another's threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from typing import Any
+
+GRACE_S = 5
+
+
+class WorkerError(RuntimeError):
+    """An engine failed, or its process ended; the message is one line."""
+
+
+class Worker:
+    """A process that holds one engine; closing it ends the process.
+
+    Args:
+        order: as :class:`secateur.bench.child.Child` takes it.
+    """
+
+    def __init__(self, order: dict[str, Any]):
+        count = str(order["threads"])
+        paths = os.pathsep.join(p for p in sys.path if p)
+        environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "PYTHONPATH": paths}
+        self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen([sys.executable, "-m", "secateur.bench.child", json.dumps(order)], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise,
+                                        env=environment)
+
+    def ask(self, do: str, **order: Any) -> dict[str, Any]:
+        """One order, one answer.
+
+        Raises:
+            WorkerError: it could not be done.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        line = ""
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"do": do, **order}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        if not line:
+            raise WorkerError(self.ended())
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
+
+    def ended(self) -> str:
+        """Why the process is gone."""
+        code = self.process.wait()
+        self.noise.seek(0)
+        last = next((line.strip() for line in reversed(self.noise.readlines()) if line.strip()), "")
+        return f"its process ended with code {code}" + (f": {last[:300]}" if last else "")
+
+    def close(self) -> None:
+        """End the process."""
+        with suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            self.process.communicate(timeout=GRACE_S)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.noise.close()

@@ -1,0 +1,33 @@
+"""``secateur diff``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secateur.cli.app import Debug, app
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="a file of sc.save or secateur prune")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="another one")],
+    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Compare two pruned networks: tensors, zeros and neurons in common, settings, bytes.
+
+    The exit code is 0 where both are the same network, 1 where they differ, 2 where a file cannot be read.
+    """
+    from secateur.looking import compare, differences
+
+    found = compare(a, b)
+    if as_json:
+        print(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        differences.show(found)
+    if not found["same"]:
+        raise typer.Exit(1)
