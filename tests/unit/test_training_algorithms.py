@@ -218,3 +218,38 @@ def test_fit_is_the_loop_by_hand_with_any_samples_and_any_loss():
         fit(told, [((x, y), None)], 1, teacher=net)
     with pytest.raises(SecateurError, match="data is None"):
         steps_of(None, 1)
+
+
+def test_fit_moves_the_inputs_anew_at_every_step_and_asks_the_teacher_about_what_the_network_sees():
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    net, teacher = nn.Linear(6, 3), nn.Linear(6, 3)
+    hand, again, still = (copy.deepcopy(net) for _ in range(3))
+
+    def noise(inputs):
+        return inputs + torch.randn_like(inputs)
+
+    settings = {"teacher": teacher, "share": 0.7, "temperature": 2.0, "batch_size": 8, "lr": 0.01, "seed": 5}
+    fit(net, (x, y), 2, augment=noise, **settings)
+    order, optimizer = torch.Generator().manual_seed(5), torch.optim.Adam(hand.parameters(), lr=0.01)
+    torch.manual_seed(5)
+    for step, part in enumerate(p for _ in range(2) for p in torch.randperm(20, generator=order).split(8)):
+        optimizer.param_groups[0]["lr"] = 0.01 * (1 + math.cos(math.pi * step / 6)) / 2
+        seen = noise(x[part])
+        optimizer.zero_grad()
+        distillation(hand(seen), teacher(seen), y[part], 2.0, 0.7).backward()
+        optimizer.step()
+    assert torch.allclose(net.weight, hand.weight, atol=1e-6)
+    drawn = torch.get_rng_state()
+    fit(again, (x, y), 2, augment=noise, **settings)
+    assert torch.equal(again.weight, net.weight)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    fit(still, (x, y), 2, augment=lambda inputs: inputs, **settings)
+    assert not torch.allclose(still.weight, net.weight)
+
+
+def test_fit_refuses_what_augment_must_not_give():
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    for wrong in (lambda inputs: inputs[1:], lambda inputs: None, lambda inputs: (inputs, inputs)):
+        with pytest.raises(SecateurError, match=r"augment gave .* for \(16, 6\) float32: allowed are tensors of as many"):
+            fit(nn.Linear(6, 3), (x, y), 1, batch_size=16, augment=wrong)

@@ -344,3 +344,16 @@ def test_mistakes_are_one_line(settings, message):
         sc.Pruner(net, **settings)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(p, before[n]) for n, p in net.named_parameters())
+
+
+@pytest.mark.parametrize("scope", ["lamp", "global", "erk"])
+def test_many_choices_along_a_schedule_end_at_the_one_cut_where_nothing_is_learned_between(scope):
+    """What went has no part in the scores of what stays, in LAMP's sums neither."""
+    net = made()
+    whole = copy.deepcopy(net)
+    pruner = sc.Pruner(net, Linear(0.8, end=30, every=5), scope=scope)
+    for _ in range(30):
+        pruner.step()
+    once = sc.apply(whole, sc.plan(whole, 0.8, scope=scope))
+    assert pruner.reached == pytest.approx(0.8, abs=0.005)
+    assert all(torch.equal(value, once.state_dict()[name]) for name, value in net.state_dict().items())

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from threading import Event
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from secateur.calibration import Batch, Calibration, Loss, calibration, joined, joined_labels
+from secateur.calibration import Loss
 from secateur.errors import SecateurError
 from secateur.train import flushing_denormals
-from secateur.training.distil import distillation
+from secateur.training.lessons import Augment, Lessons, given
 from secateur.training.pruner import Pruner
 from secateur.training.regularise import l1 as l1_term
-from secateur.windows import call, learning, watched
+from secateur.windows import learning
 
 Start = Callable[[nn.Module, torch.optim.Optimizer], Pruner | None]
+OnEpoch = Callable[[int, Pruner | None], Any]
 
 
 def steps_of(data: Any, epochs: int, batch_size: int = 128) -> int:
@@ -34,7 +34,7 @@ def steps_of(data: Any, epochs: int, batch_size: int = 128) -> int:
 def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, teacher: nn.Module | None = None,
         lr: float = 1e-3, batch_size: int = 128, hold: float = 0.0, l1: float = 0.0, temperature: float = 4.0,
         share: float = 0.9, seed: int = 0, loss: Loss | None = None,
-        on_epoch: Callable[[int, Pruner | None], Any] | None = None) -> Pruner | None:
+        on_epoch: OnEpoch | None = None, augment: Augment | None = None) -> Pruner | None:
     """Train a network in place, pruned on the way; same arguments, same machine: same weights, bit for bit.
 
     Args:
@@ -50,15 +50,19 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
         hold: in [0, 1).
         l1: strength of :func:`~secateur.training.regularise.l1` until the sparsity no longer rises.
         temperature, share: of the distillation; at a share of 1 no labels are needed.
-        seed: the order of the samples, and what the network draws, come from it.
+        seed: the order of the samples, and what the network and ``augment`` draw, come from it.
         loss: of outputs and labels; by default the cross-entropy.
         on_epoch: called after every epoch with its number, from 1, and the pruner.
+        augment: gets the inputs of every batch and gives them back moved, turned, or with noise, as many and on
+            the same device; it draws from torch's global generator. The teacher is then asked at every step
+            about what the network sees.
 
     Returns:
         The pruner, if there is one; ``finish()`` of it gives the pruned network.
 
     Raises:
-        SecateurError: ``hold`` out of range, data without labels where they are needed.
+        SecateurError: ``hold`` out of range, data without labels where they are needed, an ``augment`` that gives
+            other than as many samples.
 
     >>> from secateur.data import resolve
     >>> from secateur.schedules import Polynomial
@@ -71,92 +75,64 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
     if not 0 <= hold < 1:
         raise SecateurError(f"hold {hold!r}: allowed is a fraction of the training in [0, 1)")
     device = next(model.parameters()).device
-    lessons = Lessons.of(given(data, loss), device, teacher, temperature, share)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    lessons = Lessons.of(given(data, loss), device, teacher, temperature, share, augment)
     total, stop = epochs * math.ceil(len(lessons) / batch_size), Event()
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, total), hold))
-    order = torch.Generator().manual_seed(seed)
 
-    def run(train: Callable[[], None]) -> Pruner | None:
+    def run() -> Pruner | None:
         lessons.ask()
-        pruner = start(model, optimizer) if start else None
-        for epoch in range(1, epochs + 1):
-            for batch in torch.randperm(len(lessons), generator=order).to(device).split(batch_size):  # type: ignore[no-untyped-call]
-                train()
-                wrong = lessons.loss(model, batch)
-                if l1 and pruner is not None and rising(pruner):
-                    wrong = wrong + l1_term(model, l1)
-                optimizer.zero_grad()
-                wrong.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                rate.step()
-                if pruner is not None:
-                    pruner.step()
-                if stop.is_set():
-                    return pruner
-            if on_epoch:
-                on_epoch(epoch, pruner)
-        return pruner
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, total), hold))
+        course = Course(model, lessons, optimizer, rate, start(model, optimizer) if start else None, l1)
+        return course.run(epochs, shuffled(len(lessons), batch_size, seed, device), stop, on_epoch)
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        with learning(model) as train:
-            return flushing_denormals(partial(run, train), stop)
+        return flushing_denormals(run, stop)
+
+
+def shuffled(count: int, batch_size: int, seed: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+    """For every epoch, the places of the samples of each step: all of ``count``, in an order that the seed gives."""
+    order = torch.Generator().manual_seed(seed)
+    while True:
+        yield torch.randperm(count, generator=order).to(device).split(batch_size)  # type: ignore[no-untyped-call]
 
 
 @dataclass
-class Lessons:
-    """What a network learns from: all samples in memory, and a teacher's logits for them where there is one."""
+class Course:
+    """A training under way: what learns from what, and what is stepped along."""
 
-    inputs: tuple[Tensor, ...]
-    labels: Tensor | None
-    of_labels: Loss
-    teacher: nn.Module | None
-    temperature: float
-    share: float
-    told: Tensor | None = None
+    model: nn.Module
+    lessons: Lessons
+    optimizer: torch.optim.Optimizer
+    rate: torch.optim.lr_scheduler.LRScheduler
+    pruner: Pruner | None
+    l1: float
 
-    @classmethod
-    def of(cls, samples: Calibration, device: torch.device, teacher: nn.Module | None, temperature: float,
-           share: float) -> Lessons:
-        """The lessons that samples give; labels are left out where only the teacher counts."""
-        alone = teacher is not None and share == 1
-        if not alone and not samples.labelled:
-            raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
-        labels = None if alone else joined_labels(samples).to(device)
-        inputs = tuple(x.to(device) for x in joined(samples))
-        return cls(inputs, labels, samples.loss, teacher, temperature, share)
+    def run(self, epochs: int, batches: Iterator[tuple[Tensor, ...]], stop: Event,
+            on_epoch: OnEpoch | None) -> Pruner | None:
+        """Go through so many epochs, each the steps that ``batches`` gives, unless ``stop`` is set."""
+        with learning(self.model) as train:
+            for epoch in range(1, epochs + 1):
+                for batch in next(batches):
+                    train()
+                    self.step(batch)
+                    if stop.is_set():
+                        return self.pruner
+                if on_epoch:
+                    on_epoch(epoch, self.pruner)
+        return self.pruner
 
-    def __len__(self) -> int:
-        return len(self.inputs[0])
-
-    def ask(self) -> None:
-        """Ask the teacher once for all samples."""
-        if self.teacher is not None:
-            self.told = torch.cat([logits(self.teacher, tuple(x[part] for x in self.inputs))
-                                   for part in torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
-
-    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        """The loss of a network on the samples at some places."""
-        outputs = call(model, Batch(tuple(x[batch] for x in self.inputs)))
-        if self.told is None:
-            return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
-        apart = distillation(outputs.flatten(0, -2), self.told[batch].flatten(0, -2), None, self.temperature)
-        if self.labels is None:
-            return apart
-        return self.share * apart + (1 - self.share) * self.of_labels(outputs, self.labels[batch])
-
-
-def given(data: Any, loss: Loss | None = None) -> Calibration:
-    """The samples that a caller gave as data.
-
-    Raises:
-        SecateurError: it is nothing that :func:`secateur.calibration.calibration` takes.
-    """
-    samples = calibration(data, loss)
-    if samples is None:
-        raise SecateurError("data is None; allowed are samples to learn from, such as a pair (inputs, labels)")
-    return samples
+    def step(self, batch: Tensor) -> None:
+        """Learn from the samples at some places, and cut."""
+        wrong = self.lessons.loss(self.model, batch)
+        if self.l1 and self.pruner is not None and rising(self.pruner):
+            wrong = wrong + l1_term(self.model, self.l1)
+        self.optimizer.zero_grad()
+        wrong.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.rate.step()
+        if self.pruner is not None:
+            self.pruner.step()
 
 
 def cosine(progress: float, hold: float) -> float:
@@ -171,11 +147,3 @@ def cosine(progress: float, hold: float) -> float:
 def rising(pruner: Pruner) -> bool:
     """Whether the sparsity that is asked for is not yet reached for good."""
     return pruner.progress < 1
-
-
-@torch.no_grad()
-def logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
-    with watched(model, {}):
-        found: Tensor = model(*inputs)
-    return found
