@@ -28,6 +28,14 @@ def test_with_data_the_default_recovery_keeps_what_the_plan_keeps(written):
     assert found(X).shape == (48, 4)
 
 
+@pytest.mark.parametrize("recovery", ["none", "reconstruct", "rechoose", "sparsegpt", "best"])
+def test_what_went_is_positive_zero(recovery):
+    found = sc.prune(tiny_again(), 0.9, recovery=recovery, data=X, skip=["5"])
+    gone = [p[p == 0] for p in found.parameters()]
+    assert sum(map(len, gone)) > 100
+    assert not any(torch.signbit(values).any() for values in gone)
+
+
 def tiny_again():
     torch.manual_seed(2)
     return tiny()

@@ -58,12 +58,12 @@ def layer_rows(module: nn.Module) -> Tensor:
 
 
 def write(module: nn.Module, rows: Tensor) -> None:
-    """Put rows back into a layer's weight and bias."""
+    """Put rows back into a layer's weight and bias; zeros are positive, which a file need not store."""
     weight, bias = module.weight, module.bias
     assert isinstance(weight, Tensor)
     with torch.no_grad():
         columns = weight[0].numel()
-        weight.copy_(rows[..., :columns].reshape(weight.shape))
+        weight.copy_(rows[..., :columns].reshape(weight.shape) + 0.0)
         if isinstance(bias, Tensor):
             bias.copy_(rows[..., columns].reshape(bias.shape))
 

@@ -44,7 +44,7 @@ class Rewind(Recovery):
         with torch.no_grad():
             for name, parameter in patient.pruned.named_parameters():
                 whole = surgery.slice_tensor(early[name], kept.get(name, {}))
-                parameter.copy_(whole * masks[name].to(whole.device) if name in masks else whole)
+                parameter.copy_(whole.masked_fill(~masks[name].to(whole.device), 0) if name in masks else whole)
         return patient.pruned
 
     def _loaded(self, patient: Patient) -> Mapping[str, Tensor]:
