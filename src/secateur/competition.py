@@ -161,7 +161,7 @@ class Competition:
             return [f"{name}: one of {total} {item} kept, all would have gone"]
         if after == high == total - 1 and isinstance(self.scope, Allocation) and total > 1 and entry.own is None:
             return [f"{name}: one of {total} {item} kept, the scope takes all that may go"]
-        if before > high or before < low:
+        if (before > high and after == high) or before < low:
             side = f"most={entry.rule.most:g}" if before > high and entry.rule.most != 1 else (
                 f"least={entry.rule.least or 0:g}" if before < low else "one has to stay")
             return [f"{name}: {after} of {total} {item} go, not {before}: {side}"]

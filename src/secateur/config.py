@@ -73,6 +73,7 @@ class StudyConfig:
     samples: int = setting(24, "test samples whose predictions are kept for the report")
 
     def __post_init__(self) -> None:
+        settings.settle(self)
         if self.controls:
             object.__setattr__(self, "criterion", (*self.criterion, *({"random"} - set(self.criterion))))
             object.__setattr__(self, "recovery", (*self.recovery, *({"reinitialised"} - set(self.recovery))))

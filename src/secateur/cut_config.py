@@ -69,6 +69,7 @@ class CutConfig:
     force: bool = setting(False, "replace the file where it is there")
 
     def __post_init__(self) -> None:
+        settings.settle(self)
         _ = self.study
         asked(self.granularity, self.scope, self.given_budget, self.sparsity)
         check_heard(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from secateur import files, graph
 from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
+from secateur.cautions import REFIT, few
 from secateur.cut_config import CutConfig
 from secateur.measure import device_of, evaluate, size, tensors
 from secateur.overview import flops_of
@@ -89,14 +90,16 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
                   "accuracy": result.accuracy, "loss": result.loss})
     told.stage("cut", 1)
     plan = planned(task, config, model.eval(), samples)
-    cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed)
+    seen: dict[str, tuple[int, int]] = {}
+    cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed, seen)
     told.step()
     zeroed = plan.granularity != "neuron"
     timing = timed(task, model, cut, zeroed, str(plan).partition("\n")[0])
     path = written(cut, Path(config.out).expanduser(), task)
     return CutNetwork(cut, plan, side(model, task, zeroed), side(cut, task, zeroed), timing, path,
                       task.config.epochs if not config.weights else 0, count,
-                      (*plan.notes, *graph.notes(cut)), 1 / task.data.classes, maker(config.model, task))
+                      (*plan.notes, *few(seen, REFIT), *graph.notes(cut)), 1 / task.data.classes,
+                      maker(config.model, task))
 
 
 def maker(model: str, task: Problem) -> str:

@@ -65,7 +65,8 @@ def verdict(done: CutNetwork) -> str:
 
 def remarks(done: CutNetwork) -> list[str]:
     """What a reader has to know besides."""
-    made = [f"trained here for {done.trained} epochs before the cut"] if done.trained else []
+    epochs = "1 epoch" if done.trained == 1 else f"{done.trained} epochs"
+    made = [f"trained here for {epochs} before the cut"] if done.trained else []
     seen = [f"{words.count(done.samples)} training samples were shown"] if done.samples else []
     guess = ["before the cut the network is about as good as guessing: was it trained?"]
     return [*made, *seen, *(guess if done.before.accuracy < GUESSING * done.chance else []), *done.notes]

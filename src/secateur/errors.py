@@ -19,6 +19,10 @@ class CutGraphWarning(UserWarning):
     """A cut graph stands in place of the network's own class, or is asked for what it does not do."""
 
 
+class FewSamplesWarning(UserWarning):
+    """Something was fitted to fewer samples than it has unknowns."""
+
+
 class RunError(SecateurError):
     """A run folder that cannot be read or written."""
 

@@ -63,6 +63,9 @@ def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: f
         SecateurError: an unknown module or setting, a value that is not allowed, two expressions that say
             different things of one module.
     """
+    if layers is not None and not isinstance(layers, Mapping):
+        raise SecateurError(f"layers: got {layers!r}, allowed: a mapping from names or expressions to settings, such "
+                            "as {'fc1': 0.5}")
     whole = check_rule("every layer", Rule(least=least, most=most))
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,10 +15,11 @@ from secateur import graph
 from secateur.apply import applied, told
 from secateur.asked import asked, default_criterion
 from secateur.budget import read_budget
-from secateur.calibration import Calibration, Loss, calibration
+from secateur.calibration import Calibration, Loss, calibration, first_batch
+from secateur.cautions import REFIT, few, idle
 from secateur.competition import Competition, Entry
 from secateur.criteria.base import Criterion, Function, as_criterion, criteria_for
-from secateur.errors import SecateurError, failing, unknown
+from secateur.errors import FewSamplesWarning, SecateurError, failing, unknown
 from secateur.gather import Gatherer
 from secateur.gather.gatherer import sources
 from secateur.granularity import resolve
@@ -92,6 +95,10 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
             weights are cut by a ``criterion`` that you give, the default with ``data`` is ``reconstruct``, which
             keeps what the criterion chose; ``best`` chooses itself.
 
+    Warns:
+        FewSamplesWarning: a layer was refitted to fewer rows of data than it has inputs.
+        CutGraphWarning: as :func:`secateur.apply`.
+
     Raises:
         SecateurError: as :func:`plan`; a recovery that chooses itself what goes beside a criterion of your own.
 
@@ -110,7 +117,12 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
                 layers, least, most, budget)
     with untouched(model):
         small = applied(model, made)
-        return recover(model, told(model, small), made, items, samples, seed)
+        told(model, small)
+        seen: dict[str, tuple[int, int]] = {}
+        network = recover(model, small, made, items, samples, seed, seen)
+    for note in few(seen, REFIT):
+        warnings.warn(note, FewSamplesWarning, stacklevel=2)
+    return network
 
 
 class Selection:
@@ -139,6 +151,7 @@ class Selection:
         self.structure = structure or self._read(model, example)
         gather = self._gatherer(model, self._granularity.places(self.structure, skipped), samples, example, seed)
         self._entries = self._score(model, self._granularity.places(self.structure, skipped), gather)
+        self._seen, self._batch = gather.seen, first_batch(samples, example)
         self.layers = [entry.layer for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
         self.budget = read_budget(budget)
@@ -195,10 +208,16 @@ class Selection:
         notes = [*notes, *(f"{cut.name}: nothing removed, {cut.items} are left whole to be a multiple of "
                            f"{self.round_to}" for cut in whole)]
         notes += [f"{g.name}: stays whole, {g.reason}" for g in self.structure.groups if g.reason == graph.UNFELT]
-        cuts = rounded
+        cuts, notes = rounded, [*notes, *self._cautions]
         made = Plan(self.granularity, self.criterion, self.scope, asked, tuple(cuts), self.shapes, tuple(notes),
                     self.structure, any(entry.rule.acts for entry in self._entries))
         return made if sparsity is not None or self._granularity.sparsity else replace(made, sparsity=made.reached)
+
+    @cached_property
+    def _cautions(self) -> list[str]:
+        """What a caller should know whatever the sparsity."""
+        return [*idle(self._competition.given.model, self.layers, self._batch),
+                *few(self._seen, f"criterion '{self.criterion}'")]
 
     def whole(self) -> Plan:
         """The plan that removes nothing."""

@@ -95,7 +95,7 @@ def check_heard(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str]
 
 
 def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, samples: Calibration | None = None,
-            seed: int = 0) -> nn.Module:
+            seed: int = 0, seen: dict[str, tuple[int, int]] | None = None) -> nn.Module:
     """Win accuracy back after a cut, one recovery after the other.
 
     Each starts from the plan of what is zero by then, see :func:`secateur.recovery._zeros.standing`.
@@ -107,13 +107,14 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
         choice: names, instances, or a sequence of them.
         samples: calibration samples.
         seed: for a recovery that draws at random.
+        seen: takes what :attr:`~secateur.recovery.base.Patient.seen` does.
 
     Raises:
         SecateurError: an unknown recovery, missing data or labels, or a network that is no longer finite.
     """
     items = recoveries(choice)
     check_recoveries(items, samples)
-    patient = Patient(model, pruned, plan, samples, seed)
+    patient = Patient(model, pruned, plan, samples, seed, {} if seen is None else seen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CutGraphWarning)
         for item in items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
@@ -45,6 +46,36 @@ def make(cls: type[Config], *layers: Mapping[str, Any]) -> Config:
     if strange := [k for k in merged if k not in known]:
         raise unknown("setting", strange[0], known)
     return cls(**{k: coerce(k, v, like(known[k])) for k, v in merged.items()})
+
+
+def settle(config: Any) -> None:
+    """Bring fields of a frozen value to the types of their defaults, where they are of others.
+
+    Text becomes what it says, a single value or a list a tuple: what a caller writes in Python is taken as what is
+    written in a file.
+
+    Raises:
+        SecateurError: a value that cannot be.
+    """
+    for known in fields(config):
+        value, wanted = getattr(config, known.name), like(known)
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if not (settled(value, wanted) or (value is None and known.default is None)):
+            value = coerce(known.name, value, wanted)
+        object.__setattr__(config, known.name, value)
+
+
+def settled(value: Any, wanted: Any) -> bool:
+    """Whether a value needs no change to be of a default's type; whole numbers are numbers, truth values are none."""
+    if isinstance(wanted, tuple):
+        return isinstance(value, tuple) and not any(isinstance(part, str) for part in value if numbers(wanted))
+    kinds = (int, float) if isinstance(wanted, float) else type(wanted)
+    return isinstance(value, kinds) and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def numbers(wanted: tuple[Any, ...]) -> bool:
+    """Whether a tuple holds numbers."""
+    return bool(wanted) and not isinstance(wanted[0], str)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import nn
 from secateur import files, models, parallel
 from secateur.anatomy import anatomy
 from secateur.config import StudyConfig
+from secateur.criteria.base import as_criterion
 from secateur.data.base import Dataset
 from secateur.errors import RunError, SecateurError
 from secateur.granularity import resolve
@@ -85,16 +86,19 @@ def kept_outputs(folder: Path, task: Problem) -> tuple[str, ...] | None:
 
 
 def check_cuttable(task: Problem) -> None:
-    """Refuse a network of which a granularity can cut nothing, before it is trained.
+    """Refuse a network of which a granularity can cut nothing, or which has no batch norms that a criterion reads,
+    before it is trained.
 
     Raises:
         SecateurError: as :class:`secateur.prune.Selection` words it.
     """
     model = task.make_model().eval()
     for name in task.config.granularity:
-        config, criterion = task.config, resolve(name).default_criterion
-        Selection(model, name, criterion, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1,
-                  config.pooling, None, config.layer_settings, config.least, config.most)
+        config = task.config
+        plain = [c for c in config.criteria_of(name) if "scale" in as_criterion(c)[1].needs]
+        for criterion in (resolve(name).default_criterion, *plain):
+            Selection(model, name, criterion, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1,
+                      config.pooling, None, config.layer_settings, config.least, config.most)
 
 
 def outputs_name(task: Problem) -> str:

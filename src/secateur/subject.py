@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
+from secateur.cautions import REFIT, few
 from secateur.errors import RunError
 from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
 from secateur.prune import Selection
@@ -124,6 +125,7 @@ class Subject:
         self.training, self.scans = training, scans or {}
         self._selections: dict[Point, Selection] = {}
         self._made: dict[Point, nn.Module] = {}
+        self._seen: dict[Point, dict[str, tuple[int, int]]] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -153,7 +155,8 @@ class Subject:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
             cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
-            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
+            seen = self._seen.setdefault(point, {})
+            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed, seen)
             self._made[point] = made
             while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
                 del self._made[next(iter(self._made))]
@@ -185,7 +188,8 @@ class Subject:
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": list(plan.notes), **self.seen(point)}
+                "layers": plan.layers(), "notes": [*plan.notes, *few(self._seen.get(point, {}), REFIT)],
+                **self.seen(point)}
 
     def seen(self, point: Point) -> dict[str, int]:
         """How many training samples were shown for a point, where any were."""

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Any, TypeVar
 
@@ -50,33 +52,48 @@ def train(model: nn.Module, data: Dataset, seed: int, epochs: int = 5, batch_siz
     ([1, 2, 3], True)
     """
     _check(epochs, batch_size, lr)
-    device = next(model.parameters()).device
-    x, y = data.train_x.to(device), data.train_y.to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    order, stop, mode = torch.Generator().manual_seed(seed), Event(), model.training
-
-    def run() -> list[Record]:
-        history: list[Record] = []
-        for epoch in range(1, epochs + 1):
-            started = time.perf_counter()
-            batches = torch.randperm(len(x), generator=order).to(device).split(batch_size)  # type: ignore[no-untyped-call]
-            for figures in one_epoch(model.train(), optimizer, x, y, batches):
-                if on_step:
-                    on_step(epoch=epoch, **means(figures))
-                if stop.is_set():
-                    return history
-            history.append({"epoch": epoch, **means(figures), "seconds": time.perf_counter() - started})
-            _check_finite(history[-1], lr)
-            if on_epoch:
-                on_epoch(history[-1])
-        return history
-
+    device, mode, stop = next(model.parameters()).device, model.training, Event()
+    course = Course(model, data.train_x.to(device), data.train_y.to(device), batch_size, lr,
+                    torch.Generator().manual_seed(seed), on_step, on_epoch)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         try:
-            return flushing_denormals(run, stop)
+            return flushing_denormals(partial(course.run, epochs, stop), stop)
         finally:
             model.train(mode)
+
+
+@dataclass
+class Course:
+    """What :func:`train` trains, with what, and who hears of it; ``order`` draws the order of the samples."""
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    batch_size: int
+    lr: float
+    order: torch.Generator
+    on_step: Callable[..., None] | None
+    on_epoch: Callable[[Record], None] | None
+
+    def run(self, epochs: int, stop: Event) -> list[Record]:
+        """Every epoch's record; fewer where ``stop`` was set."""
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, fused=True)
+        history: list[Record] = []
+        for epoch in range(1, epochs + 1):
+            started = time.perf_counter()
+            draw = torch.randperm(len(self.x), generator=self.order).to(self.x.device)
+            batches = draw.split(self.batch_size)  # type: ignore[no-untyped-call]
+            for figures in one_epoch(self.model.train(), optimizer, self.x, self.y, batches):
+                if self.on_step:
+                    self.on_step(epoch=epoch, **means(figures))
+                if stop.is_set():
+                    return history
+            history.append({"epoch": epoch, **means(figures), "seconds": time.perf_counter() - started})
+            _check_finite(history[-1], self.lr)
+            if self.on_epoch:
+                self.on_epoch(history[-1])
+        return history
 
 
 def one_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor,

@@ -196,3 +196,11 @@ def test_a_generator_is_gone_through_as_often_as_needed():
     net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(8, 3)
     small = [sc.prune(net, 0.5, criterion="obs", data=d, recovery="reconstruct") for d in (x, (p for p in x.split(4)))]
     assert torch.allclose(small[0][2].weight, small[1][2].weight, atol=1e-5)
+
+
+@pytest.mark.parametrize("granularity", ["weight", "2x2"])
+def test_whole_numbers_are_scores(granularity):
+    net = nn.Linear(4, 4)
+    scores = torch.arange(16).view(4, 4)
+    assert torch.equal(sc.plan(net, 0.5, granularity, criterion=lambda weight, signals: scores).cuts[0].keep,
+                       sc.plan(net, 0.5, granularity, criterion=lambda weight, signals: scores.double()).cuts[0].keep)

@@ -67,7 +67,8 @@ def test_a_study_does_not_cross_what_would_not_be_heeded():
 
 @pytest.mark.parametrize(("given", "message"), [
     ({"criterion": ("wanda",), "recovery": ("rechoose",), "granularity": ("weight",)}, "no point for .* reconstruct"),
-    ({"recovery": ("rewind",)}, "recovery rewind needs the earlier weights")])
+    ({"recovery": ("rewind",)}, "recovery rewind needs the earlier weights"),
+    ({"criterion": ("bn-scale",), "granularity": ("neuron",)}, "has no batch norm with a factor")])
 def test_a_study_of_nothing_is_refused_at_the_start(given, message, tmp_path):
     with pytest.raises(sc.SecateurError, match=message):
         sc.study(config=StudyConfig(**TINY | given), out=tmp_path / "run")

@@ -3,6 +3,7 @@
 import pytest
 
 from secateur.config import GRID, StudyConfig, configure
+from secateur.cut_config import CutConfig
 from secateur.errors import SecateurError
 from secateur.settings import coerce, read_toml
 
@@ -81,3 +82,24 @@ def test_text_becomes_numbers():
     assert coerce("latency_batches", "1, 64", (1,)) == (1, 64)
     assert coerce("lr", 1, 1e-3) == 1.0
     assert coerce("skip", "a,b", ()) == ("a", "b")
+
+
+def test_what_python_gives_is_taken_as_what_a_file_gives(tmp_path):
+    config = StudyConfig(recovery="reconstruct", criterion=["magnitude"], sparsity=0.5, granularity="weight",
+                         weights=tmp_path / "a.safetensors", seeds=1, layers={"fc1": 0.5}, lr=1, skip="fc3,fc2")
+    assert (config.recovery, config.criterion, config.sparsity, config.granularity, config.skip) == (
+        ("reconstruct",), ("magnitude",), (0.5,), ("weight",), ("fc3", "fc2"))
+    assert config.weights == str(tmp_path / "a.safetensors")
+    assert config.layer_settings == {"fc1": 0.5}
+    assert StudyConfig(sparsity=(0, 0.5)).sparsity == (0, 0.5)
+    assert CutConfig(sparsity=0.5, recovery="reconstruct", out=tmp_path / "b.safetensors").recovery == ("reconstruct",)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"seeds": 1.5}, "seeds '1.5': allowed is a whole number"), ({"seeds": True}, "allowed is a whole number"),
+    ({"best": 1}, "best 1: allowed are true and false"), ({"criterion": 3}, "criterion '3': allowed is text"),
+    ({"sparsity": (0, "a")}, "sparsity 'a': allowed is a number"), ({"recovery": "nane"}, "did you mean 'none'")])
+def test_what_python_gives_and_is_not_allowed_is_one_line(given, message):
+    with pytest.raises(SecateurError) as caught:
+        StudyConfig(**given)
+    assert message in str(caught.value)

@@ -85,3 +85,19 @@ def test_a_mistake_is_one_line(arguments, message):
         sc.plan(tiny(), **{"sparsity": 0.5, **arguments})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_settings_of_layers_are_a_mapping():
+    with pytest.raises(sc.SecateurError, match=r"layers: got \['1'\], allowed: a mapping"):
+        sc.plan(tiny(), 0.5, layers=["1"])
+
+
+def test_a_bound_is_named_only_where_it_acted():
+    """The greatest layer may lose all but one weight; it loses far fewer, because the others have to lose theirs."""
+    net = tiny()
+    with torch.no_grad():
+        net[1].weight.mul_(1e-6)
+    plan = sc.plan(net, 0.625, scope="global", least=0.9)
+    assert [layer["removed"] for layer in plan.layers()] == [173, 87, 29]
+    assert not any(note.startswith("1.weight") for note in plan.notes)
+    assert any("200 asked for, 289 go" in note for note in plan.notes)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from networks import NETWORKS
+from torch import nn
 
 import secateur as sc
 from secateur.graph import inputs as inputs_of
@@ -46,3 +47,15 @@ def test_units_that_no_layer_reads_are_refused_by_name():
     net, example, data = made("lstm")
     with pytest.raises(sc.SecateurError, match="group 'embed': no linear or convolutional layer reads its units"):
         sc.plan(net, 0.5, "neuron", "elimination", example=example, data=data)
+
+
+def test_an_encoder_layer_is_refused_by_what_sees_inputs_and_cut_by_l2_or_with_its_attention_skipped():
+    torch.manual_seed(0)
+    layer, x = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval(), torch.randn(64, 5, 16)
+    with pytest.raises(sc.SecateurError, match=r"'self_attn\.out_proj' is never called as a module"):
+        sc.prune(layer, 0.5, "neuron", data=x)
+    by_norm, skipped = (sc.prune(layer, 0.5, "neuron", data=x, **given)
+                        for given in ({"criterion": "l2"}, {"skip": ["self_attn"]}))
+    assert tuple(by_norm.self_attn.out_proj.weight.shape) == (16, 8)
+    assert tuple(by_norm.linear1.weight.shape) == tuple(skipped.linear1.weight.shape) == (16, 16)
+    assert tuple(skipped.self_attn.out_proj.weight.shape) == (16, 16)

@@ -45,8 +45,10 @@ def close(got, wanted):
 def test_the_operator_is_a_proper_one():
     fast = fast_of(net())
     (segment,) = fast.runners
-    torch.library.opcheck(torch.ops.secateur.segment.default, ([torch.randn(3, 2, 6, 6)], segment.handle),
-                          test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"))
+    checks = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+    found = torch.library.opcheck(torch.ops.secateur.segment.default, ([torch.randn(3, 2, 6, 6)], segment.handle),
+                                  test_utils=checks)
+    assert found == dict.fromkeys(checks, "SUCCESS")
 
 
 @needs_kernels

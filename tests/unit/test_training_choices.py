@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import secateur as sc
 from secateur.criteria.base import Criterion
 from secateur.errors import SecateurError
-from secateur.schedules import Linear
+from secateur.schedules import Constant, Linear, OneShot
 from secateur.signals import Signals
 from secateur.training import Live, rounds
 from secateur.training.kept import Kept
@@ -92,3 +92,20 @@ def test_a_live_sparsity_is_looked_at_every_whole_number_of_steps(every):
 def test_a_function_that_gives_no_number_is_named(given):
     with pytest.raises(SecateurError, match="the function of the step gave .* at step 0: allowed is a fraction"):
         sc.Pruner(start(), lambda step: given)
+
+
+@pytest.mark.parametrize("schedule", [0.5, OneShot(0.5, end=20), Constant(0.5, end=5), "plan"])
+def test_a_regrowth_that_would_never_exchange_anything_is_refused(schedule):
+    net = start()
+    given = sc.plan(net, 0.5) if schedule == "plan" else schedule
+    with pytest.raises(SecateurError, match=r"regrow .* would exchange nothing: .*Constant\(0\.5, end=1000\)"):
+        sc.Pruner(net, given, regrow="set")
+
+
+@pytest.mark.parametrize("schedule", [Constant(0.5, end=20, every=5), Linear(0.5, end=20, every=5),
+                                      Live(torch.tensor(0.5), every=5)])
+def test_one_that_does_is_not(schedule):
+    net = start()
+    pruner = sc.Pruner(net, schedule, regrow="set")
+    learn(net, pruner)
+    assert (pruner.masks["1.weight"] != sc.plan(net, pruner.reached).cuts[0].keep).any()

@@ -56,7 +56,7 @@ class Own(Criterion):
         self.granularities = frozenset(getattr(function, "granularities", everything))  # type: ignore[misc]
 
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
-        """What the function gives.
+        """What the function gives, as floats.
 
         Raises:
             SecateurError: it gives no tensor, or one of another shape.
@@ -67,7 +67,7 @@ class Own(Criterion):
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise SecateurError(f"criterion '{name_of(self.function)}' gave {got}; allowed is one score an item, "
                                 f"a tensor of shape {tuple(shape)}")
-        return found
+        return found if found.is_floating_point() else found.double()
 
 
 def name_of(item: object) -> str:

@@ -43,6 +43,7 @@ class Gatherer:
         self.samples, self.seed, self.budget = samples, seed, budget
         self._example = example if example is None or isinstance(example, tuple) else (example,)
         self._inputs: dict[str, dict[str, Tensor]] = {}
+        self.seen: dict[str, tuple[int, int]] = {}
         self._units: tuple[Any, dict[str, Tensor]] = (None, {})
 
     def of(self, granularity: str, name: str, unit: Unit | None = None) -> Signals:
@@ -85,6 +86,8 @@ class Gatherer:
             gram = "input_gram" in self.needs
             add = gram_sum if gram else square_sum
             seen = input_moments(self.model, [modules[t] for t in chunk], self.samples, add)
+            sizes = {t: self.model.get_parameter(t)[0].numel() for t in chunk if gram}
+            self.seen |= {modules[t]: (seen[modules[t]].rows, size) for t, size in sizes.items()}
             self._inputs = {t: self._moments(t, seen[modules[t]].mean, gram) for t in chunk}
         return {need: self._inputs[name][need] for need in self.needs & INPUTS}
 
@@ -103,6 +106,8 @@ class Gatherer:
             found: dict[str, Tensor] = {}
             if self.needs & {"unit_gram", "unit_mean", "unit_zeros"} and self.samples is not None:
                 found.update(units.activations(self.model, unit.group, self.samples, "unit_gram" in self.needs))
+                if "unit_gram" in self.needs:
+                    self.seen[unit.group.name] = (int(found["unit_rows"]), unit.group.units)
             if "outgoing" in self.needs:
                 found["outgoing"] = units.outgoing(self.model, unit.group)
             if "scale" in self.needs:

@@ -68,18 +68,19 @@ class UnitSums:
 def activations(model: nn.Module, group: Group, samples: Calibration, gram: bool) -> dict[str, Tensor]:
     """``unit_gram``, ``unit_mean`` and ``unit_zeros`` of a group, over all the layers that read it.
 
-    Without ``gram`` only the diagonal of the first is summed.
+    Without ``gram`` only the diagonal of the first is summed. ``unit_rows`` is how many rows each of the layers saw.
     """
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
     total: Tensor | float = 0.0
-    for member in readers(model, group):
+    members = readers(model, group)
+    for member in members:
         seen: Moments = input_moments(model, [module_name(member.tensor)], samples, UnitSums(member, gram),
                                       channel_rows)[module_name(member.tensor)]
         total = total + seen.total
     assert isinstance(total, Tensor)
     mean = total[:, :-1] / total[:, -1:]
     return {"unit_gram": mean[:, :-2].to(dtype), "unit_mean": mean[:, -2].to(dtype),
-            "unit_zeros": mean[:, -1].to(dtype)}
+            "unit_zeros": mean[:, -1].to(dtype), "unit_rows": total[0, -1] / len(members)}
 
 
 def outgoing(model: nn.Module, group: Group) -> Tensor:

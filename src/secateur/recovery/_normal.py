@@ -85,6 +85,7 @@ def gathered(task: Task, rows: Rows) -> tuple[Normal, Normal]:
         out = torch.arange(seen, seen + x.shape[1], device=x.device) % HELD_OUT == 0
         seen += x.shape[1]
         fit, held = fit.plus(x[:, ~out], y[:, ~out]), held.plus(x[:, out], y[:, out])
+    rows.patient.seen[task.name] = (fit.rows + held.rows, task.module.weight[0].numel())  # type: ignore[index,operator]
     check_sums(task.name, fit.gram, fit.cross, torch.as_tensor(held.gram), torch.as_tensor(held.cross))
     return fit, held
 

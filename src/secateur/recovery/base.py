@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
@@ -22,6 +22,8 @@ class Patient:
         plan: what was cut.
         samples: the calibration samples, where ``data=`` was given.
         seed: what a recovery that draws at random draws from.
+        seen: takes, of each layer that is refitted, how many rows of data it was fitted to and how many inputs a row
+            has; layers with fewer rows than inputs are told of.
     """
 
     original: nn.Module
@@ -29,6 +31,7 @@ class Patient:
     plan: Plan
     samples: Calibration | None
     seed: int = 0
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class Recovery(ABC):

@@ -54,8 +54,10 @@ class Sparsegpt(Recovery):
                 continue
             weight = dense[task.name].weight
             assert isinstance(weight, Tensor)
-            gram = sum(x.transpose(1, 2).double() @ x.double() for x, _ in Rows(patient, task, self.rows))
-            assert isinstance(gram, Tensor)
+            gram, count = torch.zeros(()).double(), 0
+            for x, _ in Rows(patient, task, self.rows):
+                gram, count = gram + x.transpose(1, 2).double() @ x.double(), count + x.shape[1]
+            patient.seen[task.name] = (count, gram.shape[-1])
             check_sums(task.name, gram)
             rows = weight.detach().double().reshape(len(gram), -1, gram.shape[-1])
             gone = task.support.numel() - int(task.support.sum())

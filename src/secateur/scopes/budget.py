@@ -78,8 +78,9 @@ def met(bounds: Bounds, given: Given, priced: Costs, limit: float) -> tuple[list
         aim = (low + high) / 2
     if best is None:
         least = priced.real(built(given, [int(c[p.argmin()]) for c, p in zip(choices, prices, strict=True)]))
+        whole = priced.real(given.model)
         raise SecateurError(f"{given.budget}: asked for {limit:.4g}, the least that can be reached is {least:.4g}, "
-                            f"the original has {priced.real(given.model):.4g}")
+                            f"{least / whole:.2%} of the original's {whole:.4g}")
     return best
 
 

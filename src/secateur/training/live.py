@@ -14,6 +14,7 @@ from secateur.granularity import resolve
 from secateur.schedules import Constant
 from secateur.schedules.base import Schedule
 from secateur.select import check_sparsity
+from secateur.types import Plan
 
 
 class Source(Protocol):
@@ -107,3 +108,19 @@ def check_asks(source: Source, granularity: str) -> None:
             raise SecateurError(f"schedule {source} asks for {source.at(step):g} at step {step}, granularity "
                                 f"'{granularity}' has {fixed:g}: allowed is nothing, then all at once, such as "
                                 f"Constant({fixed:g}, begin={source.begin}) or OneShot({fixed:g}, end={source.end})")
+
+
+def check_exchanges(regrow: object, schedule: Any) -> None:
+    """Refuse a regrowth beside a plan, or a schedule under which no choice is made that exchanges anything.
+
+    Raises:
+        SecateurError: what is cut is a plan's, or all choices of cut weights are made at the schedule's end.
+    """
+    plan = isinstance(schedule, Plan)
+    if regrow is None or not (plan or isinstance(schedule, Schedule)):
+        return
+    steps = () if plan else filter(schedule.due, range(1, schedule.end + 1))
+    if not any(schedule.at(step) and schedule.progress(step) < 1 for step in steps):
+        raise SecateurError(f"regrow {regrow} beside {'a plan' if plan else schedule} would exchange nothing: allowed "
+                            "is a schedule with choices before its end, such as "
+                            f"Constant({schedule.sparsity if plan else schedule.target:g}, end=1000)")

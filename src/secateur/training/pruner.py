@@ -18,7 +18,7 @@ from secateur.regrowth.base import Regrowth
 from secateur.select import check_sparsity
 from secateur.training import masks, state
 from secateur.training.choosing import Chooser, regrown
-from secateur.training.live import Source, check_asks, source
+from secateur.training.live import Source, check_asks, check_exchanges, source
 from secateur.training.thresholds import check_decay
 from secateur.types import Cut, Plan
 
@@ -48,7 +48,8 @@ class Pruner:
         saved: what :meth:`state_dict` gave; the pruner goes on from there, and the weights stay as they are.
 
     Raises:
-        SecateurError: as ``sc.plan``; a regrowth of anything but weights; a state of other settings.
+        SecateurError: as ``sc.plan``; a regrowth of anything but weights, or that would exchange nothing; a state of
+            other settings.
 
     >>> from secateur.schedules import Polynomial
     >>> net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
@@ -78,6 +79,7 @@ class Pruner:
         self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
         if self._source is not None:
             check_asks(self._source, granularity)
+        check_exchanges(self._regrow, schedule if self._source is None else self._source)
         self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0, ())
         self._take(self._plan)
         if saved is not None:

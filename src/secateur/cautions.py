@@ -1,0 +1,79 @@
+"""What a caller should know of a plan or a refit: weights that nothing reads, samples that are few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from secateur.calibration import Batch
+from secateur.granularity.base import Layer
+from secateur.graph.state import evaluating
+from secateur.types import Target
+from secateur.windows import call
+
+REFIT = "the refit"
+Seen = Mapping[str, tuple[int, int]]
+"""Of each layer how many rows (samples times places) were seen, and how many inputs a row has."""
+
+
+class Readers(TorchFunctionMode):
+    """Notes which of some tensors any function takes."""
+
+    def __init__(self, tensors: Iterable[Any]):
+        super().__init__()
+        self.wanted, self.read = {id(tensor) for tensor in tensors}, set[int]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note what the call takes, then make it."""
+        self.read |= self.wanted.intersection(map(id, pytree.tree_leaves((args, kwargs))))
+        return func(*args, **(kwargs or {}))
+
+
+def unread(model: nn.Module, targets: Sequence[Target], batch: Batch) -> list[Target]:
+    """The targets whose weight no function takes while a network runs on a batch in evaluation mode.
+
+    >>> from secateur.graph import targets
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.used, self.idle = nn.Linear(2, 2), nn.Linear(2, 2)
+    ...     def forward(self, x):
+    ...         return self.used(x)
+    >>> net = Net()
+    >>> [target.name for target in unread(net, targets(net), Batch((torch.ones(1, 2),)))]
+    ['idle.weight']
+    """
+    if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
+        return []
+    weights = {target.name: model.get_parameter(target.name) for target in targets}
+    with evaluating(model), torch.no_grad(), Readers(weights.values()) as readers:
+        call(model, batch)
+    return [target for target in targets if id(weights[target.name]) not in readers.read]
+
+
+def few(seen: Seen, what: str) -> Iterator[str]:
+    """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
+
+    >>> list(few({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
+    ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); give more data']
+    """
+    short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}
+    if short:
+        name, (rows, inputs) = min(short.items(), key=lambda item: item[1][0] / item[1][1])
+        yield (f"few samples: {what} of {len(short)} of {len(seen)} layers saw fewer rows than inputs ({name}: {rows} "
+               f"rows, {inputs} inputs); give more data")
+
+
+def idle(model: nn.Module, layers: Sequence[Layer], batch: Batch | None) -> Iterator[str]:
+    """A note for every layer whose weights count though nothing reads them; for neurons the graph says so."""
+    counted = {layer.target.name: layer for layer in layers if layer.target is not None}
+    if batch is None or not counted:
+        return
+    for target in unread(model, [layer.target for layer in counted.values() if layer.target], batch):
+        yield (f"{target.name}: nothing reads it for these samples, but its {counted[target.name].items} items count; "
+               f"skip '{target.module}' where it is never used")
