@@ -23,6 +23,7 @@ from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
 from secateur.cautions import REFIT, few
 from secateur.errors import RunError
+from secateur.files import file_bytes
 from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
 from secateur.prune import Selection
 from secateur.recover import recover
@@ -187,7 +188,8 @@ class Subject:
                 "loss": result.loss, "accuracy": result.accuracy, "tests": len(self.y),
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
-                **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
+                **size(model, counts), "bytes_file": file_bytes(model),
+                "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": [*plan.notes, *few(self._seen.get(point, {}), REFIT)],
                 **self.seen(point)}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur.errors import SecateurError, first_line
+from secateur.errors import SecateurError, UnsupportedError, first_line
 from secateur.files.program.network import FileNetwork
 from secateur.files.program.read import read
 from secateur.files.program.written import program
@@ -29,7 +29,8 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     outputs for the example and for batches of one and of three.
 
     Raises:
-        SecateurError: the network cannot be traced, holds what no file can, or its graph gives other outputs.
+        SecateurError: the example does not run on the network.
+        UnsupportedError: it cannot be traced, holds what no file can, or its graph gives other outputs.
     """
     example = examples(example)[0]
     if device_of(model).type != "cpu":
@@ -42,8 +43,8 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
         try:
             return tried(model, example, example, "")
         except SecateurError as error:
-            raise SecateurError(f"save: the graph of {type(model).__name__} cannot be kept: {first_line(error)}; "
-                                "save it without example=") from first
+            raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: {first_line(error)}; "
+                                   "save it without example=") from first
 
 
 def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
