@@ -16,6 +16,7 @@ from typing import Any
 
 import accuracy_peers
 import accuracy_tables
+import export_tables
 import runtime_tables
 from runtime_tables import row_of
 
@@ -160,6 +161,11 @@ def curves() -> str:
                       f"{found['calibration']} training images without labels; no way trains after the cut."])
 
 
+def export(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """A table of the exported files."""
+    return lambda: table(results("export"))
+
+
 def refusals() -> str:
     """Every network that was not cut, with the reason."""
     found = results("structures")["refused"]
@@ -220,6 +226,9 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "accuracy_peers": accuracy(accuracy_peers.ahead),
                                          "accuracy_run": accuracy(accuracy_tables.run),
                                          "accuracy_cost": accuracy(accuracy_tables.cost),
+                                         "export_files": export(export_tables.files),
+                                         "export_engines": export(export_tables.engines),
+                                         "export_machine": export(export_tables.machine),
                                          "training": training}
 
 

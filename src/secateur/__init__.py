@@ -9,6 +9,7 @@
     fast = sc.compile(sparse, x)                          # same outputs, sparse kernels
     small = sc.prune(model, sparsity=0.5, granularity="neuron", example=x)
     sc.save(small, "small.safetensors")                   # and back: sc.load("small.safetensors", make_model)
+    sc.export(small, "small.onnx", x)                     # checked with ONNX Runtime before it is left
     pruner = sc.Pruner(model, 0.9, optimizer)             # while any loop trains it: pruner.step()
     run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
@@ -16,6 +17,7 @@
 from secateur.apply import apply
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
+from secateur.export import export
 from secateur.load import load_run
 from secateur.overview import DryRun, dry_run, targets
 from secateur.prune import plan, prune
@@ -30,5 +32,5 @@ from secateur.version import __version__
 from secateur.files import load, save  # the function's name wins over that of the module secateur.load
 
 __all__ = ["DryRun", "Group", "Plan", "Pruner", "SecateurError", "Structure", "StudyConfig", "Target", "__version__",
-           "apply", "compile", "dry_run", "load", "load_run", "plan", "prune", "save", "sensitivity", "study",
+           "apply", "compile", "dry_run", "export", "load", "load_run", "plan", "prune", "save", "sensitivity", "study",
            "targets"]

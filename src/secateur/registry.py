@@ -26,6 +26,7 @@ ROOMS = {
     "data": "data set",
     "models": "model",
     "bench/engines": "engine of secateur bench",
+    "export": "exporter",
 }
 
 

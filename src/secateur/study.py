@@ -155,7 +155,7 @@ class Sweep:
         if not missing:
             return
         self.progress.stage("scan", len(missing))
-        with self._bundles() as bundles:
+        with self.bundles() as bundles:
             for point in missing:
                 figures = opened(bundles[point.seed]).scan(point)
                 self.store.put("sensitivity", self.task.scan_settings(point), figures, self.machine)
@@ -173,7 +173,7 @@ class Sweep:
         self.progress.stage("measure", len(missing))
         if not missing:
             return
-        with self._bundles() as bundles:
+        with self.bundles() as bundles:
             for index, figures in parallel.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
                 if "refused" in figures and not self.task.is_beside(missing[index]):
                     raise SecateurError(figures["refused"])
@@ -186,7 +186,7 @@ class Sweep:
         self.progress.stage("time", len(missing))
         if not missing:
             return
-        with self._bundles() as bundles:
+        with self.bundles() as bundles:
             whole: dict[tuple[int, str], dict[str, Any]] = {}
             for point in missing:
                 subject, same = opened(bundles[point.seed]), (point.seed, point.granularity)
@@ -213,7 +213,7 @@ class Sweep:
         self.progress.step()
 
     @contextmanager
-    def _bundles(self) -> Iterator[list[Bundle]]:
+    def bundles(self) -> Iterator[list[Bundle]]:
         """What workers open: one bundle a seed, the test data in a file that goes when the block ends."""
         task = self.task
         with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:

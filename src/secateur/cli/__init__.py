@@ -1,9 +1,9 @@
 """The command line, one file a command: parse, call one public function, print."""
 
-from secateur.cli import bench, diff, info, list_, prune, report, study
+from secateur.cli import bench, diff, export, info, list_, prune, report, study
 from secateur.cli.app import app, in_order
 from secateur.cli.run import main
 
-__all__ = ["app", "bench", "diff", "info", "list_", "main", "prune", "report", "study"]
+__all__ = ["app", "bench", "diff", "export", "info", "list_", "main", "prune", "report", "study"]
 
 in_order("study", "prune", "export", "bench", "info", "diff", "report", "list")
