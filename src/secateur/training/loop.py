@@ -115,6 +115,7 @@ class Lessons:
     temperature: float
     share: float
     told: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Calibration, device: torch.device, teacher: nn.Module | None, temperature: float,
@@ -125,7 +126,7 @@ class Lessons:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
         labels = None if alone else joined_labels(samples).to(device)
         inputs = tuple(x.to(device) for x in joined(samples))
-        return cls(inputs, labels, samples.loss, teacher, temperature, share)
+        return cls(inputs, labels, samples.loss, teacher, temperature, share, names=samples.names)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -133,12 +134,12 @@ class Lessons:
     def ask(self) -> None:
         """Ask the teacher once for all samples."""
         if self.teacher is not None:
-            self.told = torch.cat([logits(self.teacher, tuple(x[part] for x in self.inputs))
+            self.told = torch.cat([logits(self.teacher, Batch(tuple(x[part] for x in self.inputs), None, self.names))
                                    for part in torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """The loss of a network on the samples at some places."""
-        outputs = call(model, Batch(tuple(x[batch] for x in self.inputs)))
+        outputs = call(model, Batch(tuple(x[batch] for x in self.inputs), None, self.names))
         if self.told is None:
             return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
         apart = distillation(outputs.flatten(0, -2), self.told[batch].flatten(0, -2), None, self.temperature)
@@ -174,8 +175,8 @@ def rising(pruner: Pruner) -> bool:
 
 
 @torch.no_grad()
-def logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+def logits(model: nn.Module, batch: Batch) -> Tensor:
     """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
     with watched(model, {}):
-        found: Tensor = model(*inputs)
+        found: Tensor = call(model, batch)
     return found
