@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -16,25 +16,56 @@ from secateur.errors import SecateurError, failing
 from secateur.graph.state import drawn_again
 
 Loss = Callable[[Any, Any], Tensor]
-ALLOWED = ("a tensor of inputs, a pair (inputs, labels) of tensors, or an iterable of batches, each a tensor of inputs "
-           "or a pair (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None")
+ALLOWED = ("a tensor of inputs, a pair (inputs, labels) of tensors, a dict of tensors by argument, or an iterable of "
+           "batches, each inputs or a pair (inputs, labels); several inputs are a tuple or a dict, ((first, second), "
+           "labels), labels may be None")
 BATCH = 512
+MASK = "attention_mask"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples: the arguments of one call of the network, and their labels where there are any."""
+    """Some samples: the arguments of one call of the network, and their labels where there are any.
+
+    ``names`` are those of the inputs where they are keyword arguments.
+    """
 
     inputs: tuple[Any, ...]
     labels: Any = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs as positional and as keyword arguments."""
+        return ((), dict(zip(self.names, self.inputs, strict=True))) if self.names else (self.inputs, {})
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which places of sequences are real, bool ``(samples, length)``, where an input named ``attention_mask`` says
+        so; the others are padding.
+
+        >>> Batch((torch.tensor([[1, 1, 0]]),), None, ("attention_mask",)).mask
+        tensor([[ True,  True, False]])
+        """
+        mask = self.arguments[1].get(MASK)
+        return mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+    def real(self, values: Tensor) -> Tensor:
+        """Values of sequences without those of padding, ``(places, ...)``; others as they are."""
+        mask = self.mask
+        fits = mask is not None and values.ndim > 2 and values.shape[:2] == mask.shape
+        return values[mask.to(values.device)] if mask is not None and fits else values
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
         moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
-        return Batch(moved, self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels)
+        labels = self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels
+        return Batch(moved, labels, self.names)
 
     def __str__(self) -> str:
-        return " and ".join(map(described, self.inputs))
+        told = map(described, self.inputs)
+        return " and ".join(f"{name} {what}" for name, what in zip(self.names, told, strict=True)) if self.names else (
+            " and ".join(told))
 
     def __len__(self) -> int:
         return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
@@ -83,9 +114,15 @@ class Calibration:
         """Whether the samples have labels."""
         return self._batches[0].labels is not None
 
-    def example(self) -> tuple[Any, ...]:
-        """The inputs of the first sample, as the arguments of a call."""
-        return tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in self._batches[0].inputs)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs, where they are keyword arguments."""
+        return self._batches[0].names
+
+    def example(self) -> Any:
+        """The inputs of the first sample, as the arguments of a call: a tuple, or a dict by name."""
+        first = tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in self._batches[0].inputs)
+        return dict(zip(self.names, first, strict=True)) if self.names else first
 
     def first(self, count: int) -> Calibration:
         """The first batches, until they hold ``count`` samples."""
@@ -102,8 +139,10 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
 
     Args:
         data: a tensor of inputs, a pair of tensors ``(inputs, labels)``, a :class:`~secateur.data.base.Dataset`
-            (its training part), or an iterable of batches (a list, a ``DataLoader``), each inputs or a pair
-            ``(inputs, labels)``. Tensors are gone through 512 samples at a time. Batches are read once, here, and held
+            (its training part), a dict of tensors by argument, or an iterable of batches (a list, a ``DataLoader``),
+            each inputs, a dict of them, or a pair ``(inputs, labels)``. Where one argument is ``attention_mask``,
+            ``(samples, length)``, the places that it hides are not counted in what is measured of layers.
+            Tensors are gone through 512 samples at a time. Batches are read once, here, and held
             in memory; what a loader draws from the global generators to shuffle is put back.
         loss: of outputs and labels; by default the cross-entropy.
 
@@ -121,6 +160,9 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
         made = Calibration(batches, loss or nn.functional.cross_entropy)
     for number, batch in enumerate(made):
         check_finite(number, batch)
+        if batch.names != made.names:
+            raise SecateurError(f"data: batch {number} has arguments {', '.join(batch.names) or 'by place'}, batch 0 "
+                                f"{', '.join(made.names) or 'by place'}; allowed are the same in all, in one order")
         if (batch.labels is None) == made.labelled:
             raise SecateurError(f"data: batch {number} has {'no ' if made.labelled else ''}labels, batch 0 has "
                                 f"{'them' if made.labelled else 'none'}; allowed is labels in all batches or in none")
@@ -156,13 +198,29 @@ def _batches(data: Any) -> Iterable[Any]:
             raise SecateurError(f"data is inputs and labels of shapes {shapes}; allowed is one label for each input; "
                                 "several inputs without labels are [((first, second), None)]")
         return list(zip(data[0].split(BATCH), data[1].split(BATCH), strict=True)) if len(data[0]) else []
-    if isinstance(data, (str, bytes, dict)) or not isinstance(data, Iterable):
+    if isinstance(data, Mapping):
+        return in_parts(data)
+    if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
         raise SecateurError(f"data is a {type(data).__name__}; allowed is {ALLOWED}")
     return data
 
 
+def in_parts(data: Mapping[str, Any]) -> list[Batch]:
+    """Tensors by argument, 512 samples at a time.
+
+    >>> [len(batch) for batch in in_parts({"ids": torch.zeros(700, 3)})]
+    [512, 188]
+    """
+    if not data or not all(isinstance(v, Tensor) and v.ndim for v in data.values()) or len(
+            {len(v) for v in data.values()}) > 1:
+        got = ", ".join(f"{name} {described(v)}" for name, v in data.items()) or "nothing"
+        raise SecateurError(f"data is a dict of {got}; allowed are tensors by argument, all of as many samples")
+    parts = zip(*(v.split(BATCH) for v in data.values()), strict=True)
+    return [Batch(tuple(part), None, tuple(map(str, data))) for part in parts]
+
+
 def as_batch(batch: Any) -> Batch:
-    """One batch as a loader gives it: inputs, or a pair of inputs and labels.
+    """One batch as a loader gives it: inputs, a dict of them by argument, or a pair of inputs and labels.
 
     >>> as_batch((torch.zeros(2, 3), torch.ones(2))).labels
     tensor([1., 1.])
@@ -171,10 +229,14 @@ def as_batch(batch: Any) -> Batch:
         return batch
     if isinstance(batch, Tensor):
         return Batch((batch,))
+    if isinstance(batch, Mapping):
+        return Batch(tuple(batch.values()), None, tuple(map(str, batch)))
     if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 2:
         size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
         raise SecateurError(f"a batch of data is a {type(batch).__name__}{size}; allowed is {ALLOWED}")
     inputs, labels = (*batch, None)[:2]
+    if isinstance(inputs, Mapping):
+        return Batch(tuple(inputs.values()), labels, tuple(map(str, inputs)))
     return Batch(tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), labels)
 
 

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
-from secateur import cut_report, registry
-from secateur.cut_network import CutNetwork
+from secateur import registry
+from secateur.cutting import report as cut_report
+from secateur.cutting.cut import CutNetwork
 from secateur.progress import Progress
 from secateur.report import Report
 from secateur.report.words import percent

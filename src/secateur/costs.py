@@ -70,9 +70,11 @@ class Costs(ABC):
         return uncut - sum(float(self.layer(i, np.zeros(1))[0]) for i in range(len(self.layers)))
 
     @property
-    def example(self) -> tuple[Tensor, ...]:
-        """As many samples as the batch has, from the start again where there are fewer."""
-        return tuple(x[torch.arange(self.batch) % len(x)] for x in self.given.inputs)
+    def example(self) -> Any:
+        """As many samples as the batch has, from the start again where there are fewer: a tuple, or a dict by name."""
+        found = tuple(x[torch.arange(self.batch) % len(x)] for x in self.given.inputs)
+        names = self.given.samples.names if self.given.samples is not None else ()
+        return dict(zip(names, found, strict=True)) if names else found
 
 
 class Parameters(Costs):
@@ -154,7 +156,14 @@ RESOURCES: dict[str, type[Costs]] = {"parameters": Parameters, "flops": Flops, "
 
 
 def costs(budget: Budget, layers: Sequence[Layer], given: Given) -> Costs:
-    """What counts a budget's resource."""
+    """What counts a budget's resource.
+
+    Raises:
+        SecateurError: milliseconds of a network of keyword inputs, which is not compiled as it is.
+    """
+    if budget.resource == "ms" and given.samples is not None and given.samples.names:
+        raise SecateurError("budget ms takes networks of positional inputs, got data by argument "
+                            f"({', '.join(given.samples.names)}); allowed: parameters, flops, bytes")
     return RESOURCES[budget.resource](layers, given, budget.batch)
 
 

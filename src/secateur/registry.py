@@ -25,6 +25,7 @@ ROOMS = {
     "recovery": "recovery",
     "data": "data set",
     "models": "model",
+    "sources": "kind of network",
     "bench/engines": "engine of secateur bench",
     "export": "exporter",
 }

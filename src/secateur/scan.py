@@ -85,12 +85,13 @@ class Scan:
 
 def scan(layers: Sequence[Layer], bounds: Bounds, given: Given, sparsities: Sequence[float] = GRID) -> Scan:
     """The curve of every layer, each cut by itself within its bounds."""
-    before, network = outputs(given.model, given.inputs), given.network
+    names, network = given.samples.names if given.samples is not None else (), given.network
+    before = outputs(given.model, given.inputs, names)
     assert network is not None
 
     def look(index: int, count: int) -> tuple[float, float]:
         counts = [count if i == index else 0 for i in range(len(layers))]
-        return compared(before, outputs(network(counts), given.inputs))
+        return compared(before, outputs(network(counts), given.inputs, names))
 
     return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
                       for i, (layer, (_, high)) in enumerate(zip(layers, bounds, strict=True))), len(before))
@@ -116,14 +117,14 @@ def curve(layer: Layer, counts: Sequence[int], look: Callable[[int, int], tuple[
                  (1.0, *(m[1] for m in measured)))
 
 
-def outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+def outputs(model: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...] = ()) -> Tensor:
     """The log-probabilities that a network gives, float64, ``(samples, ..., classes)``.
 
     Raises:
         SecateurError: it gives no tensor of at least two classes, or one that is not finite.
     """
     with watched(model, {}), torch.inference_mode():
-        return torch.cat([logs(call(model, Batch(batch)))
+        return torch.cat([logs(call(model, Batch(batch, None, names)))
                           for batch in zip(*(x.split(BATCH) for x in inputs), strict=True)])
 
 

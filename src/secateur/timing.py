@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from secateur import runtime
 from secateur.latency import interleaved, summary, torch_threads
@@ -31,7 +32,7 @@ class Timing:
     engine: str
 
 
-def time(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Tensor], timing: Timing,
+def time(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Any], timing: Timing,
          what: str) -> dict[str, Any]:
     """The latency of a cut network at every batch size, beside the original's.
 
@@ -39,7 +40,7 @@ def time(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[in
         original: the network before the cut.
         cut: the network after it.
         zeroed: whether weights were zeroed; then the cut network runs dense and compiled, else as it is.
-        inputs: gives inputs of a batch size.
+        inputs: gives inputs of a batch size, one or a tuple of them.
         timing: batch sizes, seconds, threads, engine.
         what: the cut in words, for an error.
 
@@ -55,13 +56,13 @@ def time(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[in
     return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}
 
 
-def variants(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Tensor], timing: Timing,
+def variants(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Any], timing: Timing,
              what: str) -> tuple[dict[str, nn.Module], float | None, str]:
     """The ways to run a cut network, the greatest difference of the sparse run from the dense one, and the engine."""
     if not zeroed:
         return {"original": original, "small": cut}, None, ""
     sparse = runtime.compile(cut, inputs(1), engine=timing.engine or None)
-    error = max(difference(sparse(x), cut(x)) for x in map(inputs, timing.batches))
+    error = max(largest(_call(sparse, x)(), _call(cut, x)()) for x in map(inputs, timing.batches))
     if not error <= LARGEST_DIFFERENCE:
         raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
                                f"allowed {LARGEST_DIFFERENCE:g}: {what}")
@@ -73,8 +74,14 @@ def on_cpu(model: nn.Module) -> nn.Module:
     return model if device_of(model).type == "cpu" else copy.deepcopy(model).cpu()
 
 
-def _call(module: nn.Module, x: Tensor) -> Callable[[], Any]:
-    return lambda: module(x)
+def _call(module: nn.Module, x: Any) -> Callable[[], Any]:
+    return (lambda: module(*x)) if isinstance(x, tuple) else lambda: module(x)
+
+
+def largest(got: Any, expected: Any) -> float:
+    """The greatest :func:`difference` of any tensor of some outputs."""
+    pairs = zip(pytree.tree_leaves(got), pytree.tree_leaves(expected), strict=True)
+    return max(difference(a, b) for a, b in pairs if isinstance(b, Tensor))
 
 
 def difference(got: Tensor, expected: Tensor) -> float:

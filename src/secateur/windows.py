@@ -71,6 +71,11 @@ def padded(module: _ConvNd, x: Tensor) -> Tensor:
     return F.pad(x, module._reversed_padding_repeated_twice, mode)
 
 
+def real(module: nn.Module, batch: Batch, values: Tensor) -> Tensor:
+    """What a layer reads or gives for a batch, without padding: a convolution's, whose places are other, as it is."""
+    return values if isinstance(module, _ConvNd) else batch.real(values)
+
+
 def rows_out(module: nn.Module, y: Tensor) -> Tensor:
     """The outputs of a layer as a matrix: ``(rows, outputs)``, rows as in :func:`rows_in`."""
     if not isinstance(module, _ConvNd):
@@ -133,6 +138,7 @@ def call(model: nn.Module, batch: Batch) -> Any:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with failing(f"data: the network does not run on a batch of {batch}", PAIRS if batch.labels is not None else ""):
         try:
-            return model(*batch.to(device).inputs)
+            args, kwargs = batch.to(device).arguments
+            return model(*args, **kwargs)
         except Seen:
             return None

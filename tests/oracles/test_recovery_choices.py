@@ -9,7 +9,7 @@ from torch import nn
 import secateur as sc
 from secateur.calibration import calibration
 from secateur.config import StudyConfig
-from secateur.cut_config import CutConfig
+from secateur.cutting.config import CutConfig
 from secateur.problem import problem
 from secateur.recover import recover
 from secateur.recovery.base import Patient
@@ -76,9 +76,10 @@ def test_a_study_of_nothing_is_refused_at_the_start(given, message, tmp_path):
 
 
 def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch):
-    from secateur import cut_network as room
+    from secateur.cutting import case
+    from secateur.cutting import cut as room
 
-    monkeypatch.setattr(room, "trained", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(case, "trained", lambda *_: pytest.fail("it was trained"))
     base = {"model": "support:tiny", "data": "support:blobs", "sparsity": 0.5, "out": str(tmp_path / "x")}
     assert CutConfig(**base).recoveries == ("best",)
     assert CutConfig(**base, criterion="wanda").recoveries == ("reconstruct",)

@@ -8,9 +8,9 @@ from torch import nn
 
 import secateur as sc
 from secateur.cautions import few
-from secateur.cut_config import CutConfig
-from secateur.cut_network import cut_network
-from secateur.cut_report import remarks
+from secateur.cutting.config import CutConfig
+from secateur.cutting.cut import cut_network
+from secateur.cutting.report import remarks
 from secateur.errors import FewSamplesWarning
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))

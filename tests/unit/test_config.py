@@ -3,7 +3,7 @@
 import pytest
 
 from secateur.config import GRID, StudyConfig, configure
-from secateur.cut_config import CutConfig
+from secateur.cutting.config import CutConfig
 from secateur.errors import SecateurError
 from secateur.settings import coerce, read_toml
 

@@ -7,12 +7,15 @@ import torch
 from support import blobs, tiny
 
 import secateur as sc
-from secateur import cut_network as room
-from secateur import cut_report, files
-from secateur.cut_config import CutConfig
+from secateur import files
+from secateur.cutting import cut as room
+from secateur.cutting import report as cut_report
+from secateur.cutting.config import CutConfig
 from secateur.data import resolve
 from secateur.measure import tensors
+from secateur.problem import problem
 from secateur.progress import Progress
+from secateur.timing import MeasurementError
 from secateur.train import train
 
 BASE = {"model": "support:tiny", "data": "support:blobs", "latency_batches": (), "calibration": 100}
@@ -46,7 +49,7 @@ def test_the_default_is_the_best_that_needs_no_labels():
     done = cut(granularity="neuron", sparsity=0.5)
     assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
     same = tiny_of_seed(0)
-    x, _ = room.problem(CutConfig(**BASE | {"sparsity": 0.5, "out": "other"}).study).shown(100)
+    x, _ = problem(CutConfig(**BASE | {"sparsity": 0.5, "out": "other"}).study).shown(100)
     expected = sc.prune(same, 0.5, "neuron", data=x, example=blobs()[2][:1], skip=["5"])
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
 
@@ -127,7 +130,7 @@ def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
 
 def test_a_file_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "load", lambda *_: tiny_of_seed(3))
-    with pytest.raises(room.MeasurementError, match="read back, 3 tensors differ"):
+    with pytest.raises(MeasurementError, match="read back, 3 tensors differ"):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from secateur.cli.app import Debug, app
 from secateur.cli.flags import with_settings
-from secateur.cut_config import CutConfig
+from secateur.cutting.config import CutConfig
+from secateur.errors import SecateurError
 
 
 @app.command("prune")
 @with_settings(CutConfig)
-def prune_command(settings: dict[str, Any], debug: Debug = False) -> None:  # noqa: ARG001
+def prune_command(
+    settings: dict[str, Any],
+    network: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="the network: as --model")] = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
     """Cut one network, say what that costs and buys here, and write it to a file.
 
     By default the best that needs no labels: recovery best, from --calibration unlabelled training samples.
 
-    A built-in network without --weights is trained first, as in a study; one of your own is taken as it comes.
+    A built-in network without --weights is trained first, as in a study; one of your own is taken as it comes. Without
+    labels the outputs are compared with the original's, on samples held out.
     """
     from secateur.console import Live, tell_cut
-    from secateur.cut_network import cut_network
+    from secateur.cutting.cut import cut_network
 
+    if network is not None and settings.setdefault("model", network) != network:
+        raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
     chosen = CutConfig.make(settings)
     with Live() as live:
         done = cut_network(chosen, live)

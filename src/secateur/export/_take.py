@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur import models
-from secateur.cut_config import check_out
+from secateur.cutting.config import check_out
 from secateur.errors import SecateurError
 from secateur.export import Exported, export_run, exported, format_of
 from secateur.export._files import example_for, network_of

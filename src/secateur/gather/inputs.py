@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.calibration import Calibration
+from secateur.calibration import Batch, Calibration
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.linear_algebra import single
-from secateur.windows import call, check_layer, groups_of, rows_in, watched
+from secateur.windows import call, check_layer, groups_of, real, rows_in, watched
 
 BUDGET = 512 * 2**20
 ROWS = 1 << 14
@@ -70,16 +70,17 @@ def chunks(sizes: dict[str, int], budget: int) -> list[list[str]]:
 
 def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration, add: Sum,
                   rows: Callable[[nn.Module, Tensor], Tensor] = rows_in) -> dict[str, Moments]:
-    """Sums over the inputs of some layers, from one pass over the samples.
+    """Sums over the inputs of some layers, padding left out, from one pass over the samples.
 
     Raises:
         UnsupportedError: a layer is neither linear nor a convolution, or the network never calls it.
     """
     found: dict[str, Moments] = {}
+    shown: list[Batch] = []
 
     def hook(name: str) -> Callable[..., None]:
         def see(module: nn.Module, inputs: tuple[Tensor, ...], _: Any) -> None:
-            matrix = rows(module, inputs[0].detach())
+            matrix = rows(module, real(module, shown[-1], inputs[0].detach()))
             seen = found.setdefault(name, Moments(0, 0.0))
             seen.rows, seen.total = seen.rows + matrix.shape[1], seen.total + add(matrix)
         return see
@@ -87,6 +88,7 @@ def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration
     hooks = {name: hook(name) for name in modules if check_layer(name, model.get_submodule(name))}
     with watched(model, hooks), torch.no_grad():
         for batch in samples:
+            shown[:] = [batch]
             call(model, batch)
     if never := [name for name in modules if name not in found]:
         raise UnsupportedError(f"layer '{never[0]}' is never called as a module, so its inputs cannot be seen; "

@@ -18,7 +18,7 @@ from secateur.errors import SecateurError, UnsupportedError
 from secateur.graph import surgery
 from secateur.recovery._passes import Passes
 from secateur.recovery.base import Patient
-from secateur.windows import call, groups_of, rows_in, rows_out, watched
+from secateur.windows import call, groups_of, real, rows_in, rows_out, watched
 
 ROWS = 1 << 18
 ROOM = 1 << 30
@@ -177,16 +177,16 @@ class Rows:
     def _seen(self) -> Iterator[tuple[Tensor, Tensor]]:
         """``(groups, rows, columns)`` and ``(groups, rows, outputs)`` of each batch."""
         task, limit = self.task, max(1, self.most // self._batches)
-        cut, whole = task.passes
+        (cut, whole), module = task.passes, task.module
         for number, batch in enumerate(self.samples):
-            x = rows_in(task.module, cut.input(task.name, number, batch, task.before))
-            y = rows_out(task.module, whole.output(task.name, number, batch, task.layers))
+            x = rows_in(module, real(module, batch, cut.input(task.name, number, batch, task.before)))
+            y = rows_out(module, real(module, batch, whole.output(task.name, number, batch, task.layers)))
             y = y if task.outputs is None else y[:, task.outputs.to(y.device)]
             if x.shape[1] != len(y):
                 raise UnsupportedError(f"layer '{task.name}' has {x.shape[1]} rows in the cut network, {len(y)} in the "
                                        "original: it cannot be refitted")
             step = -(-len(y) // limit)
-            groups = groups_of(task.module)
+            groups = groups_of(module)
             yield x[:, ::step], y[::step].view(-(-len(y) // step), groups, -1).transpose(0, 1)
 
 

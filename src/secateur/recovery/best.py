@@ -40,11 +40,12 @@ class Best(Recovery):
 
 
 def distance(model: nn.Module, patient: Patient) -> float:
-    """The summed squared difference of a network's outputs from the original's, over the samples."""
+    """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
     assert patient.samples is not None
     total = 0.0
     with watched(model, {}), watched(patient.original, {}), torch.no_grad():
         for batch in patient.samples:
             pairs = zip(*(pytree.tree_leaves(call(m, batch)) for m in (model, patient.original)), strict=True)
-            total += sum(float((a.double() - b.double()).square().sum()) for a, b in pairs if isinstance(a, Tensor))
+            total += sum(float(batch.real(a.double() - b.double()).square().sum()) for a, b in pairs
+                         if isinstance(a, Tensor))
     return total

@@ -81,7 +81,7 @@ class Training:
 
     def __init__(self, patient: Patient, how: Finetune, samples: Calibration):
         self.model, self.how, self.loss, self.seed = patient.pruned, how, samples.loss, patient.seed
-        self.inputs = joined(samples)
+        self.inputs, self.names = joined(samples), samples.names
         self.labels = None if how.distil == 1 else joined_labels(samples)
         self.teacher = copy.deepcopy(patient.original).eval() if how.distil else None
         self.draw = torch.Generator().manual_seed(patient.seed)
@@ -133,7 +133,8 @@ class Training:
     def batches(self, order: Tensor) -> Iterator[Batch]:
         """The samples in an order, a step's at a time."""
         for part in order.split(self.how.batch_size):
-            yield Batch(tuple(x[part] for x in self.inputs), None if self.labels is None else self.labels[part])
+            yield Batch(tuple(x[part] for x in self.inputs), None if self.labels is None else self.labels[part],
+                        self.names)
 
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of one batch: that of the labels, that of the teacher, or a mixture."""

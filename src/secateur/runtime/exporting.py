@@ -117,10 +117,13 @@ def _closed(model: nn.Module, program: Any, dynamic: bool) -> Exported:
 
 
 def _fold(module: fx.GraphModule) -> None:
-    """Compute now what depends on fixed tensors alone, such as a weight times its mask."""
+    """Compute now what depends on fixed tensors alone, such as a weight times its mask; not what is written over in
+    place, which every call needs anew."""
     for node in list(module.graph.nodes):
         sources = node.all_input_nodes
         if node.op != "call_function" or not sources or any(s.op != "get_attr" for s in sources) or _restless(node):
+            continue
+        if any(_restless(user) and user.args and user.args[0] is node for user in node.users):
             continue
         args, keywords = fx.map_arg((node.args, node.kwargs), lambda n: _held(module, n))
         with torch.no_grad():

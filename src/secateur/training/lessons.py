@@ -29,6 +29,7 @@ class Lessons:
     share: float
     augment: Augment | None = None
     told: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Calibration, device: torch.device, teacher: nn.Module | None, temperature: float,
@@ -39,7 +40,7 @@ class Lessons:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
         labels = None if alone else joined_labels(samples).to(device)
         inputs = tuple(x.to(device) for x in joined(samples))
-        return cls(inputs, labels, samples.loss, teacher, temperature, share, augment)
+        return cls(inputs, labels, samples.loss, teacher, temperature, share, augment, names=samples.names)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -47,20 +48,24 @@ class Lessons:
     def ask(self) -> None:
         """Ask the teacher once for all samples, where they stay as they are."""
         if self.teacher is not None and self.augment is None:
-            self.told = torch.cat([logits(self.teacher, tuple(x[part] for x in self.inputs))
+            self.told = torch.cat([logits(self.teacher, self.batch(tuple(x[part] for x in self.inputs)))
                                    for part in torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """The loss of a network on the samples at some places."""
-        inputs = self.at(batch)
-        outputs = call(model, Batch(inputs))
+        seen = self.batch(self.at(batch))
+        outputs = call(model, seen)
         if self.teacher is None:
             return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
-        told = logits(self.teacher, inputs) if self.told is None else self.told[batch]
+        told = logits(self.teacher, seen) if self.told is None else self.told[batch]
         apart = distillation(outputs.flatten(0, -2), told.flatten(0, -2), None, self.temperature)
         if self.labels is None:
             return apart
         return self.share * apart + (1 - self.share) * self.of_labels(outputs, self.labels[batch])
+
+    def batch(self, inputs: tuple[Tensor, ...]) -> Batch:
+        """Inputs as the arguments of one call."""
+        return Batch(inputs, None, self.names)
 
     def at(self, batch: Tensor) -> tuple[Tensor, ...]:
         """The inputs at some places, as the network is to see them at this step.
@@ -92,8 +97,8 @@ def given(data: Any, loss: Loss | None = None) -> Calibration:
 
 
 @torch.no_grad()
-def logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+def logits(model: nn.Module, batch: Batch) -> Tensor:
     """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
     with watched(model, {}):
-        found: Tensor = model(*inputs)
+        found: Tensor = call(model, batch)
     return found

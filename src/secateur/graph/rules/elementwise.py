@@ -27,7 +27,8 @@ def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]
       "_autocast_to_full_precision", "_autocast_to_reduced_precision", "isin", "bernoulli",
       "__and__", "__or__", "__xor__", "__iand__", "__ior__",
       "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like", "floor_divide",
-      "multiply", "divide", "complex", "log_sigmoid", "hardswish", "real", "imag", "polar")
+      "multiply", "divide", "subtract", "true_divide", "absolute", "negative", "complex",
+      "log_sigmoid", "hardswish", "real", "imag", "polar")
 def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     """Position by position: equal axes are tied, axes of one broadcast."""
     values = op.tensors

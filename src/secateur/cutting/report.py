@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.cut_network import CutNetwork
+from secateur.cutting.cut import CutNetwork
 from secateur.report import words
 from secateur.report.answer import PACES, pace
 from secateur.report.digest import Speed
@@ -15,8 +15,7 @@ GUESSING = 1.5
 def lines(done: CutNetwork) -> list[Line]:
     """What is measured, before, after, and after as a part of before."""
     old, new = done.before, done.after
-    lost = words.points(new.accuracy - old.accuracy)
-    found = [("test accuracy", words.percent(old.accuracy, 2), words.percent(new.accuracy, 2), f"{lost} points")]
+    found = outcome(done)
     found += [counted(name, *pair) for name, pair in {
         "parameters": (old.parameters, new.parameters), "not zero": (old.nonzeros, new.nonzeros)}.items()]
     found += [("bytes of the file", words.scaled(old.bytes, "B"), words.scaled(new.bytes, "B"),
@@ -25,6 +24,18 @@ def lines(done: CutNetwork) -> list[Line]:
                words.percent(new.flops / old.flops) if old.flops else "–")]
     return found + [(f"ms at batch {batch}", milliseconds(original), milliseconds(original / speed.ratio),
                      f"{words.times(speed.ratio)} the speed") for batch, (original, speed) in speeds(done).items()]
+
+
+def outcome(done: CutNetwork) -> list[Line]:
+    """What the cut cost: accuracy, or without labels how near the outputs are to the original's."""
+    old, new = done.before.accuracy, done.after.accuracy
+    if old is not None and new is not None:
+        return [("test accuracy", words.percent(old, 2), words.percent(new, 2), f"{words.points(new - old)} points")]
+    if done.closeness is None:
+        return []
+    seen = f"{words.count(done.closeness.samples)} samples"
+    return [("outputs, relative error", "0", f"{done.closeness.error:.4f}", seen),
+            ("outputs, cosine", "1", f"{done.closeness.cosine:.4f}", seen)]
 
 
 def counted(name: str, old: int, new: int) -> Line:
@@ -67,11 +78,15 @@ def remarks(done: CutNetwork) -> list[str]:
     """What a reader has to know besides."""
     epochs = "1 epoch" if done.trained == 1 else f"{done.trained} epochs"
     made = [f"trained here for {epochs} before the cut"] if done.trained else []
-    seen = [f"{words.count(done.samples)} training samples were shown"] if done.samples else []
+    kind = "training samples" if done.chance else "samples"
+    seen = [f"{words.count(done.samples)} {kind} were shown"] if done.samples else []
+    plain = ["no labels: outputs are compared with the original's, on samples that were held out"]
+    accuracy, chance = done.before.accuracy, done.chance
+    guessing = accuracy is not None and chance is not None and accuracy < GUESSING * chance
     guess = ["before the cut the network is about as good as guessing: was it trained?"]
-    return [*made, *seen, *(guess if done.before.accuracy < GUESSING * done.chance else []), *done.notes]
+    return [*made, *seen, *(plain if chance is None else []), *(guess if guessing else []), *done.notes]
 
 
 def how_to_load(done: CutNetwork) -> str:
     """Where the file is, and how to get the network out of it."""
-    return f"{done.path}, read back and compared: secateur.load('{done.path}', {done.maker})"
+    return f"{done.path}, read back and compared: {done.again}"

@@ -13,6 +13,7 @@ from secateur import registry, settings
 from secateur.asked import asked, default_criterion
 from secateur.budget import Budget, read_budget
 from secateur.config import StudyConfig
+from secateur.cutting.samples import check_name
 from secateur.errors import SecateurError
 from secateur.recover import check_heard, default_recovery, kinds_of, recoveries
 from secateur.select import check_round_to
@@ -35,8 +36,13 @@ class CutConfig:
         SecateurError: a setting is outside what is allowed; the message says what is.
     """
 
-    model: str = shared("model")
-    data: str = shared("data")
+    model: str = setting("mlp", "the network, also as the first word behind prune: a built-in name, "
+                         "pkg.module:factory, a file .safetensors, .pt2 or .keras, a Hugging Face folder, timm:NAME")
+    factory: str = setting("", "pkg.module:factory or built-in name that makes the network of a .safetensors")
+    data: str = setting("", "labelled: a built-in name, pkg.module:function, file.npz (default: mnist, where the "
+                        "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
+                        ".txt of sentences, pkg.module:name")
+    example: str = setting("", "pkg.module:name of inputs, for a factory's network without data")
     weights: str = shared("weights")
     sparsity: float | None = optional(float, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
                                       "amount as budget")
@@ -70,6 +76,8 @@ class CutConfig:
 
     def __post_init__(self) -> None:
         settings.settle(self)
+        if self.data:
+            check_name(self.data)
         _ = self.study
         asked(self.granularity, self.scope, self.given_budget, self.sparsity)
         check_heard(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
@@ -90,7 +98,10 @@ class CutConfig:
         """The study of one point that has these settings, which checks them."""
         same = {name: getattr(self, name) for name in STUDY if name in {f.name for f in fields(self)}}
         budget = self.given_budget
+        known = ":" in self.model or self.model in registry.files("models")
+        data = self.data if ":" in self.data or self.data in registry.files("data") else StudyConfig.data
         return StudyConfig(**same | {
+            "model": self.model if known else f"file:{self.model}", "data": data, "weights": "",
             "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
             "criterion": (self.chosen_criterion,), "recovery": self.recoveries,
             "scope": (self.scope,), "epochs": self.training, "seeds": 1,
@@ -104,12 +115,25 @@ class CutConfig:
     @property
     def default_criterion(self) -> str:
         """The criterion where none is asked for."""
-        return default_criterion(self.granularity, True)
+        return default_criterion(self.granularity, self.informed)
+
+    @property
+    def informed(self) -> bool:
+        """Whether there are data."""
+        return bool(self.chosen_data)
+
+    @property
+    def chosen_data(self) -> str:
+        """The data asked for, or those of the studies where the network fits itself to its data; else none."""
+        fits = ":" in self.model or self.model in registry.files("models") or self.model.endswith(".safetensors")
+        return self.data or ("" if self.example or not fits or self.model.startswith("timm:") else StudyConfig.data)
 
     @property
     def recoveries(self) -> tuple[str, ...]:
         """The recoveries asked for, or the best that needs no labels and keeps what a criterion of one's own chose."""
-        return (default_recovery(self.criterion is not None, self._kinds),) if self.recovery is None else self.recovery
+        if self.recovery is None:
+            return (default_recovery(self.criterion is not None, self._kinds) if self.informed else "none",)
+        return self.recovery
 
     @property
     def _kinds(self) -> frozenset[str]:

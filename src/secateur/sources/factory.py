@@ -1,0 +1,30 @@
+"""A network that a function of the user's makes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from secateur import models
+from secateur.sources._keras import is_keras, native
+from secateur.sources.base import Kind, Options, Source, refuse
+from secateur.sources.built_in import CLASSES, SHAPE, filled
+
+
+class Factory(Kind):
+    """``pkg.module:factory``, called without arguments, or with the shape and classes of the data where it asks for
+    them. A Keras model on its torch backend becomes a network of torch's layers."""
+
+    form = "pkg.module:factory"
+
+    def recognises(self, text: str) -> bool:
+        """Whether it is an import path."""
+        return ":" in text and not text.startswith("timm:")
+
+    def load(self, text: str, options: Options) -> Source:
+        """The network, with weights where a file is given."""
+        refuse(options, f"the factory '{text}'", "factory")
+        make = partial(filled, text, options.shape or SHAPE, options.classes or CLASSES, options.weights)
+        if is_keras(make()):
+            return native(make, f"lambda: secateur.sources.network('{text}')")
+        example = models.example_of(options.example) if options.example else None
+        return Source(make, text.replace(":", "."), example)

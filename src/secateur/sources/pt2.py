@@ -1,0 +1,77 @@
+"""An exported program in a file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from secateur.errors import SecateurError, failing
+from secateur.sources._archive import check_program
+from secateur.sources._layered import layered
+from secateur.sources.base import Kind, Options, Source, refuse
+
+
+class Pt2(Kind):
+    """``FILE.pt2``, as ``torch.export.save`` writes it: its graph becomes a network of torch's layers, with the names
+    that its tensors have."""
+
+    form = "FILE.pt2"
+    suffix = ".pt2"
+
+    def recognises(self, text: str) -> bool:
+        """Whether it ends so."""
+        return text.endswith(".pt2")
+
+    def load(self, text: str, options: Options) -> Source:
+        """The network of the graph; it takes the batches that the program takes."""
+        refuse(options, f"'{text}'", "weights", "factory")
+        path = Path(text).expanduser()
+        program = opened(path)
+        batch = fixed_batch(program)
+        notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
+        return Source(partial(network, path), f"lambda: secateur.sources.network('{text}')", example_of(program),
+                      notes=notes, batch=batch)
+
+
+def opened(path: Path) -> ExportedProgram:
+    """The program of a file, looked at first.
+
+    Raises:
+        SecateurError: the file is missing, or no exported program without pickles and foreign code.
+    """
+    check_program(path)
+    with failing(f"torch.export cannot load '{path}'", "was it written by another version of torch?"):
+        return torch.export.load(path)
+
+
+def network(path: Path) -> nn.Module:
+    """The network of a file."""
+    return layered(opened(path))[0]
+
+
+def example_of(program: ExportedProgram) -> Any:
+    """The inputs that a program was exported with: a tuple, or a dict by name; None where it has both or none.
+
+    Raises:
+        SecateurError: it takes positional and keyword inputs together.
+    """
+    if not program.example_inputs:
+        return None
+    args, kwargs = program.example_inputs
+    if args and kwargs:
+        raise SecateurError(f"the program takes {len(args)} positional inputs and {', '.join(kwargs)} by name; allowed "
+                            "are all by place or all by name: export it again so")
+    return dict(kwargs) if kwargs else tuple(args)
+
+
+def fixed_batch(program: ExportedProgram) -> int:
+    """The only size of a batch that a program takes; 0 where the first axis of its inputs is open."""
+    inputs = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
+    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
+    sizes = [v.shape[0] for v in values if isinstance(v, Tensor) and v.ndim]
+    return next((int(size) for size in sizes if isinstance(size, int)), 0)
