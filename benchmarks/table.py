@@ -195,7 +195,7 @@ def trained(recipe: dict[str, Any]) -> str:
         return f"`best-finetune`, {recipe['epochs']} epochs"
     told = f"`fit`, {recipe['epochs']} epochs"
     if recipe["dense"]:
-        told += f" after {recipe['dense']} dense and {recipe['warm']} narrow"
+        told += f" after {recipe['dense']} dense" + (f" and {recipe['warm']} narrow" if recipe["warm"] else "")
     if recipe["moved"]:
         told += f", each over the images and {recipe['moved']} moved copies"
     return told if recipe["scratch"] else f"{told}, from the study's network"

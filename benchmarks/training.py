@@ -41,8 +41,9 @@ class Recipe:
     ``begin`` and ``end`` of the cutting and ``hold`` of the learning rate are fractions of the training. ``scratch``:
     from new weights, not from the study's trained network. ``moved`` copies of the images, each shifted, turned and
     scaled a little, are added to the training data; an epoch goes through all of them. With ``dense`` epochs the
-    network is trained whole on these first; then it is the teacher, the hidden layers are brought to ``widths`` units,
-    trained for ``warm`` epochs, and then lose weights, all in one competition or down to ``left`` in each layer.
+    network is trained whole on these first, at ``dense_lr`` where it is not 0; then it is the teacher, the hidden
+    layers are brought to ``widths`` units, trained for ``warm`` epochs, and then lose weights, by the ``scope`` or down
+    to ``left`` in each layer.
     """
 
     model: str
@@ -63,6 +64,8 @@ class Recipe:
     warm: int = 0
     temperature: float = 2.0
     share: float = 0.5
+    scope: str = "global"
+    dense_lr: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,12 @@ class Recovered:
     epochs: int = 5
 
 
+LENET5 = Recipe("lenet5", 0.996, epochs=15, lr=1.5e-2, l1=1e-5, begin=0.1, end=0.5, hold=0.4, batch_size=256,
+                scratch=False, moved=5, dense=1, widths=(8, 16, 40), scope="lamp", dense_lr=3e-3)
 WEIGHTS, NEURONS = "best-finetune", "elimination + reconstruct + 5 epochs"
 RECIPES: tuple[Recipe | Recovered, ...] = (
     Recipe("lenet-300-100", 0.985, epochs=35, lr=2e-3, l1=2e-5, begin=0.1, end=0.7, hold=0.6),
-    Recipe("lenet5", 0.996, epochs=6, lr=3e-3, l1=1e-5, begin=0.0, end=0.6, hold=0.4, batch_size=256, scratch=False,
-           moved=5, dense=1, widths=(8, 16, 40), warm=1),
+    LENET5, replace(LENET5, epochs=9),
     Recovered("mlp", 0.98, "weight", WEIGHTS),
     Recovered("mlp", 0.99, "weight", WEIGHTS),
     Recovered("mlp", 0.90, "neuron", NEURONS),
@@ -96,10 +100,12 @@ def main() -> None:
     parser.add_argument("--granularity", default="weight,neuron")
     parser.add_argument("--kind", default="recipe,recovered")
     parser.add_argument("--sparsity", type=float)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     options = parser.parse_args()
     wanted = [r for r in RECIPES if r.model in options.only.split(",") and r.granularity in options.granularity
-              and type(r).__name__.lower() in options.kind and options.sparsity in (None, r.sparsity)]
+              and type(r).__name__.lower() in options.kind and options.sparsity in (None, r.sparsity)
+              and options.epochs in (None, r.epochs)]
     for seed in map(int, options.seeds.split(",")):
         for recipe in wanted:
             if not any(row["seed"] == seed and row["recipe"] == settings(recipe) for row in read()["rows"]):
@@ -145,7 +151,7 @@ def run(recipe: Recipe, seed: int) -> dict[str, Any]:
     if not recipe.scratch:
         model.load_state_dict(Case(recipe.model, "mnist", seed).network.state_dict())
     if recipe.dense:
-        fit(model, data, recipe.dense, lr=recipe.lr, batch_size=recipe.batch_size, seed=seed)
+        fit(model, data, recipe.dense, lr=recipe.dense_lr or recipe.lr, batch_size=recipe.batch_size, seed=seed)
     dense = error(model, data) if recipe.dense or not recipe.scratch else None
     pruner = pruned(recipe, model, data, seed)
     sparse = pruner.finish()
@@ -174,7 +180,7 @@ def choices(recipe: Recipe, model: nn.Module, data: Dataset) -> dict[str, Any]:
     if recipe.granularity == "neuron":
         return {"granularity": "neuron", "example": data.test_x[:1]}
     if not recipe.left:
-        return {"scope": "global"}
+        return {"scope": recipe.scope}
     return {"layers": {t.module: 1 - n / math.prod(t.shape)
                        for t, n in zip(sc.targets(model).targets, recipe.left, strict=True)}}
 
@@ -185,8 +191,9 @@ def narrowed(model: nn.Module, recipe: Recipe, data: Dataset, seed: int) -> nn.M
     layers = {g.name: 1 - width / g.units for g, width in zip(groups, recipe.widths, strict=True)}
     small = sc.prune(model, 0.5, "neuron", data=data.train_x[:REFITTED], layers=layers, seed=seed)
     small = small.to(memory_format=torch.channels_last)
-    fit(small, data, recipe.warm, teacher=model, lr=recipe.lr, batch_size=recipe.batch_size,
-        temperature=recipe.temperature, share=recipe.share, seed=seed)
+    if recipe.warm:
+        fit(small, data, recipe.warm, teacher=model, lr=recipe.dense_lr or recipe.lr, batch_size=recipe.batch_size,
+            temperature=recipe.temperature, share=recipe.share, seed=seed)
     return small
 
 
