@@ -240,17 +240,6 @@ def as_batch(batch: Any) -> Batch:
     return Batch(tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), labels)
 
 
-def first_batch(samples: Calibration | None, example: Any = None) -> Batch | None:
-    """The first batch of some samples, or the example in place of them; None where there is neither.
-
-    >>> len(first_batch(calibration(torch.zeros(700, 3))))
-    512
-    """
-    if samples is not None:
-        return next(iter(samples))
-    return None if example is None else Batch(example if isinstance(example, tuple) else (example,))
-
-
 def joined(samples: Calibration) -> tuple[Tensor, ...]:
     """All inputs as one tensor for each argument.
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
+from torch.utils._pytree import tree_leaves, tree_map
 
-from secateur.calibration import Batch
+from secateur.calibration import Calibration, described
+from secateur.errors import failing
 from secateur.granularity.base import Layer
+from secateur.graph.capture import examples, inputs
 from secateur.graph.state import evaluating
+from secateur.measure import device_of, moved
 from secateur.types import Target
-from secateur.windows import call
 
 REFIT = "the refit"
 Seen = Mapping[str, tuple[int, int]]
@@ -30,12 +33,24 @@ class Readers(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note what the call takes, then make it."""
-        self.read |= self.wanted.intersection(map(id, pytree.tree_leaves((args, kwargs))))
+        self.read |= self.wanted.intersection(map(id, tree_leaves((args, kwargs))))
         return func(*args, **(kwargs or {}))
 
 
-def unread(model: nn.Module, targets: Sequence[Target], batch: Batch) -> list[Target]:
-    """The targets whose weight no function takes while a network runs on a batch in evaluation mode.
+Run = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and keyword inputs of one call of a network."""
+
+
+def runs(samples: Calibration | None, example: Any) -> list[Run]:
+    """The call on the first batch of some samples, or those on the examples in place of them; none where there is
+    neither."""
+    if samples is not None:
+        return [(next(iter(samples)).inputs, {})]
+    return [] if example is None else [inputs(one) for one in examples(example)]
+
+
+def unread(model: nn.Module, targets: Sequence[Target], runs: Sequence[Run]) -> list[Target]:
+    """The targets whose weight no function takes in any of some calls of a network in evaluation mode.
 
     >>> from secateur.graph import targets
     >>> class Net(nn.Module):
@@ -45,14 +60,16 @@ def unread(model: nn.Module, targets: Sequence[Target], batch: Batch) -> list[Ta
     ...     def forward(self, x):
     ...         return self.used(x)
     >>> net = Net()
-    >>> [target.name for target in unread(net, targets(net), Batch((torch.ones(1, 2),)))]
+    >>> [target.name for target in unread(net, targets(net), [((torch.ones(1, 2),), {})])]
     ['idle.weight']
     """
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
         return []
     weights = {target.name: model.get_parameter(target.name) for target in targets}
     with evaluating(model), torch.no_grad(), Readers(weights.values()) as readers:
-        call(model, batch)
+        for args, kwargs in tree_map(partial(moved, device=device_of(model)), list(runs)):
+            with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
+                model(*args, **kwargs)
     return [target for target in targets if id(weights[target.name]) not in readers.read]
 
 
@@ -69,11 +86,11 @@ def few(seen: Seen, what: str) -> Iterator[str]:
                f"rows, {inputs} inputs); give more data")
 
 
-def idle(model: nn.Module, layers: Sequence[Layer], batch: Batch | None) -> Iterator[str]:
+def idle(model: nn.Module, layers: Sequence[Layer], runs: Sequence[Run]) -> Iterator[str]:
     """A note for every layer whose weights count though nothing reads them; for neurons the graph says so."""
     counted = {layer.target.name: layer for layer in layers if layer.target is not None}
-    if batch is None or not counted:
+    if not runs or not counted:
         return
-    for target in unread(model, [layer.target for layer in counted.values() if layer.target], batch):
+    for target in unread(model, [layer.target for layer in counted.values() if layer.target], runs):
         yield (f"{target.name}: nothing reads it for these samples, but its {counted[target.name].items} items count; "
                f"skip '{target.module}' where it is never used")

@@ -58,7 +58,8 @@ class StudyConfig:
     best: bool = setting(True, "beside cuts without recovery, also the best cut that needs no labels: for neurons "
                          "criterion elimination, for all recovery best")
     best_from: float = setting(0.7, "sparsity from which that is measured")
-    controls: bool = setting(False, "add the controls: a random cut, and what is left trained from scratch")
+    controls: bool = setting(False, "add the controls: a random cut, what is left trained from scratch, and at "
+                             "sparsity 0 the same recoveries without a cut")
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions")
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...")
     epochs: int = setting(5, "training epochs")
@@ -77,6 +78,7 @@ class StudyConfig:
         if self.controls:
             object.__setattr__(self, "criterion", (*self.criterion, *({"random"} - set(self.criterion))))
             object.__setattr__(self, "recovery", (*self.recovery, *({"reinitialised"} - set(self.recovery))))
+            object.__setattr__(self, "sparsity", (*({0.0} - set(self.sparsity)), *self.sparsity))
         for check in (_check_names, _check_criteria, _check_scopes, _check_layers, _check_grid, _check_numbers):
             check(self)
 

@@ -53,7 +53,7 @@ class Live(Progress):
         """Start a bar; a stage with nothing to do has none."""
         self._bar = self._bars.add_task(TITLES[name], total=total, latest="") if total else None
         if total and not self.console.is_terminal:
-            self.console.print(f"{TITLES[name]}: {total} steps")
+            self.console.print(f"{TITLES[name]}: {total} step{'' if total == 1 else 's'}")
 
     def step(self) -> None:
         """Move the bar."""

@@ -49,6 +49,13 @@ class Rule:
         return min(low, high), high
 
 
+def check_mapping(layers: object) -> None:
+    """Refuse settings of single layers that are no mapping."""
+    if layers is not None and not isinstance(layers, Mapping):
+        raise SecateurError(f"layers: got {layers!r}, allowed: a mapping from names or expressions to settings, such "
+                            "as {'fc1': 0.5}")
+
+
 def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: float = 1.0) -> dict[str, Rule]:
     """The rule of every module that ``layers`` speaks of, the one of the others under the empty name.
 
@@ -63,9 +70,7 @@ def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: f
         SecateurError: an unknown module or setting, a value that is not allowed, two expressions that say
             different things of one module.
     """
-    if layers is not None and not isinstance(layers, Mapping):
-        raise SecateurError(f"layers: got {layers!r}, allowed: a mapping from names or expressions to settings, such "
-                            "as {'fc1': 0.5}")
+    check_mapping(layers)
     whole = check_rule("every layer", Rule(least=least, most=most))
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}

@@ -15,8 +15,8 @@ from secateur import graph
 from secateur.apply import applied, told
 from secateur.asked import asked, default_criterion
 from secateur.budget import read_budget
-from secateur.calibration import Calibration, Loss, calibration, first_batch
-from secateur.cautions import REFIT, few, idle
+from secateur.calibration import Calibration, Loss, calibration
+from secateur.cautions import REFIT, few, idle, runs
 from secateur.competition import Competition, Entry
 from secateur.criteria.base import Criterion, Function, as_criterion, criteria_for
 from secateur.errors import FewSamplesWarning, SecateurError, failing, unknown
@@ -151,7 +151,7 @@ class Selection:
         self.structure = structure or self._read(model, example)
         gather = self._gatherer(model, self._granularity.places(self.structure, skipped), samples, example, seed)
         self._entries = self._score(model, self._granularity.places(self.structure, skipped), gather)
-        self._seen, self._batch = gather.seen, first_batch(samples, example)
+        self._seen, self._runs = gather.seen, runs(samples, example)
         self.layers = [entry.layer for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
         self.budget = read_budget(budget)
@@ -216,7 +216,7 @@ class Selection:
     @cached_property
     def _cautions(self) -> list[str]:
         """What a caller should know whatever the sparsity."""
-        return [*idle(self._competition.given.model, self.layers, self._batch),
+        return [*idle(self._competition.given.model, self.layers, self._runs),
                 *few(self._seen, f"criterion '{self.criterion}'")]
 
     def whole(self) -> Plan:

@@ -53,6 +53,26 @@ def test_weights_that_are_read_in_other_ways_are_not(made):
     assert not sc.plan(made, 0.5, data=x).notes
 
 
+class Paths(nn.Module):
+    """Which layer is read depends on a flag, given by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(12, 4), nn.Linear(12, 4), nn.Linear(12, 4)
+
+    def forward(self, x, first=True):
+        return self.one(x) if first else self.two(x)
+
+
+def test_examples_of_all_kinds_are_run():
+    two, three = ("two.weight", "three.weight")
+    for example, wanted in ((X[:1], [two, three]), ((X[:1], True), [two, three]), ({"x": X[:1]}, [two, three]),
+                            ([X[:1], {"x": X[:1], "first": False}], [three])):
+        assert [n.partition(":")[0] for n in sc.plan(Paths(), 0.5, example=example).notes] == wanted
+    with pytest.raises(sc.SecateurError, match=r"does not run on \(1, 12\) float64: RuntimeError"):
+        sc.plan(Paths(), 0.5, example=X[:1].double())
+
+
 def test_looking_for_them_leaves_no_trace():
     made = nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 4)).train()
     before, drawn = {n: t.clone() for n, t in made.state_dict().items()}, torch.get_rng_state()

@@ -103,3 +103,10 @@ def test_what_python_gives_and_is_not_allowed_is_one_line(given, message):
     with pytest.raises(SecateurError) as caught:
         StudyConfig(**given)
     assert message in str(caught.value)
+
+
+def test_controls_are_a_random_cut_a_new_start_and_the_same_recovery_without_a_cut():
+    config = StudyConfig(controls=True, sparsity=(0.5, 0.9), criterion=("magnitude",), recovery=("finetune",))
+    assert (config.criterion, config.recovery) == (("magnitude", "random"), ("finetune", "reinitialised"))
+    assert config.sparsity == (0.0, 0.5, 0.9)
+    assert StudyConfig(controls=True, sparsity=(0, 0.5)).sparsity == (0, 0.5)

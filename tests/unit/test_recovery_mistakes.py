@@ -1,5 +1,7 @@
 """Recoveries that cannot do what they are asked for say so in one line, and leave no broken network."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ import secateur as sc
 from secateur.errors import SecateurError
 from secateur.recovery.base import Recovery
 from secateur.recovery.best_finetune import BestFinetune
-from secateur.recovery.finetune import Finetune
+from secateur.recovery.finetune import Finetune, Training
 from secateur.recovery.gradual import Gradual
 from secateur.recovery.rechoose import Rechoose
 from secateur.recovery.reconstruct import Reconstruct
@@ -59,6 +61,24 @@ def test_nothing_can_be_held_out_of_seven_samples():
     with pytest.raises(SecateurError, match="patience 2 holds out an eighth of the samples, got 7: allowed are 8"):
         sc.prune(net(), 0.5, data=(X[:7], Y[:7]), recovery=Finetune(epochs=3, patience=2))
     sc.prune(net(), 0.5, data=(X[:8], Y[:8]), recovery=Finetune(epochs=3, patience=2))
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_early_stop_is_the_loop_by_hand_over_the_losses_held_out(patience, monkeypatch):
+    losses, states, measured = [], [], Training.held_loss
+
+    def look(training):
+        losses.append(measured(training))
+        states.append(copy.deepcopy(training.model.state_dict()))
+        by_hand = nn.functional.cross_entropy(training.model.eval()(X[training.held]), Y[training.held])
+        assert losses[-1] == pytest.approx(by_hand.item())
+        return losses[-1]
+
+    monkeypatch.setattr(Training, "held_loss", look)
+    made = sc.prune(net(), 0.5, data=(X, Y), recovery=Finetune(epochs=60, patience=patience, lr=0.1))
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + patience < 60
+    assert all(torch.equal(t, states[best][n]) for n, t in made.state_dict().items())
 
 
 def test_earlier_weights_that_cannot_be_read_are_named(tmp_path):

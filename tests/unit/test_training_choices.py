@@ -109,3 +109,13 @@ def test_one_that_does_is_not(schedule):
     pruner = sc.Pruner(net, schedule, regrow="set")
     learn(net, pruner)
     assert (pruner.masks["1.weight"] != sc.plan(net, pruner.reached).cuts[0].keep).any()
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"criterion": "snip"}, "criterion 'snip' needs"), ({"criterion": "energy"}, "criterion 'energy' scores neuron"),
+    ({"criterion": "energy", "granularity": "neuron"}, "criterion 'energy' needs"), ({"skip": "1"}, "skip: got '1'"),
+    ({"layers": ["1"]}, r"layers: got \['1'\]"), ({"optimizer": "sgd"}, "optimizer 'sgd': allowed is a torch.optim"),
+    ({"model": 5}, "Pruner: got int as model")])
+def test_what_was_asked_is_named_as_it_was_asked(settings, message):
+    with pytest.raises(SecateurError, match=message):
+        sc.Pruner(**{"model": start(), "schedule": 0.5} | settings)

@@ -246,7 +246,7 @@ def test_thresholds_and_their_moving_average():
                                       {"regrow": "set"}, {"scope": "global"}])
 def test_the_threshold_stays_where_nothing_more_goes(settings):
     net = made()
-    pruner = sc.Pruner(net, 0.5, **settings)
+    pruner = sc.Pruner(net, Constant(0.5), **settings)
     first = dict(pruner.thresholds)
     pruner.update()
     assert pruner.thresholds == first

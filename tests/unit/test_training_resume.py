@@ -1,5 +1,8 @@
 """A training that stops and goes on is the training that never stopped, bit for bit."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from support import blobs
@@ -102,3 +105,22 @@ def test_what_does_not_fit_is_refused(tmp_path):
     torch.save({"x": 1}, tmp_path / "b.pt")
     with pytest.raises(SecateurError, match="no checkpoint"):
         checkpoint.load(tmp_path / "b.pt", {})
+
+
+def test_every_generator_goes_on_where_it_was(tmp_path):
+    draws = (lambda: float(torch.rand(1)), random.random, lambda: float(np.random.rand()), np.random.standard_normal)
+    np.random.standard_normal()
+    checkpoint.save(tmp_path / "a.pt", {})
+    wanted = [draw() for draw in draws]
+    checkpoint.load(tmp_path / "a.pt", {})
+    assert [draw() for draw in draws] == wanted
+
+
+def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
+    (tmp_path / "a.pt").write_text("nothing")
+    for path in (tmp_path / "a.pt", tmp_path / "none.pt"):
+        with pytest.raises(SecateurError, match=f"{path} cannot be read"):
+            checkpoint.load(path, {})
+    with pytest.raises(SecateurError, match="cannot be written"):
+        checkpoint.save(tmp_path / "none" / "a.pt", {})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]

@@ -22,12 +22,13 @@ class Criterion(ABC):
 
     ``granularities`` names the granularities that it can score, ``needs`` the fields of
     :class:`~secateur.signals.Signals` that it reads, ``control`` whether it is a baseline rather
-    than a method to use.
+    than a method to use, ``called`` what a plan calls it where that is not its class.
     """
 
     granularities: ClassVar[frozenset[str]]
     needs: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
+    called: str = ""
 
     @abstractmethod
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
@@ -83,7 +84,7 @@ def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
     'secateur.criteria.base:<lambda>'
     """
     if isinstance(choice, Criterion):
-        return name_of(choice), choice
+        return choice.called or name_of(choice), choice
     found = registry.get("criteria", choice) if isinstance(choice, str) else choice
     name = choice if isinstance(choice, str) else name_of(choice)
     if inspect.isclass(found) and issubclass(found, Criterion):

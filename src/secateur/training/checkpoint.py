@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, failing
 
 
 class Stateful(Protocol):
@@ -24,26 +26,34 @@ class Stateful(Protocol):
 
 
 def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
-    """Write the state of all parts, and of the random generators of torch, its GPUs and Python, to one file.
+    """Write the state of all parts, and of the random generators of torch, its GPUs, Python and NumPy, to one file.
 
-    The file takes the place of an older one at once, when it is whole. NumPy's legacy generator is left out.
+    The file takes the place of an older one at once, when it is whole.
 
     Args:
         path: the file.
         parts: any names, for example ``{"model": model, "optimizer": optimizer, "pruner": pruner}``.
+
+    Raises:
+        SecateurError: the file cannot be written.
     """
     path = Path(path)
     whole = {"parts": {name: part.state_dict() for name, part in parts.items()}, "random": generators()}
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(whole, scratch)
-    scratch.replace(path)
+    try:
+        with failing(f"{path} cannot be written"):
+            torch.save(whole, scratch)
+            scratch.replace(path)
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:
     """Put every part, and the random generators, where they were; the pruner is made before, with the same settings.
 
     Raises:
-        SecateurError: the file holds other parts, or is no such file.
+        SecateurError: the file cannot be read, holds other parts, or is no such file.
 
     >>> import tempfile
     >>> from torch import nn
@@ -54,7 +64,8 @@ def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:
     >>> bool(torch.rand(1) == first)
     True
     """
-    whole = torch.load(path, weights_only=True, map_location="cpu")
+    with failing(f"{path} cannot be read"):
+        whole = torch.load(path, weights_only=True, map_location="cpu")
     if not isinstance(whole, dict) or set(whole) != {"parts", "random"}:
         raise SecateurError(f"{path} is no checkpoint of secateur: allowed is a file that training.save wrote")
     if set(whole["parts"]) != set(parts):
@@ -69,7 +80,10 @@ def generators() -> dict[str, Any]:
     """The states of the random generators."""
     version, internal, gauss = random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": [version, list(internal), gauss]}
+    numpy: Any = np.random.get_state(legacy=False)
+    keys = {**numpy["state"], "key": numpy["state"]["key"].tolist()}
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": [version, list(internal), gauss],
+            "numpy": {**numpy, "state": keys}}
 
 
 def restore(states: Mapping[str, Any]) -> None:
@@ -77,5 +91,7 @@ def restore(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
+    if numpy := states.get("numpy"):
+        np.random.set_state({**numpy, "state": {**numpy["state"], "key": np.array(numpy["state"]["key"], np.uint32)}})
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))

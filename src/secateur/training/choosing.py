@@ -13,6 +13,7 @@ from secateur.calibration import Calibration
 from secateur.errors import SecateurError
 from secateur.gather.gatherer import tensor_seed
 from secateur.granularity import resolve
+from secateur.layerwise import check_mapping
 from secateur.prune import Selection
 from secateur.regrowth.base import Regrowth, exchange
 from secateur.training.kept import kept
@@ -44,6 +45,7 @@ class Chooser:
         if self.scope == "budget":
             raise SecateurError("scope 'budget' says itself how much goes, which a schedule does here: allowed are the "
                                 "other scopes; or give the pruner the plan that sc.plan(..., scope='budget') makes")
+        check_mapping(self.layers)
 
     def __str__(self) -> str:
         return (f"granularity={self.granularity}, criterion={named(self.criterion)}, scope={self.scope}, "
@@ -61,9 +63,8 @@ class Chooser:
             before: the thresholds so far.
             held: what is cut so far.
         """
-        name, criterion = kept(self.criterion, self.granularity)
-        selection = self._selection(model, share, criterion)
-        plan = replace(selection.plan(sparsity), criterion=name)
+        selection = self._selection(model, share, kept(self.criterion, self.granularity))
+        plan = selection.plan(sparsity)
         limits = {**thresholds(selection.layers, plan.cuts), **unmoved(before, held, plan.cuts)}
         if not self.decay:
             return plan, limits
@@ -109,7 +110,7 @@ def regrown(cuts: Sequence[Cut], model: nn.Module, how: Regrowth, progress: floa
         weight = model.get_parameter(cut.name)
         if how.gradients and weight.grad is None:
             raise SecateurError(f"regrowth {how} needs the gradient of '{cut.name}', which has none: call "
-                                "pruner.step() after optimizer.step() and before zero_grad()")
+                                "pruner.step() after optimizer.step() and before zero_grad(), and skip what is frozen")
         draws = torch.Generator().manual_seed(tensor_seed(seed, cut.name))
         worth = how.score(weight.detach(), weight.grad, draws)
         keep = cut.keep.to(weight.device)

@@ -23,8 +23,8 @@ class Kept(Criterion):
     True
     """
 
-    def __init__(self, inner: Criterion):
-        self.inner = inner
+    def __init__(self, inner: Criterion, called: str = ""):
+        self.inner, self.called = inner, called
         self.granularities, self.needs = inner.granularities, inner.needs  # type: ignore[misc]
 
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
@@ -36,8 +36,8 @@ class Kept(Criterion):
         return scores.masked_fill(weight == 0, 2 * least - 1)
 
 
-def kept(criterion: Any, granularity: str) -> tuple[str, Any]:
-    """The name of a criterion, and the criterion with what is zero below the rest; neurons need no such thing."""
+def kept(criterion: Any, granularity: str) -> Any:
+    """A criterion with what is zero below the rest, called as before; neurons need no such thing."""
     item = resolve(granularity)
     name, found = as_criterion(criterion or item.default_criterion)
-    return name, Kept(found) if item.scored_as == "weight" else found
+    return Kept(found, name) if item.scored_as == "weight" else criterion

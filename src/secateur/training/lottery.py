@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -64,10 +64,10 @@ def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = 
     if (granularity := choices.pop("granularity", "weight")) != "weight":
         raise SecateurError(f"rounds with granularity '{granularity}': allowed: weight; for others take a Pruner")
     pace, start = Exponential(target, end=count), early if early is not None else model
-    name, criterion = kept(choices.pop("criterion", None), "weight")
+    criterion = kept(choices.pop("criterion", None), "weight")
     network = copy.deepcopy(model)
     for number in range(count + 1):
-        made = replace(plan(network, pace.at(number), "weight", criterion, **choices), criterion=name)
+        made = plan(network, pace.at(number), "weight", criterion, **choices)
         if number and rewind == "weights":
             network = copy.deepcopy(start)
         pruner = Pruner(network, made)

@@ -14,6 +14,8 @@ from secateur import registry
 from secateur.apply import apply, check_fits
 from secateur.calibration import calibration
 from secateur.errors import SecateurError
+from secateur.graph.check import check_module
+from secateur.prune import resolve_skip
 from secateur.regrowth.base import Regrowth
 from secateur.select import check_sparsity
 from secateur.training import masks, state
@@ -69,6 +71,10 @@ class Pruner:
                  layers: Mapping[str, Any] | None = None, example: Any = None, data: Any = None, seed: int = 0,
                  pooling: str = "mean", threshold_decay: float = 0.0, regrow: str | Regrowth | None = None,
                  saved: Mapping[str, Any] | None = None):
+        check_module("Pruner", model)
+        resolve_skip(model, skip)
+        if optimizer is not None and not hasattr(optimizer, "state"):
+            raise SecateurError(f"optimizer {optimizer!r}: allowed is a torch.optim.Optimizer, or none")
         self.model, self.optimizer, self.steps = model, optimizer, 0
         self.thresholds: dict[str, float] = {}
         self._live: float | None = None
