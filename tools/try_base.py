@@ -1,4 +1,4 @@
-"""Use an installed package that came without any extra: cut, compile, save, load, every help. Run outside of a checkout."""
+"""Use an installed package that came without any extra: cut, compile, save, load, every help."""
 
 import contextlib
 import io

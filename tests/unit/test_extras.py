@@ -157,8 +157,7 @@ def test_a_callback_names_the_missing_extra(gone, module, extra, tmp_path):
 
 
 def test_data_that_must_be_fetched_name_what_fetches_them(tmp_path):
-    code = f"""
-from pathlib import Path
+    code = """
 from secateur.data import _files
 try:
     _files.fetch("mnist", "x.gz", ["https://nowhere.invalid/"], lambda path: None)
