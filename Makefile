@@ -1,6 +1,7 @@
 # make study   sets up .venv, runs the study on MNIST, leaves a report in runs/
 # make test    sets up .venv, runs the tests
 # make lint    ruff and mypy        make wheel   dist/*.whl and *.tar.gz, checked
+# make docs    the docs site in site/, any warning an error
 # make clean   removes .venv and what was built or cached; runs/ stays
 #
 # PYTHON=python3.12 names the Python that .venv is made with. Where pip finds packages is up to its own
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help study test lint wheel clean constraints
+.PHONY: help study test lint docs wheel clean constraints
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,13 +31,16 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 wheel: $(VENV)/.dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # torch first: whatever needs it afterwards takes the one that is there.

@@ -41,6 +41,7 @@ def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: s
 
     Raises:
         SecateurError: an unknown backend, or no scheduler at the address.
+        MissingExtraError: the backend's package is not installed.
     """
     backends: dict[str, Callable[[], Iterator[Result]]] = {
         "loky": lambda: _loky(jobs, workers) if workers > 1 else _serial(jobs),
@@ -58,6 +59,8 @@ def check_backend(workers: int, backend: str, address: str) -> None:
     if (backend == "dask") != bool(address):
         raise SecateurError(f"backend '{backend}' with address '{address}': allowed is --backend dask with "
                             "--address tcp://HOST:PORT, or neither")
+    if workers > 1 and backend == "loky":
+        _joblib(workers)
     if address:
         _client(address).close()
 
@@ -72,11 +75,19 @@ def _indexed(index: int, job: Job, workers: int) -> Result:
 
 
 def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
-    from joblib import Parallel, delayed
+    joblib = _joblib(workers)
+    pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
+                           pre_dispatch="2*n_jobs")
+    yield from pool(joblib.delayed(_indexed)(i, job, workers) for i, job in enumerate(jobs))
 
-    pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
-                    pre_dispatch="2*n_jobs")
-    yield from pool(delayed(_indexed)(i, job, workers) for i, job in enumerate(jobs))
+
+def _joblib(workers: int) -> Any:
+    """The package that runs several processes."""
+    try:
+        import joblib
+    except ImportError as error:
+        raise MissingExtraError("joblib", "parallel", f"jobs {workers}") from error
+    return joblib
 
 
 def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:

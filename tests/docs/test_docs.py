@@ -1,5 +1,8 @@
 """Every command and every snippet of README and docs runs, in a folder of its own."""
 
+import contextlib
+import doctest
+import io
 import os
 import re
 import shlex
@@ -13,8 +16,9 @@ import torch
 from safetensors.torch import save_model
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.M | re.S)
+PRINTS = ' title="prints"'
 QUICK = ["--latency-batches", "1", "--latency-seconds", "0.001"]
 
 NETS = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))\n"
@@ -27,7 +31,12 @@ def load():
 
 
 def blocks(page, language):
-    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+    return [text for kind, info, text in FENCE.findall(page.read_text()) if kind == language and not info]
+
+
+def included(page):
+    """The blocks that have a title: the file that it names, and what stands in the block."""
+    return [(info, text) for _, info, text in FENCE.findall(page.read_text()) if info and info != PRINTS]
 
 
 def commands(page):
@@ -53,10 +62,24 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_snippets_run(page, folder):
-    names = {"__name__": "snippet"}
-    for text in blocks(page, "python"):
-        exec(compile(text, str(page), "exec"), names)
+    names, printed = {"__name__": "snippet"}, ""
+    for kind, info, text in FENCE.findall(page.read_text()):
+        if kind == "python" and not info:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(text, str(page), "exec"), names)
+            printed = out.getvalue()
+        elif info == PRINTS:
+            assert doctest.OutputChecker().check_output(text, printed, doctest.ELLIPSIS), printed
     assert len(names) > 2
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if included(p)], ids=lambda p: p.name)
+def test_blocks_with_a_title_are_the_file_itself(page):
+    """Nothing stands there but the line that puts the real source in when the site is built."""
+    for info, text in included(page):
+        path = re.fullmatch(r' title="(src/[\w/]+\.py)"', info)[1]
+        assert (ROOT / path).is_file()
+        assert text == f'--8<-- "{path}"\n'
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)

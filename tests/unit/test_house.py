@@ -17,6 +17,9 @@ LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a script for Debian's and Ubuntu's shell")
+
+
 def plain(requirement):
     return re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
 
@@ -54,6 +57,7 @@ def script(path, text):
     return path
 
 
+@LINUX
 def test_makes_an_environment_with_pip(tmp_path):
     done = make_venv(tmp_path / "venv", sys.executable, "/usr/bin", "/bin")
     assert done.returncode == 0, done.stderr
@@ -61,6 +65,7 @@ def test_makes_an_environment_with_pip(tmp_path):
     assert str(tmp_path / "venv") in subprocess.run(pip, capture_output=True, text=True).stdout
 
 
+@LINUX
 def test_says_what_to_install_where_nothing_helps(tmp_path, tools):
     lame = script(tools / "lame", f'[ "$1" = -c ] && exec {sys.executable} "$@"; mkdir -p {tmp_path}/venv; exit 1')
     done = make_venv(tmp_path / "venv", lame, tools)
@@ -70,6 +75,7 @@ def test_says_what_to_install_where_nothing_helps(tmp_path, tools):
     assert not (tmp_path / "venv").exists()
 
 
+@LINUX
 def test_uses_what_is_there_where_venv_is_not(tmp_path, tools):
     lame = script(tools / "lame", f'[ "$1" = -c ] && exec {sys.executable} "$@"; exit 1')
     python = script(tools / "made-by-uv", f'exec {sys.executable} "$@"')
@@ -79,6 +85,7 @@ def test_uses_what_is_there_where_venv_is_not(tmp_path, tools):
     assert (tmp_path / "venv" / "bin" / "python").resolve() == python
 
 
+@LINUX
 def test_refuses_an_old_or_absent_python(tmp_path, tools):
     old = script(tools / "old", 'case "$2" in *"%d.%d"*) echo 3.8;; *) exit 1;; esac')
     done = make_venv(tmp_path / "venv", old, tools)

@@ -26,7 +26,8 @@ class Markdown(griffe.Extension):
 
 def rewritten(text: str, path: str) -> str:
     """A docstring as Markdown; ``path`` is where it stands, for links to what stands beside it."""
-    lines = fenced([part for line in ROLE.sub(lambda role: link(role, path), text).splitlines() for part in apart(line)])
+    linked = ROLE.sub(lambda role: link(role, path), text).splitlines()
+    lines = fenced([part for line in linked for part in apart(line)])
     return "\n".join(f"- {line}" if FIELD.match(line) else line for line in lines)
 
 

@@ -22,6 +22,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **given: Any) -> str:  # noqa: ARG001
+    """Links to the notebook, which lead to the file where the pages are read as files, lead to its page."""
+    return markdown.replace(f"({NOTEBOOK})", f"({NOTEBOOK.replace('.ipynb', '.md')})")
+
+
 def rendered(path: Path) -> tuple[str, dict[str, bytes]]:
     """The Markdown of a notebook, and its pictures by name."""
     parts: list[str] = []

@@ -13,16 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from secateur.errors import SecateurError
+from secateur.errors import MissingExtraError, SecateurError
+from secateur.places import user_cache
 
 TIMEOUT_SECONDS = 30
 
 
 def cache_folder(name: str) -> Path:
     """The folder of the cache in which the files of a data set are kept."""
-    import pooch
-
-    return Path(os.environ.get("SECATEUR_DATA") or pooch.os_cache("secateur")).expanduser() / name
+    return Path(os.environ.get("SECATEUR_DATA") or user_cache()).expanduser() / name
 
 
 def checkout_folder(name: str) -> Path:
@@ -43,6 +42,7 @@ def obtain(name: str, file: str, mirrors: Sequence[str], check: Callable[[Path],
 
     Raises:
         SecateurError: it is not there and no mirror gives it; the message names the folder to put it in.
+        MissingExtraError: it is not there, and what fetches it is not installed.
     """
     for folder in (checkout_folder(name), *map(Path, places), cache_folder(name)):
         if (folder / file).is_file():
@@ -68,8 +68,10 @@ def fetch(name: str, file: str, mirrors: Sequence[str], check: Callable[[Path], 
 
 def _try_mirrors(target: Path, mirrors: Sequence[str], check: Callable[[Path], Any]) -> list[str]:
     """Fetch from the first mirror that gives the right bytes; why each one before it did not."""
-    import pooch
-
+    try:
+        import pooch
+    except ImportError as error:
+        raise MissingExtraError("pooch", "data", f"fetching {target.name}") from error
     failures: list[str] = []
     for mirror in mirrors:
         host = mirror.split("/")[2]

@@ -7,10 +7,11 @@ import functools
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from secateur.places import user_cache
 
 VARIABLE = "SECATEUR_CACHE"
 
@@ -19,11 +20,7 @@ def folder() -> Path:
     """Where the cache lives: ``SECATEUR_CACHE``, or the user's cache folder."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "secateur" / "kernels"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "secateur" / "kernels"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur" / "kernels"
+    return user_cache() / "kernels"
 
 
 def key(*parts: str) -> str:
