@@ -1,6 +1,5 @@
 """Thousands of broken files read in one process: python fuzzed.py COUNT SEED; prints what became of them as JSON."""
 
-import copy
 import json
 import random
 import re
@@ -83,7 +82,8 @@ def forged(raw, draw):
         name = draw.choice([k for k in ("tensors", "steps", "settings", "program") if k in metadata])
         metadata[name] = json.dumps(spoilt(json.loads(metadata[name]), draw))
     elif where < 0.5:
-        told = spoilt(copy.deepcopy(told), draw)
+        name = draw.choice(list(told))
+        told[name] = spoilt(told[name], draw)
     elif where < 0.8 and ":program" in told:
         begin, end = told[":program"]["data_offsets"]
         text = json.dumps(spoilt(json.loads(data[begin:end]), draw)).encode()
@@ -102,13 +102,14 @@ def forged(raw, draw):
 
 def read(path, make):
     """Every way to read a file; what came of each: a network, or None where it was refused."""
-    found = []
+    found, lines = [], []
     for way in (lambda: files.tell(path), lambda: sc.load(path), lambda: sc.load(path, make)):
         try:
             found.append(way())
         except sc.SecateurError as error:
-            assert "\n" not in str(error), error
             found.append(None)
+            lines.append(str(error).count("\n"))
+    assert not any(lines)
     return found
 
 
@@ -120,7 +121,8 @@ def same(net, whole):
 def main(count, seed):
     warnings.simplefilter("ignore")
     draw, counts = random.Random(seed), {"refused": 0, "same": 0, "other": 0}
-    with tempfile.TemporaryDirectory() as folder:
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
         folder = Path(folder)
         made, path = seeds(folder), folder / "broken.safetensors"
         whole = {n: (tiny if n == "old" else wide) for n in made}

@@ -126,15 +126,15 @@ def read_tensor(value: Any, what: str) -> Stored:
     told = strict.fields(value, {"dtype", "shape", "form", "values", "nonzeros"}, what)
     shape = strict.shape(told["shape"], f"{what}: shape")
     dtypes.dtype_of(told["dtype"], f"{what}: dtype")
-    values = told["values"]
+    values, form = (strict.typed(told[key], str, f"{what}: {key}") for key in ("values", "form"))
     narrow = told["dtype"] in ("float32", "float64") and values in ("BF16", "F16")
     if not narrow and values != dtypes.WORDS[told["dtype"]]:
         raise SecateurError(f"{what}: {told['dtype']} is told to be stored as '{strict.short(values)}'")
     nonzeros = strict.size(told["nonzeros"], f"{what}: nonzeros")
-    if told["form"] not in sparse.FORMS or nonzeros > prod(shape):
-        raise SecateurError(f"{what}: {nonzeros} values of {prod(shape)} in form '{strict.short(told['form'])}'; "
+    if form not in sparse.FORMS or nonzeros > prod(shape):
+        raise SecateurError(f"{what}: {nonzeros} values of {prod(shape)} in form '{strict.short(form)}'; "
                             f"allowed: {', '.join(sparse.FORMS)}")
-    found = Stored(told["dtype"], shape, told["form"], values, nonzeros)
+    found = Stored(told["dtype"], shape, form, values, nonzeros)
     width = BYTES[dtypes.WORDS[found.dtype]] // BYTES[values]
     if found.dense_bytes > sparse.BOUND * width * max(found.bytes, 1):
         raise SecateurError(f"{what}: {list(shape)} out of {found.bytes} bytes is more than {sparse.BOUND} times as "
