@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 import zlib
@@ -101,10 +102,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    load = os.getloadavg()[0]
     rows = [row for model in MODELS for row in case_rows(model, options.seconds)]
     import onnxruntime
 
-    result = {"machine": machine(), "onnxruntime": onnxruntime.__version__, "threads": options.threads,
+    result = {"machine": machine(), "onnxruntime": onnxruntime.__version__, "threads": options.threads, "load": load,
               "seconds": options.seconds, "samples": SAMPLES, "rows": rows}
     (HERE / "results" / "export.json").write_text(json.dumps(result, indent=1) + "\n")
 

@@ -42,7 +42,10 @@ def engines(found: dict[str, Any]) -> str:
 def machine(found: dict[str, Any]) -> str:
     """Where and how it was measured."""
     box = found["machine"]
+    busy = found["load"] > box["cores"] / 2
     threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
     return (f"{box['cpu']} ({box['cores']} cores), {threads}; torch {box['torch']}, ONNX Runtime "
             f"{found['onnxruntime']}. MNIST, one trained network each; both cuts recovered with `best` from "
-            f"{found['samples']:,} unlabelled samples. Milliseconds are medians of interleaved rounds.")
+            f"{found['samples']:,} unlabelled samples. Milliseconds are medians of interleaved rounds; "
+            f"{found['load']:.1f} other processes wanted to run when they began"
+            + (", so they are too high: accuracy, bytes and CPU seconds hold." if busy else "."))

@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 import sys
+from html import escape
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def typed(tmp_path, monkeypatch, capfd):
         with pytest.raises(SystemExit) as done:
             main()
         out, err = capfd.readouterr()
-        return done.value.code, out, err
+        return done.value.code or 0, out, err
 
     return call
 
@@ -70,13 +71,16 @@ def test_the_command_exports_it_and_tells_its_accuracy(run, typed, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["tiny-neuron-0.8.onnx"]
 
 
-def test_the_report_of_a_run_is_the_page_that_the_study_writes(run, typed, tmp_path):
-    from secateur import report
+def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
+    from secateur.report.answer import sentence
+    from secateur.report.gather import digest
 
-    page = report.write(run, tmp_path / "again").files[0].read_bytes()
     code, out, _ = typed(run.folder, "--to", "report", "--out", "page.html")
-    assert (code, (tmp_path / "page.html").read_bytes()) == (0, page)
-    assert "page.html" in out
+    page = (tmp_path / "page.html").read_text()
+    assert code == 0 and "page.html" in out
+    assert escape(sentence(digest(run))) in page
+    assert page.startswith("<!doctype html>") and "<script src" not in page
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
 @pytest.mark.parametrize(("words", "message"), [

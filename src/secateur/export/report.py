@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
-from secateur import report
 from secateur.export.base import RunExporter
 from secateur.load import load_run
+from secateur.report import page
+from secateur.report.gather import digest
 from secateur.timing import MeasurementError
 
 OUTSIDE = re.compile(r"""<(?:script|img|link|iframe|source)[^>]*?(?:src|href)\s*=\s*["'](?!data:|#)([^"']+)""", re.I)
@@ -22,11 +22,10 @@ class ReportFile(RunExporter):
     extra = "report"
 
     def write(self, folder: Path, path: Path) -> None:
-        """Draw the page, see that it asks for nothing outside of it, and put it in its place."""
-        drawn = path.with_name("drawn")
-        report.write(load_run(folder), drawn)
-        text = (drawn / "report.html").read_text(encoding="utf-8")
-        shutil.move(drawn / "report.html", path)
-        shutil.rmtree(drawn)
+        """Draw the page, see that it asks for nothing outside of it, write it and read it back."""
+        text = page.render(digest(load_run(folder)))
         if found := OUTSIDE.search(text):
             raise MeasurementError(f"the report asks for '{found[1]:.80}', which is outside of the file")
+        path.write_bytes(text.encode())
+        if path.read_bytes().decode() != text:
+            raise MeasurementError("the report is not left behind: read back, it is another")
