@@ -239,7 +239,8 @@ def apart(got: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """
     if [x.shape for x in got] != [x.shape for x in expected]:
         return float("inf")
-    return max((difference(a, b) for a, b in zip(got, expected, strict=True) if a.numel()), default=0.0)
+    pairs = [(a.detach(), b.detach()) for a, b in zip(got, expected, strict=True) if a.numel()]
+    return max((difference(a, b) for a, b in pairs), default=0.0)
 
 
 def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,
