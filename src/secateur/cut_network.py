@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from secateur import files, graph
 from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
 from secateur.cut_config import CutConfig
+from secateur.errors import UnsupportedError
 from secateur.measure import device_of, evaluate, size, tensors
 from secateur.overview import flops_of
 from secateur.problem import Problem, problem
@@ -29,7 +30,10 @@ COMPARED = 256
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two networks: accuracy on the test part in [0, 1], sizes, FLOPs of one sample, zeros not counted."""
+    """One of the two networks: accuracy on the test part in [0, 1], sizes, FLOPs of one sample, zeros not counted.
+
+    ``bytes`` are those of the file that :func:`secateur.save` writes; of the cut one, of the file that was written.
+    """
 
     accuracy: float
     parameters: int
@@ -93,10 +97,11 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     told.step()
     zeroed = plan.granularity != "neuron"
     timing = timed(task, model, cut, zeroed, str(plan).partition("\n")[0])
-    path = written(cut, Path(config.out).expanduser(), task)
-    return CutNetwork(cut, plan, side(model, task, zeroed), side(cut, task, zeroed), timing, path,
+    before, after = side(model, task, zeroed), side(cut, task, zeroed)
+    path, ungraphed = written(cut, Path(config.out).expanduser(), task, facts(config, plan, before, after, timing))
+    return CutNetwork(cut, plan, before, replace(after, bytes=path.stat().st_size), timing, path,
                       task.config.epochs if not config.weights else 0, count,
-                      (*plan.notes, *graph.notes(cut)), 1 / task.data.classes, maker(config.model, task))
+                      (*plan.notes, *graph.notes(cut), *ungraphed), 1 / task.data.classes, maker(config.model, task))
 
 
 def maker(model: str, task: Problem) -> str:
@@ -124,10 +129,10 @@ def planned(task: Problem, config: CutConfig, model: nn.Module, samples: Calibra
 
 
 def side(model: nn.Module, task: Problem, zeroed: bool) -> Side:
-    """The figures of a network; its bytes are those of the smallest of dense, bitmask and CSR for each tensor."""
+    """The figures of a network."""
     found = size(model)
     return Side(evaluate(model, task.data.test_x, task.data.test_y).accuracy, found["parameters"], found["nonzeros"],
-                found["bytes_sparse" if zeroed else "bytes"], flops_of(model, task.data.test_x[:1], zeroed))
+                files.file_bytes(model), flops_of(model, task.data.test_x[:1], zeroed))
 
 
 def timed(task: Problem, model: nn.Module, cut: nn.Module, zeroed: bool, what: str) -> dict[str, Any]:
@@ -142,18 +147,42 @@ def timed(task: Problem, model: nn.Module, cut: nn.Module, zeroed: bool, what: s
     return timing_of(model, cut, zeroed, inputs, task.timing, what)
 
 
-def written(cut: nn.Module, path: Path, task: Problem) -> Path:
+def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict[str, Any]) -> dict[str, Any]:
+    """What the file tells of how it was made: the settings, what went of every layer, and what was measured."""
+    def figures(one: Side) -> dict[str, Any]:
+        return {name: value for name, value in asdict(one).items() if name != "bytes"}
+
+    return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
+            "plan": {"granularity": plan.granularity, "criterion": plan.criterion, "scope": plan.scope,
+                     "sparsity": plan.sparsity, "reached": plan.reached, "layers": plan.layers()},
+            "before": figures(before), "after": figures(after), "timing": timing}
+
+
+def written(cut: nn.Module, path: Path, task: Problem, told: dict[str, Any]) -> tuple[Path, tuple[str, ...]]:
     """Write a cut network under another name, read it back, compare, and only then give it its name.
+
+    Its graph goes into the file where a file can hold it; where it cannot, the second value says why.
 
     Raises:
         MeasurementError: a tensor or an output of what was read back differs.
     """
     with files.placed(path) as beside:
-        back = files.load(files.save(cut, beside), task.make_model).to(device_of(cut)).eval()
+        ungraphed = saved(cut, beside, task.data.test_x[:2].to(device_of(cut)), told)
+        back = files.load(beside, task.make_model).to(device_of(cut)).eval()
         if differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True) if not torch.equal(a, b)]:
             raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
         x = task.data.test_x[:COMPARED].to(device_of(cut))
         with torch.inference_mode():
             if not torch.equal(cut.eval()(x), back(x)):
                 raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
-    return path
+    return path, ungraphed
+
+
+def saved(cut: nn.Module, path: Path, example: Tensor, told: dict[str, Any]) -> tuple[str, ...]:
+    """Write the file, with the network's graph where that can be; gives why it cannot."""
+    try:
+        files.save(cut, path, example, settings=told)
+    except UnsupportedError as error:
+        files.save(cut, path, settings=told)
+        return (f"the file holds no graph, so it loads with make_model only: {error}",)
+    return ()

@@ -19,7 +19,7 @@ def lines(done: CutNetwork) -> list[Line]:
     found = [("test accuracy", words.percent(old.accuracy, 2), words.percent(new.accuracy, 2), f"{lost} points")]
     found += [counted(name, *pair) for name, pair in {
         "parameters": (old.parameters, new.parameters), "not zero": (old.nonzeros, new.nonzeros)}.items()]
-    found += [("bytes, smallest form", words.scaled(old.bytes, "B"), words.scaled(new.bytes, "B"),
+    found += [("bytes of the file", words.scaled(old.bytes, "B"), words.scaled(new.bytes, "B"),
                words.percent(new.bytes / old.bytes)),
               ("FLOPs, zeros not counted", words.scaled(old.flops), words.scaled(new.flops),
                words.percent(new.flops / old.flops) if old.flops else "–")]

@@ -22,7 +22,8 @@ class RunData:
             ``control``, ``reached`` (the sparsity that the cut gave), ``items``, ``removed``, ``loss``,
             ``accuracy``, ``correct`` (bytes: ``numpy.packbits`` of the correctness of each test sample),
             ``tests`` (their number), ``parameters``, ``nonzeros``, ``bytes`` (dense float32),
-            ``bytes_sparse`` (smallest of dense, bit mask and CSR a tensor), ``flops`` and
+            ``bytes_sparse`` (smallest of dense, bit mask and CSR a tensor), ``bytes_file`` (of the file that
+            :func:`secateur.save` writes; rows of earlier versions lack it), ``flops`` and
             ``flops_nonzero`` (of one example), ``layers`` (records of name, items, removed, sparsity),
             ``notes``, ``samples_seen`` (training samples shown to criterion and recovery, where any were),
             ``predictions`` (classes given to the sample images), ``latency`` (None, or batch

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from secateur.apply import applied
 from secateur.calibration import Calibration, calibration
 from secateur.errors import RunError
+from secateur.files import file_bytes
 from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
 from secateur.prune import Selection
 from secateur.recover import recover
@@ -184,7 +185,8 @@ class Subject:
                 "loss": result.loss, "accuracy": result.accuracy, "tests": len(self.y),
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
-                **size(model, counts), "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
+                **size(model, counts), "bytes_file": file_bytes(model),
+                "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": list(plan.notes), **self.seen(point)}
 
     def seen(self, point: Point) -> dict[str, int]:

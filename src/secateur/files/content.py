@@ -21,6 +21,7 @@ class Content:
         secateur, torch: the versions that wrote it; of format 1 torch's is not known.
         network: the name of the network's class.
         tensors: of the network, in its order.
+        constants: of its graph, which are none of its tensors.
         steps: the cuts of neurons.
         settings: what was given to :func:`secateur.save`.
         program: the bytes of the network's graph; 0 where it holds none.
@@ -34,6 +35,7 @@ class Content:
     torch: str
     network: str
     tensors: dict[str, Stored]
+    constants: dict[str, Stored]
     steps: tuple[Step, ...]
     settings: dict[str, Any]
     program: int

@@ -17,6 +17,7 @@ from secateur.files.header import BYTES
 
 VERSION = 2
 FORMAT = "secateur network"
+OURS = ":"
 PROGRAM = ":program"
 CHECKSUM = '"checksum":"{}"'
 UNSIGNED = {1: "U8", 2: "U16", 4: "U32", 8: "U64"}

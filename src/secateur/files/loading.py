@@ -14,6 +14,7 @@ from secateur.errors import SecateurError, failing, first_line
 from secateur.files import dtypes, strict
 from secateur.files.content import Content
 from secateur.files.differences import differences
+from secateur.files.program import FileNetwork, read
 from secateur.files.read import whole
 from secateur.files.saving import path_of
 from secateur.files.steps import check_example
@@ -72,8 +73,9 @@ def run_from(path: Path) -> nn.Module:
         if not content.program:
             raise SecateurError(NO_PROGRAM.format(path, strict.short(content.network)))
 
-    whole(path, check)
-    raise SecateurError(f"'{path}' holds a graph, which this version cannot run yet")
+    content, held, text = whole(path, check)
+    network = FileNetwork(read(text, set(held), f"'{path}': the graph"), held, strict.short(content.network))
+    return remember(network, content.steps)
 
 
 def made(make_model: Any) -> nn.Module:

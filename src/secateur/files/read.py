@@ -41,8 +41,10 @@ def told(file: BinaryIO, path: Path) -> Content:
     if entries != {name: (one.dtype, one.shape) for name, one in header.entries.items()}:
         raise SecateurError(f"'{path}' is damaged: its header tells of other tensors than it holds")
     steps = read_steps(strict.read_json(meta["steps"], f"{where} steps"), f"{where} steps")
-    return Content(path, version, meta["secateur"], meta["torch"], meta["network"], tensors, steps, settings, program,
-                   meta["data"], header)
+    constants = {name: one for name, one in tensors.items() if name.startswith(layout.OURS)}
+    own = {name: one for name, one in tensors.items() if name not in constants}
+    return Content(path, version, meta["secateur"], meta["torch"], meta["network"], own, constants, steps, settings,
+                   program, meta["data"], header)
 
 
 def version_of(metadata: dict[str, str], path: Path) -> int:
@@ -112,7 +114,8 @@ def whole(path: Path, check: Callable[[Content], Any] | None = None) -> tuple[Co
             check(found)
         parts = read_parts(file, found)
     program = parts.pop(layout.PROGRAM).tobytes() if found.program else b""
-    return found, {name: tensor(name, one, parts, path) for name, one in found.tensors.items()}, program
+    every = found.tensors | found.constants
+    return found, {name: tensor(name, one, parts, path) for name, one in every.items()}, program
 
 
 def read_parts(file: BinaryIO, found: Content) -> dict[str, sparse.Bytes]:

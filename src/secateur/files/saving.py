@@ -9,12 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from secateur import graph
 from secateur.errors import SecateurError, first_line
 from secateur.files import dtypes, layout, sparse, strict
+from secateur.files.program import FileNetwork, made
 from secateur.files.write import write_parts, write_tensors
 from secateur.graph.cut.exported import ExportedNetwork
 from secateur.measure import tensors
@@ -55,14 +57,21 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
     """
     path = path_of("save", path)
     check_savable(model)
-    if example is not None:
-        raise SecateurError("save: a graph cannot be kept yet")
+    text, constants = graph_of(model, example)
     told, parts = dict[str, layout.Stored](), dict[str, sparse.Bytes]()
-    for name, tensor in tensors(model):
-        told[name], narrow = described(name, tensor, values)
+    for name, tensor in [*tensors(model), *constants.items()]:
+        told[name], narrow = described(name, tensor, None if name in constants else values)
         parts.update(zip(layout.parts(name, told[name]), sparse.encoded(narrow, told[name].form), strict=True))
-    write_parts(path, metadata(model, told, settings, 0), layout.entries(told), parts)
+    parts[layout.PROGRAM] = np.frombuffer(text, np.uint8)
+    write_parts(path, metadata(model, told, settings, len(text)), layout.entries(told, len(text)), parts)
     return path
+
+
+def graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
+    """The graph to keep and its constants: traced with an example, or the one that the network runs already."""
+    if example is not None:
+        return made(model, example)
+    return (model.program.text if isinstance(model, FileNetwork) else b""), {}
 
 
 def save_dense(model: nn.Module, path: str | Path) -> Path:
@@ -91,8 +100,9 @@ def file_bytes(model: nn.Module, values: str | None = None, settings: Mapping[st
     """
     check_savable(model)
     told = {name: described(name, tensor, values)[0] for name, tensor in tensors(model)}
-    text = layout.header({**metadata(model, told, settings, 0), "data": "0" * 8}, layout.entries(told))
-    return 8 + len(text) + sum(one.bytes for one in told.values())
+    kept = len(graph_of(model, None)[0])
+    text = layout.header({**metadata(model, told, settings, kept), "data": "0" * 8}, layout.entries(told, kept))
+    return 8 + len(text) + kept + sum(one.bytes for one in told.values())
 
 
 def described(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Stored, Tensor]:
@@ -121,9 +131,14 @@ def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapp
     except (TypeError, ValueError) as error:
         raise SecateurError(f"save: settings cannot be written as JSON: {first_line(error)}") from error
     return {"format": f"{layout.FORMAT} {layout.VERSION}", "secateur": __version__, "torch": torch.__version__,
-            "network": type(model).__name__, "tensors": layout.told_tensors(told),
+            "network": original(model), "tensors": layout.told_tensors(told),
             "steps": json.dumps([asdict(step) for step in steps(model)], separators=(",", ":")),
             "settings": given, "program": str(program)}
+
+
+def original(model: nn.Module) -> str:
+    """The name of the class that a network has, or had before it became a graph."""
+    return model.original if isinstance(model, (FileNetwork, ExportedNetwork)) else type(model).__name__
 
 
 def path_of(call: str, path: Any) -> Path:
@@ -147,5 +162,7 @@ def check_savable(model: nn.Module) -> None:
     if inner := next((name for name, part in model.named_modules() if name and steps(part)), None):
         raise SecateurError(f"save: module '{inner}' was cut by itself and the network around it was not; save that "
                             "module by itself, or cut the whole network")
+    if not isinstance(model, FileNetwork) and (ours := next((n for n, _ in tensors(model) if n.startswith(":")), None)):
+        raise SecateurError(f"save: tensor '{ours}' has a name that the file keeps for itself: rename its module")
     if other := next((k for k, v in model.state_dict().items() if not isinstance(v, Tensor)), None):
         raise SecateurError(f"save: '{other}' of the network's state is no tensor; allowed are tensors only")

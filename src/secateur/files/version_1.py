@@ -30,7 +30,7 @@ def content(header: Header, path: Path) -> Content:
     where = f"'{path}': the header's steps"
     read = strict.typed(strict.read_json(meta["steps"], where), list, where)
     steps = read_steps([renewed(one, where) for one in read], where)
-    return Content(path, 1, meta["secateur"], "", meta["network"], tensors, steps, {}, 0, meta["checksum"], header)
+    return Content(path, 1, meta["secateur"], "", meta["network"], tensors, {}, steps, {}, 0, meta["checksum"], header)
 
 
 def checksum(parts: dict[str, Bytes]) -> str:

@@ -152,9 +152,9 @@ def doubt(cell: Cell, tolerance: float) -> str:
 
 
 def stored(a: Answer) -> float:
-    """The bytes in which the cut network is stored: sparse for weights, dense for a smaller network."""
+    """The bytes in which the cut network is stored."""
     assert a.cell is not None
-    return a.cell.bytes if a.method.granularity == "neuron" else a.cell.bytes_sparse
+    return a.cell.stored
 
 
 def size_words(a: Answer, digest: Digest) -> str:

@@ -51,7 +51,8 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method at one sparsity, over the seeds. ``cost`` is the accuracy lost, as a fraction."""
+    """One method at one sparsity, over the seeds. ``cost`` is the accuracy lost, as a fraction, ``stored`` the bytes
+    of its file."""
 
     sparsity: float
     reached: float
@@ -65,6 +66,7 @@ class Cell:
     nonzeros: float
     bytes: float
     bytes_sparse: float
+    stored: float
     flops: float
     flops_nonzero: float
     speed: dict[str, dict[str, Speed]]

@@ -46,7 +46,7 @@ def dense_of(run: RunData) -> Dense:
         for batch, variants in (point.get("latency") or {}).items():
             seconds[batch].append(variants["original"]["median"])
     parameters = float(np.mean([t["parameters"] for t in run.trained]))
-    whole = [p["bytes"] for p in run.points if p["sparsity"] == 0]
+    whole = [p.get("bytes_file", p["bytes"]) for p in run.points if p["sparsity"] == 0]
     return Dense(spread([t["accuracy"] for t in run.trained]), spread([t["loss"] for t in run.trained]), parameters,
                  float(np.mean(whole)) if whole else 4 * parameters,
                  {b: float(np.median(v)) for b, v in seconds.items()})
@@ -106,7 +106,14 @@ def cell(sparsity: float, points: Sequence[Point], accuracies: dict[int, float],
                             correctness([whole.get(s) for s in seeds]), correctness(points))
     return Cell(sparsity=sparsity, seeds=tuple(seeds), accuracy=spread([p["accuracy"] for p in points]),
                 loss=spread([p["loss"] for p in points]), cost=cost, speed=speeds(points, dense), points=tuple(points),
+                stored=float(np.mean([stored(p) for p in points])),
                 **{k: float(np.mean([p[k] for p in points])) for k in AVERAGED})
+
+
+def stored(point: Point) -> float:
+    """The bytes of a point's file; in rows that do not have them those of its tensors, sparse where weights went."""
+    tensors = point["bytes" if point["granularity"] == "neuron" else "bytes_sparse"]
+    return float(point["bytes_file"] if "bytes_file" in point else tensors)
 
 
 def correctness(points: Sequence[Point | None]) -> NDArray[np.float64] | None:

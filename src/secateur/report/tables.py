@@ -44,10 +44,9 @@ def results(digest: Digest, controls: bool = True) -> Table:
 
 def result(curve: Curve, cell: Cell, digest: Digest) -> tuple[str, ...]:
     """The row of one cell."""
-    size = cell.bytes if curve.method.granularity == "neuron" else cell.bytes_sparse
     return (curve.method.name, words.percent(cell.sparsity), words.percent(cell.accuracy.mean, 2), cost(cell),
             f"{cell.loss.mean:.4g}", words.count(cell.nonzeros), words.scaled(cell.flops_nonzero),
-            words.scaled(size, "B"), *(ratio(curve, cell, b) for b in digest.batches))
+            words.scaled(cell.stored, "B"), *(ratio(curve, cell, b) for b in digest.batches))
 
 
 def cost(cell: Cell) -> str:

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from secateur.errors import CutGraphWarning
 from secateur.graph.capture import Captured
 from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
-from secateur.graph.cut.taken import Taken
+from secateur.graph.cut.taken import Taken, taken
 from secateur.graph.flow import base_name
 
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
@@ -75,8 +75,8 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
         root.add_module(name, branch)
     for name, tensor in captured.graph.named_buffers():
         attach(root, name, tensor)
-    taken = Taken(model.forward, captured)
-    return ExportedNetwork(fx.GraphModule(root, graph), taken, captured.out_spec, type(model).__name__)
+    body, takes = fx.GraphModule(root, graph), taken(model.forward, captured)
+    return ExportedNetwork(body, takes, captured.out_spec, type(model).__name__)
 
 
 def placed(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:

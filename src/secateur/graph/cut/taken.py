@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,26 +14,25 @@ from torch.utils import _pytree as pytree
 from secateur.errors import SecateurError
 from secateur.graph.capture import Captured, describe
 
+Guard = tuple[str, Callable[[dict[str, Any]], bool]]
+
 
 class Taken:
     """The inputs that a traced graph was made for.
 
     Args:
-        forward: the network's own, which says how its inputs are called.
-        captured: the trace, with the example: axes that it left open may have any size that its guards allow.
+        parameters: of the network's own forward: name, kind, and whether it has a default.
+        takes: the inputs by name, nested as the example's, each leaf its position among the graph's inputs.
+        like: what each input of the graph must be, as :func:`likes` gives it.
+        guards: conditions on open sizes, in words and as functions of the inputs by name.
     """
 
-    def __init__(self, forward: Callable[..., Any], captured: Captured):
-        found = inspect.signature(forward).parameters.values()
-        self.parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
-        self.guards = list(captured.guards or ())
-        bound = self._bound(captured.args, captured.kwargs)
-        self.names, self.spec = list(bound), pytree.tree_structure(bound)
-        leaves, spec = pytree.tree_flatten((captured.args, captured.kwargs))
-        args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
-        self.order = pytree.tree_leaves(self._bound(args, kwargs))
-        self.like = likes(captured)
-        self.check_guards(bound)
+    def __init__(self, parameters: list[tuple[str, Any, bool]], takes: dict[str, Any], like: list[Any],
+                 guards: list[Guard]):
+        self.parameters, self.takes, self.like, self.guards = parameters, takes, like, guards
+        self.names = list(takes)
+        self.order, self.spec = pytree.tree_flatten(takes)
+        self.signature = signature(parameters)
 
     def leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The inputs of the graph in its order.
@@ -40,7 +40,7 @@ class Taken:
         Raises:
             SecateurError: other inputs, sizes or settings than the graph was traced with.
         """
-        bound = self._bound(args, kwargs)
+        bound = bound_to(self.signature, args, kwargs)
         if list(bound) != self.names:
             raise SecateurError(f"inputs of the cut graph: got {', '.join(bound)}, allowed: {', '.join(self.names)}, "
                                 "as in the example")
@@ -63,18 +63,50 @@ class Taken:
         Raises:
             SecateurError: a guard of the trace does not hold.
         """
-        for guard in self.guards:
-            if not eval(guard, {"torch": torch}, {"L": bound}):
+        for words, holds in self.guards:
+            if not holds(bound):
                 got = ", ".join(describe(v) for v in pytree.tree_leaves(bound))
-                raise SecateurError(f"inputs of the cut graph: got {got}, allowed: sizes with {guard}")
+                raise SecateurError(f"inputs of the cut graph: got {got}, allowed: sizes with {words}")
 
-    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        made = [inspect.Parameter(n, k, default=None if d else inspect.Parameter.empty) for n, k, d in self.parameters]
-        try:
-            return {k: by_name(v) for k, v in inspect.Signature(made).bind(*args, **kwargs).arguments.items()}
-        except TypeError as error:
-            given = ", ".join([*map(describe, args), *kwargs])
-            raise SecateurError(f"inputs of the cut graph: {error}; got {given or 'nothing'}") from error
+
+def taken(forward: Callable[..., Any], captured: Captured) -> Taken:
+    """What a trace takes; ``forward`` is the network's own, which says how its inputs are called.
+
+    Raises:
+        SecateurError: a guard of the trace does not hold for its own example.
+    """
+    found = inspect.signature(forward).parameters.values()
+    parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
+    leaves, spec = pytree.tree_flatten((captured.args, captured.kwargs))
+    args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
+    made = Taken(parameters, bound_to(signature(parameters), args, kwargs), likes(captured),
+                 [(guard, partial(told_by_torch, guard)) for guard in captured.guards or ()])
+    made.check_guards(bound_to(made.signature, captured.args, captured.kwargs))
+    return made
+
+
+def signature(parameters: list[tuple[str, Any, bool]]) -> inspect.Signature:
+    """The signature of a forward with these names."""
+    return inspect.Signature([inspect.Parameter(n, k, default=None if d else inspect.Parameter.empty)
+                              for n, k, d in parameters])
+
+
+def told_by_torch(guard: str, bound: dict[str, Any]) -> bool:
+    """Whether a guard holds, which torch told a moment ago; one of a file never comes here."""
+    return bool(eval(guard, {"torch": torch}, {"L": bound}))
+
+
+def bound_to(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs by the names that a forward has for them.
+
+    Raises:
+        SecateurError: they are too many, too few, or of other names.
+    """
+    try:
+        return {k: by_name(v) for k, v in forward.bind(*args, **kwargs).arguments.items()}
+    except TypeError as error:
+        given = ", ".join([*map(describe, args), *kwargs])
+        raise SecateurError(f"inputs of the cut graph: {error}; got {given or 'nothing'}") from error
 
 
 def by_name(value: Any) -> Any:

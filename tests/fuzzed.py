@@ -1,0 +1,150 @@
+"""Thousands of broken files read in one process: python fuzzed.py COUNT SEED; prints what became of them as JSON."""
+
+import copy
+import json
+import random
+import re
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from forged import apart, signed
+from support import tiny
+from torch import nn
+
+import secateur as sc
+from secateur import files
+from secateur.models.mlp import Mlp
+
+WILD = [0, 1, -1, 7, 255, 2**31, 2**40, 2**63 - 1, 10**30, 1e308, None, True, "x", "", "float64", "csr", [], {}, [[]]]
+X = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def wide():
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 300), nn.ReLU(), nn.Linear(300, 40), nn.ReLU(), nn.Linear(40, 4))
+
+
+def seeds(folder):
+    """Files of every kind, each with the ways to read it."""
+    torch.manual_seed(0)
+    net, plain = sc.prune(wide(), 0.97), folder / "plain"
+    files.save_dense(net, plain)
+    small = sc.prune(wide(), 0.5, "neuron", example=X[:1])
+    fixtures = Path(__file__).parent / "fixtures"
+    made = {"sparse": sc.save(net, folder / "a"), "narrow": sc.save(net, folder / "b", values="bf16"),
+            "graph": sc.save(net, folder / "c", X[:1]), "small": sc.save(small, folder / "d", X[:1]),
+            "half": sc.save(sc.prune(wide(), 0.4), folder / "e"), "plain": plain,
+            "old": fixtures / "weights-1.safetensors"}
+    return {name: path.read_bytes() for name, path in made.items()}
+
+
+def broken(raw, other, draw):
+    """A file with something wrong in its bytes."""
+    raw, kind = bytearray(raw), draw.randrange(6)
+    at = draw.randrange(len(raw)) if draw.random() < 0.5 else draw.randrange(min(len(raw), 2000))
+    if kind == 0:
+        raw[at] ^= 1 << draw.randrange(8)
+    elif kind == 1:
+        del raw[at:]
+    elif kind == 2:
+        raw[at:at] = draw.randbytes(draw.randrange(1, 20))
+    elif kind == 3:
+        del raw[at:at + draw.randrange(1, 20)]
+    elif kind == 4:
+        raw[at:] = other[draw.randrange(len(other)):]
+    else:
+        raw[:8] = draw.choice([0, 1, len(raw), len(raw) - 8, 2**20, 2**63, 2**64 - 1]).to_bytes(8, "little")
+    return bytes(raw)
+
+
+def spoilt(value, draw):
+    """A JSON value with one thing in it changed."""
+    if isinstance(value, (dict, list)) and value and draw.random() < 0.9:
+        key = draw.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        if draw.random() < 0.1:
+            value.pop(key)
+        else:
+            value[key] = spoilt(value[key], draw)
+        return value
+    if isinstance(value, int) and draw.random() < 0.5:
+        return value + draw.choice([-2, -1, 1, 2, 8])
+    return draw.choice(WILD)
+
+
+def forged(raw, draw):
+    """A file with something wrong in what it says, and checksums that are right."""
+    metadata, told, data = apart(raw)
+    where = draw.random()
+    if where < 0.3 and metadata.keys() & {"tensors", "steps"}:
+        name = draw.choice([k for k in ("tensors", "steps", "settings", "program") if k in metadata])
+        metadata[name] = json.dumps(spoilt(json.loads(metadata[name]), draw))
+    elif where < 0.5:
+        told = spoilt(copy.deepcopy(told), draw)
+    elif where < 0.8 and ":program" in told:
+        begin, end = told[":program"]["data_offsets"]
+        text = json.dumps(spoilt(json.loads(data[begin:end]), draw)).encode()
+        text = text + b" " * (end - begin - len(text)) if len(text) <= end - begin else text[:end - begin]
+        data = data[:begin] + text + data[end:]
+    elif where < 0.9:
+        at = draw.randrange(len(data))
+        data = data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1:]
+    else:
+        text = json.dumps(metadata)
+        spots = list(re.finditer(r"\d+", text))
+        spot = draw.choice(spots)
+        metadata = json.loads(text[:spot.start()] + str(draw.choice([0, 3, 10**9, 10**40])) + text[spot.end():])
+    return signed(metadata, told, data)
+
+
+def read(path, make):
+    """Every way to read a file; what came of each: a network, or None where it was refused."""
+    found = []
+    for way in (lambda: files.tell(path), lambda: sc.load(path), lambda: sc.load(path, make)):
+        try:
+            found.append(way())
+        except sc.SecateurError as error:
+            assert "\n" not in str(error), error
+            found.append(None)
+    return found
+
+
+def same(net, whole):
+    return all(torch.equal(a.view(torch.uint8), b.view(torch.uint8)) for a, b in
+               zip(net.state_dict().values(), whole.state_dict().values(), strict=True))
+
+
+def main(count, seed):
+    warnings.simplefilter("ignore")
+    draw, counts = random.Random(seed), {"refused": 0, "same": 0, "other": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        made, path = seeds(folder), folder / "broken.safetensors"
+        whole = {n: (tiny if n == "old" else wide) for n in made}
+        want = {}
+        for name, raw in made.items():
+            path.write_bytes(raw)
+            want[name] = read(path, whole[name])[1 if name == "small" else 2]
+        for maker in (wide, tiny, Mlp):
+            maker()
+        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        for turn in range(count):
+            name = draw.choice(list(made))
+            sign = turn % 2 and name not in ("plain", "old")
+            raw = forged(made[name], draw) if sign else broken(made[name], draw.choice(list(made.values())), draw)
+            path.write_bytes(raw)
+            make = (lambda: 1 / 0) if name == "small" else whole[name]
+            got = [net for net in read(path, make)[1:] if net is not None]
+            alike = [want[name] is not None and same(net, want[name]) for net in got]
+            assert sign or raw == made[name] or all(alike), (turn, name)
+            counts["refused" if not got else "same" if all(alike) else "other"] += 1
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps(counts | {"seconds": time.process_time() - start, "grown_kib": after - before,
+                               "largest": max(map(len, made.values()))}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
