@@ -182,7 +182,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     ways = {way: summed([found[way] for found, _ in rounds], [t for t in trials if t["way"] == way], most[way])
             for way in WAYS}
     return {"machine": machine() | {"server_cores": 1, "client_cores": max(1, len(cores) - 1)},
-            "settings": {k: v for k, v in vars(args).items() if k != "out"}, "ways": ways, "trials": trials,
+            "load": os.getloadavg()[1], "settings": {k: v for k, v in vars(args).items() if k != "out"},
+            "ways": ways, "trials": trials,
             "ratio": ways["sparse"]["rate"] / ways["dense"]["rate"] if ways["dense"]["rate"] else None}
 
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support import tiny
+from torch import nn
 from typer.testing import CliRunner
 
 import secateur as sc
 from secateur.bench import Settings, Subject, bench, memory
 from secateur.bench.child import Child, serve
-from secateur.bench.measure import FILLED, GONE, WHOLE, Case, points
+from secateur.bench.measure import FILLED, GONE, GRAPH, WHOLE, Case, points
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.errors import SecateurError
@@ -68,6 +69,11 @@ def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatc
     assert all(torch.count_nonzero(p) == p.numel() for p in alone.original.parameters())
     assert torch.count_nonzero(alone.pruned[1].weight) < alone.pruned[1].weight.numel()
     assert case("small.safetensors", tmp_path).fill is False
+    net = sc.prune(nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), 0.75)
+    sc.save(net, "graph.safetensors", example=torch.rand(2, 1, 4, 4))
+    graph = Case(Subject.named("graph.safetensors"), Settings(batches=(1, 3)), tmp_path)
+    assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH], "weight", (3, 1, 4, 4))
+    assert torch.equal(graph.pruned(graph.inputs[3][0]), net(graph.inputs[3][0]))
 
 
 def engine(name):
@@ -147,7 +153,7 @@ def test_memory_sees_what_is_held():
 @pytest.mark.parametrize(("words", "message"), [
     (["missing.safetensors"], "there is no such file"), (["mlpp"], "did you mean 'mlp'"),
     (["sparse.safetensors"], "--model pkg.module:factory"),
-    (["sparse.safetensors", "--model", "support:tiny"], "--shape 3,32,32 for random ones"),
+    (["sparse.safetensors", "--model", "support:tiny"], "inputs of 'support:tiny' are not known: --shape 3,32,32"),
     (["sparse.safetensors", "--model", "support:tiny", "--shape", "1,4,x"], "--shape 1,4,x: allowed are"),
     (["sparse.safetensors", "--model", "mlp"], "sparse.safetensors"),
     (["sparse.safetensors", "--sparsity", "0.5"], "with a file"), (["mlp", "--model", "mlp"], "beside a file"),
