@@ -96,3 +96,8 @@ def padded(net: nn.Sequential, to: int = 16) -> nn.Sequential:
                 p.zero_()[tuple(map(slice, q.shape))] = q
         filled.append(wide)
     return nn.Sequential(*filled).eval()
+
+
+def served() -> nn.Sequential:
+    """The network of ``benchmarks/serve.py``: 784-2048-2048-10."""
+    return nn.Sequential(nn.Linear(784, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 10))

@@ -18,6 +18,7 @@ import accuracy_peers
 import accuracy_tables
 import export_tables
 import runtime_tables
+import serve_tables
 from runtime_tables import row_of
 
 HERE = Path(__file__).parent
@@ -229,7 +230,8 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "export_files": export(export_tables.files),
                                          "export_engines": export(export_tables.engines),
                                          "export_machine": export(export_tables.machine),
-                                         "training": training}
+                                         "training": training,
+                                         "serve": lambda: serve_tables.table(results("serve"))}
 
 
 def filled(text: str) -> str:

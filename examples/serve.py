@@ -1,6 +1,6 @@
 """Serve a pruned network over HTTP: requests are gathered into batches, the batches run on secateur's sparse kernels.
 
-    python examples/serve.py pruned.safetensors --model mypackage.nets:make --shape 6
+    python examples/serve.py pruned.safetensors --shape 1,28,28
 
 ``POST /predict`` takes JSON, ``{"inputs": [[…], …]}``, a list of samples of ``--shape``, and answers ``{"outputs":
 [[…], …]}`` in the same order. With ``Content-Type: application/octet-stream`` both are float32 values, little-endian,
@@ -169,7 +169,8 @@ class Server(ThreadingHTTPServer):
 def loaded(args: argparse.Namespace) -> tuple[Callable[[Tensor], Tensor], str]:
     """The network of the file, compiled unless ``--dense``, and what it is in words."""
     torch.set_num_threads(args.threads)
-    network = sc.load(args.file, lambda: models.made(args.model, args.shape, args.classes)).eval()
+    factory = (lambda: models.made(args.model, args.shape, args.classes)) if args.model else None
+    network = sc.load(args.file, factory).eval()
     if args.dense:
         return network, f"{args.file} dense, torch"
     compiled = sc.compile(network, torch.zeros(1, *args.shape))
@@ -200,7 +201,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="of sc.save or secateur prune")
-    parser.add_argument("--model", required=True, help="the network before the cut: built-in or pkg.module:factory")
+    parser.add_argument("--model", default="", help="the network before the cut: built-in or pkg.module:factory; "
+                        "not needed where the file holds its graph")
     parser.add_argument("--shape", required=True, type=lambda text: tuple(map(int, text.split(","))),
                         help="of one sample, such as 1,28,28")
     parser.add_argument("--classes", type=int, default=10, help="what a factory that asks for it is given")

@@ -20,6 +20,7 @@ from secateur.bench.subject import Subject, batch_of, cut_of, filled, outputs_of
 from secateur.bench.verdict import verdict
 from secateur.bench.worker import Worker, WorkerError
 from secateur.errors import SecateurError, first_line, unknown
+from secateur.files.program.network import FileNetwork
 from secateur.latency import summary
 from secateur.machine import machine
 from secateur.measure import nonzeros, size
@@ -29,6 +30,8 @@ FORMAT = "secateur bench 1"
 ROUNDS = 10
 FILLED = ("the network before the cut is not in the file: dense is the cut network with small numbers in place of its "
           "zeros, which torch runs as fast")
+GRAPH = ("torch runs the graph that the file holds, operator by operator, which for small networks takes longer than "
+         "their own code: --model pkg.module:factory gives that")
 GONE = "the network before the cut is not in the file: --model pkg.module:factory makes it"
 WHOLE = "nothing was cut: the network is the one that runs dense"
 Say = Callable[[str], None]
@@ -112,6 +115,8 @@ class Case:
         if self.fill:
             self.original = filled(self.pruned)
             self.notes.append(FILLED)
+        if isinstance(self.pruned, FileNetwork):
+            self.notes.append(GRAPH)
         self.inputs = self.written(subject.sample(self.pruned))
         self.told: dict[str, dict[str, str]] = {}
         self.refused: list[dict[str, Any]] = []
@@ -129,7 +134,7 @@ class Case:
 
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
-        told = {"class": type(self.pruned).__name__, "cut": self.cut, **size(self.pruned, nonzeros(self.pruned))}
+        told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut, **size(self.pruned, nonzeros(self.pruned))}
         return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
     def run(self, threads: int, say: Say) -> None:
@@ -239,7 +244,8 @@ def apart(got: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """
     if [x.shape for x in got] != [x.shape for x in expected]:
         return float("inf")
-    return max((difference(a, b) for a, b in zip(got, expected, strict=True) if a.numel()), default=0.0)
+    pairs = [(a.detach(), b.detach()) for a, b in zip(got, expected, strict=True) if a.numel()]
+    return max((difference(a, b) for a, b in pairs), default=0.0)
 
 
 def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,

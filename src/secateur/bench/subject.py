@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur import files, graph, models, registry
+from secateur import files, models, registry
 from secateur.apply import apply
 from secateur.errors import SecateurError
+from secateur.files.program.network import FileNetwork
 from secateur.measure import tensors
 from secateur.prune import plan
 from secateur.record import sketched, steps
@@ -95,8 +97,9 @@ class Subject:
         """
         if self.example:
             found = models.example_of(self.example)
-        elif self.shape or not steps(network):
-            found = torch.rand(64, *self.sides(), generator=torch.Generator().manual_seed(SEED))
+        elif self.shape or not steps(network) or isinstance(network, FileNetwork):
+            sides = self.shape or graph_shape(network) or self.sides()
+            found = torch.rand(64, *sides, generator=torch.Generator().manual_seed(SEED))
         else:
             found = sketched(steps(network)[0].example, torch.device("cpu"))
         inputs = tuple(found) if isinstance(found, (tuple, list)) else (found,)
@@ -107,10 +110,10 @@ class Subject:
 
     def sides(self) -> tuple[int, ...]:
         """The shape of a sample of random inputs."""
-        if not self.shape and ":" in self.model:
-            raise SecateurError(f"the inputs of '{self.model}' are not known: --shape 3,32,32 for random ones, or "
-                                "--example pkg.module:name")
-        return self.shape or BUILT_IN
+        if self.model not in registry.files("models"):
+            raise SecateurError(f"the inputs of '{self.model or self.file}' are not known: --shape 3,32,32 for random "
+                                "ones, or --example pkg.module:name")
+        return BUILT_IN
 
 
 def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
@@ -122,18 +125,27 @@ def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
     return tuple(x[torch.arange(count) % len(x)].contiguous() for x in sample)
 
 
+def graph_shape(network: nn.Module) -> tuple[int, ...]:
+    """The shape of a sample of a network out of a file's graph; empty where it has several inputs or open sizes."""
+    like = network.program.taken.like if isinstance(network, FileNetwork) else []
+    sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
+    return () if None in sides else tuple(sides)
+
+
 def cut_of(network: nn.Module) -> str:
-    """What was cut of a network: ``neuron``, ``weight`` where a tenth of some layer's weights are zero, or empty."""
+    """What was cut: ``neuron``; ``weight`` where a tenth of some parameter of two axes or more is zero; or nothing."""
     if steps(network):
         return "neuron"
-    layers = [network.get_parameter(t.name) for t in graph.targets(network)]
+    layers = [p for p in network.parameters() if p.ndim > 1]
     return "weight" if any(10 * int(torch.count_nonzero(w)) <= 9 * w.numel() for w in layers) else ""
 
 
 def filled(network: nn.Module) -> nn.Module:
     """A copy with small random numbers where there are zeros: a dense network of the same shapes."""
-    whole, generator = copy.deepcopy(network), torch.Generator().manual_seed(SEED)
-    with torch.no_grad():
+    generator = torch.Generator().manual_seed(SEED)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        whole = copy.deepcopy(network)
         for _, tensor in tensors(whole):
             if tensor.is_floating_point() and tensor.ndim > 1:
                 noise = torch.randn(tensor.shape, generator=generator).mul_(1e-3).to(tensor.dtype)

@@ -56,7 +56,7 @@ def pays(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
     said = {"yes": "the cut pays at batch", "even": "it neither pays nor costs at batch",
             "no": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
     told = [f"{said[g]} {listed(groups[g])}" for g in said if g in groups]
-    return listed([told[0].replace("it ", "the cut ", 1) if told[0].startswith("it ") else told[0], *told[1:]], "but")
+    return ", but ".join([told[0].replace("it ", "the cut ", 1) if told[0].startswith("it ") else told[0], *told[1:]])
 
 
 def gain(case: dict[str, dict[str, Any]], cut: str) -> str:

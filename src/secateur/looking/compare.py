@@ -14,6 +14,7 @@ from secateur.looking.layers import layers, sparsity
 from secateur.looking.show import flat
 from secateur.record import Step, unpacked
 
+MEASURED = "timing"
 FACTS = ("format", "secateur", "torch", "network", "bytes")
 
 
@@ -28,7 +29,7 @@ def compare(a: str | Path, b: str | Path) -> dict[str, Any]:
         ``common``: the weights that are zero in both as a part of those that are zero in one (None: none).
         ``groups``: the same of the units that went with each cut of neurons; ``common`` is None where the groups are
         of other sizes.
-        ``settings``: those that differ, ``[a, b]`` by name, None where one has none.
+        ``settings``: those that differ, ``[a, b]`` by name, None where one has none; measured times are left out.
 
     Raises:
         SecateurError: a file is missing, damaged or of other origin.
@@ -41,7 +42,7 @@ def compare(a: str | Path, b: str | Path) -> dict[str, Any]:
     told = files.tell(a), files.tell(b)
     held = [files.tensors_of(one.path) for one in told]
     kept = [units(content(one.path).steps) for one in told]
-    known = [flat(one.settings) for one in told]
+    known = [flat({k: v for k, v in one.settings.items() if k != MEASURED}) for one in told]
     found: dict[str, Any] = {
         "a": str(told[0].path), "b": str(told[1].path),
         "facts": {name: [getattr(one, name) for one in told] for name in FACTS},

@@ -30,8 +30,19 @@ def show(path: str | Path, console: Console | None = None) -> None:
     if groups := [cut for cut in facts.cuts if cut.what == "neuron"]:
         console.print(group_table(groups))
     console.print(table(found))
-    for name, value in flat(facts.settings).items():
-        console.print(Text(f"setting {clean(name)}: {clean(value)}"), soft_wrap=True)
+    for line in settings(facts.settings):
+        console.print(Text(line))
+
+
+def settings(told: dict[str, Any]) -> list[str]:
+    """What a file tells of how it was made, a line a part; layers stand in the table, times belong to their machine."""
+    lines = []
+    for part, value in told.items():
+        known = flat({"": value} if not isinstance(value, dict) else {k: v for k, v in value.items() if k != "layers"})
+        text = ", ".join(f"{k} {v}".strip() for k, v in known.items() if v not in ("", "None", "[]"))
+        if part != "timing":
+            lines.append(f"{clean(part)}: {clean(text)}")
+    return lines
 
 
 def heading(facts: FileFacts, found: Sequence[Layer]) -> list[str]:
@@ -118,15 +129,19 @@ def sides(shape: Sequence[int]) -> str:
 def flat(settings: Any, prefix: str = "") -> dict[str, str]:
     """Settings within settings by dotted names.
 
-    >>> flat({"seed": 1, "before": {"bytes": 4}})
-    {'seed': '1', 'before.bytes': '4'}
+    >>> flat({"seeds": [1, 2], "before": {"bytes": 4}, "layers": [{"name": "a", "items": 3}]})
+    {'seeds': '1,2', 'before.bytes': '4', 'layers.a.items': '3'}
     """
     found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict) and value:
             found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value):
+            found |= flat({str(v["name"]): {k: x for k, x in v.items() if k != "name"} for v in value},
+                          f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = str(value)
+            found[f"{prefix}{name}"] = ",".join(map(str, value)) if isinstance(value, list) else (
+                f"{value:.6g}" if isinstance(value, float) else str(value))
     return found
 
 

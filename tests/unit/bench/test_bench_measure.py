@@ -1,0 +1,167 @@
+"""``secateur bench FILE``: the engines in their processes, and what is not timed."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from support import tiny
+from torch import nn
+from typer.testing import CliRunner
+
+import secateur as sc
+from secateur.bench import Settings, Subject, bench, memory
+from secateur.bench.child import Child, serve
+from secateur.bench.measure import FILLED, GONE, GRAPH, WHOLE, Case, points
+from secateur.bench.worker import Worker, WorkerError
+from secateur.cli import app
+from secateur.errors import SecateurError
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    sc.save(sc.prune(tiny(), 0.75), "sparse.safetensors")
+    small = sc.prune(tiny(), 0.5, "neuron", criterion="l2", example=torch.rand(2, 1, 4, 4))
+    sc.save(small, "small.safetensors")
+
+
+def subject(file, **given):
+    return Subject.named(file, model="support:tiny", **given)
+
+
+def case(file, folder, **given):
+    return Case(subject(file, **given), Settings(batches=(1, 3)), folder)
+
+
+def test_every_engine_is_timed_in_its_own_process():
+    told = []
+    found = bench(subject("sparse.safetensors", shape=(1, 4, 4)), Settings((3,), (1,), 0.02, ("dense", "sparse")),
+                  told.append)
+    assert json.loads(json.dumps(found))["points"] == found["points"]
+    assert found["refused"] == []
+    assert [(p["engine"], p["batch"]) for p in found["points"]] == [("dense", 3), ("sparse", 3)]
+    for p in found["points"]:
+        assert 0 < p["p50"] <= p["p90"] <= p["p99"]
+        assert p["calls"] >= 10
+        assert p["error"] < 1e-4
+    assert [m["weights_bytes"] for m in found["memory"]] == [320 * 4] * 2
+    assert (found["network"]["cut"], found["network"]["nonzeros"]) == ("weight", 80)
+    assert "fastest at batch" in found["verdict"]
+    assert any("timing 2 engines at batch 3" in line for line in told)
+
+
+def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatch):
+    made = case("small.safetensors", tmp_path)
+    assert (made.cut, made.original[1].weight.shape, made.fill) == ("neuron", (12, 16), False)
+    assert made.inputs[3][0].shape == (3, 1, 4, 4)
+    whole = Case(Subject(model="support:tiny", shape=(1, 4, 4)), Settings(batches=(1,)), tmp_path)
+    assert (whole.cut, whole.why_not("zeroed", engine("zeroed"))) == ("", [WHOLE])
+    made.original = None
+    assert made.why_not("dense", engine("dense")) == [GONE]
+    monkeypatch.setattr(Subject, "original", lambda self: None)
+    alone = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    assert (alone.fill, alone.notes, "bytes_before" in alone.facts()) == (True, [FILLED], False)
+    assert all(torch.count_nonzero(p) == p.numel() for p in alone.original.parameters())
+    assert torch.count_nonzero(alone.pruned[1].weight) < alone.pruned[1].weight.numel()
+    assert case("small.safetensors", tmp_path).fill is False
+    net = sc.prune(nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), 0.75)
+    sc.save(net, "graph.safetensors", example=torch.rand(2, 1, 4, 4))
+    graph = Case(Subject.named("graph.safetensors"), Settings(batches=(1, 3)), tmp_path)
+    assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH], "weight", (3, 1, 4, 4))
+    assert torch.equal(graph.pruned(graph.inputs[3][0]), net(graph.inputs[3][0]))
+
+
+def engine(name):
+    from secateur import registry
+
+    return registry.get("bench/engines", name)()
+
+
+class Wrong:
+    """A worker that gives outputs with one value moved by a part of the largest."""
+
+    def __init__(self, network, inputs, by):
+        self.network, self.inputs, self.by = network, inputs, by
+
+    def ask(self, do, batch, path=None, seconds=0.0):
+        if do == "time":
+            raise WorkerError("its process ended with code -9")
+        out = self.network(*self.inputs[batch]).detach().clone()
+        out[-1, -1] += self.by * float(out.abs().max())
+        save_file({"0": out}, path)
+
+
+def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    assert made.checked("sparse", Wrong(made.pruned, made.inputs, 5e-5), 1, 3) == pytest.approx(5e-5, rel=0.1)
+    assert made.checked("sparse", Wrong(made.pruned, made.inputs, 5e-3), 1, 3) is None
+    assert made.checked("sparse", Wrong(made.pruned, made.inputs, math.nan), 1, 3) is None
+    assert [r["batch"] for r in made.refused] == [3, 3]
+    assert "differ from torch's by 0.005 of the largest" in made.refused[0]["reason"]
+    wrong = Wrong(made.pruned, made.inputs, 0.0)
+    assert made.turns({"dense": wrong, "sparse": wrong}, 1, 1) == {}
+    assert made.refused[-1]["reason"] == "its process ended with code -9"
+
+
+def test_figures_are_those_of_the_calls():
+    rounds = {"dense": [[4.0, 4.0], [6.0, 2.0]], "sparse": [[1.0, 3.0], [1.0]]}
+    dense, sparse = points(rounds, {"dense": 0.0, "sparse": 1e-6}, 2, 8)
+    assert (dense["p50"], dense["calls"], dense["samples_per_s"], "speedup" in dense) == (4.0, 4, 32 / 16, False)
+    assert (sparse["p50"], sparse["calls"], sparse["samples_per_s"]) == (1.0, 3, 24 / 5)
+    assert sparse["speedup"] == np.median([4 / 2, 4 / 1])
+    assert list(points({}, {}, 1, 1)) == []
+
+
+def test_a_child_answers_line_by_line(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    order = {"engine": "zeroed", "threads": 1, "folder": str(tmp_path), "converted": "", "warm": "", "fill": False,
+             "subject": {**made.subject.__dict__}}
+    lines = [json.dumps(o) for o in ({"do": "prepare", "batches": [1, 3]}, {"do": "time", "batch": 3, "seconds": 0.0},
+                                     {"do": "outputs", "batch": 3, "path": str(tmp_path / "o")},
+                                     {"do": "time", "batch": 7, "seconds": 0.0})]
+    out = io.StringIO()
+    serve(Child(order), lines, out)
+    prepared, timed, written, failed = map(json.loads, out.getvalue().splitlines())
+    assert (prepared["weights_bytes"], prepared["version"], len(timed["seconds"]), written) == (1280, torch.__version__,
+                                                                                                1, {})
+    assert "7.safetensors" in failed["error"]
+
+
+def test_a_process_that_ends_says_why(tmp_path):
+    worker = Worker({"engine": "nosuch", "threads": 1})
+    with pytest.raises(WorkerError, match="its process ended with code 1: .*"):
+        worker.ask("prepare", batches=[1])
+    worker.close()
+
+
+def test_memory_sees_what_is_held():
+    before = memory.reset_peak()
+    if before is None:
+        pytest.skip("no /proc here")
+    block = torch.ones(1 << 24)
+    assert memory.peak() - before > 60e6
+    del block
+    memory.trim()
+    assert memory.held() < memory.peak()
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["missing.safetensors"], "there is no such file"), (["mlpp"], "did you mean 'mlp'"),
+    (["sparse.safetensors"], "--model pkg.module:factory"),
+    (["sparse.safetensors", "--model", "support:tiny"], "inputs of 'support:tiny' are not known: --shape 3,32,32"),
+    (["sparse.safetensors", "--model", "support:tiny", "--shape", "1,4,x"], "--shape 1,4,x: allowed are"),
+    (["sparse.safetensors", "--model", "mlp"], "sparse.safetensors"),
+    (["sparse.safetensors", "--sparsity", "0.5"], "with a file"), (["mlp", "--model", "mlp"], "beside a file"),
+    (["mlp", "--sparsity", "0.5,0.9"], "one fraction in"), (["mlp", "--batch", "0"], "--batch 0: allowed are"),
+    (["mlp", "--threads", "a"], "--threads a: allowed are"), (["mlp", "--seconds", "0"], "--seconds 0.0"),
+    (["mlp", "--engines", "spars"], "did you mean 'sparse'"), (["mlp", "--batch", "2,2"], "different whole numbers")])
+def test_mistakes_are_one_line(words, message):
+    error = CliRunner().invoke(app, ["bench", *words]).exception
+    assert isinstance(error, SecateurError), error
+    assert message in str(error)
+    assert "\n" not in str(error)
