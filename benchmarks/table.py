@@ -17,6 +17,7 @@ from typing import Any
 import accuracy_peers
 import accuracy_tables
 import runtime_tables
+import taken_tables
 from runtime_tables import row_of
 
 HERE = Path(__file__).parent
@@ -220,7 +221,8 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "accuracy_peers": accuracy(accuracy_peers.ahead),
                                          "accuracy_run": accuracy(accuracy_tables.run),
                                          "accuracy_cost": accuracy(accuracy_tables.cost),
-                                         "training": training}
+                                         "training": training,
+                                         "taken_home": lambda: taken_tables.table(results("taken_home"))}
 
 
 def filled(text: str) -> str:

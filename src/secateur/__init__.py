@@ -13,6 +13,7 @@
     run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
 
+from secateur import sources
 from secateur.apply import apply
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
@@ -28,5 +29,5 @@ from secateur.types import Group, Plan, Structure, Target
 from secateur.version import __version__
 
 __all__ = ["DryRun", "Group", "Plan", "Pruner", "SecateurError", "Structure", "StudyConfig", "Target", "__version__",
-           "apply", "compile", "dry_run", "load", "load_run", "plan", "prune", "save", "sensitivity", "study",
-           "targets"]
+           "apply", "compile", "dry_run", "load", "load_run", "plan", "prune", "save", "sensitivity", "sources",
+           "study", "targets"]

@@ -50,7 +50,7 @@ def written(cut: nn.Module, path: Path, case: Case) -> str:
     Raises:
         MeasurementError: a tensor or an output of what was read back differs.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
+    beside = path.with_name(f".{path.stem}-{os.getpid()}-new{path.suffix}")
     try:
         read, again = write(cut, beside, case)
         back = read().to(device_of(cut)).eval()
@@ -70,7 +70,8 @@ def write(cut: nn.Module, path: Path, case: Case) -> tuple[Callable[[], nn.Modul
         return lambda: sources.network(str(path)), "torch.export.load('{path}').module()"
     if not is_own(path, kind):
         saving.save(cut, path)
-        return lambda: saving.load(path, case.source.make), f"secateur.load('{{path}}', {escaped(case.source.again)})"
+        original = case.source.original or case.source.make
+        return lambda: saving.load(path, original), f"secateur.load('{{path}}', {escaped(case.source.again)})"
     kind.write(cut, text, path)
     if kind.folder:
         return lambda: from_folder(path), f"transformers.{type(cut).__name__}.from_pretrained('{{path}}')"

@@ -109,8 +109,8 @@ def check_found(model: Any, network: nn.Module) -> None:
     found = sum(math.prod(target.shape) for target in targets(network))
     if found < sum(wanted.values()):
         raise UnsupportedError(f"the Keras model '{model.name}' has {sum(wanted.values())} weights in kernels, of "
-                               f"which {found} are in layers that can be cut (Dense, Conv, DepthwiseConv); the others would "
-                               "be left out without a word: allowed are models of such layers alone")
+                               f"which {found} are in layers that can be cut (Dense, Conv, DepthwiseConv); the others "
+                               "would be left out without a word: allowed are models of such layers alone")
 
 
 def example_of(model: Any) -> tuple[Tensor, ...]:
