@@ -218,3 +218,24 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
         open("net.keras", "w").close()
         with pytest.raises(ImportError, match=words):
             sources.find(text)
+
+
+class Overwritten(nn.Module):
+    """Something that is computed from fixed tensors alone and then written over in place, as Keras' batch norm does."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 4)
+        self.register_buffer("variance", torch.full((16,), 0.5))
+
+    def forward(self, x):
+        scale = self.variance.reshape(1, 16) + 0.1
+        return self.down(self.up(x).relu() * scale.rsqrt_())
+
+
+def test_a_compiled_network_does_not_write_over_what_it_holds_fixed():
+    network, x = sc.prune(Overwritten().eval(), 0.5), torch.rand(4, 8)
+    with torch.inference_mode():
+        fast = sc.compile(network, x, budget=0, always=True)
+        for _ in range(3):
+            assert torch.allclose(fast(x), network(x), atol=1e-6)
