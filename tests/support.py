@@ -51,3 +51,18 @@ class Fickle(nn.Module):
     def forward(self, x):
         hidden = self.first(x.flatten(1)).relu()
         return self.last(hidden * 2 if float(hidden.sum()) > 1e9 else hidden)
+
+
+class Convolutions(nn.Module):
+    """Convolutions with batch norms and a classifier, for images of 3x8x8."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.body, self.head = nn.Conv2d(8, 6, 3, stride=2), nn.Linear(54, 4)
+        with torch.no_grad():
+            self.norm.running_mean.uniform_(-0.5, 0.5)
+            self.norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, x):
+        return self.head(self.body(self.norm(self.stem(x)).relu()).relu().flatten(1))

@@ -14,6 +14,7 @@
     run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
 
+from secateur import sources
 from secateur.apply import apply
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
@@ -32,5 +33,5 @@ from secateur.version import __version__
 from secateur.files import load, save  # the function's name wins over that of the module secateur.load
 
 __all__ = ["DryRun", "Group", "Plan", "Pruner", "SecateurError", "Structure", "StudyConfig", "Target", "__version__",
-           "apply", "compile", "dry_run", "export", "load", "load_run", "plan", "prune", "save", "sensitivity", "study",
-           "targets"]
+           "apply", "compile", "dry_run", "export", "load", "load_run", "plan", "prune", "save", "sensitivity",
+           "sources", "study", "targets"]

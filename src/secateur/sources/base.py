@@ -34,7 +34,8 @@ class Source:
 
     Attributes:
         make: makes it, with its weights, anew at each call.
-        again: the same as Python, for a reader.
+        again: what makes the network that :func:`secateur.load` needs, as Python: as it was before any cut.
+        original: the same as a function, where it is another than ``make``.
         example: one input, a tuple or a dict of them; None where the source does not know any.
         encode: what makes the inputs of sentences, where the source knows.
         notes: what a reader has to know of it.
@@ -47,6 +48,7 @@ class Source:
     encode: Callable[[list[str]], dict[str, Any]] | None = None
     notes: tuple[str, ...] = ()
     batch: int = 0
+    original: Callable[[], nn.Module] | None = None
 
 
 class Kind(ABC):

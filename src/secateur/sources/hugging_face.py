@@ -37,9 +37,9 @@ class HuggingFace(Kind):
         refuse(options, f"the folder '{text}'", "weights", "factory")
         folder = Path(text).expanduser()
         check_folder(folder)
-        encode = encoder(folder)
+        encode, notes = encoder(folder), differences(folder)
         return Source(partial(network, folder), f"lambda: secateur.sources.network('{text}')",
-                      encode(SENTENCES) if encode else None, encode)
+                      encode(SENTENCES) if encode else None, encode, notes)
 
     def write(self, network: nn.Module, text: str, path: Path) -> None:
         """A folder that ``from_pretrained`` reads, with the tokenizer and what else the first one holds beside."""
@@ -67,13 +67,15 @@ def transformers() -> Any:
 
 @contextmanager
 def still() -> Iterator[None]:
-    """No progress bars of the library, for the length of a block."""
+    """No progress bars and no reports of the library, for the length of a block."""
     told = transformers().logging
-    before = told.is_progress_bar_enabled()
+    before, level = told.is_progress_bar_enabled(), told.get_verbosity()
     told.disable_progress_bar()
+    told.set_verbosity_error()
     try:
         yield
     finally:
+        told.set_verbosity(level)
         if before:
             told.enable_progress_bar()
 
@@ -101,13 +103,27 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 def network(folder: Path) -> nn.Module:
     """The network of a folder."""
+    return opened(folder)[0]
+
+
+def opened(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a folder, and which tensors the class has that the folder has not, and the other way round."""
     name = check_folder(folder)["architectures"][0]
     with still(), failing(f"transformers cannot read folder '{folder}'"):
-        made = getattr(transformers(), name).from_pretrained(folder, local_files_only=True, trust_remote_code=False,
-                                                             use_safetensors=True)
+        made, told = getattr(transformers(), name).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True)
     if not isinstance(made, nn.Module):
         raise SecateurError(f"folder '{folder}': {name} is no torch.nn.Module")
-    return made.eval()
+    return made.eval(), told
+
+
+def differences(folder: Path) -> tuple[str, ...]:
+    """What transformers drew at random, and what it left out, where class and folder differ."""
+    _, told = opened(folder)
+    words = {"missing_keys": "drawn at random, as the folder has them not", "unexpected_keys": "left out, as the class "
+             "has them not", "mismatched_keys": "drawn at random, as their shapes differ"}
+    return tuple(f"{len(told[key])} tensors are {what}: {', '.join(sorted(map(str, told[key]))[:3])}"
+                 for key, what in words.items() if told.get(key))
 
 
 def encoder(folder: Path) -> Any:

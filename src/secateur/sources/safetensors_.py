@@ -33,7 +33,7 @@ class Safetensors(Kind):
         again = options.factory.replace(":", ".") if ":" in options.factory else (
             f"lambda: secateur.models.resolve('{options.factory}', {options.shape or SHAPE}, "
             f"{options.classes or CLASSES})")
-        return Source(partial(filled, make, Path(text).expanduser()), again, example)
+        return Source(partial(filled, make, Path(text).expanduser()), again, example, original=make)
 
 
 def filled(make: object, path: Path) -> nn.Module:

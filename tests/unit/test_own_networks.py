@@ -1,0 +1,241 @@
+"""Networks that a user already has: each kind gives what it was made from; it is cut, written, read again."""
+
+import json
+import pickle
+import zipfile
+
+import pytest
+import torch
+from support import Convolutions
+from torch import nn
+from torch.nn import functional as F
+
+import secateur as sc
+from secateur import sources
+from secateur.cutting.config import CutConfig
+from secateur.cutting.cut import cut_network
+from secateur.sources import Options
+from secateur.sources._archive import check_program, plain
+from secateur.sources._layered import layered
+
+QUICK = {"latency_batches": (), "sparsity": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+
+
+def exported(network, *inputs, name="net.pt2", batch=True):
+    axes = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs) if batch else None
+    program = torch.export.export(network.eval(), inputs, dynamic_shapes=axes, strict=False)
+    torch.export.save(program, name)
+    return program
+
+
+def same(one, other, *inputs, least=1e-5):
+    with torch.no_grad():
+        return torch.allclose(one.eval()(*inputs), other.eval()(*inputs), atol=least)
+
+
+def test_a_program_becomes_layers_with_its_names():
+    network, x = Convolutions().eval(), torch.rand(3, 3, 8, 8)
+    exported(network, x)
+    back = sources.network("net.pt2")
+    assert same(network, back, torch.rand(5, 3, 8, 8))
+    assert [t.name for t in sc.targets(back).targets] == [t.name for t in sc.targets(network).targets]
+    assert {n: tuple(p.shape) for n, p in back.named_parameters()} == {
+        n: tuple(p.shape) for n, p in network.named_parameters()}
+    assert [g.units for g in sc.targets(back, x).groups if g.cuttable] == [
+        g.units for g in sc.targets(network, x).groups if g.cuttable]
+
+
+class Odd(nn.Module):
+    """Weights in every place that an exported graph has for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(6, 5))
+        self.offset, self.shared = nn.Parameter(torch.randn(5)), nn.Linear(5, 5)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.up = nn.Linear(5, 4)
+
+    def forward(self, x):
+        x = F.relu(x @ self.kernel + self.offset)
+        x = self.up(self.shared(F.relu(self.shared(x)))).view(-1, 1, 4).expand(-1, 3, -1)
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+def test_kernels_biases_and_packed_attention_are_found_and_what_is_shared_stays():
+    network = Odd().eval()
+    back, origins = layered(exported(network, torch.rand(2, 6)))
+    found = {t.name: t.shape for t in sc.targets(back).targets}
+    assert found == {"layer.weight": (5, 6), "up.weight": (4, 5), "attention.in_proj.weight": (12, 4),
+                     "attention.out_proj.weight": (4, 4)} or set(found.values()) == {(5, 6), (4, 5), (12, 4), (4, 4)}
+    assert same(network, back, torch.rand(7, 6))
+    kernel = next(n for n, o in origins.items() if o.name == "kernel")
+    assert torch.equal(origins[kernel].back(dict(back.named_parameters())[kernel]), network.kernel)
+
+
+@pytest.mark.parametrize("granularity", ["weight", "neuron"])
+@pytest.mark.parametrize("out", ["small.safetensors", "small.pt2"])
+def test_a_program_is_cut_written_and_read_again(granularity, out):
+    exported(Convolutions(), torch.rand(2, 3, 8, 8))
+    torch.save({}, "unused")
+    done = cut_network(CutConfig(**QUICK, model="net.pt2", granularity=granularity, out=out))
+    x = torch.rand(5, 3, 8, 8)
+    if out.endswith(".pt2"):
+        back = torch.export.load(out).module()
+        with torch.no_grad():
+            assert torch.allclose(back(x), done.network.eval()(x), atol=1e-5)
+    else:
+        back = sc.load(out, lambda: sources.network("net.pt2"))
+        assert same(back, done.network, x, least=0)
+    assert done.after.nonzeros < done.before.nonzeros
+    assert (done.before.accuracy, done.chance, done.samples) == (None, None, 0)
+    assert any("no --data" in note for note in done.notes)
+
+
+def test_a_program_of_one_batch_is_given_such_batches():
+    exported(Convolutions(), torch.rand(4, 3, 8, 8), batch=False)
+    torch.save(0, "x")
+    import numpy as np
+
+    np.save("images.npy", np.random.default_rng(0).random((50, 3, 8, 8), dtype=np.float32))
+    done = cut_network(CutConfig(**QUICK, model="net.pt2", data="images.npy"))
+    assert done.samples % 4 == 0
+    assert any("batches of 4" in note for note in done.notes)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("expr_str", "__import__('os').system('touch hit')", "has the size"),
+    ("target", "torch.hub.load", "calls 'torch.hub.load'"), ("target", "os.system", "calls 'os.system'")])
+def test_a_program_with_foreign_code_is_refused_before_torch_reads_it(name, value, message, tmp_path):
+    exported(Convolutions(), torch.rand(2, 3, 8, 8))
+    altered("net.pt2", lambda text: put(json.loads(text), name, value))
+    with pytest.raises(sc.SecateurError, match=message):
+        sources.find("net.pt2")
+    assert not (tmp_path / "hit").exists()
+
+
+def test_a_program_with_a_pickle_is_refused(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "hit"), "w"))
+
+    exported(Convolutions(), torch.rand(2, 3, 8, 8))
+    with zipfile.ZipFile("net.pt2", "a") as archive:
+        archive.writestr("archive/data/constants/custom_obj_0", pickle.dumps(Bomb()))
+    with pytest.raises(sc.SecateurError, match="a pickle or compiled code"):
+        check_program(tmp_path / "net.pt2")
+    assert not (tmp_path / "hit").exists()
+
+
+def altered(name, change):
+    """Write an archive again with the text of its graph changed."""
+    with zipfile.ZipFile(name) as archive:
+        held = {i.filename: archive.read(i) for i in archive.infolist()}
+    with zipfile.ZipFile(name, "w") as archive:
+        for file, data in held.items():
+            graph = "/models/" in f"/{file}" and file.endswith(".json")
+            archive.writestr(file, json.dumps(change(data)) if graph else data)
+
+
+def put(value, name, text):
+    """The same nested values with a text in the first place of a name."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop(0)
+        if isinstance(here, dict):
+            if isinstance(here.get(name), str):
+                here[name] = text
+                return value
+            waiting += here.values()
+        elif isinstance(here, list):
+            waiting += here
+    value["nodes"] = {name: text}
+    return value
+
+
+@pytest.mark.parametrize("text", ["exit()", "open(0)", "a.b", "L['x'].__class__", "'a'*9", "[].append", "lambda: 0"])
+def test_text_that_is_more_than_a_size_is_not_plain(text):
+    assert not plain(text)
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("net.pt", "can run code"), ("net.pth", "weights_only=True"), ("pytorch_model.bin", "can run code"),
+    ("net.h5", "in Keras"), ("lenet55", "did you mean 'lenet5'"), ("nowhere/at/all", "allowed: "),
+    (".", "the folder has no config.json")])
+def test_what_is_no_network_is_told_with_what_is(name, words):
+    with pytest.raises(sc.SecateurError, match=words) as caught:
+        sources.find(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_with_their_factory_plain_and_written_by_secateur():
+    from safetensors.torch import save_file
+    from support import tiny
+
+    network = tiny()
+    save_file(network.state_dict(), "plain.safetensors")
+    found = sources.find("plain.safetensors", Options(factory="support:tiny")).make()
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), network.parameters(), strict=True))
+    small = sc.prune(network, 0.5, "neuron", example=torch.rand(1, 1, 4, 4))
+    sc.save(small, "small.safetensors")
+    done = cut_network(CutConfig(**QUICK, model="small.safetensors", factory="support:tiny", data="support:blobs",
+                                 recovery=("none",), out="smaller.safetensors"))
+    back = sc.load("smaller.safetensors", tiny)
+    assert same(back, done.network, torch.rand(3, 1, 4, 4), least=0)
+    assert done.before.parameters == sum(p.numel() for p in small.parameters())
+    with pytest.raises(sc.SecateurError, match="give --factory"):
+        sources.find("plain.safetensors")
+
+
+@pytest.mark.parametrize("out", ["net.onnx", "net.keras", "net.pt"])
+def test_a_file_that_the_kind_cannot_be_is_refused_before_work(out, tmp_path):
+    with pytest.raises(sc.SecateurError, match=r"is written as \.safetensors, \.pt2"):
+        cut_network(CutConfig(**QUICK, model="support:tiny", data="support:blobs", out=out))
+    assert not list(tmp_path.iterdir())
+
+
+def test_timm_makes_the_network_of_a_name():
+    pytest.importorskip("timm")
+    done = cut_network(CutConfig(**QUICK, model="timm:resnet10t", granularity="neuron", out="small.safetensors"))
+    assert done.after.parameters < done.before.parameters
+    assert any("fresh random weights" in note for note in done.notes)
+    assert "timm.create_model('resnet10t'" in done.again
+    with pytest.raises(sc.SecateurError, match="did you mean 'resnet10t'"):
+        sources.find("timm:resnet10x")
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch):
+    import sys
+
+    for name, text, words in (("timm", "timm:resnet18", "pip install timm"),
+                              ("keras", "net.keras", r"secateur\[keras\]")):
+        monkeypatch.setitem(sys.modules, name, None)
+        open("net.keras", "w").close()
+        with pytest.raises(ImportError, match=words):
+            sources.find(text)
+
+
+class Overwritten(nn.Module):
+    """Something that is computed from fixed tensors alone and then written over in place, as Keras' batch norm does."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 4)
+        self.register_buffer("variance", torch.full((16,), 0.5))
+
+    def forward(self, x):
+        scale = self.variance.reshape(1, 16) + 0.1
+        return self.down(self.up(x).relu() * scale.rsqrt_())
+
+
+def test_a_compiled_network_does_not_write_over_what_it_holds_fixed():
+    network, x = sc.prune(Overwritten().eval(), 0.5), torch.rand(4, 8)
+    with torch.inference_mode():
+        fast = sc.compile(network, x, budget=0, always=True)
+        for _ in range(3):
+            assert torch.allclose(fast(x), network(x), atol=1e-6)
