@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.load import load_run
+from secateur.run_load import load_run
 from secateur.machine import machine
 from secateur.models import resolve as make_model
 from secateur.problem import Problem, problem

@@ -19,18 +19,16 @@ from secateur.apply import apply
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 from secateur.export import export
-from secateur.load import load_run
+from secateur.files import load, save
 from secateur.overview import DryRun, dry_run, targets
 from secateur.prune import plan, prune
+from secateur.run_load import load_run
 from secateur.runtime import compile
 from secateur.sensitivity import sensitivity
 from secateur.study import study
 from secateur.training.pruner import Pruner
 from secateur.types import Group, Plan, Structure, Target
 from secateur.version import __version__
-
-# isort: split
-from secateur.files import load, save  # the function's name wins over that of the module secateur.load
 
 __all__ = ["DryRun", "Group", "Plan", "Pruner", "SecateurError", "Structure", "StudyConfig", "Target", "__version__",
            "apply", "compile", "dry_run", "export", "load", "load_run", "plan", "prune", "save", "sensitivity",

@@ -21,13 +21,13 @@ from secateur.data.base import Dataset
 from secateur.errors import RunError, SecateurError
 from secateur.granularity import resolve
 from secateur.latency import torch_threads
-from secateur.load import load_run
 from secateur.machine import machine
 from secateur.measure import Evaluation, evaluate
 from secateur.problem import Problem, default_folder, named, problem, sample_images
 from secateur.progress import Progress
 from secateur.prune import Selection
 from secateur.run_data import RunData
+from secateur.run_load import load_run
 from secateur.store import FILE, Store, key_of
 from secateur.subject import Bundle, Point, opened
 from secateur.train import train

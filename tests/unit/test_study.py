@@ -13,7 +13,7 @@ import secateur as sc
 from secateur.config import StudyConfig
 from secateur.data import dataset
 from secateur.errors import SecateurError
-from secateur.load import load_run
+from secateur.run_load import load_run
 from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.study import study

@@ -20,7 +20,7 @@ def report_command(
     """Write the report of a run again from its rows."""
     from secateur import report
     from secateur.console import tell
-    from secateur.load import load_run
+    from secateur.run_load import load_run
 
     report.check_installed(parquet=parquet)
     loaded = load_run(run)

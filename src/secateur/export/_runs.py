@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from secateur.config import StudyConfig
 from secateur.errors import RunError, SecateurError
-from secateur.load import load_run
 from secateur.measure import evaluate
 from secateur.problem import Problem, problem
 from secateur.progress import Progress
 from secateur.run_data import RunData
+from secateur.run_load import load_run
 from secateur.store import Store, key_of
 from secateur.study import Sweep, kept_outputs
 from secateur.subject import Point, opened

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from secateur.export.base import RunExporter
-from secateur.load import load_run
 from secateur.report import page
 from secateur.report.gather import digest
+from secateur.run_load import load_run
 from secateur.timing import MeasurementError
 
 OUTSIDE = re.compile(r"""<(?:script|img|link|iframe|source)[^>]*?(?:src|href)\s*=\s*["'](?!data:|#)([^"']+)""", re.I)
