@@ -13,9 +13,9 @@ import secateur as sc
 from secateur.config import StudyConfig
 from secateur.data import dataset
 from secateur.errors import SecateurError
-from secateur.run_load import load_run
 from secateur.problem import problem
 from secateur.progress import Progress
+from secateur.run_load import load_run
 from secateur.study import study
 
 SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,

@@ -123,7 +123,7 @@ def clause(a: Answer, digest: Digest, first: bool) -> list[Part]:
     if a.cell is None:
         return [("can lose " if first else "it can lose ", ""), (f"no share of {what} on this grid", named),
                 (f" (at {words.percent(a.refused.sparsity)}, {cost_words(a.refused)})" if a.refused else "", "")]
-    limit = "" if a.refused else ", the end of the grid,"
+    limit = "" if a.refused else ", the end of the grid"
     return [("can lose " if first else "it can lose ", ""), (f"{words.percent(a.cell.sparsity)} of {what}", named),
             (f"{limit} ({cost_words(a.cell)}{doubt(a.cell, digest.tolerance)}), which {size_words(a, digest)}"
              f"{speed_clause(a, digest)}", "")]

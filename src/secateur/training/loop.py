@@ -61,8 +61,8 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
         The pruner, if there is one; ``finish()`` of it gives the pruned network.
 
     Raises:
-        SecateurError: ``hold`` out of range, data without labels where they are needed, an ``augment`` that gives
-            other than as many samples.
+        SecateurError: a setting out of range, data without labels where they are needed, an ``augment`` that gives
+            other than as many samples, or a training that diverged.
 
     >>> from secateur.data import resolve
     >>> from secateur.schedules import Polynomial
@@ -72,8 +72,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
     >>> round(pruner.reached, 3)
     0.8
     """
-    if not 0 <= hold < 1:
-        raise SecateurError(f"hold {hold!r}: allowed is a fraction of the training in [0, 1)")
+    check_settings(epochs, batch_size, lr, hold)
     device = next(model.parameters()).device
     lessons = Lessons.of(given(data, loss), device, teacher, temperature, share, augment)
     total, stop = epochs * math.ceil(len(lessons) / batch_size), Event()
@@ -87,7 +86,27 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        return flushing_denormals(run, stop)
+        pruner = flushing_denormals(run, stop)
+    check_finite(model, lr)
+    return pruner
+
+
+def check_settings(epochs: Any, batch_size: Any, lr: float, hold: float) -> None:
+    """Refuse what no training can have."""
+    for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
+        if not isinstance(value, int) or value < least:
+            raise SecateurError(f"{name} {value!r}: allowed is a whole number, {least} or more")
+    if not 0 < lr < math.inf:
+        raise SecateurError(f"lr {lr!r}: allowed is a number above 0")
+    if not 0 <= hold < 1:
+        raise SecateurError(f"hold {hold!r}: allowed is a fraction of the training in [0, 1)")
+
+
+def check_finite(model: nn.Module, lr: float) -> None:
+    """Refuse to give back a network of no numbers as if it had learnt."""
+    if odd := next((n for n, p in model.named_parameters() if not bool(p.isfinite().all())), None):
+        raise SecateurError(f"fit: the training diverged, '{odd}' holds NaN or infinite values: take a smaller lr than "
+                            f"{lr:g}")
 
 
 def shuffled(count: int, batch_size: int, seed: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:

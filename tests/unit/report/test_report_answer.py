@@ -65,7 +65,7 @@ def test_sentence_without_latency_says_so():
 
 def test_sentence_at_the_end_of_the_grid():
     text = answer.sentence(gather.digest(synthetic_run.make(grid=(0.0, 0.1), granularities=("weight",))))
-    assert "can lose 10% of its weights, the end of the grid, (" in text
+    assert "can lose 10% of its weights, the end of the grid (" in text
     assert "neurons" not in text
 
 
