@@ -169,7 +169,7 @@ def prepared(folder: Path, args: argparse.Namespace) -> tuple[Path, list[Request
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Both servers, by turns."""
-    cores = sorted(os.sched_getaffinity(0))
+    cores, box = sorted(os.sched_getaffinity(0)), machine()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         file, requests = prepared(Path(folder), args)
         ports = {way: stack.enter_context(server(way, file, args)) for way in WAYS}
@@ -181,7 +181,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     trials = [one for _, some in rounds for one in some]
     ways = {way: summed([found[way] for found, _ in rounds], [t for t in trials if t["way"] == way], most[way])
             for way in WAYS}
-    return {"machine": machine() | {"server_cores": 1, "client_cores": max(1, len(cores) - 1)},
+    return {"machine": box | {"server_cores": 1, "client_cores": max(1, len(cores) - 1)},
             "load": os.getloadavg()[1], "settings": {k: v for k, v in vars(args).items() if k != "out"},
             "ways": ways, "trials": trials,
             "ratio": ways["sparse"]["rate"] / ways["dense"]["rate"] if ways["dense"]["rate"] else None}

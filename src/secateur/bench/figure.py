@@ -48,7 +48,7 @@ def draw(found: dict[str, Any]) -> Any:
     for axes, ((threads, batch), rows) in zip(grid, cases.items(), strict=True):
         panel(axes, found, rows)
         axes.set_title(f"batch {batch}, {threads} thread{'s' * (threads > 1)}", loc="left")
-    grid[-1].set_xlabel("ms a call: the bar is the median, the line reaches to p99 (▸: beyond)", fontsize=8.5)
+    figure.supxlabel("ms a call: bar to the median, line to p99 (▸: beyond)", fontsize=8.5)
     return figure
 
 
@@ -63,7 +63,7 @@ def panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         axes.plot([value, tip], [place, place], color=LIGHT["ink"], linewidth=1, marker=">" if end > tip else "",
                   markevery=[1], markersize=4)
         told = f"{value:.3g} ms" + (f", {words.times(row['speedup'])}" if "speedup" in row else "")
-        axes.annotate(told, (max(value, tip), place), xytext=(4, 0), textcoords="offset points", va="center",
+        axes.annotate(told, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
                       fontsize=8.5, fontweight="bold" if value == best else "normal")
     axes.set_yticks(range(len(rows)), [title(found, n) for n in names])
     axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])

@@ -134,7 +134,8 @@ class Case:
 
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
-        told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut, **size(self.pruned, nonzeros(self.pruned))}
+        told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
+                **size(self.pruned, nonzeros(self.pruned))}
         return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
     def run(self, threads: int, say: Say) -> None:

@@ -97,8 +97,8 @@ class Subject:
         """
         if self.example:
             found = models.example_of(self.example)
-        elif self.shape or not steps(network) or isinstance(network, FileNetwork):
-            sides = self.shape or graph_shape(network) or self.sides()
+        elif (sides := self.shape or self.graph_shape()) or not steps(network):
+            sides = sides or self.sides()
             found = torch.rand(64, *sides, generator=torch.Generator().manual_seed(SEED))
         else:
             found = sketched(steps(network)[0].example, torch.device("cpu"))
@@ -115,6 +115,14 @@ class Subject:
                                 "ones, or --example pkg.module:name")
         return BUILT_IN
 
+    def graph_shape(self) -> tuple[int, ...]:
+        """The shape of a sample as the file's graph has it; empty without one, with several inputs, or open sizes."""
+        runnable = self.file and files.tell(self.file).runnable
+        network = files.load(self.file) if runnable else None
+        like = network.program.taken.like if isinstance(network, FileNetwork) else []
+        sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
+        return () if None in sides else tuple(sides)
+
 
 def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
     """As many samples as asked for, those that are there over and over.
@@ -123,13 +131,6 @@ def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
     [1.0, 2.0, 1.0]
     """
     return tuple(x[torch.arange(count) % len(x)].contiguous() for x in sample)
-
-
-def graph_shape(network: nn.Module) -> tuple[int, ...]:
-    """The shape of a sample of a network out of a file's graph; empty where it has several inputs or open sizes."""
-    like = network.program.taken.like if isinstance(network, FileNetwork) else []
-    sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
-    return () if None in sides else tuple(sides)
 
 
 def cut_of(network: nn.Module) -> str:

@@ -16,7 +16,7 @@ GRID = "0,0.3,0.5,0.7,0.8,0.9,0.95"
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[FILE]", help="a file of sc.save or secateur prune, or a built-in "
+    what: Annotated[str, typer.Argument(metavar="FILE", help="a file of sc.save or secateur prune, or a built-in "
                                         "network or pkg.module:factory; without it, layers are timed")] = "",
     model: Annotated[str, typer.Option(help="FILE's network before the cut: built-in, or pkg.module:factory")] = "",
     shape: Annotated[str, typer.Option(help="the shape of one input, without the batch: random inputs")] = "",

@@ -73,6 +73,7 @@ def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatc
     sc.save(net, "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     graph = Case(Subject.named("graph.safetensors"), Settings(batches=(1, 3)), tmp_path)
     assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH], "weight", (3, 1, 4, 4))
+    assert Subject.named("graph.safetensors", model="support:tiny").graph_shape() == (1, 4, 4)
     assert torch.equal(graph.pruned(graph.inputs[3][0]), net(graph.inputs[3][0]))
 
 
