@@ -15,7 +15,7 @@ from secateur.graph.capture import quiet
 from secateur.timing import MeasurementError
 
 BATCHES = (1, 2, 5)
-ROUNDED, OWN = 128, 10
+ROUNDED, HALF, OWN = 128, 4, 10
 COARSE = 0.15
 """The greatest relative error of an int8 file: the length of the outputs' difference over the outputs' length."""
 
@@ -46,8 +46,9 @@ class Checked:
 def checked(run: Run, subject: Subject, int8: bool, what: str, traced: bool = True) -> Checked:
     """Run a file and its network on the same inputs.
 
-    For a number, at most 128 units of its type's rounding of the output's greatest value are allowed, or ten times
-    what the network itself is off the truth of float64, if that is more; whole numbers and booleans have to be equal.
+    For a number, at most 128 units of its type's rounding (4 of a type of 16 bits) of the output's greatest value are
+    allowed, or ten times what the network itself is off the truth of float64, if that is more; whole numbers and
+    booleans have to be equal.
     An int8 file may differ by :data:`COARSE` of the outputs' length.
 
     Raises:
@@ -182,8 +183,18 @@ def difference(got: Tensor, truth: Tensor, own: Tensor, int8: bool) -> Checked:
     rows = exact.numel() // exact.shape[-1] if exact.ndim > 1 and exact.shape[-1] > 1 and not exact.is_complex() else 0
     same = float((near.argmax(-1) == exact.argmax(-1)).double().mean()) if rows else None
     length = float(exact.norm()) or 1.0
-    return Checked((), off, max(ROUNDED * torch.finfo(own.dtype).eps, OWN * own_off),
+    return Checked((), off, max(rounding(own.dtype), OWN * own_off),
                    float((near - exact).norm()) / length, same, rows, ())
+
+
+def rounding(kind: torch.dtype) -> float:
+    """What roundings of a type are allowed to add up to.
+
+    >>> rounding(torch.float32) == 128 * 2 ** -23, rounding(torch.float16) == 4 * 2 ** -10
+    (True, True)
+    """
+    found = torch.finfo(kind)
+    return (HALF if found.bits < 32 else ROUNDED) * found.eps
 
 
 def check_tensors(held: dict[str, Tensor], told: dict[str, Tensor], what: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,7 +51,8 @@ class Subject:
     @cached_property
     def in_double(self) -> nn.Module:
         """A copy of the network whose numbers are float64."""
-        return copy.deepcopy(self.model).double()
+        with capture.quiet():
+            return copy.deepcopy(self.model).double()
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -135,7 +137,7 @@ def subject(model: nn.Module, example: Any = None) -> Subject:
     graph.check_whole(model)
     if example is not None:
         capture.check_example(model, example)
-    with untouched(model):
+    with untouched(model), capture.quiet():
         made = copy.deepcopy(model).eval().requires_grad_(False).cpu()
     args, kwargs = ((), {}) if example is None else pytree.tree_map(
         lambda v: v.detach().cpu().clone() if isinstance(v, Tensor) else v, graph.inputs(example))
@@ -165,7 +167,7 @@ def traced(subject: Subject) -> Traced:
     inputs = widened(subject.inputs) if subject.reach else subject.inputs
     args, kwargs = subject.given([x.clone() for x in inputs])
     try:
-        with capture.quiet(), plain_outputs(subject.model), torch.no_grad():
+        with capture.quiet(), traceable(subject.model, kwargs), torch.no_grad():
             shapes = capture.axes_left_open(subject.model, args, kwargs, subject.reach == "length"
                                             ) if subject.reach else None
             program = torch.export.export(subject.model, args, kwargs, dynamic_shapes=shapes, strict=False)
@@ -188,9 +190,9 @@ def widened(inputs: list[Tensor]) -> list[Tensor]:
 
 
 @contextmanager
-def plain_outputs(model: nn.Module) -> Iterator[None]:
+def traceable(model: nn.Module, kwargs: dict[str, Any]) -> Iterator[None]:
     """While it is traced, have a network give tuples, lists and dicts in place of classes that a reader of the file
-    would have to know.
+    would have to know, and name the inputs that it takes as ``**kwargs``, whose sizes torch leaves open only so.
     """
     forward, own = model.forward, vars(model).get("forward")
 
@@ -198,6 +200,7 @@ def plain_outputs(model: nn.Module) -> Iterator[None]:
     def plainly(*args: Any, **kwargs: Any) -> Any:
         return plain(forward(*args, **kwargs))
 
+    plainly.__signature__ = named_signature(forward, kwargs)  # type: ignore[attr-defined]
     model.forward = plainly
     try:
         yield
@@ -205,6 +208,20 @@ def plain_outputs(model: nn.Module) -> Iterator[None]:
         del model.forward
         if own is not None:
             model.forward = own
+
+
+def named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> inspect.Signature:
+    """A signature with the given names in place of ``**kwargs``.
+
+    >>> str(named_signature(lambda x, **more: x, {"x": 1, "mask": 2}))
+    '(x, *, mask)'
+    """
+    known = list(inspect.signature(forward).parameters.values())
+    if not any(p.kind is p.VAR_KEYWORD for p in known):
+        return inspect.Signature(known)
+    names = {p.name for p in known}
+    more = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in kwargs if k not in names]
+    return inspect.Signature([*(p for p in known if p.kind is not p.VAR_KEYWORD), *more])
 
 
 def plain(value: Any) -> Any:

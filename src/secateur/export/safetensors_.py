@@ -14,6 +14,7 @@ from secateur.errors import SecateurError
 from secateur.export._check import check_tensors
 from secateur.export._program import Subject
 from secateur.export.base import Exporter, Run
+from secateur.graph.capture import quiet
 
 
 class Safetensors(Exporter):
@@ -34,7 +35,8 @@ class Safetensors(Exporter):
         """The network with the file's tensors in place of its own, after these were compared bit for bit."""
         held = safetensors.torch.load_file(path)
         check_tensors(held, state(subject), f"'{path.name}'")
-        network = copy.deepcopy(subject.model)
+        with quiet():
+            network = copy.deepcopy(subject.model)
         with torch.no_grad():
             for tensor in network.state_dict().values():
                 tensor.zero_()

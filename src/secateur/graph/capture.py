@@ -228,7 +228,8 @@ def refusal(error: BaseException) -> str:
 def line_of(error: BaseException) -> str:
     """The innermost line outside of torch that an error came from, as a clause."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/torch/" not in f.filename and "/secateur/graph/" not in f.filename]
+    ours = ("/torch/", "/secateur/graph/", "/secateur/export/")
+    own = [f for f in frames if not any(place in f.filename for place in ours)]
     return f" at {own[-1].filename.rsplit('/', 1)[-1]}:{own[-1].lineno}" if own else ""
 
 

@@ -81,6 +81,37 @@ def test_whole_numbers_and_keywords(words, to, suffix, tmp_path):
         assert __file__.encode() not in path.read_bytes()
 
 
+class ByName(nn.Module):
+    """Sizes written into its code, inputs by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 16), nn.Linear(16, 3)
+
+    def forward(self, inputs=None, other=None):
+        return {"sum": self.last(self.first(inputs).reshape(-1, 16).relu()) + other}
+
+
+def test_a_cut_graph_by_keywords_keeps_its_batch_open_and_warns_of_nothing(tmp_path):
+    torch.manual_seed(0)
+    example = {"other": torch.rand(4, 3), "inputs": torch.rand(4, 6)}
+    with pytest.warns(sc.errors.CutGraphWarning):
+        small = sc.prune(ByName().eval(), 0.5, granularity="neuron", criterion="l2", recovery="none", example=example)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = sc.export(small, tmp_path / "named.onnx", example)
+    session = onnxruntime.InferenceSession(str(path))
+    given = {"inputs": torch.rand(7, 6), "other": torch.rand(7, 3)}
+    got = session.run(["sum"], {k: v.numpy() for k, v in given.items()})[0]
+    assert torch.allclose(torch.from_numpy(got), small(**given)["sum"], atol=1e-6)
+
+
+def test_half_precision_is_held_to_its_own_rounding(tmp_path):
+    torch.manual_seed(0)
+    done = exported(nn.Linear(6, 3).half(), tmp_path / "half.onnx", torch.rand(4, 6).half())
+    assert done.checked.error <= done.checked.allowed < 0.01
+
+
 def test_a_fixed_batch_is_told_with_the_reason(tmp_path):
     with pytest.warns(ExportWarning, match="the batch is fixed at the example's 4.*takes no other number of rows"):
         path = sc.export(Fixed(), tmp_path / "fixed.onnx", torch.rand(4, 8))
