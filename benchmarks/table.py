@@ -203,6 +203,23 @@ def trained(recipe: dict[str, Any]) -> str:
     return told if recipe["scratch"] else f"{told}, from the study's network"
 
 
+def on_disk() -> str:
+    """Bytes of files against dense ones, and the time to write and read them."""
+    found = results("files")
+    lines = [row_of(["network", "weights cut", "dense", "file", "of dense", "bf16 values", "of dense", "graph",
+                     "save (dense)", "load", "load without factory", "tell"]), row_of(["---"] * 12)]
+    for one in found["rows"]:
+        times = [f"{one[k] * 1e3:.1f}" for k in ("save_s", "save_dense_s", "load_s", "load_graph_s", "tell_s")]
+        lines.append(row_of([f"`{one['network']}`", f"{one['sparsity']:.0%}", f"{one['dense']:,}", f"{one['f32']:,}",
+                             f"{one['f32'] / one['dense']:.4f}", f"{one['bf16']:,}",
+                             f"{one['bf16'] / one['dense']:.4f}", f"{one['graph']:,}", f"{times[0]} ({times[1]})",
+                             *times[2:]]))
+    return "\n".join([*lines, "", "Bytes of whole files on the disk, biases, norms and the last layer in them; "
+                      "\"dense\" is the plain `state_dict` in f32, \"graph\" what `example=` adds. Times are CPU "
+                      "milliseconds of the process, medians, loading with the network made anew "
+                      f"({found['machine']['cpu']}, {found['threads']} thread, torch {found['machine']['torch']})."])
+
+
 def accuracy(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
     """A table of what each cut costs."""
     return lambda: table(results("accuracy"))
@@ -231,7 +248,7 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "export_files": export(export_tables.files),
                                          "export_engines": export(export_tables.engines),
                                          "export_machine": export(export_tables.machine),
-                                         "training": training,
+                                         "training": training, "files": on_disk,
                                          "serve": lambda: serve_tables.table(results("serve")),
                                          "taken_home": lambda: taken_tables.table(results("taken_home"))}
 

@@ -143,13 +143,15 @@ def test_shapes_beyond_all_bounds_are_refused_before_any_memory_is_asked_for(pat
     def wild(meta, told, data):
         forged.told_tensors(meta, lambda read: read["1.weight"].update(shape=[10**6, 10**6]))
 
+    whole = path.read_bytes()
     assert "is more than 1024 times as many" in spoil(path, wild)
+    path.write_bytes(whole)
 
     def empty(meta, told, data):
         def huge(read):
             read["1.weight"].update(shape=[1, 10**12], nonzeros=0, form="csr")
         forged.told_tensors(meta, huge)
-        del data[forged.part(told, "1.weight:mask")]
+        del data[forged.part(told, next(n for n in told if n.startswith("1.weight:")))]
 
     assert "more than 1024 times" in spoil(path, empty)
 

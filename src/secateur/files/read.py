@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from secateur.errors import SecateurError
-from secateur.files import layout, sparse, strict, version_1
+from secateur.files import dtypes, layout, sparse, strict, version_1
 from secateur.files.content import Content
 from secateur.files.header import Header, opened, read_header
 from secateur.files.steps import read_steps
@@ -120,17 +120,37 @@ def whole(path: Path, check: Callable[[Content], Any] | None = None) -> tuple[Co
 
 def read_parts(file: BinaryIO, found: Content) -> dict[str, sparse.Bytes]:
     """Every entry's bytes, checked by their checksum."""
-    parts, total = dict[str, sparse.Bytes](), 0
-    for name, entry in sorted(found.header.entries.items(), key=lambda item: (item[1].start, item[1].end)):
-        parts[name] = np.empty(entry.bytes, np.uint8)
-        file.seek(entry.start)
-        if file.readinto(parts[name].data) != entry.bytes:  # type: ignore[attr-defined]
-            raise SecateurError(f"'{found.path}' was cut short while it was read")
-        total = zlib.crc32(parts[name].data, total)
+    parts, total = read_entries(file, found.header, found.path), 0
+    for part in parts.values():
+        total = zlib.crc32(part.data, total)
     got = version_1.checksum(parts) if found.version == 1 else f"{total:08x}"
     if got != found.data:
         raise SecateurError(f"'{found.path}' is damaged: its checksum is {got}, told is {strict.short(found.data)}")
     return parts
+
+
+def read_entries(file: BinaryIO, header: Header, path: Path) -> dict[str, sparse.Bytes]:
+    """The bytes of every entry, in the order in which they lie."""
+    parts: dict[str, sparse.Bytes] = {}
+    for name, entry in sorted(header.entries.items(), key=lambda item: (item[1].start, item[1].end)):
+        parts[name] = np.empty(entry.bytes, np.uint8)
+        file.seek(entry.start)
+        if file.readinto(parts[name].data) != entry.bytes:  # type: ignore[attr-defined]
+            raise SecateurError(f"'{path}' was cut short while it was read")
+    return parts
+
+
+def plain(path: Path) -> dict[str, Tensor]:
+    """The tensors of any safetensors file, as they stand in it.
+
+    Raises:
+        SecateurError: the file is damaged or none of safetensors.
+    """
+    with opened(path) as file:
+        header = read_header(file, path)
+        parts = read_entries(file, header, path)
+    told = {n: layout.Stored(dtypes.NAMES[e.dtype], e.shape, "dense", e.dtype, None) for n, e in header.entries.items()}
+    return {name: tensor(name, one, parts, path) for name, one in told.items()}
 
 
 def tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path: Path) -> Tensor:

@@ -104,6 +104,8 @@ def decoded(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple
     Raises:
         SecateurError: the bits, rows or columns do not add up.
     """
+    if not prod(shape):
+        return torch.empty(shape, dtype=kind)
     if form == "dense":
         whole = parts[0]
     else:

@@ -113,7 +113,7 @@ def cell(sparsity: float, points: Sequence[Point], accuracies: dict[int, float],
 def stored(point: Point) -> float:
     """The bytes of a point's file; in rows that do not have them those of its tensors, sparse where weights went."""
     tensors = point["bytes" if point["granularity"] == "neuron" else "bytes_sparse"]
-    return float(point["bytes_file"] or tensors) if "bytes_file" in point else float(tensors)
+    return float({"bytes_file": tensors, **point}["bytes_file"])
 
 
 def correctness(points: Sequence[Point | None]) -> NDArray[np.float64] | None:
