@@ -43,7 +43,7 @@ def test_it_holds_every_page_the_real_source_and_every_item(site):
     assert "return weight.abs() * have(signals.input_norm)" in words(site / "add-criterion" / "index.html")
     assert "self.factors, self.offsets = e.pointer" in words(site / "add-kernel" / "index.html")
     reference = "".join(p.read_text(encoding="utf-8") for p in (site / "reference").rglob("index.html"))
-    for room in ("criteria", "granularity", "scopes", "schedules", "regrowth", "recovery", "data", "models"):
+    for room in registry.ROOMS:
         for name in registry.files(room):
             kind = registry.get(room, name)
             assert f'id="{kind.__module__}.{kind.__name__}"' in reference, name

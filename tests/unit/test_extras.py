@@ -19,6 +19,7 @@ SOURCE = ROOT / "src" / "secateur"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BASE = {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli", "click"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "compressed_tensors": "compressed-tensors"}
+COMES_WITH = {"onnx_ir": "onnxscript"}
 BLOCK = """
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
@@ -67,16 +68,30 @@ def guarded(tree):
                 yield name, raised
 
 
+def declared(folder):
+    """Packages that a class of a folder declares and checks before any work: its ``packages``, with its ``extra``."""
+    for path in folder.glob("*.py"):
+        for kind in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ClassDef)):
+            held = {t.id: ast.literal_eval(a.value) for a in kind.body if isinstance(a, ast.Assign)
+                    for t in a.targets if getattr(t, "id", "") in ("packages", "extra")}
+            yield from ((name, held["extra"]) for name in held.get("packages", ()) if "extra" in held)
+
+
 FILES = [p for p in sorted(SOURCE.rglob("*.py")) if optional(ast.parse(p.read_text()))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_every_optional_import_names_its_extra(path):
-    """The package is asked for in a ``try`` whose handler raises a MissingExtraError of an extra that brings it."""
-    tree = ast.parse(path.read_text())
+    """The package is asked for in a ``try`` whose handler raises a MissingExtraError of an extra that brings it.
+
+    Where a class of the folder declares what it needs, that is checked before its files are imported.
+    """
+    tree, brings, told = ast.parse(path.read_text()), extras(), dict(declared(path.parent))
     answers = {name: raised for name, raised in guarded(tree) if raised}
-    brings = extras()
-    for _, name in optional(tree):
+    for name in [COMES_WITH.get(name, name) for _, name in optional(tree)]:
+        if name in told:
+            assert DISTRIBUTIONS.get(name, name) in brings[told[name]], (path.name, name, told[name])
+            continue
         assert name in answers, f"{path.name}: import {name} outside of a try that raises MissingExtraError"
         for call in answers[name]:
             extra = next((a.value for a in call.args[1:2] if isinstance(a, ast.Constant)), None)
