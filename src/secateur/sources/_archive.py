@@ -62,8 +62,8 @@ def check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) ->
     """Refuse pickles, code, graphs of anything unknown, and sizes that cannot be."""
     name = info.filename
     if PICKLED.search(name) or CODE.search(name):
-        raise SecateurError(f"'{path}' holds '{name}', a pickle or compiled code, which could run anything; allowed are "
-                            "exported programs of tensors and operators alone")
+        raise SecateurError(f"'{path}' holds '{name}', a pickle or compiled code, which could run anything; allowed "
+                            "are exported programs of tensors and operators alone")
     if info.file_size > LARGEST and name.endswith(".json"):
         raise SecateurError(f"'{path}': the graph '{name}' would be {info.file_size} bytes, allowed {LARGEST}")
     if name.endswith(".json"):
