@@ -32,11 +32,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.run_load import load_run
 from secateur.machine import machine
 from secateur.models import resolve as make_model
 from secateur.problem import Problem, problem
 from secateur.progress import Progress
+from secateur.run_load import load_run
 from secateur.store import Store
 from secateur.study import Sweep, study
 from secateur.subject import opened

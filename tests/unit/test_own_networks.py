@@ -15,7 +15,7 @@ from secateur import sources
 from secateur.cutting.config import CutConfig
 from secateur.cutting.cut import cut_network
 from secateur.sources import Options
-from secateur.sources._archive import check_program, plain
+from secateur.sources._archive import checked, plain
 from secateur.sources._layered import layered
 
 QUICK = {"latency_batches": (), "sparsity": 0.5}
@@ -119,16 +119,40 @@ def test_a_program_with_foreign_code_is_refused_before_torch_reads_it(name, valu
     assert not (tmp_path / "hit").exists()
 
 
-def test_a_program_with_a_pickle_is_refused(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "hit"), "w"))
+class Bomb:
+    """A pickle that makes a file where it is read."""
 
+    def __reduce__(self):
+        return (open, ("hit", "w"))
+
+
+@pytest.mark.parametrize(("member", "message"), [
+    ("custom_obj_0", "a pickle or compiled code"), ("sample_inputs", "only by running code"),
+    ("use_pickle", "a pickled tensor"), ("twice", "several files of one name")])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_program_with_a_pickle_is_refused(member, message, tmp_path):
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
-    with zipfile.ZipFile("net.pt2", "a") as archive:
-        archive.writestr("archive/data/constants/custom_obj_0", pickle.dumps(Bomb()))
-    with pytest.raises(sc.SecateurError, match="a pickle or compiled code"):
-        check_program(tmp_path / "net.pt2")
+    with zipfile.ZipFile("net.pt2") as archive:
+        held = {i.filename: archive.read(i) for i in archive.infolist()}
+    inputs = next(name for name in held if "sample_inputs" in name)
+    weights = next(name for name in held if name.endswith("weights_config.json"))
+    torch.save((Bomb(),), "bomb.pt")
+    bomb = (tmp_path / "bomb.pt").read_bytes()
+    if member == "sample_inputs":
+        held[inputs] = bomb
+    if member == "use_pickle":
+        held[weights] = held[weights].replace(b'"use_pickle": false', b'"use_pickle": true')
+    with zipfile.ZipFile("net.pt2", "w") as archive:
+        for name, data in held.items():
+            archive.writestr(name, data)
+        if member == "custom_obj_0":
+            archive.writestr("archive/data/constants/custom_obj_0", pickle.dumps(Bomb()))
+        if member == "twice":
+            archive.writestr(inputs, bomb)
+    with pytest.raises(sc.SecateurError, match=message):
+        checked(tmp_path / "net.pt2")
+    with pytest.raises(sc.SecateurError, match=message):
+        sources.find("net.pt2")
     assert not (tmp_path / "hit").exists()
 
 
@@ -218,6 +242,33 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
         open("net.keras", "w").close()
         with pytest.raises(ImportError, match=words):
             sources.find(text)
+
+
+class Attending(nn.Module):
+    """Attention by torch's own module, whose projections are no layers of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 16), nn.Linear(16, 3)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.up(x)
+        return self.down(x + self.attention(x, x, x, need_weights=False)[0])
+
+
+def test_exported_attention_is_cut_and_refitted_whole():
+    network, x = Attending().eval(), torch.rand(64, 5, 6)
+    exported(network, x[:4])
+    layers = sources.network("net.pt2")
+    plain, best = (sc.prune(layers, 0.6, data=x, recovery=recovery) for recovery in ("none", "best"))
+    for cut in (plain, best):
+        assert {n: int((p == 0).sum()) for n, p in cut.named_parameters() if "attention" in n and "weight" in n} == {
+            "attention.in_proj.weight": round(0.6 * 768), "attention.out_proj.weight": round(0.6 * 256)}
+    with torch.no_grad():
+        errors = [float((cut(x) - network(x)).norm()) for cut in (plain, best)]
+    assert errors[1] < 0.5 * errors[0]
+    assert int(torch.count_nonzero(best.attention.out_proj.bias)) > 0
 
 
 class Overwritten(nn.Module):

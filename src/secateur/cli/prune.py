@@ -16,15 +16,16 @@ from secateur.errors import SecateurError
 @with_settings(CutConfig)
 def prune_command(
     settings: dict[str, Any],
-    network: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="the network: as --model")] = None,
+    network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network: as --model")] = None,
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Cut one network, say what that costs and buys here, and write it to a file.
 
     By default the best that needs no labels: recovery best, from --calibration unlabelled training samples.
 
-    A built-in network without --weights is trained first, as in a study; one of your own is taken as it comes. Without
-    labels the outputs are compared with the original's, on samples held out.
+    A built-in network without --weights is trained first, as in a study; one of your own is taken as it comes.
+
+    Without labels the outputs are compared with the original's, on samples held out.
     """
     from secateur.console import Live, tell_cut
     from secateur.cutting.cut import cut_network

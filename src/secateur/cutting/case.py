@@ -32,6 +32,7 @@ from secateur.timing import Timing
 from secateur.types import Structure
 
 COMPARED = 256
+HELD = "no labels: outputs are compared with the original's, on samples that were held out"
 
 
 class Case(ABC):
@@ -186,8 +187,7 @@ class Unlabelled(Case):
         check_weights(self.model)
         resolve_skip(self.model, config.skip)
         self.samples = samples or self._made_up()
-        told = [self.samples.note] if self.samples.note else []
-        self.notes = (*source.notes, *told)
+        self.notes = (*source.notes, self.samples.note or HELD)
 
     def _made_up(self) -> Samples:
         """The example of the source as the only samples."""

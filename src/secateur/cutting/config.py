@@ -71,7 +71,8 @@ class CutConfig:
     device: str = shared("device")
     threads: int = shared("threads")
     engine: str = shared("engine")
-    out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it")
+    out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it, or torch "
+                       "where it ends in .pt2; where weights go, also a folder from a folder, .keras from .keras")
     force: bool = setting(False, "replace the file where it is there")
 
     def __post_init__(self) -> None:

@@ -80,11 +80,10 @@ def remarks(done: CutNetwork) -> list[str]:
     made = [f"trained here for {epochs} before the cut"] if done.trained else []
     kind = "training samples" if done.chance else "samples"
     seen = [f"{words.count(done.samples)} {kind} were shown"] if done.samples else []
-    plain = ["no labels: outputs are compared with the original's, on samples that were held out"]
     accuracy, chance = done.before.accuracy, done.chance
     guessing = accuracy is not None and chance is not None and accuracy < GUESSING * chance
     guess = ["before the cut the network is about as good as guessing: was it trained?"]
-    return [*made, *seen, *(plain if chance is None else []), *(guess if guessing else []), *done.notes]
+    return [*made, *seen, *(guess if guessing else []), *done.notes]
 
 
 def how_to_load(done: CutNetwork) -> str:

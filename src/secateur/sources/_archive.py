@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from secateur.errors import SecateurError, first_line
 
@@ -25,39 +28,58 @@ KEYS = re.compile(r"L(\[\s*(\"\w*\"|'\w*'|\d+)\s*\])+|L\[[\"']\w+[\"']\]")
 LARGEST = 1 << 28
 
 
-def check_program(path: Path) -> None:
-    """Refuse an exported program with pickled objects, compiled code, or text that is no plain size or operator.
+def checked(path: Path) -> io.BytesIO:
+    """The bytes of an exported program without pickled objects, compiled code, and text that is no plain size or
+    operator.
 
-    torch reads the text of sizes and guards by evaluating it, and looks operators up by their names; so only sizes
-    made of symbols, numbers and known functions pass, and only operators of torch itself.
+    torch reads the text of sizes and guards by evaluating it, looks operators up by their names, and unpickles what it
+    cannot read otherwise; so only sizes made of symbols, numbers and known functions pass, only operators of torch
+    itself, and only examples that torch reads without running code.
 
     Raises:
         SecateurError: the file is missing, no exported program, or holds something else; nothing of it was run.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            for info in infos:
-                check_member(path, info)
-            texts = [archive.read(i) for i in infos if "/models/" in f"/{i.filename}" and i.filename.endswith(".json")]
+        held = io.BytesIO(path.read_bytes())
+        with zipfile.ZipFile(held) as archive:
+            names = [info.filename for info in archive.infolist()]
+            if len(set(names)) < len(names):
+                raise SecateurError(f"'{path}' holds several files of one name; allowed is each once")
+            for info in archive.infolist():
+                check_member(path, archive, info)
     except OSError as error:
         raise SecateurError(f"cannot read '{path}': {error.strerror or first_line(error)}") from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise SecateurError(f"'{path}' is no whole exported program: {first_line(error)}") from error
-    if not texts:
+    if not any("/models/" in f"/{name}" and name.endswith(".json") for name in names):
         raise SecateurError(f"'{path}' is no exported program of torch 2.9 or newer: it holds no graph; write it again "
                             "with torch.export.save")
-    for text in texts:
-        check_graph(path, text)
+    held.seek(0)
+    return held
 
 
-def check_member(path: Path, info: zipfile.ZipInfo) -> None:
-    """Refuse pickles, code, and sizes that cannot be."""
-    if PICKLED.search(info.filename) or CODE.search(info.filename):
-        raise SecateurError(f"'{path}' holds '{info.filename}', a pickle or compiled code, which could run anything; "
-                            "allowed are exported programs of tensors and operators alone")
-    if info.file_size > LARGEST and info.filename.endswith(".json"):
-        raise SecateurError(f"'{path}': the graph '{info.filename}' would be {info.file_size} bytes, allowed {LARGEST}")
+def check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Refuse pickles, code, graphs of anything unknown, and sizes that cannot be."""
+    name = info.filename
+    if PICKLED.search(name) or CODE.search(name):
+        raise SecateurError(f"'{path}' holds '{name}', a pickle or compiled code, which could run anything; allowed "
+                            "are exported programs of tensors and operators alone")
+    if info.file_size > LARGEST and name.endswith(".json"):
+        raise SecateurError(f"'{path}': the graph '{name}' would be {info.file_size} bytes, allowed {LARGEST}")
+    if name.endswith(".json"):
+        check_graph(path, archive.read(info))
+    elif "sample_inputs" in name or name.endswith((".pt", ".pkl", ".pth")):
+        check_example(path, name, archive.read(info))
+
+
+def check_example(path: Path, name: str, data: bytes) -> None:
+    """Refuse example inputs that torch could read only by running code."""
+    try:
+        if data:
+            torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SecateurError(f"'{path}': '{name}' can be read only by running code of it ({type(error).__name__}); "
+                            "allowed are tensors and plain values") from error
 
 
 def check_graph(path: Path, text: bytes) -> None:
@@ -67,6 +89,8 @@ def check_graph(path: Path, text: bytes) -> None:
     except (ValueError, RecursionError) as error:
         raise SecateurError(f"'{path}' is no whole exported program: {first_line(error)}") from error
     for key, value in said(found):
+        if key == "use_pickle":
+            raise SecateurError(f"'{path}' holds a pickled tensor, which could run anything; allowed are plain ones")
         if key == "target" and not CALLED.fullmatch(value):
             raise SecateurError(f"'{path}' calls '{value[:80]}'; allowed are operators of torch")
         if key in ("expr_str", "guards_code") and not plain(value):
@@ -86,12 +110,14 @@ def plain(text: str) -> bool:
 
 
 def said(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in nested values, with the key that it or its list stands under."""
+    """Every text in nested values, and everything that is true, with the key that it or its list stands under."""
     waiting = [(key, value)]
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, str):
             yield key, value
+        elif value is True:
+            yield key, "true"
         elif isinstance(value, dict):
             waiting += [(str(k), v) for k, v in value.items()]
         elif isinstance(value, list):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from secateur.errors import SecateurError, failing
-from secateur.sources._archive import check_program
+from secateur.sources._archive import checked
 from secateur.sources._layered import layered
 from secateur.sources.base import Kind, Options, Source, refuse
 
@@ -44,9 +44,9 @@ def opened(path: Path) -> ExportedProgram:
     Raises:
         SecateurError: the file is missing, or no exported program without pickles and foreign code.
     """
-    check_program(path)
+    held = checked(path)
     with failing(f"torch.export cannot load '{path}'", "was it written by another version of torch?"):
-        return torch.export.load(path)
+        return torch.export.load(held)
 
 
 def network(path: Path) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from secateur import models
-from secateur.errors import SecateurError, failing, unknown
+from secateur.errors import SecateurError, failing, first_line, unknown
 from secateur.sources.base import Kind, Options, Source, refuse
 
 FRESH = "timm's network has fresh random weights: trained ones are not fetched, give them as --weights FILE.safetensors"
@@ -52,6 +53,9 @@ def timm() -> Any:
         return importlib.import_module("timm")
     except ImportError as error:
         raise ImportError("a network of timm needs timm, which is not installed: pip install timm") from error
+    except Exception as error:
+        raise SecateurError(f"timm is installed and cannot be imported: {first_line(error)}; are torch and torchvision "
+                            "of versions and builds that fit each other?") from error
 
 
 def names() -> list[str]:
@@ -60,8 +64,8 @@ def names() -> list[str]:
 
 
 def nearest(name: str) -> list[str]:
-    """The names that begin alike, as there are over a thousand."""
-    return [n for n in names() if n[:3] == name[:3]][:12]
+    """The names that are most alike, as there are over a thousand."""
+    return difflib.get_close_matches(name, names(), n=12, cutoff=0.5)
 
 
 def network(name: str, classes: int, weights: str) -> nn.Module:
