@@ -87,3 +87,16 @@ def test_a_network_that_was_not_cut_is_saved_too(tmp_path):
     net = tiny()
     assert NAME not in vars(net)
     assert same(sc.load(sc.save(net, tmp_path / "whole.safetensors"), tiny), net)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_without_a_factory_the_graph_gives_the_outputs(name, tmp_path):
+    model, example = made(name)
+    path = sc.save(model, tmp_path / "net.safetensors", example)
+    back = sc.load(path)
+    assert same(back, model) and not back.training
+    torch.testing.assert_close(call(back, example), call(model, example), rtol=1e-5, atol=1e-6)
+    if name != "relative-positions":
+        one = tuple(v[:1] for v in example) if isinstance(example, tuple) else example[:1]
+        torch.testing.assert_close(call(back, one), call(model, one), rtol=1e-5, atol=1e-6)
+    assert sc.save(back, tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
