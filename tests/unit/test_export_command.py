@@ -164,3 +164,13 @@ def test_an_interruption_is_told_and_leaves_nothing(run, typed, tmp_path, monkey
     code, _, err = typed(run.folder, "--sparsity", "0")
     assert code == 130 and "interrupted" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_holds_its_graph_needs_no_factory(typed, tmp_path):
+    torch.manual_seed(0)
+    network = sc.prune(tiny(), 0.5, skip=["5"]).eval()
+    sc.save(network, tmp_path / "w.safetensors", example=torch.rand(2, 1, 4, 4))
+    code, out, err = typed("w.safetensors", "--to", "pt2")
+    assert (code, err) == (0, "")
+    x = torch.rand(3, 1, 4, 4)
+    assert torch.allclose(torch.export.load(tmp_path / "w.pt2").module()(x), network(x), atol=1e-6)

@@ -15,7 +15,6 @@ from torch.utils import _pytree as pytree
 from secateur import files, models, registry
 from secateur.apply import apply
 from secateur.errors import SecateurError
-from secateur.files.program.network import FileNetwork
 from secateur.measure import tensors
 from secateur.prune import plan
 from secateur.record import sketched, steps
@@ -118,10 +117,8 @@ class Subject:
     def graph_shape(self) -> tuple[int, ...]:
         """The shape of a sample as the file's graph has it; empty without one, with several inputs, or open sizes."""
         runnable = self.file and files.tell(self.file).runnable
-        network = files.load(self.file) if runnable else None
-        like = network.program.taken.like if isinstance(network, FileNetwork) else []
-        sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
-        return () if None in sides else tuple(sides)
+        found: tuple[int, ...] = getattr(files.load(self.file), "shape", ()) if runnable else ()
+        return found
 
 
 def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:

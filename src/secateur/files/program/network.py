@@ -35,6 +35,13 @@ class FileNetwork(nn.Module):
             self._homes[name] = home, last
         super().train(False)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a sample, without the batch, as the graph has it; empty with several inputs or open sizes."""
+        like = self.program.taken.like
+        sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
+        return () if None in sides else tuple(sides)
+
     def train(self, mode: bool = True) -> FileNetwork:
         """Set the mode, which changes nothing in what is computed.
 
