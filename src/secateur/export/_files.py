@@ -23,6 +23,9 @@ def network_of(path: Path, model: str, shape: tuple[int, ...], classes: int, exa
         SecateurError: the file is missing, damaged, of other origin, or of another network.
     """
     if not model:
+        if not files.tell(path).runnable:
+            raise SecateurError(f"'{path}' holds no graph to run: say what makes the network as it was before the "
+                                "first cut, --model pkg.module:factory or a built-in name")
         return files.load(path)
     hint = "; --shape and --classes say what it is made for" if model in registry.files("models") else ""
     try:
