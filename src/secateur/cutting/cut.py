@@ -16,7 +16,7 @@ from secateur.cutting.case import Case, Labelled, Unlabelled
 from secateur.cutting.closeness import Closeness
 from secateur.cutting.config import CutConfig
 from secateur.cutting.samples import read
-from secateur.cutting.written import OWN, bytes_of, check_form, written
+from secateur.cutting.written import bytes_of, check_form, is_secateurs, written
 from secateur.data.base import Dataset
 from secateur.measure import size
 from secateur.overview import flops_of
@@ -33,8 +33,8 @@ class Side:
     """One of the two networks: accuracy on the test part in [0, 1] (None without labels), sizes, FLOPs of one sample,
     zeros not counted.
 
-    ``bytes`` are those of the file that :func:`secateur.save` writes, or of its tensors where another form is written;
-    of the cut one, of what was written.
+    ``bytes`` are those of the file that :func:`secateur.save` writes of the tensors alone. Where another form is
+    written, those of the original's tensors and of what was written.
     """
 
     accuracy: float | None
@@ -103,7 +103,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     near = case.closeness(model, cut)
     before, after = side(model, case, zeroed), side(cut, case, zeroed)
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
-    return CutNetwork(cut, plan, before, replace(after, bytes=bytes_of(path)), near, timing, path,
+    after = after if is_secateurs(path, case.kind) else replace(after, bytes=bytes_of(path))
+    return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
                       (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed), case.chance, again)
 
@@ -150,7 +151,8 @@ def planned(case: Case, model: nn.Module, samples: Calibration | None) -> Plan:
 def side(model: nn.Module, case: Case, zeroed: bool) -> Side:
     """The figures of a network."""
     found = size(model)
-    stored = files.file_bytes(model) if Path(case.config.out).suffix == OWN else found["bytes"]
+    ours = is_secateurs(Path(case.config.out), case.kind)
+    stored = files.file_bytes(model) if ours else found["bytes"]
     return Side(case.accuracy(model), found["parameters"], found["nonzeros"], stored,
                 flops_of(model, case.example, zeroed))
 

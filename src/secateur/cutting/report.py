@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from secateur.cutting.cut import CutNetwork
+from secateur.cutting.written import bytes_of
 from secateur.report import words
 from secateur.report.answer import PACES, pace
 from secateur.report.digest import Speed
@@ -18,7 +19,7 @@ def lines(done: CutNetwork) -> list[Line]:
     found = outcome(done)
     found += [counted(name, *pair) for name, pair in {
         "parameters": (old.parameters, new.parameters), "not zero": (old.nonzeros, new.nonzeros)}.items()]
-    found += [("bytes of the file", words.scaled(old.bytes, "B"), words.scaled(new.bytes, "B"),
+    found += [("bytes, saved", words.scaled(old.bytes, "B"), words.scaled(new.bytes, "B"),
                words.percent(new.bytes / old.bytes)),
               ("FLOPs, zeros not counted", words.scaled(old.flops), words.scaled(new.flops),
                words.percent(new.flops / old.flops) if old.flops else "–")]
@@ -87,5 +88,6 @@ def remarks(done: CutNetwork) -> list[str]:
 
 
 def how_to_load(done: CutNetwork) -> str:
-    """Where the file is, and how to get the network out of it."""
-    return f"{done.path}, read back and compared: {done.again}"
+    """Where the file is, how large it is with all that it tells, and how to get the network out of it."""
+    size = words.scaled(bytes_of(done.path), "B")
+    return f"{done.path}, {size} with all that it tells, read back and compared: {done.again}"

@@ -37,6 +37,11 @@ def check_form(path: Path, kind: Kind, zeroed: bool) -> None:
         raise SecateurError(f"out '{path}': a network from {kind.form} is written as {OWN}, {PROGRAM}{further}")
 
 
+def is_secateurs(path: Path, kind: Kind) -> bool:
+    """Whether what is written at a path is a file of :func:`secateur.save`."""
+    return path.suffix != PROGRAM and not is_own(path, kind)
+
+
 def is_own(path: Path, kind: Kind) -> bool:
     """Whether a path is one of the kind's own files or folders."""
     return path.suffix != PROGRAM and (kind.folder or bool(kind.suffix)) and path.suffix == kind.suffix
@@ -76,7 +81,7 @@ def write(cut: nn.Module, path: Path, case: Case,
     if path.suffix == PROGRAM:
         export(cut, path, case)
         return lambda: sources.network(str(path)), "torch.export.load('{path}').module()", ()
-    if not is_own(path, kind):
+    if is_secateurs(path, kind):
         notes, original = saved(cut, path, case, told), case.source.original or case.source.make
         again = f"secateur.load('{{path}}', {escaped(case.source.again)})"
         return lambda: files.load(path, original), again, notes
