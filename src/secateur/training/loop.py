@@ -60,7 +60,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
         The pruner, if there is one; ``finish()`` of it gives the pruned network.
 
     Raises:
-        SecateurError: ``hold`` out of range, no labels where they are needed, an ``augment`` that gives other shapes.
+        SecateurError: ``hold`` out of range, no labels where they are needed, an ``augment`` that gives other counts.
 
     >>> from secateur.data import resolve
     >>> from secateur.schedules import Polynomial
