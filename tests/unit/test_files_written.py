@@ -181,7 +181,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
             "for i, n in enumerate(nets): torch.nn.init.constant_(n.weight, i + 1.0); torch.nn.init.zeros_(n.bias)\n"
             "print('on', flush=True)\nwhile True:\n    for n in nets: sc.save(n, sys.argv[1])\n")
     draw, seen = random.Random(0), set()
-    for _ in range(6):
+    for _ in range(4):
         child = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True,
                                  env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"})
         assert child.stdout.readline() == "on\n"

@@ -45,24 +45,23 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
         start: makes the pruner from the network and its optimizer; without it the training is a dense one.
         teacher: the dense network, for :func:`~secateur.training.distil.distillation`; without it the loss is
             that of the labels.
-        lr: Adam's step size; it stays for the fraction ``hold`` of the training, then falls to 0 along a cosine.
+        lr, hold: Adam's step size; it stays for the fraction ``hold`` of the training, in [0, 1), then falls to 0
+            along a cosine.
         batch_size: samples a step.
-        hold: in [0, 1).
         l1: strength of :func:`~secateur.training.regularise.l1` until the sparsity no longer rises.
         temperature, share: of the distillation; at a share of 1 no labels are needed.
         seed: the order of the samples, and what the network and ``augment`` draw, come from it.
         loss: of outputs and labels; by default the cross-entropy.
         on_epoch: called after every epoch with its number, from 1, and the pruner.
-        augment: gets the inputs of every batch and gives them back moved, turned, or with noise, as many and on
-            the same device; it draws from torch's global generator. The teacher is then asked at every step
-            about what the network sees.
+        augment: gets the inputs of every batch and gives as many back, moved or with noise, drawn from torch's
+            global generator; the teacher is then asked at every step about what the network sees.
 
     Returns:
         The pruner, if there is one; ``finish()`` of it gives the pruned network.
 
     Raises:
-        SecateurError: a setting out of range, data without labels where they are needed, an ``augment`` that gives
-            other than as many samples, or a training that diverged.
+        SecateurError: a setting out of range, no labels where they are needed, an ``augment`` that gives other counts,
+            or a training that diverged.
 
     >>> from secateur.data import resolve
     >>> from secateur.schedules import Polynomial
