@@ -186,12 +186,17 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--json", type=Path, help="write the counts for benchmarks/table.py here")
     parser.add_argument("--peers", type=Path, nargs="*", default=[], help="result files of other libraries, for --json")
+    parser.add_argument("--memory", type=Path, help="write the memory that each network over 40 MB took here")
     asked = parser.parse_args()
     if not asked.summary:
         run(asked)
     summary(asked.out)
     if asked.json:
         asked.json.write_text(json.dumps(condensed(asked.out, asked.peers), indent=1) + "\n")
+    if asked.memory:
+        held = [{k: r[k] for k in ("zoo", "name", "bytes", "peak", "s")} for r in read(asked.out)
+                if r.get("proved") and r["bytes"] > SMALL]
+        asked.memory.write_text(json.dumps(sorted(held, key=lambda r: -r["peak"]), indent=1) + "\n")
 
 
 def run(asked: argparse.Namespace) -> None:

@@ -122,6 +122,13 @@ def structures() -> str:
     return "\n".join(lines)
 
 
+def memory() -> str:
+    """The networks whose proofs take most memory."""
+    lines = [row_of(["network", "zoo", "MB", "most memory", "s"]), row_of(["---"] * 5)]
+    return "\n".join([*lines, *(row_of([r["name"], r["zoo"], f"{r['bytes'] / 1e6:.0f}", f"{r['peak']:.2f}",
+                                        f"{r['s']:.1f}"]) for r in results("memory"))])
+
+
 def peers() -> str:
     """Other libraries on the same networks, ours beside each."""
     heads = ["zoo", "library", "networks", "right, at least 10 % removed", "silently wrong", "outputs of another shape",
@@ -232,7 +239,8 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machi
                                          "runtime_engines": runtime(runtime_tables.engines),
                                          "runtime_condensed": runtime(runtime_tables.condensed),
                                          "runtime_problems": runtime(runtime_tables.problems),
-                                         "structures": structures, "refusals": refusals, "peers": peers,
+                                         "structures": structures, "memory": memory,
+                                         "refusals": refusals, "peers": peers,
                                          "large": large, "curves": curves,
                                          "accuracy_weights": accuracy(accuracy_tables.main("weight")),
                                          "accuracy_neurons": accuracy(accuracy_tables.main("neuron")),
