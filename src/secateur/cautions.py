@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from secateur.graph.capture import examples, inputs
 from secateur.graph.state import evaluating
 from secateur.measure import device_of, moved
 from secateur.types import Target
+from secateur.windows import call
 
 REFIT = "the refit"
 Seen = Mapping[str, tuple[int, int]]
@@ -37,16 +38,27 @@ class Readers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-Run = tuple[tuple[Any, ...], dict[str, Any]]
-"""The positional and keyword inputs of one call of a network."""
+Run = Callable[[nn.Module], Any]
+"""One call of a network."""
 
 
 def runs(samples: Calibration | None, example: Any) -> list[Run]:
     """The call on the first batch of some samples, or those on the examples in place of them; none where there is
     neither."""
     if samples is not None:
-        return [(next(iter(samples)).inputs, {})]
-    return [] if example is None else [inputs(one) for one in examples(example)]
+        return [partial(call, batch=next(iter(samples)))]
+    return [] if example is None else [partial(called, one) for one in examples(example)]
+
+
+def called(example: Any, model: nn.Module) -> Any:
+    """The outputs for an example.
+
+    Raises:
+        SecateurError: the network does not run on it.
+    """
+    args, kwargs = tree_map(partial(moved, device=device_of(model)), inputs(example))
+    with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
+        return model(*args, **kwargs)
 
 
 def unread(model: nn.Module, targets: Sequence[Target], runs: Sequence[Run]) -> list[Target]:
@@ -60,16 +72,15 @@ def unread(model: nn.Module, targets: Sequence[Target], runs: Sequence[Run]) -> 
     ...     def forward(self, x):
     ...         return self.used(x)
     >>> net = Net()
-    >>> [target.name for target in unread(net, targets(net), [((torch.ones(1, 2),), {})])]
+    >>> [target.name for target in unread(net, targets(net), runs(None, torch.ones(1, 2)))]
     ['idle.weight']
     """
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
         return []
     weights = {target.name: model.get_parameter(target.name) for target in targets}
     with evaluating(model), torch.no_grad(), Readers(weights.values()) as readers:
-        for args, kwargs in tree_map(partial(moved, device=device_of(model)), list(runs)):
-            with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
-                model(*args, **kwargs)
+        for run in runs:
+            run(model)
     return [target for target in targets if id(weights[target.name]) not in readers.read]
 
 
