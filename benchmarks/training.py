@@ -84,7 +84,7 @@ LENET5 = Recipe("lenet5", 0.996, epochs=15, lr=1.5e-2, l1=1e-5, begin=0.1, end=0
 WEIGHTS, NEURONS = "best-finetune", "elimination + reconstruct + 5 epochs"
 RECIPES: tuple[Recipe | Recovered, ...] = (
     Recipe("lenet-300-100", 0.985, epochs=35, lr=2e-3, l1=2e-5, begin=0.1, end=0.7, hold=0.6),
-    LENET5, replace(LENET5, epochs=9),
+    LENET5, replace(LENET5, epochs=25), replace(LENET5, epochs=9),
     Recovered("mlp", 0.98, "weight", WEIGHTS),
     Recovered("mlp", 0.99, "weight", WEIGHTS),
     Recovered("mlp", 0.90, "neuron", NEURONS),
