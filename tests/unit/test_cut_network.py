@@ -164,6 +164,11 @@ def test_whether_it_pays_is_told_from_the_quartiles():
     assert any("as good as guessing" in text for text in cut_report.remarks(done)) == (done.before.accuracy < 0.375)
 
 
+def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit():
+    with pytest.raises(sc.SecateurError, match="no --data was given, so mnist was taken: give --data, or --example"):
+        cut(sparsity=0.5, data="")
+
+
 def test_the_command_line_tells_an_interruption(monkeypatch, capsys):
     from secateur import cli
 
