@@ -1,6 +1,7 @@
 """``secateur prune``: one cut, its figures against a count by hand, its file, and what is left where it stops."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -156,7 +157,16 @@ def test_whether_it_pays_is_told_from_the_quartiles():
     assert told["slow"].startswith("The cut does not pay on this machine: the network is slower (0.50× at batch 1)")
     assert "pays in part" in told["both"] and "slower (0.50× at batch 1) but faster (2.0× at batch 64)" in told["both"]
     assert told["none"].endswith("of the bytes; its speed was not measured.")
+    for after, word in ((done.before.bytes // 2, "and"), (done.before.bytes * 2, "but")):
+        done.timing.update(latency={"1": way})
+        larger = replace(done, after=replace(done.after, bytes=after))
+        assert f", {word} stored in {'200' if word == 'but' else '50'}" in cut_report.verdict(larger)
     assert any("as good as guessing" in text for text in cut_report.remarks(done)) == (done.before.accuracy < 0.375)
+
+
+def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit():
+    with pytest.raises(sc.SecateurError, match="no --data was given, so mnist was taken: give --data, or --example"):
+        cut(sparsity=0.5, data="")
 
 
 def test_the_command_line_tells_an_interruption(monkeypatch, capsys):

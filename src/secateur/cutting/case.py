@@ -128,7 +128,13 @@ class Labelled(Case):
 
     def __init__(self, config: CutConfig, kind: Kind, source: Source, data: Dataset):
         self.config, self.kind, self.source, self.notes = config, kind, source, source.notes
-        self.task = problem(config.study, source.make, data)
+        try:
+            self.task = problem(config.study, source.make, data)
+        except SecateurError as error:
+            if config.data or ":" not in config.model:
+                raise
+            raise SecateurError(f"{error}; no --data was given, so {config.chosen_data} was taken: give --data, or "
+                                "--example pkg.module:name") from error
         self.chance = 1 / data.classes
 
     @property

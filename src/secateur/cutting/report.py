@@ -72,7 +72,8 @@ def verdict(done: CutNetwork) -> str:
     told = words.listed([f"{PACES[p]} ({words.listed(at)})" for p, at in groups.items()], "but")
     pays = {frozenset({"faster"}): "The cut pays", frozenset({"slower"}): "The cut does not pay"}.get(
         frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
-    return f"{pays} on this machine: the network is {told}{how}, and {size}."
+    joint = "but" if "faster" in groups and done.after.bytes > done.before.bytes else "and"
+    return f"{pays} on this machine: the network is {told}{how}, {joint} {size}."
 
 
 def remarks(done: CutNetwork) -> list[str]:

@@ -54,6 +54,8 @@ def opened(path: Path) -> BinaryIO:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SecateurError(f"cannot read '{path}': it is a folder or a device, not a file")
         return path.open("rb")
+    except SecateurError:
+        raise
     except (OSError, ValueError) as error:
         raise SecateurError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from error
 
