@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from secateur.cutting.case import Case, Labelled, Unlabelled
 from secateur.cutting.closeness import Closeness
 from secateur.cutting.config import CutConfig
 from secateur.cutting.samples import read
-from secateur.cutting.written import bytes_of, check_form, is_secateurs, written
+from secateur.cutting.written import check_form, is_secateurs, written
 from secateur.data.base import Dataset
 from secateur.measure import size
 from secateur.overview import flops_of
@@ -33,8 +33,8 @@ class Side:
     """One of the two networks: accuracy on the test part in [0, 1] (None without labels), sizes, FLOPs of one sample,
     zeros not counted.
 
-    ``bytes`` are those of the file that :func:`secateur.save` writes of the tensors alone. Where another form is
-    written, those of the original's tensors and of what was written.
+    ``bytes`` are those of the file that :func:`secateur.save` writes of the tensors alone; where another form is
+    written, which stores zeros like other values, those of the tensors themselves.
     """
 
     accuracy: float | None
@@ -103,7 +103,6 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     near = case.closeness(model, cut)
     before, after = side(model, case, zeroed), side(cut, case, zeroed)
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
-    after = after if is_secateurs(path, case.kind) else replace(after, bytes=bytes_of(path))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
                       (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed), case.chance, again)

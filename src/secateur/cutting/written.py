@@ -84,6 +84,7 @@ def write(cut: nn.Module, path: Path, case: Case,
     if is_secateurs(path, kind):
         notes, original = saved(cut, path, case, told), case.source.original or case.source.make
         again = f"secateur.load('{{path}}', {escaped(case.source.again)})"
+        again += "" if notes else ", or secateur.load('{path}'), which runs the graph in the file"
         return lambda: files.load(path, original), again, notes
     kind.write(cut, text, path)
     if kind.folder:

@@ -125,6 +125,8 @@ def described(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Sto
 def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapping[str, Any] | None,
              program: int) -> dict[str, str]:
     """What the header tells beside the tensors and the checksums."""
+    if not isinstance(settings or {}, Mapping):
+        raise SecateurError(f"save: settings is a {type(settings).__name__}; allowed is a mapping of names to values")
     try:
         given = json.dumps(dict(settings or {}), allow_nan=False, separators=(",", ":"))
         strict.read_json(given, "save: settings")
