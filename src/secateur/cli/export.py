@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from secateur.cli.app import Debug, app
-from secateur.cli.info import _sides as sides_of
+from secateur.cli.flags import sides_of
 
 
 @app.command("export")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from secateur.errors import SecateurError
 from secateur.settings import like
 
 
@@ -52,3 +53,10 @@ def _help(setting: Field[Any]) -> str:
 
 def _metavar(default: Any) -> str:
     return {tuple: "A,B,…", int: "N", float: "X", str: "TEXT"}[type(default)]
+
+
+def sides_of(shape: str) -> tuple[int, ...]:
+    """The numbers of ``--shape``."""
+    if not all(part.strip().isdigit() for part in shape.split(",")):
+        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
+    return tuple(int(part) for part in shape.split(","))

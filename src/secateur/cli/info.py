@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from secateur.cli.app import Debug, app
+from secateur.cli.flags import sides_of
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 
@@ -51,7 +52,7 @@ def info(
     from secateur.prune import plan
 
     loaded = datasets.resolve(data) if data else None
-    sides = loaded.shape if loaded else _sides(shape)
+    sides = loaded.shape if loaded else sides_of(shape)
     network = models.made(model, sides, loaded.classes if loaded else classes).eval()
     if weights:
         models.load_weights(network, Path(weights))
@@ -65,12 +66,6 @@ def info(
         print(made)
         print(dry_run(network, made, inputs))
 
-
-def _sides(shape: str) -> tuple[int, ...]:
-    """The numbers of ``--shape``."""
-    if not all(part.strip().isdigit() for part in shape.split(",")):
-        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
-    return tuple(int(part) for part in shape.split(","))
 
 
 def _random(sides: tuple[int, ...]) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from secateur.graph.cut.exported import place_in
 from secateur.record import NAME
 from secateur.sources._folded import fold_biases
 from secateur.sources._stored import MOVED, SAME, Origin, Origins, Stored, at, base, given, stored, tidied
@@ -186,11 +187,7 @@ def has(root: nn.Module, path: str) -> bool:
 
 def put(root: nn.Module, path: str, what: nn.Module | Tensor) -> None:
     """Store a module, a parameter or a buffer under a dotted name."""
-    *above, leaf = path.split(".")
-    for part in above:
-        if not hasattr(root, part):
-            root.add_module(part, nn.Module())
-        root = getattr(root, part)
+    root, leaf = place_in(root, path)
     if isinstance(what, nn.Module):
         root.add_module(leaf, what)
     elif isinstance(what, nn.Parameter):

@@ -100,13 +100,19 @@ def holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
     return root
 
 
-def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
-    """Store a tensor under a dotted name."""
+def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that a dotted name lies in, made where it is not there, and the name's last part."""
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):
             root.add_module(part, nn.Module())
         root = getattr(root, part)
+    return root, last
+
+
+def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
+    """Store a tensor under a dotted name."""
+    root, last = place_in(root, name)
     if isinstance(tensor, nn.Parameter):
         root.register_parameter(last, tensor)
     elif last not in root._buffers:
