@@ -31,10 +31,10 @@ import voice  # noqa: E402
 import secateur as sc  # noqa: E402
 from secateur import sources  # noqa: E402
 from secateur.calibration import Calibration, as_batch  # noqa: E402
-from secateur.cutting.plain import Plain  # noqa: E402
 from secateur.latency import interleaved, summary  # noqa: E402
 from secateur.machine import machine  # noqa: E402
 from secateur.measure import size  # noqa: E402
+from secateur.plain import Plain  # noqa: E402
 
 SHOWN, HELD = 512, 300
 CUTS = [("weight", s, r) for s in (0.5, 0.7, 0.8, 0.9) for r in ("none", "best")] + [

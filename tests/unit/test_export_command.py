@@ -146,7 +146,7 @@ def test_a_file_of_ours(typed, tmp_path):
     (["missing.safetensors"], "is not there"), (["plain.safetensors", "--model", "support:tiny"], "plain.safetensors"),
     (["ours.safetensors"], "--model pkg.module:factory"), (["ours.safetensors", "--sparsity", "0.5"], "for a run"),
     (["ours.safetensors", "--to", "report"], "needs the folder of a study"), (["."], "holds no run"),
-    (["ours.safetensors", "--model", "support:tiny"], "does not tell what the network takes")])
+    (["ours.safetensors", "--model", "support:tiny"], "inputs of 'ours.safetensors' are not known: --shape")])
 def test_a_mistake_with_a_file_is_one_line_and_leaves_nothing(typed, tmp_path, words, message):
     sc.save(tiny(), tmp_path / "ours.safetensors")
     (tmp_path / "plain.safetensors").write_bytes(b"not one")

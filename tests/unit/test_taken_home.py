@@ -13,7 +13,7 @@ import secateur as sc
 from secateur import sources
 from secateur.cutting.config import CutConfig
 from secateur.cutting.cut import cut_network
-from secateur.cutting.plain import Plain
+from secateur.plain import Plain
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 SENTENCES = [f"{who} {what} {where}." for who in ("The old man", "A child", "My sister", "The engine", "Nobody")

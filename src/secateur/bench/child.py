@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -22,21 +23,24 @@ from secateur.bench.engines.base import Call, Engine, Inputs
 from secateur.bench.subject import Subject, filled, outputs_of
 from secateur.errors import first_line
 from secateur.latency import samples
-from secateur.measure import size
+from secateur.measure import tensors
+from secateur.plain import Plain
 
 
 class Child:
     """The engine with its prepared network.
 
     ``order`` has ``engine``, ``threads``, ``subject``, ``folder`` (with the inputs ``N.safetensors`` of each batch),
-    ``converted`` and ``warm`` (the files that the engine reads, of the network and of a tiny one; empty where it takes
-    networks) and ``fill`` (the dense network is the cut one with its zeros filled).
+    ``names`` (of inputs that are given by name), ``converted`` and ``warm`` (the files that the engine reads, of the
+    network and of a tiny one; empty where it takes networks), ``fill`` (the dense network is the cut one with its zeros
+    filled) and ``cut`` (the tensors of the cut network, where it is the original with other weights; else empty).
     """
 
     def __init__(self, order: dict[str, Any]):
         self.order, self.folder = order, Path(order["folder"])
         self.engine: Engine = registry.get("bench/engines", order["engine"])()
         self.call: Call | None = None
+        self.subject = Subject(**{**order["subject"], "shape": tuple(order["subject"]["shape"])})
         torch.set_num_threads(order["threads"])
 
     def prepare(self, batches: list[int]) -> dict[str, Any]:
@@ -54,7 +58,7 @@ class Child:
         for batch in batches:
             call(self.inputs(batch))
         most = memory.peak()
-        stored = size(network)["bytes"] if isinstance(network, nn.Module) else stored_bytes(network)
+        stored = weights_bytes(network) if isinstance(network, nn.Module) else stored_bytes(network)
         del network
         memory.trim()
         now = memory.held()
@@ -72,10 +76,15 @@ class Child:
         """What the engine takes."""
         if self.order["converted"]:
             return Path(self.order["converted"])
-        subject = Subject(**{**self.order["subject"], "shape": tuple(self.order["subject"]["shape"])})
-        if not self.engine.original:
-            return subject.pruned()
-        return filled(subject.pruned()) if self.order["fill"] else subject.original()
+        fill = self.engine.original and self.order["fill"]
+        cut = None if self.engine.original else self.order["cut"]
+        found = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned()
+        assert found is not None
+        if cut:
+            give(found, Path(cut))
+        names = tuple(self.order["names"])
+        whole = filled(found) if fill else found
+        return Plain(whole, names) if names else whole
 
     def inputs(self, batch: int) -> Inputs:
         """The inputs of a batch size."""
@@ -103,6 +112,19 @@ class Child:
             return getattr(self, order.pop("do"))(**order)
         except Exception as error:
             return {"error": f"{type(error).__name__}: {first_line(error)}"}
+
+
+@torch.no_grad()
+def give(network: nn.Module, path: Path) -> None:
+    """Give a network the tensors of a file, one by one, so that none but one is there twice."""
+    with safe_open(path, "pt") as held:
+        for name, tensor in tensors(network):
+            tensor.copy_(held.get_tensor(name))
+
+
+def weights_bytes(network: nn.Module) -> int:
+    """The bytes of a network's tensors; none is looked into, which would bring mapped ones into memory."""
+    return sum(t.numel() * t.element_size() for _, t in tensors(network))
 
 
 def stored_bytes(path: Path) -> int:

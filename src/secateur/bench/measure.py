@@ -23,7 +23,8 @@ from secateur.errors import SecateurError, first_line, unknown
 from secateur.files.program.network import FileNetwork
 from secateur.latency import summary
 from secateur.machine import machine
-from secateur.measure import nonzeros, size
+from secateur.measure import nonzeros, size, tensors
+from secateur.plain import Plain
 from secateur.timing import LARGEST_DIFFERENCE, difference
 
 FORMAT = "secateur bench 1"
@@ -117,12 +118,28 @@ class Case:
             self.notes.append(FILLED)
         if isinstance(self.pruned, FileNetwork):
             self.notes.append(GRAPH)
-        self.inputs = self.written(subject.sample(self.pruned))
+        sample, self.names = subject.sample(self.pruned)
+        self.check_batches(sample)
+        self.inputs = self.written(sample)
+        self.cut_tensors = "" if subject.sparsity is None else self.kept()
         self.told: dict[str, dict[str, str]] = {}
         self.refused: list[dict[str, Any]] = []
         self.memory: list[dict[str, Any]] = []
         self.points: list[dict[str, Any]] = []
         self.files: dict[str, tuple[str, str]] = {}
+
+    def kept(self) -> str:
+        """The cut network's tensors in a file, so that no other process has to plan the cut again."""
+        path = self.folder / "cut.safetensors"
+        save_file({name: x.detach().contiguous() for name, x in tensors(self.pruned)}, path)
+        return str(path)
+
+    def check_batches(self, sample: tuple[Tensor, ...]) -> None:
+        """Refuse batch sizes that a network of one size does not take."""
+        graph = isinstance(self.pruned, FileNetwork) and self.pruned.batch
+        only = self.subject.source.batch or graph
+        if only and set(self.settings.batches) != {only}:
+            raise SecateurError(f"'{self.subject.name}' takes batches of {only} alone: --batch {only}")
 
     def written(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""
@@ -135,6 +152,7 @@ class Case:
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
         told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
+                "inputs": [f"{str(x.dtype).removeprefix('torch.')}{list(x.shape[1:])}" for x in self.wide],
                 **size(self.pruned, nonzeros(self.pruned))}
         return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
@@ -160,7 +178,8 @@ class Case:
         try:
             converted, warm = self.converted(name, engine)
             worker = Worker({"engine": name, "threads": threads, "subject": asdict(self.subject), "fill": self.fill,
-                             "folder": str(self.folder), "converted": converted, "warm": warm})
+                             "names": self.names, "folder": str(self.folder), "converted": converted, "warm": warm,
+                             "cut": self.cut_tensors})
             stack.callback(worker.close)
             found = worker.ask("prepare", batches=list(self.settings.batches))
         except WorkerError as error:
@@ -184,7 +203,7 @@ class Case:
         try:
             with torch.inference_mode(False):
                 made = [engine.convert(net, x, self.new(f"{name}-{kind}")) for kind, net, x in
-                        (("network", network, self.wide), ("tiny", nn.Linear(2, 2).eval(), (torch.ones(3, 2),)))]
+                        (("network", network, self.wide), ("tiny", Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),)))]
         except Exception as error:
             raise WorkerError(f"cannot be converted: {type(error).__name__}: {first_line(error)}") from error
         self.files[name] = (str(made[0] or ""), str(made[1] or ""))
@@ -213,10 +232,10 @@ class Case:
         return None
 
     def run_by(self, engine: Any) -> nn.Module:
-        """The network that an engine runs."""
+        """The network that an engine runs, its inputs taken by place."""
         found = self.original if engine.original else self.pruned
         assert found is not None
-        return found
+        return Plain(found, self.names)
 
     def turns(self, workers: dict[str, Worker], threads: int, batch: int) -> dict[str, list[list[float]]]:
         """The seconds of every call, in lists of a round each; the order of the engines turns from round to round."""

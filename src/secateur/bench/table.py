@@ -35,8 +35,9 @@ def heading(found: dict[str, Any]) -> str:
     small = f", {words.scaled(net['bytes_sparse'], 'B')} without zeros" if net["cut"] == "weight" else ""
     name = found["subject"]["file"] or found["subject"]["model"]
     zeros = words.percent(1 - net["nonzeros"] / max(1, net["parameters"]))
+    inputs = f"; inputs {', '.join(net['inputs'])}" if "inputs" in net else ""
     return (f"{name}: {net['class']}, {what}; {words.count(net['parameters'])} parameters, {zeros} of them zero; "
-            f"weights {words.scaled(net['bytes'], 'B')}{small}{before}")
+            f"weights {words.scaled(net['bytes'], 'B')}{small}{before}{inputs}")
 
 
 def table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:

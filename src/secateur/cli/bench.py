@@ -16,13 +16,15 @@ GRID = "0,0.3,0.5,0.7,0.8,0.9,0.95"
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="FILE", help="a file of sc.save or secateur prune, or a built-in "
-                                        "network or pkg.module:factory; without it, layers are timed")] = "",
-    model: Annotated[str, typer.Option(help="FILE's network before the cut: built-in, or pkg.module:factory")] = "",
-    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch: random inputs")] = "",
-    classes: Annotated[int, typer.Option(help="what a factory that asks for classes is given")] = 10,
+    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="a file of sc.save or secateur prune, or any "
+                                        "network that prune takes; without it, layers are timed")] = "",
+    model: Annotated[str, typer.Option(help="FILE's network before the cut, as prune takes it")] = "",
+    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch: random inputs; for a network "
+                                       "of sentences, how many tokens each has")] = "",
+    classes: Annotated[int | None, typer.Option(help="what a factory that asks for classes is given (default: 10)",
+                                                show_default=False)] = None,
     example: Annotated[str, typer.Option(help="pkg.module:name of the inputs, or of a function that makes them: a "
-                                         "tensor or a tuple, samples along the first axis")] = "",
+                                         "tensor, a tuple or a dict, samples along the first axis")] = "",
     weights: Annotated[str, typer.Option(help="trained weights of the model (.safetensors)")] = "",
     batch: Annotated[str, typer.Option("--batch", "--batches", help="samples at once")] = "1,16,64",
     threads: Annotated[str, typer.Option(help="threads of every engine")] = "1",
@@ -45,7 +47,7 @@ def bench(
         return
     from secateur.bench import Settings, Subject
 
-    subject = Subject.named(what, model=model, shape=numbers("shape", shape) if shape else (), classes=classes,
+    subject = Subject.named(what, model=model, shape=numbers("shape", shape) if shape else (), classes=classes or 0,
                             example=example, weights=weights, sparsity=fraction(sparsity))
     networks(subject, Settings(*counts, seconds, tuple(n for n in engines.split(",") if n)), out)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,14 +12,18 @@ from secateur.cli.flags import sides_of
 from secateur.config import StudyConfig
 from secateur.errors import SecateurError
 
+SIDES = (3, 32, 32)
+
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL|FILE", help="a built-in network or pkg.module:factory; or a "
-                                         "file of sc.save or secateur prune")],
-    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch")] = "3,32,32",
-    classes: Annotated[int, typer.Option(help="how many outputs the network has for a sample: for a built-in network, "
-                                         "or a factory that asks for classes or num_classes")] = 10,
+    model: Annotated[str, typer.Argument(metavar="MODEL|FILE", help="any network that prune takes; or a file of "
+                                         "sc.save or secateur prune")],
+    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch (default: what the network "
+                                       "tells, or 3,32,32)", show_default=False)] = "",
+    classes: Annotated[int | None, typer.Option(help="how many outputs the network has for a sample: for a built-in "
+                                                "network, or a factory that asks for classes or num_classes (default: "
+                                                "10)", show_default=False)] = None,
     example: Annotated[str, typer.Option(help="pkg.module:name of the inputs, or of a function that makes them, for a "
                                          "network of other or several inputs: a tensor, a tuple or a dict")] = "",
     sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction takes of each layer, and "
@@ -41,22 +44,23 @@ def info(
 
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
-    if Path(model).expanduser().is_file() or (":" not in model and ("." in model or "/" in model)):
+    from secateur import sources
+
+    if path := sources.file_named(model):
         from secateur.looking.show import show
 
-        show(model)
+        show(path)
         return
     from secateur import data as datasets
-    from secateur import models
     from secateur.overview import dry_run, targets
     from secateur.prune import plan
 
     loaded = datasets.resolve(data) if data else None
-    sides = loaded.shape if loaded else sides_of(shape)
-    network = models.made(model, sides, loaded.classes if loaded else classes).eval()
-    if weights:
-        models.load_weights(network, Path(weights))
-    inputs = models.example_of(example) if example else _random(sides)
+    sides = loaded.shape if loaded else sides_of(shape) if shape else SIDES if sources.kind_of(model).fits else ()
+    options = sources.Options("", weights, example, sides, loaded.classes if loaded else classes or 0)
+    source = sources.find(model, options)
+    network = source.make().eval()
+    inputs = sources.example_for(network, source, options, model)
     structure = _told(lambda: targets(network, inputs))
     print(structure)
     if sparsity is not None or ":" in granularity:
@@ -65,14 +69,6 @@ def info(
                     least=least, most=most, data=loaded and loaded.train_x, budget=budget or None)
         print(made)
         print(dry_run(network, made, inputs))
-
-
-
-def _random(sides: tuple[int, ...]) -> Any:
-    """Two random samples."""
-    import torch
-
-    return torch.rand(2, *sides)
 
 
 def _told(look: Callable[[], Any]) -> Any:

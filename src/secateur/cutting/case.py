@@ -15,12 +15,12 @@ from secateur.calibration import Calibration, as_batch, calibration
 from secateur.criteria.base import as_criterion
 from secateur.cutting.closeness import Closeness, closeness
 from secateur.cutting.config import CutConfig
-from secateur.cutting.plain import Plain
 from secateur.cutting.samples import Samples
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError
 from secateur.granularity import resolve
 from secateur.measure import device_of, evaluate, moved
+from secateur.plain import Plain
 from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.prune import check_weights, resolve_skip

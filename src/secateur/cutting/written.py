@@ -15,7 +15,7 @@ from torch import nn
 from secateur import files, sources
 from secateur.cutting.case import COMPARED, Case
 from secateur.errors import SecateurError, UnsupportedError
-from secateur.graph.capture import axes_left_open, inputs, quiet
+from secateur.export import unchecked
 from secateur.measure import device_of, tensors
 from secateur.sources import Kind
 from secateur.sources.hugging_face import network as from_folder
@@ -79,7 +79,7 @@ def write(cut: nn.Module, path: Path, case: Case,
     """Write a cut network in the form that a path has; what reads it back, the same as Python, and notes."""
     kind, text = case.kind, case.config.model
     if path.suffix == PROGRAM:
-        export(cut, path, case)
+        unchecked(cut, path, case.example_of(case.source.batch or 2), "pt2")
         return lambda: sources.network(str(path)), "torch.export.load('{path}').module()", ()
     if is_secateurs(path, kind):
         notes, original = saved(cut, path, case, told), case.source.original or case.source.make
@@ -111,16 +111,6 @@ def bytes_of(path: Path) -> int:
 def escaped(text: str) -> str:
     """A text whose braces are no places to fill."""
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def export(cut: nn.Module, path: Path, case: Case) -> None:
-    """Write a network as an exported program, its batch open where it allows that."""
-    args, kwargs = inputs(case.example_of(2) if case.source.batch == 0 else case.example_of(case.source.batch))
-    network = cut.cpu().eval()
-    with quiet(), torch.no_grad():
-        axes = None if case.source.batch else axes_left_open(network, args, kwargs, True)
-        program = torch.export.export(network, args, kwargs, dynamic_shapes=axes, strict=False)
-        torch.export.save(program, path)
 
 
 def compare(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: bool) -> None:

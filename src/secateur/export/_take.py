@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateur import models
+from secateur import sources
 from secateur.cutting.config import check_out
 from secateur.errors import SecateurError
 from secateur.export import Exported, export_run, exported, format_of
-from secateur.export._files import example_for, network_of
 from secateur.export._runs import Remade, remade
 from secateur.export.base import Exporter, Format, RunExporter
 from secateur.measure import nonzeros
@@ -96,10 +95,11 @@ def of_file(wanted: Wanted, chosen: Format) -> Done:
     """The network of a file."""
     place = place_of(wanted, chosen, f"{wanted.source.stem}-dense" if chosen.suffix == wanted.source.suffix
                      else wanted.source.stem)
-    given = models.example_of(wanted.example) if wanted.example else None
-    network = network_of(wanted.source, wanted.model, wanted.shape, wanted.classes, given)
+    options = sources.Options("", "", wanted.example, wanted.shape, wanted.classes)
+    source = sources.cut_file(wanted.source, wanted.model, options)
+    network = source.make()
     needs = isinstance(chosen, Exporter) and chosen.traced
-    inputs = example_for(wanted.source, network, wanted.shape, given) if needs else given
+    inputs = sources.example_for(network, source, options, str(wanted.source)) if needs else None
     done = exported(network, place, inputs, wanted.to, wanted.int8)
     return Done(place, f"the network of {wanted.source}", done, None, told(done, network))
 

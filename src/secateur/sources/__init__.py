@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from secateur import registry
+from secateur import files, models, registry
 from secateur.errors import SecateurError
+from secateur.files import strict
+from secateur.sources._inputs import by_place, example_for, made_for, random_of
 from secateur.sources.base import Kind, Options, Source
 
-__all__ = ["Kind", "Options", "Source", "find", "kind_of", "kinds", "network"]
+__all__ = ["Kind", "Options", "Source", "by_place", "cut_file", "example_for", "file_named", "find", "kind_of", "kinds",
+           "network"]
 
 PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
 
@@ -60,6 +67,61 @@ def network(text: str, **options: str) -> nn.Module:
     'Lenet300100'
     """
     return find(text, Options(**options)).make()  # type: ignore[arg-type]
+
+
+def file_named(text: str) -> Path | None:
+    """The file of secateur's that a text names; None where it names a network that can be found.
+
+    Raises:
+        SecateurError: it names neither; of a file that is there, with what is wrong with it.
+    """
+    path = Path(text).expanduser()
+    if files.is_ours(path):
+        return path
+    weights = path.suffix == ".safetensors"
+    if path.is_file() and path.suffix not in PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
+        try:
+            files.tell(path)
+        except SecateurError as error:
+            hint = "; plain weights go with their network: MODEL --weights FILE" if weights else ""
+            raise SecateurError(f"{error}{hint}") from error
+    if weights:
+        raise SecateurError(f"'{text}': there is no such file")
+    kind_of(text)
+    return None
+
+
+def cut_file(path: Path, model: str, options: Options) -> Source:
+    """The network of a file that secateur wrote; ``original`` is the one before the cut, where ``model`` names it.
+
+    Raises:
+        SecateurError: the file cannot be read, or holds no graph and ``model`` is empty.
+    """
+    facts = files.tell(path)
+    if not model:
+        if facts.runnable:
+            return Source(partial(files.load, path), f"secateur.load('{path}')")
+        told = facts.settings.get("settings")
+        was = f"{strict.short(told.get('model'))}, as the file says," if isinstance(told, dict) else (
+            "pkg.module:factory or a built-in name")
+        raise SecateurError(f"'{path}' holds tensors and no graph to run: --model {was} tells which network it was "
+                            "before the first cut")
+    source = find(model, options)
+    original = source.original or source.make
+    given = models.example_of(options.example) if options.example else None
+    if source.example is None and facts.runnable:
+        source = replace(source, example=random_of(made_for(files.load(path))))
+    return replace(source, make=partial(loaded, path, original, given, model), original=original)
+
+
+def loaded(path: Path, original: Callable[[], nn.Module], given: Any, model: str) -> nn.Module:
+    """The network of a file, from the one that it was; an error says what a built-in one is made for."""
+    try:
+        return files.load(path, original, given).eval()
+    except SecateurError as error:
+        if model in registry.files("models"):
+            raise SecateurError(f"{error}; --shape and --classes say what it is made for") from error
+        raise
 
 
 def why_not(text: str) -> str:

@@ -55,12 +55,13 @@ class Kind(ABC):
     """One kind of network; one file of this folder, one kind.
 
     ``form`` is how it is written, ``suffix`` that of its own files, where a cut network can be written as one
-    (empty with ``folder``: a folder).
+    (empty with ``folder``: a folder), ``fits`` says that it is made for the shape and classes of the data.
     """
 
     form: ClassVar[str]
     suffix: ClassVar[str] = ""
     folder: ClassVar[bool] = False
+    fits: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, text: str) -> bool:

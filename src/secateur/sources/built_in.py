@@ -16,6 +16,7 @@ class BuiltIn(Kind):
     """``mlp``, ``lenet5`` …: a network of :mod:`secateur.models`, for the shape and classes of the data."""
 
     form = "a built-in name"
+    fits = True
 
     def recognises(self, text: str) -> bool:
         """Whether it is the name of a file of ``models/``."""

@@ -15,6 +15,7 @@ class Factory(Kind):
     them. A Keras model on its torch backend becomes a network of torch's layers."""
 
     form = "pkg.module:factory"
+    fits = True
 
     def recognises(self, text: str) -> bool:
         """Whether it is an import path."""

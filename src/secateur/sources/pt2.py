@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
 
 from secateur.errors import SecateurError, failing
 from secateur.sources._archive import checked
@@ -55,23 +56,38 @@ def network(path: Path) -> nn.Module:
 
 
 def example_of(program: ExportedProgram) -> Any:
-    """The inputs that a program was exported with: a tuple, or a dict by name; None where it has both or none.
+    """The inputs that a program was exported with, or random ones where it takes floating-point tensors alone and the
+    file does not hold them: a tuple, or a dict by name; None where nothing says what they are.
 
     Raises:
         SecateurError: it takes positional and keyword inputs together.
     """
-    if not program.example_inputs:
-        return None
-    args, kwargs = program.example_inputs
+    args, kwargs = program.example_inputs or drawn(program)
     if args and kwargs:
         raise SecateurError(f"the program takes {len(args)} positional inputs and {', '.join(kwargs)} by name; allowed "
                             "are all by place or all by name: export it again so")
-    return dict(kwargs) if kwargs else tuple(args)
+    return (dict(kwargs) if kwargs else tuple(args)) or None
+
+
+def drawn(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Random inputs of the sizes that a program takes, open ones as they were when it was exported; none where one is
+    no floating-point tensor."""
+    values, spec = taken(program), program.call_spec.in_spec
+    if spec is None or not all(isinstance(v, Tensor) and v.is_floating_point() for v in values):
+        return (), {}
+    sizes = [[s if isinstance(s, int) else s.node.hint or 2 for s in v.shape] for v in values]
+    args, kwargs = pytree.tree_unflatten([torch.rand(size).to(v.dtype) for size, v in zip(sizes, values, strict=True)],
+                                         spec)
+    return args, kwargs
+
+
+def taken(program: ExportedProgram) -> list[Any]:
+    """What stands for each input in the graph."""
+    inputs = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
+    return [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
 
 
 def fixed_batch(program: ExportedProgram) -> int:
     """The only size of a batch that a program takes; 0 where the first axis of its inputs is open."""
-    inputs = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
-    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
-    sizes = [v.shape[0] for v in values if isinstance(v, Tensor) and v.ndim]
+    sizes = [v.shape[0] for v in taken(program) if isinstance(v, Tensor) and v.ndim]
     return next((int(size) for size in sizes if isinstance(size, int)), 0)

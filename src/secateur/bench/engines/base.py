@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
@@ -64,11 +63,6 @@ class Engine:
     def told(self, call: Call) -> str:
         """What a reader should know of a prepared call, in a few words."""
         return ""
-
-
-def imported(module: str) -> Any:
-    """A package that an engine needs; its types are not known to a machine without it."""
-    return importlib.import_module(module)
 
 
 CONTRACT = Engine

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from secateur.bench.engines.base import Call, Engine, Inputs, imported
-from secateur.bench.engines.onnxruntime import Flat, quiet
+from secateur.bench.engines.base import Call, Engine, Inputs
+from secateur.export import unchecked
 
 
 class OpenVino(Engine):
@@ -20,15 +19,13 @@ class OpenVino(Engine):
 
     def convert(self, network: nn.Module, inputs: Inputs, folder: Path) -> Path:
         """The network as ``model.xml`` and ``model.bin``, weights in float32."""
-        runtime, path = imported("openvino"), folder / "model.xml"
-        with quiet(), torch.no_grad():
-            runtime.save_model(runtime.convert_model(Flat(network).eval(), example_input=inputs), path,
-                               compress_to_fp16=False)
-        return path
+        return unchecked(network, folder / "model.xml", inputs, "openvino")
 
     def prepare(self, network: Path, inputs: Inputs, threads: int) -> Call:
         """A request of one stream of so many threads."""
+        from secateur.export.openvino_ import imported
+
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
                    "PERFORMANCE_HINT": "LATENCY"}
-        request = imported("openvino").Core().compile_model(str(network), "CPU", options).create_infer_request()
+        request = imported().Core().compile_model(str(network), "CPU", options).create_infer_request()
         return lambda x: [*request.infer([one.numpy() for one in x], share_inputs=True).values()]

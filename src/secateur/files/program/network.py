@@ -42,6 +42,12 @@ class FileNetwork(nn.Module):
         sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
         return () if None in sides else tuple(sides)
 
+    @property
+    def batch(self) -> int:
+        """The only size of a batch that the graph takes; 0 where it takes any."""
+        like = self.program.taken.like
+        return (like[0][0] or 0) if like and isinstance(like[0], tuple) and like[0] else 0
+
     def train(self, mode: bool = True) -> FileNetwork:
         """Set the mode, which changes nothing in what is computed.
 

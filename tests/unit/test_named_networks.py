@@ -1,0 +1,142 @@
+"""Any network by its name in ``bench`` and ``info``: folders, exported programs, weights, and files cut from them."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support import tiny
+from torch import nn
+from typer.testing import CliRunner
+
+import secateur as sc
+from secateur import sources
+from secateur.bench import Settings, Subject, bench
+from secateur.cli import app
+from secateur.errors import SecateurError
+from secateur.sources import Options
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence"]
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A small Transformer with a tokenizer, as Hugging Face's library writes them."""
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    config = transformers.BertConfig(vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                                     intermediate_size=64)
+    transformers.BertModel(config).save_pretrained("bert")
+    transformers.BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained("bert")
+    return "bert"
+
+
+def said(*words):
+    result = CliRunner().invoke(app, words)
+    if isinstance(result.exception, SecateurError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def exported(name, batch=None):
+    axes = None if batch else ({0: torch.export.Dim("n")},)
+    torch.export.save(torch.export.export(tiny(), (torch.rand(batch or 2, 1, 4, 4),), dynamic_shapes=axes), name)
+
+
+def test_a_folder_is_timed_with_inputs_by_name(folder):
+    found = bench(Subject.named(folder, sparsity=0.8, shape=(12,)), Settings((1, 3), seconds=0.02))
+    assert found["network"]["inputs"] == ["int64[12]"] * 3
+    timed = {p["engine"] for p in found["points"]}
+    assert {"dense", "zeroed", "sparse"} <= timed
+    assert all(p["error"] < 1e-4 for p in found["points"])
+    assert not [r for r in found["refused"] if "not installed" not in r["reason"]]
+
+
+def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
+    small = sc.prune(sources.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
+                     example=sources.find(folder).example)
+    sc.save(small, "small.safetensors")
+    found = bench(Subject.named("small.safetensors", model=folder), Settings((2,), (1,), 0.02, ("dense", "zeroed")))
+    assert found["network"]["cut"] == "neuron"
+    assert found["network"]["bytes"] < found["network"]["bytes_before"]
+    assert [p["engine"] for p in found["points"]] == ["dense", "zeroed"]
+
+
+def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
+    exported("open.pt2")
+    exported("two.pt2", 2)
+    found = bench(Subject.named("open.pt2", sparsity=0.5), Settings((1, 5), seconds=0.02, engines=("dense", "sparse")))
+    assert [p["batch"] for p in found["points"]] == [1, 1, 5, 5]
+    with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
+        bench(Subject.named("two.pt2"), Settings((1, 2)))
+    sc.save(sc.prune(tiny(), 0.5), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
+    assert sc.load("graph.safetensors").batch == 0
+
+
+def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
+    sc.export(tiny(), "mine.pt2", torch.rand(2, 1, 4, 4), to="pt2")
+    assert torch.export.load("mine.pt2").example_inputs is None
+    (found,) = sources.find("mine.pt2").example
+    assert found.shape[1:] == (1, 4, 4)
+    assert "1: 12 x neuron" in said("info", "mine.pt2")
+    sc.export(nn.Embedding(5, 3), "whole.pt2", torch.tensor([[1, 2]]), to="pt2")
+    assert sources.find("whole.pt2").example is None
+
+
+def test_a_factory_gives_the_same_network_to_every_process():
+    make = Subject(model="support:tiny")
+    for one, two in zip(make.original().parameters(), make.pruned().parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("command", ["info", "bench"])
+@pytest.mark.parametrize(("name", "message"), [
+    ("gone.safetensors", "there is no such file"), ("plain.safetensors", "MODEL --weights FILE"),
+    ("net.pt", "can run code when it is read"), ("mlpp", "did you mean 'mlp'"),
+    ("empty", "the folder has no config.json"), ("cut.bin2", "cut.bin2")])
+def test_what_names_no_network_is_refused_alike(tmp_path, command, name, message):
+    save_file({"weight": torch.ones(2, 2)}, "plain.safetensors")
+    torch.save({}, "net.pt")
+    (tmp_path / "empty").mkdir()
+    sc.save(sc.prune(tiny(), 0.5), "whole.safetensors")
+    (tmp_path / "cut.bin2").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:100])
+    with pytest.raises(SecateurError) as raised:
+        said(command, name)
+    assert message in str(raised.value)
+    assert "unknown model 'cut.bin2'" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_info_takes_a_folder_and_a_program(folder):
+    exported("net.pt2")
+    assert "encoder.layer.0.intermediate.dense: 64 x neuron" in said("info", folder)
+    assert "1: 12 x neuron" in said("info", "net.pt2")
+
+
+def test_inputs_by_name_keep_their_names():
+    x, y = torch.ones(2, 3), torch.zeros(2)
+    assert sources.by_place({"x": x, "y": y}, "net") == ((x, y), ("x", "y"))
+    assert sources.by_place([x], "net") == ((x,), ())
+    for wrong in ({"x": 3}, (), torch.tensor(1.0), {}):
+        with pytest.raises(SecateurError, match="the inputs of 'net': allowed is a tensor"):
+            sources.by_place(wrong, "net")
+
+
+def test_the_shape_of_a_network_of_sentences_is_how_many_tokens(folder):
+    source = sources.find(folder)
+    found = sources.example_for(source.make(), source, Options(shape=(9,)), folder)
+    assert {tuple(x.shape) for x in found.values()} == {(2, 9)}
+    assert found["attention_mask"].all()
+    for wrong, most in (((200,), 128), ((3, 4), 3)):
+        with pytest.raises(SecateurError, match=rf"allowed is one number, how many tokens each has, at most {most}"):
+            sources.example_for(source.make(), source, Options(shape=wrong), folder)
+
+
+def test_without_any_word_of_inputs_they_are_refused():
+    with pytest.raises(SecateurError, match="the inputs of 'net' are not known: --shape"):
+        sources.example_for(nn.Linear(2, 2), sources.Source(nn.Identity, ""), Options(), "net")
