@@ -145,17 +145,24 @@ def test_budgets_bounds_and_layers():
             ] == [4, 4]
 
 
-def test_whether_it_pays_is_told_from_the_quartiles():
+def test_whether_it_pays_is_told_by_the_ratio_that_is_printed():
     done = cut(sparsity=0.5)
     way, slow = ({"original": {"median": 1.0},
                   "sparse": {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}} for r in (2.0, 0.5))
+    wide, even = ({"original": {"median": 1.0},
+                   "sparse": {"speedup": r, "speedup_low": r - 0.2, "speedup_high": r + 0.2}} for r in (0.91, 1.01))
     told = {}
-    for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {}}.items():
+    for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {},
+                          "wide": {"1": wide}, "even": {"1": even}}.items():
         done.timing.update(latency=latency, engine_used="kernels")
         told[name] = cut_report.verdict(done)
     assert told["fast"].startswith("The cut pays on this machine: the network is faster (2.0× at batch 1), compiled")
     assert told["slow"].startswith("The cut does not pay on this machine: the network is slower (0.50× at batch 1)")
     assert "pays in part" in told["both"] and "slower (0.50× at batch 1) but faster (2.0× at batch 64)" in told["both"]
+    assert told["wide"].startswith("The cut does not pay on this machine: the network is slower (0.91×, quartiles "
+                                   "0.71× to 1.11×, at batch 1)")
+    assert told["even"].startswith("The cut buys no speed on this machine: the network is about as fast (1.01× at "
+                                   "batch 1)")
     assert told["none"].endswith("of the bytes; its speed was not measured.")
     for after, word in ((done.before.bytes // 2, "and"), (done.before.bytes * 2, "but")):
         done.timing.update(latency={"1": way})
