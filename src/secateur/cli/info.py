@@ -41,6 +41,9 @@ def info(
 
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
+    from secateur import sources
+
+    sources.check_read(model, "a built-in name; pkg.module:factory; a file of secateur prune or sc.save")
     if Path(model).expanduser().is_file() or (":" not in model and ("." in model or "/" in model)):
         from secateur.looking.show import show
 
