@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from support import blobs, tiny
 
 import secateur as sc
@@ -88,7 +89,10 @@ def test_weights_from_a_file():
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({}, "sparsity is missing"), ({"sparsity": 1.0}, "allowed is a fraction"),
+    ({}, "sparsity is missing"), ({"model": "tinny"}, "unknown model 'tinny'"),
+    ({"model": "gone.pt2"}, "cannot read 'gone.pt2': there is no such file"),
+    ({"model": "support:tinny"}, "did you mean 'tiny'"), ({"model": "nowhere:at"}, "cannot import module 'nowhere'"),
+    ({"sparsity": 1.0}, "allowed is a fraction"),
     ({"sparsity": 0.5, "criterion": "l2"}, "criterion l2: none scores granularity 'weight'"),
     ({"sparsity": 0.5, "recovery": ("bst",)}, "did you mean 'best'"),
     ({"sparsity": 0.5, "granularity": "2:4", "scope": "global"}, "scope global: none is defined"),
@@ -171,9 +175,25 @@ def test_whether_it_pays_is_told_by_the_ratio_that_is_printed():
     assert any("as good as guessing" in text for text in cut_report.remarks(done)) == (done.before.accuracy < 0.375)
 
 
-def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit():
+@pytest.mark.parametrize("model", ["support:tiny", "w.safetensors"])
+def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit(model):
+    save_file(tiny().state_dict(), "w.safetensors")
+    factory = "support:tiny" if model.startswith("w") else ""
     with pytest.raises(sc.SecateurError, match="no --data was given, so mnist was taken: give --data, or --example"):
-        cut(sparsity=0.5, data="")
+        cut(sparsity=0.5, data="", model=model, factory=factory)
+
+
+def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
+    from secateur.cutting import case
+
+    save_file(tiny().state_dict(), "w.safetensors")
+    told = "no --data was given, so mnist was taken: --data names other data"
+    monkeypatch.setattr(room, "read", lambda name, *_: {"mnist": resolve("support:blobs")}[name])
+    for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
+        config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})
+        assert room.opened(config).notes == (told,)
+    assert case.Labelled(config := CutConfig(**BASE, sparsity=0.5), room.opened(config).kind,
+                         room.opened(config).source, resolve("support:blobs")).notes == ()
 
 
 def test_the_command_line_tells_an_interruption(monkeypatch, capsys):
