@@ -31,6 +31,7 @@ from secateur import models
 
 GRACE_S = 5
 RAW = "application/octet-stream"
+PATHS = {"/health": "GET, HEAD", "/predict": "POST"}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,9 +42,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The health of the server."""
-        if self.path != "/health":
-            return self.answer(404, {"error": f"no such path: {self.path}; there are /health and /predict"})
-        return self.answer(200, self.server.health())
+        return self.answer(200, self.server.health()) if self.path == "/health" else self.refuse()
+
+    def do_HEAD(self) -> None:
+        """The same without a body."""
+        self.do_GET()
 
     def do_POST(self) -> None:
         """The outputs of some samples."""
@@ -52,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 body = self.body()
                 if self.path != "/predict":
-                    raise Refused(404, f"no such path: {self.path}; there are /health and /predict")
+                    return self.refuse()
                 outputs = self.server.batcher.submit(self.read(body, raw))
                 self.answer(200, outputs.numpy().astype("<f4").tobytes() if raw else {"outputs": outputs.tolist()})
             except Refused as why:
@@ -61,6 +64,21 @@ class Handler(BaseHTTPRequestHandler):
                 raise
             except Exception as error:
                 self.answer(500, {"error": f"{type(error).__name__}: {error}"})
+
+    def refuse(self) -> None:
+        """Tell of a path that is not there, or of a method that it does not take."""
+        if self.path not in PATHS:
+            return self.answer(404, {"error": f"no such path: {self.path}; there are {' and '.join(PATHS)}"})
+        return self.answer(405, {"error": f"{self.command} {self.path}: allowed is {PATHS[self.path]}"},
+                           Allow=PATHS[self.path])
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Tell what ``http.server`` itself refuses: a method that is none of ours (501), a request that is no HTTP.
+
+        A body that comes with it is not read, so the connection ends.
+        """
+        self.close_connection = True
+        return self.refuse() if code == 501 else self.answer(code, {"error": message or self.responses[code][0]})
 
     def body(self) -> bytes:
         """What was sent; of what is too long or of no known length, nothing is read and the connection ends."""
@@ -89,17 +107,20 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "inputs hold values that are no finite float32 numbers")
         return torch.from_numpy(values.astype(np.float32))
 
-    def answer(self, status: int, content: bytes | dict[str, Any]) -> None:
-        """Send an answer."""
+    def answer(self, status: int, content: bytes | dict[str, Any], **headers: str) -> None:
+        """Send an answer; one to HEAD has no body."""
         raw = isinstance(content, bytes)
         body = content if isinstance(content, bytes) else json.dumps(content, allow_nan=False).encode()
         self.send_response(status)
         self.send_header("Content-Type", RAW if raw else "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         if self.close_connection or self.server.batcher.closing:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -14,6 +14,10 @@
     run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
 
+from secateur import interruption
+
+interruption.watch()
+
 from secateur import sources
 from secateur.apply import apply
 from secateur.config import StudyConfig

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,9 +30,9 @@ RAW = {"Content-Type": "application/octet-stream"}
 class Running:
     """A server in a child process."""
 
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, model=("--model", "support:tiny")):
         paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-        words = [sys.executable, str(ROOT / "examples" / "serve.py"), "net.safetensors", "--model", "support:tiny",
+        words = [sys.executable, str(ROOT / "examples" / "serve.py"), "net.safetensors", *model,
                  "--shape", "1,4,4", "--port", "0", *flags]
         self.process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
@@ -79,6 +80,15 @@ def start(tmp_path):
         if one.process.poll() is None:
             one.process.kill()
             one.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    sc.save(tiny().eval(), folder / "net.safetensors")
+    server = Running(folder, "--dense")
+    yield server
+    assert server.end()[::2] == (0, "")
 
 
 def client(server, network, number):
@@ -136,6 +146,38 @@ def test_wrong_requests_are_told_why_and_the_server_goes_on(start, network):
     assert server.ask("POST", "/elsewhere", b"{}")[0] == 404
     assert client(server, network, 1) == EACH
     assert server.end(signal.SIGINT)[0] == 0
+
+
+@pytest.mark.parametrize(("method", "path", "status", "allow"), [
+    ("PUT", "/predict", 405, "POST"), ("DELETE", "/health", 405, "GET, HEAD"), ("GET", "/predict", 405, "POST"),
+    ("POST", "/health", 405, "GET, HEAD"), ("PATCH", "/elsewhere", 404, None), ("GET", "/", 404, None),
+    ("BREW", "/predict", 405, "POST")])
+def test_other_methods_and_paths_are_told_in_json(shared, method, path, status, allow):
+    connection = shared.connect()
+    connection.request(method, path, b'{"inputs": []}' if method != "GET" else None)
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    assert (answer.status, answer.getheader("Content-Type"), answer.getheader("Allow")) == (
+        status, "application/json", allow)
+    assert list(told) == ["error"] and path in told["error"]
+    connection.close()
+
+
+def test_head_is_get_without_the_body_and_a_wild_request_is_told_in_json(shared):
+    assert shared.ask("HEAD", "/health") == (200, b"")
+    with socket.create_connection(("127.0.0.1", shared.port), 60) as line:
+        line.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 65_534)
+        head, _, body = line.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ") and b"application/json" in head
+    assert "error" in json.loads(body)
+
+
+def test_a_file_with_its_graph_starts_without_a_warning(tmp_path):
+    torch.manual_seed(3)
+    sc.save(sc.prune(tiny().eval(), 0.8), tmp_path / "net.safetensors", example=torch.zeros(1, 1, 4, 4))
+    server = Running(tmp_path, model=())
+    assert "compiled" in server.first
+    assert server.end()[::2] == (0, "")
 
 
 class Slow:

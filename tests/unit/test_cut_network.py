@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from support import blobs, tiny
 
 import secateur as sc
@@ -88,7 +89,10 @@ def test_weights_from_a_file():
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({}, "sparsity is missing"), ({"sparsity": 1.0}, "allowed is a fraction"),
+    ({}, "sparsity is missing"), ({"model": "tinny"}, "unknown model 'tinny'"),
+    ({"model": "gone.pt2"}, "cannot read 'gone.pt2': there is no such file"),
+    ({"model": "support:tinny"}, "did you mean 'tiny'"), ({"model": "nowhere:at"}, "cannot import module 'nowhere'"),
+    ({"sparsity": 1.0}, "allowed is a fraction"),
     ({"sparsity": 0.5, "criterion": "l2"}, "criterion l2: none scores granularity 'weight'"),
     ({"sparsity": 0.5, "recovery": ("bst",)}, "did you mean 'best'"),
     ({"sparsity": 0.5, "granularity": "2:4", "scope": "global"}, "scope global: none is defined"),
@@ -145,17 +149,24 @@ def test_budgets_bounds_and_layers():
             ] == [4, 4]
 
 
-def test_whether_it_pays_is_told_from_the_quartiles():
+def test_whether_it_pays_is_told_by_the_ratio_that_is_printed():
     done = cut(sparsity=0.5)
     way, slow = ({"original": {"median": 1.0},
                   "sparse": {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}} for r in (2.0, 0.5))
+    wide, even = ({"original": {"median": 1.0},
+                   "sparse": {"speedup": r, "speedup_low": r - 0.2, "speedup_high": r + 0.2}} for r in (0.91, 1.01))
     told = {}
-    for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {}}.items():
+    for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {},
+                          "wide": {"1": wide}, "even": {"1": even}}.items():
         done.timing.update(latency=latency, engine_used="kernels")
         told[name] = cut_report.verdict(done)
     assert told["fast"].startswith("The cut pays on this machine: the network is faster (2.0× at batch 1), compiled")
     assert told["slow"].startswith("The cut does not pay on this machine: the network is slower (0.50× at batch 1)")
     assert "pays in part" in told["both"] and "slower (0.50× at batch 1) but faster (2.0× at batch 64)" in told["both"]
+    assert told["wide"].startswith("The cut does not pay on this machine: the network is slower (0.91×, quartiles "
+                                   "0.71× to 1.11×, at batch 1)")
+    assert told["even"].startswith("The cut buys no speed on this machine: the network is about as fast (1.01× at "
+                                   "batch 1)")
     assert told["none"].endswith("of the bytes; its speed was not measured.")
     for after, word in ((done.before.bytes // 2, "and"), (done.before.bytes * 2, "but")):
         done.timing.update(latency={"1": way})
@@ -164,9 +175,25 @@ def test_whether_it_pays_is_told_from_the_quartiles():
     assert any("as good as guessing" in text for text in cut_report.remarks(done)) == (done.before.accuracy < 0.375)
 
 
-def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit():
+@pytest.mark.parametrize("model", ["support:tiny", "w.safetensors"])
+def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit(model):
+    save_file(tiny().state_dict(), "w.safetensors")
+    factory = "support:tiny" if model.startswith("w") else ""
     with pytest.raises(sc.SecateurError, match="no --data was given, so mnist was taken: give --data, or --example"):
-        cut(sparsity=0.5, data="")
+        cut(sparsity=0.5, data="", model=model, factory=factory)
+
+
+def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
+    from secateur.cutting import case
+
+    save_file(tiny().state_dict(), "w.safetensors")
+    told = "no --data was given, so mnist was taken: --data names other data"
+    monkeypatch.setattr(room, "read", lambda name, *_: {"mnist": resolve("support:blobs")}[name])
+    for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
+        config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})
+        assert room.opened(config).notes == (told,)
+    assert case.Labelled(config := CutConfig(**BASE, sparsity=0.5), room.opened(config).kind,
+                         room.opened(config).source, resolve("support:blobs")).notes == ()
 
 
 def test_the_command_line_tells_an_interruption(monkeypatch, capsys):

@@ -189,7 +189,9 @@ def test_text_that_is_more_than_a_size_is_not_plain(text):
 
 @pytest.mark.parametrize(("name", "words"), [
     ("net.pt", "can run code"), ("net.pth", "weights_only=True"), ("pytorch_model.bin", "can run code"),
-    ("net.h5", "in Keras"), ("lenet55", "did you mean 'lenet5'"), ("nowhere/at/all", "allowed: "),
+    ("net.h5", "in Keras"), ("net.onnx", "an ONNX file is .* not read; .*--engines onnxruntime"),
+    ("net.xml", "an OpenVINO file is .* not read; .*--engines openvino"),
+    ("lenet55", "did you mean 'lenet5'"), ("nowhere/at/all", "allowed: "),
     (".", "the folder has no config.json")])
 def test_what_is_no_network_is_told_with_what_is(name, words):
     with pytest.raises(sc.SecateurError, match=words) as caught:
@@ -290,3 +292,59 @@ def test_a_compiled_network_does_not_write_over_what_it_holds_fixed():
         fast = sc.compile(network, x, budget=0, always=True)
         for _ in range(3):
             assert torch.allclose(fast(x), network(x), atol=1e-6)
+
+
+@pytest.fixture
+def folders():
+    transformers = pytest.importorskip("transformers")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    transformers.BertModel(transformers.BertConfig(vocab_size=40, **small)).save_pretrained("bert")
+    transformers.ViTModel(transformers.ViTConfig(image_size=8, patch_size=4, **small)).save_pretrained("vit")
+    transformers.T5Model(transformers.T5Config(vocab_size=6, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+                         ).save_pretrained("t5")
+
+
+@pytest.mark.parametrize(("folder", "inputs", "granularity"), [
+    ("bert", {"input_ids": (2, 8)}, "weight"), ("bert", {"input_ids": (2, 8)}, "neuron"),
+    ("vit", {"pixel_values": (2, 3, 8, 8)}, "weight"),
+    ("t5", {"input_ids": (2, 8), "decoder_input_ids": (2, 8)}, "weight")])
+def test_a_folder_without_tokenizer_and_data_is_cut_by_inputs_drawn_at_random(folders, folder, inputs, granularity):
+    found = sources.find(folder)
+    assert {name: tuple(v.shape) for name, v in found.example.items()} == inputs
+    done = cut_network(CutConfig(**QUICK, model=folder, granularity=granularity))
+    assert (done.samples, done.before.accuracy) == (0, None)
+    assert done.plan.criterion == ("magnitude" if granularity == "weight" else "l2")
+    (note,) = [n for n in done.notes if "no --data" in n]
+    assert f"drawn at random: {' and '.join(inputs)}, 2 x " in note
+    back = sc.load("pruned.safetensors", lambda: sources.network(folder))
+    with torch.no_grad():
+        assert torch.equal(back(**found.example)[0], done.network.eval()(**found.example)[0])
+
+
+def test_a_folder_takes_the_example_that_is_given(folders, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("import torch\nwords = {'input_ids': torch.ones(3, 5, dtype=torch.long)}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = sources.find("bert", Options(example="mine:words"))
+    assert (tuple(found.example["input_ids"].shape), found.drawn) == ((3, 5), "")
+
+
+@pytest.mark.parametrize(("given", "named"), [
+    ({"recovery": ("best",)}, "recovery best"), ({"criterion": "wanda"}, "criterion wanda"),
+    ({"criterion": "wanda", "recovery": ("none", "reconstruct")}, "criterion wanda and recovery reconstruct")])
+def test_what_needs_samples_names_the_flags_that_give_them(given, named, tmp_path):
+    exported(Convolutions(), torch.rand(2, 3, 8, 8))
+    with pytest.raises(sc.SecateurError) as caught:
+        cut_network(CutConfig(**QUICK, model="net.pt2", **given))
+    assert str(caught.value).startswith(f"{named} without samples: --data gives them (inputs.npy, ")
+    assert "--calibration N says how many" in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["net.pt2"]
+
+
+def test_inputs_that_no_network_tells_are_asked_for():
+    from secateur.sources._drawn import drawn
+
+    network = nn.Linear(3, 2)
+    network.config = object()
+    assert drawn(network) == (None, "")
+    network.dummy_inputs = {"input": torch.ones(2, 3)}
+    assert drawn(network)[1] == "the dummy_inputs of Linear"

@@ -1,5 +1,6 @@
 """Files of networks: what is refused, what an interruption leaves, and state beside the weights."""
 
+import copy
 import os
 
 import pytest
@@ -199,3 +200,14 @@ def test_a_link_stays_a_link(small, tmp_path):
     (tmp_path / "link.safetensors").symlink_to(tmp_path / "far" / "cut.safetensors")
     sc.save(small, tmp_path / "link.safetensors")
     assert (tmp_path / "link.safetensors").is_symlink() and (tmp_path / "far" / "cut.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_a_network_out_of_a_file_is_copied_without_a_warning(tmp_path):
+    network = sc.prune(nn.Linear(4, 3), 0.5)
+    back = sc.load(sc.save(network, tmp_path / "net.safetensors", example=torch.rand(2, 4)))
+    twin = copy.deepcopy(back)
+    with torch.no_grad():
+        twin.weight.zero_()
+    assert torch.equal(back(torch.ones(3, 4)), network(torch.ones(3, 4)))
+    assert torch.equal(twin(torch.ones(3, 4)), network.bias.expand(3, 3))

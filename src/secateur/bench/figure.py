@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.bench.table import title
+from secateur.bench.verdict import quickest
 from secateur.errors import MissingExtraError
 from secateur.report import figures, words
 from secateur.report.extras import need
@@ -56,7 +57,7 @@ def panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Bars of one case, the fastest label in bold; the axis ends where the labels have room."""
     names = [r["engine"] for r in rows]
     values, ends = [r["p50"] * 1e3 for r in rows], [r["p99"] * 1e3 for r in rows]
-    most, best = max(values), min(values)
+    most, best = max(values), quickest(rows)
     axes.barh(range(len(rows)), values, color=[LIGHT[c] for c in colours(names)], height=0.72)
     for place, (row, value, end) in enumerate(zip(rows, values, ends, strict=True)):
         tip = min(end, 1.25 * most)
@@ -64,7 +65,7 @@ def panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
                   markevery=[1], markersize=4)
         told = f"{value:.3g} ms" + (f", {words.times(row['speedup'])}" if "speedup" in row else "")
         axes.annotate(told, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
-                      fontsize=8.5, fontweight="bold" if value == best else "normal")
+                      fontsize=8.5, fontweight="bold" if row is best else "normal")
     axes.set_yticks(range(len(rows)), [title(found, n) for n in names])
     axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
     axes.set(xlim=(0, 1.85 * most), ylim=(len(rows) - 0.5, -0.5))

@@ -111,7 +111,7 @@ class Case:
         with torch.inference_mode(False):
             self.pruned = subject.pruned()
             self.original = subject.original()
-        self.cut, self.notes = cut_of(self.pruned), []
+        self.cut, self.notes = cut_of(self.pruned), [*subject.source.notes]
         self.fill = self.original is None and self.cut != "neuron"
         if self.fill:
             self.original = filled(self.pruned)

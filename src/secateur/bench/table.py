@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from secateur.bench.verdict import quickest, speed
 from secateur.report import words
 
 FEW = 100
@@ -48,11 +49,11 @@ def table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
                  title=f"batch {batch}, {threads} thread{'s' * (threads > 1)}", padding=(0, 1, 0, 0))
     for column in made.columns[1:]:
         column.justify = "right"
-    best = min(r["p50"] for r in rows)
+    best = quickest(rows)
     for row in rows:
         made.add_row(title(found, row["engine"]), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
-                     words.count(row["samples_per_s"]), words.times(row.get("speedup", 1.0)), *memory(found, row),
-                     style="bold" if row["p50"] == best else "")
+                     words.count(row["samples_per_s"]), words.times(speed(row)), *memory(found, row),
+                     style="bold" if row is best else "")
     return made
 
 

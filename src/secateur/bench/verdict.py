@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from secateur.report.pace import pace
 from secateur.report.words import capital, listed, times
 
 OURS = ("sparse", "zeroed")
-MARGIN = 1.03
-"""What is not faster by so much is called even."""
+PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
+        "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
 
 
 def verdict(found: dict[str, Any]) -> str:
@@ -34,37 +36,48 @@ def by_batch(points: list[dict[str, Any]]) -> dict[int, dict[str, dict[str, Any]
     return found
 
 
+def speed(point: dict[str, Any]) -> float:
+    """How many times faster than the engine that it is held against, as the table has it: the rounds' own ratio."""
+    return float(point.get("speedup", 1.0))
+
+
+def quickest(points: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The fastest of some points of one batch and count of threads."""
+    return max(points, key=lambda p: (speed(p), -p["p50"]))
+
+
 def fastest(cases: dict[int, dict[str, dict[str, Any]]], engines: dict[str, dict[str, str]]) -> str:
     """Which engine is fastest where."""
     wins: dict[str, list[str]] = {}
     for batch, case in cases.items():
-        name = min(case, key=lambda n: case[n]["p50"])
-        base = case[name]["against"]
-        over = "" if name == base else f" ({times(case[base]['p50'] / case[name]['p50'])} {base})"
+        best = quickest(case.values())
+        name, base = best["engine"], best["against"]
+        over = "" if name == base else f" ({times(speed(best))} {base})"
         wins.setdefault(name, []).append(f"{batch}{over}")
     first, *rest = [f"'{engines[name]['title']}'{{}} at batch {listed(at)}" for name, at in wins.items()]
     return listed([first.format(" is fastest"), *(other.format("") for other in rest)])
 
 
 def pays(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
-    """Where the cut pays, and where it does not."""
+    """Where the cut pays, and where it does not, with the ratio that says so."""
     if not cut:
         return "nothing was cut"
     groups: dict[str, list[str]] = {}
     for batch, case in cases.items():
-        groups.setdefault(gain(case, cut), []).append(str(batch))
-    said = {"yes": "the cut pays at batch", "even": "it neither pays nor costs at batch",
-            "no": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
-    told = [f"{said[g]} {listed(groups[g])}" for g in said if g in groups]
+        word, ratio = gain(case, cut)
+        groups.setdefault(word, []).append(f"{batch}{ratio}")
+    told = [f"{PAYS[g]} {listed(groups[g])}" for g in PAYS if g in groups]
     return ", but ".join([told[0].replace("it ", "the cut ", 1) if told[0].startswith("it ") else told[0], *told[1:]])
 
 
-def gain(case: dict[str, dict[str, Any]], cut: str) -> str:
-    """Whether the cut pays at one batch: ``yes``, ``no``, ``even``, or ``unknown`` where too little was timed."""
+def gain(case: dict[str, dict[str, Any]], cut: str) -> tuple[str, str]:
+    """Whether the cut pays at one batch: the pace of what gains by it beside the fastest that does not, and their ratio
+    in words; ``unknown`` where too little was timed."""
     ours = OURS if cut == "neuron" else ("sparse",)
-    with_cut = [case[n]["p50"] for n in ours if n in case]
-    against = [p["p50"] for n, p in case.items() if (n == "dense" if cut == "neuron" else n not in ours)]
+    with_cut = [case[n] for n in ours if n in case]
+    against = [p for n, p in case.items() if (n == "dense" if cut == "neuron" else n not in ours)]
     if not with_cut or not against:
-        return "unknown"
-    ratio = min(against) / min(with_cut)
-    return "yes" if ratio > MARGIN else "no" if ratio < 1 / MARGIN else "even"
+        return "unknown", ""
+    other = quickest(against)
+    ratio = speed(quickest(with_cut)) / speed(other)
+    return pace(ratio), f" ({times(ratio)} {other['engine']})"

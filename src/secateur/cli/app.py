@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import Annotated
 
 import typer
@@ -26,11 +24,6 @@ def version(show: bool) -> None:
 def root(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True,
                                             help="print the version")] = False) -> None:
     """How much of a neural network can you cut, and what does the cut buy on your own machine?"""
-
-
-def command_line() -> str:
-    """What was typed, so that a reader can run it again."""
-    return shlex.join(["secateur", *sys.argv[1:]])
 
 
 def in_order(*names: str) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.cli.app import Debug, app, command_line
+from secateur.cli.app import Debug, app
 from secateur.errors import SecateurError
+from secateur.interruption import command_line
 
 GRID = "0,0.3,0.5,0.7,0.8,0.9,0.95"
 

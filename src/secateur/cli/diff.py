@@ -22,8 +22,11 @@ def diff(
 
     The exit code is 0 where both are the same network, 1 where they differ, 2 where a file cannot be read.
     """
+    from secateur import sources
     from secateur.looking import compare, differences
 
+    for path in (a, b):
+        sources.check_read(str(path))
     found = compare(a, b)
     if as_json:
         print(json.dumps(found, indent=1, allow_nan=False))

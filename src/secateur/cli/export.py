@@ -37,9 +37,11 @@ def export_command(
 
     Of a run, the network is made again from its trained weights, and held against the row that was measured.
     """
+    from secateur import sources
     from secateur.export import _tell
     from secateur.export._take import Wanted, taken
 
+    sources.check_read(str(source), "the folder of a study; a file of secateur prune or sc.save")
     cut = {"sparsity": sparsity, "granularity": granularity, "criterion": criterion, "scope": scope,
            "recovery": recovery, "seed": seed}
     wanted = Wanted(source.expanduser(), to, out, force, int8, model, sides_of(shape) if shape else (), classes,

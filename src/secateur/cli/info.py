@@ -63,6 +63,8 @@ def info(
     inputs = sources.example_for(network, source, options, model)
     structure = _told(lambda: targets(network, inputs))
     print(structure)
+    for note in source.notes:
+        print(f"note: {note}")
     if sparsity is not None or ":" in granularity:
         chosen = StudyConfig.make({"layers": layers}).layer_settings
         made = plan(network, sparsity, granularity, scope=scope, example=inputs, skip=structure.outputs, layers=chosen,

@@ -6,19 +6,21 @@ import sys
 
 import typer
 
-from secateur.cli.app import app, command_line
+from secateur import interruption
+from secateur.cli.app import app
 from secateur.errors import SecateurError
-
-INTERRUPTED = 130
+from secateur.interruption import INTERRUPTED
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, an interruption exit code 130."""
     sys.path.insert(0, "")
     if "--debug" in sys.argv:
+        interruption.begin()
         app()
         return
     try:
+        interruption.begin()
         code = typer.main.get_command(app).main(standalone_mode=False)
         code = interrupted() if code == INTERRUPTED else code
     except KeyboardInterrupt:
@@ -29,6 +31,7 @@ def main() -> None:
         code = fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
     except Exception as error:
         code = fail_at_work(error)
+    interruption.over()
     sys.exit(code)
 
 
@@ -40,9 +43,7 @@ def fail(message: str, code: int) -> int:
 
 def interrupted() -> int:
     """Say what is left of the work, and how to go on."""
-    study = sys.argv[1:2] == ["study"]
-    kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
-    return fail(f"interrupted; {kept}, run again: {command_line()}", INTERRUPTED)
+    return fail(interruption.told(), INTERRUPTED)
 
 
 def fail_at_work(error: Exception) -> int:

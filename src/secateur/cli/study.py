@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.cli.app import Debug, app, command_line
+from secateur.cli.app import Debug, app
 from secateur.cli.flags import with_settings
 from secateur.config import RunOptions, StudyConfig, configure
+from secateur.interruption import command_line
 from secateur.settings import read_toml
 
 

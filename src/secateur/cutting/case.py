@@ -15,7 +15,7 @@ from secateur.calibration import Calibration, as_batch, calibration
 from secateur.criteria.base import as_criterion
 from secateur.cutting.closeness import Closeness, closeness
 from secateur.cutting.config import CutConfig
-from secateur.cutting.samples import Samples
+from secateur.cutting.samples import GIVEN, Samples
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError
 from secateur.granularity import resolve
@@ -24,7 +24,7 @@ from secateur.plain import Plain
 from secateur.problem import problem
 from secateur.progress import Progress
 from secateur.prune import check_weights, resolve_skip
-from secateur.recover import recoveries
+from secateur.recover import named, recoveries
 from secateur.signals import SOURCES
 from secateur.sources import Kind, Source
 from secateur.study import check_cuttable, steps, trained
@@ -127,14 +127,15 @@ class Labelled(Case):
     """A classifier with a data set: what a study of one point has."""
 
     def __init__(self, config: CutConfig, kind: Kind, source: Source, data: Dataset):
+        assumed = "" if config.data else f"no --data was given, so {config.chosen_data} was taken"
         self.config, self.kind, self.source, self.notes = config, kind, source, source.notes
+        self.notes += (f"{assumed}: --data names other data",) if assumed else ()
         try:
             self.task = problem(config.study, source.make, data)
         except SecateurError as error:
-            if config.data or ":" not in config.model:
+            if not assumed:
                 raise
-            raise SecateurError(f"{error}; no --data was given, so {config.chosen_data} was taken: give --data, or "
-                                "--example pkg.module:name") from error
+            raise SecateurError(f"{error}; {assumed}: give --data, or --example pkg.module:name") from error
         self.chance = 1 / data.classes
 
     @property
@@ -200,10 +201,11 @@ class Unlabelled(Case):
         if self.source.example is None:
             raise SecateurError(f"model '{self.config.model}' does not tell its inputs: give --data, or --example "
                                 "pkg.module:name")
-        example = self.source.example
+        example, drawn = self.source.example, self.source.drawn
         one = Calibration([as_batch(example if not isinstance(example, tuple) else (example, None))])
-        return Samples(one, one, "no --data: the outputs were compared for example inputs alone, which says little of "
-                                 "how good the cut network is; no recovery and no criterion saw any samples")
+        told = f" (drawn at random: {drawn})" if drawn else ""
+        return Samples(one, one, f"no --data: the outputs were compared for example inputs alone{told}, which says "
+                                 "little of how good the cut network is; no recovery and no criterion saw any samples")
 
     @cached_property
     def structure(self) -> Structure:
@@ -228,8 +230,16 @@ class Unlabelled(Case):
         return self.model
 
     def shown(self) -> tuple[Calibration | None, int]:
-        """The first samples, as many as ``calibration`` says; none where nothing looks at them."""
-        if not self.config.informed or not looks(self.config):
+        """The first samples, as many as ``calibration`` says; none where nothing looks at them.
+
+        Raises:
+            SecateurError: something looks at samples, and there are none.
+        """
+        seeing = looking(self.config)
+        if seeing and not self.config.informed:
+            raise SecateurError(f"{' and '.join(seeing)} without samples: {GIVEN}; recovery none with the default "
+                                "criterion and scope needs none")
+        if not seeing:
             return None, 0
         found = self.samples.shown.first(self.config.calibration)
         return found, sum(map(len, found))
@@ -265,8 +275,10 @@ class Unlabelled(Case):
                       timing.engine)
 
 
-def looks(config: CutConfig) -> bool:
-    """Whether criterion, scope or a recovery looks at samples."""
-    needs, recovering = as_criterion(config.chosen_criterion)[1].needs, recoveries(config.recoveries)
-    return (any(SOURCES[need] for need in needs if need != "seed") or any(r.needs for r in recovering)
-            or "samples" in registry.get("scopes", config.scope).needs)
+def looking(config: CutConfig) -> list[str]:
+    """Criterion, scope and recoveries, those of them that look at samples."""
+    criterion, scope = config.chosen_criterion, config.scope
+    found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
+             f"scope {scope}": "samples" in registry.get("scopes", scope).needs,
+             **{f"recovery {named(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
+    return [name for name, looks in found.items() if looks]

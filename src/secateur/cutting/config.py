@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from secateur import registry, settings
+from secateur import registry, settings, sources
 from secateur.asked import asked, default_criterion
 from secateur.budget import Budget, read_budget
 from secateur.config import StudyConfig
@@ -42,7 +42,7 @@ class CutConfig:
     data: str = setting("", "labelled: a built-in name, pkg.module:function, file.npz (default: mnist, where the "
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
                         ".txt of sentences, pkg.module:name")
-    example: str = setting("", "pkg.module:name of inputs, for a factory's network without data")
+    example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data")
     weights: str = shared("weights")
     sparsity: float | None = optional(float, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
                                       "amount as budget")
@@ -77,6 +77,7 @@ class CutConfig:
 
     def __post_init__(self) -> None:
         settings.settle(self)
+        sources.kind_of(self.model).check(self.model)
         if self.data:
             check_name(self.data)
         _ = self.study

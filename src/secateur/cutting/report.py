@@ -5,8 +5,8 @@ from __future__ import annotations
 from secateur.cutting.cut import CutNetwork
 from secateur.cutting.written import bytes_of
 from secateur.report import words
-from secateur.report.answer import PACES, pace
 from secateur.report.digest import Speed
+from secateur.report.pace import PACES, pace, told
 
 Line = tuple[str, str, str, str]
 FASTEST = ("sparse", "small")
@@ -65,15 +65,15 @@ def verdict(done: CutNetwork) -> str:
     size = f"stored in {words.percent(done.after.bytes / done.before.bytes)} of the bytes"
     groups: dict[str, list[str]] = {}
     for batch, (_, speed) in speeds(done).items():
-        groups.setdefault(pace(speed), []).append(f"{words.times(speed.ratio)} at batch {batch}")
+        groups.setdefault(pace(speed.ratio), []).append(f"{told(speed)} at batch {batch}")
     if not groups:
         return f"The network is {size}; its speed was not measured."
     how = f", compiled on engine {done.timing['engine_used']}" if done.timing["engine_used"] else ""
-    told = words.listed([f"{PACES[p]} ({words.listed(at)})" for p, at in groups.items()], "but")
-    pays = {frozenset({"faster"}): "The cut pays", frozenset({"slower"}): "The cut does not pay"}.get(
+    paces = words.listed([f"{PACES[p]} ({words.listed(at)})" for p, at in groups.items()], "but")
+    pays = {frozenset({"faster"}): "The cut pays", frozenset({"even"}): "The cut buys no speed"}.get(
         frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
     joint = "but" if "faster" in groups and done.after.bytes > done.before.bytes else "and"
-    return f"{pays} on this machine: the network is {told}{how}, {joint} {size}."
+    return f"{pays} on this machine: the network is {paces}{how}, {joint} {size}."
 
 
 def remarks(done: CutNetwork) -> list[str]:

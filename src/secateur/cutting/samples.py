@@ -25,6 +25,8 @@ Encode = Callable[[list[str]], dict[str, Any]] | None
 FILES = {".npz", ".npy", ".safetensors", ".txt"}
 ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
 SIZE, HELD_OUT = 32, 5
+GIVEN = ("--data gives them (inputs.npy, .npz or .safetensors, sentences.txt where there is a tokenizer, "
+         "pkg.module:name), --calibration N says how many are shown")
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,8 +40,12 @@ def heading(found: dict[str, Any]) -> Iterator[str]:
 
 
 def told(value: str | None) -> str:
-    """A setting, or that there is none."""
-    return "none" if value is None else clean(value)
+    """A setting in words, none of which is a value: absent, empty, or left to its default.
+
+    >>> told(None), told(""), told("None"), told("none")
+    ('absent', 'empty', 'not given', 'none')
+    """
+    return "absent" if value is None else {"": "empty", "None": "not given"}.get(value) or clean(value)
 
 
 def share(value: float | None) -> str:

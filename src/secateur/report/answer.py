@@ -10,11 +10,11 @@ from secateur.criteria.base import as_criterion
 from secateur.recover import recoveries
 from secateur.report import words
 from secateur.report.digest import Cell, Curve, Digest, Method, Speed
+from secateur.report.pace import PACES, pace, told
 from secateur.signals import SOURCES
 
 RUN_WITH = {"weight": "sparse", "neuron": "small"}
 HEADLINE_BATCHES = ("1", "64")
-PACES = {"faster": "faster", "slower": "slower", "same": "neither faster nor slower"}
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def recovered_parts(digest: Digest) -> list[Part]:
     """What a recovery after the cut adds, as (text, colour role) pieces; nothing where there is none."""
     found, parts, before = recovered(digest), list[Part](), ""
     for i, a in enumerate(found):
-        told = source(a)
+        given = source(a)
         parts += [("; ", "")] * (i > 0)
-        parts += [(f"{'with' if i else 'With'} {told} ", "")] if told != before else []
+        parts += [(f"{'with' if i else 'With'} {given} ", "")] if given != before else []
         parts += clause(a, digest, first=False)
-        before = told
+        before = given
     return [*parts, (".", "")] if parts else []
 
 
@@ -182,12 +182,7 @@ def speed_clause(a: Answer, digest: Digest) -> str:
         return " (speed was not measured)"
     groups: dict[str, list[str]] = {}
     for batch, s in measured:
-        at = groups.setdefault(pace(s), [])
-        at.append(f"{words.times(s.ratio)}{' the speed' * (not at)} at batch {batch}")
+        at = groups.setdefault(pace(s.ratio), [])
+        at.append(f"{told(s, not at)} at batch {batch}")
     how = " with sparse kernels" if RUN_WITH.get(a.method.granularity, "sparse") == "sparse" else ""
     return f" and{how} makes it {words.listed([f'{PACES[p]} ({words.listed(at)})' for p, at in groups.items()], 'but')}"
-
-
-def pace(s: Speed) -> str:
-    """``faster`` or ``slower`` where both quartiles of the ratio lie on one side of 1, otherwise ``same``."""
-    return "faster" if s.low > 1 else "slower" if s.high < 1 else "same"

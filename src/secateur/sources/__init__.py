@@ -17,9 +17,10 @@ from secateur.files import strict
 from secateur.sources._inputs import by_place, example_for, made_for, random_of
 from secateur.sources.base import Kind, Options, Source
 
-__all__ = ["Kind", "Options", "Source", "by_place", "cut_file", "example_for", "file_named", "find", "kind_of", "kinds",
-           "network"]
+__all__ = ["Kind", "Options", "Source", "by_place", "check_read", "cut_file", "example_for", "file_named", "find",
+           "kind_of", "kinds", "network", "unread", "why_not"]
 
+RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
 PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
 
 
@@ -79,7 +80,8 @@ def file_named(text: str) -> Path | None:
     if files.is_ours(path):
         return path
     weights = path.suffix == ".safetensors"
-    if path.is_file() and path.suffix not in PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
+    known = path.suffix in {*PICKLES, *RUNTIMES} or (not weights and any(kind.recognises(text) for kind in kinds()))
+    if path.is_file() and not known:
         try:
             files.tell(path)
         except SecateurError as error:
@@ -127,6 +129,8 @@ def loaded(path: Path, original: Callable[[], nn.Module], given: Any, model: str
 def why_not(text: str) -> str:
     """Why a text names no network, and what is allowed."""
     path, allowed = Path(text).expanduser(), "; ".join(kind.form for kind in kinds())
+    if told := unread(text, allowed):
+        return told
     if path.suffix in PICKLES:
         how = ("in Keras: model.save('NAME.keras')" if PICKLES[path.suffix] else
                "with safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')")
@@ -137,3 +141,26 @@ def why_not(text: str) -> str:
     hint = f" did you mean '{near[0]}'?" if near else ""
     names = ", ".join(registry.files("models"))
     return f"unknown model '{text}':{hint} allowed: {allowed} (built-in: {names})"
+
+
+def unread(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
+    """Why a file that is written for a runtime is not read, what can be, and how to time it; empty for any other.
+
+    >>> unread("net.safetensors"), unread("net.onnx").partition(":")[0]
+    ('', "'net.onnx'")
+    """
+    if ":" in text or (suffix := Path(text).suffix.lower()) not in RUNTIMES:
+        return ""
+    form, runtime, engine = RUNTIMES[suffix]
+    return (f"'{text}': {form} file is for its runtime alone and is not read; allowed: {allowed}. To time a network in "
+            f"{runtime}: secateur bench FILE.safetensors --engines {engine}, which converts it itself")
+
+
+def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") -> None:
+    """Refuse a file that is written for a runtime.
+
+    Raises:
+        SecateurError: it is one.
+    """
+    if told := unread(text, allowed):
+        raise SecateurError(told)

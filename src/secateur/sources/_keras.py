@@ -54,7 +54,7 @@ def keras() -> Any:
 def native(make: Callable[[], Any], again: str) -> Source:
     """The source of a Keras model: its graph as a network of torch's layers, for any batch."""
     keras()
-    return Source(partial(converted, make), again, example_of(make()))
+    return Source(partial(converted, make), again, example_of(make()), drawn="2 samples of the model's inputs")
 
 
 def converted(make: Callable[[], Any]) -> nn.Module:

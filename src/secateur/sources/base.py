@@ -40,6 +40,7 @@ class Source:
         encode: what makes the inputs of sentences, where the source knows.
         notes: what a reader has to know of it.
         batch: the only size of a batch that it takes; 0 where it takes any.
+        drawn: what of the example was drawn at random, in words.
     """
 
     make: Callable[[], nn.Module]
@@ -49,6 +50,7 @@ class Source:
     notes: tuple[str, ...] = ()
     batch: int = 0
     original: Callable[[], nn.Module] | None = None
+    drawn: str = ""
 
 
 class Kind(ABC):
@@ -66,6 +68,15 @@ class Kind(ABC):
     @abstractmethod
     def recognises(self, text: str) -> bool:
         """Whether a text names a network of this kind."""
+
+    def check(self, text: str) -> None:
+        """Refuse a text that names nothing, before any other setting is looked at.
+
+        Raises:
+            SecateurError: it is the name of a file that is not there.
+        """
+        if self.form.startswith("FILE") and not (path := Path(text).expanduser()).is_file():
+            raise SecateurError(f"cannot read '{path}': there is no such file")
 
     @abstractmethod
     def load(self, text: str, options: Options) -> Source:

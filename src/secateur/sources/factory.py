@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from secateur import models
+from secateur import models, registry
 from secateur.sources._keras import is_keras, native
 from secateur.sources.base import Kind, Options, Source, refuse
 from secateur.sources.built_in import CLASSES, SHAPE, filled
@@ -20,6 +20,10 @@ class Factory(Kind):
     def recognises(self, text: str) -> bool:
         """Whether it is an import path."""
         return ":" in text and not text.startswith("timm:")
+
+    def check(self, text: str) -> None:
+        """Refuse a path that cannot be imported."""
+        registry.import_path(text, "model")
 
     def load(self, text: str, options: Options) -> Source:
         """The network, with weights where a file is given."""

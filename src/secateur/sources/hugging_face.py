@@ -13,7 +13,9 @@ from typing import Any
 
 from torch import nn
 
+from secateur import models
 from secateur.errors import MissingExtraError, SecateurError, failing, first_line
+from secateur.sources._drawn import drawn
 from secateur.sources.base import Kind, Options, Source, refuse
 
 LONGEST = 128
@@ -33,13 +35,17 @@ class HuggingFace(Kind):
         return (Path(text).expanduser() / "config.json").is_file()
 
     def load(self, text: str, options: Options) -> Source:
-        """The network, with the tokenizer's inputs of two sentences as example where the folder has one."""
+        """The network, with an example of its inputs: the one that is given, else what the tokenizer makes of two
+        sentences where the folder has one, else what is drawn at random."""
         refuse(options, f"the folder '{text}'", "weights", "factory")
         folder = Path(text).expanduser()
         check_folder(folder)
-        encode, notes = encoder(folder), differences(folder)
-        return Source(partial(network, folder), f"lambda: secateur.sources.network('{text}')",
-                      encode(SENTENCES) if encode else None, encode, notes)
+        made, told = opened(folder)
+        encode, notes = encoder(folder), differences(told)
+        example, random = (models.example_of(options.example), "") if options.example else (
+            (encode(SENTENCES), "") if encode else drawn(made))
+        return Source(partial(network, folder), f"lambda: secateur.sources.network('{text}')", example, encode, notes,
+                      drawn=random)
 
     def write(self, network: nn.Module, text: str, path: Path) -> None:
         """A folder that ``from_pretrained`` reads, with the tokenizer and what else the first one holds beside."""
@@ -117,9 +123,8 @@ def opened(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     return made.eval(), told
 
 
-def differences(folder: Path) -> tuple[str, ...]:
+def differences(told: dict[str, Any]) -> tuple[str, ...]:
     """What transformers drew at random, and what it left out, where class and folder differ."""
-    _, told = opened(folder)
     words = {"missing_keys": "drawn at random, as the folder has them not", "unexpected_keys": "left out, as the class "
              "has them not", "mismatched_keys": "drawn at random, as their shapes differ"}
     return tuple(f"{len(told[key])} tensors are {what}: {', '.join(sorted(map(str, told[key]))[:3])}"

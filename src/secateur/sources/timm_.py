@@ -30,17 +30,21 @@ class Timm(Kind):
         plain = text.replace("_", "").replace(".", "").isalnum()
         return plain and importlib.util.find_spec("timm") is not None and text in names()
 
+    def check(self, text: str) -> None:
+        """Refuse a name that timm does not have."""
+        if (name := text.removeprefix("timm:")) not in names():
+            raise unknown("network of timm", name, nearest(name))
+
     def load(self, text: str, options: Options) -> Source:
         """The network, with as many outputs as the data have classes, where these are known."""
         refuse(options, f"'{text}'", "factory")
+        self.check(text)
         name = text.removeprefix("timm:")
-        if name not in names():
-            raise unknown("network of timm", name, nearest(name))
         make = partial(network, name, options.classes, options.weights)
         sides = options.shape or tuple(timm().get_pretrained_cfg(name.partition(".")[0]).input_size)
         classes = f", num_classes={options.classes}" if options.classes else ""
         return Source(make, f"lambda: timm.create_model('{name}', pretrained=False{classes})", torch.rand(2, *sides),
-                      notes=() if options.weights else (FRESH,))
+                      notes=() if options.weights else (FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
 
 
 def timm() -> Any:

@@ -39,25 +39,34 @@ TIMES = {1: {"dense": 1.0, "zeroed": 1.0, "sparse": 0.25, "onnxruntime": 0.5},
 
 def test_the_verdict_names_the_fastest_and_where_the_cut_does_not_pay():
     assert verdict(results(TIMES)) == ("'cut, compiled' is fastest at batch 1 (4.0× dense) and 'cut, ONNX Runtime' at "
-                                       "batch 64 (3.0× dense); the cut pays at batch 1, but it does NOT pay at batch "
-                                       "64.")
+                                       "batch 64 (3.0× dense); the cut pays at batch 1 (2.0× onnxruntime), but it does "
+                                       "NOT pay at batch 64 (0.75× onnxruntime).")
     slow = {b: {"dense": 1.0, "sparse": 1.5} for b in (1, 2)}
     assert verdict(results(slow)) == ("'dense, torch' is fastest at batch 1 and 2; the cut does NOT pay at batch 1 "
-                                      "and 2.")
+                                      "(0.67× dense) and 2 (0.67× dense).")
     two = verdict(results({1: {"dense": 1.0, "sparse": 0.99}}, threads=(1, 2)))
     assert two.startswith("On 1 thread 'cut, compiled' is fastest")
-    assert two.count("the cut neither pays nor costs at batch 1") == 2
+    assert two.count("the cut neither pays nor costs at batch 1 (1.01× dense)") == 2
+
+
+def test_the_verdict_holds_to_the_ratios_of_the_table():
+    found = results({1: {"dense": 1.0, "sparse": 1.0}})
+    found["points"][1]["speedup"] = 0.91
+    assert verdict(found) == "'dense, torch' is fastest at batch 1; the cut does NOT pay at batch 1 (0.91× dense)."
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    show(found, console)
+    assert re.search(r"cut, compiled +1 .*0\.91×", console.export_text())
 
 
 @pytest.mark.parametrize(("case", "cut", "expected"), [
-    ({"dense": 2, "zeroed": 2, "sparse": 1}, "weight", "yes"),
-    ({"dense": 2, "sparse": 1, "openvino": 0.5}, "weight", "no"),
-    ({"dense": 1, "sparse": 1.01}, "weight", "even"), ({"sparse": 1}, "weight", "unknown"),
-    ({"dense": 2, "zeroed": 1, "sparse": 3}, "neuron", "yes"),
-    ({"dense": 2, "zeroed": 3, "onnxruntime": 1}, "neuron", "no"),
-    ({"zeroed": 1, "onnxruntime": 2}, "neuron", "unknown")])
+    ({"dense": 2, "zeroed": 2, "sparse": 1}, "weight", ("faster", " (2.0× dense)")),
+    ({"dense": 2, "sparse": 1, "openvino": 0.5}, "weight", ("slower", " (0.50× openvino)")),
+    ({"dense": 1, "sparse": 1.01}, "weight", ("even", " (0.99× dense)")), ({"sparse": 1}, "weight", ("unknown", "")),
+    ({"dense": 2, "zeroed": 1, "sparse": 3}, "neuron", ("faster", " (2.0× dense)")),
+    ({"dense": 2, "zeroed": 3, "onnxruntime": 1}, "neuron", ("slower", " (0.67× dense)")),
+    ({"zeroed": 1, "onnxruntime": 2}, "neuron", ("unknown", ""))])
 def test_zeros_pay_against_every_engine_and_neurons_against_torch(case, cut, expected):
-    assert gain({name: {"p50": float(ms)} for name, ms in case.items()}, cut) == expected
+    assert gain({p["engine"]: p for p in results({1: case})["points"]}, cut) == expected
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -105,6 +105,29 @@ def test_diff_counts_what_is_in_common():
     assert (code, "25%" in text, "setting sparsity: 0.75 in A, 0.5 in B" in text) == (1, True, True)
 
 
+def test_diff_has_words_for_settings_that_are_empty_default_or_absent():
+    for name, given in (("c", {"skip": [], "recovery": None, "mine": 1}), ("d", {"skip": ["2"], "recovery": "none"})):
+        sc.save(net(), f"{name}.safetensors", settings=given)
+    code, text = run("diff", "c.safetensors", "d.safetensors")
+    assert code == 1
+    assert [line for line in text.splitlines() if line.startswith("setting")] == [
+        "setting mine: 1 in A, absent in B", "setting recovery: not given in A, none in B",
+        "setting skip: empty in A, 2 in B"]
+
+
+@pytest.mark.parametrize(("file", "engine"), [("net.onnx", "onnxruntime"), ("NET.ONNX", "onnxruntime"),
+                                              ("net.xml", "openvino")])
+@pytest.mark.parametrize("words", [["info"], ["diff", "a.safetensors"], ["export"]])
+def test_a_file_of_a_runtime_is_refused_with_what_is_read_and_how_it_is_timed(words, file, engine):
+    Path(file).write_bytes(b"x")
+    done = CliRunner().invoke(app, [*words, file])
+    assert isinstance(done.exception, sc.SecateurError)
+    told = str(done.exception)
+    assert f"'{file}': an " in told and "is not read; allowed: " in told
+    assert "a file of secateur prune or sc.save" in told
+    assert f"secateur bench FILE.safetensors --engines {engine}" in told and "\n" not in told
+
+
 def test_diff_of_neurons_says_which_units_went_in_both():
     x = torch.rand(2, 8)
     plan = sc.plan(net(), 0.5, "neuron", criterion="random", example=x, seed=3)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import synthetic_run
 
-from secateur.report import answer, curves, gather
+from secateur.report import answer, curves, gather, pace, words
 from secateur.report.digest import Curve, Method, Speed
 from secateur.report.statistics import Interval
 
@@ -44,16 +44,21 @@ def test_nothing_can_go():
     assert found.refused.sparsity == 0.01
 
 
-def test_pace_needs_both_quartiles_on_one_side():
-    assert answer.pace(Speed(1, 1.2, 1.1, 1.3)) == "faster"
-    assert answer.pace(Speed(1, 0.8, 0.7, 0.9)) == "slower"
-    assert answer.pace(Speed(1, 1.1, 0.9, 1.2)) == "same"
+def test_the_pace_is_that_of_the_ratio_that_is_printed():
+    for ratio in (n / 1000 for n in range(800, 1300)):
+        shown = float(words.times(ratio).rstrip("×"))
+        expected = "even" if 0.97 <= shown <= 1.03 else "faster" if shown > 1 else "slower"
+        assert pace.pace(ratio) == expected, ratio
+    assert pace.told(Speed(1, 0.91, 0.9, 0.92)) == "0.91×"
+    assert pace.told(Speed(1, 1.1, 0.9, 1.2)) == "1.10×, quartiles 0.90× to 1.20×,"
+    assert pace.told(Speed(1, 1.02, 0.9, 1.2), True) == "1.02× the speed"
 
 
 def test_sentence_says_slower_where_zeros_do_not_pay():
     text = answer.sentence(gather.digest(synthetic_run.make()))
     assert text.startswith("Within 0.5 points of its 97% accuracy, mlp on digits can lose 70% of its weights (")
-    assert "with sparse kernels makes it slower (0.97× the speed at batch 1 and 0.84× at batch 64); " in text
+    assert ("with sparse kernels makes it about as fast (0.97× the speed at batch 1) but slower (0.84× the speed at "
+            "batch 64); ") in text
     assert "it can lose 60% of its neurons (" in text
     assert "makes it faster (3.3× the speed at batch 1 and 3.3× at batch 64)." in text
 

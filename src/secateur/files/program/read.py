@@ -46,6 +46,10 @@ class Program:
     frozen: frozenset[str]
     text: bytes
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        """Itself, as nothing changes it: torch warns where the description of the inputs in it is copied."""
+        return self
+
 
 def read(text: bytes, known: set[str], where: str) -> Program:
     """The graph of a file whose tensors have these names.
