@@ -76,12 +76,12 @@ def file_named(text: str) -> Path | None:
     Raises:
         SecateurError: it names neither; of a file that is there, with what is wrong with it.
     """
-    path = Path(text).expanduser()
+    path, ours = Path(text).expanduser(), "a file of secateur prune or sc.save"
     if files.is_ours(path):
         return path
+    check_read(text, "; ".join([ours, *(kind.form for kind in kinds())]))
     weights = path.suffix == ".safetensors"
-    known = path.suffix in {*PICKLES, *RUNTIMES} or (not weights and any(kind.recognises(text) for kind in kinds()))
-    if path.is_file() and not known:
+    if path.is_file() and path.suffix not in PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
         try:
             files.tell(path)
         except SecateurError as error:
