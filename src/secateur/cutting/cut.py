@@ -127,7 +127,7 @@ def opened(config: CutConfig) -> Case:
         if id(data) not in found:
             shape, classes = (data.shape, data.classes) if data else ((), 0)
             options = Options(config.factory, config.weights, config.example, shape, classes)
-            found[id(data)] = kind.load(config.model, options)
+            found[id(data)] = sources.find(config.model, options)
         return found[id(data)]
 
     if not config.chosen_data:

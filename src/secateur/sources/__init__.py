@@ -51,7 +51,9 @@ def find(text: str, options: Options | None = None) -> Source:
         SecateurError: nothing is named so, or it cannot be read.
         ImportError: a package that reads it is not installed.
     """
-    return kind_of(text).load(text, options or Options())
+    given = options or Options()
+    source = kind_of(text).load(text, given)
+    return replace(source, example=models.example_of(given.example), drawn="") if given.example else source
 
 
 def network(text: str, **options: str) -> nn.Module:

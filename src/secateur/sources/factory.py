@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from secateur import models, registry
+from secateur import registry
 from secateur.sources._keras import is_keras, native
 from secateur.sources.base import Kind, Options, Source, refuse
 from secateur.sources.built_in import CLASSES, SHAPE, filled
@@ -31,5 +31,4 @@ class Factory(Kind):
         make = partial(filled, text, options.shape or SHAPE, options.classes or CLASSES, options.weights)
         if is_keras(make()):
             return native(make, f"lambda: secateur.sources.network('{text}')")
-        example = models.example_of(options.example) if options.example else None
-        return Source(make, text.replace(":", "."), example)
+        return Source(make, text.replace(":", "."))

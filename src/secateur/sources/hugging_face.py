@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import nn
 
-from secateur import models
 from secateur.errors import MissingExtraError, SecateurError, failing, first_line
 from secateur.sources._drawn import drawn
 from secateur.sources.base import Kind, Options, Source, refuse
@@ -35,15 +34,14 @@ class HuggingFace(Kind):
         return (Path(text).expanduser() / "config.json").is_file()
 
     def load(self, text: str, options: Options) -> Source:
-        """The network, with an example of its inputs: the one that is given, else what the tokenizer makes of two
-        sentences where the folder has one, else what is drawn at random."""
+        """The network with an example: what the tokenizer makes of two sentences where the folder has one, else what is
+        drawn at random."""
         refuse(options, f"the folder '{text}'", "weights", "factory")
         folder = Path(text).expanduser()
         check_folder(folder)
         made, told = opened(folder)
         encode, notes = encoder(folder), differences(told)
-        example, random = (models.example_of(options.example), "") if options.example else (
-            (encode(SENTENCES), "") if encode else drawn(made))
+        example, random = (encode(SENTENCES), "") if encode else drawn(made)
         return Source(partial(network, folder), f"lambda: secateur.sources.network('{text}')", example, encode, notes,
                       drawn=random)
 

@@ -35,8 +35,9 @@ class Pt2(Kind):
         program = opened(path)
         batch = fixed_batch(program)
         notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
+        random = "" if program.example_inputs else "inputs of the program's sizes"
         return Source(partial(network, path), f"lambda: secateur.sources.network('{text}')", example_of(program),
-                      notes=notes, batch=batch)
+                      notes=notes, batch=batch, drawn=random)
 
 
 def opened(path: Path) -> ExportedProgram:

@@ -29,11 +29,10 @@ class Safetensors(Kind):
             raise SecateurError(f"'{text}' holds weights, which need the network that they belong to: give --factory "
                                 "pkg.module:factory or a built-in name")
         make = partial(models.made, options.factory, options.shape or SHAPE, options.classes or CLASSES)
-        example = models.example_of(options.example) if options.example else None
         again = options.factory.replace(":", ".") if ":" in options.factory else (
             f"lambda: secateur.models.resolve('{options.factory}', {options.shape or SHAPE}, "
             f"{options.classes or CLASSES})")
-        return Source(partial(filled, make, Path(text).expanduser()), again, example, original=make)
+        return Source(partial(filled, make, Path(text).expanduser()), again, original=make)
 
 
 def filled(make: object, path: Path) -> nn.Module:
