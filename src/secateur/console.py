@@ -81,7 +81,8 @@ class Live(Progress):
         self._rows[key] = line
         if "refused" in figures:
             where = f"{settings['granularity']} at {percent(settings['sparsity'])}"
-            self.console.print(f"left out: the best cut of {where}: {figures['refused']}", soft_wrap=True)
+            self.console.print(f"left out: the best cut of {where}: {figures['refused']}", soft_wrap=True,
+                               markup=False)
         for name in ("accuracy", "loss"):
             if name in figures:
                 line[name].append(figures[name])
@@ -123,16 +124,16 @@ def mean(values: list[float]) -> float:
 def tell(report: Report, console: Console | None = None) -> None:
     """Print the report's first sentence and where its files are."""
     console = console or Console()
-    console.print(report.headline, soft_wrap=True)
+    console.print(report.headline, soft_wrap=True, markup=False)
     for path in report.files:
         if path.suffix not in (".png", ".svg"):
-            console.print(f"  {path}", soft_wrap=True, highlight=False)
+            console.print(f"  {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def tell_cut(done: CutNetwork, console: Console | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
     console = console or Console()
-    console.print(str(done.plan).partition("\n")[0], soft_wrap=True, highlight=False)
+    console.print(str(done.plan).partition("\n")[0], soft_wrap=True, highlight=False, markup=False)
     table = Table("", "before", "after", "", box=None, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -141,7 +142,7 @@ def tell_cut(done: CutNetwork, console: Console | None = None) -> None:
     console.print(table)
     for text in (cut_report.verdict(done), *(f"note: {n}" for n in cut_report.remarks(done)),
                  cut_report.how_to_load(done)):
-        console.print(text, soft_wrap=True, highlight=False)
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def print_registry(console: Console | None = None) -> None:

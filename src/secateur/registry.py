@@ -52,7 +52,7 @@ def get(room: str, name: str) -> Any:
     contract = importlib.import_module(f"{package}.base").CONTRACT
     module = importlib.import_module(f"{package}.{files(room)[name].stem}")
     return next(c for _, c in inspect.getmembers(module, inspect.isclass)
-                if issubclass(c, contract) and c.__module__ == module.__name__)
+                if c.__module__ == module.__name__ and issubclass(c, contract))
 
 
 def import_path(path: str, kind: str) -> Any:

@@ -17,7 +17,7 @@ else:
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / "secateur"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BASE = {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli", "click"}
+BASE = {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli", "tomllib", "click"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "compressed_tensors": "compressed-tensors"}
 COMES_WITH = {"onnx_ir": "onnxscript"}
 BLOCK = """

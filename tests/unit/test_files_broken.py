@@ -89,7 +89,8 @@ def test_a_format_of_the_future_names_both(path):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    (b"[" * 5000, "nests deeper than 64"), (b'{"a":' * 100 + b"1" + b"}" * 100, "nests deeper than 64"),
+    (b"[" * 5000 + b"]" * 5000, "nests deeper than 64"),
+    (b'{"a":' * 100 + b"1" + b"}" * 100, "nests deeper than 64"),
     (b'{"a":' + b"9" * 5000 + b"}", "holds a number of 5000 digits"), (b'{"a": NaN}', "holds NaN"),
     (b'{"a": {}, "a": {}}', "names 'a' twice"), (b"\xff\xfe{}", "is no JSON"), (b'{"a": {}}', "tensor 'a' has nothing"),
     (b'{"__metadata__": {"a": 1}}', "metadata 'a' is a whole number, allowed is a text")])

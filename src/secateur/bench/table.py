@@ -19,13 +19,13 @@ LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine
 def show(found: dict[str, Any], console: Console | None = None) -> None:
     """Print the results of :func:`secateur.bench.bench`."""
     console = console or Console()
-    console.print(heading(found), soft_wrap=True, highlight=False)
+    console.print(heading(found), soft_wrap=True, highlight=False, markup=False)
     for threads in found["settings"]["threads"]:
         for batch in found["settings"]["batches"]:
             if rows := [p for p in found["points"] if (p["threads"], p["batch"]) == (threads, batch)]:
                 console.print(table(found, rows))
     for line in (LEGEND, *remarks(found), words.capital(found["verdict"])):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
 
 
 def heading(found: dict[str, Any]) -> str:

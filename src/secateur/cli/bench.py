@@ -63,7 +63,7 @@ def networks(subject: Any, settings: Any, out: Path | None) -> None:
 
     if out:
         figure.check_installed()
-    told = Console(stderr=True)
+    told = Console(stderr=True, markup=False)
     with told.status("") as status:
         found = run(subject, settings, lambda line: status.update(line) if told.is_terminal else told.print(line))
     table.show(found)

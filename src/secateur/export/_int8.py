@@ -22,6 +22,7 @@ def quantise(path: Path) -> None:
 
     whole = path.with_name(f"whole-{path.name}")
     path.rename(whole)
+    forget_shapes(whole)
     try:
         with quiet():
             quantize_dynamic(whole, path, weight_type=QuantType.QUInt8)
@@ -33,6 +34,19 @@ def quantise(path: Path) -> None:
                                "convolutions, LSTMs); leave it out")
     for file in path.parent.glob(f"{whole.name}*"):
         os.unlink(file)
+
+
+def forget_shapes(path: Path) -> None:
+    """Take the shapes between operators out of an ONNX file.
+
+    ONNX Runtime finds them anew, and its releases for Python 3.10 turn weights over without turning the shape
+    that the file gives them, then refuse it.
+    """
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    del model.graph.value_info[:]
+    onnx.save(model, str(path))
 
 
 def integer_operators(path: Path) -> int:

@@ -90,7 +90,18 @@ def layers_of(model: Any) -> tuple[Layered, Origins]:
              if isinstance(t, Tensor) and t.data_ptr() in variables}
     network, origins = layered(program, {n: named(path) for n, path in paths.items()})
     check_found(model, network)
+    check_open(model, program, example)
     return network, {new: replace(o, name=paths.get(o.name, "")) for new, o in origins.items()}
+
+
+def check_open(model: Any, program: torch.export.ExportedProgram, example: tuple[Tensor, ...]) -> None:
+    """Refuse a graph that takes no other batch than the example's: Keras 3.12, the last for Python 3.10, fixes it."""
+    try:
+        with torch.no_grad():
+            program.module()(*(torch.cat([x, x[:1]]) for x in example))
+    except (RuntimeError, AssertionError) as error:
+        raise UnsupportedError(f"Keras {keras().__version__} fixes the Keras model '{model.name}' to one batch size "
+                               "when torch.export takes it; needed is a newer Keras (Python 3.11)") from error
 
 
 def named(path: str) -> str:

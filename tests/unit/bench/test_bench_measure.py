@@ -4,6 +4,7 @@ import io
 import json
 import math
 from dataclasses import asdict
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -128,8 +129,8 @@ def test_a_child_answers_line_by_line(tmp_path):
     out = io.StringIO()
     serve(Child(order), lines, out)
     prepared, timed, written, failed = map(json.loads, out.getvalue().splitlines())
-    assert (prepared["weights_bytes"], prepared["version"], len(timed["seconds"]), written) == (1280, torch.__version__,
-                                                                                                1, {})
+    assert (prepared["weights_bytes"], prepared["version"]) == (1280, metadata.version("torch"))
+    assert (len(timed["seconds"]), written) == (1, {})
     assert "7.safetensors" in failed["error"]
 
 
