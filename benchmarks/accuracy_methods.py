@@ -20,7 +20,7 @@ import secateur as sc
 from secateur import graph, models
 from secateur.calibration import calibration
 from secateur.data import resolve
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.recover import recover
 from secateur.recovery.base import Patient
 from secateur.recovery.finetune import Finetune

@@ -72,11 +72,11 @@ def child() -> None:
     torch.set_num_threads(1)
     net, x = network(), torch.rand(64, SIZES[0])
     watch.on(engine, "capture", "export")
-    from secateur.runtime import build, jit
+    from secateur.runtime import jit, pack
     from secateur.runtime.candidates import Candidate
 
     watch.on(Candidate, "pack", "pack")
-    watch.on(build.Csr, "of", "find non-zeros")
+    watch.on(pack.Csr, "of", "find non-zeros")
     watch.on(jit, "address", "load kernels")
     start = time.perf_counter()
     fast = engine.KernelNetwork(net, (x,))

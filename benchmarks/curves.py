@@ -26,7 +26,7 @@ from secateur import graph, registry
 from secateur.calibration import calibration
 from secateur.data.fashion_mnist import FashionMnist
 from secateur.measure import evaluate
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.recover import recover, recoveries
 
 matplotlib.use("Agg")

@@ -46,7 +46,7 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     from secateur import graph
     from secateur.graph import capture
     from secateur.graph.cut import exported
-    from secateur.prune import Selection
+    from secateur.ranking import Selection
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     start = time.process_time()

@@ -1,10 +1,10 @@
-"""Settings of single layers, by name or by regular expression."""
+"""What is said of single layers, by name or by regular expression: their settings, and which stay whole."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
@@ -75,9 +75,7 @@ def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: f
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}
     for pattern, given in (layers or {}).items():
-        hits = [n for n in names if n == pattern or matches(pattern, n)]
-        if not hits:
-            raise unknown("module in layers", pattern, names)
+        hits = meant("layers", pattern, names)
         rule = read(pattern, given)
         for name in names:
             around = [h for h in hits if n_inside(name, h)]
@@ -163,3 +161,30 @@ def matches(pattern: str, name: str) -> bool:
         return re.fullmatch(pattern, name) is not None
     except re.error:
         return False
+
+
+def meant(argument: str, pattern: str, names: Sequence[str]) -> list[str]:
+    """The modules of that name, or whose names the expression matches; none is an error of ``argument``."""
+    hits = [n for n in names if n == pattern or matches(pattern, n)]
+    if not hits:
+        raise unknown(f"module in {argument}", pattern, names)
+    return hits
+
+
+def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
+    """The modules that ``skip`` names, exactly or as regular expressions, with all modules inside them.
+
+    Raises:
+        SecateurError: a name that no module has, a name given twice.
+    """
+    if isinstance(skip, str) or not isinstance(skip, Iterable) or not all(isinstance(p, str) for p in skip):
+        raise SecateurError(f"skip: got {skip!r}, allowed: a list of names of modules, such as ['head']")
+    names = [name for name, _ in model.named_modules() if name]
+    patterns = list(skip)
+    if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
+        raise SecateurError(f"skip names {', '.join(twice)} twice")
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = meant("skip", pattern, names)
+        found.update(n for n in names for hit in hits if n_inside(n, hit))
+    return frozenset(found)

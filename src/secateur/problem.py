@@ -21,7 +21,8 @@ from secateur.criteria.base import as_criterion
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError, UnsupportedError
 from secateur.granularity import resolve
-from secateur.prune import check_weights, resolve_skip
+from secateur.graph.check import check_weights
+from secateur.layerwise import resolve_skip
 from secateur.recover import kinds_of, recoveries, unheard
 from secateur.signals import SOURCES
 from secateur.store import FORMAT, key_of

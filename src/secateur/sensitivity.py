@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from secateur.calibration import calibration
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.scan import GRID, Scan
 
 

@@ -25,7 +25,7 @@ from secateur.machine import machine
 from secateur.measure import Evaluation, evaluate
 from secateur.problem import Problem, default_folder, named, problem, sample_images
 from secateur.progress import Progress
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.run_data import RunData
 from secateur.run_load import load_run
 from secateur.store import FILE, Store, key_of
@@ -90,7 +90,7 @@ def check_cuttable(task: Problem) -> None:
     before it is trained.
 
     Raises:
-        SecateurError: as :class:`secateur.prune.Selection` words it.
+        SecateurError: as :class:`secateur.ranking.Selection` words it.
     """
     model = task.make_model().eval()
     for name in task.config.granularity:

@@ -25,7 +25,7 @@ from secateur.cautions import REFIT, few
 from secateur.errors import RunError
 from secateur.files import file_bytes
 from secateur.measure import Evaluation, Work, evaluate, nonzeros, size, tensors, work
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.recover import recover
 from secateur.scan import GRID, Scan
 from secateur.timing import Timing

@@ -8,7 +8,7 @@ import secateur as sc
 from secateur import granularity, registry
 from secateur.calibration import calibration
 from secateur.overview import targets
-from secateur.prune import Selection
+from secateur.ranking import Selection
 
 X = torch.rand(48, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 DATA = calibration((X, torch.arange(48) % 4))

@@ -14,7 +14,7 @@ from secateur import knapsack
 from secateur.budget import Budget, read_budget
 from secateur.calibration import calibration
 from secateur.measure import nonzeros, size, work
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.scan import Curve
 from secateur.sensitivity import sensitivity
 

@@ -10,7 +10,7 @@ import secateur as sc
 from secateur import registry
 from secateur.calibration import Batch, calibration
 from secateur.linear_algebra import damped, least_squares
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.recover import recover
 from secateur.recovery._layers import RELUS, reads
 from secateur.recovery.base import Recovery

@@ -9,7 +9,7 @@ from torch import nn
 import secateur as sc
 from secateur.calibration import calibration
 from secateur.criteria.base import criteria_for
-from secateur.prune import Selection
+from secateur.ranking import Selection
 
 HALVES = [torch.bfloat16, torch.float16]
 

@@ -99,17 +99,17 @@ def child() -> None:
     from dataclasses import replace
 
     from secateur.runtime import build as building
+    from secateur.runtime import build_planes, build_tiles, reference, runner
     from secateur.runtime import program as programs
-    from secateur.runtime import reference, runner
     from secateur.runtime.candidates import Candidate
 
-    original, room, bias, spread = Candidate.pack, programs.aligned, building.padded, building.spread
+    original, room, bias, spread = Candidate.pack, programs.aligned, build_tiles.padded, build_tiles.spread
     for at_end in (False, True):
         guard = Guarded(at_end)
         Candidate.pack = lambda *a, g=guard: replace(p := original(*a), table=g(p.table), heads=g(p.heads),
                                                      stream=g(p.stream))
-        building.padded = lambda b, g=guard: None if b is None else g(bias(b))
-        building.spread = lambda op, planes, g=guard: [g(a) for a in spread(op, planes)]
+        build_tiles.padded = lambda b, g=guard: None if b is None else g(bias(b))
+        build_tiles.spread = build_planes.spread = lambda op, planes, g=guard: [g(a) for a in spread(op, planes)]
         runner.aligned = lambda size, g=guard: g(room(size))
         nets = ([1, 1], 0), ([33, 17, 3], 0.5), ([65, 16], 0.9), ([20, 15, 64], 1)
         segments = [chain(sizes, sparsity, guard) for sizes, sparsity in nets]

@@ -67,16 +67,16 @@ def child() -> None:
     import test_runtime_bounds as bounds
     from random_networks import network
 
-    from secateur.runtime import build, runner
+    from secateur.runtime import build, build_tiles, runner
     from secateur.runtime.candidates import Candidate
     from secateur.runtime.capture import capture
 
-    pack, room, bias = Candidate.pack, runner.aligned, build.padded
+    pack, room, bias = Candidate.pack, runner.aligned, build_tiles.padded
     for seed in range(2_000_000, 2_000_006):
         guard = bounds.Guarded(seed % 2 == 0)
         Candidate.pack = lambda *a, g=guard: replace(p := pack(*a), table=g(p.table), heads=g(p.heads),
                                                      stream=g(p.stream))
-        build.padded = lambda b, g=guard: None if b is None else g(bias(b))
+        build_tiles.padded = lambda b, g=guard: None if b is None else g(bias(b))
         runner.aligned = lambda size, g=guard: g(room(size))
         net, rng = network(seed)
         for segment in capture(net, (torch.randn(2, *net.shape),)).segments:

@@ -19,11 +19,12 @@ from secateur.cutting.samples import GIVEN, Samples
 from secateur.data.base import Dataset
 from secateur.errors import SecateurError
 from secateur.granularity import resolve
+from secateur.graph.check import check_weights
+from secateur.layerwise import resolve_skip
 from secateur.measure import device_of, evaluate, moved
 from secateur.plain import Plain
 from secateur.problem import problem
 from secateur.progress import Progress
-from secateur.prune import check_weights, resolve_skip
 from secateur.recover import named, recoveries
 from secateur.signals import SOURCES
 from secateur.sources import Kind, Source

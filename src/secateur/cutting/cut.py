@@ -21,7 +21,7 @@ from secateur.data.base import Dataset
 from secateur.measure import size
 from secateur.overview import flops_of
 from secateur.progress import Progress
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.recover import check_recoveries, recover, recoveries
 from secateur.sources import Options, Source
 from secateur.timing import time as timing_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,29 +41,31 @@ def own(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
 def mean_gradient(model: nn.Module, samples: Calibration) -> Grads:
     """The gradient of the mean loss, for every parameter."""
     twin, parameters = own(model)
-    total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
-    count = 0
-    for loss, size in losses(twin, samples):
-        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, grad in zip(parameters, found, strict=True):
-            if grad is not None:
-                total[name] += size * single(grad)
-        count += size
-    return {n: t / count for n, t in total.items()}
+    return averaged(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
+                                                                                allow_unused=True))
 
 
 def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
     """The Hessian of the mean loss times its gradient, both over all samples."""
     twin, parameters = own(model)
     gradient = mean_gradient(model, samples)
-    total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
-    count = 0
-    for loss, size in losses(twin, samples):
+
+    def product(loss: Tensor) -> Sequence[Tensor | None]:
         first = torch.autograd.grad(loss, list(parameters.values()), create_graph=True, allow_unused=True)
         inner = sum((single(g) * gradient[n]).sum() for n, g in zip(parameters, first, strict=True) if g is not None)
         assert isinstance(inner, Tensor)
-        second = torch.autograd.grad(inner, list(parameters.values()), allow_unused=True)
-        for name, grad in zip(parameters, second, strict=True):
+        return torch.autograd.grad(inner, list(parameters.values()), allow_unused=True)
+
+    return averaged(twin, parameters, samples, product)
+
+
+def averaged(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
+             found: Callable[[Tensor], Sequence[Tensor | None]]) -> Grads:
+    """The mean over all samples of what is found at the mean loss of each batch, one tensor or none a parameter."""
+    total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
+    count = 0
+    for loss, size in losses(twin, samples):
+        for name, grad in zip(parameters, found(loss), strict=True):
             if grad is not None:
                 total[name] += size * single(grad)
         count += size

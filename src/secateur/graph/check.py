@@ -49,6 +49,14 @@ def check_whole(model: nn.Module) -> None:
                                 "a replaced parameter or a half-applied cut; set the module's attributes to match")
 
 
+def check_weights(model: nn.Module) -> None:
+    """Refuse a network with NaN or infinite weights, naming the tensor."""
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            bad = int((~torch.isfinite(parameter)).sum())
+            raise SecateurError(f"parameter '{name}' holds {bad} NaN or infinite values of {parameter.numel()}")
+
+
 def check_copied(model: nn.Module) -> None:
     """Refuse a wrapper of distributed training.
 

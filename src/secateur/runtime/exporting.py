@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.dotted import at
 from secateur.errors import UnsupportedError, first_line
 from secateur.runtime.node import same
 
@@ -125,7 +126,7 @@ def _fold(module: fx.GraphModule) -> None:
             continue
         if any(_restless(user) and user.args and user.args[0] is node for user in node.users):
             continue
-        args, keywords = fx.map_arg((node.args, node.kwargs), lambda n: _held(module, n))
+        args, keywords = fx.map_arg((node.args, node.kwargs), lambda n: at(module, str(n.target)))
         with torch.no_grad():
             value = node.target(*args, **keywords)
         if isinstance(value, Tensor):
@@ -142,13 +143,6 @@ def _restless(node: fx.Node) -> bool:
     """Whether an operator writes in place or is random."""
     schema = getattr(node.target, "_schema", None)
     return schema is None or schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags  # type: ignore[union-attr]
-
-
-def _held(module: fx.GraphModule, node: fx.Node) -> Any:
-    found: Any = module
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    return found
 
 
 def _variadic(model: nn.Module) -> bool:

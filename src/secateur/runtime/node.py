@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from secateur.dotted import at
 from secateur.runtime.ops import Op, Value
 
 Values = Callable[[fx.Node], Value]
@@ -37,9 +38,7 @@ def constant(module: fx.GraphModule, node: Any, what: str) -> NDArray[np.float32
         turned = constant(module, node.args[0], what)
         assert turned is not None
         return np.ascontiguousarray(turned.T)
-    tensor: Any = module
-    for part in str(node.target).split("."):
-        tensor = getattr(tensor, part)
+    tensor = at(module, str(node.target))
     if tensor.dtype != torch.float32:
         raise Refused(f"its {what} is {tensor.dtype}")
     return np.ascontiguousarray(tensor.detach().numpy())

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 
-from secateur.sources._stored import MOVED, SAME, Origin, Origins, at, base, moved, stored
+from secateur.dotted import at
+from secateur.sources._stored import MOVED, SAME, Origin, Origins, base, moved, stored
 
 PASSED = SAME | (MOVED - {"reshape", "view"})
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from secateur.graph.cut.exported import place_in
+from secateur.dotted import at, place_in
 from secateur.record import NAME
 from secateur.sources._folded import fold_biases
-from secateur.sources._stored import MOVED, SAME, Origin, Origins, Stored, at, base, given, stored, tidied
+from secateur.sources._stored import MOVED, SAME, Origin, Origins, Stored, base, given, stored, tidied
 
 CONVS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}

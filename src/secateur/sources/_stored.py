@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,11 +82,6 @@ def given(node: fx.Node) -> dict[str, Any]:
     schema = node.target._schema.arguments  # type: ignore[union-attr]
     return {a.name: a.default_value for a in schema} | dict(zip((a.name for a in schema), node.args, strict=False)) | (
         dict(node.kwargs))
-
-
-def at(root: Any, path: str) -> Any:
-    """What lies under a dotted name."""
-    return operator.attrgetter(path)(root)
 
 
 def tidied(graph: fx.Graph) -> fx.Graph:

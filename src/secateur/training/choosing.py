@@ -14,7 +14,7 @@ from secateur.errors import SecateurError
 from secateur.gather.gatherer import tensor_seed
 from secateur.granularity import resolve
 from secateur.layerwise import check_mapping
-from secateur.prune import Selection
+from secateur.ranking import Selection
 from secateur.regrowth.base import Regrowth, exchange
 from secateur.training.kept import kept
 from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved

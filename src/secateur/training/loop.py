@@ -78,9 +78,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
 
     def run() -> Pruner | None:
         lessons.ask()
-        optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, total), hold))
-        course = Course(model, lessons, optimizer, rate, start(model, optimizer) if start else None, l1)
+        course = Course.begin(model, lessons, lr, hold, total, start, l1)
         return course.run(epochs, shuffled(len(lessons), batch_size, seed, device), stop, on_epoch)
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -125,6 +123,14 @@ class Course:
     rate: torch.optim.lr_scheduler.LRScheduler
     pruner: Pruner | None
     l1: float
+
+    @classmethod
+    def begin(cls, model: nn.Module, lessons: Lessons, lr: float, hold: float, steps: int, start: Start | None,
+              l1: float) -> Course:
+        """Adam on all parameters, its rate along the cosine over so many steps, and the pruner that ``start`` makes."""
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / max(1, steps), hold))
+        return cls(model, lessons, optimizer, rate, start(model, optimizer) if start else None, l1)
 
     def run(self, epochs: int, batches: Iterator[tuple[Tensor, ...]], stop: Event,
             on_epoch: OnEpoch | None) -> Pruner | None:

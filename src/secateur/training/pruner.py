@@ -15,7 +15,7 @@ from secateur.apply import apply, check_fits
 from secateur.calibration import calibration
 from secateur.errors import SecateurError
 from secateur.graph.check import check_module
-from secateur.prune import resolve_skip
+from secateur.layerwise import resolve_skip
 from secateur.regrowth.base import Regrowth
 from secateur.select import check_sparsity
 from secateur.training import masks, state

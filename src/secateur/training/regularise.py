@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.prune import resolve_skip
+from secateur.layerwise import resolve_skip
 from secateur.types import Target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from secateur.dotted import place_in
 from secateur.errors import CutGraphWarning, SecateurError
 from secateur.files import strict
 from secateur.files.program.arguments import filled
@@ -89,17 +91,8 @@ def holder(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     Raises:
         SecateurError: a part of the name is one that no module can give to a tensor or a module.
     """
-    *path, last = name.split(".")
-    for part in path:
-        if part not in root._modules:
-            check_free(root, part, name)
-            root.add_module(part, nn.Module())
-        root = root._modules[part]  # type: ignore[assignment]
-    check_free(root, last, name)
-    return root, last
-
-
-def check_free(module: nn.Module, part: str, name: str) -> None:
-    """Refuse a name that the module has for something else."""
-    if not part or hasattr(module, part):
-        raise SecateurError(f"tensor '{strict.short(name)}' has a name that no module can hold")
+    with contextlib.suppress(KeyError):
+        home, last = place_in(root, name)
+        if last and not hasattr(home, last):
+            return home, last
+    raise SecateurError(f"tensor '{strict.short(name)}' has a name that no module can hold")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from secateur.dotted import place_in
 from secateur.errors import CutGraphWarning
 from secateur.graph.capture import Captured
 from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
@@ -98,16 +99,6 @@ def holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
             elif kind == "constant" and isinstance(what, Tensor):
                 attach(root, f"constant_{node.name}", what)
     return root
-
-
-def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that a dotted name lies in, made where it is not there, and the name's last part."""
-    *path, last = name.split(".")
-    for part in path:
-        if not hasattr(root, part):
-            root.add_module(part, nn.Module())
-        root = getattr(root, part)
-    return root, last
 
 
 def attach(root: nn.Module, name: str, tensor: Tensor) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 
 from secateur.runtime.ir import Emit
 from secateur.runtime.isa import Isa
-from secateur.runtime.kernels.spmm import GROUPED, Writer, singles
+from secateur.runtime.kernels.spmm import Chunked, Writer
 
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(Chunked):
     """The kernel ``out[channel, position] = act(bias[channel] + sum(weight * in[column + position]))``.
 
     Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows of the output,
@@ -51,11 +51,6 @@ class Conv:
     def step(self) -> int:
         """Bytes between the inputs of neighbours in the output."""
         return self.stride * self.lanes * 4
-
-    @property
-    def forms(self) -> tuple[tuple[int, ...], ...]:
-        """The forms of chunks, in the order of the stream."""
-        return GROUPED[self.rows] if self.grouped else singles(self.rows)
 
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""

@@ -52,52 +52,63 @@ class Gather:
         return _Writer(self, Emit(name), isa).write()
 
 
-class _Writer:
-    def __init__(self, spec: Gather, e: Emit, isa: Isa):
+class VectorWriter:
+    """Writes a product with one vector: part by part, a zero behind the output, the flag."""
+
+    part_words = TABLE_WORDS
+
+    def __init__(self, spec: Any, e: Emit, isa: Isa):
         self.spec, self.e, self.isa = spec, e, isa
         self.step, self.arena, self.part, self.parts = e.args[0], e.args[1], e.args[5], e.args[6]
 
     def write(self) -> str:
-        e, spec = self.e, self.spec
+        """The whole kernel."""
+        e = self.e
         self.source, self.target = (e.at(self.arena, e.word(self.step, k)) for k in (1, 2))
-        table, self.heads, self.stream, self.bias = (e.pointer(self.step, k) for k in (3, 4, 5, 6))
-        self.zero = e.const(0.0, spec.lanes)
+        self.table, self.heads, self.stream, self.bias = (e.pointer(self.step, k) for k in (3, 4, 5, 6))
+        self.zero = e.const(0.0, self.spec.rows)
         self.flag = e.var(self.zero)
         with e.loop(self.part, e.word(self.step, 7), self.parts) as part:
-            self._part(e.at(table, e.b.mul(part, e.i(TABLE_WORDS * 8))))
+            self.one_part(e.at(self.table, e.b.mul(part, e.i(self.part_words * 8))))
         with e.b.if_then(e.b.icmp_signed("==", self.part, e.i(0))):
             e.store(ir.Constant(F32, 0.0), e.at(self.target, e.b.mul(e.word(self.step, 9), e.i(4))))
         add_flag(e, e.at(self.arena, e.b.mul(self.part, e.i(64))), e.get(self.flag))
         return e.finish()
 
-    def _part(self, entry: Any) -> None:
-        e, lanes = self.e, self.spec.lanes
-        heads = e.at(self.heads, e.word(entry, 2))
-        cursor = e.var(e.at(self.stream, e.word(entry, 3)))
-        with e.loop(0, e.word(entry, 1)) as group:
-            self._group(e.at(heads, e.b.mul(group, e.i(4 * (1 + lanes)))), cursor)
+    def one_part(self, entry: Any) -> None:
+        """One range of rows."""
+        raise NotImplementedError
 
-    def _group(self, head: Any, cursor: Any) -> None:
-        e, lanes, size = self.e, self.spec.lanes, chunk_bytes(self.spec.forms[0], self.spec.half)
-        start, span = e.get(cursor), e.b.mul(e.index32(head), e.i(size))
-        acc = e.var(self.zero)
+    def group(self, head: Any, cursor: Any, start: Any) -> None:
+        """The chunks of a group of rows added to where its sums start; bias, activation, the rows to their places."""
+        e, rows, half = self.e, self.spec.rows, self.spec.half
+        size = chunk_bytes(singles(rows)[0], half)
+        first, span, acc = e.get(cursor), e.b.mul(e.index32(head), e.i(size)), e.var(start)
         with e.loop(0, span, size) as offset:
-            chunk = e.at(start, offset)
+            chunk = e.at(first, offset)
             for ahead in (AHEAD, AHEAD + 64):
                 e.prefetch(e.at(chunk, ahead))
-            columns = e.load(e.at(chunk, weight_bytes(self.spec.half) * lanes), ir.VectorType(I16, lanes), 2)
-            index, weights = e.b.zext(columns, ir.VectorType(I32, lanes)), e.weights(chunk, lanes, self.spec.half)
+            columns = e.load(e.at(chunk, weight_bytes(half) * rows), ir.VectorType(I16, rows), 2)
+            index, weights = e.b.zext(columns, ir.VectorType(I32, rows)), e.weights(chunk, rows, half)
             e.set(acc, e.fma(weights, gather(e, self.isa, self.source, index), e.get(acc)))
-        e.set(cursor, e.at(start, span))
-        self._finish(head, e.get(acc))
+        e.set(cursor, e.at(first, span))
+        self._finish(e.load(e.at(head, 4), ir.VectorType(I32, rows)), e.get(acc))
 
-    def _finish(self, head: Any, value: Any) -> None:
-        e, lanes = self.e, self.spec.lanes
-        rows = e.load(e.at(head, 4), ir.VectorType(I32, lanes))
+    def _finish(self, rows: Any, value: Any) -> None:
+        e = self.e
         if self.spec.bias:
             value = e.b.fadd(value, gather(e, self.isa, self.bias, rows))
         e.set(self.flag, e.fma(value, self.zero, e.get(self.flag)))
         scatter(e, activation.emit(e, self.spec.act, value), rows, self.target)
+
+
+class _Writer(VectorWriter):
+    def one_part(self, entry: Any) -> None:
+        e = self.e
+        heads = e.at(self.heads, e.word(entry, 2))
+        cursor = e.var(e.at(self.stream, e.word(entry, 3)))
+        with e.loop(0, e.word(entry, 1)) as group:
+            self.group(e.at(heads, e.b.mul(group, e.i(4 * (1 + self.spec.rows)))), cursor, self.zero)
 
 
 def scatter(e: Emit, value: Any, rows: Any, target: Any) -> None:

@@ -18,11 +18,11 @@ from secateur.runtime.ir import I1, I32, VOID, Emit, vector
 from secateur.runtime.isa import Isa
 from secateur.runtime.kernels.conv import PositionWriter
 from secateur.runtime.kernels.gather import gather
-from secateur.runtime.kernels.spmm import GROUPED, singles
+from secateur.runtime.kernels.spmm import Chunked
 
 
 @dataclass(frozen=True)
-class ImageConv:
+class ImageConv(Chunked):
     """The kernel ``out[channel, position] = act(bias[channel] + sum(weight * in[column + position]))``.
 
     Words of a step as those of :class:`~secateur.runtime.kernels.conv.Conv`. ``source_line`` and ``target_line``
@@ -65,11 +65,6 @@ class ImageConv:
     def tiles(self) -> int:
         """Registers that share the weights."""
         return self.across * self.down
-
-    @property
-    def forms(self) -> tuple[tuple[int, ...], ...]:
-        """The forms of chunks, in the order of the stream."""
-        return GROUPED[self.rows] if self.grouped else singles(self.rows)
 
     def text(self, name: str, isa: Isa) -> str:
         """The kernel's IR."""

@@ -18,11 +18,10 @@ from typing import Any
 
 from llvmlite import ir
 
-from secateur.runtime.ir import F32, I16, I32, I64, Emit, vector
+from secateur.runtime.ir import I16, I32, I64, Emit, vector
 from secateur.runtime.isa import Isa
-from secateur.runtime.kernels import activation
-from secateur.runtime.kernels.gather import gather, scatter
-from secateur.runtime.kernels.spmm import AHEAD, add_flag, weight_bytes
+from secateur.runtime.kernels.gather import VectorWriter
+from secateur.runtime.kernels.spmm import AHEAD, weight_bytes
 
 LANES, BLOCK, SIX, BITS = 16, 32, 6, 5
 PART_WORDS, RUN_WORDS = 8, 4
@@ -67,28 +66,13 @@ class Permute:
         return _Writer(self, Emit(name), isa).write()
 
 
-class _Writer:
-    def __init__(self, spec: Permute, e: Emit, isa: Isa):
-        self.spec, self.e, self.isa = spec, e, isa
-        self.step, self.arena, self.part, self.parts = e.args[0], e.args[1], e.args[5], e.args[6]
+class _Writer(VectorWriter):
+    part_words = PART_WORDS
 
-    def write(self) -> str:
-        e = self.e
-        self.source, self.target, self.sums = (e.at(self.arena, e.word(self.step, k)) for k in (1, 2, 10))
-        self.table, self.heads, self.stream, self.bias = (e.pointer(self.step, k) for k in (3, 4, 5, 6))
-        self.zero = e.const(0.0, LANES)
-        self.flag = e.var(self.zero)
-        with e.loop(self.part, e.word(self.step, 7), self.parts) as part:
-            self._part(e.at(self.table, e.b.mul(part, e.i(PART_WORDS * 8))))
-        with e.b.if_then(e.b.icmp_signed("==", self.part, e.i(0))):
-            e.store(ir.Constant(F32, 0.0), e.at(self.target, e.b.mul(e.word(self.step, 9), e.i(4))))
-        add_flag(e, e.at(self.arena, e.b.mul(self.part, e.i(64))), e.get(self.flag))
-        return e.finish()
-
-    def _part(self, entry: Any) -> None:
+    def one_part(self, entry: Any) -> None:
         e = self.e
         runs, count, heads, stream, ends, rest, groups, sums = (e.word(entry, k) for k in range(PART_WORDS))
-        self.row_sums = e.at(self.sums, sums)
+        self.row_sums = e.at(e.at(self.arena, e.word(self.step, 10)), sums)
         with e.loop(0, e.b.mul(groups, e.i(LINE)), LINE) as place:
             e.store(self.zero, e.at(self.row_sums, place))
         head, cursor = e.var(e.at(self.heads, heads)), e.var(e.at(self.stream, stream))
@@ -97,7 +81,9 @@ class _Writer:
         e.set(head, e.at(self.heads, ends))
         e.set(cursor, e.at(self.stream, rest))
         with e.loop(0, groups) as group:
-            self._end(e.at(self.row_sums, e.b.mul(group, e.i(LINE))), head, cursor)
+            here = e.get(head)
+            self.group(here, cursor, e.load(e.at(self.row_sums, e.b.mul(group, e.i(LINE))), vector(LANES)))
+            e.set(head, e.at(here, 4 * (1 + LANES)))
 
     def _run(self, run: Any, head: Any, cursor: Any) -> None:
         """Groups of one block that have equally many chunks."""
@@ -149,23 +135,3 @@ class _Writer:
         e = self.e
         picked = e.call("llvm.x86.avx512.vpermi2var.ps.512", vector(LANES), [self.low, index, self.high])
         e.set(self.acc, e.fma(weights, picked, e.get(self.acc)))
-
-    def _end(self, place: Any, head: Any, cursor: Any) -> None:
-        """What is left of a group, its bias and activation; the rows to where they belong."""
-        e, size = self.e, self.spec.chunk + 2 * LANES
-        start, here = e.get(cursor), e.get(head)
-        span = e.b.mul(e.index32(here), e.i(size))
-        acc = e.var(e.load(place, vector(LANES)))
-        with e.loop(0, span, size) as offset:
-            chunk = e.at(start, offset)
-            for ahead in (AHEAD, AHEAD + LINE):
-                e.prefetch(e.at(chunk, ahead))
-            columns = e.load(e.at(chunk, self.spec.chunk), ir.VectorType(I16, LANES), 2)
-            index, weights = e.b.zext(columns, ir.VectorType(I32, LANES)), e.weights(chunk, LANES, self.spec.half)
-            e.set(acc, e.fma(weights, gather(e, self.isa, self.source, index), e.get(acc)))
-        e.set(cursor, e.at(start, span))
-        e.set(head, e.at(here, 4 * (1 + LANES)))
-        rows = e.load(e.at(here, 4), ir.VectorType(I32, LANES))
-        value = e.b.fadd(e.get(acc), gather(e, self.isa, self.bias, rows)) if self.spec.bias else e.get(acc)
-        e.set(self.flag, e.fma(value, self.zero, e.get(self.flag)))
-        scatter(e, activation.emit(e, self.spec.act, value), rows, self.target)

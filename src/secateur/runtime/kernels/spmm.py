@@ -50,8 +50,20 @@ def weight_bytes(half: bool) -> int:
     return 2 if half else 4
 
 
+class Chunked:
+    """A kernel that takes ``rows`` of the weight at a time, with common columns where it is ``grouped``."""
+
+    rows: int
+    grouped: bool
+
+    @property
+    def forms(self) -> tuple[tuple[int, ...], ...]:
+        """The forms of chunks, in the order of the stream."""
+        return GROUPED[self.rows] if self.grouped else singles(self.rows)
+
+
 @dataclass(frozen=True)
-class Spmm:
+class Spmm(Chunked):
     """The kernel ``out[row] = act(bias[row] + sum(weight * in[column]))`` over tiles.
 
     Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows.
@@ -66,11 +78,6 @@ class Spmm:
     act: str
     permute: bool = False
     half: bool = False
-
-    @property
-    def forms(self) -> tuple[tuple[int, ...], ...]:
-        """The forms of chunks, in the order of the stream."""
-        return GROUPED[self.rows] if self.grouped else singles(self.rows)
 
     @property
     def width(self) -> int:

@@ -1,0 +1,51 @@
+"""The slow, obvious twin of every kernel: the same words, streams and arenas, read by numpy.
+
+``run`` does what the compiled driver does, tile by tile and step by step; ``STEPS`` has one function
+a kernel. Nothing here is fast, and nothing here shares code with the generators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from secateur.runtime.kernels.conv import Conv
+from secateur.runtime.kernels.gather import Gather
+from secateur.runtime.kernels.image import ImageConv, ImagePool
+from secateur.runtime.kernels.permute import Permute
+from secateur.runtime.kernels.planes import Border, Planes, Pool
+from secateur.runtime.kernels.pointwise import Pointwise
+from secateur.runtime.kernels.rows import Norm, Softmax
+from secateur.runtime.kernels.scale import Scale
+from secateur.runtime.kernels.spmm import Spmm
+from secateur.runtime.kernels.transpose import Enter, Leave
+from secateur.runtime.program import Program, Step
+from secateur.runtime.reference.elementwise import ACTIVATIONS, activate, pointwise
+from secateur.runtime.reference.images import border, convolution, planes, pool
+from secateur.runtime.reference.products import permuted, product
+from secateur.runtime.reference.rows import norm, scale, softmax
+from secateur.runtime.reference.tiles import Bytes, Floats, enter, leave, view
+
+__all__ = ["ACTIVATIONS", "STEPS", "activate", "run", "run_step"]
+
+STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
+    Enter: enter, Leave: leave, Spmm: product, Gather: product, Permute: permuted, Pointwise: pointwise,
+    Conv: convolution, ImageConv: convolution, ImagePool: pool, Planes: planes, Border: border, Pool: pool,
+    Scale: scale, Norm: norm, Softmax: softmax,
+}
+
+
+def run(program: Program, arrays: Sequence[Floats], rows: int) -> bool:
+    """Run a program on batch-first arrays, inputs then outputs; whether a value was NaN or infinite."""
+    arena = np.zeros(program.arena_bytes, np.uint8)
+    for first in range(0, rows, program.width):
+        for step in program.steps:
+            run_step(step, arena, arrays, first, min(program.width, rows - first))
+    return bool(np.isnan(view(arena, 0, 16)).any())
+
+
+def run_step(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+    """Run one step on one tile."""
+    with np.errstate(all="ignore"):
+        STEPS[type(step.spec)](step, arena, arrays, first, valid)
