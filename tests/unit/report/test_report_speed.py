@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import synthetic_run
 from hypothesis import given
@@ -60,6 +62,17 @@ def test_sparsity_zero_is_no_cut():
     found = speed.break_even([(0.0, Speed(1, 2, 2, 2)), (0.5, Speed(1, 0.5, 0.5, 0.5))])
     assert found.some == ()
     assert found.before[0] == 0.5
+
+
+@pytest.mark.parametrize(("whole", "told"), [
+    (Speed(1, 2.0, 1.8, 2.2), " With nothing cut the compiled network already runs at 2.0× the speed of torch: that "
+                              "part is the engine's, not the zeros'."),
+    (Speed(1, 1.2, 0.9, 1.4), ""), (Speed(1, 1.01, 1.005, 1.02), ""), (Speed(1, 0.5, 0.4, 0.6), ""), (None, "")])
+def test_what_the_engine_gains_without_a_cut_is_not_the_zeros_doing(whole, told):
+    cells = next(c for c in gather.digest(synthetic_run.make()).methods("weight")[0].cells if c.sparsity == 0)
+    curve = replace(WEIGHTS, cells=(replace(cells, speed={"1": {} if whole is None else {"sparse": whole}}),))
+    assert speed.engine(curve, "1") == told
+    assert speed.engine(curve, "64") == ""
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12))
