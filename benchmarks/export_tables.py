@@ -6,6 +6,8 @@ from typing import Any
 
 from runtime_tables import row_of
 
+from secateur.machine import CROWD
+
 NAMES = {"uncut": "uncut", "weights": "of its weights", "neurons": "of its neurons"}
 
 
@@ -42,10 +44,10 @@ def engines(found: dict[str, Any]) -> str:
 def machine(found: dict[str, Any]) -> str:
     """Where and how it was measured."""
     box = found["machine"]
-    busy = found["load"] > box["cores"] / 2
+    busy = found["load"] > box["cores"] + CROWD
     threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
     return (f"{box['cpu']} ({box['cores']} cores), {threads}; torch {box['torch']}, ONNX Runtime "
             f"{found['onnxruntime']}. MNIST, one trained network each; both cuts recovered with `best` from "
             f"{found['samples']:,} unlabelled samples. Milliseconds are medians of interleaved rounds; "
-            f"{found['load']:.1f} other processes wanted to run when they began"
+            f"the load average was {found['load']:.1f} when they began"
             + (", so they are too high: accuracy, bytes and CPU seconds hold." if busy else "."))

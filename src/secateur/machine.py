@@ -12,6 +12,9 @@ import torch
 
 from secateur.version import __version__
 
+CROWD = 0.5
+"""How many more processes than cores wanted to run, so that times are taken for rough."""
+
 
 @lru_cache(maxsize=1)
 def machine() -> dict[str, str | int]:
@@ -24,6 +27,17 @@ def machine() -> dict[str, str | int]:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy() -> tuple[str, ...]:
+    """A note where other processes wanted to run in the last minute, beside those that this one may have had on every
+    core; else nothing.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load - cores() <= CROWD:
+        return ()
+    return (f"the machine was busy when timing began (load average {load:.1f} on {cores()} cores): times and ratios "
+            "are rough, time again when it is quiet",)
 
 
 def cpu_name() -> str:

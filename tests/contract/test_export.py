@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 
@@ -160,3 +161,18 @@ print(json.dumps(told))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == pytest.approx(found, rel=1e-5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a full disk is simulated with a limit of the size of files")
+def test_a_disk_that_fills_while_a_program_is_written_does_not_end_the_process(tmp_path):
+    code = ("import resource, signal, torch, secateur as sc\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "net, x = torch.nn.Linear(300, 300), torch.rand(2, 300)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+            "try:\n"
+            "    sc.export(net, 'net.pt2', x, to='pt2')\n"
+            "except sc.SecateurError as error:\n"
+            "    print('told', error)\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["told"]), done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -143,7 +143,8 @@ def test_a_file_of_ours(typed, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["missing.safetensors"], "is not there"), (["plain.safetensors", "--model", "support:tiny"], "plain.safetensors"),
+    (["missing.safetensors"], "there is no such file"),
+    (["plain.safetensors", "--model", "support:tiny"], "plain.safetensors"),
     (["ours.safetensors"], "--model pkg.module:factory"), (["ours.safetensors", "--sparsity", "0.5"], "for a run"),
     (["ours.safetensors", "--to", "report"], "needs the folder of a study"), (["."], "holds no run"),
     (["ours.safetensors", "--model", "support:tiny"], "inputs of 'ours.safetensors' are not known: --shape")])

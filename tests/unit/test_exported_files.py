@@ -77,8 +77,18 @@ def test_whole_numbers_and_keywords(words, to, suffix, tmp_path):
     assert done.checked.error <= done.checked.allowed < 1e-4
     if to == "pt2":
         path, program = tmp_path / "words.pt2", torch.export.load(tmp_path / "words.pt2")
-        assert program.example_inputs is None
+        kept, own = (torch.utils._pytree.tree_leaves(x) for x in (program.example_inputs, example))
+        assert [x.shape for x in kept] == [x.shape for x in own]
         assert __file__.encode() not in path.read_bytes()
+
+
+def test_a_program_keeps_no_value_of_its_example(tmp_path):
+    secret = torch.full((2, 4), 0.123456)
+    exported(nn.Linear(4, 3), tmp_path / "net.pt2", secret, "pt2")
+    (kept,), _ = torch.export.load(tmp_path / "net.pt2").example_inputs
+    assert (kept.shape, kept.dtype) == (secret.shape, secret.dtype)
+    assert not bool((kept == secret).any())
+    assert secret[0, 0].numpy().tobytes() not in (tmp_path / "net.pt2").read_bytes()
 
 
 class ByName(nn.Module):

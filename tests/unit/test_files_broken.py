@@ -176,7 +176,7 @@ def test_a_graph_names_only_what_is_on_the_list(name, path):
     (lambda read: read["takes"]["guards"].append(["eval", 1, 2]), "is not known"),
     (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that no function can have"),
     (lambda read: read.update(gives={"torch.nn.Module": []}), "nested in a way that is not known"),
-    (lambda read: read.update(code="import os"), "needed: calls, frozen, gives, parameters, takes, tensors")])
+    (lambda read: read.update(code="import os"), "needed: calls, example, frozen, gives, parameters, takes, tensors")])
 def test_a_graph_that_is_no_graph(change, message, path):
     path.write_bytes(forged.with_program(path.read_bytes(), change))
     assert message in refused(path)

@@ -1,5 +1,7 @@
 """Any network by its name in ``bench`` and ``info``: folders, exported programs, weights, and files cut from them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -79,13 +81,53 @@ def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
 
 
 def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
-    sc.export(tiny(), "mine.pt2", torch.rand(2, 1, 4, 4), to="pt2")
-    assert torch.export.load("mine.pt2").example_inputs is None
+    program = torch.export.export(tiny(), (torch.rand(2, 1, 4, 4),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program.example_inputs = None
+    torch.export.save(program, "mine.pt2")
     (found,) = sources.find("mine.pt2").example
     assert found.shape[1:] == (1, 4, 4)
     assert "1: 12 x neuron" in said("info", "mine.pt2")
-    sc.export(nn.Embedding(5, 3), "whole.pt2", torch.tensor([[1, 2]]), to="pt2")
+    program = torch.export.export(nn.Embedding(5, 3), (torch.tensor([[1, 2]]),))
+    program.example_inputs = None
+    torch.export.save(program, "whole.pt2")
     assert sources.find("whole.pt2").example is None
+
+
+def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_cut_with(folder):
+    small = sc.prune(sources.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
+                     example=sources.find(folder).example)
+    sc.export(small, "small.pt2", sources.find(folder).example, to="pt2")
+    like = sources.find("small.pt2").example
+    assert {n: (x.dtype, x.ndim) for n, x in like.items()} == dict.fromkeys(
+        ("input_ids", "token_type_ids", "attention_mask"), (torch.int64, 2))
+    assert "neuron" in said("info", "small.pt2")
+    found = bench(Subject.named("small.pt2", shape=(16,)), Settings((2,), (1,), 0.02, ("dense",)))
+    assert found["network"]["inputs"] == ["int64[16]"] * 3
+
+
+def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(folder):
+    source = sources.find(folder)
+    net = sc.prune(source.make(), 0.5, recovery="none")
+    sc.save(net, "words.safetensors", example=source.example)
+    alone = sc.load("words.safetensors")
+    assert set(alone.example()) == {"input_ids", "token_type_ids", "attention_mask"}
+    for length in (2, 5, 40):
+        given = {n: x[:, torch.arange(length) % x.shape[1]] for n, x in alone.example().items()}
+        given["attention_mask"] = torch.ones_like(given["attention_mask"])
+        with torch.no_grad():
+            assert torch.allclose(alone(**given)["pooler_output"], net(**given).pooler_output, atol=1e-5)
+    found = bench(Subject.named("words.safetensors", shape=(16,)), Settings((2,), (1,), 0.02, ("dense", "sparse")))
+    assert found["network"]["inputs"] == ["int64[16]"] * 3
+    assert "input_ids [batch, length]" in said("export", "words.safetensors", "--to", "pt2")
+
+
+@pytest.mark.parametrize("to", ["pt2", "onnx"])
+def test_any_network_is_exported_with_its_lengths_open(folder, to):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
+    assert "input_ids [batch, length]" in said("export", folder, "--to", to)
+    with pytest.raises(SecateurError, match="allowed is --model beside a file of secateur"):
+        said("export", folder, "--model", "mlp", "--to", to, "--force")
 
 
 def test_a_factory_gives_the_same_network_to_every_process():
@@ -116,6 +158,13 @@ def test_info_takes_a_folder_and_a_program(folder):
     exported("net.pt2")
     assert "encoder.layer.0.intermediate.dense: 64 x neuron" in said("info", folder)
     assert "1: 12 x neuron" in said("info", "net.pt2")
+
+
+def test_a_folder_whose_shapes_are_others_is_refused_with_the_tensors(folder):
+    config = Path(folder) / "config.json"
+    config.write_text(config.read_text().replace('"hidden_size": 32', '"hidden_size": 16'))
+    with pytest.raises(SecateurError, match=r"\d+ tensors have other shapes than its config.json says: \w+\S+"):
+        sources.find(folder)
 
 
 def test_inputs_by_name_keep_their_names():

@@ -71,6 +71,16 @@ def test_what_makes_the_network_is_checked(small, tmp_path):
     assert "make_model gave a str" in refused(path, lambda: "net")
 
 
+@pytest.mark.parametrize("cut", ["weight", "neuron"])
+def test_a_factory_on_the_device_meta_gets_the_tensors_of_the_file(cut, tmp_path):
+    net = sc.prune(tiny(), 0.5, cut, criterion={"weight": "magnitude", "neuron": "l2"}[cut], example=X)
+    path = sc.save(net, tmp_path / "cut.safetensors")
+    back = sc.load(path, lambda: tiny().to("meta"))
+    assert {p.device.type for p in back.parameters()} == {"cpu"}
+    assert all(torch.equal(a, b) for a, b in zip(back.parameters(), net.parameters(), strict=True))
+    assert torch.equal(back(X), net(X))
+
+
 @pytest.mark.parametrize(("made", "message"), [
     (lambda small: "net", "got a str"),
     (lambda small: sc.compile(sc.prune(tiny(), 0.5), X), "got a compiled network"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from secateur.bench.table import title
-from secateur.bench.verdict import quickest
+from secateur.bench.verdict import quickest, title
 from secateur.errors import MissingExtraError
 from secateur.report import figures, words
 from secateur.report.extras import need

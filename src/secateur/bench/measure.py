@@ -22,7 +22,7 @@ from secateur.bench.worker import Worker, WorkerError
 from secateur.errors import SecateurError, first_line, unknown
 from secateur.files.program.network import FileNetwork
 from secateur.latency import summary
-from secateur.machine import machine
+from secateur.machine import busy, machine
 from secateur.measure import nonzeros, size, tensors
 from secateur.plain import Plain
 from secateur.timing import LARGEST_DIFFERENCE, difference
@@ -89,7 +89,7 @@ def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda 
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
     """
-    chosen = settings or Settings()
+    chosen, crowd = settings or Settings(), busy()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         case = Case(subject, chosen, Path(folder))
         for threads in chosen.threads:
@@ -98,7 +98,7 @@ def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda 
         raise SecateurError("nothing could be timed: " + "; ".join(f"{r['engine']}: {r['reason']}"
                                                                   for r in case.refused))
     found = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(chosen),
-             "network": case.facts(), "notes": case.notes, "engines": case.told, "refused": case.refused,
+             "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.told, "refused": case.refused,
              "memory": case.memory, "points": case.points}
     return found | {"verdict": verdict(found)}
 

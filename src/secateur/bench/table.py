@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from secateur.bench.verdict import quickest, speed
+from secateur.bench.verdict import quickest, speed, title
 from secateur.report import words
 
 FEW = 100
@@ -55,13 +55,6 @@ def table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
                      words.count(row["samples_per_s"]), words.times(speed(row)), *memory(found, row),
                      style="bold" if row is best else "")
     return made
-
-
-def title(found: dict[str, Any], engine: str) -> str:
-    """An engine's name for a reader: a network whose neurons went is small, one whose weights went has zeros."""
-    name = found["engines"][engine]["title"]
-    return name.replace("cut, torch", {"neuron": "smaller, torch", "weight": "zeroed, torch"}.get(
-        found["network"]["cut"], "cut, torch"))
 
 
 def memory(found: dict[str, Any], row: dict[str, Any]) -> list[str]:

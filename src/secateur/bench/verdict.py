@@ -8,7 +8,6 @@ from typing import Any
 from secateur.report.pace import pace
 from secateur.report.words import capital, listed, times
 
-OURS = ("sparse", "zeroed")
 PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
         "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
 
@@ -17,14 +16,14 @@ def verdict(found: dict[str, Any]) -> str:
     """One sentence of the results of :func:`secateur.bench.bench`: the fastest engines, then whether the cut pays.
 
     Zeros pay where the compiled network beats every engine that multiplies by them; removed neurons pay where the
-    smaller network, in torch or compiled, beats the one before the cut in torch.
+    smaller network in torch beats the one before the cut in torch: what another engine wins is not the cut's.
     """
     counts = sorted({p["threads"] for p in found["points"]})
     parts = []
     for threads in counts:
         cases = by_batch([p for p in found["points"] if p["threads"] == threads])
         where = "" if counts == [1] else f"on {threads} thread{'s' * (threads > 1)} "
-        parts.append(f"{where}{fastest(cases, found['engines'])}; {pays(cases, found['network']['cut'])}")
+        parts.append(f"{where}{fastest(cases, found)}; {pays(cases, found['network']['cut'])}")
     return capital("; ".join(parts)) + "."
 
 
@@ -46,7 +45,14 @@ def quickest(points: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return max(points, key=lambda p: (speed(p), -p["p50"]))
 
 
-def fastest(cases: dict[int, dict[str, dict[str, Any]]], engines: dict[str, dict[str, str]]) -> str:
+def title(found: dict[str, Any], engine: str) -> str:
+    """An engine's name for a reader: a network whose neurons went is small, one whose weights went has zeros."""
+    name: str = found["engines"][engine]["title"]
+    return name.replace("cut, torch", {"neuron": "smaller, torch", "weight": "zeroed, torch"}.get(
+        found["network"]["cut"], "cut, torch"))
+
+
+def fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[str, Any]) -> str:
     """Which engine is fastest where."""
     wins: dict[str, list[str]] = {}
     for batch, case in cases.items():
@@ -54,7 +60,7 @@ def fastest(cases: dict[int, dict[str, dict[str, Any]]], engines: dict[str, dict
         name, base = best["engine"], best["against"]
         over = "" if name == base else f" ({times(speed(best))} {base})"
         wins.setdefault(name, []).append(f"{batch}{over}")
-    first, *rest = [f"'{engines[name]['title']}'{{}} at batch {listed(at)}" for name, at in wins.items()]
+    first, *rest = [f"'{title(found, name)}'{{}} at batch {listed(at)}" for name, at in wins.items()]
     return listed([first.format(" is fastest"), *(other.format("") for other in rest)])
 
 
@@ -73,7 +79,7 @@ def pays(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
 def gain(case: dict[str, dict[str, Any]], cut: str) -> tuple[str, str]:
     """Whether the cut pays at one batch: the pace of what gains by it beside the fastest that does not, and their ratio
     in words; ``unknown`` where too little was timed."""
-    ours = OURS if cut == "neuron" else ("sparse",)
+    ours = ("zeroed",) if cut == "neuron" else ("sparse",)
     with_cut = [case[n] for n in ours if n in case]
     against = [p for n, p in case.items() if (n == "dense" if cut == "neuron" else n not in ours)]
     if not with_cut or not against:

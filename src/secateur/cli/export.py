@@ -13,17 +13,21 @@ from secateur.cli.flags import sides_of
 
 @app.command("export")
 def export_command(
-    source: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", show_default=False,
-                                           help="the folder of a study, or a file of secateur prune or sc.save")],
+    source: Annotated[Path, typer.Argument(metavar="RUN|FILE|MODEL", show_default=False,
+                                           help="the folder of a study, a file of secateur prune or sc.save, or any "
+                                           "network that prune takes")],
     to: Annotated[str, typer.Option(help="onnx, pt2, openvino, safetensors, or report of a run")] = "onnx",
     out: Annotated[str, typer.Option(help="the file (default: the name of the source, here)")] = "",
     force: Annotated[bool, typer.Option("--force", help="replace the file where it is there")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="for onnx: weights in eight bits, by ONNX Runtime")] = False,
     model: Annotated[str, typer.Option(help="of a file: what makes the network before the first cut, "
                                        "pkg.module:factory or a built-in name")] = "",
-    shape: Annotated[str, typer.Option(help="of a file: the shape of one input, without the batch")] = "",
-    classes: Annotated[int, typer.Option(help="of a file: how many outputs a built-in network has")] = 10,
-    example: Annotated[str, typer.Option(help="of a file: pkg.module:name of the inputs, a tensor, a tuple or a "
+    weights: Annotated[str, typer.Option(help="of a model: its trained weights (.safetensors)")] = "",
+    shape: Annotated[str, typer.Option(help="not of a run: the shape of one input, without the batch, or how many "
+                                       "tokens")] = "",
+    classes: Annotated[int | None, typer.Option(help="not of a run: how many outputs a built-in network has (default: "
+                                                "10)", show_default=False)] = None,
+    example: Annotated[str, typer.Option(help="not of a run: pkg.module:name of the inputs, a tensor, a tuple or a "
                                          "dict")] = "",
     sparsity: Annotated[float | None, typer.Option(help="of a run: which cut, 0 for the uncut network")] = None,
     granularity: Annotated[str | None, typer.Option(help="of a run: which cut")] = None,
@@ -37,14 +41,12 @@ def export_command(
 
     Of a run, the network is made again from its trained weights, and held against the row that was measured.
     """
-    from secateur import sources
     from secateur.export import _tell
     from secateur.export._take import Wanted, taken
 
-    sources.check_read(str(source), "the folder of a study; a file of secateur prune or sc.save")
     cut = {"sparsity": sparsity, "granularity": granularity, "criterion": criterion, "scope": scope,
            "recovery": recovery, "seed": seed}
-    wanted = Wanted(source.expanduser(), to, out, force, int8, model, sides_of(shape) if shape else (), classes,
-                    example, cut)
+    wanted = Wanted(source.expanduser(), to, out, force, int8, model, sides_of(shape) if shape else (),
+                    classes or 0, example, weights, cut)
     done: Any = taken(wanted)
     _tell.tell(done)

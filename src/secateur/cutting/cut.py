@@ -18,6 +18,7 @@ from secateur.cutting.config import CutConfig
 from secateur.cutting.samples import read
 from secateur.cutting.written import check_form, is_secateurs, written
 from secateur.data.base import Dataset
+from secateur.machine import busy
 from secateur.measure import size
 from secateur.overview import flops_of
 from secateur.progress import Progress
@@ -99,13 +100,15 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed, seen)
     told.step()
     zeroed = plan.granularity != "neuron"
+    crowd = busy() if case.timing.batches else ()
     timing = timed(case, model, cut, zeroed, str(plan).partition("\n")[0])
     near = case.closeness(model, cut)
     before, after = side(model, case, zeroed), side(cut, case, zeroed)
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed), case.chance, again)
+                      (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed, *crowd),
+                      case.chance, again)
 
 
 def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from secateur import files, sources
 from secateur.cutting.case import COMPARED, Case
-from secateur.errors import SecateurError, UnsupportedError
+from secateur.errors import SecateurError, UnsupportedError, failing
 from secateur.export import unchecked
 from secateur.measure import device_of, tensors
 from secateur.sources import Kind
@@ -86,7 +86,8 @@ def write(cut: nn.Module, path: Path, case: Case,
         again = f"secateur.load('{{path}}', {escaped(case.source.again)})"
         again += "" if notes else ", or secateur.load('{path}'), which runs the graph in the file"
         return lambda: files.load(path, original), again, notes
-    kind.write(cut, text, path)
+    with failing(f"cannot write '{case.config.out}'"):
+        kind.write(cut, text, path)
     if kind.folder:
         return lambda: from_folder(path), f"transformers.{type(cut).__name__}.from_pretrained('{{path}}')", ()
     return lambda: sources.network(str(path)), "keras.saving.load_model('{path}')", ()

@@ -12,6 +12,7 @@ from secateur.errors import UnsupportedError, first_line
 from secateur.export._program import Subject, Traced
 from secateur.export.base import Run
 from secateur.graph.capture import quiet
+from secateur.record import between
 from secateur.timing import MeasurementError
 
 BATCHES = (1, 2, 5)
@@ -111,7 +112,7 @@ def random_like(like: Tensor, size: Sequence[int], generator: torch.Generator) -
         picked = torch.randint(like.numel(), size, generator=generator)
         return like.flatten()[picked]
     if not like.is_floating_point():
-        return torch.randint(int(like.min()), int(like.max()) + 1, size, generator=generator).to(like.dtype)
+        return between(int(like.min()), int(like.max()), size, generator).to(like.dtype)
     low, high = float(like.min()), float(like.max())
     low, high = (low, high) if high > low else (0.0, 1.0)
     return (low + (high - low) * torch.rand(size, generator=generator, dtype=torch.float64)).to(like.dtype)

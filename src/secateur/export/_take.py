@@ -34,6 +34,7 @@ class Wanted:
     shape: tuple[int, ...]
     classes: int
     example: str
+    weights: str
     cut: Mapping[str, Any]
 
 
@@ -55,19 +56,17 @@ def taken(wanted: Wanted) -> Done:
         SecateurError: anything of the source, the flags or the file that the caller can mend.
     """
     chosen = format_of(wanted.to, wanted.int8)
-    if not wanted.source.exists():
-        raise SecateurError(f"'{wanted.source}' is not there: allowed is the folder of a study, or a file of secateur "
-                            "prune or secateur.save")
-    is_run = wanted.source.is_dir()
+    is_run = wanted.source.is_dir() and not (wanted.source / "config.json").is_file()
     check_flags(wanted, is_run)
     if isinstance(chosen, RunExporter):
         return whole_run(wanted, chosen, is_run)
-    return of_run(wanted, chosen) if is_run else of_file(wanted, chosen)
+    return of_run(wanted, chosen) if is_run else of_network(wanted, chosen)
 
 
 def check_flags(wanted: Wanted, is_run: bool) -> None:
     """Refuse flags that say nothing here."""
-    file_only = {"--model": wanted.model, "--shape": wanted.shape, "--example": wanted.example}
+    file_only = {"--model": wanted.model, "--shape": wanted.shape, "--example": wanted.example,
+                 "--weights": wanted.weights}
     run_only = {f"--{k}": v for k, v in wanted.cut.items() if v is not None and (k, v) != ("seed", 0)}
     if wrong := [k for k, v in (file_only if is_run else run_only).items() if v]:
         kind, other = ("run", "a file") if is_run else ("file", "a run")
@@ -91,17 +90,30 @@ def of_run(wanted: Wanted, chosen: Format) -> Done:
     return Done(place, made.told, done, (reached, made.row["accuracy"]), (*made.notes, *told(done, made.network)))
 
 
-def of_file(wanted: Wanted, chosen: Format) -> Done:
-    """The network of a file."""
-    place = place_of(wanted, chosen, f"{wanted.source.stem}-dense" if chosen.suffix == wanted.source.suffix
-                     else wanted.source.stem)
-    options = sources.Options("", "", wanted.example, wanted.shape, wanted.classes)
-    source = sources.cut_file(wanted.source, wanted.model, options)
-    network = source.make()
+def of_network(wanted: Wanted, chosen: Format) -> Done:
+    """The network of a file, or any other that secateur prune takes."""
+    options = sources.Options("", wanted.weights, wanted.example, wanted.shape, wanted.classes)
+    text = str(wanted.source)
+    path = sources.file_named(text)
+    if wanted.model and not path:
+        raise SecateurError(f"'{text}' with --model {wanted.model}: allowed is --model beside a file of secateur")
+    place = place_of(wanted, chosen, named(wanted.source, chosen.suffix))
+    source = sources.cut_file(path, wanted.model, options) if path else sources.find(text, options)
+    network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
-    inputs = sources.example_for(network, source, options, str(wanted.source)) if needs else None
+    inputs = sources.example_for(network, source, options, text) if needs else None
     done = exported(network, place, inputs, wanted.to, wanted.int8)
-    return Done(place, f"the network of {wanted.source}", done, None, told(done, network))
+    return Done(place, f"the network of {text}", done, None, (*source.notes, *told(done, network)))
+
+
+def named(source: Path, suffix: str) -> str:
+    """What a file is called by default.
+
+    >>> named(Path("pkg.nets:make"), ".onnx"), named(Path("gone/net.pt2"), ".pt2")
+    ('pkg.nets-make', 'net-dense')
+    """
+    stem = source.stem if ":" not in source.name else source.name.replace(":", "-")
+    return f"{stem}-dense" if suffix == source.suffix else stem
 
 
 def place_of(wanted: Wanted, chosen: Format, stem: str) -> Path:

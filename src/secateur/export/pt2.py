@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,22 +12,27 @@ from torch import Tensor
 from secateur.export._program import Subject, tensors_of
 from secateur.export.base import Exporter, Run
 from secateur.graph.capture import quiet
+from secateur.record import outline, sketched
 
 
 class Pt2(Exporter):
-    """The exported program. It holds neither the example's values nor lines of the network's source."""
+    """The exported program. It holds no lines of the network's source, and of the example types, shapes and bounds: its
+    values are random ones."""
 
     suffix = ".pt2"
 
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
-        """Write the program."""
+        """Write the program; through memory, as torch's own writer ends the process where a disk is full."""
         program = subject.traced.program
-        program.example_inputs = None
+        told = outline((subject.args, subject.kwargs))
+        program.example_inputs = sketched(told, torch.device("cpu")) if told else None
         for module in (m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)):
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)
+        held = io.BytesIO()
         with quiet():
-            torch.export.save(program, path)
+            torch.export.save(program, held)
+        path.write_bytes(held.getbuffer())
 
     def opened(self, path: Path, subject: Subject) -> Run:
         """The program that was read back."""

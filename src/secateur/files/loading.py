@@ -91,6 +91,16 @@ def made(make_model: Any) -> nn.Module:
         raise SecateurError(f"load: make_model failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise SecateurError(f"load: make_model gave a {type(network).__name__}; allowed is a torch.nn.Module")
+    return materialised(network)
+
+
+@torch.no_grad()
+def materialised(network: nn.Module) -> nn.Module:
+    """A network with memory for its tensors, noughts in them, where it was made on the device ``meta``."""
+    if any(tensor.is_meta for _, tensor in tensors(network)):
+        network = network.to_empty(device="cpu")
+        for _, tensor in tensors(network):
+            tensor.zero_()
     return network
 
 

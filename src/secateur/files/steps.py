@@ -35,11 +35,16 @@ def read_step(value: Any, where: str) -> Step:
     keeps = tuple(read_keep(one, where) for one in strict.typed(told["keeps"], list, where))
     if len({keep[1] for keep in keeps}) != len(keeps):
         raise SecateurError(f"{where} cut a group twice in one step")
-    example = strict.typed(told["example"], str, where)
-    if example:
-        for leaf in nested.leaves(strict.read_json(example, where)):
-            check_leaf(leaf, f"{where}, an input")
+    example = check_leaves(told["example"], where)
     return Step(dict(tensors), keeps, example, strict.typed(told["proved"], bool, where))
+
+
+def check_leaves(value: Any, where: str) -> str:
+    """The inputs that something was traced with as text: empty, or JSON that tells of each what it was."""
+    example = strict.typed(value, str, where)
+    for leaf in nested.leaves(strict.read_json(example, where)) if example else ():
+        check_leaf(leaf, f"{where}, an input")
+    return example
 
 
 def described(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
@@ -100,7 +105,12 @@ def check_example(step: Step, where: str) -> None:
     Raises:
         SecateurError: they would.
     """
-    told = nested.leaves(strict.read_json(step.example, where)) if step.example else []
+    check_drawn(step.example, where)
+
+
+def check_drawn(example: str, where: str) -> None:
+    """The same of inputs that are told as text."""
+    told = nested.leaves(strict.read_json(example, where)) if example else []
     needed = sum(8 * prod(one["shape"]) for one in told if "shape" in one)
     if needed > LARGEST:
         raise SecateurError(f"{where} were traced with inputs of {needed} bytes, more than {LARGEST}: give example=, "

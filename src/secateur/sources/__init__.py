@@ -14,7 +14,7 @@ from torch import nn
 from secateur import files, models, registry
 from secateur.errors import SecateurError
 from secateur.files import strict
-from secateur.sources._inputs import by_place, example_for, made_for, random_of
+from secateur.sources._inputs import by_place, example_for, told_by
 from secateur.sources.base import Kind, Options, Source
 
 __all__ = ["Kind", "Options", "Source", "by_place", "check_read", "cut_file", "example_for", "file_named", "find",
@@ -114,7 +114,7 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
     original = source.original or source.make
     given = models.example_of(options.example) if options.example else None
     if source.example is None and facts.runnable:
-        source = replace(source, example=random_of(made_for(files.load(path))))
+        source = replace(source, example=told_by(files.load(path)))
     return replace(source, make=partial(loaded, path, original, given, model), original=original)
 
 

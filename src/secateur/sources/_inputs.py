@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from secateur import models
 from secateur.errors import SecateurError
@@ -19,7 +20,7 @@ WORD = "network "
 
 def example_for(network: nn.Module, source: Source, options: Options, what: str) -> Any:
     """Inputs of a network: those asked for, random ones of the shape asked for, those that its source knows, or ones
-    like those that it was made for, traced with, or cut with.
+    like those that it was saved with, made for, or cut with.
 
     For a network of sentences the shape is the number of tokens.
 
@@ -28,16 +29,25 @@ def example_for(network: nn.Module, source: Source, options: Options, what: str)
     """
     if options.example:
         return models.example_of(options.example)
-    if options.shape and source.encode:
-        return tokens(source, options.shape)
-    if not options.shape and source.example is not None:
-        return source.example
-    if (found := random_of(options.shape or made_for(network))) is not None:
+    known = source.example if source.example is not None else told_by(network)
+    if options.shape:
+        if source.encode:
+            return tokens(source, options.shape)
+        return stretched(known, options.shape) if has_words(known) else random_of(options.shape)
+    if known is None:
+        raise SecateurError(f"the inputs of '{what}' are not known: --shape 3,32,32 for random ones, or --example "
+                            "pkg.module:name of a tensor, a tuple or a dict")
+    return known
+
+
+def told_by(network: nn.Module) -> Any:
+    """Random inputs as a network itself tells them: the graph out of a file, what it is made for, what it was cut with;
+    None where it tells nothing."""
+    if isinstance(network, FileNetwork) and (like := network.example()) is not None:
+        return like
+    if (found := random_of(made_for(network))) is not None:
         return found
-    if (cuts := steps(network)) and cuts[-1].example:
-        return sketched(cuts[-1].example, torch.device("cpu"))
-    raise SecateurError(f"the inputs of '{what}' are not known: --shape 3,32,32 for random ones, or --example "
-                        "pkg.module:name of a tensor, a tuple or a dict")
+    return sketched(cuts[-1].example, torch.device("cpu")) if (cuts := steps(network)) and cuts[-1].example else None
 
 
 def random_of(sides: tuple[int, ...]) -> Tensor | None:
@@ -60,6 +70,20 @@ def tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
         raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of sentences: allowed is one number, "
                             f"how many tokens each has, at most {longest}")
     return found
+
+
+def has_words(example: Any) -> bool:
+    """Whether an example has whole numbers in rows, such as tokens."""
+    return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
+
+
+def stretched(example: Any, shape: tuple[int, ...]) -> Any:
+    """An example whose rows have so many places: its own, over and over."""
+    if len(shape) > 1:
+        raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, how "
+                            "many each sample has")
+    return pytree.tree_map(lambda v: v[:, torch.arange(shape[0]) % v.shape[1]] if isinstance(v, Tensor) and v.ndim > 1
+                           else v, example)
 
 
 def by_place(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:

@@ -115,9 +115,13 @@ def opened(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     name = check_folder(folder)["architectures"][0]
     with still(), failing(f"transformers cannot read folder '{folder}'"):
         made, told = getattr(transformers(), name).from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True)
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True)
     if not isinstance(made, nn.Module):
         raise SecateurError(f"folder '{folder}': {name} is no torch.nn.Module")
+    if other := sorted(told.get("mismatched_keys") or ()):
+        raise SecateurError(f"folder '{folder}': {len(other)} tensors have other shapes than its config.json says: "
+                            + "; ".join(" ".join(map(str, one)) for one in other[:3]) + "; …" * (len(other) > 3))
     return made.eval(), told
 
 

@@ -65,6 +65,8 @@ def test_the_verdict_holds_to_the_ratios_of_the_table():
     ({"dense": 1, "sparse": 1.01}, "weight", ("even", " (0.99× dense)")), ({"sparse": 1}, "weight", ("unknown", "")),
     ({"dense": 2, "zeroed": 1, "sparse": 3}, "neuron", ("faster", " (2.0× dense)")),
     ({"dense": 2, "zeroed": 3, "onnxruntime": 1}, "neuron", ("slower", " (0.67× dense)")),
+    ({"dense": 2, "zeroed": 2, "sparse": 1}, "neuron", ("even", " (1.00× dense)")),
+    ({"sparse": 1, "dense": 2}, "neuron", ("unknown", "")),
     ({"zeroed": 1, "onnxruntime": 2}, "neuron", ("unknown", ""))])
 def test_zeros_pay_against_every_engine_and_neurons_against_torch(case, cut, expected):
     assert gain({p["engine"]: p for p in results({1: case})["points"]}, cut) == expected

@@ -17,6 +17,7 @@ from secateur.files.program.written import program
 from secateur.graph.capture import capture, check_example, doubled, examples, inputs
 from secateur.graph.state import evaluating, untouched
 from secateur.measure import device_of, moved, tensors
+from secateur.record import outline
 
 BATCHES = (1, 3)
 TIMES_EPS = 32
@@ -25,8 +26,8 @@ TIMES_EPS = 32
 def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     """The graph of a network as a file holds it, and the constants of its code.
 
-    The first axis of every input is left open where the network allows it: where the graph, tried, gives the network's
-    outputs for the example and for batches of one and of three.
+    The first axis of every input is left open, and lengths of sentences, where the network allows it: where the graph,
+    tried, gives the network's outputs for the example, for batches of one and of three, and for half the length.
 
     Raises:
         SecateurError: the example does not run on the network.
@@ -37,19 +38,30 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
         model = copy.deepcopy(model).cpu()
         example = pytree.tree_map(lambda v: moved(v, torch.device("cpu")), example)
     check_example(model, example)
-    try:
-        return tried(model, example, doubled(example), "batch")
-    except Exception as first:
+    wide = doubled(example)
+    first: Exception | None = None
+    for reach, traced in [*([("length", wide)] if has_words(example) else []), ("batch", wide), ("", example)]:
         try:
-            return tried(model, example, example, "")
-        except SecateurError as error:
-            raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: {first_line(error)}; "
-                                   "save it without example=") from first
+            return tried(model, example, traced, reach)
+        except Exception as error:
+            if not reach and isinstance(error, SecateurError):
+                raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: "
+                                       f"{first_line(error)}; save it without example=") from first
+            if not reach:
+                raise
+            first = error
+    raise AssertionError("an attempt that leaves nothing open is the last")
+
+
+def has_words(example: Any) -> bool:
+    """Whether an example has numbers of words, whose rows may be of any length."""
+    return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
 
 
 def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
     """The graph, where it gives what the network gives."""
     told, constants = program(model, capture(model, traced, reach))
+    told["example"] = outline(example)
     text = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
     own = {name: tensor.detach() for name, tensor in tensors(model)} | constants
     graph = FileNetwork(read(text, set(own), "the graph"), own, type(model).__name__)
@@ -57,7 +69,25 @@ def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[byte
     if reach and any(None in one for one in graph.program.taken.like if isinstance(one, tuple)):
         for batch in BATCHES:
             check_gives(model, graph, resized(example, batch))
+    if reach == "length":
+        check_gives(model, graph, shortened(graph, example))
     return text, constants
+
+
+def shortened(graph: FileNetwork, example: Any) -> Any:
+    """An example with every open axis but the first half as long."""
+    leaves, spec = pytree.tree_flatten(example)
+    args, kwargs = inputs(example)
+    order = {id(v): like for v, like in zip(graph.program.taken.leaves(args, kwargs), graph.program.taken.like,
+                                            strict=True)}
+
+    def half(value: Any) -> Any:
+        for axis, size in enumerate(order.get(id(value), ())):
+            if axis and size is None:
+                value = value.narrow(axis, 0, max(1, value.shape[axis] // 2))
+        return value
+
+    return pytree.tree_unflatten([half(v) if isinstance(v, Tensor) else v for v in leaves], spec)
 
 
 def resized(example: Any, batch: int) -> Any:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -15,6 +16,8 @@ from secateur.errors import CutGraphWarning, SecateurError
 from secateur.files import strict
 from secateur.files.program.arguments import filled
 from secateur.files.program.read import Program
+from secateur.files.steps import check_drawn
+from secateur.record import sketched
 
 
 class FileNetwork(nn.Module):
@@ -43,6 +46,17 @@ class FileNetwork(nn.Module):
         like = self.program.taken.like
         sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
         return () if None in sides else tuple(sides)
+
+    def example(self) -> Any:
+        """Random inputs like those that it was saved with, in their nesting; None where the file does not tell.
+
+        Raises:
+            SecateurError: they would take more memory than a file may ask for.
+        """
+        if not self.program.example:
+            return None
+        check_drawn(self.program.example, "the graph")
+        return sketched(self.program.example, torch.device("cpu"))
 
     @property
     def batch(self) -> int:

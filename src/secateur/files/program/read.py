@@ -14,8 +14,10 @@ from secateur import nested
 from secateur.errors import SecateurError
 from secateur.files import strict
 from secateur.files.program import arguments, conditions, operators
+from secateur.files.steps import check_leaves
 from secateur.graph.cut.taken import Guard, Taken
 
+PARTS = {"tensors", "takes", "calls", "gives", "parameters", "frozen", "example"}
 KINDS = list(inspect._ParameterKind)
 
 
@@ -35,7 +37,8 @@ class Program:
     """A graph: the stored tensors by name, then the inputs, then what each call gives, are its values in order.
 
     ``gives`` are its outputs, nested, each a place among the values; ``parameters`` and ``frozen`` name the tensors
-    that are parameters, and those of them that do not learn; ``text`` is what the file holds.
+    that are parameters, and those of them that do not learn; ``text`` is what the file holds; ``example`` tells types
+    and shapes of the inputs that it was traced with, empty in files of before.
     """
 
     tensors: list[str]
@@ -45,6 +48,7 @@ class Program:
     parameters: list[str]
     frozen: frozenset[str]
     text: bytes
+    example: str = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         """Itself, as nothing changes it: torch warns where the description of the inputs in it is copied."""
@@ -57,15 +61,17 @@ def read(text: bytes, known: set[str], where: str) -> Program:
     Raises:
         SecateurError: it is none that :mod:`secateur.files.program.written` writes.
     """
-    told = strict.fields(strict.read_json(text, where), {"tensors", "takes", "calls", "gives", "parameters", "frozen"},
-                         where)
+    raw = strict.typed(strict.read_json(text, where), dict, where)
+    told = strict.fields({"example": "", **raw}, PARTS, where)
+    check_leaves(told["example"], f"{where}'s example")
     tensors, parameters, frozen = (names(told[key], known, where) for key in ("tensors", "parameters", "frozen"))
     taken = read_takes(told["takes"], f"{where}'s inputs")
     start = len(tensors) + len(taken.like)
     calls = [read_call(one, start + i, f"{where}'s call {i}")
              for i, one in enumerate(strict.typed(told["calls"], list, where))]
     gives = nested.restored(told["gives"], lambda one: arguments.read(one, start + len(calls), f"{where}'s output"))
-    return Program(tensors, taken, with_ends(calls, start, gives), gives, parameters, frozenset(frozen), text)
+    return Program(tensors, taken, with_ends(calls, start, gives), gives, parameters, frozenset(frozen), text,
+                   told["example"])
 
 
 def names(told: Any, known: set[str], where: str) -> list[str]:
