@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -130,6 +131,16 @@ def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
     monkeypatch.setattr(*(room, "recover") if stopped == "recover" else (files, "load"), stop)
     with pytest.raises(KeyboardInterrupt):
         cut(sparsity=0.5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(sc.SecateurError, match=r"cannot write 'net.pt2': No space left on device"):
+        cut(sparsity=0.5, out="net.pt2")
     assert not list(tmp_path.iterdir())
 
 

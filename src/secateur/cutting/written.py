@@ -14,7 +14,7 @@ from torch import nn
 
 from secateur import files, sources
 from secateur.cutting.case import COMPARED, Case
-from secateur.errors import SecateurError, UnsupportedError, failing
+from secateur.errors import SecateurError, UnsupportedError, failing, first_line
 from secateur.export import unchecked
 from secateur.measure import device_of, tensors
 from secateur.sources import Kind
@@ -61,6 +61,7 @@ def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tup
 
     Raises:
         MeasurementError: a tensor or an output of what was read back differs.
+        SecateurError: the disk is full, or the folder may not be written to.
     """
     beside = path.with_name(f".{path.stem}-{os.getpid()}-new{path.suffix}")
     try:
@@ -68,6 +69,8 @@ def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tup
         back = read().to(device_of(cut)).eval()
         compare(cut, back, path, case, exact=path.suffix not in (PROGRAM, ".keras"))
         beside.replace(path)
+    except OSError as error:
+        raise SecateurError(f"cannot write '{path}': {error.strerror or first_line(error)}") from error
     finally:
         with suppress(OSError):
             shutil.rmtree(beside) if beside.is_dir() else beside.unlink(missing_ok=True)
