@@ -9,7 +9,8 @@ from runtime_tables import row_of
 KEYS = {"all-MiniLM-L6-v2": {"cosine": "cosine", "neighbours": "neighbours", "spearman": "ranking"},
         "Silero VAD": {"same": "same", "off": "mean difference of probabilities"}}
 TIMES = {"uncut dense": "torch, uncut", "uncut onnxruntime": "ONNX Runtime, uncut", "uncut openvino": "OpenVINO, uncut",
-         "cut dense": "torch", "cut sparse": "secateur", "cut onnxruntime": "ONNX Runtime", "cut openvino": "OpenVINO"}
+         "cut dense": "torch, cut", "cut sparse": "secateur, cut", "cut onnxruntime": "ONNX Runtime, cut",
+         "cut openvino": "OpenVINO, cut"}
 
 
 def table(found: dict[str, Any]) -> str:
