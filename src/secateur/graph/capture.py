@@ -130,6 +130,11 @@ def open_axes(value: Tensor, words: bool) -> int:
     return min(value.ndim, 2 if value.ndim == 3 else 1)
 
 
+def has_words(example: Any) -> bool:
+    """Whether an example has whole numbers in rows, such as tokens, which may be of any length."""
+    return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
+
+
 def doubled(example: Any) -> Any:
     """An example of twice the batch: every tensor after itself."""
     return pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v, example)

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from secateur import models
 from secateur.errors import SecateurError
 from secateur.files.program import FileNetwork
+from secateur.graph.capture import has_words
 from secateur.record import sketched, steps
 from secateur.sources.base import Options, Source
 
@@ -70,11 +71,6 @@ def tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
         raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of sentences: allowed is one number, "
                             f"how many tokens each has, at most {longest}")
     return found
-
-
-def has_words(example: Any) -> bool:
-    """Whether an example has whole numbers in rows, such as tokens."""
-    return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
 
 
 def stretched(example: Any, shape: tuple[int, ...]) -> Any:

@@ -14,7 +14,7 @@ from secateur.errors import SecateurError, UnsupportedError, first_line
 from secateur.files.program.network import FileNetwork
 from secateur.files.program.read import read
 from secateur.files.program.written import program
-from secateur.graph.capture import capture, check_example, doubled, examples, inputs
+from secateur.graph.capture import capture, check_example, doubled, examples, has_words, inputs
 from secateur.graph.state import evaluating, untouched
 from secateur.measure import device_of, moved, tensors
 from secateur.record import outline
@@ -51,11 +51,6 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
                 raise
             first = error
     raise AssertionError("an attempt that leaves nothing open is the last")
-
-
-def has_words(example: Any) -> bool:
-    """Whether an example has numbers of words, whose rows may be of any length."""
-    return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
 
 
 def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
