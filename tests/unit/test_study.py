@@ -10,7 +10,7 @@ import torch
 from support import blobs, tiny
 
 import secateur as sc
-from secateur import models
+from secateur import graph, models
 from secateur.config import StudyConfig
 from secateur.data import dataset
 from secateur.errors import SecateurError
@@ -43,6 +43,24 @@ def rows(folder):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "run"
     return study(config=SMALL, out=folder)
+
+
+def test_the_structure_is_that_of_the_same_network_whatever_was_drawn_before(monkeypatch):
+    seen, trace = [], graph.trace
+
+    def noted(model, example):
+        seen.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        return trace(model, example)
+
+    monkeypatch.setattr(graph, "trace", noted)
+    for seed in (1, 2):
+        task = problem(SMALL)
+        torch.manual_seed(seed)
+        expected = torch.rand(1)
+        torch.manual_seed(seed)
+        assert task.structure
+        assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(*seen)
 
 
 def test_every_point_is_there(run):

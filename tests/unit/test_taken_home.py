@@ -142,7 +142,9 @@ def keras():
         pytest.skip("Keras is not installed")
     from secateur.sources._keras import keras
 
-    return keras()
+    found = keras()
+    found.utils.clear_session()
+    return found
 
 
 def model(keras):
