@@ -27,8 +27,8 @@ from accuracy_methods import CACHE, METHODS, SAMPLES, Case
 from accuracy_peers import half_interval
 from accuracy_plan import GRIDS, Part, parts, plan
 
-from secateur.machine import machine
-from secateur.measure import evaluate
+from secateur.core.machine import machine
+from secateur.measure.accuracy import evaluate
 
 HERE = Path(__file__).parent
 

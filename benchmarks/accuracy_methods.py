@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 import secateur as sc
 from secateur import graph, models
-from secateur.calibration import calibration
+from secateur.core.types import Plan
 from secateur.data import resolve
-from secateur.ranking import Selection
-from secateur.recover import recover
-from secateur.recovery.base import Patient
-from secateur.recovery.finetune import Finetune
-from secateur.recovery.reconstruct import Reconstruct
-from secateur.train import train
-from secateur.types import Plan
+from secateur.data.calibration import calibration
+from secateur.pruning.selection import Selection
+from secateur.recovery.methods.base import Patient
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.reconstruct import Reconstruct
+from secateur.recovery.pipeline import recover
+from secateur.training.loop import train
 
 CACHE = Path.home() / ".cache" / "secateur" / "accuracy"
 SAMPLES, EPOCHS = 8192, 5
@@ -51,7 +51,7 @@ class Case:
         """The trained network, from the cache where it is there."""
         path = CACHE / f"{self.model}-{self.data}-{self.seed}-e{EPOCHS}.safetensors"
         torch.manual_seed(self.seed)
-        net = models.resolve(self.model, self.source.shape, self.source.classes)
+        net = models.build(self.model, self.source.shape, self.source.classes)
         if not path.exists():
             train(net, self.source, self.seed, EPOCHS)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,8 +72,9 @@ def child() -> None:
     torch.set_num_threads(1)
     net, x = network(), torch.rand(64, SIZES[0])
     watch.on(engine, "capture", "export")
-    from secateur.runtime import jit, pack
-    from secateur.runtime.candidates import Candidate
+    from secateur.runtime.codegen import jit
+    from secateur.runtime.packing import pack
+    from secateur.runtime.schedule.candidates import Candidate
 
     watch.on(Candidate, "pack", "pack")
     watch.on(pack.Csr, "of", "find non-zeros")

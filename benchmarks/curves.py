@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import secateur as sc
-from secateur import graph, registry
-from secateur.calibration import calibration
-from secateur.data.fashion_mnist import FashionMnist
-from secateur.measure import evaluate
-from secateur.ranking import Selection
-from secateur.recover import recover, recoveries
+from secateur import graph
+from secateur.core import registry
+from secateur.data.calibration import calibration
+from secateur.data.datasets.fashion_mnist import FashionMnist
+from secateur.measure.accuracy import evaluate
+from secateur.pruning.selection import Selection
+from secateur.recovery.pipeline import recover, recoveries
 
 matplotlib.use("Agg")
 HERE = Path(__file__).parent

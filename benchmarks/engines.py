@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils import mkldnn
 
 from secateur import runtime
-from secateur.latency import samples
+from secateur.measure.latency import samples
 
 Timer = Callable[[float], float]
 Call = Callable[[torch.Tensor], Any]

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 import secateur as sc
 from secateur import runtime
-from secateur.calibration import calibration
-from secateur.export import exported
-from secateur.latency import interleaved, summary
-from secateur.machine import machine
-from secateur.measure import evaluate
-from secateur.recover import recover
+from secateur.core.machine import machine
+from secateur.data.calibration import calibration
+from secateur.files.exporters import exported
+from secateur.measure.accuracy import evaluate
+from secateur.measure.latency import interleaved, summary
+from secateur.recovery.pipeline import recover
 
 HERE = Path(__file__).parent
 BATCHES = (1, 64)

@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime_tables import row_of
 
-from secateur.machine import CROWD
+from secateur.core.machine import CROWD
 
 NAMES = {"uncut": "uncut", "weights": "of its weights", "neurons": "of its neurons"}
 

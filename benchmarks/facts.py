@@ -15,7 +15,7 @@ import torch
 from nets import NETS, network
 
 from secateur import runtime
-from secateur.runtime.isa import ISAS, pick
+from secateur.runtime.codegen.isa import ISAS, pick
 
 SPARSITY = 0.9
 BATCHES = (1, 64)
@@ -41,7 +41,7 @@ def packed(batch: int) -> float:
 
 def packing(width: int) -> float:
     """Seconds to pack all layers for one width of tile, the kernels being there; median of five."""
-    from secateur.runtime.build import build
+    from secateur.runtime.schedule.build import build
 
     fast = runtime.compile(network("mlp", SPARSITY), torch.zeros(width, *NETS["mlp"].shape), always=True)
     seconds = []

@@ -22,8 +22,9 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 import secateur as sc  # noqa: E402
-from secateur import files, registry  # noqa: E402
-from secateur.machine import machine  # noqa: E402
+from secateur import files  # noqa: E402
+from secateur.core import registry  # noqa: E402
+from secateur.core.machine import machine  # noqa: E402
 
 NETWORKS = {"mlp": (1, 28, 28), "lenet5": (1, 28, 28), "resnet20": (3, 32, 32)}
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)

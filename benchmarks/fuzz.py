@@ -26,9 +26,11 @@ import torch
 from random_networks import Network, network
 from torch import Tensor
 
-from secateur.errors import UnsupportedError
-from secateur.runtime import capture, choose, isa
+from secateur.core.errors import UnsupportedError
 from secateur.runtime import network as engine
+from secateur.runtime.codegen import isa
+from secateur.runtime.frontend import capture
+from secateur.runtime.schedule import choose
 
 BATCHES = (0, 1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 65, 100)
 BLOCK = 50

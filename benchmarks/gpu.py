@@ -18,11 +18,11 @@ from typing import Any
 import torch
 
 import secateur as sc
+from secateur.core.machine import machine
 from secateur.data import resolve
-from secateur.machine import machine
-from secateur.measure import evaluate
+from secateur.measure.accuracy import evaluate
 from secateur.models import resolve as make_model
-from secateur.train import train
+from secateur.training.loop import train
 
 GRID = (0.5, 0.7, 0.9)
 

@@ -27,7 +27,7 @@ import structures  # noqa: E402
 import secateur as sc  # noqa: E402
 from secateur import graph  # noqa: E402
 from secateur.graph import capture  # noqa: E402
-from secateur.ranking import Selection  # noqa: E402
+from secateur.pruning.selection import Selection  # noqa: E402
 
 
 class Layer(nn.Module):

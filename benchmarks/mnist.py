@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import secateur as sc
-from secateur.report.answer import sentence
-from secateur.report.gather import digest
+from secateur.report.conclusions import sentence
+from secateur.report.rows import digest
 
 HERE = Path(__file__).parent
 

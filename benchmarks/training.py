@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import secateur as sc
+from secateur.core.machine import machine
 from secateur.data import resolve
-from secateur.data.base import Dataset
-from secateur.machine import machine
-from secateur.measure import evaluate
+from secateur.data.datasets.base import Dataset
+from secateur.measure.accuracy import evaluate
 from secateur.models import resolve as make_model
-from secateur.schedules import Exponential
 from secateur.training import Pruner, fit, steps_of
+from secateur.training.schedules import Exponential
 
 RESULTS = Path(__file__).parent / "results" / "training.json"
 REFITTED = 8192

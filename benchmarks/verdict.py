@@ -20,13 +20,13 @@ Rows = dict[tuple[str, int], Tensor]
 
 def judged(model: nn.Module, small: nn.Module, trace: Any) -> dict[str, Any]:
     """The verdict on a cut: right, wrong, shape (outputs of another shape) or unchecked, with the reason."""
-    from secateur.graph.proof import double, oracles
+    from secateur.graph.proof import float64, oracles
 
     if not hasattr(trace, "captured"):
         return {"verdict": "unchecked", "why": "torch.export does not take the network"}
     captured = trace.captured
     want, whole, blind = masked(model, small, trace)
-    got = double.eager_outputs(small.double(), captured.args, captured.kwargs)
+    got = float64.eager_outputs(small.double(), captured.args, captured.kwargs)
     if [g.shape for g in got] != [w.shape for w in want]:
         return {"verdict": "shape", "why": f"{[list(g.shape) for g in got]} for {[list(w.shape) for w in want]}"[:200]}
     error = oracles.distance(got, want)
@@ -46,14 +46,14 @@ def grouped(trace: Any) -> bool:
 def masked(model: nn.Module, small: nn.Module, trace: Any) -> tuple[list[Tensor], bool, bool]:
     """The outputs of the original with zeros where a peer removed something, statistics over what stays; whether
     it removed whole units; and whether a statistic is taken over parts of units, which the reference cannot follow."""
-    from secateur.graph.proof import double, reference
+    from secateur.graph.proof import float64, reference
     from secateur.graph.proof import masked as blanked
 
     rows = kept_rows(model, small, trace.flow.stored)
     keeps, broken = kept_units(rows, trace)
     stored_axes, axes = trace.flow.stored, trace.flow.axes
     whole = all(torch.equal(axes.mask(stored_axes[n].axes[a], keeps), kept) for (n, a), kept in rows.items())
-    blank = blanked.Masked(trace.flow, keeps, lambda _, t: double.double(t))
+    blank = blanked.Masked(trace.flow, keeps, lambda _, t: float64.double(t))
 
     def stored(name: str, tensor: Tensor) -> Tensor:
         value = blank.stored(name, tensor).clone()
@@ -89,8 +89,8 @@ def kept_rows(model: nn.Module, small: nn.Module, names: Iterable[str]) -> Rows:
 
 def kept_units(rows: Rows, trace: Any) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """What was kept of every leaf whose tensors were cut by whole units, and of those that were cut in parts."""
+    from secateur.core.types import Member
     from secateur.graph.groups import leaves
-    from secateur.types import Member
 
     axes, keeps = trace.flow.axes, {}
     for leaf, slices in leaves(trace.flow).items():
@@ -111,8 +111,9 @@ def kept_units(rows: Rows, trace: Any) -> tuple[dict[int, Tensor], dict[int, Ten
 
 def statistic(trace: Any, broken: dict[int, Tensor]) -> bool:
     """Whether a mean, a norm, an extreme or a softmax is taken over an axis on which one of these leaves lies."""
-    from secateur.graph.flow import Value, base_name
+    from secateur.graph.flow import base_name
     from secateur.graph.proof.masked import SPECIAL
+    from secateur.graph.rules.base import Value
 
     flow = trace.flow
     for node in trace.captured.graph.graph.nodes:

@@ -17,7 +17,7 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
-from secateur.models.mlp import Mlp
+from secateur.models.builtin.mlp import Mlp
 
 WILD = [0, 1, -1, 7, 255, 2**31, 2**40, 2**63 - 1, 10**30, 1e308, None, True, "x", "", "float64", "csr", [], {}, [[]]]
 X = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from secateur.anatomy import anatomy
-from secateur.run_data import RunData
+from secateur.experiment.run import RunData
+from secateur.experiment.weight_statistics import anatomy
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 SHAPES = {"0.weight": (40, 64), "2.weight": (40, 40), "4.weight": (20, 40)}

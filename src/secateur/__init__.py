@@ -14,26 +14,48 @@
     run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
 """
 
-from secateur import interruption
+from secateur.core import interruption
 
 interruption.watch()
 
-from secateur import sources
-from secateur.apply import apply
-from secateur.config import StudyConfig
-from secateur.errors import SecateurError
-from secateur.export import export
+from secateur import models
+from secateur.api import prune
+from secateur.core.errors import SecateurError
+from secateur.core.types import Group, Plan, Structure, Target
+from secateur.core.version import __version__
+from secateur.experiment.config import StudyConfig
+from secateur.experiment.run import load_run
+from secateur.experiment.study import study
 from secateur.files import load, save
-from secateur.overview import DryRun, dry_run, targets
-from secateur.prune import plan, prune
-from secateur.run_load import load_run
+from secateur.files.exporters import export
+from secateur.pruning.apply import apply
+from secateur.pruning.dry_run import DryRun, dry_run, targets
+from secateur.pruning.plan import plan
+from secateur.pruning.sensitivity import sensitivity
 from secateur.runtime import compile
-from secateur.sensitivity import sensitivity
-from secateur.study import study
 from secateur.training.pruner import Pruner
-from secateur.types import Group, Plan, Structure, Target
-from secateur.version import __version__
 
-__all__ = ["DryRun", "Group", "Plan", "Pruner", "SecateurError", "Structure", "StudyConfig", "Target", "__version__",
-           "apply", "compile", "dry_run", "export", "load", "load_run", "plan", "prune", "save", "sensitivity",
-           "sources", "study", "targets"]
+__all__ = [
+           "DryRun",
+           "Group",
+           "Plan",
+           "Pruner",
+           "SecateurError",
+           "Structure",
+           "StudyConfig",
+           "Target",
+           "__version__",
+           "apply",
+           "compile",
+           "dry_run",
+           "export",
+           "load",
+           "load_run",
+           "models",
+           "plan",
+           "prune",
+           "save",
+           "sensitivity",
+           "study",
+           "targets",
+]

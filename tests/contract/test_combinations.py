@@ -5,10 +5,11 @@ import torch
 from support import tiny
 
 import secateur as sc
-from secateur import granularity, registry
-from secateur.calibration import calibration
-from secateur.overview import targets
-from secateur.ranking import Selection
+from secateur.core import registry
+from secateur.data.calibration import calibration
+from secateur.pruning import granularity
+from secateur.pruning.dry_run import targets
+from secateur.pruning.selection import Selection
 
 X = torch.rand(48, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 DATA = calibration((X, torch.arange(48) % 4))

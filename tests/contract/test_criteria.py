@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from secateur import registry
-from secateur.criteria.base import Criterion
-from secateur.signals import Signals
+from secateur.core import registry
+from secateur.pruning.criteria.base import Criterion
+from secateur.pruning.signals.base import Signals
 
 ITEMS = [(name, granularity) for name in registry.files("criteria")
          for granularity in sorted(registry.get("criteria", name).granularities)]

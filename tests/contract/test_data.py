@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from secateur import data, registry
-from secateur.data import _files
-from secateur.data.base import Source
-from secateur.errors import SecateurError
+from secateur import data
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.data.datasets import _download
+from secateur.data.datasets.base import Source
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def test_each_file_is_one_documented_source(name):
 @pytest.mark.parametrize("name", [n for n in registry.files("data") if n != "digits"])
 def test_offline_says_where_to_put_the_files(name, offline, monkeypatch, tmp_path):
     monkeypatch.setenv("SECATEUR_DATA", str(tmp_path))
-    monkeypatch.setattr(_files, "checkout_folder", lambda name: tmp_path / "none")
-    monkeypatch.setattr("secateur.data.fashion_mnist.DEBIAN", str(tmp_path / "none"))
+    monkeypatch.setattr(_download, "checkout_folder", lambda name: tmp_path / "none")
+    monkeypatch.setattr("secateur.data.datasets.fashion_mnist.DEBIAN", str(tmp_path / "none"))
     with pytest.raises(SecateurError, match="could not be fetched") as caught:
         data.resolve(name)
     assert str(tmp_path / name) in str(caught.value)

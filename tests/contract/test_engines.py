@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur import registry
-from secateur.bench.engines.base import Engine
-from secateur.bench.measure import Settings, apart
-from secateur.bench.subject import outputs_of
+from secateur.bench.network import outputs_of
+from secateur.bench.run import Settings, apart
+from secateur.core import registry
+from secateur.engines.base import Engine
 
-NAMES = list(registry.files("bench/engines"))
+NAMES = list(registry.files("engines"))
 
 
 class Two(nn.Module):
@@ -43,7 +43,7 @@ CASES = {"neurons": (small, lambda n: (torch.rand(n, 1, 6, 6),)),
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_are_those_of_torch(name, case, tmp_path):
-    engine = registry.get("bench/engines", name)()
+    engine = registry.get("engines", name)()
     if reasons := engine.refusals():
         pytest.skip(reasons[0])
     torch.manual_seed(0)
@@ -59,12 +59,12 @@ def test_outputs_are_those_of_torch(name, case, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
-    engine = registry.get("bench/engines", name)()
+    engine = registry.get("engines", name)()
     assert isinstance(engine, Engine)
     assert engine.title
     assert engine.version() if not engine.refusals() else True
     assert bool(engine.needs) == bool(engine.extra)
-    monkeypatch.setattr("secateur.bench.engines.base.find_spec", lambda package: None)
+    monkeypatch.setattr("secateur.engines.base.find_spec", lambda package: None)
     reasons = engine.refusals()
     assert len(reasons) == len(engine.needs)
     assert all(f"pip install 'secateur[{engine.extra}]'" in r for r in reasons)

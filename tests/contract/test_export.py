@@ -13,14 +13,13 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur import registry
-from secateur.errors import MissingExtraError
-from secateur.export import Exported, base, exported
-from secateur.export.base import Exporter, Format, RunExporter
-from secateur.timing import MeasurementError
+from secateur.core import registry
+from secateur.core.errors import MeasurementError, MissingExtraError
+from secateur.files.exporters import Exported, base, exported
+from secateur.files.exporters.base import Exporter, Format, RunExporter
 
-NAMES = list(registry.files("export"))
-FORMATS = [n for n in NAMES if issubclass(registry.get("export", n), Exporter)]
+NAMES = list(registry.files("exporters"))
+FORMATS = [n for n in NAMES if issubclass(registry.get("exporters", n), Exporter)]
 
 
 class Written(nn.Module):
@@ -77,7 +76,7 @@ def run_directly(name, path, model, inputs):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_says_what_it_writes_and_needs(name, monkeypatch):
-    made = registry.get("export", name)()
+    made = registry.get("exporters", name)()
     assert isinstance(made, Format) and made.suffix.startswith(".")
     assert isinstance(made, Exporter) != isinstance(made, RunExporter)
     made.check_installed()
@@ -108,7 +107,7 @@ def test_its_own_runtime_gives_the_outputs_of_float64(name, make, tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_that_differs_is_not_left_and_an_older_one_stays(name, tmp_path, monkeypatch):
     model, x = convolutions()
-    path, cls = suffixed(tmp_path, name), registry.get("export", name)
+    path, cls = suffixed(tmp_path, name), registry.get("exporters", name)
     path.write_bytes(b"older")
     write = cls.write
 
@@ -134,7 +133,7 @@ def test_nothing_is_left_of_an_interruption(name, error, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(registry.get("export", name), "write", stopped)
+    monkeypatch.setattr(registry.get("exporters", name), "write", stopped)
     with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else sc.SecateurError):
         exported(model, suffixed(tmp_path, name), x, name)
     assert not list(tmp_path.iterdir())

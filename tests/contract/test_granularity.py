@@ -5,8 +5,9 @@ import torch
 from support import tiny
 
 import secateur as sc
-from secateur import granularity, registry
-from secateur.criteria.base import criteria_for
+from secateur.core import registry
+from secateur.pruning import granularity
+from secateur.pruning.criteria.base import criteria_for
 
 X = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 NAMES = list(registry.files("granularity"))

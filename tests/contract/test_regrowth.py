@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur import registry
-from secateur.errors import SecateurError
-from secateur.regrowth.base import exchange
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.training.regrowth.base import exchange
 
 NAMES = list(registry.files("regrowth"))
 

@@ -8,8 +8,8 @@ import torch
 from support import tiny
 
 import secateur as sc
-from secateur.measure import tensors
-from secateur.record import NAME, steps
+from secateur.measure.size import tensors
+from secateur.pruning.history import NAME, steps
 
 X = torch.rand(48, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

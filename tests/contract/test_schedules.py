@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur import registry, schedules
-from secateur.errors import SecateurError
-from secateur.schedules.base import Schedule
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.training import schedules
+from secateur.training.schedules.base import Schedule
 
 NAMES = list(registry.files("schedules"))
 

@@ -5,8 +5,8 @@ import torch
 from support import tiny
 
 import secateur as sc
-from secateur import registry
-from secateur.scopes.base import Scope
+from secateur.core import registry
+from secateur.pruning.scopes.base import Scope
 
 X = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 NAMES = list(registry.files("scopes"))

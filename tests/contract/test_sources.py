@@ -3,8 +3,9 @@
 import pytest
 
 import secateur as sc
-from secateur import registry, sources
-from secateur.sources.base import Kind
+from secateur.core import registry
+from secateur.models import resolve
+from secateur.models.loaders.base import Kind
 
 OWN = {"built-in": "mlp", "factory": "support:tiny", "safetensors": "w.safetensors", "pt2": "net.pt2",
        "keras": "net.keras", "timm": "timm:resnet18", "hugging-face": "folder"}
@@ -17,19 +18,19 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", registry.files("sources"))
+@pytest.mark.parametrize("name", registry.files("loaders"))
 def test_a_kind_recognises_its_own_alone(name, folder):
-    kind = registry.get("sources", name)()
+    kind = registry.get("loaders", name)()
     assert isinstance(kind, Kind)
     assert kind.form
     assert type(kind).__doc__
     assert [other for other, text in OWN.items() if kind.recognises(text)] == [name]
-    assert type(sources.kind_of(OWN[name])) is type(kind)
+    assert type(resolve.kind_of(OWN[name])) is type(kind)
 
 
-@pytest.mark.parametrize("name", registry.files("sources"))
+@pytest.mark.parametrize("name", registry.files("loaders"))
 def test_what_cannot_be_read_is_one_line(name, folder):
     broken = {"built-in": "mlpp", "factory": "support:nothing", "timm": "timm:rsnt18"}.get(name, OWN[name])
     with pytest.raises((sc.SecateurError, ImportError)) as caught:
-        sources.find(broken).make()
+        resolve.find(broken).make()
     assert "\n" not in str(caught.value)

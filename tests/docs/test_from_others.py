@@ -11,14 +11,14 @@ from torch.nn.utils import prune
 
 import secateur
 import secateur as sc
-import secateur.calibration
-import secateur.criteria.base
+import secateur.data.calibration
 import secateur.graph.rules
-import secateur.measure
-import secateur.schedules
-from secateur.recovery.sparsegpt import Sparsegpt
-from secateur.schedules import Constant, Linear, Polynomial
+import secateur.measure.accuracy
+import secateur.pruning.criteria.base
+import secateur.training.schedules
+from secateur.recovery.methods.sparsegpt import Sparsegpt
 from secateur.training import distillation, group_lasso, l1
+from secateur.training.schedules import Constant, Linear, Polynomial
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 ROW = re.compile(r"^\| (`.+) \| (`.+) \|$", re.M)

@@ -9,7 +9,7 @@ import torch
 import secateur
 import secateur as sc
 import secateur.training.checkpoint
-from secateur.schedules import Polynomial
+from secateur.training.schedules import Polynomial
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "from-tensorflow.md"
 ROWS = re.findall(r"^\| (`.+|a new.+) \| (`.+) \|$", PAGE.read_text(), re.M)

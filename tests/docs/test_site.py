@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur import registry
+from secateur.core import registry
 
 pytest.importorskip("mkdocstrings", reason="the site needs pip install 'secateur[docs]'")
 ROOT = Path(__file__).parent.parent.parent

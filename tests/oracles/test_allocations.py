@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateur as sc
-from secateur.scopes.lamp import adaptive
-from secateur.select import Ranking, removal_count, shared_out
+from secateur.pruning.ranking import Ranking, removal_count, shared_out
+from secateur.pruning.scopes.lamp import adaptive
 
 SIDES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=5)
 

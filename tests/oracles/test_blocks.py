@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateur as sc
-from secateur.select import removal_count
+from secateur.pruning.ranking import removal_count
 
 
 def linear(rows):

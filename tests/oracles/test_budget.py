@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateur as sc
-from secateur import knapsack
-from secateur.budget import Budget, read_budget
-from secateur.calibration import calibration
-from secateur.measure import nonzeros, size, work
-from secateur.ranking import Selection
-from secateur.scan import Curve
-from secateur.sensitivity import sensitivity
+from secateur.data.calibration import calibration
+from secateur.measure.flops import work
+from secateur.measure.size import nonzeros, size
+from secateur.pruning.budget import Budget, read_budget
+from secateur.pruning.scopes import _knapsack
+from secateur.pruning.scopes._scan import Curve
+from secateur.pruning.selection import Selection
+from secateur.pruning.sensitivity import sensitivity
 
 X = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
 OPTIONS = st.lists(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=4), min_size=1,
@@ -40,11 +41,11 @@ def exhaustive(options, limit):
 def test_the_choice_is_exhaustive_search(options, limit, most):
     """Followed in full it is exact; followed in part it still keeps to the budget."""
     costs, losses = ([np.array([o[i] for o in layer], float) for layer in options] for i in (0, 1))
-    before, knapsack.MOST = knapsack.MOST, most
+    before, _knapsack.MOST = _knapsack.MOST, most
     try:
-        found = knapsack.least_loss(costs, losses, limit)
+        found = _knapsack.least_loss(costs, losses, limit)
     finally:
-        knapsack.MOST = before
+        _knapsack.MOST = before
     best = exhaustive(options, limit)
     assert (found is None) == (best is None)
     if found is not None:
@@ -144,7 +145,7 @@ def test_the_name_alone_is_a_share_of_the_original():
 
 def test_milliseconds_are_met_as_the_costs_measure_them(monkeypatch):
     """With a made-up clock: a network costs a millisecond for every hundred weights that are not zero."""
-    from secateur.costs import Milliseconds
+    from secateur.pruning.scopes._costs import Milliseconds
 
     def weights(self, index, left):
         return left / 100.0

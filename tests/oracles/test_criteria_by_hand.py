@@ -6,11 +6,11 @@ from torch import nn
 
 import secateur as sc
 from secateur import graph
-from secateur.calibration import calibration
-from secateur.criteria.elimination import costs
-from secateur.gather import Gatherer
-from secateur.granularity.base import Unit
-from secateur.windows import rows_in, rows_out
+from secateur.data.calibration import calibration
+from secateur.pruning.criteria.elimination import costs
+from secateur.pruning.granularity.base import Unit
+from secateur.pruning.signals import Gatherer
+from secateur.pruning.signals.unfold import rows_in, rows_out
 
 FLAT = nn.CrossEntropyLoss()
 

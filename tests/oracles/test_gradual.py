@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 import secateur as sc
+from secateur.core.errors import UnsupportedError
+from secateur.core.types import Cut
 from secateur.data import resolve
-from secateur.errors import UnsupportedError
-from secateur.recovery.best_finetune import BestFinetune
-from secateur.recovery.finetune import Finetune
-from secateur.recovery.gradual import Gradual, rule_for
-from secateur.train import train
-from secateur.types import Cut
+from secateur.recovery.methods.best_finetune import BestFinetune
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.gradual import Gradual, rule_for
+from secateur.training.loop import train
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + 2 * (X[:, 1] > 0).long()

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.calibration import calibration
-from secateur.recover import recover
-from secateur.recovery._zeros import standing
-from secateur.recovery.finetune import Finetune
-from secateur.recovery.gradual import Gradual
-from secateur.recovery.reinitialised import Reinitialised
-from secateur.recovery.rewind import Rewind
+from secateur.data.calibration import calibration
+from secateur.recovery.current_plan import standing
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.methods.reinitialised import Reinitialised
+from secateur.recovery.methods.rewind import Rewind
+from secateur.recovery.pipeline import recover
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + 2 * (X[:, 1] > 0).long()

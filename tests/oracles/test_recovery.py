@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur import registry
-from secateur.calibration import Batch, calibration
-from secateur.linear_algebra import damped, least_squares
-from secateur.ranking import Selection
-from secateur.recover import recover
-from secateur.recovery._layers import RELUS, reads
-from secateur.recovery.base import Recovery
-from secateur.recovery.finetune import Finetune
-from secateur.recovery.rechoose import Rechoose
-from secateur.recovery.reconstruct import Reconstruct
-from secateur.recovery.rewind import Rewind
-from secateur.recovery.sparsegpt import swept
+from secateur.core import registry
+from secateur.core.linalg import damped, least_squares
+from secateur.data.calibration import Batch, calibration
+from secateur.pruning.selection import Selection
+from secateur.recovery.layer_io import RELUS, reads
+from secateur.recovery.methods.base import Recovery
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.rechoose import Rechoose
+from secateur.recovery.methods.reconstruct import Reconstruct
+from secateur.recovery.methods.rewind import Rewind
+from secateur.recovery.methods.sparsegpt import swept
+from secateur.recovery.pipeline import recover
 
 
 def mlp():

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.calibration import calibration
-from secateur.config import StudyConfig
-from secateur.cutting.config import CutConfig
-from secateur.problem import problem
-from secateur.recover import recover
-from secateur.recovery.base import Patient
-from secateur.recovery.best import distance
-from secateur.recovery.finetune import Finetune
-from secateur.recovery.gradual import Gradual
+from secateur.data.calibration import calibration
+from secateur.experiment.config import StudyConfig
+from secateur.experiment.single.config import CutConfig
+from secateur.experiment.task import problem
+from secateur.recovery.methods.base import Patient
+from secateur.recovery.methods.best import distance
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.pipeline import recover
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + 2 * (X[:, 1] > 0).long()
@@ -76,8 +76,8 @@ def test_a_study_of_nothing_is_refused_at_the_start(given, message, tmp_path):
 
 
 def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch):
-    from secateur.cutting import case
-    from secateur.cutting import cut as room
+    from secateur.experiment.single import prune as room
+    from secateur.experiment.single import task as case
 
     monkeypatch.setattr(case, "trained", lambda *_: pytest.fail("it was trained"))
     base = {"model": "support:tiny", "data": "support:blobs", "sparsity": 0.5, "out": str(tmp_path / "x")}

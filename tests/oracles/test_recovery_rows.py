@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.calibration import calibration
-from secateur.linear_algebra import Equations
-from secateur.recovery._layers import Rows, tasks
-from secateur.recovery.base import Patient
+from secateur.core.linalg import Equations
+from secateur.data.calibration import calibration
+from secateur.recovery.layer_io import Rows, tasks
+from secateur.recovery.methods.base import Patient
 
 
 def branched():
@@ -68,8 +68,8 @@ def test_rows_are_what_the_cut_layer_reads_and_the_original_gives_while_layers_c
 @pytest.mark.parametrize("closeness", [0.1, 1e-3])
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
 def test_equations_for_many_right_sides_are_least_squares_row_by_row(share, closeness, kept, monkeypatch):
-    monkeypatch.setattr("secateur.linear_algebra.KEPT", 0 if kept == "none" else 1 << 30)
-    monkeypatch.setattr("secateur.linear_algebra.ROOM", 2000)
+    monkeypatch.setattr("secateur.core.linalg.KEPT", 0 if kept == "none" else 1 << 30)
+    monkeypatch.setattr("secateur.core.linalg.ROOM", 2000)
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(400, 30, generator=draw).double() * torch.logspace(-3, 3, 30).double()
     x[:, 7] = x[:, 6] * 10**0.2 + closeness * x[:, 7]

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from secateur.anatomy import LARGE, THRESHOLDS, anatomy, distribution
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
+from secateur.experiment.weight_statistics import LARGE, THRESHOLDS, anatomy, distribution
 
 
 def test_distribution_of_four_numbers():

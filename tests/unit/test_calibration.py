@@ -9,11 +9,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.calibration import calibration, joined, joined_labels
-from secateur.recovery.best_finetune import BestFinetune
-from secateur.recovery.finetune import Finetune
-from secateur.recovery.gradual import Gradual
-from secateur.recovery.reinitialised import Reinitialised
+from secateur.data.calibration import calibration, joined, joined_labels
+from secateur.recovery.methods.best_finetune import BestFinetune
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.methods.reinitialised import Reinitialised
 
 TRAIN = Finetune(epochs=2, lr=1e-2)
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.cautions import few
-from secateur.cutting.config import CutConfig
-from secateur.cutting.cut import cut_network
-from secateur.cutting.report import remarks
-from secateur.errors import FewSamplesWarning
+from secateur.core.errors import FewSamplesWarning
+from secateur.experiment.single.config import CutConfig
+from secateur.experiment.single.prune import cut_network
+from secateur.pruning.checks import few
+from secateur.report.pruned import remarks
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from secateur.config import GRID, StudyConfig, configure
-from secateur.cutting.config import CutConfig
-from secateur.errors import SecateurError
-from secateur.settings import coerce, read_toml
+from secateur.core.errors import SecateurError
+from secateur.core.settings import coerce, read_toml
+from secateur.experiment.config import GRID, StudyConfig, configure
+from secateur.experiment.single.config import CutConfig
 
 
 def test_defaults_are_the_main_job():

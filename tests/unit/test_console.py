@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from secateur.console import Live, points_table
+from secateur.cli.console import Live, points_table
 
 
 def screen(height, terminal=True):

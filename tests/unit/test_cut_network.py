@@ -11,15 +11,15 @@ from support import blobs, tiny
 
 import secateur as sc
 from secateur import files
-from secateur.cutting import cut as room
-from secateur.cutting import report as cut_report
-from secateur.cutting.config import CutConfig
+from secateur.core.errors import MeasurementError
+from secateur.core.progress import Progress
 from secateur.data import resolve
-from secateur.measure import tensors
-from secateur.problem import problem
-from secateur.progress import Progress
-from secateur.timing import MeasurementError
-from secateur.train import train
+from secateur.experiment.single import prune as room
+from secateur.experiment.single.config import CutConfig
+from secateur.experiment.task import problem
+from secateur.measure.size import tensors
+from secateur.report import pruned as cut_report
+from secateur.training.loop import train
 
 BASE = {"model": "support:tiny", "data": "support:blobs", "latency_batches": (), "calibration": 100}
 
@@ -195,7 +195,7 @@ def test_data_that_were_not_asked_for_are_named_where_they_do_not_fit(model):
 
 
 def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
-    from secateur.cutting import case
+    from secateur.experiment.single import task
 
     save_file(tiny().state_dict(), "w.safetensors")
     told = "no --data was given, so mnist was taken: --data names other data"
@@ -203,7 +203,7 @@ def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
     for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
         config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})
         assert room.opened(config).notes == (told,)
-    assert case.Labelled(config := CutConfig(**BASE, sparsity=0.5), room.opened(config).kind,
+    assert task.Labelled(config := CutConfig(**BASE, sparsity=0.5), room.opened(config).kind,
                          room.opened(config).source, resolve("support:blobs")).notes == ()
 
 

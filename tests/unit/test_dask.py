@@ -9,8 +9,8 @@ import pytest
 from test_cli import TESTS, secateur
 from test_study import SMALL, rows
 
-from secateur.errors import SecateurError
-from secateur.study import study
+from secateur.core.errors import SecateurError
+from secateur.experiment.study import study
 
 pytest.importorskip("distributed")
 

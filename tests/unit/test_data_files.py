@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.data import _files, cifar10
-from secateur.data._idx import IdxFile, load_idx, read_idx
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
+from secateur.data.datasets import _download, cifar10
+from secateur.data.datasets._idx import IdxFile, load_idx, read_idx
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -100,18 +100,18 @@ def test_fetches_from_the_first_mirror_with_the_right_bytes(mirror, tmp_path, mo
         (tmp_path / "web" / name).mkdir()
         (tmp_path / "web" / name / FILE.name).write_bytes(gzip.compress(content))
     mirrors = [mirror + "absent/", mirror + "bad/", mirror + "good/"]
-    path = _files.obtain("toy", FILE.name, mirrors, lambda p: read_idx(p, FILE))
+    path = _download.obtain("toy", FILE.name, mirrors, lambda p: read_idx(p, FILE))
     assert path == tmp_path / "cache" / "toy" / FILE.name
     assert torch.equal(read_idx(path, FILE), torch.from_numpy(PIXELS))
     assert [p.name for p in path.parent.iterdir()] == [FILE.name]
-    assert _files.obtain("toy", FILE.name, [], lambda p: None) == path
+    assert _download.obtain("toy", FILE.name, [], lambda p: None) == path
 
 
 def test_nothing_is_left_where_every_mirror_fails(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("SECATEUR_DATA", str(tmp_path / "cache"))
     (tmp_path / "web" / FILE.name).write_bytes(b"not what it should be")
     with pytest.raises(SecateurError, match="could not be fetched") as caught:
-        _files.obtain("toy", FILE.name, [mirror + "absent/", mirror], lambda p: read_idx(p, FILE))
+        _download.obtain("toy", FILE.name, [mirror + "absent/", mirror], lambda p: read_idx(p, FILE))
     assert "HTTPError" in str(caught.value)
     assert "wrong bytes" in str(caught.value)
     assert str(caught.value).endswith(f"put it in folder {tmp_path / 'cache' / 'toy'}")
@@ -122,7 +122,7 @@ def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SECATEUR_DATA", str(tmp_path / "file"))
     with pytest.raises(SecateurError, match="cannot write to folder .*SECATEUR_DATA"):
-        _files.obtain("toy", FILE.name, [], lambda p: None)
+        _download.obtain("toy", FILE.name, [], lambda p: None)
 
 
 def test_four_files_make_a_data_set(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.recovery.finetune import Finetune
+from secateur.recovery.methods.finetune import Finetune
 
 X, Y = torch.randn(64, 6, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 4
 

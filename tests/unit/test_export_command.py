@@ -13,10 +13,10 @@ import torch
 from support import blobs, tiny
 
 import secateur as sc
-from secateur import registry
 from secateur.cli import main
-from secateur.export._runs import remade
-from secateur.export.onnx_ import session_of
+from secateur.core import registry
+from secateur.experiment.rebuild import remade
+from secateur.files.exporters.onnx_ import session_of
 
 SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5, 0.8), "seeds": 2, "epochs": 2,
             "latency_batches": (), "best": False, "criterion": ("magnitude", "l2"), "recovery": ("none", "reconstruct")}
@@ -72,8 +72,8 @@ def test_the_command_exports_it_and_tells_its_accuracy(run, typed, tmp_path):
 
 
 def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
-    from secateur.report.answer import sentence
-    from secateur.report.gather import digest
+    from secateur.report.conclusions import sentence
+    from secateur.report.rows import digest
 
     code, out, _ = typed(run.folder, "--to", "report", "--out", "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -161,7 +161,7 @@ def test_an_interruption_is_told_and_leaves_nothing(run, typed, tmp_path, monkey
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry.get("export", "onnx"), "opened", stopped)
+    monkeypatch.setattr(registry.get("exporters", "onnx"), "opened", stopped)
     code, _, err = typed(run.folder, "--sparsity", "0")
     assert code == 130 and "interrupted" in err
     assert not list(tmp_path.iterdir())

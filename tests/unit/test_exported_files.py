@@ -11,10 +11,9 @@ from networks import NETWORKS
 from torch import nn
 
 import secateur as sc
-from secateur.errors import MissingExtraError
-from secateur.export import Exported, ExportWarning, _check, base, exported, onnx_
-from secateur.export._program import subject, traced
-from secateur.timing import MeasurementError
+from secateur.core.errors import MeasurementError, MissingExtraError
+from secateur.files.exporters import Exported, ExportWarning, _verify, base, exported, onnx_
+from secateur.files.exporters._program import subject, traced
 
 
 class Words(nn.Module):
@@ -204,7 +203,7 @@ def test_int8_beyond_its_bound_or_of_nothing_is_refused(tmp_path, monkeypatch):
     net, x = nn.Linear(8, 4), torch.rand(4, 8)
     with pytest.raises(sc.SecateurError, match="no layer that ONNX Runtime quantises"):
         sc.export(nn.Softmax(-1), tmp_path / "x.onnx", x, int8=True)
-    monkeypatch.setattr(_check, "COARSE", 1e-7)
+    monkeypatch.setattr(_verify, "COARSE", 1e-7)
     with pytest.raises(MeasurementError, match="differs by"):
         sc.export(net, tmp_path / "x.onnx", x, int8=True)
     assert not list(tmp_path.iterdir())
@@ -222,7 +221,7 @@ def test_tied_tensors_stand_under_each_name(tmp_path):
 
 def differ(got, truth, own=None):
     own = torch.tensor(truth, dtype=torch.float32) if own is None else torch.tensor(own)
-    return _check.difference(torch.tensor(got), torch.tensor(truth, dtype=torch.float64), own, False)
+    return _verify.difference(torch.tensor(got), torch.tensor(truth, dtype=torch.float64), own, False)
 
 
 def test_differences_by_hand():
@@ -234,7 +233,7 @@ def test_differences_by_hand():
     assert differ([1.5], [1.0], own=[1.25]).allowed == 2.5
     assert differ([math.nan], [1.0]).error == math.inf
     assert differ([math.inf, 1.0], [math.inf, 1.0], own=[math.inf, 1.0]).error == 0
-    whole = _check.difference(torch.tensor([1, 2]), torch.tensor([1, 3]), torch.tensor([1, 3]), False)
+    whole = _verify.difference(torch.tensor([1, 2]), torch.tensor([1, 3]), torch.tensor([1, 3]), False)
     assert (whole.error, whole.allowed) == (0.5, 0.0)
 
 
@@ -242,11 +241,11 @@ def test_random_inputs_stay_in_the_range_of_the_example(words):
     model, example = words
     example["mask"] = torch.tensor([[3, 3, 4, 5, 6, 7]] * 2)
     trace = traced(type(subject(model, example))(model, (), example, "Words", "length"))
-    ids, mask = _check.drawn(trace, 5, True)
+    ids, mask = _verify.drawn(trace, 5, True)
     assert ids.shape == mask.shape == (5, 3)
     assert int(ids.min()) >= 0 and int(ids.max()) <= int(example["ids"].max())
     assert mask.unique().tolist() == [3, 4, 5, 6, 7]
-    assert all(torch.equal(a, b) for a, b in zip(_check.drawn(trace, 5, True), (ids, mask), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(_verify.drawn(trace, 5, True), (ids, mask), strict=True))
 
 
 @pytest.mark.parametrize(("given", "message"), [

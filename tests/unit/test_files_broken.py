@@ -16,8 +16,8 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
-from secateur.files.program import operators
-from secateur.files.program.network import holder
+from secateur.files.native.program import operators
+from secateur.files.native.program.network import holder
 
 TESTS = Path(__file__).parent.parent
 X = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))

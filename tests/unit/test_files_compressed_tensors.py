@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.errors import MissingExtraError
+from secateur.core.errors import MissingExtraError
 from secateur.files import compressed_tensors as layout
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "compressed-tensors-0.10.2.safetensors"

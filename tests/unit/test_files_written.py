@@ -18,10 +18,10 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
-from secateur.files import sparse
-from secateur.measure import tensors
-from secateur.models.lenet5 import Lenet5
-from secateur.models.mlp import Mlp
+from secateur.files.native import sparse
+from secateur.measure.size import tensors
+from secateur.models.builtin.lenet5 import Lenet5
+from secateur.models.builtin.mlp import Mlp
 
 TESTS = Path(__file__).parent.parent
 FIXTURES = TESTS / "fixtures"

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import secateur as sc
 from secateur import graph
-from secateur.errors import UnsupportedError
+from secateur.core.errors import UnsupportedError
 
 
 def half(net: nn.Module, example: object) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import nn
 
 import secateur as sc
 from secateur import graph
-from secateur.graph.cut.exported import ExportedNetwork
+from secateur.graph.cut.graph_module import ExportedNetwork
 
 AS_GRAPH = {"shape-arithmetic", "slices", "sizes-in-the-code", "views-of-views"}
 

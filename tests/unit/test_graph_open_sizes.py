@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur.graph.cut.exported import ExportedNetwork
+from secateur.graph.cut.graph_module import ExportedNetwork
 
 
 class Fused(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur.graph.cut.exported import ExportedNetwork
+from secateur.graph.cut.graph_module import ExportedNetwork
 
 INDEX = torch.tensor([0, 2, 1, 4, 3])
 WIDE = {"glu": 6, "glu-of-another-axis": 6, "repeat": 24, "tile": 24, "repeat-interleave": 24, "max-of-pairs": 6}

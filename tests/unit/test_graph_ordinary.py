@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import secateur as sc
 from secateur import graph
-from secateur.graph.cut.exported import ExportedNetwork
+from secateur.graph.cut.graph_module import ExportedNetwork
 
 
 def halved(net, example):

@@ -12,13 +12,12 @@ from torch import nn
 
 import secateur as sc
 from secateur import graph
-from secateur.errors import UnsupportedError
-from secateur.graph import flow
+from secateur.core.errors import UnsupportedError
+from secateur.core.types import Cut
 from secateur.graph.cut import surgery
 from secateur.graph.proof import oracles as prove
 from secateur.graph.proof import reference
-from secateur.graph.rules import elementwise
-from secateur.types import Cut
+from secateur.graph.rules import base, elementwise
 
 
 class Flipped(nn.Module):
@@ -40,7 +39,7 @@ def test_flipped_channels_are_not_cut():
 
 
 def test_a_wrong_rule_is_found_by_permutation_and_named(monkeypatch):
-    monkeypatch.setitem(flow.RULES, "flip", elementwise.pointwise)
+    monkeypatch.setitem(base.RULES, "flip", elementwise.pointwise)
     net, x = Flipped(), torch.randn(2, 6)
     plan = sc.plan(net, 0.5, "neuron", example=x)
     with pytest.raises(UnsupportedError, match=r"permuting the units of group 'one' \(linear") as caught:
@@ -72,7 +71,7 @@ def test_scrambled_heads_are_seen_although_fresh_attention_is_nearly_uniform():
     queries = next(g for g in structure.groups if g.unit == "head")
     trace, leaf = structure.trace, structure.trace.leaf_of[queries.name]
     only_q = copy.copy(trace.flow.stored)
-    trace.flow.stored["1.attention.k.weight"] = flow.Value((24, 24), [trace.flow.axes.leaf(24), only_q[
+    trace.flow.stored["1.attention.k.weight"] = base.Value((24, 24), [trace.flow.axes.leaf(24), only_q[
         "1.attention.k.weight"].axes[1]])
     trace.flow.stored["1.attention.v.weight"] = trace.flow.stored["1.attention.k.weight"]
     before = reference.run(net, trace.captured, trace.flow, trace.stirred)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 import secateur as sc
 from secateur import graph
-from secateur.errors import CutGraphWarning
-from secateur.graph.cut.exported import ExportedNetwork
+from secateur.core.errors import CutGraphWarning
+from secateur.graph.cut.graph_module import ExportedNetwork
 
 
 class Noisy(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import secateur as sc
-from secateur.graph.state import untouched
+from secateur.core.module_state import untouched
 
 X = torch.rand(2, 8)
 NEURONS = {"granularity": "neuron", "example": X}

@@ -11,7 +11,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from secateur.cli import app
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
 
 
 class Two(nn.Module):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur import interruption
+from secateur.core import interruption
 
 SOURCE = Path(__file__).parent.parent.parent / "src"
 HOOK = """
@@ -43,8 +43,8 @@ def struck(folder, words, module, handler=signal.default_int_handler):
 
 
 @posix
-@pytest.mark.parametrize("module", ["secateur.sources", "torch", "torch.nn", "secateur.runtime", "secateur.cli",
-                                    "secateur.cli.run", "secateur.console"])
+@pytest.mark.parametrize("module", ["secateur.models.resolve", "torch", "torch.nn", "secateur.runtime", "secateur.cli",
+                                    "secateur.cli.main", "secateur.cli.console"])
 def test_it_is_one_line_from_the_first_import_to_the_work(tmp_path, module):
     done = struck(tmp_path, ["-m", "secateur", "list"], module)
     assert (done.returncode, done.stdout) == (130, "")

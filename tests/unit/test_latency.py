@@ -2,7 +2,7 @@
 
 import pytest
 
-from secateur import latency
+from secateur.measure import latency
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from secateur import machine
+from secateur.core import machine
 
 
 @pytest.mark.parametrize(("load", "noted"), [(0.0, False), (2.4, False), (2.6, True), (9.0, True)])

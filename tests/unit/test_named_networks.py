@@ -10,11 +10,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 import secateur as sc
-from secateur import sources
 from secateur.bench import Settings, Subject, bench
 from secateur.cli import app
-from secateur.errors import SecateurError
-from secateur.sources import Options
+from secateur.core.errors import SecateurError
+from secateur.models import resolve
+from secateur.models.resolve import Options
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence"]
 
@@ -60,8 +60,8 @@ def test_a_folder_is_timed_with_inputs_by_name(folder):
 
 
 def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
-    small = sc.prune(sources.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
-                     example=sources.find(folder).example)
+    small = sc.prune(resolve.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
+                     example=resolve.find(folder).example)
     sc.save(small, "small.safetensors")
     found = bench(Subject.named("small.safetensors", model=folder), Settings((2,), (1,), 0.02, ("dense", "zeroed")))
     assert found["network"]["cut"] == "neuron"
@@ -84,20 +84,20 @@ def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
     program = torch.export.export(tiny(), (torch.rand(2, 1, 4, 4),), dynamic_shapes=({0: torch.export.Dim("n")},))
     program.example_inputs = None
     torch.export.save(program, "mine.pt2")
-    (found,) = sources.find("mine.pt2").example
+    (found,) = resolve.find("mine.pt2").example
     assert found.shape[1:] == (1, 4, 4)
     assert "1: 12 x neuron" in said("info", "mine.pt2")
     program = torch.export.export(nn.Embedding(5, 3), (torch.tensor([[1, 2]]),))
     program.example_inputs = None
     torch.export.save(program, "whole.pt2")
-    assert sources.find("whole.pt2").example is None
+    assert resolve.find("whole.pt2").example is None
 
 
 def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_cut_with(folder):
-    small = sc.prune(sources.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
-                     example=sources.find(folder).example)
-    sc.export(small, "small.pt2", sources.find(folder).example, to="pt2")
-    like = sources.find("small.pt2").example
+    small = sc.prune(resolve.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
+                     example=resolve.find(folder).example)
+    sc.export(small, "small.pt2", resolve.find(folder).example, to="pt2")
+    like = resolve.find("small.pt2").example
     assert {n: (x.dtype, x.ndim) for n, x in like.items()} == dict.fromkeys(
         ("input_ids", "token_type_ids", "attention_mask"), (torch.int64, 2))
     assert "neuron" in said("info", "small.pt2")
@@ -106,7 +106,7 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
 
 
 def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(folder):
-    source = sources.find(folder)
+    source = resolve.find(folder)
     net = sc.prune(source.make(), 0.5, recovery="none")
     sc.save(net, "words.safetensors", example=source.example)
     alone = sc.load("words.safetensors")
@@ -164,28 +164,28 @@ def test_a_folder_whose_shapes_are_others_is_refused_with_the_tensors(folder):
     config = Path(folder) / "config.json"
     config.write_text(config.read_text().replace('"hidden_size": 32', '"hidden_size": 16'))
     with pytest.raises(SecateurError, match=r"\d+ tensors have other shapes than its config.json says: \w+\S+"):
-        sources.find(folder)
+        resolve.find(folder)
 
 
 def test_inputs_by_name_keep_their_names():
     x, y = torch.ones(2, 3), torch.zeros(2)
-    assert sources.by_place({"x": x, "y": y}, "net") == ((x, y), ("x", "y"))
-    assert sources.by_place([x], "net") == ((x,), ())
+    assert resolve.by_place({"x": x, "y": y}, "net") == ((x, y), ("x", "y"))
+    assert resolve.by_place([x], "net") == ((x,), ())
     for wrong in ({"x": 3}, (), torch.tensor(1.0), {}):
         with pytest.raises(SecateurError, match="the inputs of 'net': allowed is a tensor"):
-            sources.by_place(wrong, "net")
+            resolve.by_place(wrong, "net")
 
 
 def test_the_shape_of_a_network_of_sentences_is_how_many_tokens(folder):
-    source = sources.find(folder)
-    found = sources.example_for(source.make(), source, Options(shape=(9,)), folder)
+    source = resolve.find(folder)
+    found = resolve.example_for(source.make(), source, Options(shape=(9,)), folder)
     assert {tuple(x.shape) for x in found.values()} == {(2, 9)}
     assert found["attention_mask"].all()
     for wrong, most in (((200,), 128), ((3, 4), 3)):
         with pytest.raises(SecateurError, match=rf"allowed is one number, how many tokens each has, at most {most}"):
-            sources.example_for(source.make(), source, Options(shape=wrong), folder)
+            resolve.example_for(source.make(), source, Options(shape=wrong), folder)
 
 
 def test_without_any_word_of_inputs_they_are_refused():
     with pytest.raises(SecateurError, match="the inputs of 'net' are not known: --shape"):
-        sources.example_for(nn.Linear(2, 2), sources.Source(nn.Identity, ""), Options(), "net")
+        resolve.example_for(nn.Linear(2, 2), resolve.Source(nn.Identity, ""), Options(), "net")

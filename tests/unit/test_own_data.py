@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from secateur import data
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
 
 X, Y = torch.rand(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
 TEST_X, TEST_Y = torch.rand(2, 3), torch.tensor([0, 1])

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from secateur import models
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
 
 
 class Pair(nn.Module):
@@ -31,7 +31,7 @@ def own(monkeypatch):
 
 
 def test_own_factory_is_called_and_left_as_it_was():
-    model = models.resolve("own_models:good", (4, 4), 3)
+    model = models.build("own_models:good", (4, 4), 3)
     assert all(m.training for m in model.modules())
     assert model[2].num_batches_tracked == 0
 
@@ -47,19 +47,19 @@ def test_own_factory_is_called_and_left_as_it_was():
 ])
 def test_mistakes_are_one_line(name, said):
     with pytest.raises(SecateurError, match=said) as caught:
-        models.resolve(f"own_models:{name}", (4, 4), 3)
+        models.build(f"own_models:{name}", (4, 4), 3)
     assert f"own_models:{name}" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_number_of_logits():
     with pytest.raises(SecateurError, match=r"outputs of shape \(2, 3\) for 2 samples; needed: 10 logits each"):
-        models.resolve("own_models:good", (4, 4), 10)
+        models.build("own_models:good", (4, 4), 10)
 
 
 def test_unknown_name_gets_the_nearest():
     with pytest.raises(SecateurError, match="did you mean 'lenet5'"):
-        models.resolve("lenet-5")
+        models.build("lenet-5")
 
 
 def small():

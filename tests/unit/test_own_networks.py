@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur import sources
-from secateur.cutting.config import CutConfig
-from secateur.cutting.cut import cut_network
-from secateur.sources import Options
-from secateur.sources._archive import checked, plain
-from secateur.sources._layered import layered
+from secateur.experiment.single.config import CutConfig
+from secateur.experiment.single.prune import cut_network
+from secateur.models import resolve
+from secateur.models.loaders._archive import checked, plain
+from secateur.models.loaders._rebuild_layers import layered
+from secateur.models.resolve import Options
 
 QUICK = {"latency_batches": (), "sparsity": 0.5}
 
@@ -42,7 +42,7 @@ def same(one, other, *inputs, least=1e-5):
 def test_a_program_becomes_layers_with_its_names():
     network, x = Convolutions().eval(), torch.rand(3, 3, 8, 8)
     exported(network, x)
-    back = sources.network("net.pt2")
+    back = resolve.network("net.pt2")
     assert same(network, back, torch.rand(5, 3, 8, 8))
     assert [t.name for t in sc.targets(back).targets] == [t.name for t in sc.targets(network).targets]
     assert {n: tuple(p.shape) for n, p in back.named_parameters()} == {
@@ -90,7 +90,7 @@ def test_a_program_is_cut_written_and_read_again(granularity, out):
         with torch.no_grad():
             assert torch.allclose(back(x), done.network.eval()(x), atol=1e-5)
     else:
-        back = sc.load(out, lambda: sources.network("net.pt2"))
+        back = sc.load(out, lambda: resolve.network("net.pt2"))
         assert same(back, done.network, x, least=0)
     assert done.after.nonzeros < done.before.nonzeros
     assert (done.before.accuracy, done.chance, done.samples) == (None, None, 0)
@@ -115,7 +115,7 @@ def test_a_program_with_foreign_code_is_refused_before_torch_reads_it(name, valu
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
     altered("net.pt2", lambda text: put(json.loads(text), name, value))
     with pytest.raises(sc.SecateurError, match=message):
-        sources.find("net.pt2")
+        resolve.find("net.pt2")
     assert not (tmp_path / "hit").exists()
 
 
@@ -152,7 +152,7 @@ def test_a_program_with_a_pickle_is_refused(member, message, tmp_path):
     with pytest.raises(sc.SecateurError, match=message):
         checked(tmp_path / "net.pt2")
     with pytest.raises(sc.SecateurError, match=message):
-        sources.find("net.pt2")
+        resolve.find("net.pt2")
     assert not (tmp_path / "hit").exists()
 
 
@@ -195,7 +195,7 @@ def test_text_that_is_more_than_a_size_is_not_plain(text):
     (".", "the folder has no config.json")])
 def test_what_is_no_network_is_told_with_what_is(name, words):
     with pytest.raises(sc.SecateurError, match=words) as caught:
-        sources.find(name)
+        resolve.find(name)
     assert "\n" not in str(caught.value)
 
 
@@ -205,7 +205,7 @@ def test_weights_with_their_factory_plain_and_written_by_secateur():
 
     network = tiny()
     save_file(network.state_dict(), "plain.safetensors")
-    found = sources.find("plain.safetensors", Options(factory="support:tiny")).make()
+    found = resolve.find("plain.safetensors", Options(factory="support:tiny")).make()
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), network.parameters(), strict=True))
     small = sc.prune(network, 0.5, "neuron", example=torch.rand(1, 1, 4, 4))
     sc.save(small, "small.safetensors")
@@ -215,7 +215,7 @@ def test_weights_with_their_factory_plain_and_written_by_secateur():
     assert same(back, done.network, torch.rand(3, 1, 4, 4), least=0)
     assert done.before.parameters == sum(p.numel() for p in small.parameters())
     with pytest.raises(sc.SecateurError, match="give --factory"):
-        sources.find("plain.safetensors")
+        resolve.find("plain.safetensors")
 
 
 @pytest.mark.parametrize("out", ["net.onnx", "net.keras", "net.pt"])
@@ -232,7 +232,7 @@ def test_timm_makes_the_network_of_a_name():
     assert any("fresh random weights" in note for note in done.notes)
     assert "timm.create_model('resnet10t'" in done.again
     with pytest.raises(sc.SecateurError, match="did you mean 'resnet10t'"):
-        sources.find("timm:resnet10x")
+        resolve.find("timm:resnet10x")
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch):
@@ -243,7 +243,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
         monkeypatch.setitem(sys.modules, name, None)
         open("net.keras", "w").close()
         with pytest.raises(ImportError, match=words):
-            sources.find(text)
+            resolve.find(text)
 
 
 class Attending(nn.Module):
@@ -262,7 +262,7 @@ class Attending(nn.Module):
 def test_exported_attention_is_cut_and_refitted_whole():
     network, x = Attending().eval(), torch.rand(64, 5, 6)
     exported(network, x[:4])
-    layers = sources.network("net.pt2")
+    layers = resolve.network("net.pt2")
     plain, best = (sc.prune(layers, 0.6, data=x, recovery=recovery) for recovery in ("none", "best"))
     for cut in (plain, best):
         assert {n: int((p == 0).sum()) for n, p in cut.named_parameters() if "attention" in n and "weight" in n} == {
@@ -309,14 +309,14 @@ def folders():
     ("vit", {"pixel_values": (2, 3, 8, 8)}, "weight"),
     ("t5", {"input_ids": (2, 8), "decoder_input_ids": (2, 8)}, "weight")])
 def test_a_folder_without_tokenizer_and_data_is_cut_by_inputs_drawn_at_random(folders, folder, inputs, granularity):
-    found = sources.find(folder)
+    found = resolve.find(folder)
     assert {name: tuple(v.shape) for name, v in found.example.items()} == inputs
     done = cut_network(CutConfig(**QUICK, model=folder, granularity=granularity))
     assert (done.samples, done.before.accuracy) == (0, None)
     assert done.plan.criterion == ("magnitude" if granularity == "weight" else "l2")
     (note,) = [n for n in done.notes if "no --data" in n]
     assert f"drawn at random: {' and '.join(inputs)}, 2 x " in note
-    back = sc.load("pruned.safetensors", lambda: sources.network(folder))
+    back = sc.load("pruned.safetensors", lambda: resolve.network(folder))
     with torch.no_grad():
         assert torch.equal(back(**found.example)[0], done.network.eval()(**found.example)[0])
 
@@ -324,7 +324,7 @@ def test_a_folder_without_tokenizer_and_data_is_cut_by_inputs_drawn_at_random(fo
 def test_a_folder_takes_the_example_that_is_given(folders, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("import torch\nwords = {'input_ids': torch.ones(3, 5, dtype=torch.long)}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = sources.find("bert", Options(example="mine:words"))
+    found = resolve.find("bert", Options(example="mine:words"))
     assert (tuple(found.example["input_ids"].shape), found.drawn) == ((3, 5), "")
 
 
@@ -341,7 +341,7 @@ def test_what_needs_samples_names_the_flags_that_give_them(given, named, tmp_pat
 
 
 def test_inputs_that_no_network_tells_are_asked_for():
-    from secateur.sources._drawn import drawn
+    from secateur.models.loaders._dummy_inputs import drawn
 
     network = nn.Linear(3, 2)
     network.config = object()

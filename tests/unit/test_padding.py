@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.calibration import Batch, Calibration, calibration
-from secateur.cutting.closeness import closeness
-from secateur.gather.inputs import gram_sum, input_moments
-from secateur.windows import call
+from secateur.data.calibration import Batch, Calibration, calibration
+from secateur.data.forward import call
+from secateur.measure.agreement import closeness
+from secateur.pruning.signals.inputs import gram_sum, input_moments
 
 
 class Tagger(nn.Module):

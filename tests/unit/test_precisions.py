@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.calibration import calibration
-from secateur.criteria.base import criteria_for
-from secateur.ranking import Selection
+from secateur.data.calibration import calibration
+from secateur.pruning.criteria.base import criteria_for
+from secateur.pruning.selection import Selection
 
 HALVES = [torch.bfloat16, torch.float16]
 

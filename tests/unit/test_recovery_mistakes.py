@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.errors import SecateurError
-from secateur.recovery.base import Recovery
-from secateur.recovery.best_finetune import BestFinetune
-from secateur.recovery.finetune import Finetune, Training
-from secateur.recovery.gradual import Gradual
-from secateur.recovery.rechoose import Rechoose
-from secateur.recovery.reconstruct import Reconstruct
-from secateur.recovery.rewind import Rewind
-from secateur.recovery.sparsegpt import Sparsegpt
+from secateur.core.errors import SecateurError
+from secateur.recovery.methods.base import Recovery
+from secateur.recovery.methods.best_finetune import BestFinetune
+from secateur.recovery.methods.finetune import Finetune, Training
+from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.methods.rechoose import Rechoose
+from secateur.recovery.methods.reconstruct import Reconstruct
+from secateur.recovery.methods.rewind import Rewind
+from secateur.recovery.methods.sparsegpt import Sparsegpt
 
 X = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long()

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from secateur import registry
+from secateur.core import registry
 
 ITEMS = [(room, name) for room in registry.ROOMS for name in registry.files(room)]
 

@@ -11,7 +11,7 @@ import pytest
 from test_cli import TESTS
 from test_study import SMALL, rows
 
-from secateur.study import study
+from secateur.experiment.study import study
 
 SCRIPT = """
 import sys

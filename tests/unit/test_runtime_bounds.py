@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from secateur.runtime import isa as isas
+from secateur.runtime.codegen import isa as isas
 
 LINUX = sys.platform.startswith("linux")
 
@@ -98,10 +98,12 @@ def child() -> None:
     """Run every candidate of every instruction set between guard pages."""
     from dataclasses import replace
 
-    from secateur.runtime import build as building
-    from secateur.runtime import build_planes, build_tiles, reference, runner
-    from secateur.runtime import program as programs
-    from secateur.runtime.candidates import Candidate
+    from secateur.runtime import reference
+    from secateur.runtime.execute import runner
+    from secateur.runtime.schedule import build as building
+    from secateur.runtime.schedule import build_planes, build_tiles
+    from secateur.runtime.schedule import program as programs
+    from secateur.runtime.schedule.candidates import Candidate
 
     original, room, bias, spread = Candidate.pack, programs.aligned, build_tiles.padded, build_tiles.spread
     for at_end in (False, True):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from secateur import SecateurError
-from secateur.runtime import isa as isas
 from secateur.runtime.breakeven import Point, break_even, curve
+from secateur.runtime.codegen import isa as isas
 
 
 @pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")

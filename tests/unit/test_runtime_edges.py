@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from secateur import runtime
-from secateur.errors import SecateurError, UnsupportedError
-from secateur.runtime import isa as isas
+from secateur.core.errors import SecateurError, UnsupportedError
+from secateur.runtime.codegen import isa as isas
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from secateur import SecateurError, runtime
-from secateur.runtime import isa as isas
+from secateur.runtime.codegen import isa as isas
 
 needs_kernels = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.runtime import isa as isas
+from secateur.runtime.codegen import isa as isas
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -67,9 +67,10 @@ def child() -> None:
     import test_runtime_bounds as bounds
     from random_networks import network
 
-    from secateur.runtime import build, build_tiles, runner
-    from secateur.runtime.candidates import Candidate
-    from secateur.runtime.capture import capture
+    from secateur.runtime.execute import runner
+    from secateur.runtime.frontend.capture import capture
+    from secateur.runtime.schedule import build, build_tiles
+    from secateur.runtime.schedule.candidates import Candidate
 
     pack, room, bias = Candidate.pack, runner.aligned, build_tiles.padded
     for seed in range(2_000_000, 2_000_006):

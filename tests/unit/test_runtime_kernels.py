@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.runtime import isa as isas
-from secateur.runtime import reference, runner
-from secateur.runtime.build import build, widths
-from secateur.runtime.candidates import candidates
+from secateur.runtime import reference
+from secateur.runtime.codegen import isa as isas
+from secateur.runtime.execute import runner
 from secateur.runtime.ops import Op, Segment, Value
+from secateur.runtime.schedule.build import build, widths
+from secateur.runtime.schedule.candidates import candidates
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 NAMES = isas.available()
@@ -115,11 +116,11 @@ def test_nan_and_infinity_raise_the_flag(name, bad, go):
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "neon"])
 def test_code_for_every_instruction_set_is_generated(isa):
-    from secateur.runtime import jit
-    from secateur.runtime.kernels.driver import Driver
-    from secateur.runtime.kernels.gather import Gather
-    from secateur.runtime.kernels.spmm import Spmm
-    from secateur.runtime.kernels.transpose import Enter, Leave
+    from secateur.runtime.codegen import jit
+    from secateur.runtime.codegen.kernels.driver import Driver
+    from secateur.runtime.codegen.kernels.gather import Gather
+    from secateur.runtime.codegen.kernels.spmm import Spmm
+    from secateur.runtime.codegen.kernels.transpose import Enter, Leave
 
     target = isas.ISAS[isa]
     mark = {"avx512": "zmm", "avx2": "ymm", "neon": "fmla"}[isa]

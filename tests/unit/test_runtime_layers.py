@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from secateur import runtime
-from secateur.runtime import isa as isas
-from secateur.runtime import layers
-from secateur.runtime.mixed import pays, split
+from secateur.runtime.codegen import isa as isas
+from secateur.runtime.execute import layers
+from secateur.runtime.execute.segment import Schedule
 from secateur.runtime.ops import Op, Segment, Value
-from secateur.runtime.segment import Schedule
+from secateur.runtime.schedule.mixed import pays, split
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 
@@ -167,7 +167,7 @@ def test_segments_share_the_budget():
 
 
 def test_a_measured_mixture_wins_where_it_is_faster(monkeypatch, tmp_path):
-    from secateur.runtime import segment as segments
+    from secateur.runtime.execute import segment as segments
 
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
     monkeypatch.setattr(layers, "measured", lambda *_: ({}, (1,)))

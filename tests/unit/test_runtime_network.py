@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from secateur import SecateurError, runtime
-from secateur.runtime import isa as isas
+from secateur.runtime.codegen import isa as isas
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 
@@ -219,7 +219,7 @@ def test_an_instruction_set_can_be_forced(monkeypatch):
 
 def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
-    from secateur.runtime import jit
+    from secateur.runtime.codegen import jit
 
     jit._LOADED.clear()
     net, x = mlp(), torch.randn(1, 1, 6, 6)

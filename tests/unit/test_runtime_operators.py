@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from secateur import runtime
-from secateur.models.vit_tiny import VitTiny
-from secateur.runtime import isa as isas
-from secateur.runtime import reference, runner
-from secateur.runtime.build import build, widths
+from secateur.models.builtin.vit_tiny import VitTiny
+from secateur.runtime import reference
+from secateur.runtime.codegen import isa as isas
+from secateur.runtime.execute import runner
 from secateur.runtime.ops import Op, Segment, Value
+from secateur.runtime.schedule.build import build, widths
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 NAMES = isas.available()
@@ -315,11 +316,11 @@ def test_a_network_with_bounds_runs_in_torch_outside_of_them():
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "neon"])
 def test_code_for_every_instruction_set_is_generated(isa):
-    from secateur.runtime import jit
-    from secateur.runtime.kernels.planes import Planes, Pool
-    from secateur.runtime.kernels.pointwise import Pointwise
-    from secateur.runtime.kernels.rows import Norm, Softmax
-    from secateur.runtime.kernels.scale import Scale
+    from secateur.runtime.codegen import jit
+    from secateur.runtime.codegen.kernels.planes import Planes, Pool
+    from secateur.runtime.codegen.kernels.pointwise import Pointwise
+    from secateur.runtime.codegen.kernels.rows import Norm, Softmax
+    from secateur.runtime.codegen.kernels.scale import Scale
 
     target = isas.ISAS[isa]
     lanes = target.lanes

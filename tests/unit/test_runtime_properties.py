@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn.functional import conv1d, conv2d, linear
 
 from secateur import runtime
-from secateur.runtime import isa as isas
-from secateur.runtime import reference, runner
-from secateur.runtime.build import build, widths
-from secateur.runtime.capture import capture
+from secateur.runtime import reference
+from secateur.runtime.codegen import isa as isas
+from secateur.runtime.execute import runner
+from secateur.runtime.frontend.capture import capture
+from secateur.runtime.schedule.build import build, widths
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 SIZES = (1, 2, 3, 7, 13, 15, 16, 17, 31, 63, 64, 65, 127)

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from secateur import SecateurError, runtime
-from secateur.runtime import isa as isas
 from secateur.runtime import network
+from secateur.runtime.codegen import isa as isas
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 

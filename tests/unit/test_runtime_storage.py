@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from secateur import runtime
-from secateur.errors import SecateurError
-from secateur.runtime import isa as isas
-from secateur.runtime import reference, runner
-from secateur.runtime.build import build, widths
-from secateur.runtime.capture import capture
-from secateur.runtime.storage import stored
+from secateur.core.errors import SecateurError
+from secateur.runtime import reference
+from secateur.runtime.codegen import isa as isas
+from secateur.runtime.execute import runner
+from secateur.runtime.frontend.capture import capture
+from secateur.runtime.packing.storage import stored
+from secateur.runtime.schedule.build import build, widths
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 

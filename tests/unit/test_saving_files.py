@@ -11,8 +11,8 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
-from secateur.measure import tensors
-from secateur.record import leaf, outline, sketched
+from secateur.data.input_spec import leaf, outline, sketched
+from secateur.measure.size import tensors
 
 X = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -178,7 +178,7 @@ def test_inputs_that_are_no_tensors_are_asked_for_again(tmp_path):
     small = sc.apply(net, sc.plan(net, 0.5, granularity="neuron", example=torch.rand(2, 4)))
     from dataclasses import replace
 
-    from secateur.record import remember, steps
+    from secateur.pruning.history import remember, steps
 
     remember(small, [replace(steps(small)[0], example="")])
     path = sc.save(small, tmp_path / "cut.safetensors")

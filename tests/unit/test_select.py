@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.errors import SecateurError
-from secateur.select import Ranking, check_sparsity, removal_count
+from secateur.core.errors import SecateurError
+from secateur.pruning.ranking import Ranking, check_sparsity, removal_count
 
 sparsities = st.integers(0, 999).map(lambda k: k / 1000)
 

@@ -5,8 +5,8 @@ import sqlite3
 
 import pytest
 
-from secateur.errors import RunError
-from secateur.store import FILE, Store, key_of
+from secateur.core.errors import RunError
+from secateur.experiment.store import FILE, Store, key_of
 
 
 def test_a_row_comes_back_with_its_bytes(tmp_path):

@@ -16,13 +16,13 @@ from torch import nn
 
 import secateur as sc
 from secateur import report
-from secateur.config import StudyConfig
-from secateur.problem import problem
-from secateur.progress import Progress
-from secateur.schedules import Polynomial
-from secateur.store import Store
-from secateur.study import Sweep
+from secateur.core.progress import Progress
+from secateur.experiment.config import StudyConfig
+from secateur.experiment.store import Store
+from secateur.experiment.sweep import Sweep
+from secateur.experiment.task import problem
 from secateur.training import checkpoint
+from secateur.training.schedules import Polynomial
 
 STORED = Path(__file__).parent.parent / "fixtures" / "stored"
 KEYS = json.loads((STORED / "keys.json").read_text())

@@ -11,13 +11,13 @@ from support import blobs, tiny
 
 import secateur as sc
 from secateur import graph, models
-from secateur.config import StudyConfig
+from secateur.core.errors import MeasurementError, SecateurError
+from secateur.core.progress import Progress
 from secateur.data import dataset
-from secateur.errors import SecateurError
-from secateur.problem import problem
-from secateur.progress import Progress
-from secateur.run_load import load_run
-from secateur.study import study
+from secateur.experiment.config import StudyConfig
+from secateur.experiment.run import load_run
+from secateur.experiment.study import study
+from secateur.experiment.task import problem
 
 SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
                     latency_batches=(1, 8), latency_seconds=0.001, engine="csr", samples=4, best=False)
@@ -100,7 +100,7 @@ def test_figures_of_a_point_are_those_of_the_public_functions(run):
 
 
 def load_key(run, seed):
-    from secateur.store import Store
+    from secateur.experiment.store import Store
 
     with Store(run.folder) as store:
         return store.meta("run")["trained"][seed]
@@ -209,7 +209,7 @@ def test_a_model_that_does_not_fit_leaves_nothing(tmp_path, model, message):
 
 
 def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
-    from secateur import runtime, timing
+    from secateur import runtime
 
     class Wrong(runtime.Compiled):
         engine = "csr"
@@ -222,7 +222,7 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
             return self.model(x) * 1.001
 
     monkeypatch.setattr(runtime, "compile", lambda model, example, engine=None: Wrong(model))
-    with pytest.raises(timing.MeasurementError, match="differ by 0.001"):
+    with pytest.raises(MeasurementError, match="differ by 0.001"):
         study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
                                  granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
 
@@ -250,8 +250,8 @@ def test_a_network_of_which_nothing_can_be_cut_is_refused_before_training(tmp_pa
 
 
 def test_a_damaged_network_of_a_run_is_named(tmp_path):
-    from secateur.errors import RunError
-    from secateur.subject import _tensors
+    from secateur.core.errors import RunError
+    from secateur.experiment.point import _tensors
 
     (tmp_path / "net.safetensors").write_bytes(b"short")
     with pytest.raises(RunError, match=r"net\.safetensors': .* delete it"):

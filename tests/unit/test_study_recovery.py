@@ -6,9 +6,9 @@ import pytest
 
 import secateur as sc
 from secateur import report
-from secateur.report.gather import digest
-from secateur.store import key_of
-from secateur.subject import Point
+from secateur.experiment.point import Point
+from secateur.experiment.store import key_of
+from secateur.report.rows import digest
 
 SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5), "criterion": ("wanda", "energy"),
             "recovery": ("none", "best", "reconstruct"), "seeds": 1, "epochs": 1, "latency_batches": (),
@@ -52,10 +52,10 @@ def test_a_recovery_keeps_the_sizes_and_changes_the_figures(run):
 
 
 def test_what_is_there_is_not_computed_again_and_plain_rows_keep_their_keys(run, monkeypatch):
-    from secateur import parallel
+    from secateur.experiment import backends
 
     asked = []
-    monkeypatch.setattr(parallel, "run", lambda jobs, *_: asked.extend(jobs) or iter(()))
+    monkeypatch.setattr(backends, "run", lambda jobs, *_: asked.extend(jobs) or iter(()))
     sc.study(config=sc.StudyConfig(**SETTINGS, controls=True), out=run.folder)
     assert asked == []
     point = Point("weight", "magnitude", "layer", 0.5, (), 0)
@@ -97,11 +97,11 @@ def test_the_best_stands_beside_the_plain_cut_by_default(beside):
 
 
 def test_the_best_has_the_keys_of_the_same_rows_asked_for(beside, tmp_path, monkeypatch):
-    from secateur import parallel
+    from secateur.experiment import backends
 
     asked = []
-    real = parallel.run
-    monkeypatch.setattr(parallel, "run", lambda jobs, *more: asked.extend(jobs) or real(jobs, *more))
+    real = backends.run
+    monkeypatch.setattr(backends, "run", lambda jobs, *more: asked.extend(jobs) or real(jobs, *more))
     again = replace(PLAIN, recovery=("best",), criterion=("magnitude", "elimination"), sparsity=(0.5, 0.75))
     assert found(sc.study(config=again, out=beside.folder)).keys() == {
         (g, c, "best", s) for g, c in (("weight", "magnitude"), ("neuron", "elimination")) for s in (0.5, 0.75)}
@@ -121,7 +121,7 @@ def test_where_a_recovery_is_asked_for_the_sweep_is_as_asked():
 
 
 def test_what_the_best_cannot_do_is_told_and_the_study_goes_on(tmp_path, monkeypatch):
-    from secateur.criteria.elimination import Elimination
+    from secateur.pruning.criteria.elimination import Elimination
 
     def refuse(*_):
         raise sc.SecateurError("this layer is called twice")

@@ -8,16 +8,17 @@ from safetensors.torch import load_file
 from support import tiny
 
 import secateur as sc
-from secateur.config import StudyConfig
-from secateur.errors import SecateurError
-from secateur.problem import problem
-from secateur.progress import Progress
-from secateur.report import figures, gather, page
-from secateur.sensitivity import sensitivity
-from secateur.settings import coerce
-from secateur.store import Store
-from secateur.study import study
-from secateur.subject import Point
+from secateur.core.errors import SecateurError
+from secateur.core.progress import Progress
+from secateur.core.settings import coerce
+from secateur.experiment.config import StudyConfig
+from secateur.experiment.point import Point
+from secateur.experiment.store import Store
+from secateur.experiment.study import study
+from secateur.experiment.task import problem
+from secateur.pruning.sensitivity import sensitivity
+from secateur.report import rows
+from secateur.report.render import matplotlib_, page
 
 WIDE = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
                    granularity=("weight", "neuron", "4x1", "2:4"), criterion=("magnitude", "l2"), calibration=64,
@@ -63,9 +64,9 @@ def test_the_scans_are_kept_and_drawn(run):
     assert [(s["granularity"], s["criterion"]) for s in run.scans] == [
         ("weight", "magnitude"), ("neuron", "l2"), ("4x1", "magnitude")]
     assert [layer["name"] for layer in run.scans[0]["layers"]] == ["1.weight", "3.weight"]
-    found = gather.digest(run)
+    found = rows.digest(run)
     assert "Sensitivity: each layer cut by itself" in page.render(found)
-    assert len(figures.collect(found)["sensitivity"]) == 2
+    assert len(matplotlib_.collect(found)["sensitivity"]) == 2
 
 
 def test_a_scan_of_a_run_is_that_of_the_function(run):

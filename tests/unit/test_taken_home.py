@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import secateur as sc
-from secateur import sources
-from secateur.cutting.config import CutConfig
-from secateur.cutting.cut import cut_network
-from secateur.plain import Plain
+from secateur.core.modules import Plain
+from secateur.experiment.single.config import CutConfig
+from secateur.experiment.single.prune import cut_network
+from secateur.models import resolve
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 SENTENCES = [f"{who} {what} {where}." for who in ("The old man", "A child", "My sister", "The engine", "Nobody")
@@ -52,7 +52,7 @@ def first_layer(minilm, tmp_path):
 def test_the_sentence_transformer_keeps_its_neighbours_and_runs_on_the_kernels(minilm):
     from taken_home import beside, embeddings
 
-    source = sources.find(str(minilm))
+    source = resolve.find(str(minilm))
     network = source.make()
     cut = sc.prune(network, 0.3)
     some = SENTENCES[::3]
@@ -86,7 +86,7 @@ def test_a_folder_without_neurons_comes_back_with_its_maker(first_layer):
     base = {"model": str(first_layer), "sparsity": 0.3, "granularity": "neuron", "latency_batches": (),
             "recovery": ("none",)}
     done = cut_network(CutConfig(**base, out="small.safetensors"))
-    back = sc.load("small.safetensors", lambda: sources.network(str(first_layer)))
+    back = sc.load("small.safetensors", lambda: resolve.network(str(first_layer)))
     ids = torch.tensor([[101, 2023, 102]])
     with torch.no_grad():
         assert torch.equal(back(ids)[0], done.network.eval()(ids)[0])
@@ -99,10 +99,10 @@ def test_a_folder_of_pickles_or_code_is_refused(first_layer, tmp_path):
     config = json.loads((first_layer / "config.json").read_text())
     (first_layer / "config.json").write_text(json.dumps(config | {"auto_map": {}, "architectures": ["Mine"]}))
     with pytest.raises(sc.SecateurError, match="brings code of its own"):
-        sources.find(str(first_layer))
+        resolve.find(str(first_layer))
     (first_layer / "model.safetensors").rename(first_layer / "pytorch_model.bin")
     with pytest.raises(sc.SecateurError, match="a pickle, which could run anything"):
-        sources.find(str(first_layer))
+        resolve.find(str(first_layer))
     with pytest.raises(sc.SecateurError, match="has no tokenizer"):
         cut_network(CutConfig(model="support:tiny", data=str(first_layer / "vocab.txt"), sparsity=0.5))
 
@@ -140,7 +140,7 @@ def test_a_voice_detector_is_cut_without_labels():
 def keras():
     if importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
-    from secateur.sources._keras import keras
+    from secateur.models.loaders._keras import keras
 
     found = keras()
     found.utils.clear_session()
@@ -160,9 +160,9 @@ def test_a_keras_model_is_cut_and_written_as_one(keras):
     original.save("net.keras")
     if sys.version_info < (3, 11):
         with pytest.raises(sc.SecateurError, match=r"Keras 3\.12.* fixes the Keras model .* to one batch size"):
-            sources.network("net.keras")
+            resolve.network("net.keras")
         return
-    network, x = sources.network("net.keras"), torch.rand(5, 8, 8, 1)
+    network, x = resolve.network("net.keras"), torch.rand(5, 8, 8, 1)
     assert torch.allclose(network(x), original(x), atol=1e-6)
     assert {t.name: t.shape for t in sc.targets(network).targets} == {
         "conv2d.weight": (6, 1, 3, 3), "depthwise_conv2d.weight": (6, 1, 3, 3), "dense.weight": (16, 24),
@@ -175,7 +175,7 @@ def test_a_keras_model_is_cut_and_written_as_one(keras):
     assert int((dense == 0).sum()) == next(c.removed for c in done.plan.cuts if c.name == "dense.weight")
     half = cut_network(CutConfig(model="net.keras", sparsity=0.5, granularity="neuron", out="half.safetensors",
                                  latency_batches=(1,), latency_seconds=0.001))
-    again = sc.load("half.safetensors", lambda: sources.network("net.keras"))
+    again = sc.load("half.safetensors", lambda: resolve.network("net.keras"))
     with torch.no_grad():
         assert torch.equal(again(x), half.network.eval()(x))
     assert {c.name: c.removed for c in half.plan.cuts} == {"conv2d": 3, "depthwise_conv2d": 3, "dense": 8} or (
@@ -186,7 +186,7 @@ def test_a_keras_model_with_kernels_that_are_no_layer_or_with_code_is_refused(ke
     layers = keras.layers
     keras.Sequential([layers.Input((6, 4)), layers.SimpleRNN(5), layers.Dense(2)]).save("rnn.keras")
     with pytest.raises(sc.SecateurError, match="weights in kernels, of which|cannot take the Keras model"):
-        sources.find("rnn.keras").make()
+        resolve.find("rnn.keras").make()
     keras.Sequential([layers.Input((4,)), layers.Lambda(lambda x: x * 2), layers.Dense(2)]).save("code.keras")
     with pytest.raises(sc.SecateurError, match="code in a file is not run"):
-        sources.find("code.keras")
+        resolve.find("code.keras")

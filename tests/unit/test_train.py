@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from secateur import data, train
-from secateur.errors import SecateurError
+from secateur import data
+from secateur.core.errors import SecateurError
+from secateur.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def network(dropout=0.0):
 
 def trained(toy, seed=0, **settings):
     model = network(settings.pop("dropout", 0.0))
-    return train.train(model, toy, seed, **settings), model
+    return loop.train(model, toy, seed, **settings), model
 
 
 def weights(model):
@@ -62,7 +63,7 @@ def test_same_seed_same_bits_dropout_too(toy):
 def test_leaves_generator_and_mode_alone(toy):
     model = network(0.5).eval()
     before = torch.get_rng_state()
-    train.train(model, toy, 0, epochs=1)
+    loop.train(model, toy, 0, epochs=1)
     assert torch.equal(torch.get_rng_state(), before)
     assert not model.training
 
@@ -110,13 +111,13 @@ def test_an_interruption_stops_the_loop():
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.flushing_denormals(run, stop)
+        loop.flushing_denormals(run, stop)
     assert stop.is_set()
     assert len(rounds) == 3
 
 
 def test_denormals_are_flushed_there_and_not_here():
     tiny = torch.tensor([1e-30])
-    inside = train.flushing_denormals(lambda: (tiny * 1e-12).item(), threading.Event())
+    inside = loop.flushing_denormals(lambda: (tiny * 1e-12).item(), threading.Event())
     assert (tiny * 1e-12).item() > 0
     assert inside == 0 or not torch.set_flush_denormal(False)

@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
+from secateur.core.errors import SecateurError
 from secateur.data import resolve
-from secateur.errors import SecateurError
-from secateur.schedules import Exponential
 from secateur.training import distillation, fit, group_lasso, l1, rounds, steps_of
+from secateur.training.schedules import Exponential
 
 X, Y, TEST_X, TEST_Y = blobs()
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.errors import SecateurError
-from secateur.schedules import Linear
+from secateur.core.errors import SecateurError
+from secateur.training.schedules import Linear
 
 X, Y, _, _ = blobs()
 STEPS = 24

@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur.criteria.base import Criterion
-from secateur.errors import SecateurError
-from secateur.schedules import Constant, Linear, OneShot
-from secateur.signals import Signals
+from secateur.core.errors import SecateurError
+from secateur.pruning.criteria.base import Criterion
+from secateur.pruning.signals.base import Signals
 from secateur.training import Live, rounds
-from secateur.training.kept import Kept
+from secateur.training.keep_pruned import Kept
+from secateur.training.schedules import Constant, Linear, OneShot
 
 X, Y, _, _ = blobs()
 

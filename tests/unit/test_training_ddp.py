@@ -10,7 +10,7 @@ from torch import distributed, nn
 from torch.multiprocessing import spawn
 
 import secateur as sc
-from secateur.schedules import Linear
+from secateur.training.schedules import Linear
 
 pytestmark = pytest.mark.skipif(not distributed.is_available() or sys.platform == "win32", reason="no gloo here")
 

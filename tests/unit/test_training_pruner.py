@@ -8,11 +8,11 @@ from support import blobs, tiny
 from torch import nn
 
 import secateur as sc
-from secateur.criteria.base import criteria_for
-from secateur.errors import SecateurError
-from secateur.regrowth.rigl import Rigl
-from secateur.schedules import Constant, Linear, OneShot, Polynomial
+from secateur.core.errors import SecateurError
+from secateur.pruning.criteria.base import criteria_for
 from secateur.training import Live
+from secateur.training.regrowth.rigl import Rigl
+from secateur.training.schedules import Constant, Linear, OneShot, Polynomial
 
 X, Y, TEST_X, TEST_Y = blobs()
 OPTIMIZERS = {"sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-3, nesterov=True),

@@ -9,10 +9,10 @@ from support import blobs
 from torch import nn
 
 import secateur as sc
-from secateur.errors import SecateurError
-from secateur.regrowth.set_ import Set
-from secateur.schedules import Constant, Polynomial
+from secateur.core.errors import SecateurError
 from secateur.training import Live, checkpoint
+from secateur.training.regrowth.set_ import Set
+from secateur.training.schedules import Constant, Polynomial
 
 X, Y, _, _ = blobs()
 CHOICES = {"plain": {}, "global": {"scope": "global"}, "late": {"threshold_decay": 0.5}, "set": {"regrow": Set(0.3)},

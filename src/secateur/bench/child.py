@@ -17,14 +17,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from secateur import registry
 from secateur.bench import memory
-from secateur.bench.engines.base import Call, Engine, Inputs
-from secateur.bench.subject import Subject, filled, outputs_of
-from secateur.errors import first_line
-from secateur.latency import samples
-from secateur.measure import tensors
-from secateur.plain import Plain
+from secateur.bench.network import Subject, filled, outputs_of
+from secateur.core import registry
+from secateur.core.errors import first_line
+from secateur.core.modules import Plain
+from secateur.engines.base import Call, Engine, Inputs
+from secateur.measure.latency import samples
+from secateur.measure.size import tensors
 
 
 class Child:
@@ -38,7 +38,7 @@ class Child:
 
     def __init__(self, order: dict[str, Any]):
         self.order, self.folder = order, Path(order["folder"])
-        self.engine: Engine = registry.get("bench/engines", order["engine"])()
+        self.engine: Engine = registry.get("engines", order["engine"])()
         self.call: Call | None = None
         self.subject = Subject(**{**order["subject"], "shape": tuple(order["subject"]["shape"])})
         torch.set_num_threads(order["threads"])

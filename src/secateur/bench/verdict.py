@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from secateur.report.pace import pace
-from secateur.report.words import capital, listed, times
+from secateur.core.text import capital, listed, times
+from secateur.measure.speed import pace
 
 PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
         "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}

@@ -2,7 +2,7 @@
 
 from secateur.cli import bench, diff, export, info, list_, prune, report, study
 from secateur.cli.app import app, in_order
-from secateur.cli.run import main
+from secateur.cli.main import main
 
 __all__ = ["app", "bench", "diff", "export", "info", "list_", "main", "prune", "report", "study"]
 

@@ -14,7 +14,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an e
 def version(show: bool) -> None:
     """Print the version and leave."""
     if show:
-        from secateur.version import __version__
+        from secateur.core.version import __version__
 
         print(__version__)
         raise typer.Exit()

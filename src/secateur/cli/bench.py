@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from secateur.cli.app import Debug, app
-from secateur.errors import SecateurError
-from secateur.interruption import command_line
+from secateur.core.errors import SecateurError
+from secateur.core.interruption import command_line
 
 GRID = "0,0.3,0.5,0.7,0.8,0.9,0.95"
 
@@ -58,8 +58,8 @@ def networks(subject: Any, settings: Any, out: Path | None) -> None:
     from rich.console import Console
 
     from secateur.bench import bench as run
-    from secateur.bench import figure, table
-    from secateur.report import files
+    from secateur.core import paths
+    from secateur.report.bench import figure, table
 
     if out:
         figure.check_installed()
@@ -69,7 +69,7 @@ def networks(subject: Any, settings: Any, out: Path | None) -> None:
     table.show(found)
     if out:
         text = json.dumps({"command": command_line(), **found}, indent=1, allow_nan=False)
-        for path in (files.write(out / "bench.json", text + "\n"), *figure.write(found, out)):
+        for path in (paths.write(out / "bench.json", text + "\n"), *figure.write(found, out)):
             print(f"  {path}")
 
 

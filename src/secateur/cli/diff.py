@@ -22,15 +22,15 @@ def diff(
 
     The exit code is 0 where both are the same network, 1 where they differ, 2 where a file cannot be read.
     """
-    from secateur import sources
-    from secateur.looking import compare, differences
+    from secateur.files.inspect import compare, show_diff
+    from secateur.models import resolve
 
     for path in (a, b):
-        sources.check_read(str(path))
+        resolve.check_read(str(path))
     found = compare(a, b)
     if as_json:
         print(json.dumps(found, indent=1, allow_nan=False))
     else:
-        differences.show(found)
+        show_diff.show(found)
     if not found["same"]:
         raise typer.Exit(1)

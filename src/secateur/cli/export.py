@@ -41,12 +41,12 @@ def export_command(
 
     Of a run, the network is made again from its trained weights, and held against the row that was measured.
     """
-    from secateur.export import _tell
-    from secateur.export._take import Wanted, taken
+    from secateur.cli.console import tell_export
+    from secateur.experiment.export_run import Wanted, taken
 
     cut = {"sparsity": sparsity, "granularity": granularity, "criterion": criterion, "scope": scope,
            "recovery": recovery, "seed": seed}
     wanted = Wanted(source.expanduser(), to, out, force, int8, model, sides_of(shape) if shape else (),
                     classes or 0, example, weights, cut)
     done: Any = taken(wanted)
-    _tell.tell(done)
+    tell_export(done)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.errors import SecateurError
-from secateur.settings import like
+from secateur.core.errors import SecateurError
+from secateur.core.settings import like
 
 
 def with_settings(*classes: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

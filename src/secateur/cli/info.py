@@ -9,8 +9,8 @@ import typer
 
 from secateur.cli.app import Debug, app
 from secateur.cli.flags import sides_of
-from secateur.config import StudyConfig
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
+from secateur.experiment.config import StudyConfig
 
 SIDES = (3, 32, 32)
 
@@ -44,23 +44,23 @@ def info(
 
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
-    from secateur import sources
+    from secateur.models import resolve
 
-    if path := sources.file_named(model):
-        from secateur.looking.show import show
+    if path := resolve.file_named(model):
+        from secateur.files.inspect.show import show
 
         show(path)
         return
     from secateur import data as datasets
-    from secateur.overview import dry_run, targets
-    from secateur.prune import plan
+    from secateur.pruning.dry_run import dry_run, targets
+    from secateur.pruning.plan import plan
 
     loaded = datasets.resolve(data) if data else None
-    sides = loaded.shape if loaded else sides_of(shape) if shape else SIDES if sources.kind_of(model).fits else ()
-    options = sources.Options("", weights, example, sides, loaded.classes if loaded else classes or 0)
-    source = sources.find(model, options)
+    sides = loaded.shape if loaded else sides_of(shape) if shape else SIDES if resolve.kind_of(model).fits else ()
+    options = resolve.Options("", weights, example, sides, loaded.classes if loaded else classes or 0)
+    source = resolve.find(model, options)
     network = source.make().eval()
-    inputs = sources.example_for(network, source, options, model)
+    inputs = resolve.example_for(network, source, options, model)
     structure = _told(lambda: targets(network, inputs))
     print(structure)
     for note in source.notes:

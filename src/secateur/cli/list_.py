@@ -8,6 +8,6 @@ from secateur.cli.app import app
 @app.command("list")
 def list_command() -> None:
     """Print every model, data set, granularity, criterion and scope, with the file that holds it."""
-    from secateur.console import print_registry
+    from secateur.cli.console import print_registry
 
     print_registry()

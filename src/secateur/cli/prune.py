@@ -8,8 +8,8 @@ import typer
 
 from secateur.cli.app import Debug, app
 from secateur.cli.flags import with_settings
-from secateur.cutting.config import CutConfig
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
+from secateur.experiment.single.config import CutConfig
 
 
 @app.command("prune")
@@ -27,8 +27,8 @@ def prune_command(
 
     Without labels the outputs are compared with the original's, on samples held out.
     """
-    from secateur.console import Live, tell_cut
-    from secateur.cutting.cut import cut_network
+    from secateur.cli.console import Live, tell_cut
+    from secateur.experiment.single.prune import cut_network
 
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")

@@ -19,8 +19,8 @@ def report_command(
 ) -> None:
     """Write the report of a run again from its rows."""
     from secateur import report
-    from secateur.console import tell
-    from secateur.run_load import load_run
+    from secateur.cli.console import tell
+    from secateur.experiment.run import load_run
 
     report.check_installed(parquet=parquet)
     loaded = load_run(run)

@@ -9,9 +9,9 @@ import typer
 
 from secateur.cli.app import Debug, app
 from secateur.cli.flags import with_settings
-from secateur.config import RunOptions, StudyConfig, configure
-from secateur.interruption import command_line
-from secateur.settings import read_toml
+from secateur.core.interruption import command_line
+from secateur.core.settings import read_toml
+from secateur.experiment.config import RunOptions, StudyConfig, configure
 
 
 @app.command()
@@ -26,8 +26,8 @@ def study(
     What the run's folder holds already is not computed again.
     """
     from secateur import report
-    from secateur.console import Live, tell
-    from secateur.study import study as run_study
+    from secateur.cli.console import Live, tell
+    from secateur.experiment.study import study as run_study
 
     chosen, options = configure(read_toml(config) if config else {}, settings)
     report.check_installed(parquet=options.parquet)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur import registry
-from secateur.data._own import from_function, from_npz
-from secateur.data.base import Dataset, Source, dataset, digest
+from secateur.core import registry
+from secateur.data.datasets.base import Dataset, Source, dataset, digest
+from secateur.data.user_data import from_function, from_npz
 
 __all__ = ["Dataset", "Source", "dataset", "digest", "resolve"]
 

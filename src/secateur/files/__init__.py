@@ -4,11 +4,12 @@
 ``layout`` says what stands where, ``write`` puts it on a disk whole or not at all, ``version_1`` reads older files.
 """
 
-from secateur.files.facts import CutFacts, FileFacts, TensorFacts, tell
-from secateur.files.loading import load
-from secateur.files.read import is_ours, tensors_of
-from secateur.files.saving import file_bytes, save, save_dense
-from secateur.files.write import placed, write_tensors
+from secateur.core.paths import placed
+from secateur.files.native.loading import load
+from secateur.files.native.read import is_ours, tensors_of
+from secateur.files.native.saving import file_bytes, save, save_dense
+from secateur.files.native.summary import CutFacts, FileFacts, TensorFacts, tell
+from secateur.files.native.write import write_tensors
 
 __all__ = ["CutFacts", "FileFacts", "TensorFacts", "file_bytes", "is_ours", "load", "placed", "save", "save_dense",
            "tell", "tensors_of", "write_tensors"]

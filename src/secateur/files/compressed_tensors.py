@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import MissingExtraError, SecateurError
-from secateur.files import read, sparse
-from secateur.files.differences import differences
-from secateur.files.loading import made
-from secateur.files.saving import check_savable, path_of
-from secateur.files.write import write_tensors
+from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.files.native import read, sparse
+from secateur.files.native.differences import differences
+from secateur.files.native.loading import made
+from secateur.files.native.saving import check_savable, path_of
+from secateur.files.native.write import write_tensors
 
 PARTS = ("shape", "compressed", "bitmask", "row_offsets")
 WHAT = "the compressed-tensors layout"

@@ -8,21 +8,21 @@ from typing import Any
 
 from torch import nn
 
-from secateur.errors import UnsupportedError
-from secateur.graph import capture, parts
+from secateur.core.errors import UnsupportedError
+from secateur.core.module_state import evaluating
+from secateur.core.types import Cut, Structure
+from secateur.graph import capture, partial
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import inputs
 from secateur.graph.check import check_copied, check_whole
-from secateur.graph.cut import attempts, repair, surgery
-from secateur.graph.cut.exported import ExportedNetwork
-from secateur.graph.cut.kept_norms import keep_norms
+from secateur.graph.cut import cut, repair, surgery
+from secateur.graph.cut.graph_module import ExportedNetwork
 from secateur.graph.cut.optimizer import carried
 from secateur.graph.cut.sizes import Sizes
-from secateur.graph.proof.felt import UNFELT, with_unfelt
+from secateur.graph.example import examples, inputs
+from secateur.graph.proof.dead_units import UNFELT, with_unfelt
 from secateur.graph.proof.oracles import prove_groups
-from secateur.graph.state import evaluating
 from secateur.graph.targets import targets
-from secateur.types import Cut, Structure
+from secateur.graph.weight_norms import keep_norms
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
@@ -51,9 +51,9 @@ def traced(model: nn.Module, example: Any, lanes: bool) -> Structure:
     """The structure of a network in evaluation mode."""
     check_whole(model)
     try:
-        first, *more = (capture.capture(model, one) for one in capture.examples(example))
+        first, *more = (capture.capture(model, one) for one in examples(example))
     except UnsupportedError as why:
-        return parts.trace_parts(model, example, lanes, why)
+        return partial.trace_parts(model, example, lanes, why)
     return with_unfelt(model, analyse(model, first, lanes, more))
 
 
@@ -86,19 +86,19 @@ def removed(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None,
             prove: bool) -> tuple[nn.Module, list[str]]:
     """A network in evaluation mode without the units that the cuts do not keep, and what had to be set in it."""
     trace = structure.trace if structure is not None else None
-    if isinstance(trace, parts.Parts):
-        return parts.cut_parts(model, cuts, trace)
+    if isinstance(trace, partial.Parts):
+        return partial.cut_parts(model, cuts, trace)
     if prove and structure is not None and trace is not None:
         if not trace.proved:
             prove_groups(model, trace, structure.groups)
-        return attempts.cut_and_prove(model, cuts, trace)
+        return cut.cut_and_prove(model, cuts, trace)
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
     keep_norms(surgery.stored(small), model, kept, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
         for one in trace.every:
-            repair.repair_traced(small, one, Sizes(trace.flow, attempts.keeps_of(cuts, trace)))
+            repair.repair_traced(small, one, Sizes(trace.flow, cut.keeps_of(cuts, trace)))
     return small, []
 
 

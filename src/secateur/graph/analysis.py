@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from secateur.core.types import Structure
 from secateur.graph import flow, groups
 from secateur.graph.capture import Captured
-from secateur.graph.norms import keep_norms
+from secateur.graph.norm_axes import keep_norms
 from secateur.graph.proof.oracles import Trace
 from secateur.graph.targets import targets
-from secateur.types import Structure
 
 
 def analyse(model: nn.Module, captured: Captured, lanes: bool = False, more: Sequence[Captured] = ()) -> Structure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from secateur.graph.nodes import ONE, Nodes
+from secateur.graph.dims import ONE, Nodes
 
 
 class Axes(Nodes):

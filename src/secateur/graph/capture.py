@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import io
 import logging
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from secateur.errors import SecateurError, UnsupportedError
-from secateur.graph.state import evaluating, untouched
+from secateur.core.errors import UnsupportedError, readable
+from secateur.core.module_state import evaluating
+from secateur.graph.example import check_runs, check_values, inputs
 
 WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 
@@ -42,31 +42,8 @@ class Captured:
     guards: tuple[str, ...] | None = None
 
 
-def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional and keyword inputs that an example stands for: one input, a tuple of them, or a dict.
-
-    Of a list of examples, the first one's.
-
-    >>> inputs(torch.zeros(2))[0][0].shape
-    torch.Size([2])
-    """
-    if isinstance(example, list):
-        return inputs(examples(example)[0])
-    if isinstance(example, dict):
-        return (), dict(example)
-    return (example, {}) if isinstance(example, tuple) else ((example,), {})
 
 
-def examples(example: Any) -> list[Any]:
-    """The examples that a list holds, or the only one.
-
-    Raises:
-        SecateurError: the list is empty.
-    """
-    if isinstance(example, list) and not example:
-        raise SecateurError("the list of examples is empty: give one input, a tuple of inputs, a dict of keyword "
-                            "inputs, or a list of such examples")
-    return example if isinstance(example, list) else [example]
 
 
 def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
@@ -130,14 +107,8 @@ def open_axes(value: Tensor, words: bool) -> int:
     return min(value.ndim, 2 if value.ndim == 3 else 1)
 
 
-def has_words(example: Any) -> bool:
-    """Whether an example has whole numbers in rows, such as tokens, which may be of any length."""
-    return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
 
 
-def doubled(example: Any) -> Any:
-    """An example of twice the batch: every tensor after itself."""
-    return pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v, example)
 
 
 @contextlib.contextmanager
@@ -153,67 +124,16 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def check_values(example: Any) -> None:
-    """Refuse an example that proves nothing.
-
-    Raises:
-        SecateurError: it is empty, or holds NaN or infinite values.
-    """
-    for value in pytree.tree_leaves(inputs(example)):
-        if isinstance(value, Tensor) and not value.is_meta:
-            if not value.numel():
-                raise SecateurError(f"the example holds an empty tensor, {describe(value)}: it would prove nothing")
-            if value.is_floating_point() and value.isnan().any():
-                raise SecateurError(f"the example holds NaN in {describe(value)}: it would prove nothing")
 
 
-def check_example(model: nn.Module, example: Any) -> None:
-    """Refuse an example that holds nothing to run a network on, or does not run on it.
-
-    Raises:
-        SecateurError: it is missing, empty, of NaN, or of another shape, device or type.
-    """
-    if example is None:
-        raise SecateurError("the example is None: give one input, a tuple of inputs, or a dict of keyword inputs")
-    check_values(example)
-    for one in examples(example):
-        check_runs(model, *inputs(one))
 
 
-def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Run the example once, so that a mistake in it is told in the model's own words."""
-    try:
-        with untouched(model), torch.no_grad():
-            before = [name for name, _ in model.named_parameters()]
-            model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-            made = [name for name, _ in model.named_parameters() if name not in before]
-    except Exception as error:
-        given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
-        raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
-                            f"got {given or 'no inputs'}{mismatch(model, [*args, *kwargs.values()])}") from error
-    if made:
-        raise SecateurError(f"{type(model).__name__} makes its parameter '{made[0]}' when it first runs: run it once, "
-                            "then there is something to cut")
 
 
-def describe(value: Any) -> str:
-    """A short word for one input."""
-    return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def mismatch(model: nn.Module, given: list[Any]) -> str:
-    """What differs between the network's device or dtype and the example's, as a clause."""
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    tensor = next((a for a in given if isinstance(a, Tensor) and a.is_floating_point()), None)
-    if weight is None or tensor is None or (weight.device, weight.dtype) == (tensor.device, tensor.dtype):
-        return ""
-    return f"; the network holds {weight.dtype} on {weight.device}, the example {tensor.dtype} on {tensor.device}"
 
 
-def readable(error: BaseException) -> str:
-    """The first telling line of an error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 DATA = ("GuardOnDataDependentSymNode", "UserError", "DataDependentOutputException", "UnsupportedOperatorException")
@@ -233,7 +153,7 @@ def refusal(error: BaseException) -> str:
 def line_of(error: BaseException) -> str:
     """The innermost line outside of torch that an error came from, as a clause."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = ("/torch/", "/secateur/graph/", "/secateur/export/")
+    ours = ("/torch/", "/secateur/graph/", "/secateur/files/exporters/")
     own = [f for f in frames if not any(place in f.filename for place in ours)]
     return f" at {own[-1].filename.rsplit('/', 1)[-1]}:{own[-1].lineno}" if own else ""
 

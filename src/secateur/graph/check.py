@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
 
 LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
 

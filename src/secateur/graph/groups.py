@@ -9,9 +9,9 @@ from math import prod
 
 from torch import nn
 
+from secateur.core.types import Group, Member
+from secateur.graph.dims import Place
 from secateur.graph.flow import Flow, source_of
-from secateur.graph.nodes import Place
-from secateur.types import Group, Member
 
 Slices = list[tuple[str, int, Place]]
 

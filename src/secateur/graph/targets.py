@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from secateur.types import Target
+from secateur.core.types import Target
 
 AXES = {
     nn.Linear: ("out", "in"),

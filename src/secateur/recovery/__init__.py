@@ -1,1 +1,1 @@
-"""Recoveries: what is done after a cut to win accuracy back. One file each, see ``base.py`` for the contract."""
+"""What wins accuracy back after a cut, without labels or with them."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from secateur.errors import MissingExtraError
-from secateur.report import export_rows, figures, files, page, stamp, summary
-from secateur.report.answer import sentence
-from secateur.report.gather import digest
-from secateur.report.stamp import Report
-from secateur.run_data import RunData
+from secateur.core import paths
+from secateur.core.errors import MissingExtraError
+from secateur.experiment.run import RunData
+from secateur.report import provenance
+from secateur.report.conclusions import sentence
+from secateur.report.provenance import Report
+from secateur.report.render import csv as export_rows
+from secateur.report.render import markdown, matplotlib_, page
+from secateur.report.rows import digest
 
 __all__ = ["Report", "check_installed", "write"]
 
@@ -37,10 +40,10 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
     """
     check_installed(parquet)
     place = Path(folder or run.folder)
-    report = None if anew else stamp.current(run, place)
+    report = None if anew else provenance.current(run, place)
     if report is None:
         report = drawn(run, place)
-        stamp.write(run, place, report)
+        provenance.write(run, place, report)
     rows = [export_rows.write_csv(run, place / "rows.csv")] if csv else []
     rows += [export_rows.write_parquet(run, place / "rows.parquet")] if parquet else []
     return Report(report.headline, [*report.files, *rows])
@@ -49,9 +52,9 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
 def drawn(run: RunData, place: Path) -> Report:
     """Draw the figures, the page and the summary."""
     found = digest(run)
-    shown = figures.write(found, place / "figures")
-    return Report(sentence(found), [files.write(place / "report.html", page.render(found)),
-                                    files.write(place / "summary.md", summary.render(found, shown)), *shown])
+    shown = matplotlib_.write(found, place / "figures")
+    return Report(sentence(found), [paths.write(place / "report.html", page.render(found)),
+                                    paths.write(place / "summary.md", markdown.render(found, shown)), *shown])
 
 
 def check_installed(parquet: bool = False) -> None:

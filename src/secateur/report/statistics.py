@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.report.extras import need
+from secateur.core.optional import need
 
 NORMAL_95 = 1.96
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from secateur.errors import SecateurError, UnsupportedError, unknown
+from secateur.core.errors import SecateurError, UnsupportedError, unknown
 from secateur.runtime.base import Compiled, check_model
 from secateur.runtime.dense import warn_once
 

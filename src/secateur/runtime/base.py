@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import SecateurError, UnsupportedError, first_line
+from secateur.core.errors import SecateurError, UnsupportedError, first_line
 
 
 class Compiled(nn.Module):

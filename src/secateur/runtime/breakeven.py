@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from secateur.errors import SecateurError, UnsupportedError
+from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.runtime import compile
 
 GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from secateur.runtime.capture import Captured
-from secateur.runtime.isa import Isa
-from secateur.runtime.program import Step
-from secateur.runtime.segment import Runner, Schedule
+from secateur.runtime.codegen.isa import Isa
+from secateur.runtime.execute.segment import Runner, Schedule
+from secateur.runtime.frontend.capture import Captured
+from secateur.runtime.schedule.program import Step
 
 
 @dataclass(frozen=True)

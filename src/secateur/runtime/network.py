@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from secateur.errors import SecateurError, UnsupportedError
+from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.runtime.base import Compiled, check_runs, check_state, cloned
-from secateur.runtime.capture import Captured, capture
+from secateur.runtime.codegen.isa import pick
+from secateur.runtime.execute.segment import Runner
 from secateur.runtime.explain import Row, explain, rows
-from secateur.runtime.isa import pick
+from secateur.runtime.frontend.capture import Captured, capture
 from secateur.runtime.ops import Segment
-from secateur.runtime.segment import Runner
-from secateur.runtime.storage import check_storage, difference, stored
+from secateur.runtime.packing.storage import check_storage, difference, stored
 
 BUDGET = 2.0
 """Seconds for measuring at compile time, and at each new batch size."""

@@ -16,11 +16,11 @@
 from __future__ import annotations
 
 from secateur.training import checkpoint
-from secateur.training.distil import distillation
-from secateur.training.live import Live
+from secateur.training.distillation import distillation
+from secateur.training.iterative import rounds
 from secateur.training.loop import fit, steps_of
-from secateur.training.lottery import rounds
 from secateur.training.pruner import Pruner
-from secateur.training.regularise import group_lasso, l1
+from secateur.training.regularization import group_lasso, l1
+from secateur.training.sparsity_source import Live
 
 __all__ = ["Live", "Pruner", "checkpoint", "distillation", "fit", "group_lasso", "l1", "rounds", "steps_of"]

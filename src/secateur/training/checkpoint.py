@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from secateur.errors import SecateurError, failing
+from secateur.core.errors import SecateurError, failing
 
 
 class Stateful(Protocol):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from secateur.calibration import Loss
-from secateur.errors import SecateurError
-from secateur.train import flushing_denormals
-from secateur.training.lessons import Augment, Lessons, given
+from secateur.core.errors import SecateurError
+from secateur.core.modules import learning
+from secateur.data.calibration import Loss
+from secateur.data.datasets.base import Dataset
+from secateur.training.batches import Augment, Lessons, given
 from secateur.training.pruner import Pruner
-from secateur.training.regularise import l1 as l1_term
-from secateur.windows import learning
+from secateur.training.regularization import l1 as l1_term
 
 Start = Callable[[nn.Module, torch.optim.Optimizer], Pruner | None]
 OnEpoch = Callable[[int, Pruner | None], Any]
@@ -40,15 +44,15 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
     Args:
         model: gives logits.
         data: a pair of tensors (inputs, labels), a data set (its training part), or an iterable of batches, as
-            :func:`secateur.calibration.calibration` says. All is held in memory.
+            :func:`secateur.data.calibration.calibration` says. All is held in memory.
         epochs: passes over the data.
         start: makes the pruner from the network and its optimizer; without it the training is a dense one.
-        teacher: the dense network, for :func:`~secateur.training.distil.distillation`; without it the loss is
+        teacher: the dense network, for :func:`~secateur.training.distillation.distillation`; without it the loss is
             that of the labels.
         lr, hold: Adam's step size; it stays for the fraction ``hold`` of the training, in [0, 1), then falls to 0
             along a cosine.
         batch_size: samples a step.
-        l1: strength of :func:`~secateur.training.regularise.l1` until the sparsity no longer rises.
+        l1: strength of :func:`~secateur.training.regularization.l1` until the sparsity no longer rises.
         temperature, share: of the distillation; at a share of 1 no labels are needed.
         seed: the order of the samples, and what the network and ``augment`` draw, come from it.
         loss: of outputs and labels; by default the cross-entropy.
@@ -64,7 +68,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, te
             or a training that diverged.
 
     >>> from secateur.data import resolve
-    >>> from secateur.schedules import Polynomial
+    >>> from secateur.training.schedules import Polynomial
     >>> digits, net = resolve("digits"), nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     >>> end = steps_of(digits, 2)
     >>> pruner = fit(net, digits, 3, lambda model, optimizer: Pruner(model, Polynomial(0.8, end=end), optimizer))
@@ -171,3 +175,139 @@ def cosine(progress: float, hold: float) -> float:
 def rising(pruner: Pruner) -> bool:
     """Whether the sparsity that is asked for is not yet reached for good."""
     return pruner.progress < 1
+
+
+Record = dict[str, Any]
+
+
+Result = TypeVar("Result")
+
+
+def train(model: nn.Module, data: Dataset, seed: int, epochs: int = 5, batch_size: int = 64, lr: float = 1e-3,
+          on_step: Callable[..., None] | None = None, on_epoch: Callable[[Record], None] | None = None) -> list[Record]:
+    """Train a network in place, on the device of its parameters.
+
+    Same network, data, seed, machine and number of threads: same weights, bit for bit. Whatever the
+    network draws at random (dropout) comes from the seed too; torch's global generators stay as they were.
+
+    Args:
+        model: gives logits; afterwards it is in the mode (train or eval) in which it was.
+        data: its training part is used.
+        seed: the order of the samples and the draws of the network come from it.
+        epochs: passes over the data.
+        batch_size: samples a step; the last step of an epoch may have fewer.
+        lr: Adam's step size.
+        on_step: called after each step with ``epoch=``, ``loss=`` and ``accuracy=``, means over the epoch so far.
+        on_epoch: called after each epoch with its record.
+
+    Returns:
+        One record an epoch: ``epoch`` (from 1), ``loss`` and ``accuracy`` (means over its samples, while the
+        network learns), ``seconds``.
+
+    Raises:
+        SecateurError: epochs, batch_size or lr out of range; the loss is no longer finite.
+
+    >>> from secateur.data import resolve
+    >>> history = train(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), resolve("digits"), seed=0, epochs=3)
+    >>> [r["epoch"] for r in history], history[2]["loss"] < history[0]["loss"]
+    ([1, 2, 3], True)
+    """
+    _check(epochs, batch_size, lr)
+    device, mode, stop = next(model.parameters()).device, model.training, Event()
+    course = StudyTraining(model, data.train_x.to(device), data.train_y.to(device), batch_size, lr,
+                           torch.Generator().manual_seed(seed), on_step, on_epoch)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        try:
+            return flushing_denormals(partial(course.run, epochs, stop), stop)
+        finally:
+            model.train(mode)
+
+
+@dataclass
+class StudyTraining:
+    """What :func:`train` trains, with what, and who hears of it; ``order`` draws the order of the samples."""
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    batch_size: int
+    lr: float
+    order: torch.Generator
+    on_step: Callable[..., None] | None
+    on_epoch: Callable[[Record], None] | None
+
+    def run(self, epochs: int, stop: Event) -> list[Record]:
+        """Every epoch's record; fewer where ``stop`` was set."""
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr, fused=True)
+        history: list[Record] = []
+        for epoch in range(1, epochs + 1):
+            started = time.perf_counter()
+            draw = torch.randperm(len(self.x), generator=self.order).to(self.x.device)
+            batches = draw.split(self.batch_size)  # type: ignore[no-untyped-call]
+            for figures in one_epoch(self.model.train(), optimizer, self.x, self.y, batches):
+                if self.on_step:
+                    self.on_step(epoch=epoch, **means(figures))
+                if stop.is_set():
+                    return history
+            history.append({"epoch": epoch, **means(figures), "seconds": time.perf_counter() - started})
+            _check_finite(history[-1], self.lr)
+            if self.on_epoch:
+                self.on_epoch(history[-1])
+        return history
+
+
+def one_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor,
+              batches: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    """Step once on each batch of indices; gives, after each, the sums so far: loss, right answers, samples."""
+    sums = torch.zeros(3, dtype=torch.float64, device=x.device)
+    for batch in batches:
+        logits = model(x[batch])
+        loss = F.cross_entropy(logits, y[batch])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        right = (logits.detach().argmax(1) == y[batch]).double().mean()
+        sums += len(batch) * torch.stack([loss.detach().double(), right, torch.ones_like(right)])
+        yield sums
+
+
+def means(sums: Tensor) -> dict[str, float]:
+    """Mean loss and accuracy from the sums of :func:`one_epoch`.
+
+    >>> means(torch.tensor([6.0, 2.0, 4.0]))
+    {'loss': 1.5, 'accuracy': 0.5}
+    """
+    loss, right, samples = sums.tolist()
+    return {"loss": loss / samples, "accuracy": right / samples}
+
+
+def flushing_denormals(run: Callable[[], Result], stop: Event) -> Result:
+    """What ``run`` gives, with numbers below 1.2e-38 taken as zero; ``stop`` is set when it should end early.
+
+    Adam's averages decay into such numbers for inputs that are rarely lit, and a processor takes many
+    times longer for each: the MLP on MNIST trains twice as fast without them. A processor's flag is
+    inherited by the threads that torch starts for a new thread, hence the thread of its own; the
+    caller's stays as it is.
+    """
+    with ThreadPoolExecutor(1, initializer=torch.set_flush_denormal, initargs=(True,)) as own_thread:
+        try:
+            return own_thread.submit(run).result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _check(epochs: int, batch_size: int, lr: float) -> None:
+    checks = (("epochs", epochs, epochs >= 0, "whole numbers from 0"),
+              ("batch_size", batch_size, batch_size >= 1, "whole numbers from 1"),
+              ("lr", lr, 0 < lr < math.inf, "finite numbers above 0"))
+    for name, value, fine, allowed in checks:
+        if not fine:
+            raise SecateurError(f"{name} {value!r}: allowed are {allowed}")
+
+
+def _check_finite(record: Record, lr: float) -> None:
+    if not math.isfinite(record["loss"]):
+        raise SecateurError(f"training diverged: loss {record['loss']} in epoch {record['epoch']}; "
+                            f"try a step size (lr) below {lr:g}")

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, distributed, nn
 
+from secateur.core.types import Cut, Plan
 from secateur.graph import surgery
-from secateur.types import Cut, Plan
 
 Masks = dict[str, Tensor]
 

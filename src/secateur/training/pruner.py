@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur import registry
-from secateur.apply import apply, check_fits
-from secateur.calibration import calibration
-from secateur.errors import SecateurError
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut, Plan
+from secateur.data.calibration import calibration
 from secateur.graph.check import check_module
-from secateur.layerwise import resolve_skip
-from secateur.regrowth.base import Regrowth
-from secateur.select import check_sparsity
+from secateur.pruning.apply import apply, check_fits
+from secateur.pruning.layer_rules import resolve_skip
+from secateur.pruning.ranking import check_sparsity
 from secateur.training import masks, state
-from secateur.training.choosing import Chooser, regrown
-from secateur.training.live import Source, check_asks, check_exchanges, source
+from secateur.training.mask_update import Chooser, regrown
+from secateur.training.regrowth.base import Regrowth
+from secateur.training.sparsity_source import Source, check_asks, check_exchanges, source
 from secateur.training.thresholds import check_decay
-from secateur.types import Cut, Plan
 
 
 class Pruner:
@@ -36,8 +36,8 @@ class Pruner:
 
     Args:
         model: the network that is trained.
-        schedule: a schedule (``secateur.schedules``); a plan, whose cuts then stay as they are; a sparsity, held
-            from the start; a tensor of one value that training code fills, or a function of the step.
+        schedule: a schedule (``secateur.training.schedules``); a plan, whose cuts then stay as they are; a sparsity,
+            held from the start; a tensor of one value that training code fills, or a function of the step.
         optimizer: its state is set to zero for weights that come back.
         granularity: ``weight``, ``neuron``, or any other that ``secateur list`` shows. Neurons are held at zero
             with all that the network ties to them, and removed for good by :meth:`finish`.
@@ -46,14 +46,14 @@ class Pruner:
         layers: as in ``sc.plan``; a layer's own sparsity is its target and moves in proportion to the network's.
         threshold_decay: the weight of the past in a moving average of each layer's threshold, in [0, 1). Above
             0 the number removed follows the schedule late and not exactly, as in tf.contrib.model_pruning.
-        regrow: ``"set"``, ``"rigl"`` or a :class:`~secateur.regrowth.base.Regrowth`.
+        regrow: ``"set"``, ``"rigl"`` or a :class:`~secateur.training.regrowth.base.Regrowth`.
         saved: what :meth:`state_dict` gave; the pruner goes on from there, and the weights stay as they are.
 
     Raises:
         SecateurError: as ``sc.plan``; a regrowth of anything but weights, or that would exchange nothing; a state of
             other settings.
 
-    >>> from secateur.schedules import Polynomial
+    >>> from secateur.training.schedules import Polynomial
     >>> net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     >>> pruner = Pruner(net, Polynomial(0.75, end=20, every=5), optimizer)

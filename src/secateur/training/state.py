@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from secateur.errors import SecateurError
-from secateur.types import Plan
+from secateur.core.errors import SecateurError
+from secateur.core.types import Plan
 
 FORMAT = 1
 

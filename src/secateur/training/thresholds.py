@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from secateur.errors import SecateurError
-from secateur.granularity.base import Granularity, Layer
-from secateur.types import Cut
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut
+from secateur.pruning.granularity.base import Granularity, Layer
 
 
 def check_decay(decay: float) -> float:

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 import secateur as sc
 from secateur.bench import Settings, Subject, bench, memory
 from secateur.bench.child import Child, serve
-from secateur.bench.measure import FILLED, GONE, GRAPH, WHOLE, Case, points
+from secateur.bench.run import FILLED, GONE, GRAPH, WHOLE, Case, points
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +79,9 @@ def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatc
 
 
 def engine(name):
-    from secateur import registry
+    from secateur.core import registry
 
-    return registry.get("bench/engines", name)()
+    return registry.get("engines", name)()
 
 
 class Wrong:

@@ -5,10 +5,10 @@ import re
 import pytest
 from rich.console import Console
 
-from secateur.bench import figure
-from secateur.bench.table import show
 from secateur.bench.verdict import gain, verdict
-from secateur.errors import MissingExtraError
+from secateur.core.errors import MissingExtraError
+from secateur.report.bench import figure
+from secateur.report.bench.table import show
 
 TITLES = {"dense": "dense, torch", "zeroed": "cut, torch", "sparse": "cut, compiled",
           "onnxruntime": "cut, ONNX Runtime", "openvino": "cut, OpenVINO"}

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import synthetic_run
 
-from secateur.report import figures, gather, page, sensitivity, summary
-from secateur.report.palette import LIGHT
+from secateur.report import rows
+from secateur.report.plots import sensitivity
+from secateur.report.plots.palette import LIGHT
+from secateur.report.render import markdown, matplotlib_, page
 
 
 def scan(seed, layers, granularity="weight"):
@@ -17,7 +19,7 @@ def scan(seed, layers, granularity="weight"):
 
 def digest(layers=3, seeds=2, granularities=("weight",)):
     run = synthetic_run.make(grid=(0.0, 0.5), seeds=1)
-    return gather.digest(replace(run, scans=[scan(s, layers, g) for s in range(seeds) for g in granularities]))
+    return rows.digest(replace(run, scans=[scan(s, layers, g) for s in range(seeds) for g in granularities]))
 
 
 def test_a_line_a_layer_with_the_mean_and_the_spread_of_the_seeds():
@@ -46,9 +48,9 @@ def test_the_table_and_the_sentence_name_the_layers():
 
 
 def test_a_run_without_a_scan_has_no_such_section():
-    plain = gather.digest(synthetic_run.make(grid=(0.0, 0.5), seeds=1))
-    assert "sensitivity" not in figures.collect(plain)
+    plain = rows.digest(synthetic_run.make(grid=(0.0, 0.5), seeds=1))
+    assert "sensitivity" not in matplotlib_.collect(plain)
     assert 'id="sensitivity"' not in page.render(plain)
-    assert "## Sensitivity" not in summary.render(plain, [])
+    assert "## Sensitivity" not in markdown.render(plain, [])
     assert 'id="sensitivity"' in page.render(digest())
-    assert "## Sensitivity" in summary.render(digest(), [])
+    assert "## Sensitivity" in markdown.render(digest(), [])

@@ -9,8 +9,10 @@ import synthetic_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.report import gather, speed
-from secateur.report.digest import Curve, Method, Speed
+from secateur.measure.speed import Speed
+from secateur.report import rows
+from secateur.report.plots import speed
+from secateur.report.results import Curve, Method
 
 WEIGHTS = Curve(Method("weight", "magnitude", "layer", False, "weights"), ())
 NEURONS = Curve(Method("neuron", "l2", "layer", False, "neurons"), ())
@@ -69,7 +71,7 @@ def test_sparsity_zero_is_no_cut():
                               "part is the engine's, not the zeros'."),
     (Speed(1, 1.2, 0.9, 1.4), ""), (Speed(1, 1.01, 1.005, 1.02), ""), (Speed(1, 0.5, 0.4, 0.6), ""), (None, "")])
 def test_what_the_engine_gains_without_a_cut_is_not_the_zeros_doing(whole, told):
-    cells = next(c for c in gather.digest(synthetic_run.make()).methods("weight")[0].cells if c.sparsity == 0)
+    cells = next(c for c in rows.digest(synthetic_run.make()).methods("weight")[0].cells if c.sparsity == 0)
     curve = replace(WEIGHTS, cells=(replace(cells, speed={"1": {} if whole is None else {"sparse": whole}}),))
     assert speed.engine(curve, "1") == told
     assert speed.engine(curve, "64") == ""
@@ -84,14 +86,14 @@ def test_front_is_what_nothing_beats(points):
 
 
 def test_speedup_plot_has_the_break_even_line_and_every_variant():
-    plot = speed.speedup(gather.digest(synthetic_run.make()), "64")
+    plot = speed.speedup(rows.digest(synthetic_run.make()), "64")
     assert [(g.y, g.label) for g in plot.guides] == [(1.0, "break-even")]
     assert [s.name for s in plot.series] == ["weights, sparse kernels", "weights, zeros kept, run dense",
                                              "neurons, smaller dense network"]
 
 
 def test_pareto_holds_the_original_and_no_controls():
-    plot = speed.pareto(gather.digest(synthetic_run.make()), "1")
+    plot = speed.pareto(rows.digest(synthetic_run.make()), "1")
     names = [s.name for s in plot.series]
     assert "original network" in names
     assert not any("control" in n for n in names)

@@ -8,8 +8,8 @@ import pytest
 import synthetic_run
 import torch
 
-from secateur.anatomy import anatomy
-from secateur.report import evidence, gather, why
+from secateur.experiment.weight_statistics import anatomy
+from secateur.report import evidence, explanation, rows
 
 GRID = synthetic_run.GRID
 
@@ -26,18 +26,18 @@ def dead_neurons(seed: int) -> dict[str, torch.Tensor]:
 
 
 def test_gaussian_weights_support_the_hypothesis():
-    first = why.paragraphs(gather.digest(synthetic_run.make()))[0]
-    assert first == why.VERDICTS["supported"]
+    first = explanation.paragraphs(rows.digest(synthetic_run.make()))[0]
+    assert first == explanation.VERDICTS["supported"]
 
 
 def test_dead_neurons_do_not_support_it():
-    paragraphs = why.paragraphs(gather.digest(with_weights(dead_neurons(0), dead_neurons(1))))
-    assert paragraphs[0] == why.VERDICTS["open"]
+    paragraphs = explanation.paragraphs(rows.digest(with_weights(dead_neurons(0), dead_neurons(1))))
+    assert paragraphs[0] == explanation.VERDICTS["open"]
     assert "lie 50% of the weights and 50% of the neuron norms" in paragraphs[1]
 
 
 def test_no_anatomy_says_untested():
-    assert why.paragraphs(gather.digest(synthetic_run.make(with_anatomy=False))) == [why.NONE]
+    assert explanation.paragraphs(rows.digest(synthetic_run.make(with_anatomy=False))) == [explanation.NONE]
 
 
 def test_verdict_covers_every_outcome():
@@ -52,12 +52,12 @@ def test_verdict_covers_every_outcome():
 def test_one_pair_has_a_direction_but_no_interval():
     pair = evidence.paired([0.3], [0.1])
     assert pair.direction == 1
-    assert "95%" not in why.points_with_interval(pair)
+    assert "95%" not in explanation.points_with_interval(pair)
 
 
 def test_large_weights_are_counted_at_the_first_sparsity_that_is_too_much():
-    digest = gather.digest(synthetic_run.make())
-    text = why.large_words(digest)
+    digest = rows.digest(synthetic_run.make())
+    text = explanation.large_words(digest)
     found = evidence.fallen(digest.run.anatomy, 0.7)
     assert "lie in the 70% weakest neurons" in text
     assert found.weight == pytest.approx(0.7)
@@ -65,8 +65,9 @@ def test_large_weights_are_counted_at_the_first_sparsity_that_is_too_much():
 
 
 def test_equal_size_interpolates_between_cells():
-    digest = gather.digest(synthetic_run.make())
+    digest = rows.digest(synthetic_run.make())
     cells = digest.curves[0].cells
     middle = (cells[4].nonzeros + cells[5].nonzeros) / 2
-    assert why.interpolated(cells, middle) == pytest.approx((cells[4].accuracy.mean + cells[5].accuracy.mean) / 2)
-    assert why.interpolated(cells, 1e9) is None
+    between = (cells[4].accuracy.mean + cells[5].accuracy.mean) / 2
+    assert explanation.interpolated(cells, middle) == pytest.approx(between)
+    assert explanation.interpolated(cells, 1e9) is None

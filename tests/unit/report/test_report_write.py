@@ -15,9 +15,14 @@ import pytest
 import synthetic_run
 
 from secateur import report
-from secateur.errors import MissingExtraError, RunError
-from secateur.report import export_rows, extras, figures, gather, markup, page, speed, summary, tables, traces
-from secateur.report.palette import DARK, LIGHT
+from secateur.core import optional
+from secateur.core.errors import MissingExtraError, RunError
+from secateur.report import rows as gather
+from secateur.report.plots import speed
+from secateur.report.plots.palette import DARK, LIGHT
+from secateur.report.render import csv as export_rows
+from secateur.report.render import html as markup
+from secateur.report.render import markdown, matplotlib_, page, plotly_, tables
 
 SMALL = (0.0, 0.5, 0.9)
 EDGES = {
@@ -84,7 +89,7 @@ def test_page_and_summary_stand_at_every_edge(edge):
     assert {"curves", "pareto", "speedup", "why", "layers", "settings"} <= set(reader.ids)
     for board in data["boards"].values():
         assert all(spec["data"] for frame in board["frames"] for spec in frame.values()) or edge == "controls only"
-    assert summary.render(digest, []).startswith("# mlp on digits\n\nWithin 0.5 points of its ")
+    assert markdown.render(digest, []).startswith("# mlp on digits\n\nWithin 0.5 points of its ")
 
 
 def test_page_fetches_nothing():
@@ -105,7 +110,7 @@ def test_names_from_a_run_cannot_break_the_page():
     assert "</script><b>" not in html
     assert "weights, </script><b>" in [n["name"] for n in json.loads(reader.data)["boards"]["curves"]["frames"][0][
         "cut|all"]["names"]]
-    assert "x\\|y" in summary.render(gather.digest(run), [])
+    assert "x\\|y" in markdown.render(gather.digest(run), [])
 
 
 def test_every_colour_is_in_both_palettes():
@@ -114,7 +119,7 @@ def test_every_colour_is_in_both_palettes():
     tokens = set()
     for board in page.collect(digest).values():
         for frame in board.frames:
-            tokens |= {t for p in frame.values() for t in re.findall(r'"@([\w-]+)', json.dumps(traces.spec(p)))}
+            tokens |= {t for p in frame.values() for t in re.findall(r'"@([\w-]+)', json.dumps(plotly_.spec(p)))}
     assert tokens <= set(LIGHT)
     assert {"weight", "neuron", "weight-2", "paper"} <= tokens
 
@@ -132,7 +137,7 @@ def test_specs_are_valid_plotly():
     for board in page.collect(gather.digest(synthetic_run.make(grid=SMALL))).values():
         for frame in board.frames:
             assert set(frame) == set(board.choices or ("",))
-            spec = traces.spec(frame[board.choices[0]])
+            spec = plotly_.spec(frame[board.choices[0]])
             assert len(objects.Figure(painted({k: spec[k] for k in ("data", "layout")})).data) == len(spec["data"])
 
 
@@ -166,10 +171,10 @@ def test_an_unchanged_run_is_not_drawn_again(tmp_path):
 def test_the_same_rows_give_the_same_bytes(tmp_path):
     def made(folder):
         digest = gather.digest(synthetic_run.make(grid=SMALL, seeds=2, batches=(1,)))
-        with matplotlib.rc_context(figures.STYLE):
-            figure = figures.draw([speed.speedup(digest, "1")])
-            drawn = [figures.save(figure, folder / f"speedup.{kind}").read_bytes() for kind in ("png", "svg")]
-        return [page.render(digest), summary.render(digest, []), *drawn]
+        with matplotlib.rc_context(matplotlib_.STYLE):
+            figure = matplotlib_.draw([speed.speedup(digest, "1")])
+            drawn = [matplotlib_.save(figure, folder / f"speedup.{kind}").read_bytes() for kind in ("png", "svg")]
+        return [page.render(digest), markdown.render(digest, []), *drawn]
 
     assert made(tmp_path / "a") == made(tmp_path / "b")
 
@@ -177,7 +182,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("edge", EDGES)
 def test_figures_are_chosen_by_what_the_run_holds(edge):
     digest = gather.digest(synthetic_run.make(**EDGES[edge]))
-    found = figures.collect(digest)
+    found = matplotlib_.collect(digest)
     assert {"accuracy", "loss"} <= set(found)
     assert all(panel.series for panels in found.values() for panel in panels) or edge == "controls only"
     assert ("pareto" in found) == bool(digest.batches)
@@ -186,7 +191,7 @@ def test_figures_are_chosen_by_what_the_run_holds(edge):
 
 def test_figures_of_a_single_point_can_be_drawn(tmp_path):
     digest = gather.digest(synthetic_run.make(**EDGES["nothing but one point"]))
-    names = {p.name for p in figures.write(digest, tmp_path)}
+    names = {p.name for p in matplotlib_.write(digest, tmp_path)}
     drawn = ("accuracy", "accuracy-by-cost", "accuracy-closer", "loss", "loss-by-cost")
     assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
 
@@ -218,7 +223,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
     def refuse(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(extras.importlib, "import_module", refuse)
+    monkeypatch.setattr(optional.importlib, "import_module", refuse)
     with pytest.raises(MissingExtraError, match=r"matplotlib.*secateur\[report\]"):
         report.write(synthetic_run.make(grid=(0.5,), seeds=1), tmp_path)
 
@@ -236,7 +241,7 @@ def test_values_that_are_not_finite_become_gaps():
     run = synthetic_run.make(grid=SMALL, seeds=1)
     run = replace(run, points=[dict(p, loss=float("nan") if p["sparsity"] == 0.9 else p["loss"]) for p in run.points])
     digest = gather.digest(run)
-    assert markup.embedded(traces.spec(page.curves.plot(digest, "loss"))).count("null") >= 2
+    assert markup.embedded(plotly_.spec(page.curves.plot(digest, "loss"))).count("null") >= 2
     assert isinstance(page.render(digest), str)
 
 

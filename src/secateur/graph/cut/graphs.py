@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur.errors import UnsupportedError
+from secateur.core.errors import UnsupportedError, readable
+from secateur.core.module_state import evaluating
+from secateur.core.types import Cut
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, axes_left_open, capture, doubled, readable
-from secateur.graph.cut import exported, surgery
+from secateur.graph.capture import Captured, axes_left_open, capture
+from secateur.graph.cut import graph_module, surgery
 from secateur.graph.cut.sizes import Sizes
-from secateur.graph.proof.double import eager_outputs
+from secateur.graph.example import doubled
+from secateur.graph.proof.float64 import eager_outputs
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
-from secateur.graph.state import evaluating
-from secateur.types import Cut
 
 ONE_SHAPE = "it takes inputs of the example's shape only"
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
             yield opened(model, small, cuts, trace, reach), [told]
         except Exception as error:
             log.debug("no graph for any %s: %s", reach, readable(error))
-    fixed = exported.exported(model, trace.captured, sizes, surgery.stored(small))
+    fixed = graph_module.exported(model, trace.captured, sizes, surgery.stored(small))
     yield fixed, [f"{told}; {ONE_SHAPE}"]
 
 
@@ -53,7 +54,7 @@ def opened(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
     traced: Trace = structure.trace
     leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
     keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
-    cut_graph = exported.exported(model, traced.captured, Sizes(traced.flow, keeps), surgery.stored(small))
+    cut_graph = graph_module.exported(model, traced.captured, Sizes(traced.flow, keeps), surgery.stored(small))
     if reach == "length":
         check_lengths(model, cut_graph, traced, keeps)
     return cut_graph

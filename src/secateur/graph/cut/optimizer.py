@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import SecateurError
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut
 from secateur.graph.cut.surgery import Masks, masks, slice_tensor
-from secateur.types import Cut
 
 
 def carried(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module,

@@ -22,7 +22,7 @@ from secateur.graph.capture import Captured
 from secateur.graph.cut import surgery
 from secateur.graph.cut.attention import CutAttention
 from secateur.graph.cut.sizes import Sizes, module_of
-from secateur.graph.flow import Value
+from secateur.graph.rules.base import Value
 
 STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
             nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from secateur.errors import SecateurError
-from secateur.types import Cut
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut
 
 Masks = dict[str, dict[int, Tensor]]
 

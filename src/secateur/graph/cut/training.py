@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur.errors import CutGraphWarning
-from secateur.graph.capture import Captured, doubled, readable
-from secateur.graph.proof.double import eager_tensors
-from secateur.graph.state import drawn_again
+from secateur.core.errors import CutGraphWarning, readable
+from secateur.core.module_state import drawn_again
+from secateur.graph.capture import Captured
+from secateur.graph.example import doubled
+from secateur.graph.proof.float64 import eager_tensors
 
 
 class Training:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.flow import Flow, Value, base_name
-from secateur.graph.proof.double import address
+from secateur.graph.flow import Flow, base_name
+from secateur.graph.proof.float64 import address
 from secateur.graph.proof.reference import flatten, plain
+from secateur.graph.rules.base import Value
 
 
 class Masked:

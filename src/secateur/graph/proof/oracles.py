@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import UnsupportedError
+from secateur.core.errors import UnsupportedError
+from secateur.core.types import Group
 from secateur.graph.capture import Captured
 from secateur.graph.flow import Flow, described
 from secateur.graph.proof import reference
 from secateur.graph.proof.masked import Masked
-from secateur.graph.proof.stirred import Stirred
-from secateur.types import Group
+from secateur.graph.proof.perturb import Stirred
 
 LIMIT = 1e-6
 

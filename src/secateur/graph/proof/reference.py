@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from secateur.errors import UnsupportedError
-from secateur.graph.capture import Captured, readable
+from secateur.core.errors import UnsupportedError, readable
+from secateur.graph.capture import Captured
 from secateur.graph.flow import Flow, base_name, described
-from secateur.graph.proof.double import called, double, double_dtype, in_double, own
+from secateur.graph.proof.float64 import called, double, double_dtype, in_double, own
 
 Change = Callable[[str, Tensor], Tensor]
 Call = Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], Any]

@@ -1,6 +1,6 @@
 """What each ATen operator ties: one file a family, one short function a rule, its operators named as data.
 
-A rule registers itself with :func:`secateur.graph.flow.rule`; the files of this folder are found by scanning it.
+A rule registers itself with :func:`secateur.graph.rules.base.rule`; the files of this folder are found by scanning it.
 """
 
 import importlib

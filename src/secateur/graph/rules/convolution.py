@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.graph.flow import Op, Value, rule
+from secateur.graph.rules.base import Op, Value, rule
 
 
 def space(op: Op, x: Value, out: tuple[int, ...], first: int) -> list[int]:

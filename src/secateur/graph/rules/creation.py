@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.graph.flow import Op, rule
+from secateur.graph.rules.base import Op, rule
 
 
 @rule("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "scalar_tensor")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from secateur.graph.axes import ONE
-from secateur.graph.flow import Op, Value, rule
+from secateur.graph.rules.base import Op, Value, rule
 from secateur.graph.rules.elementwise import broadcast
 
 

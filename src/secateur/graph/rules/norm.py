@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.graph.flow import Op, rule
+from secateur.graph.rules.base import Op, rule
 
 
 @rule("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from secateur.graph.flow import Op, rule
+from secateur.graph.rules.base import Op, rule
 
 
 @rule("pixel_shuffle")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.graph.flow import Op, rule
+from secateur.graph.rules.base import Op, rule
 from secateur.graph.rules.convolution import space
 
 

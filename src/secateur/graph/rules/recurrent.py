@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.graph.flow import Op, Value, rule
+from secateur.graph.rules.base import Op, Value, rule
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 

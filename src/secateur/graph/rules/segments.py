@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secateur.graph.axes import ONE
-from secateur.graph.flow import Op, Value, rule
+from secateur.graph.rules.base import Op, Value, rule
 from secateur.graph.rules.elementwise import broadcast
 
 

@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from secateur.runtime.kernels.conv import Conv
-from secateur.runtime.kernels.gather import Gather
-from secateur.runtime.kernels.image import ImageConv, ImagePool
-from secateur.runtime.kernels.permute import Permute
-from secateur.runtime.kernels.planes import Border, Planes, Pool
-from secateur.runtime.kernels.pointwise import Pointwise
-from secateur.runtime.kernels.rows import Norm, Softmax
-from secateur.runtime.kernels.scale import Scale
-from secateur.runtime.kernels.spmm import Spmm
-from secateur.runtime.kernels.transpose import Enter, Leave
-from secateur.runtime.program import Program, Step
+from secateur.runtime.codegen.kernels.conv import Conv
+from secateur.runtime.codegen.kernels.gather import Gather
+from secateur.runtime.codegen.kernels.image import ImageConv, ImagePool
+from secateur.runtime.codegen.kernels.permute import Permute
+from secateur.runtime.codegen.kernels.planes import Border, Planes, Pool
+from secateur.runtime.codegen.kernels.pointwise import Pointwise
+from secateur.runtime.codegen.kernels.rows import Norm, Softmax
+from secateur.runtime.codegen.kernels.scale import Scale
+from secateur.runtime.codegen.kernels.spmm import Spmm
+from secateur.runtime.codegen.kernels.transpose import Enter, Leave
 from secateur.runtime.reference.elementwise import ACTIVATIONS, activate, pointwise
 from secateur.runtime.reference.images import border, convolution, planes, pool
 from secateur.runtime.reference.products import permuted, product
 from secateur.runtime.reference.rows import norm, scale, softmax
 from secateur.runtime.reference.tiles import Bytes, Floats, enter, leave, view
+from secateur.runtime.schedule.program import Program, Step
 
 __all__ = ["ACTIVATIONS", "STEPS", "activate", "run", "run_step"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from secateur.runtime.program import Step
 from secateur.runtime.reference.tiles import Bytes, Floats, mark, view
+from secateur.runtime.schedule.program import Step
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from secateur.runtime.kernels.planes import Pool
-from secateur.runtime.kernels.spmm import TABLE_WORDS
-from secateur.runtime.program import Step
+from secateur.runtime.codegen.kernels.planes import Pool
+from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS
 from secateur.runtime.reference.elementwise import activate, joined
 from secateur.runtime.reference.products import add_chunks, start
 from secateur.runtime.reference.tiles import Bytes, Floats, clear, mark, view
+from secateur.runtime.schedule.program import Step
 
 
 def convolution(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from secateur.runtime.kernels.spmm import TABLE_WORDS, chunk_bytes, chunk_weights
-from secateur.runtime.program import Step
+from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS, chunk_bytes, chunk_weights
 from secateur.runtime.reference.elementwise import activate
 from secateur.runtime.reference.tiles import Bytes, Floats, mark, tile, view
+from secateur.runtime.schedule.program import Step
 
 
 def product(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:

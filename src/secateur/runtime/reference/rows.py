@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from secateur.runtime.program import Step
 from secateur.runtime.reference.elementwise import activate
 from secateur.runtime.reference.tiles import Bytes, Floats, clear, fixed, mark, tile, view
+from secateur.runtime.schedule.program import Step
 
 
 def scale(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.runtime.program import Step
+from secateur.runtime.schedule.program import Step
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from secateur.errors import MissingExtraError, SecateurError
+from secateur.core.errors import MissingExtraError, SecateurError
 from secateur.training.pruner import Pruner
 
 try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from secateur.errors import MissingExtraError
+from secateur.core.errors import MissingExtraError
 from secateur.training.pruner import Pruner
 
 try:

@@ -1,0 +1,151 @@
+"""What is timed: a file of a pruned network or the path of a factory, and inputs for it."""
+
+from __future__ import annotations
+
+import copy
+import random
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import SecateurError
+from secateur.measure.size import tensors
+from secateur.models import resolve
+from secateur.pruning.apply import apply
+from secateur.pruning.history import steps
+from secateur.pruning.plan import plan
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network before and after its cut, named by plain values, so that any process can make both.
+
+    Attributes:
+        file: what ``sc.save`` or ``secateur prune`` wrote; empty where ``model`` alone is timed.
+        model: any network that ``secateur prune`` takes, as it was before the cut.
+        shape: of one sample, for random inputs, or how many tokens; empty: that of the network's own example.
+        classes: what a factory that asks for it is given; 0: 10, or what the network has of itself.
+        example: ``pkg.module:name`` of inputs, or of a function that makes them.
+        weights: trained weights of ``model``, safetensors.
+        sparsity: with ``model`` alone, the fraction of each layer's smallest weights that is cut from it.
+    """
+
+    file: str = ""
+    model: str = ""
+    shape: tuple[int, ...] = ()
+    classes: int = 0
+    example: str = ""
+    weights: str = ""
+    sparsity: float | None = None
+
+    @classmethod
+    def named(cls, what: str, **given: Any) -> Subject:
+        """The subject that a command line names: a file that secateur wrote, else a network.
+
+        Raises:
+            SecateurError: neither, or flags that do not go together.
+        """
+        if path := resolve.file_named(what):
+            if given.get("sparsity") is not None:
+                raise SecateurError("--sparsity with a file: allowed with a model alone; the file's network is cut")
+            return cls(file=str(path), **given)
+        if given.get("model"):
+            raise SecateurError(f"'{what}' with --model {given['model']}: allowed is --model beside a file")
+        return cls(**given | {"model": what})
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.file or self.model
+
+    @cached_property
+    def options(self) -> resolve.Options:
+        """What is said of the network besides its name."""
+        return resolve.Options("", self.weights, self.example, self.shape, self.classes)
+
+    @cached_property
+    def source(self) -> resolve.Source:
+        """Where the network comes from.
+
+        Raises:
+            SecateurError: it cannot be read.
+        """
+        if self.file:
+            return resolve.cut_file(Path(self.file), self.model, self.options)
+        return resolve.find(self.model, self.options)
+
+    def original(self) -> nn.Module | None:
+        """The network before the cut, on the CPU; None where only the cut one is known.
+
+        Its weights are its own, else what the factory draws, the same each time: torch's time does not depend on them.
+        """
+        make = self.source.original or (None if self.file else self.source.make)
+        return ready(make) if make else None
+
+    def pruned(self) -> nn.Module:
+        """The network after the cut, on the CPU, in evaluation mode."""
+        network = ready(self.source.make)
+        if self.sparsity is None:
+            return network
+        return apply(network, plan(network, self.sparsity)).eval()
+
+    def sample(self, network: nn.Module) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+        """Inputs of the network, some samples along the first axis of each, and their names where it takes them so.
+
+        Raises:
+            SecateurError: no shape is known, or an example of other things than tensors.
+        """
+        return resolve.by_place(resolve.example_for(network, self.source, self.options, self.name), self.name)
+
+
+def ready(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network in evaluation mode on the CPU, its random numbers the same each time."""
+    torch.manual_seed(SEED)
+    np.random.seed(SEED)
+    random.seed(SEED)
+    return make().cpu().eval()
+
+
+def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    """As many samples as asked for, those that are there over and over.
+
+    >>> batch_of((torch.tensor([[1.0], [2.0]]),), 3)[0].flatten().tolist()
+    [1.0, 2.0, 1.0]
+    """
+    return tuple(x[torch.arange(count) % len(x)].contiguous() for x in sample)
+
+
+def cut_of(network: nn.Module) -> str:
+    """What was cut: ``neuron``; ``weight`` where a tenth of some parameter of two axes or more is zero; or nothing."""
+    if steps(network):
+        return "neuron"
+    layers = [p for p in network.parameters() if p.ndim > 1]
+    return "weight" if any(10 * int(torch.count_nonzero(w)) <= 9 * w.numel() for w in layers) else ""
+
+
+def filled(network: nn.Module) -> nn.Module:
+    """A copy with small random numbers where there are zeros: a dense network of the same shapes."""
+    generator = torch.Generator().manual_seed(SEED)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        whole = copy.deepcopy(network)
+        for _, tensor in tensors(whole):
+            if tensor.is_floating_point() and tensor.ndim > 1:
+                noise = torch.randn(tensor.shape, generator=generator).mul_(1e-3).to(tensor.dtype)
+                tensor.copy_(torch.where(tensor == 0, noise, tensor))
+    return whole
+
+
+def outputs_of(found: Any) -> list[Tensor]:
+    """The tensors among a network's outputs, in order."""
+    return [torch.as_tensor(leaf) for leaf in pytree.tree_leaves(found)]

@@ -1,0 +1,54 @@
+"""From what was typed to an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from secateur.cli.app import app
+from secateur.core import interruption
+from secateur.core.errors import SecateurError
+from secateur.core.interruption import INTERRUPTED
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2, an interruption exit code 130."""
+    sys.path.insert(0, "")
+    if "--debug" in sys.argv:
+        interruption.begin()
+        app()
+        return
+    try:
+        interruption.begin()
+        code = typer.main.get_command(app).main(standalone_mode=False)
+        code = interrupted() if code == INTERRUPTED else code
+    except KeyboardInterrupt:
+        code = interrupted()
+    except (SecateurError, ImportError) as error:
+        code = fail(str(error), 2)
+    except OSError as error:
+        code = fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+    except Exception as error:
+        code = fail_at_work(error)
+    interruption.over()
+    sys.exit(code)
+
+
+def fail(message: str, code: int) -> int:
+    """Print one line on standard error."""
+    print(f"secateur: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def interrupted() -> int:
+    """Say what is left of the work, and how to go on."""
+    return fail(interruption.told(), INTERRUPTED)
+
+
+def fail_at_work(error: Exception) -> int:
+    """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
+    if hasattr(error, "format_message"):
+        words = error.format_message()
+        return fail(f"{words} See: secateur --help", 2) if words else 2
+    return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

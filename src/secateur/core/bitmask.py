@@ -1,0 +1,20 @@
+"""Boolean masks packed into bits, eight to a byte."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def packed(keep: Tensor) -> str:
+    """Booleans as text, eight in a byte."""
+    return base64.b64encode(np.packbits(keep.cpu().numpy()).tobytes()).decode()
+
+
+def unpacked(text: str, count: int) -> Tensor:
+    """The booleans of :func:`packed`, ``(count,)``."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count)
+    return torch.from_numpy(bits.astype(bool))

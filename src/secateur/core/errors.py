@@ -1,0 +1,87 @@
+"""Errors that a caller can mend, each one line long: what was asked, what was got, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class SecateurError(ValueError):
+    """A mistake that the caller can mend; its message is one line."""
+
+
+class UnsupportedError(SecateurError):
+    """A network, operator or machine that cannot be served, with the reason."""
+
+
+class CutGraphWarning(UserWarning):
+    """A cut graph stands in place of the network's own class, or is asked for what it does not do."""
+
+
+class FewSamplesWarning(UserWarning):
+    """Something was fitted to fewer samples than it has unknowns."""
+
+
+class RunError(SecateurError):
+    """A run folder that cannot be read or written."""
+
+
+class MissingExtraError(ImportError):
+    """A package of an optional extra is not installed; the message gives the command that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'secateur[{extra}]'")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; where it has none, the name of its class.
+
+    >>> first_line(ValueError("too long\\nand more")), first_line(ValueError())
+    ('too long', 'ValueError')
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+@contextmanager
+def failing(what: str, hint: str = "") -> Iterator[None]:
+    """Whatever fails in the block, in code that is not ours, becomes one line that says what it was.
+
+    Errors of this package pass as they are, and so does a lack of memory.
+
+    >>> with failing("criterion 'mine' failed on '0.weight'"):
+    ...     {}["scale"]
+    Traceback (most recent call last):
+    secateur.core.errors.SecateurError: criterion 'mine' failed on '0.weight': KeyError: 'scale'
+    """
+    try:
+        yield
+    except (SecateurError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise SecateurError(f"{what}: {type(error).__name__}: {first_line(error)}" + (f"; {hint}" if hint else "")
+                            ) from error
+
+
+def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
+    """The error for an unknown name, with the nearest known one.
+
+    >>> str(unknown("criterion", "magnitud", ["magnitude", "random"]))
+    "unknown criterion 'magnitud': did you mean 'magnitude'? allowed: magnitude, random"
+    """
+    known = sorted(allowed)
+    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+    hint = f" did you mean '{near[0]}'?" if near else ""
+    return SecateurError(f"unknown {kind} '{asked}':{hint} allowed: {', '.join(known) or 'none'}")
+
+
+class MeasurementError(RuntimeError):
+    """A measured value that must not stand in a table."""
+
+
+def readable(error: BaseException) -> str:
+    """The first telling line of an error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -1,0 +1,48 @@
+"""What machine this is: part of every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from secateur.core.version import __version__
+
+CROWD = 0.5
+"""How many more processes than cores wanted to run, so that times are taken for rough."""
+
+
+@lru_cache(maxsize=1)
+def machine() -> dict[str, str | int]:
+    """CPU, cores, operating system and the versions that matter, as plain data."""
+    return {"cpu": cpu_name(), "cores": cores(), "os": platform.platform(),
+            "instructions": torch.backends.cpu.get_cpu_capability(), "python": platform.python_version(),
+            "torch": torch.__version__, "numpy": metadata.version("numpy"), "secateur": __version__}
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy() -> tuple[str, ...]:
+    """A note where other processes wanted to run in the last minute, beside those that this one may have had on every
+    core; else nothing.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load - cores() <= CROWD:
+        return ()
+    return (f"the machine was busy when timing began (load average {load:.1f} on {cores()} cores): times and ratios "
+            "are rough, time again when it is quiet",)
+
+
+def cpu_name() -> str:
+    """The processor's name, as the operating system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Hardware"))]
+    return next((n for n in names if n), platform.processor() or platform.machine())

@@ -1,0 +1,97 @@
+"""Dotted names: what lies under one, and the module that one lies in."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+
+def at(root: Any, name: str) -> Any:
+    """What lies under a dotted name.
+
+    Raises:
+        AttributeError: nothing does.
+    """
+    return operator.attrgetter(name)(root)
+
+
+def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that a dotted name lies in, made where it is not there, and the name's last part.
+
+    Raises:
+        KeyError: a part of the way is one that no module can have as a module's name.
+
+    >>> root = nn.Module()
+    >>> home, last = place_in(root, "encoder.fc.weight")
+    >>> home is root.encoder.fc, last
+    (True, 'weight')
+    """
+    *path, last = name.split(".")
+    for part in path:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    return root, last
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a module's first parameter or buffer; the CPU where it has none."""
+    return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), torch.device("cpu"))
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """A tensor on a device; anything else as it is."""
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def same_modes(model: nn.Module) -> Iterator[None]:
+    """After the block every module trains or evaluates as it did before."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def learning(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """What puts a network into training mode, for the length of a block; afterwards modes are as before.
+
+    Where the network as a whole was in training mode, modules in evaluation mode (a frozen batch norm) stay so.
+    """
+    frozen = [module for module in model.modules() if model.training and not module.training]
+
+    def start() -> None:
+        model.train()
+        for module in frozen:
+            module.training = False
+
+    with same_modes(model):
+        start()
+        yield start
+
+
+class Plain(nn.Module):
+    """A network whose keyword inputs are given by place, and whose outputs are its tensors in a tuple.
+
+    >>> import torch
+    >>> [tuple(t.shape) for t in Plain(nn.Linear(3, 2), ("input",))(torch.zeros(4, 3))]
+    [(4, 2)]
+    """
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...] = ()):
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """The tensors that the network gives."""
+        given = self.network(**dict(zip(self.names, inputs, strict=True))) if self.names else self.network(*inputs)
+        return tuple(v for v in pytree.tree_leaves(given) if isinstance(v, Tensor))

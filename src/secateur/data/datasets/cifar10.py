@@ -1,0 +1,80 @@
+"""CIFAR-10: 50,000 + 10,000 colour photographs of 32x32 pixels in ten classes."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secateur.core.errors import SecateurError
+from secateur.data.datasets._download import obtain
+from secateur.data.datasets.base import Dataset, Source, dataset
+
+FILE = "cifar-10-binary.tar.gz"
+SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+MIRRORS = (
+    "https://www.cs.toronto.edu/~kriz/",
+    "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
+)
+TRAIN = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
+TEST = ("cifar-10-batches-bin/test_batch.bin",)
+SHAPE = (3, 32, 32)
+IMAGES_A_BATCH = 10000
+
+
+class Cifar10(Source):
+    """Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
+
+    Pixels divided by 255, ``(n, 3, 32, 32)``, from the archive in binary form (no pickle). Its SHA-256
+    (that of TensorFlow Datasets) and the size of every batch are checked.
+    """
+
+    def load(self) -> Dataset:
+        """Read the archive, fetched where it is missing."""
+        path = obtain("cifar10", FILE, MIRRORS, check_archive)
+        check_archive(path)
+        return dataset("cifar10", *read_batches(path, TRAIN), *read_batches(path, TEST), classes=10)
+
+
+def check_archive(path: Path, expected: str = SHA256) -> None:
+    """Refuse an archive with other bytes than the published one."""
+    try:
+        with path.open("rb") as stream:
+            got = hashlib.sha256()
+            while chunk := stream.read(1 << 20):
+                got.update(chunk)
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror or error}") from error
+    if got.hexdigest() != expected:
+        raise _error(path, f"is truncated or was altered: SHA-256 {got.hexdigest()}, expected {expected}")
+
+
+def read_batches(path: Path, members: tuple[str, ...], images: int = IMAGES_A_BATCH) -> tuple[Tensor, Tensor]:
+    """The images, uint8 ``(n, 3, 32, 32)``, and labels, int64 ``(n,)``, of some batches of the archive.
+
+    Raises:
+        SecateurError: a batch is missing or of another size than ``images`` records.
+    """
+    record = 1 + int(np.prod(SHAPE))
+    parts = []
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in members:
+                stream = archive.extractfile(member)
+                raw = stream.read() if stream else b""
+                if len(raw) != images * record:
+                    raise _error(path, f"holds a {member} of {len(raw)} bytes, expected {images * record}")
+                parts.append(np.frombuffer(raw, np.uint8).reshape(images, record))
+    except (KeyError, EOFError, OSError, tarfile.TarError, zlib.error) as error:
+        raise _error(path, f"cannot be unpacked: {error}") from error
+    rows = torch.from_numpy(np.concatenate(parts))
+    return rows[:, 1:].reshape(-1, *SHAPE), rows[:, 0].long()
+
+
+def _error(path: Path, what: str) -> SecateurError:
+    return SecateurError(f"data file '{path.name}' in folder {path.parent}: it {what}")

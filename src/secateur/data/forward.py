@@ -1,0 +1,67 @@
+"""A linear or convolutional layer as a matrix product: its inputs as rows of columns, its outputs as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur.core.errors import failing
+from secateur.core.modules import same_modes
+from secateur.data.calibration import Batch
+
+PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
+
+
+class Seen(Exception):  # noqa: N818
+    """Raised inside a network when all that was asked for has been seen."""
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+@contextmanager
+def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
+    """Evaluation mode with forward hooks on named modules, for the length of a block.
+
+    A hook takes the module, its inputs and its output.
+    """
+    handles = [model.get_submodule(name).register_forward_hook(hook) for name, hook in hooks.items()]
+    with same_modes(model):
+        try:
+            model.eval()
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+
+
+
+
+def call(model: nn.Module, batch: Batch) -> Any:
+    """The outputs of a network for a batch, on the network's device; ``None`` where a hook had seen enough.
+
+    Raises:
+        SecateurError: the network does not run on the batch.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with failing(f"data: the network does not run on a batch of {batch}", PAIRS if batch.labels is not None else ""):
+        try:
+            args, kwargs = batch.to(device).arguments
+            return model(*args, **kwargs)
+        except Seen:
+            return None

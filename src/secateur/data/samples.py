@@ -1,0 +1,201 @@
+"""What ``--data`` names: a labelled data set, or samples without labels, of which some are held out."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from secateur import data as datasets
+from secateur.core import registry
+from secateur.core.errors import SecateurError, failing, first_line, unknown
+from secateur.data.calibration import Batch, Calibration, as_batch, calibration
+from secateur.data.datasets.base import PARTS, Dataset
+from secateur.data.user_data import KERAS_PARTS
+
+Encode = Callable[[list[str]], dict[str, Any]] | None
+FILES = {".npz", ".npy", ".safetensors", ".txt"}
+ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
+SIZE, HELD_OUT = 32, 5
+GIVEN = ("--data gives them (inputs.npy, .npz or .safetensors, sentences.txt where there is a tokenizer, "
+         "pkg.module:name), --calibration N says how many are shown")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples without labels: those that are shown to what needs data, and those that figures are measured on."""
+
+    shown: Calibration
+    held: Calibration
+    note: str = ""
+
+
+def check_name(data: str) -> None:
+    """Refuse what names no data, before any work is done."""
+    if ":" not in data and Path(data).suffix not in FILES and data not in registry.files("data"):
+        raise unknown("data set", data, [*registry.files("data"), *ALLOWED])
+
+
+def read(data: str, encode: Callable[[], Encode], batch: int = 0) -> Dataset | Samples:
+    """The data that a name, a path or an import path stands for.
+
+    Args:
+        data: a built-in data set; an ``.npz`` with ``train_x, train_y, test_x, test_y``; samples without labels in an
+            ``.npz`` or ``.safetensors`` (a tensor for each argument, named as it; one tensor alone is the only
+            input), an ``.npy``, a text with a sentence a line; or an import path of any of these as tensors, a dict,
+            an iterable of batches.
+        encode: gives what turns sentences into inputs.
+        batch: the only size of a batch that the network takes; 0 where it takes any.
+
+    Raises:
+        SecateurError: it is missing, damaged, or something else.
+    """
+    suffix = Path(data).suffix if ":" not in data else ""
+    if suffix == ".txt":
+        return sentences(Path(data).expanduser(), encode(), batch)
+    if suffix in FILES:
+        found = arrays(Path(data).expanduser(), suffix)
+        if suffix == ".npz" and any(set(names) <= found.keys() for names in (PARTS, KERAS_PARTS)):
+            return datasets.resolve(data)
+        tensors = {name: usable(data, name, value) for name, value in found.items()}
+        return parted(next(iter(tensors.values())) if len(tensors) == 1 else tensors, data, batch)
+    if ":" not in data:
+        return datasets.resolve(data)
+    given = called(data)
+    return datasets.resolve(data) if labelled(given) else parted(given, data, batch)
+
+
+def arrays(path: Path, suffix: str) -> dict[str, Any]:
+    """The arrays of a file by name; no pickle is read."""
+    try:
+        if suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        found = np.load(path, allow_pickle=False)
+        return {"": found} if suffix == ".npy" else {name: found[name] for name in found.files}
+    except FileNotFoundError as error:
+        raise SecateurError(f"data file '{path}': it is missing") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, safetensors.SafetensorError) as error:
+        raise SecateurError(f"data file '{path}' is no whole {suffix} file of plain arrays: "
+                            f"{first_line(error)}") from error
+
+
+def usable(data: str, name: str, value: Any) -> Tensor:
+    """An array as a tensor that networks take: floats as float32, bytes as they are."""
+    with failing(f"data '{data}': '{name}' is no array of numbers"):
+        tensor = torch.as_tensor(value)
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+def called(data: str) -> Any:
+    """The object behind an import path; what it gives, where it is a function."""
+    found = registry.import_path(data, "data set")
+    if callable(found) and not isinstance(found, (Tensor, Mapping)):
+        with failing(f"data set '{data}' failed"):
+            return found()
+    return found
+
+
+def labelled(given: Any) -> bool:
+    """Whether an object has training and test samples with labels, as :func:`secateur.data.resolve` takes them.
+
+    >>> labelled({"train_x": 0, "train_y": 0, "test_x": 0, "test_y": 0}), labelled(torch.zeros(4, 2))
+    (True, False)
+    """
+    if isinstance(given, Mapping):
+        return set(PARTS) <= given.keys()
+    if isinstance(given, (tuple, list)) and len(given) == 4:
+        return all(isinstance(v, (Tensor, np.ndarray)) for v in given)
+    pair = isinstance(given, (tuple, list)) and len(given) == 2
+    return isinstance(given, Dataset) or (pair and not any(isinstance(v, (Tensor, np.ndarray, Mapping)) for v in given))
+
+
+def parted(given: Any, data: str, batch: int = 0) -> Samples:
+    """Samples in an order that is always the same, a fifth of them held out.
+
+    Raises:
+        SecateurError: they are nothing that :func:`secateur.data.calibration.calibration` takes.
+    """
+    found = calibration({str(k): torch.as_tensor(v) for k, v in given.items()} if isinstance(given, Mapping) else (
+        torch.as_tensor(given) if isinstance(given, np.ndarray) else given))
+    if found is None:
+        raise SecateurError(f"data set '{data}' gives None; allowed are samples")
+    batches = list(found)
+    whole = isinstance(given, (Tensor, np.ndarray, Mapping)) or len(batches) < HELD_OUT
+    parts = shuffled(batches, batch or SIZE) if whole else batches
+    if batch:
+        parts = [b for b in parts if len(b) == batch]
+    held = parts[HELD_OUT - 1::HELD_OUT]
+    if not held:
+        one = Calibration(parts or batches)
+        return Samples(one, one, f"'{data}' has too few samples to hold some out: outputs are compared on those shown")
+    return Samples(Calibration([b for i, b in enumerate(parts) if i % HELD_OUT != HELD_OUT - 1]), Calibration(held))
+
+
+def shuffled(batches: list[Batch], size: int) -> list[Batch]:
+    """The samples of some batches in small ones, in an order drawn once for all."""
+    rows = [row(batch, i) for batch in batches for i in range(len(batch))]
+    alike = len({tuple(described(v) for v in (*r.inputs, r.labels)) for r in rows}) == 1
+    if not alike:
+        return batches
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
+    size = min(size, max(1, len(rows) // HELD_OUT))
+    return [together([rows[i] for i in order[at:at + size]]) for at in range(0, len(order), size)]
+
+
+def row(batch: Batch, index: int) -> Batch:
+    """One sample of a batch."""
+    pick = [v[index:index + 1] if isinstance(v, Tensor) and v.ndim and len(v) == len(batch) else v
+            for v in (*batch.inputs, batch.labels)]
+    return Batch(tuple(pick[:-1]), pick[-1], batch.names)
+
+
+def described(value: Any) -> Any:
+    """What must be the same of samples that lie in one batch."""
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
+
+
+def together(rows: list[Batch]) -> Batch:
+    """Some samples as one batch."""
+    columns = zip(*((*r.inputs, r.labels) for r in rows), strict=True)
+    joined = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
+    return Batch(tuple(joined[:-1]), joined[-1], rows[0].names)
+
+
+def sentences(path: Path, encode: Encode, batch: int = 0) -> Samples:
+    """The sentences of a text, one a line, as inputs; those of a length beside each other, so that little is padded.
+
+    Raises:
+        SecateurError: the file is missing or empty, or nothing turns sentences into inputs.
+    """
+    if encode is None:
+        raise SecateurError(f"data '{path}' holds sentences, and the network has no tokenizer; allowed with a Hugging "
+                            "Face folder that has one")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecateurError(f"data '{path}': {getattr(error, 'strerror', None) or first_line(error)}") from error
+    if len(lines) < 2:
+        raise SecateurError(f"data '{path}' holds {len(lines)} sentences, one a line; needed are 2 at least")
+    order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
+    count = max(1, len(lines) // HELD_OUT)
+    held, shown = ([lines[i] for i in part] for part in (order[:count], order[count:]))
+    return Samples(encoded(shown, encode, batch or SIZE), encoded(held, encode, batch or SIZE))
+
+
+def encoded(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
+    """Sentences as batches of inputs, the batches in an order drawn once for all."""
+    ordered: Iterable[str] = sorted(lines, key=len)
+    lines = list(ordered)
+    batches = [as_batch(encode(lines[at:at + size])) for at in range(0, len(lines), size)]
+    order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist()
+    found = calibration([batches[i] for i in order])
+    assert found is not None
+    return found

@@ -1,0 +1,102 @@
+"""A user's own data: a function behind an import path, or an ``.npz`` file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secateur.core import registry
+from secateur.core.errors import SecateurError, first_line
+from secateur.data.datasets.base import PARTS, Dataset, dataset
+
+KERAS_PARTS = ("x_train", "y_train", "x_test", "y_test")
+ALLOWED = ("a Dataset, (train_x, train_y, test_x, test_y), ((train_x, train_y), (test_x, test_y)), "
+           "(train_loader, test_loader), or a mapping with the keys " + ", ".join(PARTS))
+
+
+def from_function(spec: str) -> Dataset:
+    """The data that ``pkg.module:function`` gives when it is called without arguments.
+
+    It may give a :class:`~secateur.data.datasets.base.Dataset`; four tensors or arrays; two pairs of them; two
+    iterables of ``(inputs, labels)`` batches, such as DataLoaders (read once, in their order); or a
+    mapping with the keys ``train_x, train_y, test_x, test_y`` and, if wanted, ``classes``.
+
+    Raises:
+        SecateurError: it cannot be imported or called, or gives something else.
+    """
+    function = registry.import_path(spec, "data set")
+    if not callable(function):
+        raise SecateurError(f"data set '{spec}': it is {type(function).__name__}; "
+                            "allowed: a function without arguments")
+    try:
+        made = function()
+    except Exception as error:
+        raise SecateurError(f"data set '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
+    return made if isinstance(made, Dataset) and made.digest else dataset(spec, **_parts(spec, made))
+
+
+def from_npz(path: Path) -> Dataset:
+    """The data of an ``.npz`` file with the arrays ``train_x, train_y, test_x, test_y`` (or, as Keras
+    writes them, ``x_train, y_train, x_test, y_test``) and, if wanted, ``classes``. No pickle is read.
+
+    Raises:
+        SecateurError: the file is missing or damaged, or an array is missing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except FileNotFoundError as error:
+        raise SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it is missing") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it is no whole .npz file "
+                            f"of plain arrays: {first_line(error)}") from error
+    if not set(PARTS) <= arrays.keys() and set(KERAS_PARTS) <= arrays.keys():
+        arrays = {PARTS[KERAS_PARTS.index(k)] if k in KERAS_PARTS else k: a for k, a in arrays.items()}
+    return dataset(path.name, **_parts(str(path), arrays))
+
+
+def _parts(spec: str, made: Any) -> dict[str, Any]:
+    """The arguments of :func:`~secateur.data.datasets.base.dataset`, from whatever was given."""
+    if isinstance(made, Dataset):
+        made = {**{part: getattr(made, part) for part in PARTS}, "classes": made.classes}
+    if isinstance(made, Mapping):
+        return _from_mapping(spec, made)
+    if isinstance(made, (tuple, list)) and len(made) == 2:
+        made = (*_pair(spec, made[0]), *_pair(spec, made[1]))
+    if not isinstance(made, (tuple, list)) or len(made) != 4:
+        size = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
+        raise SecateurError(f"data set '{spec}' gives {type(made).__name__}{size}; allowed: {ALLOWED}")
+    return {part: _tensor(spec, part, value) for part, value in zip(PARTS, made, strict=True)}
+
+
+def _from_mapping(spec: str, made: Mapping[str, Any]) -> dict[str, Any]:
+    if missing := [part for part in PARTS if part not in made]:
+        raise SecateurError(f"data set '{spec}' lacks {', '.join(missing)}; needed: {', '.join(PARTS)}, "
+                            f"got: {', '.join(map(str, made)) or 'nothing'}")
+    parts: dict[str, Any] = {part: _tensor(spec, part, made[part]) for part in PARTS}
+    return {**parts, "classes": int(made["classes"])} if "classes" in made else parts
+
+
+def _pair(spec: str, half: Any) -> tuple[Any, Any]:
+    if isinstance(half, (tuple, list)) and len(half) == 2 and all(isinstance(v, (Tensor, np.ndarray)) for v in half):
+        return half[0], half[1]
+    if not isinstance(half, Iterable) or isinstance(half, (Tensor, np.ndarray, str)):
+        raise SecateurError(f"data set '{spec}' gives {type(half).__name__} for train or test; allowed: {ALLOWED}")
+    try:
+        batches = [(torch.as_tensor(x), torch.as_tensor(y)) for x, y in half]
+        return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SecateurError(f"data set '{spec}': its batches are not (inputs, labels): {first_line(error)}") from error
+
+
+def _tensor(spec: str, part: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SecateurError(f"data set '{spec}': {part} is no tensor or array: {first_line(error)}") from error

@@ -1,0 +1,128 @@
+"""Run the points of a sweep one after the other, on the cores of this machine, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from secateur.core.errors import MissingExtraError, RunError, SecateurError, unknown
+from secateur.core.machine import cores
+from secateur.experiment.point import Bundle, Point, opened
+from secateur.measure.latency import torch_threads
+
+Job = tuple[Bundle, Point]
+Result = tuple[int, dict[str, Any]]
+
+
+def measure(job: Job, workers: int) -> dict[str, Any]:
+    """Measure one point; ``workers`` share this machine's cores, so each takes its part of them.
+
+    What cannot be cut or recovered gives ``refused``, the reason.
+    """
+    bundle, point = job
+    with torch_threads(max(1, cores() // workers) if workers > 1 else 0):
+        try:
+            return opened(bundle).measure(point)
+        except RunError:
+            raise
+        except SecateurError as error:
+            return {"refused": str(error)}
+
+
+def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: str = "") -> Iterator[Result]:
+    """Measure every job; gives ``(index, figures)`` in the order in which they finish.
+
+    Args:
+        jobs: what to measure.
+        workers: processes on this machine, for ``loky``.
+        backend: ``loky`` (joblib on this machine) or ``dask``.
+        address: the Dask scheduler's, such as ``tcp://127.0.0.1:8786``.
+
+    Raises:
+        SecateurError: an unknown backend, or no scheduler at the address.
+        MissingExtraError: the backend's package is not installed.
+    """
+    backends: dict[str, Callable[[], Iterator[Result]]] = {
+        "loky": lambda: _loky(jobs, workers) if workers > 1 else _serial(jobs),
+        "dask": lambda: _dask(jobs, address)}
+    check_backend(workers, backend, address)
+    return backends[backend]() if jobs else iter(())
+
+
+def check_backend(workers: int, backend: str, address: str) -> None:
+    """Refuse a backend that cannot be used, before anything is written."""
+    if backend not in ("loky", "dask"):
+        raise unknown("backend", backend, ["loky", "dask"])
+    if workers < 1:
+        raise SecateurError(f"jobs {workers}: allowed is 1 or more")
+    if (backend == "dask") != bool(address):
+        raise SecateurError(f"backend '{backend}' with address '{address}': allowed is --backend dask with "
+                            "--address tcp://HOST:PORT, or neither")
+    if workers > 1 and backend == "loky":
+        _joblib(workers)
+    if address:
+        _client(address).close()
+
+
+def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
+    for index, job in enumerate(jobs):
+        yield index, measure(job, 1)
+
+
+def _indexed(index: int, job: Job, workers: int) -> Result:
+    return index, measure(job, workers)
+
+
+def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+    joblib = _joblib(workers)
+    pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
+                           pre_dispatch="2*n_jobs")
+    yield from pool(joblib.delayed(_indexed)(i, job, workers) for i, job in enumerate(jobs))
+
+
+def _joblib(workers: int) -> Any:
+    """The package that runs several processes."""
+    try:
+        import joblib
+    except ImportError as error:
+        raise MissingExtraError("joblib", "parallel", f"jobs {workers}") from error
+    return joblib
+
+
+def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
+    client = _client(address)
+    from distributed import as_completed
+
+    with client, client.as_current():
+        crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
+        carried = {b: client.scatter(b.carried(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
+        futures = [client.submit(_remote, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _client(address: str) -> Any:
+    """A client of the scheduler at an address."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("distributed", "cluster", "backend 'dask'") from error
+    try:
+        return Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
+
+
+def _remote(index: int, bundle: Bundle, point: Point, workers: int) -> Result:
+    return index, measure((bundle, point), workers)
+
+
+def _crowd(workers: dict[str, Any], address: str) -> int:
+    """How many tasks run at once on the fullest machine of a cluster."""
+    if not workers:
+        raise SecateurError(f"the Dask scheduler at '{address}' has no workers")
+    slots: Counter[str] = Counter()
+    for worker in workers.values():
+        slots[worker["host"]] += worker["nthreads"]
+    return max(slots.values())

@@ -1,0 +1,152 @@
+"""What the command line does: a run or a file in, a checked file of another tool out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from secateur.core.errors import SecateurError
+from secateur.core.paths import check_out
+from secateur.experiment.rebuild import Remade, remade
+from secateur.files.exporters import Exported, export_run, exported, format_of
+from secateur.files.exporters.base import Exporter, Format, RunExporter
+from secateur.measure.size import nonzeros
+from secateur.models import resolve
+
+MANY = 0.2
+CALL = 500
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for; ``cut`` says which network of a run."""
+
+    source: Path
+    to: str
+    out: str
+    force: bool
+    int8: bool
+    model: str
+    shape: tuple[int, ...]
+    classes: int
+    example: str
+    weights: str
+    cut: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What was done: the file, what it was made of, and of a run the accuracy of file and row; notes for the user."""
+
+    path: Path
+    what: str
+    written: Exported | None
+    accuracy: tuple[float, float] | None
+    notes: tuple[str, ...]
+
+
+def taken(wanted: Wanted) -> Done:
+    """Export a run or a network of one, or the network of a file.
+
+    Raises:
+        SecateurError: anything of the source, the flags or the file that the caller can mend.
+    """
+    chosen = format_of(wanted.to, wanted.int8)
+    is_run = wanted.source.is_dir() and not (wanted.source / "config.json").is_file()
+    check_flags(wanted, is_run)
+    if isinstance(chosen, RunExporter):
+        return whole_run(wanted, chosen, is_run)
+    return of_run(wanted, chosen) if is_run else of_network(wanted, chosen)
+
+
+def check_flags(wanted: Wanted, is_run: bool) -> None:
+    """Refuse flags that say nothing here."""
+    file_only = {"--model": wanted.model, "--shape": wanted.shape, "--example": wanted.example,
+                 "--weights": wanted.weights}
+    run_only = {f"--{k}": v for k, v in wanted.cut.items() if v is not None and (k, v) != ("seed", 0)}
+    if wrong := [k for k, v in (file_only if is_run else run_only).items() if v]:
+        kind, other = ("run", "a file") if is_run else ("file", "a run")
+        raise SecateurError(f"'{wanted.source}' is a {kind}: {', '.join(wrong)} is for {other}")
+
+
+def whole_run(wanted: Wanted, chosen: Format, is_run: bool) -> Done:
+    """The report of a run."""
+    if not is_run:
+        raise SecateurError(f"'{wanted.source}' is a file; {wanted.to} needs the folder of a study")
+    place = place_of(wanted, chosen, f"{wanted.source.resolve().name}-report")
+    return Done(export_run(wanted.source, place, wanted.to), f"the report of {wanted.source}", None, None, ())
+
+
+def of_run(wanted: Wanted, chosen: Format) -> Done:
+    """One network of a run, its file run on the run's test part."""
+    made: Remade = remade(wanted.source, wanted.cut)
+    place = place_of(wanted, chosen, made.name)
+    done = exported(made.network, place, made.example, wanted.to, wanted.int8)
+    reached = accuracy(done.run, made.test, rows_of(done))
+    return Done(place, made.told, done, (reached, made.row["accuracy"]), (*made.notes, *told(done, made.network)))
+
+
+def of_network(wanted: Wanted, chosen: Format) -> Done:
+    """The network of a file, or any other that secateur prune takes."""
+    options = resolve.Options("", wanted.weights, wanted.example, wanted.shape, wanted.classes)
+    text = str(wanted.source)
+    path = resolve.file_named(text)
+    if wanted.model and not path:
+        raise SecateurError(f"'{text}' with --model {wanted.model}: allowed is --model beside a file of secateur")
+    place = place_of(wanted, chosen, named(wanted.source, chosen.suffix))
+    source = resolve.cut_file(path, wanted.model, options) if path else resolve.find(text, options)
+    network = source.make().eval()
+    needs = isinstance(chosen, Exporter) and chosen.traced
+    inputs = resolve.example_for(network, source, options, text) if needs else None
+    done = exported(network, place, inputs, wanted.to, wanted.int8)
+    return Done(place, f"the network of {text}", done, None, (*source.notes, *told(done, network)))
+
+
+def named(source: Path, suffix: str) -> str:
+    """What a file is called by default.
+
+    >>> named(Path("pkg.nets:make"), ".onnx"), named(Path("gone/net.pt2"), ".pt2")
+    ('pkg.nets-make', 'net-dense')
+    """
+    stem = source.stem if ":" not in source.name else source.name.replace(":", "-")
+    return f"{stem}-dense" if suffix == source.suffix else stem
+
+
+def place_of(wanted: Wanted, chosen: Format, stem: str) -> Path:
+    """Where the file goes; refused before any work is done where it cannot."""
+    place = Path(wanted.out).expanduser() if wanted.out else Path(f"{stem}{chosen.suffix}")
+    if place.suffix != chosen.suffix:
+        raise SecateurError(f"out '{place}': a file of {wanted.to} ends in {chosen.suffix}")
+    if place.exists() and wanted.source.exists() and place.samefile(wanted.source):
+        raise SecateurError(f"out '{place}' is the source itself: name another file")
+    check_out(place, wanted.force)
+    return place
+
+
+def rows_of(done: Exported) -> int:
+    """How many rows a file takes at once."""
+    sizes = done.inputs.partition("[")[2].partition(",")[0].strip(" ]")
+    return int(sizes) if sizes.isdigit() else CALL
+
+
+def accuracy(run: Callable[[Sequence[Tensor]], list[Tensor]], test: tuple[Tensor, Tensor], rows: int) -> float:
+    """The fraction of test samples that a file answers rightly; what does not fill a fixed batch is left out."""
+    parts = [(x, y) for x, y in zip(*(t.split(rows) for t in test), strict=True) if rows == CALL or len(x) == rows]
+    right = sum(int((run([x])[0].argmax(1) == y).sum()) for x, y in parts)
+    return right / sum(len(y) for _, y in parts)
+
+
+def told(done: Exported, network: nn.Module) -> tuple[str, ...]:
+    """What a user should know of a file and its network."""
+    counts, names = nonzeros(network), [name for name, _ in network.named_parameters()]
+    total = sum(p.numel() for p in network.parameters())
+    share = 1 - sum(counts[n] for n in names) / total if total else 0.0
+    zeros = [f"{share:.0%} of its parameters are zeros, which {done.format} stores like any number: secateur.save "
+             "writes fewer bytes, a cut of neurons a smaller file in every format"] * (share > MANY)
+    return (*done.notes, *zeros)
+
+

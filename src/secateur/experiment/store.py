@@ -1,0 +1,140 @@
+"""Rows in one SQLite file, each keyed by the hash of all its settings; what is there is not computed again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.core.errors import RunError
+
+FORMAT = 1
+FILE = "rows.sqlite"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL,
+                                 figures TEXT NOT NULL, machine TEXT NOT NULL);
+"""
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """The name of a row: the first 32 hex digits of the SHA-256 of all its settings, keys sorted.
+
+    >>> key_of({"a": 1, "b": [0.5]}) == key_of({"b": [0.5], "a": 1})
+    True
+    """
+    return hashlib.sha256(_dump(settings).encode()).hexdigest()[:32]
+
+
+class Store:
+    """The rows of one run folder.
+
+    Every row is written in a transaction of its own, so that a process killed at any moment
+    leaves the rows before it whole.
+
+    Args:
+        folder: the run's folder; made where absent if ``create``.
+
+    Raises:
+        RunError: the folder cannot be read or written, holds no run, or one of another version.
+    """
+
+    def __init__(self, folder: Path, create: bool = False):
+        self.folder = folder
+        path = folder / FILE
+        if not create and not path.exists():
+            raise RunError(f"'{folder}' holds no run: there is no {FILE} in it")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(SCHEMA)
+            self._check_format()
+        except (OSError, sqlite3.Error) as error:
+            raise RunError(f"cannot open the run folder '{folder}': {error}") from error
+
+    def _check_format(self) -> None:
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (str(FORMAT),))
+        found = self.meta("format")
+        if found != FORMAT:
+            raise RunError(f"run folder '{self.folder}' has format {found}, this version reads {FORMAT}: "
+                           "choose another folder with --out, or delete it")
+
+    def meta(self, name: str) -> Any:
+        """A value kept beside the rows; ``None`` where there is none."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Keep a JSON value beside the rows, unless it is there already."""
+        if self.meta(name) != json.loads(_dump(value)):
+            self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, _dump(value)))
+
+    def keys(self, kind: str) -> set[str]:
+        """The keys of all rows of one kind."""
+        return {k for (k,) in self._db.execute("SELECT key FROM rows WHERE kind = ?", (kind,))}
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The figures of a row, or ``None``."""
+        found = self._db.execute("SELECT figures FROM rows WHERE key = ?", (key,)).fetchone()
+        return _load(found[0]) if found else None
+
+    def settings(self, key: str) -> dict[str, Any]:
+        """The settings of a row that is there."""
+        found = self._db.execute("SELECT settings FROM rows WHERE key = ?", (key,)).fetchone()
+        return dict(json.loads(found[0]))
+
+    def machine(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The machine of the first of these rows that is there."""
+        for key in keys:
+            if found := self._db.execute("SELECT machine FROM rows WHERE key = ?", (key,)).fetchone():
+                return dict(json.loads(found[0]))
+        return {}
+
+    def put(self, kind: str, settings: Mapping[str, Any], figures: Mapping[str, Any],
+            machine: Mapping[str, Any]) -> None:
+        """Write one row, whole or not at all.
+
+        Raises:
+            RunError: the folder is full or read-only; rows written before stay.
+        """
+        self._write("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)",
+                    (key_of(settings), kind, _dump(settings), _dump(figures), _dump(machine)))
+
+    def _write(self, statement: str, values: tuple[str, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise RunError(f"cannot write to the run folder '{self.folder}': {error}") from error
+
+    def close(self) -> None:
+        """Fold the log into the file and close it."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_encode)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"cannot keep a {type(value).__name__} in a row")
+
+
+def _load(text: str) -> Any:
+    return json.loads(text, object_hook=lambda d: base64.b64decode(d["base64"]) if d.keys() == {"base64"} else d)

@@ -1,0 +1,186 @@
+"""A network in the file of another tool, checked: one format a file, see ``base.py`` for the contract."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from secateur.core import paths, registry
+from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError
+from secateur.files.exporters._program import Subject, attempts, subject
+from secateur.files.exporters._verify import Checked, checked
+from secateur.files.exporters.base import Exporter, Format, Run, RunExporter
+
+__all__ = ["ExportWarning", "Exported", "export", "export_run", "exported", "format_of", "unchecked"]
+
+class ExportWarning(UserWarning):
+    """A file holds less than the network does, such as one batch size alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A file that was written and checked.
+
+    Attributes:
+        path: the file.
+        files: all that was written, with their sizes in bytes.
+        format: its name.
+        runtime: what it was checked with.
+        inputs: names and sizes of what it takes, open ones by name; empty where the file holds no code.
+        checked: how near its outputs are to the network's; None where tensors alone were compared.
+        seconds: what tracing and writing, and checking, took.
+        notes: what a user should know.
+        run: the file as it was opened for the check: takes the tensors of the inputs, gives those of the outputs.
+    """
+
+    path: Path
+    files: dict[str, int]
+    format: str
+    runtime: str
+    inputs: str
+    checked: Checked | None
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+    run: Run
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files."""
+        return sum(self.files.values())
+
+
+def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx", int8: bool = False) -> Path:
+    """Write a network to a file of another tool, read that back with the tool's own runtime, and compare.
+
+    The file appears when it gives what the network gives in float64, to rounding: for the example and for random
+    inputs of 1, 2 and 5 rows, each again of shorter length where lengths are open. Nothing is left where it does not,
+    and what stood in its place stays. The batch stays open, and so do lengths of sequences, where the network allows
+    it. A network cut of neurons has its smaller shapes in the file; zeros are written as zeros.
+
+    Args:
+        model: the network; never changed. A compiled one is refused.
+        path: the file; its folder must be there. What stands in it is replaced.
+        example: one input, a tuple of inputs, or a dict of keyword inputs; not needed for ``safetensors``.
+        to: a format that ``secateur list`` names, or ``pkg.module:Class``.
+        int8: for ``onnx``, quantise: the file's outputs may then differ by 15% of their length.
+
+    Returns:
+        The path.
+
+    Warns:
+        ExportWarning: the batch is fixed, with the reason; or something could not be checked.
+
+    Raises:
+        SecateurError: the format cannot hold the network, or the file cannot be written.
+        MeasurementError: the file gave other outputs.
+        MissingExtraError: a package that writes or checks it is not installed.
+
+    >>> import tempfile, torch
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export(net, f"{folder}/net.pt2", torch.rand(2, 4), to="pt2").name
+    'net.pt2'
+    """
+    done = exported(model, path, example, to, int8)
+    for note in done.notes:
+        warnings.warn(note, ExportWarning, stacklevel=2)
+    return done.path
+
+
+def exported(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
+             int8: bool = False) -> Exported:
+    """As :func:`export`, for callers that tell the notes themselves: without a warning."""
+    chosen = format_of(to, int8)
+    if not isinstance(chosen, Exporter):
+        raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
+                            + ", ".join(network_formats()))
+    place = paths.path_of(path, chosen.suffix, to)
+    if example is None and chosen.traced:
+        raise SecateurError(f"export to {to} needs an example: one input, a tuple of inputs, or a dict of keyword "
+                            "inputs; got None")
+    whole, why = subject(model, example), dict[str, str]()
+    for taken in attempts(whole) if chosen.traced else (whole,):
+        try:
+            return written(taken, chosen, place, to, int8, why)
+        except (UnsupportedError, MeasurementError) as error:
+            if not taken.reach:
+                raise
+            why[taken.reach] = str(error).partition("is not left behind: ")[2] or str(error)
+    raise AssertionError("an attempt that leaves nothing open is the last")
+
+
+def unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
+    """Write a network with as much left open as its format can hold, for callers that compare outputs themselves."""
+    chosen = format_of(to)
+    assert isinstance(chosen, Exporter)
+    for taken in attempts(subject(model, example)):
+        try:
+            chosen.write(taken, path)
+            return path
+        except UnsupportedError:
+            if not taken.reach:
+                raise
+    raise AssertionError("an attempt that leaves nothing open is the last")
+
+
+def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, why: dict[str, str]) -> Exported:
+    """Write a file beside its place, check it, and let it take the place; ``why`` tells what could not stay open."""
+    begin = time.perf_counter()
+    with paths.beside(place) as path:
+        chosen.write(taken, path, int8)
+        middle = time.perf_counter()
+        run = chosen.opened(path, taken)
+        found = checked(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
+        end = time.perf_counter()
+        files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
+    return Exported(place, files, to, chosen.runtime(), taken.traced.told() if chosen.traced else "", found,
+                    {"written": middle - begin, "checked": end - middle}, notes(taken, found, why), run)
+
+
+def notes(taken: Subject, found: Checked | None, why: dict[str, str]) -> tuple[str, ...]:
+    """What a user should know of a file."""
+    if "batch" in why:
+        fixed = [f"the batch is fixed at the example's {len(taken.inputs[0])}, and so are all sizes: {why['batch']}"]
+    else:
+        fixed = [f"lengths are fixed at the example's: {reason}" for reason in why.values()]
+    return (*fixed, *(found.notes if found else ()))
+
+
+def export_run(folder: str | Path, path: str | Path, to: str = "report") -> Path:
+    """Write a whole run to a file: its report, which opens offline.
+
+    Raises:
+        SecateurError: the folder holds no run, or the file cannot be written.
+        MissingExtraError: a package of the report is not installed.
+    """
+    chosen = format_of(to)
+    if not isinstance(chosen, RunExporter):
+        raise SecateurError(f"export_run: {to} is a format of networks; allowed: report")
+    place = paths.path_of(path, chosen.suffix, to)
+    with paths.beside(place) as path:
+        chosen.write(Path(folder).expanduser(), path)
+    return place
+
+
+def format_of(name: str, int8: bool = False) -> Format:
+    """The format of a name, its packages installed.
+
+    Raises:
+        SecateurError: an unknown name, with the nearest known one; or int8 for a format that has none.
+        MissingExtraError: a package is not installed.
+    """
+    chosen: Format = registry.get("exporters", name)()
+    if int8 and "int8" not in chosen.options:
+        raise SecateurError(f"int8 with {name}: allowed is int8 with onnx")
+    chosen.check_installed()
+    return chosen
+
+
+def network_formats() -> list[str]:
+    """The names of the formats of networks."""
+    return [n for n in registry.files("exporters") if issubclass(registry.get("exporters", n), Exporter)]

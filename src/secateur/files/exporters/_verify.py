@@ -1,0 +1,217 @@
+"""A written file against the network: the same outputs, on the example and on random inputs of other batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from secateur.core.errors import MeasurementError, UnsupportedError, first_line
+from secateur.data.input_spec import between
+from secateur.files.exporters._program import Subject, Traced
+from secateur.files.exporters.base import Run
+from secateur.graph.capture import quiet
+
+BATCHES = (1, 2, 5)
+ROUNDED, HALF, OWN = 128, 4, 10
+COARSE = 0.15
+"""The greatest relative error of an int8 file: the length of the outputs' difference over the outputs' length."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How near a file's outputs are to the network's in float64.
+
+    Attributes:
+        batches: the sizes of the first axis that were run, the example's first.
+        error: the greatest difference, relative to the greatest value of its output.
+        allowed: what the greatest would have been allowed to be.
+        distance: the length of the difference over the length of the outputs, the worst of all inputs.
+        same: of the rows of outputs, the fraction whose greatest value stands in the same place; None without rows.
+        rows: how many rows those are.
+        notes: what could not be checked.
+    """
+
+    batches: tuple[int, ...]
+    error: float
+    allowed: float
+    distance: float
+    same: float | None
+    rows: int
+    notes: tuple[str, ...]
+
+
+def checked(run: Run, subject: Subject, int8: bool, what: str, traced: bool = True) -> Checked:
+    """Run a file and its network on the same inputs.
+
+    For a number, at most 128 units of its type's rounding (4 of a type of 16 bits) of the output's greatest value are
+    allowed, or ten times what the network itself is off the truth of float64, if that is more; whole numbers and
+    booleans have to be equal.
+    An int8 file may differ by :data:`COARSE` of the outputs' length.
+
+    Raises:
+        MeasurementError: the file's outputs differ.
+    """
+    sets = shown(subject) if traced else [subject.inputs]
+    found = [compared(run, subject, inputs, int8, what) for inputs in sets]
+    same, rows = sum(f.same * f.rows for f in found if f.same is not None), sum(f.rows for f in found)
+    return Checked(tuple(f.batches[0] for f in found if f.batches), max(f.error for f in found),
+                   max(f.allowed for f in found), max(f.distance for f in found), same / rows if rows else None, rows,
+                   tuple(dict.fromkeys(n for f in found for n in f.notes)))
+
+
+def shown(subject: Subject) -> Iterator[list[Tensor]]:
+    """The example, and random inputs of other batches and lengths where these are open.
+
+    Raises:
+        UnsupportedError: the trace has the batch open, but the network takes none but the example's.
+    """
+    yield subject.inputs
+    trace, several, taken = subject.traced, len(set(subject.traced.symbols.values())) > 1, 0
+    for batch in BATCHES if trace.open else (None,):
+        for shorter in (False, True) if several and batch != 1 else (False,):
+            inputs = drawn(trace, batch, shorter)
+            if takes(subject, inputs):
+                taken += batch is not None and batch != len(subject.inputs[0])
+                yield inputs
+            elif batch is not None and takes(subject, rows := repeated(trace, batch)):
+                taken += batch != len(subject.inputs[0])
+                yield rows
+    if trace.open and not taken:
+        raise UnsupportedError(f"the network takes no other number of rows than {len(subject.inputs[0])}")
+
+
+def takes(subject: Subject, inputs: Sequence[Tensor]) -> bool:
+    """Whether a network runs on inputs and gives numbers."""
+    try:
+        with quiet():
+            return all(bool(t.isfinite().all()) for t in subject.outputs(inputs))
+    except Exception:
+        return False
+
+
+def drawn(trace: Traced, batch: int | None, shorter: bool) -> list[Tensor]:
+    """Random inputs in the range of the example's: the same each time."""
+    generator = torch.Generator().manual_seed(batch or 0)
+
+    def size(symbol: int | str, own: int) -> int:
+        if isinstance(symbol, int):
+            return symbol
+        return batch if trace.symbols[symbol] == "batch" and batch else own // 2 if shorter and own > 3 else own
+
+    return [random_like(like, [size(s, n) for s, n in zip(sizes, like.shape, strict=True)], generator)
+            for like, sizes in zip(trace.example, trace.sizes, strict=True)]
+
+
+def random_like(like: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Numbers between the least and the greatest of a tensor's; booleans as they are there."""
+    if like.dtype == torch.bool or like.is_complex():
+        picked = torch.randint(like.numel(), size, generator=generator)
+        return like.flatten()[picked]
+    if not like.is_floating_point():
+        return between(int(like.min()), int(like.max()), size, generator).to(like.dtype)
+    low, high = float(like.min()), float(like.max())
+    low, high = (low, high) if high > low else (0.0, 1.0)
+    return (low + (high - low) * torch.rand(size, generator=generator, dtype=torch.float64)).to(like.dtype)
+
+
+def repeated(trace: Traced, batch: int) -> list[Tensor]:
+    """The rows of the example, from the start again where there are fewer."""
+    return [x[torch.arange(batch) % len(x)] if sizes and trace.symbols.get(str(sizes[0])) == "batch" else x
+            for x, sizes in zip(trace.example, trace.sizes, strict=True)]
+
+
+def compared(run: Run, subject: Subject, inputs: list[Tensor], int8: bool, what: str) -> Checked:
+    """One call of both.
+
+    Raises:
+        MeasurementError: the outputs differ, or the file does not run.
+    """
+    where = f"{what} is not left behind: for inputs {told(inputs)}"
+    own = subject.outputs(inputs)
+    truth, notes = truth_of(subject, inputs, own)
+    try:
+        got = run([x.contiguous() for x in inputs])
+    except Exception as error:
+        raise MeasurementError(f"{where} its runtime gives no outputs: {first_line(error):.200}"
+                               ) from error
+    if told(got) != told(own):
+        raise MeasurementError(f"{where} it gives {told(got) or 'nothing'}, the network {told(own)}")
+    pairs = [difference(g, t, o, int8) for g, t, o in zip(got, truth, own, strict=True)]
+    for position, pair in enumerate(pairs):
+        if not (pair.distance <= COARSE if int8 else pair.error <= pair.allowed):
+            off, most = (pair.distance, COARSE) if int8 else (pair.error, pair.allowed)
+            raise MeasurementError(f"{where} output {position} differs by {off:.2g} of its size, allowed {most:.2g}")
+    rows = sum(p.rows for p in pairs)
+    same = sum(p.same * p.rows for p in pairs if p.same is not None) / rows if rows else None
+    worst = max(pairs, key=lambda p: p.error)
+    return Checked(tuple(len(x) for x in inputs[:1] if x.ndim), worst.error, worst.allowed,
+                   max(p.distance for p in pairs), same, rows, notes)
+
+
+def truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tuple[list[Tensor], tuple[str, ...]]:
+    """The outputs in float64; those of the network's own type, with a note, where it does not run so."""
+    try:
+        truth = subject.truth(inputs)
+        if [t.shape for t in truth] == [t.shape for t in own]:
+            return truth, ()
+    except (UnsupportedError, RuntimeError, TypeError, ValueError, NotImplementedError):
+        pass
+    return [t.double() if t.is_floating_point() else t for t in own], (
+        "the network does not run in float64: the file was compared with its outputs in its own type",)
+
+
+def told(outputs: Sequence[Tensor]) -> str:
+    """Types and shapes in words."""
+    return ", ".join(f"{str(t.dtype)[6:]} {list(t.shape)}" for t in outputs)
+
+
+def difference(got: Tensor, truth: Tensor, own: Tensor, int8: bool) -> Checked:
+    """How far one output is from the truth; rows are counted where there are several values in each."""
+    if not (own.is_floating_point() or own.is_complex()):
+        wrong = float(((got != truth) & (got != own)).double().mean()) if got.numel() else 0.0
+        return Checked((), wrong, 0.0, 0.0 if int8 else wrong, None, 0, ())
+    if not torch.equal(got.isfinite(), own.isfinite()):
+        return Checked((), float("inf"), 0.0, float("inf"), None, 0, ())
+    here = own.isfinite()
+    exact, near, mine = (torch.where(here, t, 0).to(torch.promote_types(t.dtype, torch.float64))
+                         for t in (truth, got, own))
+    scale = float(exact.abs().max()) or 1.0 if exact.numel() else 1.0
+    off, own_off = (float((t - exact).abs().max()) / scale if exact.numel() else 0.0 for t in (near, mine))
+    rows = exact.numel() // exact.shape[-1] if exact.ndim > 1 and exact.shape[-1] > 1 and not exact.is_complex() else 0
+    same = float((near.argmax(-1) == exact.argmax(-1)).double().mean()) if rows else None
+    length = float(exact.norm()) or 1.0
+    return Checked((), off, max(rounding(own.dtype), OWN * own_off),
+                   float((near - exact).norm()) / length, same, rows, ())
+
+
+def rounding(kind: torch.dtype) -> float:
+    """What roundings of a type are allowed to add up to.
+
+    >>> rounding(torch.float32) == 128 * 2 ** -23, rounding(torch.float16) == 4 * 2 ** -10
+    (True, True)
+    """
+    found = torch.finfo(kind)
+    return (HALF if found.bits < 32 else ROUNDED) * found.eps
+
+
+def check_tensors(held: dict[str, Tensor], told: dict[str, Tensor], what: str) -> None:
+    """Refuse tensors that are not the network's, bit for bit.
+
+    Raises:
+        MeasurementError: one differs.
+    """
+    differ = [n for n in held.keys() | told.keys() if n not in held or n not in told
+              or held[n].dtype != told[n].dtype or not same_bits(held[n], told[n])]
+    if differ:
+        raise MeasurementError(f"{what} is not left behind: read back, {len(differ)} tensors differ, '{min(differ)}' "
+                               "one")
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one type are the same to the last bit."""
+    if one.shape != other.shape:
+        return False
+    return torch.equal(*(t.detach().contiguous().flatten().view(torch.uint8) for t in (one, other)))

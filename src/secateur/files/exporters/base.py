@@ -1,0 +1,83 @@
+"""The contract of an export format: write a file, and open it again with the format's own runtime."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import Tensor
+
+from secateur.core.errors import MissingExtraError
+from secateur.files.exporters._program import Subject
+
+Run = Callable[[Sequence[Tensor]], list[Tensor]]
+"""Takes the tensors of a network's inputs in their order, gives those of its outputs."""
+
+
+class Format(ABC):
+    """One format. A file of this folder defines one, and is found by being there.
+
+    Attributes:
+        suffix: how the names of its files end, with the dot.
+        packages: the modules that it cannot do without, beside torch.
+        extra: the extra of this package that installs them.
+        options: what it can be asked for beside the plain file: ``int8``.
+    """
+
+    suffix: str
+    packages: tuple[str, ...] = ()
+    extra = ""
+    options: frozenset[str] = frozenset()
+
+    def check_installed(self) -> None:
+        """Refuse before any work is done where a package is missing.
+
+        Raises:
+            MissingExtraError: it names the package and the command that installs it.
+        """
+        for module in self.packages:
+            if find_spec(module) is None:
+                raise MissingExtraError(module, self.extra, f"export to {self.suffix}")
+
+
+class Exporter(Format):
+    """A format of networks. What :meth:`write` wrote is checked by what :meth:`opened` gives for it.
+
+    ``traced`` says that the file holds the network's code, and so needs an example to trace it with.
+    """
+
+    traced = True
+
+    @abstractmethod
+    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+        """Write the network to ``path``, and what does not fit there to files beside it of the same stem.
+
+        Raises:
+            SecateurError: the format cannot hold the network; the message says why.
+        """
+
+    @abstractmethod
+    def opened(self, path: Path, subject: Subject) -> Run:
+        """The file, read back and ready to run; of the network it takes only what the format does not hold."""
+
+    def runtime(self) -> str:
+        """What opens the file, in words."""
+        return "torch"
+
+
+class RunExporter(Format):
+    """A format of whole runs."""
+
+    @abstractmethod
+    def write(self, folder: Path, path: Path) -> None:
+        """Write what a run's folder holds to ``path``, read it back and compare.
+
+        Raises:
+            RunError: the folder holds no run.
+            MeasurementError: what was read back differs.
+        """
+
+
+CONTRACT = Format

@@ -1,0 +1,110 @@
+"""ONNX, by torch's exporter of programs; checked with ONNX Runtime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.core.errors import UnsupportedError, first_line
+from secateur.files.exporters import _int8
+from secateur.files.exporters._program import Subject, Traced
+from secateur.files.exporters.base import Exporter, Run
+from secateur.graph.capture import quiet
+
+TOO_LARGE = 1_900_000_000
+"""Bytes of tensors from which they go to a file of their own: one of protobuf ends at 2 GiB."""
+
+
+class Onnx(Exporter):
+    """An ONNX file. Its open axes are called batch and length; it holds no lines of the network's source."""
+
+    suffix = ".onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    extra = "onnx"
+    options = frozenset({"int8"})
+
+    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+        """Write the program as ONNX operators; tensors of more than 1.9 GB go to ``NAME.onnx.data`` beside it."""
+        trace = subject.traced
+        try:
+            with quiet():
+                made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names)
+        except Exception as error:
+            raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {reason(error)}") from error
+        assert made is not None
+        tidy(made.model, trace)
+        large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
+        with quiet():
+            made.save(str(path), external_data=large)
+        if int8:
+            _int8.quantise(path)
+
+    def opened(self, path: Path, subject: Subject) -> Run:
+        """A session of ONNX Runtime."""
+        session = session_of(path)
+        names = [i.name for i in session.get_inputs()]
+
+        def run(inputs: Sequence[Tensor]) -> list[Tensor]:
+            given = dict(zip(subject.traced.names, inputs, strict=True))
+            return [torch.from_numpy(y) for y in session.run(None, {n: given[n].numpy() for n in names})]
+
+        return run
+
+    def runtime(self) -> str:
+        """ONNX Runtime with its version."""
+        import onnxruntime
+
+        return f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def session_of(path: Path) -> Any:
+    """A session of ONNX Runtime on the CPU, with as many threads as torch has, that prints nothing.
+
+    Raises:
+        UnsupportedError: it cannot run the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise UnsupportedError(f"ONNX Runtime cannot run '{path.name}': {first_line(error)}") from error
+
+
+def tidy(model: Any, trace: Traced) -> None:
+    """Name the open axes, and drop what tells of the exporting machine."""
+    import onnx_ir
+
+    values = [*model.graph.inputs, *model.graph.outputs]
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        values += node.outputs
+    for value in values:
+        value.metadata_props.clear()
+        for axis, size in enumerate(value.shape or ()):
+            if isinstance(size, onnx_ir.SymbolicDim) and size.value is not None:
+                value.shape[axis] = onnx_ir.SymbolicDim(named(str(size.value), trace.symbols))
+
+
+def named(size: str, symbols: dict[str, str]) -> str:
+    """An open size with the names of a file in place of torch's.
+
+    >>> named("4*s77", {"s77": "batch"})
+    '4*batch'
+    """
+    return re.sub(r"\w+", lambda word: symbols.get(word[0], word[0]), size)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an error came from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {first_line(error)}"

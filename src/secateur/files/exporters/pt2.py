@@ -1,0 +1,47 @@
+"""``torch.export``'s own file: loads with torch alone, as ``torch.export.load(path).module()``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from secateur.data.input_spec import outline, sketched
+from secateur.files.exporters._program import Subject, tensors_of
+from secateur.files.exporters.base import Exporter, Run
+from secateur.graph.capture import quiet
+
+
+class Pt2(Exporter):
+    """The exported program. It holds no lines of the network's source, and of the example types, shapes and bounds: its
+    values are random ones."""
+
+    suffix = ".pt2"
+
+    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+        """Write the program; through memory, as torch's own writer ends the process where a disk is full."""
+        program = subject.traced.program
+        told = outline((subject.args, subject.kwargs))
+        program.example_inputs = sketched(told, torch.device("cpu")) if told else None
+        for module in (m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+        held = io.BytesIO()
+        with quiet():
+            torch.export.save(program, held)
+        path.write_bytes(held.getbuffer())
+
+    def opened(self, path: Path, subject: Subject) -> Run:
+        """The program that was read back."""
+        with quiet():
+            module = torch.export.load(path).module()
+
+        def run(inputs: Sequence[Tensor]) -> list[Tensor]:
+            args, kwargs = subject.given(inputs)
+            with torch.no_grad():
+                return tensors_of(module(*args, **kwargs))
+
+        return run

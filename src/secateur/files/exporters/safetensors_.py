@@ -1,0 +1,57 @@
+"""The plain dense state dict as safetensors, which every tool reads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from secateur.core.errors import SecateurError
+from secateur.files.exporters._program import Subject
+from secateur.files.exporters._verify import check_tensors
+from secateur.files.exporters.base import Exporter, Run
+from secateur.graph.capture import quiet
+
+
+class Safetensors(Exporter):
+    """Every tensor of ``state_dict()`` under its name, shared ones under each of their names, zeros as zeros."""
+
+    suffix = ".safetensors"
+    traced = False
+
+    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+        """Write the state dict.
+
+        Raises:
+            SecateurError: it holds what is no tensor.
+        """
+        safetensors.torch.save_file({n: t.clone() for n, t in state(subject).items()}, path, {"format": "pt"})
+
+    def opened(self, path: Path, subject: Subject) -> Run:
+        """The network with the file's tensors in place of its own, after these were compared bit for bit."""
+        held = safetensors.torch.load_file(path)
+        check_tensors(held, state(subject), f"'{path.name}'")
+        with quiet():
+            network = copy.deepcopy(subject.model)
+        with torch.no_grad():
+            for tensor in network.state_dict().values():
+                tensor.zero_()
+        network.load_state_dict(held)
+        other = Subject(network, subject.args, subject.kwargs, subject.original)
+
+        def run(inputs: Sequence[Tensor]) -> list[Tensor]:
+            return other.outputs(inputs)
+
+        return run
+
+
+def state(subject: Subject) -> dict[str, Tensor]:
+    """The tensors of a network, contiguous."""
+    found = subject.model.state_dict()
+    if other := next((k for k, v in found.items() if not isinstance(v, Tensor)), None):
+        raise SecateurError(f"export: '{other}' of the network's state is no tensor; allowed are tensors only")
+    return {name: tensor.detach().contiguous() for name, tensor in found.items()}

@@ -1,0 +1,154 @@
+"""A file in the terminal: the network as a tree, its tensors as a table, what it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from secateur import files
+from secateur.core import text as words
+from secateur.files import FileFacts
+from secateur.files.inspect.layers import Layer, layers, sparsity
+
+
+def show(path: str | Path, console: Console | None = None) -> None:
+    """Print what a file tells of its network.
+
+    Raises:
+        SecateurError: the file is missing, damaged or of other origin.
+    """
+    console, facts, found = console or Console(), files.tell(path), layers(path)
+    for line in heading(facts, found):
+        console.print(Text(line), soft_wrap=True)
+    console.print(tree(facts, found))
+    if groups := [cut for cut in facts.cuts if cut.what == "neuron"]:
+        console.print(group_table(groups))
+    console.print(table(found))
+    for line in settings(facts.settings):
+        console.print(Text(line))
+
+
+def settings(told: dict[str, Any]) -> list[str]:
+    """What a file tells of how it was made, a line a part; layers stand in the table, times belong to their machine."""
+    lines = []
+    for part, value in told.items():
+        known = flat({"": value} if not isinstance(value, dict) else {k: v for k, v in value.items() if k != "layers"})
+        text = ", ".join(f"{k} {v}".strip() for k, v in known.items() if v not in ("", "None", "[]"))
+        if part != "timing":
+            lines.append(f"{clean(part)}: {clean(text)}")
+    return lines
+
+
+def heading(facts: FileFacts, found: Sequence[Layer]) -> list[str]:
+    """The first lines: what it is, how many bytes, which versions wrote it."""
+    dense = sum(one.dense_bytes for one in found)
+    torch = f", torch {clean(facts.torch)}" if facts.torch else ""
+    runs = "loads without a factory" if facts.runnable else "loads with the factory of the network before the cut"
+    return [f"{facts.path}: {clean(facts.network)}, {whole(found)}",
+            f"{words.count(facts.bytes)} bytes on disk, {words.percent(facts.bytes / max(1, dense))} of the tensors "
+            f"before the cut ({words.count(dense)} bytes)",
+            f"format {facts.format}, written by secateur {clean(facts.secateur)}{torch}; {runs}"]
+
+
+def whole(found: Sequence[Layer]) -> str:
+    """What was cut, in a few words."""
+    told = [text for text, cut in (("neurons removed", any(one.before != one.after for one in found)),
+                                   ("weights zeroed", any(one.zeros and one.weight for one in found))) if cut]
+    return ", ".join([*told, f"sparsity of the weights {sparsity(found):.4f}"]) if told else "nothing cut"
+
+
+def tree(facts: FileFacts, found: Sequence[Layer]) -> Tree:
+    """The modules of the network, with what is left of every tensor."""
+    root = Tree(Text(clean(facts.network), style="bold"), guide_style="dim")
+    nodes: dict[tuple[str, ...], Tree] = {(): root}
+    for one in found:
+        *path, last = one.name.split(".")
+        for depth in range(len(path)):
+            key = tuple(path[:depth + 1])
+            if key not in nodes:
+                nodes[key] = nodes[key[:-1]].add(Text(clean(key[-1])))
+        nodes[tuple(path)].add(leaf(last, one))
+    return root
+
+
+def leaf(name: str, one: Layer) -> Text:
+    """A tensor in the tree: red where weights were zeroed, blue where neurons went."""
+    text = Text(f"{clean(name)} ")
+    cut = one.before != one.after
+    text.append(f"{sides(one.before)} → {sides(one.after)}" if cut else sides(one.after), "blue" if cut else "")
+    if one.zeros and one.weight:
+        text.append(f" {words.percent(one.zeros)} zero", "red")
+    return text
+
+
+def table(found: Sequence[Layer]) -> Table:
+    """How every tensor is stored."""
+    made = plain("tensor", "before", "after", "zero", "gone", "stored as", "bytes", "of dense")
+    for one in found:
+        narrow = f" {one.values}" if one.values != one.dtype else ""
+        gone = [words.percent(x) if one.weight else "" for x in (one.zeros, one.sparsity)]
+        made.add_row(Text(clean(one.name)), sides(one.before), sides(one.after) if one.after != one.before else "",
+                     *gone, one.form + narrow, words.count(one.bytes),
+                     words.percent(one.bytes / max(1, one.dense_bytes), 0))
+    return made
+
+
+def group_table(groups: Sequence[Any]) -> Table:
+    """What each cut left of each group of neurons."""
+    made = plain("group of neurons", "cut", "before", "after", "sparsity")
+    for cut in groups:
+        made.add_row(Text(clean(cut.name)), str(cut.step), words.count(cut.before), words.count(cut.after),
+                     f"{1 - cut.after / max(1, cut.before):.4f}")
+    return made
+
+
+def plain(first: str, *others: str) -> Table:
+    """A table without lines, numbers to the right."""
+    made = Table(first, *others, box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for column in made.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    made.columns[0].overflow = "fold"
+    return made
+
+
+def sides(shape: Sequence[int]) -> str:
+    """A shape as it is read.
+
+    >>> sides((64, 3, 3, 3)), sides(())
+    ('64×3×3×3', 'one value')
+    """
+    return "×".join(map(str, shape)) or "one value"
+
+
+def flat(settings: Any, prefix: str = "") -> dict[str, str]:
+    """Settings within settings by dotted names.
+
+    >>> flat({"seeds": [1, 2], "before": {"bytes": 4}, "layers": [{"name": "a", "items": 3}]})
+    {'seeds': '1,2', 'before.bytes': '4', 'layers.a.items': '3'}
+    """
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value):
+            found |= flat({str(v["name"]): {k: x for k, x in v.items() if k != "name"} for v in value},
+                          f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = ",".join(map(str, value)) if isinstance(value, list) else (
+                f"{value:.6g}" if isinstance(value, float) else str(value))
+    return found
+
+
+def clean(text: Any) -> str:
+    """Text of a file with what could steer the terminal made visible.
+
+    >>> clean("a\\x1b[2J")
+    'a\\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

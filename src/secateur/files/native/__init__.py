@@ -1,0 +1,1 @@
+"""The file format of secateur: a header that is read with suspicion, and tensors in sparse layouts."""

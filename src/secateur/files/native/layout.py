@@ -1,0 +1,152 @@
+"""What stands where in a file: one description of it for the writer, the reader, and the count of its bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import ceil, prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.core.errors import SecateurError
+from secateur.files.native import dtypes, sparse, strict
+from secateur.files.native.header import BYTES
+
+VERSION = 2
+FORMAT = "secateur network"
+OURS = ":"
+PROGRAM = ":program"
+CHECKSUM = '"checksum":"{}"'
+UNSIGNED = {1: "U8", 2: "U16", 4: "U32", 8: "U64"}
+Parts = dict[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of a network as a file holds it.
+
+    Attributes:
+        dtype: of the network's tensor, in the words of torch.
+        shape: of the network's tensor.
+        form: dense, bitmask or csr.
+        values: the type of the stored values, in the words of safetensors; narrower than ``dtype`` where asked for.
+        nonzeros: how many values have a bit set; of files of format 1 it is not known.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    form: str
+    values: str
+    nonzeros: int | None
+
+    @property
+    def sizes(self) -> sparse.Sizes:
+        """Its sizes as they are stored."""
+        return sparse.sizes(self.shape, BYTES[self.values], self.nonzeros or 0)
+
+    @property
+    def bytes(self) -> int:
+        """Its bytes in the file, without the header."""
+        return self.sizes.bytes(self.form)
+
+    @property
+    def dense_bytes(self) -> int:
+        """The bytes of the network's tensor."""
+        return prod(self.shape) * BYTES[dtypes.WORDS[self.dtype]]
+
+
+def described(tensor: Tensor, what: str) -> Stored:
+    """How a tensor is stored in the fewest bytes."""
+    word, shape = dtypes.word_of(tensor, what), tuple(tensor.shape)
+    nonzeros = sparse.stored(tensor)
+    form = sparse.sizes(shape, tensor.element_size(), nonzeros).form()
+    return Stored(dtypes.name_of(tensor.dtype), shape, form, word, nonzeros)
+
+
+def parts(name: str, told: Stored) -> Parts:
+    """The entries that a tensor has in the file: type and shape by name."""
+    if told.form == "dense":
+        return {name: (told.values, told.shape)}
+    count, sizes = told.nonzeros or 0, told.sizes
+    known: dict[str, tuple[str, int]] = {
+        ":mask": ("U8", ceil(sizes.items / 8)), ":values": (told.values, count),
+        ":rows": (UNSIGNED[sparse.fitting(count)], sizes.rows + 1),
+        ":columns": (UNSIGNED[sparse.fitting(max(sizes.columns - 1, 0))], count)}
+    return {name + end: (known[end][0], (known[end][1],)) for end in sparse.FORMS[told.form]}
+
+
+def entries(tensors: Mapping[str, Stored], program: int = 0) -> Parts:
+    """Every entry of a file in the order of its bytes: the widest types first, so that each lies where it can be read.
+
+    Raises:
+        SecateurError: two tensors would have one name.
+    """
+    found: Parts = {PROGRAM: ("U8", (program,))} if program else {}
+    for name, told in tensors.items():
+        own = parts(name, told)
+        if twice := sorted(found.keys() & own.keys()) or [n for n in own if n == "__metadata__"]:
+            raise SecateurError(f"save: tensor '{name}' needs the name '{twice[0]}', which the file needs for another "
+                                "part: rename its module")
+        found |= own
+    return dict(sorted(found.items(), key=lambda item: -BYTES[item[1][0]]))
+
+
+def header(metadata: Mapping[str, str], placed: Parts) -> bytes:
+    """The header with a checksum of eight noughts, padded so that the tensors begin at a multiple of eight bytes."""
+    at, told = 0, dict[str, Any]()
+    for name, (word, shape) in placed.items():
+        end = at + prod(shape) * BYTES[word]
+        told[name] = {"dtype": word, "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps({"__metadata__": {"checksum": "0" * 8, **metadata}, **told}, separators=(",", ":"),
+                      ensure_ascii=False).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def told_tensors(tensors: Mapping[str, Stored]) -> str:
+    """The tensors as the header tells of them."""
+    return json.dumps({name: asdict(one) for name, one in tensors.items()}, separators=(",", ":"))
+
+
+def read_tensors(text: str, where: str) -> dict[str, Stored]:
+    """What :func:`told_tensors` wrote.
+
+    Raises:
+        SecateurError: a type, shape, form or count that cannot be.
+    """
+    read = strict.typed(strict.read_json(text, where), dict, where)
+    return {name: read_tensor(value, f"{where}, '{strict.short(name)}'") for name, value in read.items()}
+
+
+def read_tensor(value: Any, what: str) -> Stored:
+    """One tensor of the header."""
+    told = strict.fields(value, {"dtype", "shape", "form", "values", "nonzeros"}, what)
+    shape = strict.shape(told["shape"], f"{what}: shape")
+    dtypes.dtype_of(told["dtype"], f"{what}: dtype")
+    values, form = (strict.typed(told[key], str, f"{what}: {key}") for key in ("values", "form"))
+    narrow = told["dtype"] in ("float32", "float64") and values in ("BF16", "F16")
+    if not narrow and values != dtypes.WORDS[told["dtype"]]:
+        raise SecateurError(f"{what}: {told['dtype']} is told to be stored as '{strict.short(values)}'")
+    nonzeros = strict.size(told["nonzeros"], f"{what}: nonzeros")
+    if form not in sparse.FORMS or nonzeros > prod(shape):
+        raise SecateurError(f"{what}: {nonzeros} values of {prod(shape)} in form '{strict.short(form)}'; "
+                            f"allowed: {', '.join(sparse.FORMS)}")
+    found = Stored(told["dtype"], shape, form, values, nonzeros)
+    width = BYTES[dtypes.WORDS[found.dtype]] // BYTES[values]
+    if found.dense_bytes > sparse.BOUND * width * max(found.bytes, 1):
+        raise SecateurError(f"{what}: {list(shape)} out of {found.bytes} bytes is more than {sparse.BOUND} times as "
+                            "many; such a file is not opened")
+    return found
+
+
+def dtype(told: Stored) -> torch.dtype:
+    """The type of the network's tensor."""
+    return dtypes.dtype_of(told.dtype, "a tensor")
+
+
+def values(told: Stored) -> torch.dtype:
+    """The type of the stored values."""
+    return dtypes.dtype_of(dtypes.NAMES[told.values], "values")

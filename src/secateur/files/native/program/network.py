@@ -1,0 +1,112 @@
+"""A network that runs the graph of a file: a loop over a list of operators; no code is made or evaluated."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import CutGraphWarning, SecateurError
+from secateur.core.modules import place_in
+from secateur.data.input_spec import sketched
+from secateur.files.native import strict
+from secateur.files.native.program.arguments import filled
+from secateur.files.native.program.read import Program
+from secateur.files.native.steps import check_drawn
+
+
+class FileNetwork(nn.Module):
+    """What :func:`secateur.load` gives without a factory: the tensors under their names, and a graph that runs them.
+
+    It computes what the network that was saved computes in evaluation mode; its parameters learn. ``original`` names
+    the class that it was.
+    """
+
+    def __init__(self, program: Program, tensors: Mapping[str, Tensor], original: str):
+        super().__init__()
+        self.program, self.original, self._homes = program, original, dict[str, tuple[nn.Module, str]]()
+        parameters = set(program.parameters)
+        for name, tensor in tensors.items():
+            home, last = holder(self, name)
+            if name in parameters:
+                home.register_parameter(last, nn.Parameter(tensor, learns(tensor, name, program)))
+            else:
+                home.register_buffer(last, tensor, persistent=not name.startswith(":"))
+            self._homes[name] = home, last
+        super().train(False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a sample, without the batch, as the graph has it; empty with several inputs or open sizes."""
+        like = self.program.taken.like
+        sides = like[0][1:] if len(like) == 1 and isinstance(like[0], tuple) else ()
+        return () if None in sides else tuple(sides)
+
+    def example(self) -> Any:
+        """Random inputs like those that it was saved with, in their nesting; None where the file does not tell.
+
+        Raises:
+            SecateurError: they would take more memory than a file may ask for.
+        """
+        if not self.program.example:
+            return None
+        check_drawn(self.program.example, "the graph")
+        return sketched(self.program.example, torch.device("cpu"))
+
+    @property
+    def batch(self) -> int:
+        """The only size of a batch that the graph takes; 0 where it takes any."""
+        like = self.program.taken.like
+        return (like[0][0] or 0) if like and isinstance(like[0], tuple) and like[0] else 0
+
+    def train(self, mode: bool = True) -> FileNetwork:
+        """Set the mode, which changes nothing in what is computed.
+
+        Warns:
+            CutGraphWarning: train mode is asked for.
+        """
+        if mode:
+            warnings.warn(f"a {self.original} out of a file computes what the network computes in evaluation mode, in "
+                          "train mode too: no dropout, and norms by their stored statistics; load it with make_model "
+                          "to train it as itself", CutGraphWarning, stacklevel=2)
+        return super().train(mode)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network, in its own nesting of tuples, lists and dicts.
+
+        Raises:
+            SecateurError: inputs that the graph does not hold for.
+        """
+        inputs = self.program.taken.leaves(args, kwargs)
+        values: list[Any] = [getattr(*self._homes[name]) for name in self.program.tensors]
+        device = next((v.device for v in (*values, *inputs) if isinstance(v, Tensor)), None)
+        values += inputs
+        for call in self.program.calls:
+            values.append(call.function(*(filled(a, values, device) for a in call.args),
+                                        **{k: filled(v, values, device) for k, v in call.kwargs.items()}))
+            for at in call.done:
+                values[at] = None
+        return pytree.tree_map(lambda at: filled(at, values, device), self.program.gives)
+
+
+def learns(tensor: Tensor, name: str, program: Program) -> bool:
+    """Whether a parameter takes gradients."""
+    return name not in program.frozen and (tensor.is_floating_point() or tensor.is_complex())
+
+
+def holder(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that holds a tensor of this dotted name, made where it is not there, and the name's last part.
+
+    Raises:
+        SecateurError: a part of the name is one that no module can give to a tensor or a module.
+    """
+    with contextlib.suppress(KeyError):
+        home, last = place_in(root, name)
+        if last and not hasattr(home, last):
+            return home, last
+    raise SecateurError(f"tensor '{strict.short(name)}' has a name that no module can hold")

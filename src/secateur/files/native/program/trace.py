@@ -1,0 +1,125 @@
+"""From a network and an example to a graph that a file can hold, tried before it is written."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.core.module_state import evaluating, untouched
+from secateur.core.modules import device_of, moved
+from secateur.data.input_spec import outline
+from secateur.files.native.program.network import FileNetwork
+from secateur.files.native.program.read import read
+from secateur.files.native.program.write import program
+from secateur.graph.capture import capture
+from secateur.graph.example import check_example, doubled, examples, has_words, inputs
+from secateur.measure.size import tensors
+
+BATCHES = (1, 3)
+TIMES_EPS = 32
+
+
+def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
+    """The graph of a network as a file holds it, and the constants of its code.
+
+    The first axis of every input is left open, and lengths of sentences, where the network allows it: where the graph,
+    tried, gives the network's outputs for the example, for batches of one and of three, and for half the length.
+
+    Raises:
+        SecateurError: the example does not run on the network.
+        UnsupportedError: it cannot be traced, holds what no file can, or its graph gives other outputs.
+    """
+    example = examples(example)[0]
+    if device_of(model).type != "cpu":
+        model = copy.deepcopy(model).cpu()
+        example = pytree.tree_map(lambda v: moved(v, torch.device("cpu")), example)
+    check_example(model, example)
+    wide = doubled(example)
+    first: Exception | None = None
+    for reach, traced in [*([("length", wide)] if has_words(example) else []), ("batch", wide), ("", example)]:
+        try:
+            return tried(model, example, traced, reach)
+        except Exception as error:
+            if not reach and isinstance(error, SecateurError):
+                raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: "
+                                       f"{first_line(error)}; save it without example=") from first
+            if not reach:
+                raise
+            first = error
+    raise AssertionError("an attempt that leaves nothing open is the last")
+
+
+def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
+    """The graph, where it gives what the network gives."""
+    told, constants = program(model, capture(model, traced, reach))
+    told["example"] = outline(example)
+    text = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+    own = {name: tensor.detach() for name, tensor in tensors(model)} | constants
+    graph = FileNetwork(read(text, set(own), "the graph"), own, type(model).__name__)
+    check_gives(model, graph, example)
+    if reach and any(None in one for one in graph.program.taken.like if isinstance(one, tuple)):
+        for batch in BATCHES:
+            check_gives(model, graph, resized(example, batch))
+    if reach == "length":
+        check_gives(model, graph, shortened(graph, example))
+    return text, constants
+
+
+def shortened(graph: FileNetwork, example: Any) -> Any:
+    """An example with every open axis but the first half as long."""
+    leaves, spec = pytree.tree_flatten(example)
+    args, kwargs = inputs(example)
+    order = {id(v): like for v, like in zip(graph.program.taken.leaves(args, kwargs), graph.program.taken.like,
+                                            strict=True)}
+
+    def half(value: Any) -> Any:
+        for axis, size in enumerate(order.get(id(value), ())):
+            if axis and size is None:
+                value = value.narrow(axis, 0, max(1, value.shape[axis] // 2))
+        return value
+
+    return pytree.tree_unflatten([half(v) if isinstance(v, Tensor) else v for v in leaves], spec)
+
+
+def resized(example: Any, batch: int) -> Any:
+    """An example of another batch: its own rows over and over."""
+    def rows(value: Any) -> Any:
+        return value[torch.arange(batch) % len(value)] if isinstance(value, Tensor) and value.ndim else value
+
+    return pytree.tree_map(rows, example)
+
+
+def check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
+    """Refuse a graph that gives other outputs than the network.
+
+    Raises:
+        SecateurError: it does; batches that the network itself does not take are passed over.
+    """
+    args, kwargs = inputs(example)
+    try:
+        with evaluating(model), untouched(model), torch.no_grad():
+            want = pytree.tree_leaves(model(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
+    except Exception:
+        return
+    with torch.no_grad():
+        got = pytree.tree_leaves(graph(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
+    if len(got) != len(want) or not all(same(a, b) for a, b in zip(got, want, strict=True)):
+        raise SecateurError("it gives other outputs than the network does")
+
+
+def same(got: Any, want: Any) -> bool:
+    """Whether an output is the network's: to rounding where it is no whole number."""
+    if not isinstance(want, Tensor):
+        return type(got) is type(want) and bool(got == want)
+    if not isinstance(got, Tensor) or got.shape != want.shape or got.dtype != want.dtype:
+        return False
+    if not (want.is_floating_point() or want.is_complex()):
+        return torch.equal(got, want)
+    size = float(want.abs().nan_to_num(0, 0, 0).max()) if want.numel() else 0.0
+    return torch.allclose(got, want, 0, TIMES_EPS * torch.finfo(want.dtype).eps * size, equal_nan=True)

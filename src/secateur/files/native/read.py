@@ -1,0 +1,167 @@
+"""A file as what it tells of itself, from its header alone, and then as tensors."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from torch import Tensor
+
+from secateur.core.errors import SecateurError
+from secateur.core.version import __version__
+from secateur.files.native import dtypes, layout, sparse, strict, version_1
+from secateur.files.native.contents import Content
+from secateur.files.native.header import Header, opened, read_header
+from secateur.files.native.steps import read_steps
+
+TOLD = {"format", "secateur", "torch", "network", "tensors", "steps", "settings", "program", "data", "checksum"}
+
+
+def told(file: BinaryIO, path: Path) -> Content:
+    """The header of an open file, checked.
+
+    Raises:
+        SecateurError: the file is damaged, of other origin, or of a later format.
+    """
+    header = read_header(file, path)
+    version = version_of(header.metadata, path)
+    if version == 1:
+        return version_1.content(header, path)
+    strict.fields(header.metadata, TOLD, f"'{path}': the metadata")
+    check_own(header, path)
+    meta, where = header.metadata, f"'{path}': the header's"
+    tensors = layout.read_tensors(meta["tensors"], f"{where} tensors")
+    settings = strict.typed(strict.read_json(meta["settings"], f"{where} settings"), dict, f"{where} settings")
+    program = strict.size(strict.read_json(meta["program"], f"{where} program"), f"{where} program")
+    entries = layout.entries(tensors, program)
+    if entries != {name: (one.dtype, one.shape) for name, one in header.entries.items()}:
+        raise SecateurError(f"'{path}' is damaged: its header tells of other tensors than it holds")
+    steps = read_steps(strict.read_json(meta["steps"], f"{where} steps"), f"{where} steps")
+    constants = {name: one for name, one in tensors.items() if name.startswith(layout.OURS)}
+    own = {name: one for name, one in tensors.items() if name not in constants}
+    return Content(path, version, meta["secateur"], meta["torch"], meta["network"], own, constants, steps, settings,
+                   program, meta["data"], header)
+
+
+def version_of(metadata: dict[str, str], path: Path) -> int:
+    """The format of a file.
+
+    Raises:
+        SecateurError: it is none of ours, or from the future.
+    """
+    says = metadata.get("format")
+    if not (match := re.fullmatch(rf"{layout.FORMAT} ([1-9][0-9]{{0,5}})", says or "")):
+        found = "no format" if says is None else f"format '{strict.short(says)}'"
+        raise SecateurError(f"'{path}' was not written by secateur.save: it says {found}, needed is '{layout.FORMAT} "
+                            f"{layout.VERSION}'; secateur.models.load_weights reads plain weights")
+    if (version := int(match[1])) > layout.VERSION:
+        by = strict.short(metadata.get("secateur", "unknown"), 20)
+        raise SecateurError(f"'{path}' has format {version}, written by secateur {by}; this is secateur {__version__}, "
+                            f"which reads formats up to {layout.VERSION}: pip install --upgrade secateur")
+    return version
+
+
+def check_own(header: Header, path: Path) -> None:
+    """Refuse a header whose own checksum is another one."""
+    says = header.metadata["checksum"]
+    blank = header.text.replace(layout.CHECKSUM.format(says).encode(), layout.CHECKSUM.format("0" * 8).encode(), 1)
+    if (found := f"{zlib.crc32(blank):08x}") != says:
+        raise SecateurError(f"'{path}' is damaged: the checksum of its header is {found}, told is "
+                            f"{strict.short(says)}")
+
+
+def content(path: Path) -> Content:
+    """What the header of a file tells; no tensor is read."""
+    with opened(path) as file:
+        return told(file, path)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file says that :func:`secateur.save` wrote it."""
+    try:
+        with opened(path) as file:
+            return read_header(file, path).metadata.get("format", "").startswith(layout.FORMAT)
+    except SecateurError:
+        return False
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that :func:`secateur.save` wrote, by their names in the network.
+
+    Raises:
+        SecateurError: the file is damaged or of other origin.
+    """
+    return whole(path)[1]
+
+
+def whole(path: Path, check: Callable[[Content], Any] | None = None) -> tuple[Content, dict[str, Tensor], bytes]:
+    """The header, the tensors in the network's types, and the program of a file.
+
+    Args:
+        path: the file.
+        check: is given the header before any tensor is read, and may refuse it.
+
+    Raises:
+        SecateurError: the file is damaged or of other origin.
+    """
+    with opened(path) as file:
+        found = told(file, path)
+        if check:
+            check(found)
+        parts = read_parts(file, found)
+    program = parts.pop(layout.PROGRAM).tobytes() if found.program else b""
+    every = found.tensors | found.constants
+    return found, {name: tensor(name, one, parts, path) for name, one in every.items()}, program
+
+
+def read_parts(file: BinaryIO, found: Content) -> dict[str, sparse.Bytes]:
+    """Every entry's bytes, checked by their checksum."""
+    parts, total = read_entries(file, found.header, found.path), 0
+    for part in parts.values():
+        total = zlib.crc32(part.data, total)
+    got = version_1.checksum(parts) if found.version == 1 else f"{total:08x}"
+    if got != found.data:
+        raise SecateurError(f"'{found.path}' is damaged: its checksum is {got}, told is {strict.short(found.data)}")
+    return parts
+
+
+def read_entries(file: BinaryIO, header: Header, path: Path) -> dict[str, sparse.Bytes]:
+    """The bytes of every entry, in the order in which they lie."""
+    parts: dict[str, sparse.Bytes] = {}
+    for name, entry in sorted(header.entries.items(), key=lambda item: (item[1].start, item[1].end)):
+        parts[name] = np.empty(entry.bytes, np.uint8)
+        file.seek(entry.start)
+        if file.readinto(parts[name].data) != entry.bytes:  # type: ignore[attr-defined]
+            raise SecateurError(f"'{path}' was cut short while it was read")
+    return parts
+
+
+def plain(path: Path) -> dict[str, Tensor]:
+    """The tensors of any safetensors file, as they stand in it.
+
+    Raises:
+        SecateurError: the file is damaged or none of safetensors.
+    """
+    with opened(path) as file:
+        header = read_header(file, path)
+        parts = read_entries(file, header, path)
+    told = {n: layout.Stored(dtypes.NAMES[e.dtype], e.shape, "dense", e.dtype, None) for n, e in header.entries.items()}
+    return {name: tensor(name, one, parts, path) for name, one in told.items()}
+
+
+def tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path: Path) -> Tensor:
+    """One tensor of the network out of its parts, which are let go."""
+    what = f"'{path}': tensor '{strict.short(name)}'"
+    own = tuple(parts.pop(part) for part in layout.parts(name, one))
+    for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):
+        if word == "BOOL" and part.size and part.max() > 1:
+            raise SecateurError(f"{what} holds truth values that are neither 0 nor 1")
+    found = sparse.decoded(own, one.form, layout.values(one), one.shape, what)
+    if one.nonzeros is not None and sparse.stored(found) != one.nonzeros:
+        raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.stored(found)}")
+    return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))
+

@@ -1,0 +1,142 @@
+"""A tensor as the fewest bytes that give it back bit for bit: dense, bitmask and values, or CSR.
+
+What is stored is every value that has a bit set: a negative zero, a NaN with its payload and a denormal are values.
+A matrix is the first axis by all the others; a vector is one row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateur.core.errors import SecateurError
+from secateur.files.native.dtypes import raw
+
+FORMS = {"dense": ("",), "bitmask": (":mask", ":values"), "csr": (":rows", ":columns", ":values")}
+ENTRY = 80
+BOUND = 1024
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a tensor needs: ``items`` values of ``item`` bytes in ``rows`` rows, ``nonzeros`` of them with a bit set."""
+
+    items: int
+    item: int
+    rows: int
+    nonzeros: int
+
+    @property
+    def columns(self) -> int:
+        """Values in a row."""
+        return self.items // self.rows if self.rows else 0
+
+    def bytes(self, form: str) -> int:
+        """The bytes of a form, without its lines in the header."""
+        if form == "dense":
+            return self.items * self.item
+        if form == "bitmask":
+            return ceil(self.items / 8) + self.nonzeros * self.item
+        return (self.nonzeros * (self.item + fitting(max(self.columns - 1, 0)))
+                + (self.rows + 1) * fitting(self.nonzeros))
+
+    def form(self) -> str:
+        """The smallest form, its lines in the header counted; CSR only where the dense tensor stays in bounds."""
+        if not self.nonzeros < self.items or self.item > 8:
+            return "dense"
+        whole = self.items * self.item
+        allowed = ["dense", "bitmask"] + ["csr"] * (whole <= BOUND * self.bytes("csr"))
+        return min(allowed, key=lambda form: self.bytes(form) + ENTRY * len(FORMS[form]))
+
+
+def fitting(most: int) -> int:
+    """The bytes of the smallest unsigned integer that holds a number.
+
+    >>> [fitting(n) for n in (255, 256, 65536)]
+    [1, 2, 4]
+    """
+    return next(width for width in (1, 2, 4, 8) if most < 256**width)
+
+
+def sizes(shape: tuple[int, ...], item: int, nonzeros: int) -> Sizes:
+    """The sizes of a tensor of this shape."""
+    return Sizes(prod(shape), item, shape[0] if len(shape) > 1 else 1, nonzeros)
+
+
+def bits(tensor: Tensor) -> NDArray[np.generic]:
+    """The values of a tensor as unsigned integers, ``(items,)``; of 16 bytes two for one."""
+    return raw(tensor).numpy().view(f"<u{min(tensor.element_size(), 8)}")
+
+
+def stored(tensor: Tensor) -> int:
+    """How many values have a bit set.
+
+    >>> stored(torch.tensor([0.0, -0.0, 1.0]))
+    2
+    """
+    return int(np.count_nonzero(bits(tensor))) if tensor.numel() else 0
+
+
+def encoded(tensor: Tensor, form: str) -> tuple[Bytes, ...]:
+    """The parts of a form, each as bytes, in the order of :data:`FORMS`."""
+    flat = bits(tensor)
+    if form == "dense":
+        return (flat.view(np.uint8),)
+    there = flat != 0
+    values = flat[there].view(np.uint8)
+    if form == "bitmask":
+        return np.packbits(there, bitorder="little"), values
+    matrix = there.reshape(tensor.shape[0] if tensor.ndim > 1 else 1, -1)
+    ends = np.concatenate([[0], np.cumsum(matrix.sum(1))])
+    return (ends.astype(f"<u{fitting(len(values) // tensor.element_size())}").view(np.uint8),
+            np.nonzero(matrix)[1].astype(f"<u{fitting(matrix.shape[1] - 1)}").view(np.uint8), values)
+
+
+def decoded(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple[int, ...], what: str) -> Tensor:
+    """The tensor of parts whose lengths were checked.
+
+    Raises:
+        SecateurError: the bits, rows or columns do not add up.
+    """
+    if not prod(shape):
+        return torch.empty(shape, dtype=kind)
+    if form == "dense":
+        whole = parts[0]
+    else:
+        count = len(parts[-1]) // kind.itemsize
+        there = by_mask(parts[0], prod(shape), what) if form == "bitmask" else by_rows(
+            parts[0], parts[1], sizes(shape, kind.itemsize, count), what)
+        if len(there) != count:
+            raise SecateurError(f"{what}: {len(there)} places for {count} values")
+        whole = np.zeros(prod(shape) * kind.itemsize, np.uint8)
+        whole.view(f"<u{kind.itemsize}")[there] = parts[-1].view(f"<u{kind.itemsize}")
+    return torch.from_numpy(whole).view(kind).view(shape)
+
+
+def by_mask(mask: Bytes, items: int, what: str) -> NDArray[np.intp]:
+    """The places of the bits that are set, ``(values,)``."""
+    there = np.unpackbits(mask, bitorder="little")
+    if there[items:].any():
+        raise SecateurError(f"{what}: a bit is set after the last of its {items} places")
+    return np.flatnonzero(there)
+
+
+def by_rows(rows: Bytes, columns: Bytes, told: Sizes, what: str) -> NDArray[np.intp]:
+    """The places of values by the ends of their rows and their columns, ``(values,)``."""
+    ends = rows.view(f"<u{fitting(told.nonzeros)}").astype(np.int64)
+    at = columns.view(f"<u{fitting(max(told.columns - 1, 0))}").astype(np.int64)
+    counts = np.diff(ends)
+    if ends[0] or ends[-1] != len(at) or (counts < 0).any():
+        raise SecateurError(f"{what}: its rows do not add up to {len(at)} values")
+    if len(at) and at.max() >= told.columns:
+        raise SecateurError(f"{what}: a value in column {at.max()}, it has {told.columns}")
+    places = np.repeat(np.arange(told.rows) * told.columns, counts) + at
+    if (np.diff(places) <= 0).any():
+        raise SecateurError(f"{what}: the columns of a row do not rise")
+    return places

@@ -1,0 +1,118 @@
+"""The cuts of neurons that a file tells of, checked before anything is done with them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from math import ceil, prod
+from typing import Any
+
+from secateur.core import pytree
+from secateur.core.bitmask import unpacked
+from secateur.core.errors import SecateurError
+from secateur.files.native import dtypes, strict
+from secateur.pruning.history import Step
+
+LARGEST = 2**28
+TENSOR = re.compile(r"([a-z0-9_]{1,20})(\[[0-9, ]{0,2000}\])")
+
+
+def read_steps(told: Any, where: str) -> tuple[Step, ...]:
+    """The cuts, the first one first.
+
+    Raises:
+        SecateurError: one is not as :func:`secateur.save` writes it.
+    """
+    return tuple(read_step(one, where) for one in strict.typed(told, list, where))
+
+
+def read_step(value: Any, where: str) -> Step:
+    """One cut."""
+    told = strict.fields(value, {"tensors", "keeps", "example", "proved"}, where)
+    tensors = strict.typed(told["tensors"], dict, where)
+    for name, text in tensors.items():
+        described(text, f"{where}, '{strict.short(name)}'")
+    keeps = tuple(read_keep(one, where) for one in strict.typed(told["keeps"], list, where))
+    if len({keep[1] for keep in keeps}) != len(keeps):
+        raise SecateurError(f"{where} cut a group twice in one step")
+    example = check_leaves(told["example"], where)
+    return Step(dict(tensors), keeps, example, strict.typed(told["proved"], bool, where))
+
+
+def check_leaves(value: Any, where: str) -> str:
+    """The inputs that something was traced with as text: empty, or JSON that tells of each what it was."""
+    example = strict.typed(value, str, where)
+    for leaf in pytree.leaves(strict.read_json(example, where)) if example else ():
+        check_leaf(leaf, f"{where}, an input")
+    return example
+
+
+def described(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
+    """Type and shape out of a text such as ``float32[4, 3]``."""
+    if not (match := TENSOR.fullmatch(strict.typed(text, str, what))):
+        raise SecateurError(f"{what} is told as '{strict.short(text)}', allowed is such as float32[4, 3]")
+    dtypes.dtype_of(match[1], what)
+    return match[1], strict.shape(strict.read_json(match[2], what), what)
+
+
+def read_keep(value: Any, where: str) -> tuple[str, str, int, str]:
+    """What stays of one group: its name, its digest, its units, and their bits."""
+    told = strict.typed(value, list, where)
+    if len(told) != 4:
+        raise SecateurError(f"{where} tell {len(told)} things of a group, needed are 4")
+    name, key, bits = (strict.typed(told[i], str, where) for i in (0, 1, 3))
+    units = strict.size(told[2], where)
+    packed = from_base64(bits, where)
+    if len(packed) != ceil(units / 8) or not unpacked(bits, units).any():
+        raise SecateurError(f"{where} say of group '{strict.short(name)}' with {units} units what stays of "
+                            f"{8 * len(packed)}, or that nothing stays")
+    return name, key, units, bits
+
+
+def from_base64(text: str, where: str) -> bytes:
+    """The bytes of a text."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SecateurError(f"{where} hold bits that are no base64") from error
+
+
+def check_leaf(value: Any, what: str) -> None:
+    """Refuse an input that is neither a plain value nor a tensor by type, shape and bounds or bits."""
+    told = strict.typed(value, dict, what)
+    if set(told) == {"value"}:
+        if type(told["value"]) not in pytree.PLAIN:
+            raise SecateurError(f"{what} is {strict.kind_of(told['value'])}, allowed are plain values")
+        return
+    kind = dtypes.dtype_of(told.get("dtype"), what)
+    sides = strict.shape(told.get("shape"), what)
+    if kind.is_floating_point or kind.is_complex:
+        strict.fields(told, {"dtype", "shape"}, what)
+    elif "bits" in told:
+        bits = strict.typed(strict.fields(told, {"dtype", "shape", "bits"}, what)["bits"], str, what)
+        if len(from_base64(bits, what)) != ceil(prod(sides) / 8):
+            raise SecateurError(f"{what} has bits for another shape")
+    else:
+        read = strict.fields(told, {"dtype", "shape", "least", "most"}, what)
+        least, most = strict.typed(read["least"], int, what), strict.typed(read["most"], int, what)
+        if not -strict.MOST < least <= most < strict.MOST:
+            raise SecateurError(f"{what} has numbers from {least} to {most}")
+
+
+def check_example(step: Step, where: str) -> None:
+    """Refuse to draw inputs that take more memory than :data:`LARGEST` bytes only because a file says so.
+
+    Raises:
+        SecateurError: they would.
+    """
+    check_drawn(step.example, where)
+
+
+def check_drawn(example: str, where: str) -> None:
+    """The same of inputs that are told as text."""
+    told = pytree.leaves(strict.read_json(example, where)) if example else []
+    needed = sum(8 * prod(one["shape"]) for one in told if "shape" in one)
+    if needed > LARGEST:
+        raise SecateurError(f"{where} were traced with inputs of {needed} bytes, more than {LARGEST}: give example=, "
+                            "inputs like those")

@@ -1,0 +1,149 @@
+"""The cut graph as a module: for networks whose own code has sizes written into it."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import CutGraphWarning
+from secateur.core.modules import place_in
+from secateur.graph.capture import Captured
+from secateur.graph.cut.signature import Taken, taken
+from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
+from secateur.graph.flow import base_name
+
+DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
+
+
+class ExportedNetwork(nn.Module):
+    """A cut network as its traced graph, with the names of the parameters that it had.
+
+    It computes what the network computes in evaluation mode, in train mode too, where it warns of that; its parameters
+    learn. ``original`` names the class it came from.
+    """
+
+    def __init__(self, graph: fx.GraphModule, taken: Taken, out_spec: Any, original: str):
+        super().__init__()
+        self.body, self.original = graph, original
+        self._taken, self._out_spec = taken, out_spec
+
+    def train(self, mode: bool = True) -> ExportedNetwork:
+        """Set the mode, which changes nothing in what is computed.
+
+        Warns:
+            CutGraphWarning: train mode is asked for.
+        """
+        if mode:
+            warnings.warn(f"the cut graph of {self.original} computes what the network computes in evaluation mode, "
+                          "in train mode too: no dropout, and norms by their stored statistics", CutGraphWarning,
+                          stacklevel=2)
+        return super().train(mode)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the network, in its own structure.
+
+        Raises:
+            SecateurError: inputs that the traced graph does not hold for.
+        """
+        flat = self.body(*self._taken.leaves(args, kwargs))
+        return pytree.tree_unflatten(flat, self._out_spec)
+
+
+def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
+    """The traced graph with the small tensors in place and every written size rewritten.
+
+    ``small`` holds the sliced parameters and buffers by name.
+    """
+    graph, values = fx.Graph(), {}
+    for node in captured.graph.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = placed(graph, captured, node)
+        elif node.op == "output":
+            graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], lambda n: values[n]))))
+        elif base_name(node) not in DROPPED:
+            values[node] = graph.node_copy(node, lambda n: values[n])
+            rewrite(values[node], sizes.changes(node), values)
+    root = holder(captured, small)
+    for name, tensor in vars(captured.graph).items():
+        root.__dict__.setdefault(name, tensor)
+    for name, branch in captured.graph.named_children():
+        root.add_module(name, branch)
+    for name, tensor in captured.graph.named_buffers():
+        attach(root, name, tensor)
+    body, takes = fx.GraphModule(root, graph), taken(model.forward, captured)
+    return ExportedNetwork(body, takes, captured.out_spec, type(model).__name__)
+
+
+def placed(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
+    """A placeholder as the stored tensor or the input that it stands for."""
+    kind, what = captured.sources[str(node.target)]
+    if kind in ("parameter", "buffer"):
+        return graph.get_attr(what)
+    return graph.get_attr(f"constant_{node.name}") if kind == "constant" else graph.placeholder(str(node.target))
+
+
+def holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
+    """A tree of empty modules that holds the tensors under their old names."""
+    root = nn.Module()
+    for node in captured.graph.graph.nodes:
+        if node.op == "placeholder":
+            kind, what = captured.sources[str(node.target)]
+            if kind in ("parameter", "buffer"):
+                attach(root, what, small[what])
+            elif kind == "constant" and isinstance(what, Tensor):
+                attach(root, f"constant_{node.name}", what)
+    return root
+
+
+def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
+    """Store a tensor under a dotted name."""
+    root, last = place_in(root, name)
+    if isinstance(tensor, nn.Parameter):
+        root.register_parameter(last, tensor)
+    elif last not in root._buffers:
+        root.register_buffer(last, tensor)
+
+
+def rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node]) -> None:
+    """Put new sizes into a copied call; open ones among them are the copies of what computes them."""
+    for change in (replace(c, new=copied(node, c.new, copies)) for c in changes if c.old != c.new):
+        if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
+            several, dim = isinstance(change.new, list), argument(node, "dim") or 0
+            node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
+            node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
+        else:
+            set_argument(node, change.argument, change.new)
+
+
+def copied(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> Any:
+    """A new argument of a copied call, with the copies of the nodes in it, scaled where a cut reaches an open size."""
+    if isinstance(new, list):
+        return [copied(node, one, copies) for one in new]
+    if isinstance(new, Scaled):
+        with node.graph.inserting_before(node):
+            whole = node.graph.call_function(operator.mul, (copies[new.size], new.new))
+            return node.graph.call_function(operator.floordiv, (whole, new.old))
+    return copies[new] if isinstance(new, fx.Node) else new
+
+
+def argument(node: fx.Node, name: str) -> Any:
+    """An argument of a call by name."""
+    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
+    at = names.index(name)
+    return node.args[at] if at < len(node.args) else node.kwargs.get(name)
+
+
+def set_argument(node: fx.Node, name: str, value: Any) -> None:
+    """Set an argument of a call by name."""
+    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
+    at = names.index(name)
+    if at < len(node.args):
+        node.update_arg(at, value)
+    else:
+        node.update_kwarg(name, value)

@@ -1,0 +1,200 @@
+"""Networks that ``torch.export`` does not take as a whole: the largest parts that it takes, each on its own.
+
+A part is a module with the inputs that it is given while the example runs. What goes into it and what
+comes out stays; inside, units are found, cut and proved as in a network of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import UnsupportedError, readable
+from secateur.core.module_state import evaluating
+from secateur.core.types import Cut, Group, Structure
+from secateur.graph.analysis import analyse
+from secateur.graph.capture import Captured, export
+from secateur.graph.cut import cut as attempts
+from secateur.graph.cut import surgery
+from secateur.graph.example import inputs
+from secateur.graph.proof import reference
+from secateur.graph.proof.dead_units import with_unfelt
+from secateur.graph.proof.float64 import double, eager_outputs
+from secateur.graph.proof.masked import Masked
+from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
+from secateur.graph.targets import targets
+
+MOST_TRIED = 60
+
+
+@dataclass(eq=False)
+class Parts:
+    """The traced parts of a network by path, with the example that the whole runs on."""
+
+    structures: dict[str, Structure]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    proved: bool = False
+
+
+def calls(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What each module is called with first, while the example runs."""
+    found: dict[str, tuple[Any, Any]] = {}
+
+    def note(name: str) -> Any:
+        def hook(_: nn.Module, given: Any, named: Any) -> None:
+            found.setdefault(name, pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, (given, named)))
+        return hook
+
+    hooks = [m.register_forward_pre_hook(note(n), with_kwargs=True) for n, m in model.named_modules() if n]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedError) -> Structure:
+    """The structure of a network whose parts are traced one by one.
+
+    Raises:
+        UnsupportedError: where no part has units to cut, with what ``why`` says.
+    """
+    args, kwargs = inputs(example)
+    seen = calls(model, args, kwargs)
+    shared = used_twice(model)
+    found = dict(exportable(model, "", seen, lanes, [MOST_TRIED]))
+    groups = [renamed(path, g, shared) for path, s in found.items() for g in s.groups]
+    if not any(g.cuttable for g in groups):
+        raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
+    reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(found)}"
+    return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, (), (reason,))
+
+
+def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], lanes: bool,
+               left: list[int]) -> Iterator[tuple[str, Structure]]:
+    """The outermost modules inside a module that can be exported, with their structures."""
+    for name, child in model.named_children():
+        inside = f"{path}.{name}".lstrip(".")
+        captured = attempt(child, *seen[inside], left) if inside in seen else None
+        if captured is None:
+            yield from exportable(child, inside, seen, lanes, left)
+        else:
+            yield inside, with_unfelt(child, analyse(child, captured, lanes))
+
+
+def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captured | None:
+    """A module exported, if it has parts of its own and can be."""
+    if not any(True for _ in module.children()) or left[0] <= 0:
+        return None
+    left[0] -= 1
+    try:
+        with evaluating(module):
+            return export(module, args, kwargs)
+    except UnsupportedError:
+        return None
+
+
+def used_twice(model: nn.Module) -> set[str]:
+    """The names of tensors that lie in several places of a network."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in surgery.stored(model).items():
+        names.setdefault(id(tensor), []).append(name)
+    return {n for same in names.values() if len(same) > 1 for n in same}
+
+
+def renamed(path: str, group: Group, shared: set[str]) -> Group:
+    """A part's group under the names of the whole network; one whose tensors lie elsewhere too stays."""
+    members = tuple(replace(m, tensor=f"{path}.{m.tensor}") for m in group.members)
+    tied = next((m.tensor for m in members if m.tensor in shared), None)
+    why = group.reason or (f"'{tied}' lies in several places of a network that is traced in parts" if tied else "")
+    return replace(group, name=f"{path}.{group.name}", members=members, reason=why)
+
+
+def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> tuple[nn.Module, list[str]]:
+    """Cut and prove every part, then the whole: it must give what it gives with its parts masked.
+
+    Raises:
+        UnsupportedError: a part or the whole is not proved.
+    """
+    smaller: dict[int, Any] = {}
+    stand_ins: dict[int, Any] = {}
+    notes: list[str] = []
+    for path, structure in parts.structures.items():
+        some = [local(path, cut, structure) for cut in cuts if cut.name.startswith(f"{path}.")]
+        if some:
+            part = model.get_submodule(path)
+            if not parts.proved:
+                prove_groups(part, structure.trace, structure.groups)
+            smaller[id(part)], told = attempts.cut_and_prove(part, some, structure.trace)
+            stand_ins[id(part)] = Masking(part, structure, some)
+            notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in told]
+    small = copy.deepcopy(model, dict(smaller))
+    prove_whole(small, copy.deepcopy(model, stand_ins), parts)
+    parts.proved = True
+    return small, notes
+
+
+def prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
+    """Compare a network of cut parts with the same network of masked ones.
+
+    Raises:
+        UnsupportedError: they differ, or one does not run: the code around the parts looks into them.
+    """
+    told = f"the cut of {type(small).__name__} in parts is not proved"
+    try:
+        error = distance(whole(small, parts), whole(masked, parts))
+    except Exception as failure:
+        raise UnsupportedError(f"{told}: {readable(failure)}; the code around the parts looks into them") from failure
+    if not error <= LIMIT:
+        raise UnsupportedError(f"{told}: the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+
+
+def whole(model: nn.Module, parts: Parts) -> list[Tensor]:
+    """The outputs of a network in float64; its weights are those of a copy that is thrown away."""
+    return eager_outputs(copy.deepcopy(model).double(), parts.args, parts.kwargs)
+
+
+def local(path: str, cut: Cut, structure: Structure) -> Cut:
+    """A cut under the names of its part."""
+    name = cut.name[len(path) + 1:]
+    return Cut(name, cut.keep, next(g for g in structure.groups if g.name == name))
+
+
+class Masking(nn.Module):
+    """A part that runs its traced graph with the removed units masked."""
+
+    def __init__(self, part: nn.Module, structure: Structure, cuts: Sequence[Cut]):
+        super().__init__()
+        self.held = (part, structure, cuts)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Masking:
+        return Masking(*self.held)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the code around it reads of the part itself: the comparison of the whole tells whether that matters."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "held" not in self.__dict__:
+                raise
+            return getattr(self.held[0], name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the cut part must give."""
+        part, structure, cuts = self.held
+        trace = structure.trace
+        first = min(trace.captured.leaves, default=0)
+        leaves = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
+        masked = Masked(trace.flow, attempts.keeps_of(cuts, trace), lambda _, t: double(t))
+        outputs = reference.everything(part, replace(trace.captured, leaves=leaves), trace.flow, masked.stored,
+                                       masked.call)
+        return pytree.tree_unflatten(outputs, trace.captured.out_spec)

@@ -1,0 +1,107 @@
+"""Weight and spectral norm after a cut: what is left of a weight is divided by the norm of the whole, as before.
+
+Weight norm (Salimans and Kingma 2016) is ``g v / |v|``: ``g`` takes the ratio of the two norms. Spectral norm (Miyato
+et al. 2018) divides by ``u W v``: ``u`` takes it, until the next step of training makes ``u`` anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from secateur.core.errors import UnsupportedError
+
+Change = Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """One normed weight: the names of the tensors whose norm it is and of that which takes the ratio; the axis of the
+    weight along which norms differ, none where there is one for all.
+    """
+
+    of: tuple[str, ...]
+    scale: str
+    along: int | None
+    take: Callable[..., Tensor]
+
+
+def norms(model: nn.Module) -> Iterator[Norm]:
+    """The weight and spectral norms of a network, torch's older and newer ones."""
+    for path, module in model.named_modules():
+        dot = f"{path}." if path else ""
+        if isinstance(module, ParametrizationList) and len(module) == 1:
+            yield from newer(dot, module[0])
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, WeightNorm):
+                yield of_weight(f"{dot}{hook.name}_v", f"{dot}{hook.name}_g", hook.dim)
+            elif isinstance(hook, SpectralNorm):
+                names = [f"{dot}{hook.name}_{part}" for part in ("orig", "u", "v")]
+                yield spectral(names, hook.reshape_weight_to_matrix)
+
+
+def newer(dot: str, module: nn.Module) -> Iterator[Norm]:
+    """The norm that a parametrization takes."""
+    if isinstance(module, _WeightNorm):
+        yield of_weight(f"{dot}original1", f"{dot}original0", module.dim)
+    elif isinstance(module, _SpectralNorm) and hasattr(module, "_u"):
+        yield spectral([f"{dot}original", f"{dot}0._u", f"{dot}0._v"], module._reshape_weight_to_matrix)
+
+
+def of_weight(v: str, g: str, dim: int | None) -> Norm:
+    """A norm of all axes but one."""
+    along = -1 if dim is None else dim
+    return Norm((v,), g, None if along == -1 else along, lambda w: torch.norm_except_dim(w, 2, along))
+
+
+def spectral(names: list[str], matrix: Callable[[Tensor], Tensor]) -> Norm:
+    """The greatest singular value, as its two vectors tell it."""
+    return Norm(tuple(names), names[1], None, lambda w, u, v: torch.vdot(u, torch.mv(matrix(w), v)))
+
+
+def mended(model: nn.Module) -> set[str]:
+    """The names of the tensors whose norms a cut keeps."""
+    return {name for norm in norms(model) for name in (*norm.of, norm.scale)}
+
+
+def held_wide(model: nn.Module) -> set[str]:
+    """The names of the parameters that a proof holds in float64: those of which norms are taken or that norms hold
+    down, and those that a parametrization computes with its buffers outside of a call."""
+    found = mended(model)
+    for path, module in model.named_modules(remove_duplicate=False):
+        dot = f"{path}." if path else ""
+        if isinstance(module, ParametrizationList):
+            found |= {dot + name for name, _ in module.named_parameters(remove_duplicate=False)}
+        elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
+            found.add(f"{dot}weight")
+    return found
+
+
+def keep_norms(small: dict[str, Tensor], model: nn.Module, kept: dict[str, dict[int, Tensor]], change: Change) -> None:
+    """Scale what is left so that it is divided by the norm of the whole; ``change`` gives the whole tensors.
+
+    Raises:
+        UnsupportedError: what is left of a weight has no norm, so that nothing can be scaled to the whole one's.
+    """
+    whole = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    for norm in norms(model):
+        if not any(name in kept for name in norm.of):
+            continue
+        with torch.no_grad():
+            before = norm.take(*(change(name, whole[name], lambda t: t) for name in norm.of))
+            after = norm.take(*(small[name].detach() for name in norm.of))
+            mask = kept.get(norm.of[0], {}).get(norm.along) if norm.along is not None else None
+            if norm.along is not None and mask is not None:
+                before = before.index_select(norm.along, mask.nonzero().flatten().to(before.device))
+            if bool(((after == 0) & (before != 0)).any()):
+                raise UnsupportedError(f"what is left of '{norm.of[0]}' is zero, so the norm of the whole weight "
+                                       "cannot be kept: keep other units, or skip the layer")
+            ratio = before / after if norm.scale in norm.of else after / before
+            small[norm.scale].data = small[norm.scale].data * torch.where((before == 0) | (after == 0), 1.0, ratio)

@@ -1,0 +1,49 @@
+"""The size of a network: parameters, nonzeros, bytes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def nonzeros(model: nn.Module) -> dict[str, int]:
+    """How many values of each parameter and buffer are not zero, under every name that it has."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    counts = {id(tensor): int(torch.count_nonzero(tensor)) for _, tensor in tensors(model)}
+    return {name: counts[id(tensor)] for name, tensor in named}
+
+
+def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """All parameters and buffers with their names, shared ones once."""
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
+def size(model: nn.Module, counts: dict[str, int] | None = None) -> dict[str, int]:
+    """Parameters, non-zeros, and bytes of all parameters and buffers.
+
+    ``bytes`` is the dense storage; ``bytes_sparse`` takes for each tensor the smallest of dense, a
+    bitmask with the non-zero values, and compressed sparse rows with 32-bit indices. ``counts`` is
+    what :func:`nonzeros` gave, where it is known.
+
+    >>> size(nn.Linear(8, 4, bias=False))["parameters"]
+    32
+    """
+    counts = nonzeros(model) if counts is None else counts
+    names = [name for name, _ in model.named_parameters()]
+    return {"parameters": sum(p.numel() for p in model.parameters()),
+            "nonzeros": sum(counts[name] for name in names),
+            "bytes": sum(t.numel() * t.element_size() for _, t in tensors(model)),
+            "bytes_sparse": sum(sparse_bytes(t, counts[name]) for name, t in tensors(model))}
+
+
+def sparse_bytes(tensor: Tensor, nonzeros: int) -> int:
+    """The fewest bytes that hold a tensor: dense, bitmask + values, or CSR.
+
+    >>> sparse_bytes(torch.eye(64), 64)
+    768
+    """
+    item, n = tensor.element_size(), tensor.numel()
+    rows = tensor.shape[0] if tensor.ndim > 1 else 1
+    return min(n * item, math.ceil(n / 8) + nonzeros * item, nonzeros * (item + 4) + 4 * (rows + 1))

@@ -1,0 +1,47 @@
+"""Faster, slower or about as fast: one margin for every sentence that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secateur.core import text
+
+MARGIN = 0.03
+"""A ratio that is printed as no further from 1 is about as fast."""
+PACES = {"faster": "faster", "slower": "slower", "even": "about as fast"}
+
+
+def pace(ratio: float) -> str:
+    """``faster``, ``slower`` or ``even``, by the two digits of a ratio that a reader sees.
+
+    >>> pace(0.91), pace(0.974), pace(1.034), pace(1.036)
+    ('slower', 'even', 'even', 'faster')
+    """
+    away = round(round(ratio, 2) - 1, 2)
+    return "even" if abs(away) <= MARGIN else "faster" if away > 0 else "slower"
+
+
+def told(speed: Speed, the_speed: bool = False) -> str:
+    """A ratio as a sentence has it, with its quartiles where they leave open which network is the faster one.
+
+    >>> told(Speed(1.0, 0.91, 0.8, 1.1)), told(Speed(1.0, 2.0, 1.9, 2.1), True)
+    ('0.91×, quartiles 0.80× to 1.10×,', '2.0× the speed')
+    """
+    ratio = text.times(speed.ratio) + (" the speed" if the_speed else "")
+    open_ = pace(speed.ratio) != "even" and speed.low <= 1 <= speed.high
+    return ratio + (f", quartiles {text.times(speed.low)} to {text.times(speed.high)}," if open_ else "")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One variant's timing over the seeds: latency in seconds, and how many times faster than the original.
+
+    ``ratio`` is the geometric mean over seeds of the median paired ratio, ``low`` and ``high`` those of
+    its quartiles. ``seconds`` is the original's latency over ``ratio``: ratios are timed in interleaved
+    rounds and hold where the machine's speed drifts.
+    """
+
+    seconds: float
+    ratio: float
+    low: float
+    high: float

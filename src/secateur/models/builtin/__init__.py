@@ -1,0 +1,1 @@
+"""The networks of the built-in studies: one file each, see ``base.py`` for the contract."""

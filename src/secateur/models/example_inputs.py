@@ -1,0 +1,101 @@
+"""Inputs to run a network on, where no samples are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from secateur import models
+from secateur.core.errors import SecateurError
+from secateur.data.input_spec import sketched
+from secateur.files.native.program import FileNetwork
+from secateur.graph.example import has_words
+from secateur.models.loaders.base import Options, Source
+from secateur.pruning.history import steps
+
+WORD = "network "
+
+
+def example_for(network: nn.Module, source: Source, options: Options, what: str) -> Any:
+    """Inputs of a network: those asked for, random ones of the shape asked for, those that its source knows, or ones
+    like those that it was saved with, made for, or cut with.
+
+    For a network of sentences the shape is the number of tokens.
+
+    Raises:
+        SecateurError: nothing says what ``what`` takes.
+    """
+    if options.example:
+        return models.example_of(options.example)
+    known = source.example if source.example is not None else told_by(network)
+    if options.shape:
+        if source.encode:
+            return tokens(source, options.shape)
+        return stretched(known, options.shape) if has_words(known) else random_of(options.shape)
+    if known is None:
+        raise SecateurError(f"the inputs of '{what}' are not known: --shape 3,32,32 for random ones, or --example "
+                            "pkg.module:name of a tensor, a tuple or a dict")
+    return known
+
+
+def told_by(network: nn.Module) -> Any:
+    """Random inputs as a network itself tells them: the graph out of a file, what it is made for, what it was cut with;
+    None where it tells nothing."""
+    if isinstance(network, FileNetwork) and (like := network.example()) is not None:
+        return like
+    if (found := random_of(made_for(network))) is not None:
+        return found
+    return sketched(cuts[-1].example, torch.device("cpu")) if (cuts := steps(network)) and cuts[-1].example else None
+
+
+def random_of(sides: tuple[int, ...]) -> Tensor | None:
+    """Two random samples of a shape; None without one."""
+    return torch.rand(2, *sides, generator=torch.Generator().manual_seed(0)) if sides else None
+
+
+def made_for(network: nn.Module) -> tuple[int, ...]:
+    """The shape of a sample that a network tells."""
+    return network.shape if isinstance(network, (models.Network, FileNetwork)) else ()
+
+
+def tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Two sentences of so many tokens."""
+    assert source.encode is not None
+    length = shape[0]
+    found = {name: x[:, :length] for name, x in source.encode([WORD * length] * 2).items()}
+    if len(shape) > 1 or any(x.shape[1] < length for x in found.values()):
+        longest = min(x.shape[1] for x in found.values())
+        raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of sentences: allowed is one number, "
+                            f"how many tokens each has, at most {longest}")
+    return found
+
+
+def stretched(example: Any, shape: tuple[int, ...]) -> Any:
+    """An example whose rows have so many places: its own, over and over."""
+    if len(shape) > 1:
+        raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, how "
+                            "many each sample has")
+    return pytree.tree_map(lambda v: v[:, torch.arange(shape[0]) % v.shape[1]] if isinstance(v, Tensor) and v.ndim > 1
+                           else v, example)
+
+
+def by_place(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+    """The tensors of inputs one by one, and their names where they are given by name.
+
+    Raises:
+        SecateurError: they hold other things than tensors of some samples along the first axis.
+
+    >>> by_place({"x": torch.ones(2, 3)}, "net")[1]
+    ('x',)
+    """
+    names = tuple(map(str, example)) if isinstance(example, Mapping) else ()
+    values = tuple(example.values()) if isinstance(example, Mapping) else (
+        tuple(example) if isinstance(example, (tuple, list)) else (example,))
+    if not values or not all(isinstance(x, Tensor) and x.ndim for x in values):
+        raise SecateurError(f"the inputs of '{what}': allowed is a tensor, or a tuple or dict of tensors, with samples "
+                            "along the first axis")
+    return values, names

@@ -1,0 +1,1 @@
+"""Ways to read a network that a user has: one file each, see ``base.py`` for the contract."""

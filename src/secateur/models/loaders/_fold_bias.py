@@ -1,0 +1,54 @@
+"""Biases that an exported graph adds by themselves, given to the layers before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.conv import _ConvNd
+
+from secateur.core.modules import at
+from secateur.models.loaders._stored_tensors import MOVED, SAME, Origin, Origins, base, moved, stored
+
+PASSED = SAME | (MOVED - {"reshape", "view"})
+
+
+def fold_biases(root: nn.Module, graph: fx.Graph, tensors: Mapping[str, Any], origins: Origins) -> None:
+    """Give layers without bias the stored vector that is added to what they give, which may be turned on the way."""
+    for node in [n for n in graph.nodes if n.op == "call_module"]:
+        layer = at(root, node.target)
+        if not isinstance(layer, (nn.Linear, _ConvNd)) or layer.bias is not None:
+            continue
+        moves, total = ahead(node)
+        last = moves[-1] if moves else node
+        if base(total) not in ("add", "add_") or total.kwargs or total.args[0] is not last:
+            continue
+        bias = stored(total.args[1], tensors)
+        if bias and along(bias.value, node, layer, moves):
+            layer.bias = nn.Parameter(bias.value.flatten().clone())
+            origins[f"{node.target}.bias"] = Origin(bias.name, bias)
+            total.replace_all_uses_with(last)
+            graph.erase_node(total)
+
+
+def ahead(node: fx.Node) -> tuple[list[fx.Node], Any]:
+    """The moves of a value, each read by one call alone, and what reads the last of them; None where several do."""
+    moves: list[fx.Node] = []
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if base(node) not in PASSED:
+            return moves, node
+        moves.append(node)
+    return moves, None
+
+
+def along(bias: Tensor, node: fx.Node, layer: nn.Module, moves: Sequence[fx.Node]) -> bool:
+    """Whether a vector is added along the axis of a layer's outputs, wherever that lies after the moves."""
+    sides = len(layer.kernel_size) if isinstance(layer, _ConvNd) else 0
+    weight, shape = layer.weight, [1] * node.meta["val"].ndim
+    assert isinstance(weight, Tensor)
+    shape[len(shape) - 1 - sides] = weight.shape[0]
+    after = tuple(moved(torch.empty(shape), moves).shape)
+    return (1,) * (len(shape) - bias.ndim) + tuple(bias.shape) == after

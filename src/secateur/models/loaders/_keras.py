@@ -1,0 +1,141 @@
+"""A Keras 3 model on its torch backend as a network of torch's layers, and back."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.core.errors import MissingExtraError, SecateurError, UnsupportedError, failing
+from secateur.graph.capture import quiet
+from secateur.graph.targets import targets
+from secateur.models.loaders._rebuild_layers import Layered, layered
+from secateur.models.loaders._stored_tensors import Origins
+from secateur.models.loaders.base import Source
+
+OLDEST = (3, 12)
+
+
+def is_keras(model: object) -> bool:
+    """Whether an object is a Keras model."""
+    return any(c.__module__.partition(".")[0] == "keras" for c in type(model).__mro__)
+
+
+def keras() -> Any:
+    """The library on its torch backend, which is chosen here where Keras was not imported before.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        SecateurError: it runs on another backend, or is a version that can be made to run code of a file.
+    """
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "torch"
+    try:
+        found = importlib.import_module("keras")
+    except ImportError as error:
+        raise MissingExtraError("keras", "keras", "a Keras model") from error
+    if found.backend.backend() != "torch":
+        raise SecateurError(f"Keras runs on backend '{found.backend.backend()}'; needed is torch: set "
+                            "KERAS_BACKEND=torch before Keras is imported")
+    if tuple(int(n) for n in found.__version__.split(".")[:2]) < OLDEST:
+        raise SecateurError(f"Keras {found.__version__}: older than 3.12 it can be made to run code of a file; "
+                            "pip install -U 'keras>=3.12'")
+    return found
+
+
+def native(make: Callable[[], Any], again: str) -> Source:
+    """The source of a Keras model: its graph as a network of torch's layers, for any batch."""
+    keras()
+    return Source(partial(converted, make), again, example_of(make()), drawn="2 samples of the model's inputs")
+
+
+def converted(make: Callable[[], Any]) -> nn.Module:
+    """A Keras model as a network of torch's layers."""
+    return layers_of(make())[0]
+
+
+class Called(nn.Module):
+    """A Keras model that takes its inputs one by one, as it is used: what drops at random drops nothing."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.__dict__["model"] = model
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """What the model gives."""
+        return self.__dict__["model"](list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+
+
+def layers_of(model: Any) -> tuple[Layered, Origins]:
+    """A Keras model as a network of torch's layers, and where their tensors come from: the paths of its variables.
+
+    Raises:
+        UnsupportedError: ``torch.export`` cannot take it, or weights of a layer were not found in its graph.
+    """
+    example = example_of(model)
+    with quiet(), failing(f"torch.export cannot take the Keras model '{model.name}'"):
+        axes = tuple({0: torch.export.Dim.AUTO} for _ in example)
+        program = torch.export.export(Called(model), example, dynamic_shapes=(axes,), strict=False)
+    variables = {v.value.data_ptr(): v.path for v in model.variables if v.value.numel()}
+    stored = {**program.state_dict, **program.constants}
+    paths = {n: variables[t.data_ptr()] for n, t in stored.items()
+             if isinstance(t, Tensor) and t.data_ptr() in variables}
+    network, origins = layered(program, {n: named(path) for n, path in paths.items()})
+    check_found(model, network)
+    check_open(model, program, example)
+    return network, {new: replace(o, name=paths.get(o.name, "")) for new, o in origins.items()}
+
+
+def check_open(model: Any, program: torch.export.ExportedProgram, example: tuple[Tensor, ...]) -> None:
+    """Refuse a graph that takes no other batch than the example's: Keras 3.12, the last for Python 3.10, fixes it."""
+    try:
+        with torch.no_grad():
+            program.module()(*(torch.cat([x, x[:1]]) for x in example))
+    except (RuntimeError, AssertionError) as error:
+        raise UnsupportedError(f"Keras {keras().__version__} fixes the Keras model '{model.name}' to one batch size "
+                               "when torch.export takes it; needed is a newer Keras (Python 3.11)") from error
+
+
+def named(path: str) -> str:
+    """The name of a variable's tensor: its path without the model's, and torch's names for what torch's layers hold.
+
+    >>> named("sequential/dense/kernel"), named("dense/bias")
+    ('dense.kernel', 'dense.bias')
+    """
+    parts = [p.replace(".", "_") for p in path.split("/")]
+    return ".".join(parts[1:] if len(parts) > 2 else parts)
+
+
+def check_found(model: Any, network: nn.Module) -> None:
+    """Refuse a model of whose kernels some became no layer: they would be skipped in silence."""
+    wanted = {v.path: v.value.numel() for v in model.variables if v.path.endswith("kernel")}
+    found = sum(math.prod(target.shape) for target in targets(network))
+    if found < sum(wanted.values()):
+        raise UnsupportedError(f"the Keras model '{model.name}' has {sum(wanted.values())} weights in kernels, of "
+                               f"which {found} are in layers that can be cut (Dense, Conv, DepthwiseConv); the others "
+                               "would be left out without a word: allowed are models of such layers alone")
+
+
+def example_of(model: Any) -> tuple[Tensor, ...]:
+    """Two random samples of a Keras model's inputs.
+
+    Raises:
+        UnsupportedError: the model does not know its inputs, or axes of them besides the batch are open.
+    """
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise UnsupportedError(f"the Keras model '{model.name}' does not know its inputs; allowed are Sequential and "
+                               "functional models with keras.Input")
+    if opened := next((i for i in inputs if None in i.shape[1:]), None):
+        raise UnsupportedError(f"input {tuple(opened.shape)} of the Keras model '{model.name}': axes besides the batch "
+                               "must have a size")
+    return tuple(torch.rand(2, *i.shape[1:]) if "float" in str(i.dtype) else
+                 torch.zeros(2, *i.shape[1:], dtype=torch.long) for i in inputs)

@@ -1,0 +1,94 @@
+"""An exported program in a file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import SecateurError, failing
+from secateur.models.loaders._archive import checked
+from secateur.models.loaders._rebuild_layers import layered
+from secateur.models.loaders.base import Kind, Options, Source, refuse
+
+
+class Pt2(Kind):
+    """``FILE.pt2``, as ``torch.export.save`` writes it: its graph becomes a network of torch's layers, with the names
+    that its tensors have."""
+
+    form = "FILE.pt2"
+    suffix = ".pt2"
+
+    def recognises(self, text: str) -> bool:
+        """Whether it ends so."""
+        return text.endswith(".pt2")
+
+    def load(self, text: str, options: Options) -> Source:
+        """The network of the graph; it takes the batches that the program takes."""
+        refuse(options, f"'{text}'", "weights", "factory")
+        path = Path(text).expanduser()
+        program = opened(path)
+        batch = fixed_batch(program)
+        notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
+        random = "" if program.example_inputs else "inputs of the program's sizes"
+        return Source(partial(network, path), f"lambda: secateur.models.network('{text}')", example_of(program),
+                      notes=notes, batch=batch, drawn=random)
+
+
+def opened(path: Path) -> ExportedProgram:
+    """The program of a file, looked at first.
+
+    Raises:
+        SecateurError: the file is missing, or no exported program without pickles and foreign code.
+    """
+    held = checked(path)
+    with failing(f"torch.export cannot load '{path}'", "was it written by another version of torch?"):
+        return torch.export.load(held)
+
+
+def network(path: Path) -> nn.Module:
+    """The network of a file."""
+    return layered(opened(path))[0]
+
+
+def example_of(program: ExportedProgram) -> Any:
+    """The inputs that a program was exported with, or random ones where it takes floating-point tensors alone and the
+    file does not hold them: a tuple, or a dict by name; None where nothing says what they are.
+
+    Raises:
+        SecateurError: it takes positional and keyword inputs together.
+    """
+    args, kwargs = program.example_inputs or drawn(program)
+    if args and kwargs:
+        raise SecateurError(f"the program takes {len(args)} positional inputs and {', '.join(kwargs)} by name; allowed "
+                            "are all by place or all by name: export it again so")
+    return (dict(kwargs) if kwargs else tuple(args)) or None
+
+
+def drawn(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Random inputs of the sizes that a program takes, open ones as they were when it was exported; none where one is
+    no floating-point tensor."""
+    values, spec = taken(program), program.call_spec.in_spec
+    if spec is None or not all(isinstance(v, Tensor) and v.is_floating_point() for v in values):
+        return (), {}
+    sizes = [[s if isinstance(s, int) else s.node.hint or 2 for s in v.shape] for v in values]
+    args, kwargs = pytree.tree_unflatten([torch.rand(size).to(v.dtype) for size, v in zip(sizes, values, strict=True)],
+                                         spec)
+    return args, kwargs
+
+
+def taken(program: ExportedProgram) -> list[Any]:
+    """What stands for each input in the graph."""
+    inputs = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
+    return [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
+
+
+def fixed_batch(program: ExportedProgram) -> int:
+    """The only size of a batch that a program takes; 0 where the first axis of its inputs is open."""
+    sizes = [v.shape[0] for v in taken(program) if isinstance(v, Tensor) and v.ndim]
+    return next((int(size) for size in sizes if isinstance(size, int)), 0)

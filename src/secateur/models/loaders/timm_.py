@@ -1,0 +1,81 @@
+"""A network of timm."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur import models
+from secateur.core.errors import SecateurError, failing, first_line, unknown
+from secateur.models.loaders.base import Kind, Options, Source, refuse
+
+FRESH = "timm's network has fresh random weights: trained ones are not fetched, give them as --weights FILE.safetensors"
+
+
+class Timm(Kind):
+    """``timm:resnet18``, or the name alone where timm is installed; with the weights of a file, or fresh ones."""
+
+    form = "timm:NAME"
+
+    def recognises(self, text: str) -> bool:
+        """Whether it says so, or is a name that timm has."""
+        if text.startswith("timm:"):
+            return True
+        plain = text.replace("_", "").replace(".", "").isalnum()
+        return plain and importlib.util.find_spec("timm") is not None and text in names()
+
+    def check(self, text: str) -> None:
+        """Refuse a name that timm does not have."""
+        if (name := text.removeprefix("timm:")) not in names():
+            raise unknown("network of timm", name, nearest(name))
+
+    def load(self, text: str, options: Options) -> Source:
+        """The network, with as many outputs as the data have classes, where these are known."""
+        refuse(options, f"'{text}'", "factory")
+        self.check(text)
+        name = text.removeprefix("timm:")
+        make = partial(network, name, options.classes, options.weights)
+        sides = options.shape or tuple(timm().get_pretrained_cfg(name.partition(".")[0]).input_size)
+        classes = f", num_classes={options.classes}" if options.classes else ""
+        return Source(make, f"lambda: timm.create_model('{name}', pretrained=False{classes})", torch.rand(2, *sides),
+                      notes=() if options.weights else (FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
+
+
+def timm() -> Any:
+    """The library.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise ImportError("a network of timm needs timm, which is not installed: pip install timm") from error
+    except Exception as error:
+        raise SecateurError(f"timm is installed and cannot be imported: {first_line(error)}; are torch and torchvision "
+                            "of versions and builds that fit each other?") from error
+
+
+def names() -> list[str]:
+    """The networks that timm has."""
+    return list(timm().list_models())
+
+
+def nearest(name: str) -> list[str]:
+    """The names that are most alike, as there are over a thousand."""
+    return difflib.get_close_matches(name, names(), n=12, cutoff=0.5)
+
+
+def network(name: str, classes: int, weights: str) -> nn.Module:
+    """The network of a name, with weights where a file is given."""
+    with failing(f"timm cannot make '{name}'"):
+        made = timm().create_model(name, pretrained=False, **({"num_classes": classes} if classes else {}))
+    if not isinstance(made, nn.Module):
+        raise SecateurError(f"timm makes no torch.nn.Module of '{name}'")
+    return (models.load_weights(made, weights) if weights else made).eval()

@@ -1,0 +1,170 @@
+"""Any network a user already has: one file a kind, see ``base.py`` for the contract."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from secateur import files
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.files.native import strict
+from secateur.models.example_inputs import by_place, example_for, told_by
+from secateur.models.factory import example_of
+from secateur.models.loaders.base import Kind, Options, Source
+
+__all__ = ["Kind", "Options", "Source", "by_place", "check_read", "cut_file", "example_for", "file_named", "find",
+           "kind_of", "kinds", "network", "unread", "why_not"]
+
+RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
+PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
+
+
+def kinds() -> list[Kind]:
+    """Every kind of network."""
+    return [registry.get("loaders", name)() for name in registry.files("loaders")]
+
+
+def kind_of(text: str) -> Kind:
+    """The kind of network that a text names.
+
+    Raises:
+        SecateurError: none; the message has what is allowed, and the nearest name.
+
+    >>> kind_of("mlp").form, kind_of("net.pt2").form
+    ('a built-in name', 'FILE.pt2')
+    """
+    found = next((kind for kind in kinds() if kind.recognises(text)), None)
+    if found is None:
+        raise SecateurError(why_not(text))
+    return found
+
+
+def find(text: str, options: Options | None = None) -> Source:
+    """The network that a text names.
+
+    Raises:
+        SecateurError: nothing is named so, or it cannot be read.
+        ImportError: a package that reads it is not installed.
+    """
+    given = options or Options()
+    source = kind_of(text).load(text, given)
+    return replace(source, example=example_of(given.example), drawn="") if given.example else source
+
+
+def network(text: str, **options: str) -> nn.Module:
+    """The network that a text names, as ``secateur prune`` takes it: what ``secateur.load`` needs for its files.
+
+    Args:
+        text: any of the kinds that ``secateur list`` shows.
+        options: fields of :class:`Options`, such as ``factory="pkg.module:make"``.
+
+    Raises:
+        SecateurError: nothing is named so, or it cannot be read.
+
+    >>> type(network("lenet-300-100")).__name__
+    'Lenet300100'
+    """
+    return find(text, Options(**options)).make()  # type: ignore[arg-type]
+
+
+def file_named(text: str) -> Path | None:
+    """The file of secateur's that a text names; None where it names a network that can be found.
+
+    Raises:
+        SecateurError: it names neither; of a file that is there, with what is wrong with it.
+    """
+    path, ours = Path(text).expanduser(), "a file of secateur prune or sc.save"
+    if files.is_ours(path):
+        return path
+    check_read(text, "; ".join([ours, *(kind.form for kind in kinds())]))
+    weights = path.suffix == ".safetensors"
+    if path.is_file() and path.suffix not in PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
+        try:
+            files.tell(path)
+        except SecateurError as error:
+            hint = "; plain weights go with their network: MODEL --weights FILE" if weights else ""
+            raise SecateurError(f"{error}{hint}") from error
+    if weights:
+        raise SecateurError(f"'{text}': there is no such file")
+    kind_of(text)
+    return None
+
+
+def cut_file(path: Path, model: str, options: Options) -> Source:
+    """The network of a file that secateur wrote; ``original`` is the one before the cut, where ``model`` names it.
+
+    Raises:
+        SecateurError: the file cannot be read, or holds no graph and ``model`` is empty.
+    """
+    facts = files.tell(path)
+    if not model:
+        if facts.runnable:
+            return Source(partial(files.load, path), f"secateur.load('{path}')")
+        told = facts.settings.get("settings")
+        was = f"{strict.short(told.get('model'))}, as the file says," if isinstance(told, dict) else (
+            "pkg.module:factory or a built-in name")
+        raise SecateurError(f"'{path}' holds tensors and no graph to run: --model {was} tells which network it was "
+                            "before the first cut")
+    source = find(model, options)
+    original = source.original or source.make
+    given = example_of(options.example) if options.example else None
+    if source.example is None and facts.runnable:
+        source = replace(source, example=told_by(files.load(path)))
+    return replace(source, make=partial(loaded, path, original, given, model), original=original)
+
+
+def loaded(path: Path, original: Callable[[], nn.Module], given: Any, model: str) -> nn.Module:
+    """The network of a file, from the one that it was; an error says what a built-in one is made for."""
+    try:
+        return files.load(path, original, given).eval()
+    except SecateurError as error:
+        if model in registry.files("models"):
+            raise SecateurError(f"{error}; --shape and --classes say what it is made for") from error
+        raise
+
+
+def why_not(text: str) -> str:
+    """Why a text names no network, and what is allowed."""
+    path, allowed = Path(text).expanduser(), "; ".join(kind.form for kind in kinds())
+    if told := unread(text, allowed):
+        return told
+    if path.suffix in PICKLES:
+        how = ("in Keras: model.save('NAME.keras')" if PICKLES[path.suffix] else
+               "with safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')")
+        return f"model '{text}': such a file can run code when it is read, and is not read; convert it {how}"
+    if path.is_dir():
+        return f"model '{text}': the folder has no config.json; allowed: {allowed}"
+    near = difflib.get_close_matches(text, [*registry.files("models")], n=1, cutoff=0.5)
+    hint = f" did you mean '{near[0]}'?" if near else ""
+    names = ", ".join(registry.files("models"))
+    return f"unknown model '{text}':{hint} allowed: {allowed} (built-in: {names})"
+
+
+def unread(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
+    """Why a file that is written for a runtime is not read, what can be, and how to time it; empty for any other.
+
+    >>> unread("net.safetensors"), unread("net.onnx").partition(":")[0]
+    ('', "'net.onnx'")
+    """
+    if ":" in text or (suffix := Path(text).suffix.lower()) not in RUNTIMES:
+        return ""
+    form, runtime, engine = RUNTIMES[suffix]
+    return (f"'{text}': {form} file is for its runtime alone and is not read; allowed: {allowed}. To time a network in "
+            f"{runtime}: secateur bench FILE.safetensors --engines {engine}, which converts it itself")
+
+
+def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") -> None:
+    """Refuse a file that is written for a runtime.
+
+    Raises:
+        SecateurError: it is one.
+    """
+    if told := unread(text, allowed):
+        raise SecateurError(told)

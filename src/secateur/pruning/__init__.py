@@ -1,0 +1,1 @@
+"""What goes: criteria score items, scopes let them compete, a plan says exactly what goes where."""

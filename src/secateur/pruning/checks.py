@@ -1,0 +1,107 @@
+"""What a caller should know of a plan or a refit: weights that nothing reads, samples that are few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from secateur.core.errors import failing
+from secateur.core.module_state import evaluating
+from secateur.core.modules import device_of, moved
+from secateur.core.types import Target
+from secateur.data.calibration import Calibration, described
+from secateur.data.forward import call
+from secateur.graph.example import examples, inputs
+from secateur.pruning.granularity.base import Layer
+
+REFIT = "the refit"
+Seen = Mapping[str, tuple[int, int]]
+"""Of each layer how many rows (samples times places) were seen, and how many inputs a row has."""
+
+
+class Readers(TorchFunctionMode):
+    """Notes which of some tensors any function takes."""
+
+    def __init__(self, tensors: Iterable[Any]):
+        super().__init__()
+        self.wanted, self.read = {id(tensor) for tensor in tensors}, set[int]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note what the call takes, then make it."""
+        self.read |= self.wanted.intersection(map(id, tree_leaves((args, kwargs))))
+        return func(*args, **(kwargs or {}))
+
+
+Run = Callable[[nn.Module], Any]
+"""One call of a network."""
+
+
+def runs(samples: Calibration | None, example: Any) -> list[Run]:
+    """The call on the first batch of some samples, or those on the examples in place of them; none where there is
+    neither."""
+    if samples is not None:
+        return [partial(call, batch=next(iter(samples)))]
+    return [] if example is None else [partial(called, one) for one in examples(example)]
+
+
+def called(example: Any, model: nn.Module) -> Any:
+    """The outputs for an example.
+
+    Raises:
+        SecateurError: the network does not run on it.
+    """
+    args, kwargs = tree_map(partial(moved, device=device_of(model)), inputs(example))
+    with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
+        return model(*args, **kwargs)
+
+
+def unread(model: nn.Module, targets: Sequence[Target], runs: Sequence[Run]) -> list[Target]:
+    """The targets whose weight no function takes in any of some calls of a network in evaluation mode.
+
+    >>> from secateur.graph import targets
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.used, self.idle = nn.Linear(2, 2), nn.Linear(2, 2)
+    ...     def forward(self, x):
+    ...         return self.used(x)
+    >>> net = Net()
+    >>> [target.name for target in unread(net, targets(net), runs(None, torch.ones(1, 2)))]
+    ['idle.weight']
+    """
+    if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
+        return []
+    weights = {target.name: model.get_parameter(target.name) for target in targets}
+    with evaluating(model), torch.no_grad(), Readers(weights.values()) as readers:
+        for run in runs:
+            run(model)
+    return [target for target in targets if id(weights[target.name]) not in readers.read]
+
+
+def few(seen: Seen, what: str) -> Iterator[str]:
+    """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
+
+    >>> list(few({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
+    ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); give more data']
+    """
+    short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}
+    if short:
+        name, (rows, inputs) = min(short.items(), key=lambda item: item[1][0] / item[1][1])
+        yield (f"few samples: {what} of {len(short)} of {len(seen)} layers saw fewer rows than inputs ({name}: {rows} "
+               f"rows, {inputs} inputs); give more data")
+
+
+def idle(model: nn.Module, layers: Sequence[Layer], runs: Sequence[Run]) -> Iterator[str]:
+    """A note for every layer whose weights count though nothing reads them; for neurons the graph says so."""
+    counted = {layer.target.name: layer for layer in layers if layer.target is not None}
+    if not runs or not counted:
+        return
+    for target in unread(model, [layer.target for layer in counted.values() if layer.target], runs):
+        yield (f"{target.name}: nothing reads it for these samples, but its {counted[target.name].items} items count; "
+               f"skip '{target.module}' where it is never used")

@@ -1,0 +1,103 @@
+"""The contract of a criterion: weights in, one score an item out; higher means keep."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor
+
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.pruning.granularity import resolve
+from secateur.pruning.signals.base import Signals
+
+Function = Callable[[Tensor, Signals], Tensor]
+
+
+class Criterion(ABC):
+    """Gives each item a score.
+
+    ``granularities`` names the granularities that it can score, ``needs`` the fields of
+    :class:`~secateur.pruning.signals.base.Signals` that it reads, ``control`` whether it is a baseline rather
+    than a method to use, ``called`` what a plan calls it where that is not its class.
+    """
+
+    granularities: ClassVar[frozenset[str]]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    control: ClassVar[bool] = False
+    called: str = ""
+
+    @abstractmethod
+    def score(self, weight: Tensor, signals: Signals) -> Tensor:
+        """Score the items of one tensor.
+
+        Args:
+            weight: for ``weight``, the tensor in its own shape; for ``neuron``, a matrix with one
+                row a unit, ``(units, values)``.
+            signals: what the criterion declared in ``needs``.
+
+        Returns:
+            One score an item: the shape of ``weight``, or ``(units,)``. Higher means keep.
+        """
+
+
+class Own(Criterion):
+    """A user's function of weight and signals as a criterion for every granularity.
+
+    Attributes ``needs`` and ``granularities`` of the function, where it has them, say what it reads and scores.
+    """
+
+    def __init__(self, function: Function):
+        self.function = function
+        self.needs = frozenset(getattr(function, "needs", ()))  # type: ignore[misc]
+        everything = frozenset(registry.files("granularity"))
+        self.granularities = frozenset(getattr(function, "granularities", everything))  # type: ignore[misc]
+
+    def score(self, weight: Tensor, signals: Signals) -> Tensor:
+        """What the function gives, as floats.
+
+        Raises:
+            SecateurError: it gives no tensor, or one of another shape.
+        """
+        found = self.function(weight, signals)
+        shape = weight.shape[:1] if signals.granularity == "neuron" else weight.shape
+        if not isinstance(found, Tensor) or found.shape != shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise SecateurError(f"criterion '{name_of(self.function)}' gave {got}; allowed is one score an item, "
+                                f"a tensor of shape {tuple(shape)}")
+        return found if found.is_floating_point() else found.double()
+
+
+def name_of(item: object) -> str:
+    """What a function or a class is called in a plan."""
+    kind = item if inspect.isfunction(item) or inspect.isclass(item) else type(item)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
+    """The name of a criterion and the criterion itself, from a name, ``pkg.module:name``, an instance or a function.
+
+    >>> as_criterion(lambda weight, signals: weight)[0]
+    'secateur.pruning.criteria.base:<lambda>'
+    """
+    if isinstance(choice, Criterion):
+        return choice.called or name_of(choice), choice
+    found = registry.get("criteria", choice) if isinstance(choice, str) else choice
+    name = choice if isinstance(choice, str) else name_of(choice)
+    if inspect.isclass(found) and issubclass(found, Criterion):
+        return name, found()
+    if not callable(found) or inspect.isclass(found):
+        raise SecateurError(f"criterion '{name}' is a {type(found).__name__}; allowed are a Criterion and a function "
+                            "of weight and signals")
+    return name, Own(found)
+
+def criteria_for(granularity: str) -> list[str]:
+    """The criteria that can score a granularity: those of single weights for blocks and N:M, too."""
+    scored = resolve(granularity).scored_as
+    return [name for name in registry.files("criteria") if scored in registry.get("criteria", name).granularities]
+
+
+CONTRACT = Criterion

@@ -1,0 +1,51 @@
+"""Elimination: a neuron is worth the error that the next layer makes without it, all others refitted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from secateur.core.linalg import damped, inverse
+from secateur.pruning.criteria.base import Criterion
+from secateur.pruning.signals.base import Signals, have
+
+
+class Elimination(Criterion):
+    """Take units away one at a time, each time the one whose going costs the next layer's outputs least when
+    the weights that read the others are refitted, and refit them: Optimal Brain Surgeon on whole units
+    (Hassibi and Stork, NeurIPS 1992; for columns of one matrix Kurtic et al., *ZipLM*, NeurIPS 2023).
+
+    The score is the cost at the time a unit goes, or the greatest so far, so that what goes earlier is worth less.
+
+    >>> gram = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> out = torch.tensor([[1.0], [1.0], [1.0]])
+    >>> score = Elimination().score(torch.ones(3, 1), Signals("neuron", unit_gram=gram, outgoing=out))
+    >>> score.argsort().tolist(), round(float(score[2]), 1)
+    ([0, 2, 1], 1.0)
+    """
+
+    granularities = frozenset({"neuron"})
+    needs = frozenset({"unit_gram", "outgoing"})
+
+    def score(self, weight: Tensor, signals: Signals) -> Tensor:
+        """The cost of every unit when it goes: ``(units,)``, float64, in squared units of the next layer's outputs."""
+        return costs(have(signals.unit_gram).double(), have(signals.outgoing).double())
+
+
+def costs(gram: Tensor, out: Tensor) -> Tensor:
+    """The cost at which each unit goes, and a little more than that of the unit before it."""
+    left, weights, here = inverse(damped(gram[None]))[0], out.clone(), torch.arange(len(gram), device=gram.device)
+    found, worst = torch.zeros_like(gram[0]), gram.new_zeros(())
+    gone = torch.zeros(len(gram), dtype=torch.bool, device=gram.device)
+    for step in range(len(gram)):
+        if step and 2 * int(gone.sum()) >= len(gone):
+            left, weights, here = left[~gone][:, ~gone], weights[~gone], here[~gone]
+            gone = gone[~gone]
+        cost = weights.square().sum(1) / left.diagonal().clamp_min(torch.finfo(left.dtype).tiny)
+        pick = int(cost.masked_fill(gone, torch.inf).argmin())
+        worst = torch.maximum(worst * (1 + 1e-9), cost[pick])
+        found[here[pick]], gone[pick] = worst, True
+        share = left[pick] / left[pick, pick]
+        weights -= share[:, None] * weights[pick]
+        left -= share[:, None] * left[pick]
+    return found

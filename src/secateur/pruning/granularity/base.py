@@ -1,0 +1,110 @@
+"""The contract of a granularity: which items a network has, what they are scored by, how they are cut."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from secateur.core.errors import UnsupportedError
+from secateur.core.types import Cut, Group, Member, Structure, Target
+from secateur.pruning.ranking import Ranking
+
+POOLINGS = ("mean", "sum", "max")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One tensor of a group whose units are scored: the group, and the member that produces them."""
+
+    group: Group
+    member: Member
+
+
+class Score(Protocol):
+    """What scores a tensor: its values (for units one row each), its name, and for units where they come from."""
+
+    def __call__(self, tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
+        """One score an item."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The items of one target or one group, with their scores; ``target`` is None for a group of neurons."""
+
+    name: str
+    scores: Tensor
+    group: Group | None = None
+    target: Target | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return self.scores.numel()
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The modules whose weights make the items."""
+        return frozenset(producers(self.group)) if self.group else frozenset({self.name.rpartition(".")[0]})
+
+
+def weight_of(model: nn.Module, place: Target) -> Tensor:
+    """The weight of a target, without its history.
+
+    Raises:
+        UnsupportedError: the network computes it anew at every call, so that zeros in it would not stay.
+    """
+    weight = getattr(model.get_submodule(place.module), place.name.rpartition(".")[2])
+    if not isinstance(weight, nn.Parameter):
+        raise UnsupportedError(f"'{place.name}' is computed by a parametrization; allowed: a parameter "
+                               "(torch.nn.utils.parametrize.remove_parametrizations makes it one), or skip it")
+    return weight.detach()
+
+
+class Granularity(ABC):
+    """Says what one item is.
+
+    ``default_criterion`` is used where none is named, ``informed_criterion`` where there are samples;
+    ``needs_example`` says whether the graph must be traced; ``keep_one`` whether a layer may never be
+    emptied; ``item`` is the word for one item; ``scored_as`` the granularity whose criteria score it;
+    ``sparsity`` the only sparsity above 0 that it can have, where there is one.
+    """
+
+    default_criterion: ClassVar[str]
+    informed_criterion: ClassVar[str] = ""
+    needs_example: ClassVar[bool]
+    keep_one: ClassVar[bool]
+    item: ClassVar[str]
+    scored_as: ClassVar[str]
+    pooling: str = "mean"
+    sparsity: float | None = None
+
+    @abstractmethod
+    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
+        """What can be cut, without the modules named in ``skip``."""
+
+    @abstractmethod
+    def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
+        """Score the items of one place; ``score`` takes a tensor, its name and its :class:`Unit`."""
+
+    def comparable(self, scores: list[Tensor]) -> list[Tensor]:
+        """The scores of several layers as one scope compares them; as they are unless a granularity says more."""
+        return scores
+
+    def ranking(self, scores: list[Tensor]) -> Ranking:
+        """The order in which the items of one set of competitors go."""
+        return Ranking(scores)
+
+    def cut(self, layer: Layer, keep: Tensor) -> Cut:
+        """The cut that keeps ``keep`` (the shape of the scores) of a layer."""
+        return Cut(layer.name, keep, layer.group)
+
+
+CONTRACT = Granularity
+
+
+def producers(group: Group) -> set[str]:
+    """The modules whose weights produce the units of a group."""
+    return {m.tensor.rpartition(".")[0] for m in group.members if m.role == "out"}

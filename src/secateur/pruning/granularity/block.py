@@ -1,0 +1,106 @@
+"""Block: one item is a rectangle of weights, ``b`` outputs by ``c`` inputs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut, Group, Structure, Target
+from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
+
+
+class Block(Granularity):
+    """Weights go in blocks of ``outputs`` x ``inputs`` (``4x1`` where no size is named).
+
+    A block of a convolution lies at one place of the kernel: ``outputs`` filters by ``inputs`` channels. A
+    block's score is the mean of its weights' scores (:attr:`pooling`: ``mean``, ``sum`` or ``max``), as in
+    Narang et al., *Block-Sparse Recurrent Neural Networks*, 2017 (``max``) and tf.contrib.model_pruning
+    (both). A layer whose sides are no multiples of the block is refused: a part of a block is no block.
+
+    Raises:
+        SecateurError: a side below 1.
+
+    >>> Block(2, 2).pooled(torch.tensor([[1.0, 2, 5, 5], [3, 2, 5, 9]]), ("out", "in"))
+    tensor([[2., 6.]])
+    """
+
+    default_criterion = "magnitude"
+    needs_example = False
+    keep_one = True
+    item = "blocks"
+    scored_as = "weight"
+    letters: ClassVar[dict[str, str]] = {"mean": "mean", "sum": "sum", "max": "amax"}
+
+    def __init__(self, outputs: int = 4, inputs: int = 1):
+        if min(outputs, inputs) < 1:
+            raise SecateurError(f"block {outputs}x{inputs}: allowed are sides of 1 or more, such as 4x1")
+        self.outputs, self.inputs = outputs, inputs
+
+    def __repr__(self) -> str:
+        return f"Block(outputs={self.outputs}, inputs={self.inputs})"
+
+    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
+        """The targets outside ``skip``."""
+        return [t for t in structure.targets if t.module not in skip]
+
+    def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
+        """One score a block: ``(outputs / b, places of the kernel, ..., inputs / c)``.
+
+        Raises:
+            SecateurError: the layer's sides are no multiples of the block's.
+        """
+        assert isinstance(place, Target)
+        check_divides(place, "out", self.outputs, f"block {self.outputs}x{self.inputs}")
+        check_divides(place, "in", self.inputs, f"block {self.outputs}x{self.inputs}")
+        scores = score(weight_of(model, place), place.name)
+        return Layer(place.name, self.pooled(scores, place.axes), target=place)
+
+    def pooled(self, scores: Tensor, axes: tuple[str, ...]) -> Tensor:
+        """The scores of single weights as scores of blocks."""
+        ordered = outputs_first(scores, axes)
+        out, *kernel, into = ordered.shape
+        split = ordered.reshape(out // self.outputs, self.outputs, *kernel, into // self.inputs, self.inputs)
+        pooled: Tensor = getattr(torch, self.letters[self.pooling])(split, dim=(1, -1))
+        return pooled
+
+    def cut(self, layer: Layer, keep: Tensor) -> Cut:
+        """The cut in the shape of the tensor, an item being a block."""
+        assert layer.target is not None
+        whole = keep.repeat_interleave(self.outputs, 0).repeat_interleave(self.inputs, -1)
+        return Cut(layer.name, back(whole, layer.target.axes).contiguous(), size=self.outputs * self.inputs)
+
+
+def outputs_first(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
+    """A weight as ``(outputs, places of the kernel, ..., inputs)``, a view.
+
+    >>> outputs_first(torch.zeros(8, 3, 5, 5), ("out", "in", "height", "width")).shape
+    torch.Size([8, 5, 5, 3])
+    """
+    out, into = axes.index("out"), axes.index("in")
+    return tensor.permute(out, *(i for i in range(tensor.ndim) if i not in (out, into)), into)
+
+
+def back(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
+    """The inverse of :func:`outputs_first`.
+
+    >>> back(torch.zeros(8, 5, 5, 3), ("in", "out", "height", "width")).shape
+    torch.Size([3, 8, 5, 5])
+    """
+    kernel = iter(range(1, tensor.ndim - 1))
+    return tensor.permute([{"out": 0, "in": tensor.ndim - 1}[a] if a in ("out", "in") else next(kernel) for a in axes])
+
+
+def check_divides(target: Target, axis: str, side: int, what: str) -> None:
+    """Refuse a layer whose outputs or inputs are no multiple of a side, naming those that would do.
+
+    Raises:
+        SecateurError: they are not.
+    """
+    length = target.shape[target.axes.index(axis)]
+    if length % side:
+        fits = ", ".join(str(n) for n in range(1, min(length, 64) + 1) if length % n == 0)
+        raise SecateurError(f"{what} does not fit '{target.name}': its {length} {axis}puts are no multiple of {side}; "
+                            f"allowed: {fits}; or skip '{target.module}', or give it a granularity of its own")

@@ -1,0 +1,65 @@
+"""N:M: of every M weights that follow each other along the inputs, N stay."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut, Group, Structure, Target
+from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
+from secateur.pruning.granularity.block import back, check_divides, outputs_first
+from secateur.pruning.ranking import GroupRanking, Ranking
+
+
+class NM(Granularity):
+    """Keep the ``n`` best of every ``m`` weights along the input axis (``2:4`` where none is named).
+
+    The pattern of Mishra et al., *Accelerating Sparse Deep Neural Networks*, 2021: for a convolution the
+    ``m`` weights are those of ``m`` input channels at one place of the kernel. The sparsity follows, it is
+    1 - n/m in every layer; among equal scores the lower index goes first.
+
+    Raises:
+        SecateurError: not 0 < n < m.
+
+    >>> NM(1, 4).sparsity
+    0.75
+    """
+
+    default_criterion = "magnitude"
+    needs_example = False
+    keep_one = False
+    item = "weights"
+    scored_as = "weight"
+
+    def __init__(self, n: int = 2, m: int = 4):
+        if not 0 < n < m:
+            raise SecateurError(f"{n}:{m}: allowed is n:m with 0 < n < m, such as 2:4, two of every four left")
+        self.n, self.m = n, m
+        self.sparsity = (m - n) / m
+
+    def __repr__(self) -> str:
+        return f"NM(n={self.n}, m={self.m})"
+
+    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
+        """The targets outside ``skip``."""
+        return [t for t in structure.targets if t.module not in skip]
+
+    def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
+        """One score a weight: ``(outputs, places of the kernel, ..., inputs / m, m)``.
+
+        Raises:
+            SecateurError: the layer's inputs are no multiple of ``m``.
+        """
+        assert isinstance(place, Target)
+        check_divides(place, "in", self.m, f"{self.n}:{self.m}")
+        scores = outputs_first(score(weight_of(model, place), place.name), place.axes)
+        return Layer(place.name, scores.unflatten(-1, (-1, self.m)), target=place)
+
+    def ranking(self, scores: list[Tensor]) -> Ranking:
+        """The order in every group of ``m``."""
+        return GroupRanking(scores)
+
+    def cut(self, layer: Layer, keep: Tensor) -> Cut:
+        """The cut in the shape of the tensor."""
+        assert layer.target is not None
+        return Cut(layer.name, back(keep.flatten(-2), layer.target.axes).contiguous())

@@ -1,0 +1,27 @@
+"""Weight: one item is one connection."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from secateur.core.types import Group, Structure, Target
+from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
+
+
+class Weight(Granularity):
+    """Every weight of a linear or convolutional layer is an item; biases and norms never are."""
+
+    default_criterion = "magnitude"
+    needs_example = False
+    keep_one = True
+    item = "weights"
+    scored_as = "weight"
+
+    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
+        """The targets outside ``skip``."""
+        return [t for t in structure.targets if t.module not in skip]
+
+    def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
+        """One score a weight, in the shape of the tensor."""
+        assert isinstance(place, Target)
+        return Layer(place.name, score(weight_of(model, place), place.name), target=place)

@@ -1,0 +1,190 @@
+"""What is said of single layers, by name or by regular expression: their settings, and which stay whole."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from typing import Any
+
+from torch import nn
+
+from secateur.core.errors import SecateurError, unknown
+from secateur.pruning.ranking import check_sparsity
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What holds for one layer; what is None is as everywhere.
+
+    ``sparsity`` is the layer's own: its items then compete among themselves. ``granularity`` is its own
+    (``weight``, ``4x1``, ``2:4``). At least ``least`` and at most ``most`` of its items go, fractions of 1.
+    """
+
+    sparsity: float | None = None
+    granularity: str | None = None
+    least: float | None = None
+    most: float | None = None
+    skip: bool | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether it says anything of how much goes, or of what an item is."""
+        open_sides = (self.least or 0) == 0 and (self.most is None or self.most == 1)
+        return not open_sides or self.sparsity is not None or self.granularity is not None
+
+    def bounds(self, items: int, keep_one: bool) -> tuple[int, int]:
+        """The least and the most of ``items`` that may go; one stays at least where ``keep_one`` says so.
+
+        >>> Rule(least=0.25, most=0.75).bounds(10, True), Rule().bounds(10, True), Rule().bounds(10, False)
+        ((3, 7), (0, 9), (0, 10))
+        """
+        low = math.ceil(Fraction(repr(float(self.least or 0))) * items)
+        high = math.floor(Fraction(repr(float(1 if self.most is None else self.most))) * items)
+        high = min(high, items - 1) if keep_one else high
+        return min(low, high), high
+
+
+def check_mapping(layers: object) -> None:
+    """Refuse settings of single layers that are no mapping."""
+    if layers is not None and not isinstance(layers, Mapping):
+        raise SecateurError(f"layers: got {layers!r}, allowed: a mapping from names or expressions to settings, such "
+                            "as {'fc1': 0.5}")
+
+
+def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: float = 1.0) -> dict[str, Rule]:
+    """The rule of every module that ``layers`` speaks of, the one of the others under the empty name.
+
+    Args:
+        model: the network.
+        layers: from a module's name or a regular expression to its settings, a mapping with any of the
+            fields of :class:`Rule`; a number alone is a sparsity. Modules inside are meant, too. A module's
+            own name goes before that of one around it, a name before an expression.
+        least, most: the bounds of every layer that has none of its own.
+
+    Raises:
+        SecateurError: an unknown module or setting, a value that is not allowed, two expressions that say
+            different things of one module.
+    """
+    check_mapping(layers)
+    whole = check_rule("every layer", Rule(least=least, most=most))
+    names = [name for name, _ in model.named_modules() if name]
+    said: dict[str, list[tuple[int, str, Rule]]] = {}
+    for pattern, given in (layers or {}).items():
+        hits = meant("layers", pattern, names)
+        rule = read(pattern, given)
+        for name in names:
+            around = [h for h in hits if n_inside(name, h)]
+            if around:
+                rank = len(pattern) + 1 if pattern in around else 0
+                said.setdefault(name, []).append((rank, pattern, rule))
+    return {"": whole, **{name: merged(name, found, whole) for name, found in said.items()}}
+
+
+def n_inside(name: str, module: str) -> bool:
+    """Whether a module is another, or lies inside it."""
+    return name == module or name.startswith(f"{module}.")
+
+
+def read(pattern: str, given: Any) -> Rule:
+    """One entry of ``layers`` as a rule.
+
+    >>> read("fc", 0.5), read("conv.*", {"granularity": "4x1"}).granularity
+    (Rule(sparsity=0.5, granularity=None, least=None, most=None, skip=None), '4x1')
+    """
+    known = [f.name for f in fields(Rule)]
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        given = {"sparsity": given}
+    if not isinstance(given, Mapping):
+        raise SecateurError(f"layers['{pattern}'] is {given!r}: allowed is a sparsity or a mapping with any of "
+                            f"{', '.join(known)}")
+    if strange := [k for k in given if k not in known]:
+        raise unknown(f"setting of layers['{pattern}']", str(strange[0]), known)
+    return check_rule(f"layers['{pattern}']", Rule(**given))
+
+
+def check_rule(what: str, rule: Rule) -> Rule:
+    """The rule, if its values are allowed."""
+    from secateur.pruning import granularity
+
+    for name in ("least", "most"):
+        value = getattr(rule, name)
+        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+            raise SecateurError(f"{name} of {what} is {value!r}: allowed is a fraction removed in [0, 1]")
+    if (rule.least or 0) > (1 if rule.most is None else rule.most):
+        raise SecateurError(f"{what}: least {rule.least:g} is above most {rule.most:g}")
+    if rule.sparsity is not None:
+        check_sparsity(rule.sparsity)
+    if rule.granularity is not None:
+        granularity.resolve(rule.granularity)
+    return rule
+
+
+def merged(name: str, found: list[tuple[int, str, Rule]], whole: Rule) -> Rule:
+    """One rule from all that speak of a module: each setting from the nearest that has it."""
+    rule = whole
+    for setting in (f.name for f in fields(Rule)):
+        having = [(rank, pattern, getattr(r, setting)) for rank, pattern, r in found if getattr(r, setting) is not None]
+        best = [(p, v) for rank, p, v in having if rank == max(r for r, _, _ in having)]
+        if len({v for _, v in best}) > 1:
+            said = ", ".join(f"'{p}' says {v}" for p, v in best)
+            raise SecateurError(f"layers: {setting} of '{name}' is not clear: {said}; allowed is one, or its own name")
+        if best:
+            rule = replace(rule, **{setting: best[0][1]})
+    return check_rule(f"layers['{name}']", rule)
+
+
+def rule_of(modules: Iterable[str], known: Mapping[str, Rule], what: str) -> Rule:
+    """The rule of a layer, which several modules may make (a residual stream).
+
+    Raises:
+        SecateurError: the modules have different rules.
+    """
+    found = {m: known.get(m, known[""]) for m in sorted(modules)}
+    if len(set(found.values())) > 1:
+        raise SecateurError(f"layers: '{what}' is made by {', '.join(found)} together, which must have the same "
+                            "settings")
+    return next(iter(found.values()), known[""])
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a regular expression is all of a name; what is no expression matches nothing.
+
+    >>> matches("block.*", "block1"), matches("[", "block1")
+    (True, False)
+    """
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error:
+        return False
+
+
+def meant(argument: str, pattern: str, names: Sequence[str]) -> list[str]:
+    """The modules of that name, or whose names the expression matches; none is an error of ``argument``."""
+    hits = [n for n in names if n == pattern or matches(pattern, n)]
+    if not hits:
+        raise unknown(f"module in {argument}", pattern, names)
+    return hits
+
+
+def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
+    """The modules that ``skip`` names, exactly or as regular expressions, with all modules inside them.
+
+    Raises:
+        SecateurError: a name that no module has, a name given twice.
+    """
+    if isinstance(skip, str) or not isinstance(skip, Iterable) or not all(isinstance(p, str) for p in skip):
+        raise SecateurError(f"skip: got {skip!r}, allowed: a list of names of modules, such as ['head']")
+    names = [name for name, _ in model.named_modules() if name]
+    patterns = list(skip)
+    if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
+        raise SecateurError(f"skip names {', '.join(twice)} twice")
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = meant("skip", pattern, names)
+        found.update(n for n in names for hit in hits if n_inside(n, hit))
+    return frozenset(found)

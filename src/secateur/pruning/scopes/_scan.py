@@ -1,0 +1,148 @@
+"""The sensitivity scan: each layer cut by itself at several sparsities, and how far the outputs move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from secateur.core.errors import SecateurError
+from secateur.data.calibration import Batch
+from secateur.data.forward import call, watched
+from secateur.pruning.granularity.base import Layer
+from secateur.pruning.ranking import removal_count
+from secateur.pruning.scopes.base import Bounds, Given
+
+GRID = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+BATCH = 512
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One layer cut by itself.
+
+    ``removed`` counts the items that went, from 0; ``loss`` is the mean divergence of the outputs from the
+    original's in nats, ``same`` the fraction of samples whose greatest output is the same as before.
+    """
+
+    name: str
+    items: int
+    removed: tuple[int, ...]
+    loss: tuple[float, ...]
+    same: tuple[float, ...]
+
+    def at(self, counts: NDArray[Any]) -> Numbers:
+        """The loss at other counts: straight lines of its logarithm between those measured, the square of the count
+        before the first; never falling (by 1e-12 always rising, so that what costs nothing stays).
+
+        >>> Curve("a", 10, (0, 2, 4, 8), (0.0, 1.0, 4.0, 3.0), (1,) * 4).at(np.array([0, 1, 2, 3, 6])).round(9).tolist()
+        [0.0, 0.25, 1.0, 2.0, 4.0]
+        """
+        counts = np.asarray(counts)
+        if len(self.removed) < 2:
+            return 1e-12 * counts.astype(np.float64)
+        places, risen = np.array(self.removed[1:]), np.maximum.accumulate(self.loss[1:]).clip(1e-12)
+        between = np.exp(np.interp(counts, places, np.log(risen)))
+        found: Numbers = np.where(counts < places[0], risen[0] * (counts / places[0]) ** 2, between)
+        return found + 1e-12 * counts / max(self.items, 1)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A curve for every layer, measured with so many samples.
+
+    >>> print(Scan((Curve("fc", 8, (0, 4), (0.0, 0.25), (1.0, 0.9)),), 32))
+    each layer cut by itself, 32 samples: divergence of the outputs in nats
+      fc: 0.25 at 50%
+    """
+
+    curves: tuple[Curve, ...]
+    samples: int
+
+    def __str__(self) -> str:
+        lines = [f"each layer cut by itself, {self.samples} samples: divergence of the outputs in nats"]
+        lines += [f"  {c.name}: " + ", ".join(f"{loss:.3g} at {removed / c.items:.0%}" for removed, loss in
+                                              zip(c.removed[1:], c.loss[1:], strict=True)) for c in self.curves]
+        return "\n".join(lines)
+
+    def plain(self) -> dict[str, Any]:
+        """The scan as plain JSON values."""
+        return {"samples": self.samples, "layers": [{"name": c.name, "items": c.items, "removed": list(c.removed),
+                                                     "loss": list(c.loss), "same": list(c.same)} for c in self.curves]}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Scan:
+        """The scan back from :meth:`plain`."""
+        return cls(tuple(Curve(c["name"], c["items"], tuple(c["removed"]), tuple(c["loss"]), tuple(c["same"]))
+                         for c in plain["layers"]), plain["samples"])
+
+
+def scan(layers: Sequence[Layer], bounds: Bounds, given: Given, sparsities: Sequence[float] = GRID) -> Scan:
+    """The curve of every layer, each cut by itself within its bounds."""
+    names, network = given.samples.names if given.samples is not None else (), given.network
+    before = outputs(given.model, given.inputs, names)
+    assert network is not None
+
+    def look(index: int, count: int) -> tuple[float, float]:
+        counts = [count if i == index else 0 for i in range(len(layers))]
+        return compared(before, outputs(network(counts), given.inputs, names))
+
+    return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
+                      for i, (layer, (_, high)) in enumerate(zip(layers, bounds, strict=True))), len(before))
+
+
+def scanned(given: Given) -> Scan:
+    """The scan that a scope was given."""
+    assert given.scan is not None
+    found: Scan = given.scan()
+    return found
+
+
+def levels(items: int, most: int, sparsities: Sequence[float]) -> list[int]:
+    """The counts at the sparsities, each once, with the most that may go."""
+    counts = {min(removal_count(items, s), most) for s in sparsities if s} | {most}
+    return sorted(counts - {0})
+
+
+def curve(layer: Layer, counts: Sequence[int], look: Callable[[int, int], tuple[float, float]], index: int) -> Curve:
+    """The curve of one layer."""
+    measured = [look(index, count) for count in counts]
+    return Curve(layer.name, layer.items, (0, *counts), (0.0, *(m[0] for m in measured)),
+                 (1.0, *(m[1] for m in measured)))
+
+
+def outputs(model: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...] = ()) -> Tensor:
+    """The log-probabilities that a network gives, float64, ``(samples, ..., classes)``.
+
+    Raises:
+        SecateurError: it gives no tensor of at least two classes, or one that is not finite.
+    """
+    with watched(model, {}), torch.inference_mode():
+        return torch.cat([logs(call(model, Batch(batch, None, names)))
+                          for batch in zip(*(x.split(BATCH) for x in inputs), strict=True)])
+
+
+def logs(given: Any) -> Tensor:
+    """Outputs as log-probabilities over their last axis."""
+    if not isinstance(given, Tensor) or given.ndim < 2 or given.shape[-1] < 2:
+        got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise SecateurError(f"a sensitivity scan compares outputs of shape (samples, ..., classes), got {got}")
+    if not torch.isfinite(given).all():
+        raise SecateurError("a sensitivity scan: the network's outputs are not finite")
+    return given.double().log_softmax(-1).cpu()
+
+
+def compared(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """The mean divergence of ``after`` from ``before``, and the fraction with the same greatest output.
+
+    >>> compared(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.8, 0.2]]).log())[0]  # ln(0.5 / 0.4)
+    0.2231435...
+    """
+    divergence = (before.exp() * (before - after)).sum(-1).mean()
+    return max(0.0, float(divergence)), float((before.argmax(-1) == after.argmax(-1)).double().mean())

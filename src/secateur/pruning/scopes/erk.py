@@ -1,0 +1,50 @@
+"""ERK: thin layers keep more, by the Erdős-Rényi-Kernel rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from secateur.pruning.granularity.base import Layer
+from secateur.pruning.ranking import removal_count, shared_out
+from secateur.pruning.scopes.base import Allocation, Bounds, Given, levelled
+
+
+class Erk(Allocation):
+    """Layers keep a density in proportion to the sum of their sides over the product of their sides.
+
+    Density ``min(1, e * (n_out + n_in + k_w + k_h) / (n_out * n_in * k_w * k_h))``, with the one ``e`` at which
+    the network as a whole has the sparsity that was asked for (Evci et al., *Rigging the Lottery*, ICML 2020,
+    after Mocanu et al. 2018). Counts are whole and sum to ``round(sparsity * items)`` exactly.
+    """
+
+    scores = frozenset({"weight"})
+
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+        """How many items of every layer go."""
+        rates = [raw_density(layer) for layer in layers]
+        items = [layer.items for layer in layers]
+        total = removal_count(sum(items), sparsity)
+        if not total:
+            return shared_out([0.0] * len(layers), 0, bounds)
+
+        def left(e: float) -> list[float]:
+            return [min(max(e * r * n, n - high), n - low)
+                    for r, n, (low, high) in zip(rates, items, bounds, strict=True)]
+
+        kept = levelled(left, sum(items) - total, 0.0, 1 / min(rates))
+        return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
+
+
+def raw_density(layer: Layer) -> float:
+    """The sum of the sides of a weight over their product.
+
+    >>> from secateur.core.types import Target
+    >>> import torch
+    >>> raw_density(Layer("a", torch.zeros(6, 4), target=Target("a", "", (6, 4), ("out", "in"), "linear")))
+    0.4166666666666667
+    """
+    assert layer.target is not None
+    product = 1
+    for side in layer.target.shape:
+        product *= side
+    return sum(layer.target.shape) / product

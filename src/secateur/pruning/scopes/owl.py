@@ -1,0 +1,69 @@
+"""OWL: layers with more outliers keep more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from secateur.pruning.granularity.base import Layer
+from secateur.pruning.ranking import removal_count, shared_out
+from secateur.pruning.scopes.base import Allocation, Bounds, Given, levelled
+from secateur.pruning.signals import Gatherer
+from secateur.pruning.signals.base import have
+
+
+class Owl(Allocation):
+    """Densities around that of the network, by the share of outliers (Yin et al., *Outlier Weighed Layerwise
+    Sparsity*, ICML 2024).
+
+    An outlier is a weight whose |w| times the norm of its input is more than :attr:`times` the layer's mean. The
+    shares are scaled to a width of twice :attr:`reach` and moved so that the network as a whole has the sparsity
+    asked for (layers count by their items, where the paper's are all of one size); a density stays in [0, 1].
+    """
+
+    scores = frozenset({"weight"})
+    needs = frozenset({"samples"})
+    times, reach = 5.0, 0.08
+
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+        """How many items of every layer go."""
+        items = [layer.items for layer in layers]
+        total = removal_count(sum(items), sparsity)
+        if not total:
+            return shared_out([0.0] * len(layers), 0, bounds)
+        apart = spread(self.outliers(layers, given), self.reach)
+
+        def left(shift: float) -> list[float]:
+            return [min(max((a + shift) * n, n - high), n - low)
+                    for a, n, (low, high) in zip(apart, items, bounds, strict=True)]
+
+        kept = levelled(left, sum(items) - total, -1.0, 1.0)
+        return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
+
+    def outliers(self, layers: Sequence[Layer], given: Given) -> list[float]:
+        """The share of outliers in every layer."""
+        gather = Gatherer(given.model, {"input_norm"}, [layer.name for layer in layers], given.samples)
+        return [outlier_share(given.model.get_parameter(layer.name).detach(),
+                              have(gather.of("weight", layer.name).input_norm), self.times) for layer in layers]
+
+
+def outlier_share(weight: Tensor, norm: Tensor, times: float) -> float:
+    """How many of the products |w| x input norm are above ``times`` their mean, as a fraction.
+
+    >>> import torch
+    >>> outlier_share(torch.tensor([[1.0, -1.0], [1.0, 9.0]]), torch.ones(1, 2), 2.0)
+    0.25
+    """
+    products = weight.abs() * norm
+    return float((products > times * products.mean()).double().mean())
+
+
+def spread(shares: Sequence[float], reach: float) -> list[float]:
+    """The shares moved and scaled to lie from 0 to twice ``reach``; all 0 where they are equal.
+
+    >>> spread([0.1, 0.3, 0.2], 0.08)
+    [0.0, 0.16, 0.08]
+    """
+    low, high = min(shares), max(shares)
+    return [2 * reach * (s - low) / (high - low) if high > low else 0.0 for s in shares]

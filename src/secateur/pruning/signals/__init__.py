@@ -1,0 +1,5 @@
+"""Gathers signals: only those that are declared, layer by layer, in bounded memory."""
+
+from secateur.pruning.signals.collect import Gatherer
+
+__all__ = ["Gatherer"]

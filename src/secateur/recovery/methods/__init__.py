@@ -1,0 +1,1 @@
+"""Recoveries: what is done after a cut to win accuracy back. One file each, see ``base.py`` for the contract."""

@@ -1,0 +1,18 @@
+"""None: the cut network as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from secateur.recovery.methods.base import Patient, Recovery
+
+
+@dataclass(frozen=True)
+class Nothing(Recovery):
+    """Leave the network as the cut left it."""
+
+    def recover(self, patient: Patient) -> nn.Module:
+        """The cut network."""
+        return patient.pruned

@@ -1,0 +1,41 @@
+"""Recalibrate: measure the batch norms' means and variances anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from secateur.data.forward import call, watched
+from secateur.recovery.methods.base import Patient, Recovery
+
+
+@dataclass(frozen=True)
+class Recalibrate(Recovery):
+    """Take the means and variances of batch norms from the cut network's own activations, averaged over the samples
+    (as *Once-for-all*, Cai et al., ICLR 2020, does for its subnetworks). A network without batch norms stays as it is.
+    """
+
+    needs = frozenset({"data"})
+
+    def recover(self, patient: Patient) -> nn.Module:
+        """The cut network with new statistics; weights stay as they are."""
+        model, samples = patient.pruned, patient.samples
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        if not norms or samples is None:
+            return model
+        momenta = {norm: norm.momentum for norm in norms}
+        try:
+            with watched(model, {}), torch.no_grad():
+                for norm in norms:
+                    norm.reset_running_stats()
+                    norm.momentum = None
+                    norm.train()
+                for batch in samples:
+                    call(model, batch)
+        finally:
+            for norm, momentum in momenta.items():
+                norm.momentum = momentum
+        return model

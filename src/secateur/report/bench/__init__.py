@@ -1,0 +1,1 @@
+"""What ``secateur bench`` measured, as a table and a figure."""

@@ -1,0 +1,83 @@
+"""The figure: how long a call takes, a panel a batch size, in the report's colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from secateur.bench.verdict import quickest, title
+from secateur.core import text
+from secateur.core.errors import MissingExtraError
+from secateur.core.optional import need
+from secateur.report.plots.palette import LIGHT
+from secateur.report.render import matplotlib_
+
+COLOURS = {"dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
+OTHERS = ("neuron", "neuron-2", "neuron-3", "other")
+WIDTH = 4.6
+BAR = 0.27
+
+
+def check_installed() -> None:
+    """Refuse to begin without Matplotlib.
+
+    Raises:
+        MissingExtraError: the message has the command that installs it.
+    """
+    try:
+        need("matplotlib")
+    except MissingExtraError as error:
+        raise MissingExtraError("matplotlib", "report", "the figure of --out") from error
+
+
+def write(found: dict[str, Any], folder: Path) -> list[Path]:
+    """Write ``bench.png`` and ``bench.svg``, narrow enough to be read on a phone."""
+    with need("matplotlib").rc_context(matplotlib_.STYLE):
+        figure = draw(found)
+        return [matplotlib_.save(figure, folder / f"bench.{kind}") for kind in matplotlib_.KINDS]
+
+
+def draw(found: dict[str, Any]) -> Any:
+    """A panel for each batch size and count of threads, one below the other."""
+    cases: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for p in found["points"]:
+        cases.setdefault((p["threads"], p["batch"]), []).append(p)
+    heights = [len(rows) for rows in cases.values()]
+    tall = BAR * sum(heights) + 0.75 * len(heights) + 0.2
+    figure = need("matplotlib.figure").Figure(figsize=(WIDTH, tall), layout="constrained")
+    grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, ((threads, batch), rows) in zip(grid, cases.items(), strict=True):
+        panel(axes, found, rows)
+        axes.set_title(f"batch {batch}, {threads} thread{'s' * (threads > 1)}", loc="left")
+    figure.supxlabel("ms a call: bar to the median, line to p99 (▸: beyond)", fontsize=8.5)
+    return figure
+
+
+def panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Bars of one case, the fastest label in bold; the axis ends where the labels have room."""
+    names = [r["engine"] for r in rows]
+    values, ends = [r["p50"] * 1e3 for r in rows], [r["p99"] * 1e3 for r in rows]
+    most, best = max(values), quickest(rows)
+    axes.barh(range(len(rows)), values, color=[LIGHT[c] for c in colours(names)], height=0.72)
+    for place, (row, value, end) in enumerate(zip(rows, values, ends, strict=True)):
+        tip = min(end, 1.25 * most)
+        axes.plot([value, tip], [place, place], color=LIGHT["ink"], linewidth=1, marker=">" if end > tip else "",
+                  markevery=[1], markersize=4)
+        told = f"{value:.3g} ms" + (f", {text.times(row['speedup'])}" if "speedup" in row else "")
+        axes.annotate(told, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
+                      fontsize=8.5, fontweight="bold" if row is best else "normal")
+    axes.set_yticks(range(len(rows)), [title(found, n) for n in names])
+    axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
+    axes.set(xlim=(0, 1.85 * most), ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(need("matplotlib.ticker").MaxNLocator(4))
+
+
+def colours(names: list[str]) -> list[str]:
+    """The colour role of each engine: torch grey and orange, ours red, others blue.
+
+    >>> colours(["dense", "sparse", "openvino"])
+    ['soft', 'weight', 'neuron']
+    """
+    others = [n for n in names if n not in COLOURS]
+    return [COLOURS.get(n) or OTHERS[others.index(n) % len(OTHERS)] for n in names]

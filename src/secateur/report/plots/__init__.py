@@ -1,0 +1,1 @@
+"""Figures as data: each file turns rows into one kind of plot."""

@@ -1,0 +1,1 @@
+"""Figures, pages, summaries and tables made from the data of plots."""

@@ -1,0 +1,105 @@
+"""IR text to machine code: optimise, emit an object, load it; objects are kept on disk."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from typing import Any
+
+from llvmlite import binding
+
+from secateur.runtime.codegen import cache
+from secateur.runtime.codegen.isa import Isa, architecture
+
+_LOCK = threading.RLock()
+
+
+@functools.cache
+def _ready() -> None:
+    if not hasattr(binding, "initialize_all_targets"):
+        binding.initialize()
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        return
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+
+
+def machine(isa: Isa, triple: str | None = None) -> Any:
+    """LLVM's target machine for an instruction set.
+
+    On x86-64 with the large code model: code and constants of a kernel are loaded into memory of their own each,
+    and in a process that holds much memory these may lie more than 2 GiB apart.
+    """
+    _ready()
+    triple = triple or (binding.get_process_triple() if isa.arch == architecture() else f"{isa.arch}-unknown-linux-gnu")
+    reloc, model = ("static", "large") if isa.arch == "x86_64" else ("pic", "small")
+    target = binding.Target.from_triple(triple)
+    return target.create_target_machine(cpu=isa.cpu, features=isa.features, opt=3, reloc=reloc, codemodel=model)
+
+
+def emit(text: str, isa: Isa) -> bytes:
+    """Object code of a module of IR."""
+    return bytes(_emit(text, isa, "object"))
+
+
+def assembly(text: str, isa: Isa) -> str:
+    """Assembly of a module of IR, to read it."""
+    return str(_emit(text, isa, "assembly"))
+
+
+def _emit(text: str, isa: Isa, form: str) -> Any:
+    target = machine(isa)
+    module = binding.parse_assembly(text)
+    module.triple, module.data_layout = target.triple, str(target.target_data)
+    module.verify()
+    options = binding.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = binding.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return getattr(target, f"emit_{form}")(module)
+
+
+@functools.cache
+def _engine() -> Any:
+    _ready()
+    from secateur.runtime.codegen.isa import pick
+
+    isa = pick()
+    assert isa is not None
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine(isa))
+
+
+_LOADED: dict[str, int] = {}
+
+
+def address(spec: Any, isa: Isa) -> int:
+    """The address of the function that ``spec.text(isa)`` describes: loaded, from disk, or compiled now.
+
+    ``spec`` is a frozen dataclass whose ``repr`` says all that its code depends on, beside the
+    generator's own source, which is part of the key.
+    """
+    key = cache.key(repr(spec), repr(isa), cache.generator(), str(binding.llvm_version_info))
+    with _LOCK:
+        if key not in _LOADED:
+            name = f"{type(spec).__name__.lower()}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            code = cache.read(f"{key}.o") or _compile(spec, isa, name, key)
+            _LOADED[key] = _load(code, name)
+        return _LOADED[key]
+
+
+def _compile(spec: Any, isa: Isa, name: str, key: str) -> bytes:
+    code = emit(spec.text(name, isa), isa)
+    cache.write(f"{key}.o", code)
+    return code
+
+
+def _load(code: bytes, name: str) -> int:
+    engine = _engine()
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    found = int(engine.get_function_address(name))
+    if not found:
+        raise RuntimeError(f"kernel {name} is not in its object code")
+    return found

@@ -1,0 +1,1 @@
+"""Running a compiled network: segments of kernels, layers of torch between them, threads."""

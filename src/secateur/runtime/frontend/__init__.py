@@ -1,0 +1,1 @@
+"""From a network to nodes: captured, fused, lowered."""

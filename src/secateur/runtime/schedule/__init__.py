@@ -1,0 +1,1 @@
+"""Which kernel runs which layer: candidates, their costs, the choice, the program."""

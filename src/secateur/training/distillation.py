@@ -1,0 +1,47 @@
+"""Knowledge distillation: the pruned network learns from the outputs of the dense one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from secateur.core.errors import SecateurError
+
+
+def distillation(outputs: Tensor, teacher: Tensor, labels: Tensor | None = None, temperature: float = 4.0,
+                 share: float = 0.9) -> Tensor:
+    """A loss that asks for the teacher's class probabilities besides the right answers.
+
+    ``share * T**2 * KL(softmax(teacher / T) || softmax(outputs / T)) + (1 - share) * cross-entropy``, means over
+    the batch (Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network*, 2015).
+
+    Args:
+        outputs: logits of the network that learns, ``(n, classes)``.
+        teacher: logits of the dense network for the same inputs, ``(n, classes)``; no gradient flows into them.
+        labels: ``(n,)``, int64; without them the teacher alone counts, whatever ``share`` is.
+        temperature: above 1, the probabilities of wrong classes count for more.
+        share: of the teacher, in [0, 1].
+
+    Raises:
+        SecateurError: shapes that differ, a temperature that is not above 0, a share outside [0, 1].
+
+    >>> import torch
+    >>> logits = torch.tensor([[2.0, 0.0]])
+    >>> float(distillation(logits, logits))
+    0.0
+    """
+    check(outputs, teacher, temperature, share)
+    wanted = F.log_softmax(teacher.detach() / temperature, 1)
+    told = F.log_softmax(outputs / temperature, 1)
+    loss = temperature ** 2 * F.kl_div(told, wanted, reduction="batchmean", log_target=True)
+    return loss if labels is None else share * loss + (1 - share) * F.cross_entropy(outputs, labels)
+
+
+def check(outputs: Tensor, teacher: Tensor, temperature: float, share: float) -> None:
+    """Refuse logits of different shapes and settings out of range."""
+    if outputs.shape != teacher.shape or outputs.ndim != 2:
+        raise SecateurError(f"logits of shape {tuple(outputs.shape)}, the teacher's {tuple(teacher.shape)}: allowed "
+                            "are two of the same shape (n, classes)")
+    if not temperature > 0 or not 0 <= share <= 1:
+        raise SecateurError(f"temperature {temperature!r}, share {share!r}: allowed are a temperature above 0 and a "
+                            "share in [0, 1]")

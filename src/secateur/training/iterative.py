@@ -1,0 +1,76 @@
+"""Iterative magnitude pruning: train, cut, rewind, and again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from secateur.core.errors import SecateurError, unknown
+from secateur.core.types import Plan
+from secateur.pruning.plan import plan
+from secateur.training.keep_pruned import kept
+from secateur.training.pruner import Pruner
+from secateur.training.schedules import Exponential
+
+REWINDS = ("weights", "rate", "none")
+Fit = Callable[[nn.Module, Pruner], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """What one round left: the trained and pruned network, its plan, and what the training gave back."""
+
+    number: int
+    model: nn.Module
+    plan: Plan
+    result: Any
+
+
+def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = "weights",
+           early: nn.Module | None = None, **choices: Any) -> Iterator[Round]:
+    """Train, cut what is smallest, rewind, and again, so that ``target`` is reached in ``count`` cuts.
+
+    Every cut removes the same fraction of what is left. Round 0 is the dense network.
+
+    Args:
+        model: the network at its start; it is not changed.
+        fit: trains a network in place for one round, its whole learning-rate schedule; it calls
+            ``pruner.step()`` after every step of the optimizer.
+        target: the sparsity after the last cut, in [0, 1).
+        count: how many cuts.
+        rewind: ``weights`` puts the weights that are left back to those of ``early``, which is the lottery ticket of
+            Frankle and Carbin (ICLR 2019), with its later rewinding to an early step (2020); ``rate`` keeps
+            the weights and rewinds the learning rate only, which ``fit`` does by starting its schedule anew
+            (Renda, Frankle and Carbin, ICLR 2020); ``none`` is ``rate`` for a ``fit`` that goes on at its last rate.
+        early: for ``weights``, the network to rewind to; by default ``model`` as it was passed in.
+        choices: as in ``sc.plan``: criterion, scope, skip and so on; ``weight`` is what is cut. What went in one round
+            is worth less than all that lives in the next, whatever the criterion, and so stays cut.
+
+    Raises:
+        SecateurError: an unknown rewind, a count below 1, another granularity, or what ``sc.plan`` refuses.
+
+    >>> net = nn.Linear(10, 10)
+    >>> [r.plan.removed for r in rounds(net, lambda model, pruner: pruner.step(), 0.75, 2)]
+    [0, 50, 75]
+    """
+    if rewind not in REWINDS:
+        raise unknown("rewind", rewind, REWINDS)
+    if not isinstance(count, int) or count < 1:
+        raise SecateurError(f"count {count!r}: allowed are whole numbers from 1")
+    if (granularity := choices.pop("granularity", "weight")) != "weight":
+        raise SecateurError(f"rounds with granularity '{granularity}': allowed: weight; for others take a Pruner")
+    pace, start = Exponential(target, end=count), early if early is not None else model
+    criterion = kept(choices.pop("criterion", None), "weight")
+    network = copy.deepcopy(model)
+    for number in range(count + 1):
+        made = plan(network, pace.at(number), "weight", criterion, **choices)
+        if number and rewind == "weights":
+            network = copy.deepcopy(start)
+        pruner = Pruner(network, made)
+        result = fit(network, pruner)
+        network = pruner.finish()
+        yield Round(number, copy.deepcopy(network), made, result)

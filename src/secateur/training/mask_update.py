@@ -1,0 +1,119 @@
+"""Chooses what goes at a step: the plan that ``sc.plan`` would make for the network as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur.core.errors import SecateurError
+from secateur.core.types import Cut, Plan, Structure
+from secateur.data.calibration import Calibration
+from secateur.pruning.granularity import resolve
+from secateur.pruning.layer_rules import check_mapping
+from secateur.pruning.selection import Selection
+from secateur.pruning.signals.collect import tensor_seed
+from secateur.training.keep_pruned import kept
+from secateur.training.regrowth.base import Regrowth, exchange
+from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved
+
+
+@dataclass
+class Chooser:
+    """The four choices, and what is read from the network once: its structure.
+
+    ``decay`` is that of the thresholds. ``layers`` are settings of single layers, whose sparsities are targets
+    that move in proportion to the network's.
+    """
+
+    granularity: str
+    criterion: Any
+    scope: str
+    skip: tuple[str, ...]
+    layers: Mapping[str, Any] | None
+    example: Any
+    seed: int
+    pooling: str
+    decay: float
+    samples: Calibration | None = None
+    structure: Structure | None = None
+
+    def __post_init__(self) -> None:
+        if self.scope == "budget":
+            raise SecateurError("scope 'budget' says itself how much goes, which a schedule does here: allowed are the "
+                                "other scopes; or give the pruner the plan that sc.plan(..., scope='budget') makes")
+        check_mapping(self.layers)
+
+    def __str__(self) -> str:
+        return (f"granularity={self.granularity}, criterion={named(self.criterion)}, scope={self.scope}, "
+                f"skip={self.skip}, layers={self.layers}, seed={self.seed}, "
+                f"pooling={self.pooling}, threshold_decay={self.decay}")
+
+    def choose(self, model: nn.Module, sparsity: float, share: float, before: Mapping[str, float],
+               held: Sequence[Cut] = ()) -> tuple[Plan, dict[str, float]]:
+        """The plan at a sparsity and the threshold of every layer.
+
+        Args:
+            model: the network as it is; what is cut is zero in it.
+            sparsity: what is asked for.
+            share: ``sparsity`` as a fraction of the target.
+            before: the thresholds so far.
+            held: what is cut so far.
+        """
+        selection = self._selection(model, share, kept(self.criterion, self.granularity))
+        plan = selection.plan(sparsity)
+        limits = {**thresholds(selection.layers, plan.cuts), **unmoved(before, held, plan.cuts)}
+        if not self.decay:
+            return plan, limits
+        limits = averaged(limits, before, self.decay)
+        items = [resolve(cut.granularity or self.granularity) for cut in plan.cuts]
+        return replace(plan, cuts=cut_by(selection.layers, plan.cuts, items, limits)), limits
+
+    def _selection(self, model: nn.Module, share: float, criterion: Any) -> Selection:
+        more = {"layers": scaled(self.layers, share)} if self.layers else {}
+        made = Selection(model, granularity=self.granularity, criterion=criterion, scope=self.scope,
+                         skip=self.skip, example=self.example, seed=self.seed, structure=self.structure,
+                         pooling=self.pooling, samples=self.samples, **more)  # type: ignore[arg-type]
+        self.structure = made.structure
+        return made
+
+
+def named(criterion: Any) -> str:
+    """What a criterion is called, the same in every process."""
+    return criterion if isinstance(criterion, str) else getattr(criterion, "__qualname__", type(criterion).__qualname__)
+
+
+def scaled(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Settings of single layers with every sparsity brought to a share of itself.
+
+    >>> scaled({"fc1": 0.5, "fc2": {"sparsity": 0.8, "granularity": "4x1"}}, 0.5)
+    {'fc1': 0.25, 'fc2': {'sparsity': 0.4, 'granularity': '4x1'}}
+    """
+    def one(given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return {k: v * share if k == "sparsity" and v is not None else v for k, v in given.items()}
+        return given * share
+    return {name: one(given) for name, given in layers.items()}
+
+
+def regrown(cuts: Sequence[Cut], model: nn.Module, how: Regrowth, progress: float, seed: int) -> tuple[Cut, ...]:
+    """The cuts after an exchange of living weights for cut ones, layer by layer.
+
+    Raises:
+        SecateurError: gradients are needed and a weight has none.
+    """
+    made = []
+    for cut in cuts:
+        weight = model.get_parameter(cut.name)
+        if how.gradients and weight.grad is None:
+            raise SecateurError(f"regrowth {how} needs the gradient of '{cut.name}', which has none: call "
+                                "pruner.step() after optimizer.step() and before zero_grad(), and skip what is frozen")
+        draws = torch.Generator().manual_seed(tensor_seed(seed, cut.name))
+        worth = how.score(weight.detach(), weight.grad, draws)
+        keep = cut.keep.to(weight.device)
+        keep = exchange(weight.detach(), keep, worth, how.count(int(keep.sum()), progress))
+        made.append(replace(cut, keep=keep.cpu()))
+    return tuple(made)

@@ -1,0 +1,126 @@
+"""Where a pruner reads the sparsity from: a schedule, a number, a tensor that training code fills, a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from secateur.core.errors import SecateurError
+from secateur.core.types import Plan
+from secateur.pruning.granularity import resolve
+from secateur.pruning.ranking import check_sparsity
+from secateur.training.schedules import Constant
+from secateur.training.schedules.base import Schedule
+
+
+class Source(Protocol):
+    """What a pruner asks: :class:`~secateur.training.schedules.Schedule` and :class:`Live` answer."""
+
+    def at(self, step: int) -> float:
+        """The sparsity at a step."""
+
+    def due(self, step: int) -> bool:
+        """Whether what is removed is to be chosen anew at a step."""
+
+    def progress(self, step: int) -> float:
+        """How far a step is on the way, in [0, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """A sparsity that training code changes while it runs: a tensor of one value, or a function of the step.
+
+    ``every`` says how often it is looked at, in steps.
+
+    Raises:
+        SecateurError: ``every`` is no whole number from 1; a function that gives no fraction.
+
+    >>> variable = torch.tensor(0.0)
+    >>> live = Live(variable, every=5)
+    >>> _ = variable.fill_(0.5)
+    >>> live.at(5), live.due(5), live.due(6)
+    (0.5, True, False)
+    """
+
+    source: Tensor | Callable[[int], float]
+    every: int = 10
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.every, int) or isinstance(self.every, bool) or self.every < 1:
+            raise SecateurError(f"every {self.every!r}: allowed are whole numbers from 1")
+
+    def at(self, step: int) -> float:
+        """The value that the tensor has now, or that the function gives for the step."""
+        value: Any = self.source if isinstance(self.source, Tensor) else self.source(step)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SecateurError(f"the function of the step gave {value!r} at step {step}: allowed is a fraction "
+                                "removed in [0, 1), such as 0.9") from error
+        return check_sparsity(round(number, 9))
+
+    def due(self, step: int) -> bool:
+        """Every ``every`` steps."""
+        return step % self.every == 0
+
+    def progress(self, step: int) -> float:
+        """0: a live sparsity has no end."""
+        return 0.0
+
+    def __repr__(self) -> str:
+        return f"Live(every={self.every})"
+
+
+def source(given: Any) -> Source:
+    """What a pruner was given as its schedule, as something that it can ask.
+
+    Raises:
+        SecateurError: it is none of the things that are allowed.
+
+    >>> source(0.9).at(0)
+    0.9
+    """
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        return Constant(float(given), end=0)
+    if hasattr(given, "at") and hasattr(given, "due"):
+        return given  # type: ignore[no-any-return]
+    if callable(given) or (isinstance(given, Tensor) and given.numel() == 1 and not isinstance(given, torch.nn.Module)):
+        return Live(given)
+    raise SecateurError(f"schedule {given!r}: allowed are a plan, a schedule such as sc.schedules.Polynomial(0.9, "
+                        "end=1000), a sparsity, a tensor of one value, or a function of the step")
+
+
+def check_asks(source: Source, granularity: str) -> None:
+    """Refuse a schedule that asks N:M for another sparsity than it has on the way.
+
+    Raises:
+        SecateurError: it does, at a step where what goes is chosen.
+    """
+    fixed = resolve(granularity).sparsity
+    if fixed is None or not isinstance(source, Schedule):
+        return
+    for step in filter(source.due, range(source.end + 1)):
+        if source.at(step) not in (0.0, fixed):
+            raise SecateurError(f"schedule {source} asks for {source.at(step):g} at step {step}, granularity "
+                                f"'{granularity}' has {fixed:g}: allowed is nothing, then all at once, such as "
+                                f"Constant({fixed:g}, begin={source.begin}) or OneShot({fixed:g}, end={source.end})")
+
+
+def check_exchanges(regrow: object, schedule: Any) -> None:
+    """Refuse a regrowth beside a plan, or a schedule under which no choice is made that exchanges anything.
+
+    Raises:
+        SecateurError: what is cut is a plan's, or all choices of cut weights are made at the schedule's end.
+    """
+    plan = isinstance(schedule, Plan)
+    if regrow is None or not (plan or isinstance(schedule, Schedule)):
+        return
+    steps = () if plan else filter(schedule.due, range(1, schedule.end + 1))
+    if not any(schedule.at(step) and schedule.progress(step) < 1 for step in steps):
+        raise SecateurError(f"regrow {regrow} beside {'a plan' if plan else schedule} would exchange nothing: allowed "
+                            "is a schedule with choices before its end, such as "
+                            f"Constant({schedule.sparsity if plan else schedule.target:g}, end=1000)")
