@@ -149,7 +149,7 @@ class Problem:
         if any("labels" in item.needs for item in items):
             return len(self.data.train_x)
         looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
-        looks = looks or "samples" in registry.get("scopes", scope).needs
+        looks = looks or bool(registry.get("scopes", scope).needs)
         return self.config.calibration if looks or any(item.needs for item in items) else 0
 
     def shown(self, count: int) -> tuple[Tensor, Tensor]:

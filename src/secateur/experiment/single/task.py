@@ -283,6 +283,6 @@ def looking(config: CutConfig) -> list[str]:
     """Criterion, scope and recoveries, those of them that look at samples."""
     criterion, scope = config.chosen_criterion, config.scope
     found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-             f"scope {scope}": "samples" in registry.get("scopes", scope).needs,
+             f"scope {scope}": bool(registry.get("scopes", scope).needs),
              **{f"recovery {named(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
     return [name for name, looks in found.items() if looks]
