@@ -20,7 +20,7 @@ from secateur.pruning.selection import Chosen
 from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import (
     Choice,
-    check_heard,
+    check_criterion_is_used,
     check_recoveries,
     default_recovery,
     kinds_of,
@@ -60,14 +60,13 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     usual = default_recovery(criterion is not None, kinds) if samples else "none"
     items = recoveries(recovery if recovery is not None else usual)
     check_recoveries(items, samples)
-    check_heard(criterion, items, kinds, default_criterion(granularity, samples is not None))
+    check_criterion_is_used(criterion, items, kinds, default_criterion(granularity, samples is not None))
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
     with untouched(model):
         small = applied(model, made)
         told(model, small)
-        seen: dict[str, tuple[int, int]] = {}
-        network = recover(model, small, made, items, samples, seed, seen)
-    for note in few(seen, REFIT):
+        result = recover(model, small, made, items, samples, seed)
+    for note in few(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=2)
-    return network
+    return result.network

@@ -9,8 +9,8 @@ from torch import nn
 import secateur as sc
 from secateur.core.linalg import Equations
 from secateur.data.calibration import calibration
-from secateur.recovery.layer_io import Rows, tasks
-from secateur.recovery.methods.base import Patient
+from secateur.recovery.layer_io import LayerRows, refit_layers
+from secateur.recovery.methods.base import RecoveryContext
 
 
 def branched():
@@ -20,9 +20,9 @@ def branched():
                          nn.Flatten(), nn.Linear(32, 16), nn.ReLU(inplace=True), nn.Linear(16, 4)).eval()
 
 
-def patient_of(net, data):
+def context_of(net, data):
     plan = sc.plan(net, 0.5, "weight", "magnitude", example=torch.zeros(1, 2, 6, 6))
-    return Patient(net, sc.apply(net, plan), plan, calibration(data))
+    return RecoveryContext(net, sc.apply(net, plan), plan, calibration(data))
 
 
 def seen(net, layer, x):
@@ -45,13 +45,13 @@ def shuffled(x):
 @pytest.mark.parametrize("form", [lambda x: x.split(40), shuffled], ids=["fixed batches", "shuffled batches"])
 def test_rows_are_what_the_cut_layer_reads_and_the_original_gives_while_layers_change(form):
     net, x = branched(), torch.randn(100, 2, 6, 6)
-    patient = patient_of(net, form(x))
+    context = context_of(net, form(x))
     before = copy.deepcopy(net.state_dict())
-    for task in tasks(patient):
-        pairs = list(Rows(patient, task))
-        inputs, _ = seen(patient.pruned, task.name, x)
-        _, outputs = seen(patient.original, task.name, x)
-        if isinstance(task.module, nn.Linear):
+    for layer in refit_layers(context):
+        pairs = list(LayerRows(context, layer))
+        inputs, _ = seen(context.pruned, layer.name, x)
+        _, outputs = seen(context.original, layer.name, x)
+        if isinstance(layer.module, nn.Linear):
             found = torch.cat([torch.cat([a[0], b[0]], 1) for a, b in pairs])
             want = torch.cat([inputs, outputs], 1)
             order = [t[:, -1].argsort() for t in (found, want)]
@@ -59,9 +59,9 @@ def test_rows_are_what_the_cut_layer_reads_and_the_original_gives_while_layers_c
         total = sum(float(b.double().square().sum()) for _, b in pairs)
         assert total == pytest.approx(float(outputs.double().square().sum()), rel=1e-5)
         with torch.no_grad():
-            task.module.weight.mul_(1.5)
+            layer.module.weight.mul_(1.5)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-    assert not any("forward" in vars(m) for n in (patient.original, patient.pruned) for m in n.modules())
+    assert not any("forward" in vars(m) for n in (context.original, context.pruned) for m in n.modules())
 
 
 @pytest.mark.parametrize("kept", ["none", "all"])

@@ -111,13 +111,13 @@ def test_an_interruption_stops_the_loop():
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.flushing_denormals(run, stop)
+        loop.run_without_denormals(run, stop)
     assert stop.is_set()
     assert len(rounds) == 3
 
 
 def test_denormals_are_flushed_there_and_not_here():
     tiny = torch.tensor([1e-30])
-    inside = loop.flushing_denormals(lambda: (tiny * 1e-12).item(), threading.Event())
+    inside = loop.run_without_denormals(lambda: (tiny * 1e-12).item(), threading.Event())
     assert (tiny * 1e-12).item() > 0
     assert inside == 0 or not torch.set_flush_denormal(False)

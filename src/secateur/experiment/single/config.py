@@ -18,7 +18,7 @@ from secateur.models import resolve
 from secateur.pruning.budget import Budget, read_budget
 from secateur.pruning.ranking import check_round_to
 from secateur.pruning.spec import asked, default_criterion
-from secateur.recovery.pipeline import check_heard, default_recovery, kinds_of, recoveries
+from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
 STUDY = {f.name: f for f in fields(StudyConfig)}
 
@@ -83,7 +83,7 @@ class CutConfig:
             check_name(self.data)
         _ = self.study
         asked(self.granularity, self.scope, self.given_budget, self.sparsity)
-        check_heard(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
+        check_criterion_is_used(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
         check_round_to(self.round_to)
         check_out(Path(self.out).expanduser(), self.force)
 
