@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,23 +18,23 @@ class Bound:
     allows: Callable[[Any], bool]
 
 
-def check_settings(owner: str, item: object, **bounds: Bound) -> None:
+def check_settings(owner: str, values: Mapping[str, Any], **bounds: Bound) -> None:
     """Refuse the first setting that is out of bounds.
 
     Args:
         owner: begins the message; empty for the arguments of a function.
-        item: has the settings as attributes.
+        values: the settings by name; those of an item are its ``vars``.
         bounds: what each of them may be.
 
     Raises:
         SecateurError: one is not; the message names it, its value and what is allowed.
 
-    >>> check_settings("finetune", range(0, 9, 2), step=whole(1), stop=between(0, 5))
+    >>> check_settings("finetune", {"epochs": 3, "distil": 2.0}, epochs=whole(0), distil=between(0, 1))
     Traceback (most recent call last):
-    secateur.core.errors.SecateurError: finetune stop 9: allowed are numbers in [0, 5]
+    secateur.core.errors.SecateurError: finetune distil 2.0: allowed are numbers in [0, 1]
     """
     for name, bound in bounds.items():
-        if not bound.allows(value := getattr(item, name)):
+        if not bound.allows(value := values[name]):
             raise SecateurError(f"{owner} {name} {value!r}: allowed are {bound.words}".lstrip())
 
 

@@ -22,7 +22,7 @@ from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 
 ROWS = 1 << 18
-ROOM = 1 << 30
+_ROOM = 1 << 30
 _JOINED = 1 << 12
 RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, Tensor.relu, Tensor.relu_}
 
@@ -132,7 +132,7 @@ def refit_layers(context: RecoveryContext) -> Iterator[RefitLayer]:
     original, pruned = dict(context.original.named_modules()), dict(context.pruned.named_modules())
     users = Counter(id(parameter) for module in pruned.values() for parameter in module.parameters(recurse=False))
     first = next(iter(context.samples))
-    passes, before = (Passes(context.pruned, ROOM // 2), Passes(context.original, ROOM // 2)), list[str]()
+    passes, before = (Passes(context.pruned, _ROOM // 2), Passes(context.original, _ROOM // 2)), list[str]()
     called = {name for name, by in output_readers(context.original, first).items() if "called again" not in by}
     for name, readers in output_readers(context.pruned, first).items():
         module, whole = pruned[name], original.get(name)
@@ -152,12 +152,12 @@ def refit_layers(context: RecoveryContext) -> Iterator[RefitLayer]:
 class LayerRows:
     """Inputs of one layer of the cut network and outputs of the original's, as rows; gone through as often as needed.
 
-    At most ``most`` rows of all batches are taken, evenly; they are kept where they fit ``room`` bytes.
+    At most ``most`` rows of all batches are taken, evenly; they are kept where they fit a GiB.
     """
 
-    def __init__(self, context: RecoveryContext, layer: RefitLayer, most: int = ROWS, room: int = ROOM):
+    def __init__(self, context: RecoveryContext, layer: RefitLayer, most: int = ROWS):
         assert context.samples is not None
-        self.samples, self.layer, self.most, self.room = context.samples, layer, most, room
+        self.samples, self.layer, self.most = context.samples, layer, most
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return iter(self._kept) if self._kept is not None else join_rows(self._batches())
@@ -168,7 +168,7 @@ class LayerRows:
         for x, y in join_rows(self._batches()):
             kept.append((x, y))
             size += 4 * (x.numel() + y.numel())
-            if size > self.room:
+            if size > _ROOM:
                 return None
         if not kept:
             raise SecateurError("data holds no samples to refit layers with")

@@ -78,7 +78,7 @@ class Training:
     pruner: Pruner | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        check_settings("", self, epochs=whole(0), batch_size=whole(1), lr=above(0), hold=between(0, 1))
+        check_settings("", vars(self), epochs=whole(0), batch_size=whole(1), lr=above(0), hold=between(0, 1))
         self.order = self.order or torch.Generator().manual_seed(self.seed)
 
     def run(self) -> Pruner | None:
@@ -213,7 +213,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, *,
 
     training = Training(model=model, batches=batches, epochs=epochs, batch_size=batch_size, lr=lr, hold=hold, seed=seed,
                         start=begin, l1=l1, on_epoch=on_epoch)
-    check_settings("", training, hold=between(0, 1, with_high=False))
+    check_settings("", vars(training), hold=between(0, 1, with_high=False))
     pruner = training.run()
     check_finite(model, "fit: the training diverged, it", f"take a smaller lr than {lr:g}")
     return pruner

@@ -18,7 +18,7 @@ from secateur.pruning.selection import Selection
 from secateur.pruning.signals.collect import tensor_seed
 from secateur.training.keep_pruned import kept
 from secateur.training.regrowth.base import Regrowth, exchange
-from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved
+from secateur.training.thresholds import cut_by, moving_average, settled_thresholds, thresholds
 
 
 @dataclass
@@ -65,10 +65,10 @@ class Chooser:
         """
         selection = self._selection(model, share, kept(self.criterion, self.granularity))
         plan = selection.plan(sparsity)
-        limits = {**thresholds(selection.layers, plan.cuts), **unmoved(before, held, plan.cuts)}
+        limits = {**thresholds(selection.layers, plan.cuts), **settled_thresholds(before, held, plan.cuts)}
         if not self.decay:
             return plan, limits
-        limits = averaged(limits, before, self.decay)
+        limits = moving_average(limits, before, self.decay)
         items = [resolve(cut.granularity or self.granularity) for cut in plan.cuts]
         return replace(plan, cuts=cut_by(selection.layers, plan.cuts, items, limits)), limits
 

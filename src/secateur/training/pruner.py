@@ -91,7 +91,7 @@ class Pruner:
         if saved is not None:
             self.load_state_dict(saved)
         elif self._source is not None and self._source.due(0):
-            self._take(masks.agreed(self._choose(self.sparsity, self._plan.cuts), model))
+            self._take(masks.broadcast_plan(self._choose(self.sparsity, self._plan.cuts), model))
         self.enforce()
 
     def step(self) -> None:
@@ -115,7 +115,7 @@ class Pruner:
             done = self._source.progress(self.steps)
             cuts = regrown(plan.cuts, self.model, self._regrow, done, self._chooser.seed + self.steps)
             plan = replace(plan, cuts=cuts)
-        self._take(masks.agreed(plan, self.model))
+        self._take(masks.broadcast_plan(plan, self.model))
 
     def enforce(self) -> None:
         """Set what is cut to zero, in place."""
@@ -184,7 +184,7 @@ class Pruner:
 
     def state_dict(self) -> dict[str, Any]:
         """Masks, step, live sparsity, thresholds: tensors and plain values. The weights are the network's own."""
-        return state.saved(self._settings(), self.steps, self._live, self._plan, self.thresholds)
+        return state.state_of(self._settings(), self.steps, self._live, self._plan, self.thresholds)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state; load the network's and the optimizer's after the pruner is made.
@@ -195,7 +195,7 @@ class Pruner:
         state.check_state(saved, self._settings())
         self.steps, self._live = saved["steps"], saved["live"]
         self.thresholds = dict(saved["thresholds"])
-        self._take(state.restored(self._plan, saved), reset=False)
+        self._take(state.plan_from(self._plan, saved), reset=False)
 
     def _settings(self) -> str:
         schedule = "a plan" if self._source is None else str(self._source)

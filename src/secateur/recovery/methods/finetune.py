@@ -47,7 +47,7 @@ class Finetune(Recovery):
     patience: int = 0
 
     def __post_init__(self) -> None:
-        check_settings("finetune", self, epochs=whole(0), steps=whole(0), patience=whole(0), batch_size=whole(1),
+        check_settings("finetune", vars(self), epochs=whole(0), steps=whole(0), patience=whole(0), batch_size=whole(1),
                        distil=between(0, 1), lr=above(0), temperature=above(0))
 
     @property

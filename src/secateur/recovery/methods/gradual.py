@@ -62,7 +62,7 @@ class Gradual(Recovery):
 
     def __post_init__(self) -> None:
         order = "numbers with 0 <= begin <= end < 1"
-        check_settings("gradual", self, epochs=whole(1), batch_size=whole(1), every=whole(1), lr=above(0),
+        check_settings("gradual", vars(self), epochs=whole(1), batch_size=whole(1), every=whole(1), lr=above(0),
                        temperature=above(0), l1=at_least(0), distil=between(0, 1),
                        end=Bound(order, lambda end: is_number(end) and 0 <= end < 1),
                        begin=Bound(order, lambda begin: is_number(begin) and 0 <= begin <= self.end))

@@ -38,7 +38,7 @@ class Rechoose(Recovery):
     needs = frozenset({"data"})
 
     def __post_init__(self) -> None:
-        check_settings("rechoose", self, rounds=whole(0), relu_rounds=whole(0), rows=whole(1))
+        check_settings("rechoose", vars(self), rounds=whole(0), relu_rounds=whole(0), rows=whole(1))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Always."""

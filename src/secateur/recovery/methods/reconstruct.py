@@ -35,7 +35,7 @@ class Reconstruct(Recovery):
     needs = frozenset({"data"})
 
     def __post_init__(self) -> None:
-        check_settings("reconstruct", self, relu_rounds=whole(0), rows=whole(1))
+        check_settings("reconstruct", vars(self), relu_rounds=whole(0), rows=whole(1))
 
     def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network with its layers refitted.

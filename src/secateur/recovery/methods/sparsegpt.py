@@ -34,7 +34,7 @@ class Sparsegpt(Recovery):
     needs = frozenset({"data"})
 
     def __post_init__(self) -> None:
-        check_settings("sparsegpt", self, block=whole(1), damping=above(0), rows=whole(1))
+        check_settings("sparsegpt", vars(self), block=whole(1), damping=above(0), rows=whole(1))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Always."""
