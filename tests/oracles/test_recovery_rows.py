@@ -10,7 +10,8 @@ import secateur as sc
 from secateur.core.linalg import Equations
 from secateur.data.calibration import calibration
 from secateur.recovery.layer_io import LayerRows, refit_layers
-from secateur.recovery.methods.base import RecoveryContext
+from secateur.recovery.methods.base import Recovery, RecoveryContext
+from secateur.recovery.pipeline import recover
 
 
 def branched():
@@ -84,3 +85,25 @@ def test_equations_for_many_right_sides_are_least_squares_row_by_row(share, clos
             if mask.any():
                 want = torch.linalg.lstsq(x[:, mask], target[:, None]).solution[:, 0]
                 assert torch.allclose(x[:, mask] @ row[mask], x[:, mask] @ want, atol=1e-4)
+
+
+class Own(Recovery):
+    """Gives a network back, as a class of a user's own may."""
+
+    def recover(self, context):
+        return context.pruned
+
+
+@pytest.mark.parametrize("first", ["reconstruct", "rechoose", "best"])
+def test_the_rows_that_layers_were_refitted_to_come_back_beside_the_network(first):
+    context = context_of(branched(), torch.randn(10, 2, 6, 6))
+    result = recover(context.original, context.pruned, context.plan, [Own(), first, Own()], context.samples)
+    assert result.rows == {"0": (160, 18), "2": (40, 27), "5": (10, 32), "7": (10, 16)}
+    assert recover(context.original, context.pruned, context.plan, Own(), context.samples).rows == {}
+
+
+def test_sparsegpt_sees_rows_of_the_layers_that_are_cut():
+    net, x = branched(), torch.randn(10, 2, 6, 6)
+    plan = sc.plan(net, 0.5, skip=["7"], example=x[:1])
+    result = recover(net, sc.apply(net, plan), plan, "sparsegpt", calibration(x))
+    assert result.rows == {"0": (160, 18), "2": (40, 27), "5": (10, 32)}

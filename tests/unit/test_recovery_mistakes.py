@@ -1,12 +1,15 @@
 """Recoveries that cannot do what they are asked for say so in one line, and leave no broken network."""
 
 import copy
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
 from torch import nn
 
 import secateur as sc
+from secateur import recovery as recovery_room
+from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.recovery.methods.base import Recovery
 from secateur.recovery.methods.best_finetune import BestFinetune
@@ -100,3 +103,12 @@ def test_a_setting_that_is_not_allowed_is_named(kind, settings):
     ((name, value),) = settings.items()
     with pytest.raises(SecateurError, match=f"{kind.__name__.lower()} {name} {value!r}: allowed"):
         kind(**settings)
+
+
+def test_every_recovery_is_found_by_its_class_and_is_a_frozen_value():
+    for name, path in registry.files("recovery").items():
+        kind = registry.get("recovery", name)
+        assert getattr(recovery_room, kind.__name__) is kind, path
+        assert kind.__name__ in recovery_room.__all__
+        with pytest.raises(FrozenInstanceError):
+            kind().extra = 1

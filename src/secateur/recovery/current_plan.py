@@ -13,9 +13,9 @@ from secateur.pruning.granularity.base import Unit
 
 
 def current_plan(plan: Plan, network: nn.Module) -> Plan:
-    """The plan itself where all that it removes is zero; else one of as many items, with those that are zero.
+    """The plan itself where all that it removes is zero; else a plan that removes as many items, those that are zero.
 
-    Neurons that went are no zeros and stay gone.
+    Cuts of neurons stay as they are: nothing of them is left that could be read.
 
     >>> import torch
     >>> from secateur import plan
@@ -41,7 +41,7 @@ def _is_zero(cut: Cut, network: nn.Module) -> bool:
 
 
 def _cut_of_zeros(cut: Cut, network: nn.Module, target: Target, written: str) -> Cut:
-    """A cut of as many items that are zero; of more zeros than that, those that the given cut removes go first."""
+    """A cut that removes as many items, of those that are zero; items that the given cut removes go first."""
     def worth(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:  # noqa: ARG001
         return (tensor != 0).float() + cut.keep.to(tensor.device).float() / 2
 

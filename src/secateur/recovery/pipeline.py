@@ -30,20 +30,19 @@ def recoveries(choice: Choice) -> tuple[Recovery, ...]:
     >>> [type(r).__name__ for r in recoveries("none")]
     ['Nothing']
     """
-    several = list(choice) if isinstance(choice, Sequence) and not isinstance(choice, str) else [choice]
+    several = choice if isinstance(choice, Sequence) and not isinstance(choice, str) else [choice]
     found = [registry.get("recovery", c) if isinstance(c, str) else c for c in several]
-    made = tuple(item() if isinstance(item, type) else item for item in found)
-    for item in made:
-        if not isinstance(item, Recovery):
-            raise SecateurError(f"recovery {item!r} is a {type(item).__name__}; allowed are a name, a Recovery, "
-                                "or a list of these")
-    return made
+    items = tuple(item() if isinstance(item, type) else item for item in found)
+    if wrong := [item for item in items if not isinstance(item, Recovery)]:
+        raise SecateurError(f"recovery {wrong[0]!r} is a {type(wrong[0]).__name__}; allowed are a name, a Recovery, "
+                            "or a list of these")
+    return items
 
 
-def named(item: Recovery) -> str:
+def name_of(item: Recovery) -> str:
     """What a recovery is called where one is asked for.
 
-    >>> named(recoveries("best-finetune")[0])
+    >>> name_of(recoveries("best-finetune")[0])
     'best-finetune'
     """
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(item).__name__).lower()
@@ -54,7 +53,7 @@ def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> 
     for item in items:
         item.check()
     given = {"data": samples is not None, "labels": samples is not None and samples.labelled}
-    missing = {named(r): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
+    missing = {name_of(r): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
     if missing:
         wanted = dict.fromkeys("labels" if "labels" in names else "data" for names in missing.values())
         got = ", ".join(n for n, there in given.items() if there) or "nothing"
@@ -73,7 +72,7 @@ def kinds_of(granularity: str, layers: Any = None) -> frozenset[str]:
 
 
 def default_recovery(chosen: bool, kinds: frozenset[str]) -> str:
-    """The best that needs no labels: of those that keep what a criterion chose, where one was ``chosen``."""
+    """The best recovery that needs no labels, and that keeps what a criterion chose, where one was ``chosen``."""
     return "reconstruct" if chosen and recoveries("best")[0].chooses(kinds) else "best"
 
 
@@ -81,7 +80,7 @@ def ignored_by(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str],
     """The recovery that would choose anew what a criterion other than the default chose; empty where none would."""
     if criterion is None or criterion == default:
         return ""
-    return next((named(item) for item in items if item.chooses(kinds)), "")
+    return next((name_of(item) for item in items if item.chooses(kinds)), "")
 
 
 def check_criterion_is_used(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str], default: str) -> None:
@@ -119,6 +118,6 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, sam
             plan = current_plan(plan, result.network)
             made = item.recover(RecoveryContext(model, result.network, plan, samples, seed))
             made = made if isinstance(made, RecoveryResult) else RecoveryResult(made)
-            check_finite(made.network, f"recovery {named(item)}", "where it trains, take a smaller lr")
+            check_finite(made.network, f"recovery {name_of(item)}", "where it trains, take a smaller lr")
             result = RecoveryResult(made.network, {**result.rows, **made.rows})
     return result

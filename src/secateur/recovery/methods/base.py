@@ -64,18 +64,20 @@ class RecoveryResult:
 
 
 class Recovery(ABC):
-    """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass.
+    """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass that checks itself.
 
-    ``needs`` names what it cannot do without: ``data`` (inputs), ``labels`` (data with labels). What
-    was cut stays cut: zeroed weights are zero afterwards. ``control`` marks a baseline; ``chooses`` says whether
-    it chooses itself which weights go, so that of a plan's choice only the counts are left.
+    What was cut stays cut: zeroed weights are zero afterwards.
+
+    Attributes:
+        needs: what it cannot do without: ``data`` (inputs), ``labels`` (data with labels).
+        control: whether it is a baseline to compare with, not a method.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
 
     def chooses(self, kinds: frozenset[str]) -> bool:
-        """Whether it chooses anew what goes, in a plan of these granularities."""
+        """Whether it chooses itself what goes, in a plan of these granularities: only the plan's counts then hold."""
         return False
 
     def check(self) -> None:  # noqa: B027

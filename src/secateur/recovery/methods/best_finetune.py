@@ -15,8 +15,8 @@ _TRAINING = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)
 
 @dataclass(frozen=True)
 class BestFinetune(Recovery):
-    """``gradual`` where weights or blocks are cut. Where neurons are, or N:M, ``best`` on the first 8,192 samples or
-    so, then ``finetune`` on all of them, half of whose loss is the divergence from the original network's outputs."""
+    """``gradual`` where weights or blocks are cut. Where neurons or N:M are, ``best`` on the first 8,192 samples or so,
+    then ``finetune`` on all of them; half of its loss is the divergence from the original network's outputs."""
 
     finetune: Finetune = _TRAINING
     gradual: Gradual = Gradual()  # noqa: RUF009

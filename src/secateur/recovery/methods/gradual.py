@@ -30,11 +30,10 @@ class Gradual(Recovery):
     fraction of what is left, down to what the plan leaves; then train on while the step size falls.
 
     Half of the loss is the divergence from the original network's outputs (Hinton et al., 2015), and weights are drawn
-    to zero while they are still being cut (Han et al., NeurIPS 2015; Zhu and Gupta, 2017). Every layer loses
-    as many items as the plan says; where the plan's scope is ``global`` and no settings of single layers, no ``least``
-    and no ``most`` took part in it, all layers together do, in one competition.
-    Which ones go is chosen anew, except under N:M, where the plan's masks are held. For weights and blocks, not for
-    neurons.
+    to zero while they are still being cut (Han et al., NeurIPS 2015; Zhu and Gupta, 2017). Every layer loses as many
+    items as the plan says. Where the plan's scope is ``global``, without bounds and without settings of single layers,
+    the layers compete, and all together lose as many. Which items go is chosen anew, except under N:M, where the
+    plan's masks are held. For weights and blocks, not for neurons.
 
     Attributes:
         epochs: passes over the samples.

@@ -1,4 +1,4 @@
-"""Rechoose: choose anew which weights of each layer stay, together with their values."""
+"""Rechoose: which weights of each layer stay is chosen anew, together with their values."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _DAMPING = 1e-3
 
 @dataclass(frozen=True)
 class Rechoose(Recovery):
-    """Keep how many weights the plan leaves each layer, but choose which ones anew: those with which the layer
-    comes nearest to what the original's gave, found with their values by the alternating direction method of
-    multipliers, and then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng et al.,
-    *ALPS*, NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut
-    network so far; layers that were not cut are refitted. No labels, no training.
+    """Choose anew which weights of each layer stay, as many as the plan leaves it, so that the layer comes closest to
+    what the original's layer gave. The alternating direction method of multipliers finds them together with their
+    values, which are then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng et al., *ALPS*,
+    NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut network so far; layers
+    that were not cut are refitted. It needs neither labels nor training.
 
     The plan then says how many weights of each layer went, not which ones. For granularity ``weight``.
 
@@ -66,8 +66,8 @@ class Rechoose(Recovery):
 def _choose(whole: normal.NormalEquations, layer: RefitLayer, start: Tensor, rounds: int) -> Tensor:
     """Which entries of a layer's rows stay, ``(groups, outputs, n)``: as many weights as in the plan, and every bias.
 
-    Inputs are brought to one size first; ``values`` solves the equations near what was chosen last, ``left``
-    is what choosing lost, added up, and the pull between them grows from round to round.
+    Inputs are scaled to one size first. ``values`` solves the equations near what was chosen last, ``left`` is the sum
+    of what choosing lost, and the pull between them grows from round to round.
     """
     assert layer.support is not None
     keep = int(layer.support.sum())
@@ -91,6 +91,7 @@ def _choose(whole: normal.NormalEquations, layer: RefitLayer, start: Tensor, rou
         if changed == 0 and step > rounds // 2:
             break
         if step % 3 == 2:
+            # as ALPS does: the pull grows faster while many entries still change
             pull *= 1.3 if changed > 0.1 else 1.2 if changed > 0.005 else 1.1
     return support
 

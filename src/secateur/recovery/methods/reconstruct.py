@@ -16,14 +16,14 @@ from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryRe
 
 @dataclass(frozen=True)
 class Reconstruct(Recovery):
-    """Refit every layer behind the first cut, one after the other: the inputs are those of the cut network so
-    far, the targets what the original's layer gave; weights that went stay zero, biases are fitted too.
+    """Refit every layer behind the first cut, one after the other. The inputs are those of the cut network so far, the
+    targets are the outputs of the original's layer. Weights that went stay zero; biases are fitted too.
 
-    Each row is solved exactly on what it has left (Cholesky, in float64 where the condition asks). The
-    damping pulls towards the weights as they were and is chosen by the error on an eighth of the rows.
+    Each row is solved exactly on the weights that it has left (Cholesky, in float64 where the condition number asks for
+    it). The damping pulls towards the weights as they were and is chosen by the error on an eighth of the rows.
     Where nothing but a ReLU reads a layer, negative outputs need only stay negative (Zhang et al.,
-    *Accelerating Very Deep Convolutional Networks*, TPAMI 2016), which some more solutions use. No labels,
-    no training.
+    *Accelerating Very Deep Convolutional Networks*, TPAMI 2016); further solutions make use of that. It needs neither
+    labels nor training.
 
     Attributes:
         relu_rounds: solutions after the first for layers that a ReLU follows.
@@ -47,7 +47,7 @@ class Reconstruct(Recovery):
 
 
 def refit_layer(layer: RefitLayer, rows: LayerRows, relu_rounds: int) -> int:
-    """Write what comes nearest to the targets into a layer; gives how many rows it was fitted to."""
+    """Fit a layer to its targets, in place; gives the number of rows that it was fitted to."""
     fit, held = normal.sum_equations(layer, rows)
     write_best(layer, rows, fit, held, normal.row_support(layer), normal.weight_rows(layer.module), relu_rounds)
     return fit.rows + held.rows

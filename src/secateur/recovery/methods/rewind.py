@@ -1,4 +1,4 @@
-"""Rewind: put what is left back to earlier weights."""
+"""Rewind: give what is left its earlier weights."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryRe
 
 @dataclass(frozen=True)
 class Sparsegpt(Recovery):
-    """The procedure of Frantar and Alistarh (*SparseGPT*, ICML 2023): in blocks of columns take the weights that cost
-    least by ``w**2 / c**2``, and let the columns behind make up for each one that goes. How many weights each
-    layer loses is the plan's; which ones is chosen here, as in ``rechoose``. Biases and layers that were
+    """The procedure of Frantar and Alistarh (*SparseGPT*, ICML 2023): go through a layer in blocks of columns, remove
+    the weights that cost least by ``w**2 / c**2``, and let the columns behind make up for each one that goes. The plan
+    says how many weights each layer loses; which ones is chosen here, as in ``rechoose``. Biases and layers that were
     not cut stay, as published.
 
     Attributes:
