@@ -13,7 +13,7 @@ from secateur.core.bounds import check_settings, whole
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.types import Plan
 from secateur.pruning.plan import plan
-from secateur.training.keep_pruned import kept
+from secateur.training.keep_pruned import keep_pruned
 from secateur.training.pruner import Pruner
 from secateur.training.schedules import Exponential
 
@@ -64,7 +64,7 @@ def rounds(model: nn.Module, fit: _Fit, target: float, count: int, rewind: str =
     if (granularity := choices.pop("granularity", "weight")) != "weight":
         raise SecateurError(f"rounds with granularity '{granularity}': allowed: weight; for others take a Pruner")
     schedule, start = Exponential(target, end=count), early if early is not None else model
-    criterion = kept(choices.pop("criterion", None), "weight")
+    criterion = keep_pruned(choices.pop("criterion", None), "weight")
     network = copy.deepcopy(model)
     for number in range(count + 1):
         made = plan(network, schedule.at(number), "weight", criterion, **choices)

@@ -16,7 +16,7 @@ from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import check_mapping
 from secateur.pruning.selection import Selection
 from secateur.pruning.signals.collect import tensor_seed
-from secateur.training.keep_pruned import kept
+from secateur.training.keep_pruned import keep_pruned
 from secateur.training.regrowth.base import Regrowth, exchange
 from secateur.training.thresholds import cut_by, moving_average, settled_thresholds, thresholds
 
@@ -63,7 +63,7 @@ class Chooser:
             before: the thresholds so far.
             held: what is cut so far.
         """
-        selection = self._selection(model, share, kept(self.criterion, self.granularity))
+        selection = self._selection(model, share, keep_pruned(self.criterion, self.granularity))
         plan = selection.plan(sparsity)
         limits = {**thresholds(selection.layers, plan.cuts), **settled_thresholds(before, held, plan.cuts)}
         if not self.decay:

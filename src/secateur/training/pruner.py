@@ -21,7 +21,7 @@ from secateur.pruning.ranking import check_sparsity
 from secateur.training import masks, state
 from secateur.training.mask_update import Chooser, regrown
 from secateur.training.regrowth.base import Regrowth
-from secateur.training.sparsity_source import Source, check_asks, check_exchanges, source
+from secateur.training.sparsity_source import SparsitySource, as_source, check_fixed_sparsity, check_regrowth
 from secateur.training.thresholds import check_decay
 
 
@@ -82,10 +82,10 @@ class Pruner:
         self._chooser = Chooser(granularity, criterion, scope, tuple(skip), layers, example, seed, pooling,
                                 check_decay(threshold_decay), calibration(data))
         self._regrow = regrowth(regrow, granularity)
-        self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
+        self._source: SparsitySource | None = None if isinstance(schedule, Plan) else as_source(schedule)
         if self._source is not None:
-            check_asks(self._source, granularity)
-        check_exchanges(self._regrow, schedule if self._source is None else self._source)
+            check_fixed_sparsity(self._source, granularity)
+        check_regrowth(self._regrow, schedule if self._source is None else self._source)
         self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0, ())
         self._take(self._plan)
         if saved is not None:
