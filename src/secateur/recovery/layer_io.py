@@ -160,12 +160,12 @@ class LayerRows:
         self.samples, self.layer, self.most = context.samples, layer, most
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self._kept) if self._kept is not None else join_rows(self._batches())
+        return iter(self._kept) if self._kept is not None else _join_rows(self._batches())
 
     @cached_property
     def _kept(self) -> list[tuple[Tensor, Tensor]] | None:
         kept, size = [], 0
-        for x, y in join_rows(self._batches()):
+        for x, y in _join_rows(self._batches()):
             kept.append((x, y))
             size += 4 * (x.numel() + y.numel())
             if size > _ROOM:
@@ -190,10 +190,10 @@ class LayerRows:
             yield x[:, ::step], y[::step].view(-(-len(y) // step), groups, -1).transpose(0, 1)
 
 
-def join_rows(pairs: Iterator[tuple[Tensor, Tensor]], rows: int = _JOINED) -> Iterator[tuple[Tensor, Tensor]]:
+def _join_rows(pairs: Iterator[tuple[Tensor, Tensor]], rows: int = _JOINED) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs put together until they hold so many rows, so that sums over them are made less often.
 
-    >>> [len(x[0]) for x, _ in join_rows(iter([(torch.zeros(1, 3, 2), torch.zeros(1, 3, 1))] * 3), 5)]
+    >>> [len(x[0]) for x, _ in _join_rows(iter([(torch.zeros(1, 3, 2), torch.zeros(1, 3, 1))] * 3), 5)]
     [6, 3]
     """
     waiting: list[tuple[Tensor, Tensor]] = []

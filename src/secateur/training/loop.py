@@ -24,9 +24,9 @@ from secateur.training.pruner import Pruner
 from secateur.training.regularization import l1 as l1_term
 
 Start = Callable[[nn.Module, torch.optim.Optimizer], Pruner | None]
-OnEpoch = Callable[[int, Pruner | None], Any]
-OnStep = Callable[[Tensor, Any, Tensor], Any]
-Result = TypeVar("Result")
+_OnEpoch = Callable[[int, Pruner | None], Any]
+_OnStep = Callable[[Tensor, Any, Tensor], Any]
+_Result = TypeVar("_Result")
 
 
 @dataclass(kw_only=True)
@@ -72,8 +72,8 @@ class Training:
     fused: bool = True
     start: Start | None = None
     l1: float = 0.0
-    on_step: OnStep | None = None
-    on_epoch: OnEpoch | None = None
+    on_step: _OnStep | None = None
+    on_epoch: _OnEpoch | None = None
     stop: Event = field(default_factory=Event)
     pruner: Pruner | None = field(default=None, init=False)
 
@@ -140,7 +140,7 @@ def cosine(progress: float, hold: float) -> float:
     return 1.0 if progress <= hold else (1 + math.cos(math.pi * (progress - hold) / (1 - hold))) / 2
 
 
-def run_without_denormals(run: Callable[[], Result], stop: Event) -> Result:
+def run_without_denormals(run: Callable[[], _Result], stop: Event) -> _Result:
     """What ``run`` gives, with numbers below 1.2e-38 taken as zero; ``stop`` is set when it should end early.
 
     Adam's averages decay into such numbers for inputs that are rarely lit, and a processor takes many
@@ -167,7 +167,7 @@ def steps_of(data: Any, epochs: int, batch_size: int = 128) -> int:
 def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, *, teacher: nn.Module | None = None,
         lr: float = 1e-3, batch_size: int = 128, hold: float = 0.0, l1: float = 0.0, temperature: float = 4.0,
         share: float = 0.9, seed: int = 0, loss: Loss | None = None,
-        on_epoch: OnEpoch | None = None, augment: Augment | None = None) -> Pruner | None:
+        on_epoch: _OnEpoch | None = None, augment: Augment | None = None) -> Pruner | None:
     """Train a network in place, pruned on the way; same arguments, same machine: same weights, bit for bit.
 
     Args:

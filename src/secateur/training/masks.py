@@ -30,14 +30,14 @@ def masks_of(model: nn.Module, cuts: Iterable[Cut]) -> Masks:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name, axes in units.items():
         if name in parameters:
-            found[name] = mask_from_axes(parameters[name], axes)
+            found[name] = _mask_from_axes(parameters[name], axes)
     return found
 
 
-def mask_from_axes(parameter: Tensor, axes: Mapping[int, Tensor]) -> Tensor:
+def _mask_from_axes(parameter: Tensor, axes: Mapping[int, Tensor]) -> Tensor:
     """The mask of a whole tensor from those of its axes.
 
-    >>> mask_from_axes(torch.zeros(2, 2), {0: torch.tensor([True, False])}).tolist()
+    >>> _mask_from_axes(torch.zeros(2, 2), {0: torch.tensor([True, False])}).tolist()
     [[True, True], [False, False]]
     """
     keep = torch.ones(parameter.shape, dtype=torch.bool, device=parameter.device)

@@ -60,7 +60,7 @@ class Finetune(Recovery):
         assert context.samples is not None
         model = context.pruned
         check_learns("finetune", model)
-        # the copy, since a network may write to itself when it is called
+        # a copy, because a network may write to itself when it is called
         teacher = copy.deepcopy(context.original) if self.distil else None
         batches = TrainingBatches.of(context.samples, teacher, self.temperature, self.distil)
         generator = torch.Generator().manual_seed(context.seed)
@@ -70,6 +70,7 @@ class Finetune(Recovery):
                                 f"{len(order)}: allowed are {HELD_OUT} samples or more, or patience 0")
         held = len(order) // HELD_OUT if self.patience else 0
         zeros = {name: model.get_parameter(name) == 0 for name in context.masks}
+        # not fused, because the fused Adam refuses networks that hold whole numbers as parameters
         training = Training(model=model, batches=batches, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr,
                             seed=context.seed, order=generator, places=order[held:], most_steps=self.steps, fused=False,
                             on_step=lambda *_: masks.zero(model, zeros))
