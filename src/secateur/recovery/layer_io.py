@@ -22,8 +22,11 @@ from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 
 ROWS = 1 << 18
+"""How many rows of a layer are used by default: many more than a layer has inputs, so that more would say no more."""
 _ROOM = 1 << 30
+"""Bytes of rows that are kept, and of the outputs of layers that are done; beyond, they are computed again."""
 _JOINED = 1 << 12
+"""Rows that are multiplied at once: small batches would spend their time on calls."""
 RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, Tensor.relu, Tensor.relu_}
 
 

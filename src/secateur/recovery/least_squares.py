@@ -14,8 +14,10 @@ from secateur.pruning.signals.unfold import groups_of
 from secateur.recovery.layer_io import LayerRows, RefitLayer
 
 _HELD_OUT = 8
+"""One row in so many is held out to choose the damping by."""
 _DAMPINGS = (1e-4, 1e-3, 1e-2, 1e-1)
 _PROBED = 48
+"""Dampings are compared on so many outputs of a layer or a few more, which is enough to choose one."""
 _FEW = 256
 """Up to so many columns products are made in float64, which costs little there; above it in float32."""
 

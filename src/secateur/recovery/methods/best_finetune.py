@@ -10,6 +10,7 @@ from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
 
 _REFITTED = 8192
+"""Samples for the refit, which more of them hardly improve, and which the training goes over again."""
 _TRAINING = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)
 
 

@@ -17,7 +17,8 @@ from secateur.training.batches import TrainingBatches
 from secateur.training.early_stop import EarlyStop
 from secateur.training.loop import Training
 
-HELD_OUT = 8
+_HELD_OUT = 8
+"""One sample in so many is held out where there is patience."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Finetune(Recovery):
         batches = TrainingBatches.of(context.samples, teacher, self.temperature, self.distil)
         generator = torch.Generator().manual_seed(context.seed)
         order = torch.randperm(len(batches), generator=generator)
-        if self.patience and len(order) < HELD_OUT:
+        if self.patience and len(order) < _HELD_OUT:
             raise SecateurError(f"finetune patience {self.patience} holds out an eighth of the samples, got "
-                                f"{len(order)}: allowed are {HELD_OUT} samples or more, or patience 0")
-        held = len(order) // HELD_OUT if self.patience else 0
+                                f"{len(order)}: allowed are {_HELD_OUT} samples or more, or patience 0")
+        held = len(order) // _HELD_OUT if self.patience else 0
         zeros = {name: model.get_parameter(name) == 0 for name in context.masks}
         # not fused, because the fused Adam refuses networks that hold whole numbers as parameters
         training = Training(model=model, batches=batches, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr,
