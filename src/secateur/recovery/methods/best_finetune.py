@@ -11,7 +11,6 @@ from secateur.recovery.methods.gradual import Gradual
 
 _REFITTED = 8192
 """Samples for the refit, which more of them hardly improve, and which the training goes over again."""
-_TRAINING = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class BestFinetune(Recovery):
     """``gradual`` where weights or blocks are cut. Where neurons or N:M are, ``best`` on the first 8,192 samples or so,
     then ``finetune`` on all of them; half of its loss is the divergence from the original network's outputs."""
 
-    finetune: Finetune = _TRAINING
+    finetune: Finetune = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)  # noqa: RUF009
     gradual: Gradual = Gradual()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
 

@@ -11,8 +11,6 @@ from secateur.core.errors import UnsupportedError
 from secateur.recovery.methods.base import Recovery, RecoveryContext
 from secateur.recovery.methods.finetune import Finetune
 
-_TRAINING = Finetune(epochs=5, batch_size=64, lr=1e-3)
-
 
 @dataclass(frozen=True)
 class Reinitialised(Recovery):
@@ -20,7 +18,7 @@ class Reinitialised(Recovery):
     (Frankle and Carbin, *The Lottery Ticket Hypothesis*, ICLR 2019), after a cut of neurons a dense network of
     the same size (Liu et al., *Rethinking the Value of Network Pruning*, ICLR 2019)."""
 
-    training: Finetune = _TRAINING
+    training: Finetune = Finetune()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
     control = True
 
