@@ -33,6 +33,7 @@ from secateur.pruning.apply import applied
 from secateur.pruning.checks import REFIT, few
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
+from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
 
 ROOM = 1 << 28
@@ -129,7 +130,7 @@ class Subject:
         self.training, self.scans = training, scans or {}
         self._selections: dict[Point, Selection] = {}
         self._made: dict[Point, nn.Module] = {}
-        self._seen: dict[Point, dict[str, tuple[int, int]]] = {}
+        self._rows: dict[Point, RowCounts] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -159,9 +160,8 @@ class Subject:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
             cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
-            seen = self._seen.setdefault(point, {})
-            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed, seen)
-            self._made[point] = made
+            result = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
+            self._made[point], self._rows[point] = result.network, result.rows
             while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
                 del self._made[next(iter(self._made))]
         return self._made[point]
@@ -194,7 +194,7 @@ class Subject:
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*plan.notes, *few(self._seen.get(point, {}), REFIT)],
+                "layers": plan.layers(), "notes": [*plan.notes, *few(self._rows.get(point, {}), REFIT)],
                 **self.seen(point)}
 
     def seen(self, point: Point) -> dict[str, int]:
