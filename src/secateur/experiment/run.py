@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secateur.core import registry
 from secateur.core.errors import RunError
+from secateur.experiment.row import Row, read_row
 from secateur.experiment.store import Store
-from secateur.recovery.pipeline import recoveries
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,8 @@ class RunData:
         command: the command that reproduces the run.
         trained: one record a seed: ``seed``, ``history`` (records of epoch, loss, accuracy, seconds),
             ``loss`` and ``accuracy`` on the test samples, ``parameters``.
-        points: one record a (seed, granularity, criterion, scope, recovery, sparsity): those six, and
-            ``control``, ``reached`` (the sparsity that the cut gave), ``items``, ``removed``, ``loss``,
-            ``accuracy``, ``correct`` (bytes: ``numpy.packbits`` of the correctness of each test sample),
-            ``tests`` (their number), ``parameters``, ``nonzeros``, ``bytes`` (dense float32),
-            ``bytes_sparse`` (smallest of dense, bit mask and CSR a tensor), ``bytes_file`` (of the file that
-            :func:`secateur.save` writes; rows of earlier versions lack it), ``flops`` and
-            ``flops_nonzero`` (of one example), ``layers`` (records of name, items, removed, sparsity),
-            ``notes``, ``samples_seen`` (training samples shown to criterion and recovery, where any were),
-            ``predictions`` (classes given to the sample images), ``latency`` (None, or batch
-            as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high
-            over ``original``), ``sparse_error`` (greatest relative difference of sparse and dense outputs).
+        points: one row a (seed, granularity, criterion, scope, recovery, sparsity), see
+            :class:`secateur.experiment.row.Row`.
         anatomy: one value of :func:`secateur.experiment.weight_statistics.anatomy` a seed.
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
@@ -49,7 +40,7 @@ class RunData:
     machine: dict[str, Any]
     command: str
     trained: list[dict[str, Any]]
-    points: list[dict[str, Any]]
+    points: list[Row]
     anatomy: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Any] | None = None
     scans: list[dict[str, Any]] = field(default_factory=list)
@@ -75,17 +66,10 @@ def load_run(folder: str | Path) -> RunData:
                        list(_scans(store, run)), _refused(store, run))
 
 
-def _points(store: Store, run: dict[str, Any]) -> Any:
+def _points(store: Store, run: dict[str, Any]) -> Iterator[Row]:
     for key, timing in zip(run["points"], run["latency"], strict=True):
-        if (figures := store.get(key)) is None or "refused" in figures:
-            continue
-        settings = store.settings(key)
-        recovery = settings.get("recovery", "none")
-        control = getattr(registry.get("criteria", settings["criterion"]), "control", False) or any(
-            item.control for item in recoveries(recovery))
-        yield {**{k: settings[k] for k in ("seed", "granularity", "criterion", "scope", "sparsity")},
-               "recovery": recovery,
-               "control": control, **figures, "latency": None, "sparse_error": None, **(store.get(timing) or {})}
+        if (figures := store.get(key)) is not None and "refused" not in figures:
+            yield read_row(store.settings(key), figures, store.get(timing))
 
 
 def _refused(store: Store, run: dict[str, Any]) -> dict[str, str]:
@@ -94,7 +78,7 @@ def _refused(store: Store, run: dict[str, Any]) -> dict[str, str]:
     return {granularity: figures["refused"] for granularity, figures in found if figures and "refused" in figures}
 
 
-def _scans(store: Store, run: dict[str, Any]) -> Any:
+def _scans(store: Store, run: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The sensitivity scans; a run of an earlier version has none."""
     for key in run.get("scans", []):
         if (figures := store.get(key)) is not None:

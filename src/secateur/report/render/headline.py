@@ -1,70 +1,35 @@
-"""The top of the page: the sentence, and what each granularity's cut costs and buys in figures."""
+"""The figures on top of the page: what each granularity's cut costs and buys."""
 
 from __future__ import annotations
 
-from html import escape
+from typing import Any
 
 from secateur.core import text as words
-from secateur.report.conclusions import (
-    Answer,
-    Part,
-    both,
-    cost_words,
-    headline_batches,
-    over_words,
-    recovered,
-    recovered_parts,
-    sentence_parts,
-    speed_of,
-    stored,
-)
+from secateur.report.conclusions import Answer, all_answers, cost_words, headline_speeds
 from secateur.report.plots import palette
-from secateur.report.render.html import tag
-from secateur.report.results import Digest
+from secateur.report.results import Cell, Results
 
 
-def top(digest: Digest) -> str:
-    """What the run was, the sentence, and a card a granularity."""
-    config, seeds = digest.run.config, len(digest.run.trained)
-    kicker = f"secateur · {config.get('model')} on {config.get('data')} · {seeds} seed{'s' * (seeds != 1)}"
-    cards = "".join(card(a, digest) for a in both(digest))
-    more = [tag("p", coloured(parts), class_="lead")] if (parts := recovered_parts(digest)) else []
-    more += [tag("p", escape(text), class_="note") for text in refusals(digest)]
-    return tag("header", tag("p", escape(kicker), class_="kicker") + tag("h1", coloured(sentence_parts(digest)))
-               + "".join(more) + tag("div", cards, class_="cards paired" if recovered(digest) else "cards"))
+def cards(results: Results) -> list[dict[str, Any]]:
+    """One card an answer: its title, its colour role, the share that can go, and its facts as (name, value)."""
+    return [{"title": f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})",
+             "role": palette.role(a.method.granularity), "share": words.percent(a.cell.sparsity if a.cell else 0),
+             "facts": _facts(a, results)} for a in all_answers(results)]
 
 
-def coloured(parts: list[Part]) -> str:
-    """Pieces of a sentence in their colours."""
-    return "".join(tag("strong", escape(text), class_=palette.role(r)) if r else escape(text) for text, r in parts)
-
-
-def refusals(digest: Digest) -> list[str]:
-    """Why the best cut could not be made, a sentence a granularity."""
-    return [f"Cutting {words.noun(granularity)} with recovery was left out: {reason}."
-            for granularity, reason in digest.run.refused.items()]
-
-
-def card(a: Answer, digest: Digest) -> str:
-    """One granularity's answer in figures."""
-    title = f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})"
-    big = words.percent(a.cell.sparsity if a.cell else 0)
-    listed = "".join(tag("div", tag("dt", escape(k)) + tag("dd", escape(v))) for k, v in facts(a, digest))
-    headline = tag("p", tag("b", big) + " can go", class_="big")
-    return tag("article", tag("h3", escape(title)) + headline + tag("dl", listed),
-               class_=f"card {palette.role(a.method.granularity)}")
-
-
-def facts(a: Answer, digest: Digest) -> list[tuple[str, str]]:
-    """Names and values: cost, size and speed."""
+def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
+    """Cost, size and speed; where nothing can go, the cost of the first cut."""
     cell = a.cell
     if cell is None:
-        refused = a.refused
-        return [(f"at {words.percent(refused.sparsity)}", cost_words(refused) + over_words(refused))] if refused else []
-    found = [("accuracy", cost_words(cell) + over_words(cell)),
+        return [(f"at {words.percent(a.refused.sparsity)}", _cost(a.refused))] if a.refused else []
+    facts = [("accuracy", _cost(cell)),
              ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
-             ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(digest.dense.parameters)}"),
-             ("stored", f"{words.scaled(stored(a), 'B')} of {words.scaled(digest.dense.bytes, 'B')}")]
-    timed = [(b, s) for b in headline_batches(digest) if (s := speed_of(a, b))]
-    return found + [(f"speed, batch {b}", f"{words.times(s.ratio)} (quartiles {words.times(s.low)} to "
-                     f"{words.times(s.high)})") for b, s in timed]
+             ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),
+             ("stored", f"{words.scaled(cell.stored, 'B')} of {words.scaled(results.dense.bytes, 'B')}")]
+    return facts + [(f"speed, batch {b}", f"{words.times(s.ratio)} (quartiles {words.times(s.low)} to "
+                     f"{words.times(s.high)})") for b, s in headline_speeds(a.method, cell, results)]
+
+
+def _cost(cell: Cell) -> str:
+    """The loss of accuracy, and what its interval is drawn over."""
+    return cost_words(cell) + (f" over {words.listed(cell.cost.over)}" if cell.cost.over else "")

@@ -14,7 +14,7 @@ from secateur.report.plots import curves, distributions, sensitivity, speed, tra
 from secateur.report.plots.base import Plot, Series
 from secateur.report.plots.palette import LIGHT
 from secateur.report.plots.ticks import bounds, extent, log_ticks
-from secateur.report.results import Digest
+from secateur.report.results import Results
 
 MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "star": "*", "cross": "X", "": ""}
 SIZES = {"star": 8, "diamond": 5}
@@ -31,34 +31,34 @@ STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "
          "axes.titleweight": "bold", "axes.titlelocation": "left"}
 
 
-def collect(digest: Digest) -> dict[str, list[Plot]]:
+def collect(results: Results) -> dict[str, list[Plot]]:
     """The figures of a run: file name → panels."""
-    shown = [v for v, _ in curves.shows(digest)]
-    found = {"-".join([metric] + [show] * (show != "all")): [curves.plot(digest, metric, "cut", show)]
+    shown = [v for v, _ in curves.shows(results)]
+    found = {"-".join([metric] + [show] * (show != "all")): [curves.plot(results, metric, "cut", show)]
              for metric in curves.METRICS for show in shown}
-    found["accuracy-closer"] = [curves.closer(curves.plot(digest, "accuracy"))]
-    choices = [x for x in curves.x_choices(digest) if x != "cut"]
-    found |= {f"{metric}-by-cost": [curves.plot(digest, metric, x) for x in choices] for metric in curves.METRICS}
-    if digest.batches:
-        found["pareto"] = [speed.pareto(digest, b) for b in digest.batches]
-        found["speedup"] = [speed.speedup(digest, b) for b in digest.batches]
-    if names := list(distributions.by_layer(digest))[:MOST_PANELS]:
+    found["accuracy-closer"] = [curves.closer(curves.plot(results, "accuracy"))]
+    choices = [x for x in curves.x_choices(results) if x != "cut"]
+    found |= {f"{metric}-by-cost": [curves.plot(results, metric, x) for x in choices] for metric in curves.METRICS}
+    if results.batches:
+        found["pareto"] = [speed.pareto(results, b) for b in results.batches]
+        found["speedup"] = [speed.speedup(results, b) for b in results.batches]
+    if names := list(distributions.by_layer(results))[:MOST_PANELS]:
         for scale in distributions.SCALES:
-            found[f"distributions-by-{scale}"] = [distributions.histogram(digest, n, scale) for n in names]
-        found["large-weights"] = [distributions.fate(digest, n) for n in names]
-    if digest.run.scans:
-        first = next(iter(sensitivity.methods(digest)))
-        found["sensitivity"] = [sensitivity.plot(digest, m, first) for m in sensitivity.METRICS]
-    if training.histories(digest):
-        found["training"] = [training.plot(digest, m) for m in ("loss", "accuracy")]
+            found[f"distributions-by-{scale}"] = [distributions.histogram(results, n, scale) for n in names]
+        found["large-weights"] = [distributions.large_weights(results, n) for n in names]
+    if results.run.scans:
+        first = next(iter(sensitivity.methods(results)))
+        found["sensitivity"] = [sensitivity.plot(results, m, first) for m in sensitivity.METRICS]
+    if training.histories(results):
+        found["training"] = [training.plot(results, m) for m in training.METRICS]
     return found
 
 
-def write(digest: Digest, folder: Path) -> list[Path]:
+def write(results: Results, folder: Path) -> list[Path]:
     """Write every figure as PNG and SVG into a folder."""
     written = []
     with need("matplotlib").rc_context(STYLE):
-        for name, panels in collect(digest).items():
+        for name, panels in collect(results).items():
             figure = draw(panels)
             written += [save(figure, folder / f"{name}.{kind}") for kind in KINDS]
     return written
