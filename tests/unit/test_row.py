@@ -63,9 +63,9 @@ def test_a_study_stores_what_a_row_reads_and_the_report_asks_no_registry(tmp_pat
     from secateur.experiment.config import StudyConfig
     from secateur.experiment.run import load_run
 
-    config = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5), criterion=("magnitude", "random"),
-                         granularity=("weight",), seeds=1, epochs=1, latency_batches=(1,), latency_seconds=0.001,
-                         engine="csr")
+    config = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5), granularity=("weight",),
+                         criterion=("magnitude", "random"), seeds=1, epochs=1, latency_batches=(1,),
+                         latency_seconds=0.001, engine="csr")
     study(config=config, out=tmp_path / "run")
     with Store(tmp_path / "run") as store:
         kept = [store.get(key) for key in store.meta("run")["points"] + store.meta("run")["latency"]]

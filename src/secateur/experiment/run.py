@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class RunData:
             ``loss`` and ``accuracy`` on the test samples, ``parameters``.
         points: one row a (seed, granularity, criterion, scope, recovery, sparsity), see
             :class:`secateur.experiment.row.Row`.
-        anatomy: one value of :func:`secateur.experiment.weight_statistics.anatomy` a seed.
+        weight_statistics: one value of :func:`secateur.experiment.weight_statistics.anatomy` a seed.
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
@@ -41,7 +41,7 @@ class RunData:
     command: str
     trained: list[dict[str, Any]]
     points: list[Row]
-    anatomy: list[dict[str, Any]] = field(default_factory=list)
+    weight_statistics: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Any] | None = None
     scans: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
@@ -57,33 +57,26 @@ def load_run(folder: str | Path) -> RunData:
         run = store.meta("run")
         if run is None:
             raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
-        trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := store.get(key))]
-        points = list(_points(store, run))
+        timings = dict(zip(run["points"], run["latency"], strict=True))
+        found = list(_rows(store, run["points"]))
+        points = [read_row(settings, figures, store.get(timings[key])) for key, settings, figures in found
+                  if "refused" not in figures]
         if not points:
             raise RunError(f"'{folder}' holds no measured point yet; run again to go on: {run['command']}")
+        refused = {settings["granularity"]: figures["refused"] for _, settings, figures in found
+                   if "refused" in figures}
+        # A run of an earlier version has no scans.
+        scans = [{**{k: settings[k] for k in ("seed", "granularity", "criterion")}, **figures}
+                 for _, settings, figures in _rows(store, run.get("scans", []))]
+        trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := store.get(key))]
         return RunData(Path(folder), run["config"], store.machine(run["points"]), run["command"], trained, points,
                        [row for key in run["anatomy"] if (row := store.get(key))], _samples(store.get(run["samples"])),
-                       list(_scans(store, run)), _refused(store, run))
+                       scans, refused)
 
 
-def _points(store: Store, run: dict[str, Any]) -> Iterator[Row]:
-    for key, timing in zip(run["points"], run["latency"], strict=True):
-        if (figures := store.get(key)) is not None and "refused" not in figures:
-            yield read_row(store.settings(key), figures, store.get(timing))
-
-
-def _refused(store: Store, run: dict[str, Any]) -> dict[str, str]:
-    """Why the best cut of a granularity could not be made, where that is so."""
-    found = ((store.settings(key)["granularity"], store.get(key)) for key in run["points"] if store.get(key))
-    return {granularity: figures["refused"] for granularity, figures in found if figures and "refused" in figures}
-
-
-def _scans(store: Store, run: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The sensitivity scans; a run of an earlier version has none."""
-    for key in run.get("scans", []):
-        if (figures := store.get(key)) is not None:
-            settings = store.settings(key)
-            yield {**{k: settings[k] for k in ("seed", "granularity", "criterion")}, **figures}
+def _rows(store: Store, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Key, settings and figures of the rows that are there."""
+    return ((key, store.settings(key), figures) for key in keys if (figures := store.get(key)) is not None)
 
 
 def _samples(row: dict[str, Any] | None) -> dict[str, Any] | None:

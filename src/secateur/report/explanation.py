@@ -24,7 +24,7 @@ NONE = "No statistics of the weights were recorded with this run, so the hypothe
 
 def paragraphs(results: Results) -> list[str]:
     """The text, a paragraph an item; the first is the verdict."""
-    statistics = [s for s in results.run.anatomy if s.get("layers")]
+    statistics = [s for s in results.run.weight_statistics if s.get("layers")]
     if not statistics:
         return [NONE]
     by_mean, by_max = near_zero(statistics, "mean"), near_zero(statistics, "max")
@@ -71,9 +71,9 @@ def large_weight_words(results: Results) -> str:
     if found is None:
         return ""
     cell = found.refused or next(c for c in results.curves if c.method == found.method).cells[-1]
-    if (loss := large_weight_loss(results.run.anatomy, cell.sparsity)) is None:
+    if (loss := large_weight_loss(results.run.weight_statistics, cell.sparsity)) is None:
         return ""
-    large, cut = results.run.anatomy[0]["large"], text.percent(cell.sparsity)
+    large, cut = results.run.weight_statistics[0]["large"], text.percent(cell.sparsity)
     reading = {1: "the weak neurons hold fewer large weights than their share, yet these are lost with them",
                0: "large weights are spread over weak and strong neurons about evenly",
                -1: "the weak neurons hold more large weights than their share"}[loss.direction]

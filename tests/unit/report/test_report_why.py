@@ -16,7 +16,7 @@ GRID = synthetic_run.GRID
 
 
 def with_weights(*networks: dict[str, torch.Tensor]):
-    return replace(synthetic_run.make(), anatomy=[anatomy(w, GRID) for w in networks])
+    return replace(synthetic_run.make(), weight_statistics=[anatomy(w, GRID) for w in networks])
 
 
 def dead_neurons(seed: int) -> dict[str, torch.Tensor]:
@@ -59,7 +59,7 @@ def test_one_pair_has_a_direction_but_no_interval():
 def test_large_weights_are_counted_at_the_first_sparsity_that_is_too_much():
     digest = gather_results(synthetic_run.make())
     text = explanation.large_weight_words(digest)
-    found = evidence.large_weight_loss(digest.run.anatomy, 0.7)
+    found = evidence.large_weight_loss(digest.run.weight_statistics, 0.7)
     assert "lie in the 70% weakest neurons" in text
     assert found.weight == pytest.approx(0.7)
     assert found.neuron < 0.6

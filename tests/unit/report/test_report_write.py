@@ -185,7 +185,7 @@ def test_figures_are_chosen_by_what_the_run_holds(edge):
     assert {"accuracy", "loss"} <= set(found)
     assert all(panel.series for panels in found.values() for panel in panels) or edge == "controls only"
     assert ("pareto" in found) == bool(digest.batches)
-    assert ("large-weights" in found) == bool(digest.run.anatomy)
+    assert ("large-weights" in found) == bool(digest.run.weight_statistics)
 
 
 def test_figures_of_a_single_point_can_be_drawn(tmp_path):

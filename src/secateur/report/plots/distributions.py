@@ -20,7 +20,7 @@ _KINDS = {"weight": "|w| of single weights", "neuron": "L2 norms of neurons"}
 def by_layer(results: Results) -> dict[str, list[dict[str, Any]]]:
     """Layer name → its statistics of every seed."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for statistics in results.run.anatomy:
+    for statistics in results.run.weight_statistics:
         for layer in statistics["layers"]:
             found.setdefault(layer["name"], []).append(layer)
     return found
@@ -59,7 +59,7 @@ def histogram(results: Results, name: str, scale: str = "mean") -> Plot:
 
 def large_weights(results: Results, name: str) -> Plot:
     """The share of the layer's large weights that goes with the neurons of lowest norm."""
-    statistics, records = results.run.anatomy[0], by_layer(results)[name]
+    statistics, records = results.run.weight_statistics[0], by_layer(results)[name]
     x, large = tuple(statistics["sparsities"]), statistics["large"]
     gone = list(zip(*(r["fallen"] for r in records), strict=True))
     single = tuple(max(0.0, (s - (1 - large)) / large) for s in x)

@@ -8,8 +8,8 @@ from secateur.core.optional import need
 from secateur.report import conclusions
 from secateur.report.plots import curves, distributions, palette, sample_images, sensitivity, speed, training
 from secateur.report.plots.base import Board, Control
-from secateur.report.render import headline, tables, templates
-from secateur.report.render.content import content
+from secateur.report.render import tables, templates
+from secateur.report.render.content import cards, content
 from secateur.report.render.plotly_ import spec
 from secateur.report.results import Results
 
@@ -24,7 +24,7 @@ def render(results: Results) -> str:
     return templates.render(
         "page.html.j2", **content(results), boards=boards, data=data, near=NEAR, most_radios=_MOST_RADIOS,
         sentence_parts=conclusions.sentence_parts(results), recovered_parts=conclusions.recovered_parts(results),
-        cards=headline.cards(results), role=palette.role, light=palette.LIGHT, dark=palette.DARK,
+        cards=cards(results), role=palette.role, light=palette.LIGHT, dark=palette.DARK,
         style=templates.read("page.css"), script=templates.read("page.js"),
         plotly=need("plotly.offline").get_plotlyjs())
 

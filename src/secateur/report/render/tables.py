@@ -37,7 +37,7 @@ def _result(curve: Curve, cell: Cell, found: Results) -> tuple[str, ...]:
 
 def weight_statistics(found: Results) -> Table:
     """Each layer's weights / neurons, means over the seeds."""
-    thresholds = found.run.anatomy[0]["thresholds"]
+    thresholds = found.run.weight_statistics[0]["thresholds"]
     head = ("layer", "shape", "variation", "Gini", *(f"under {t:g} × mean" for t in thresholds))
     return Table(head, tuple(_statistics_row(name, records) for name, records in by_layer(found).items()), 2)
 
