@@ -7,14 +7,11 @@ from typing import Any
 from secateur.core.optional import need
 from secateur.report import conclusions
 from secateur.report.plots import curves, distributions, palette, sample_images, sensitivity, speed, training
-from secateur.report.plots.base import Board, Control
+from secateur.report.plots.base import Board
 from secateur.report.render import tables, templates
 from secateur.report.render.content import cards, content
 from secateur.report.render.plotly_ import spec
 from secateur.report.results import Results
-
-NEAR = Control("near", "accuracy axis", (("", "whole"), ("near", "near the original")))
-_MOST_RADIOS = 8
 
 
 def render(results: Results) -> str:
@@ -22,7 +19,7 @@ def render(results: Results) -> str:
     boards = collect(results)
     data = _data(results, boards)
     return templates.render(
-        "page.html.j2", **content(results), boards=boards, data=data, near=NEAR, most_radios=_MOST_RADIOS,
+        "page.html.j2", **content(results), boards=boards, data=data,
         sentence_parts=conclusions.sentence_parts(results), recovered_parts=conclusions.recovered_parts(results),
         cards=cards(results), role=palette.role, light=palette.LIGHT, dark=palette.DARK,
         style=templates.read("page.css"), script=templates.read("page.js"),
