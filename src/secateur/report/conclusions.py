@@ -20,12 +20,14 @@ class Answer:
 
     ``cell`` is the largest sparsity of the grid at which the mean loss of accuracy lies within the
     tolerance there and at every smaller sparsity of the grid; None where even the smallest is too much.
-    ``refused`` is the next sparsity, which is too much; None where the grid ends first.
+    ``refused`` is the next sparsity, which is too much; None where the grid ends first. ``cells`` are all the
+    method's.
     """
 
     method: Method
     cell: Cell | None
     refused: Cell | None
+    cells: tuple[Cell, ...]
 
 
 def answer(curve: Curve, tolerance: float) -> Answer:
@@ -37,16 +39,16 @@ def answer(curve: Curve, tolerance: float) -> Answer:
             refused = cell
             break
         best = cell
-    return Answer(curve.method, best, refused)
+    return Answer(curve.method, best, refused, curve.cells)
 
 
 def answers(results: Results) -> list[Answer]:
-    """One answer a granularity: of its methods without recovery the one that can cut most, then costs least."""
+    """One answer for each granularity: its best method without recovery, which can cut most, then costs least."""
     return _best_answers(results, results.plain)
 
 
 def recovered_answers(results: Results) -> list[Answer]:
-    """The same of the methods with a recovery, where they stand beside others without."""
+    """The same for the methods with a recovery, where a granularity has methods without one too."""
     return _best_answers(results, results.recovered)
 
 
@@ -57,13 +59,13 @@ def _best_answers(results: Results, curves_of: Callable[[str], list[Curve]]) -> 
 
 
 def all_answers(results: Results) -> list[Answer]:
-    """The answers without and with a recovery, a granularity after the other."""
+    """The answers without and with a recovery, ordered by granularity."""
     found = [*answers(results), *recovered_answers(results)]
     return [a for g in results.granularities for a in found if a.method.granularity == g]
 
 
 def sentence(results: Results) -> str:
-    """The sentence as plain text, with a second one of what recovery adds."""
+    """The sentence as plain text, followed by one about what recovery adds."""
     found = (sentence_parts(results), recovered_parts(results))
     return " ".join("".join(text for text, _ in parts) for parts in found if parts)
 
@@ -94,7 +96,7 @@ def recovered_parts(results: Results) -> list[Part]:
 
 
 def refusals(results: Results) -> list[str]:
-    """Why the best cut could not be made, a sentence a granularity."""
+    """Why the best cut of a granularity could not be made, one sentence each."""
     return [f"Cutting {words.noun(granularity)} with recovery was left out: {reason}."
             for granularity, reason in results.run.refused.items()]
 
@@ -151,7 +153,7 @@ def headline_speeds(method: Method, cell: Cell, results: Results) -> list[tuple[
 
 
 def _speed_words(method: Method, cell: Cell, results: Results) -> str:
-    """What the cut does to the speed, honest where it makes the network slower."""
+    """What the cut does to the speed at each batch, as faster, slower or about as fast."""
     groups: dict[str, list[str]] = {}
     for batch, s in headline_speeds(method, cell, results):
         at = groups.setdefault(pace(s.ratio), [])

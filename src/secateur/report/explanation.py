@@ -32,12 +32,11 @@ def paragraphs(results: Results) -> list[str]:
                "Layers of one network are not independent of each other, so the interval is a guide rather than a "
                "proof.")
     best = {a.method.granularity: a for a in answers(results)}
-    cells = {c.method: c.cells for c in results.curves}
     texts = [VERDICTS[verdict(by_mean, by_max)],
              f"{_share_words(by_mean, 'mean')} {_share_words(by_max, 'maximum')} {caution}",
              _variation_words(variation(statistics)), large_weight_words(results)]
     if {"weight", "neuron"} <= best.keys():
-        weights, neurons = cells[best["weight"].method], cells[best["neuron"].method]
+        weights, neurons = best["weight"].cells, best["neuron"].cells
         texts += [_same_sparsity_words(weights, neurons), _same_size_words(weights, neurons)]
     return [t for t in texts if t]
 
@@ -66,11 +65,11 @@ def _variation_words(p: Paired) -> str:
 
 
 def large_weight_words(results: Results) -> str:
-    """What goes with the neurons: the large weights, at the neurons' first sparsity that is too much, or the last."""
+    """How many large weights are lost with the neurons: at their first sparsity that is too much, or the largest."""
     found = next((a for a in answers(results) if a.method.granularity == "neuron"), None)
     if found is None:
         return ""
-    cell = found.refused or next(c for c in results.curves if c.method == found.method).cells[-1]
+    cell = found.refused or found.cells[-1]
     if (loss := large_weight_loss(results.run.weight_statistics, cell.sparsity)) is None:
         return ""
     large, cut = results.run.weight_statistics[0]["large"], text.percent(cell.sparsity)
@@ -86,7 +85,7 @@ def large_weight_words(results: Results) -> str:
 
 
 def _same_sparsity_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> str:
-    """Whether the curves go with the verdict, at the sparsity where the methods differ most."""
+    """Weights against neurons at the same sparsities, and where they differ most."""
     by_sparsity = {c.sparsity: c for c in neurons}
     common = [(w, by_sparsity[w.sparsity]) for w in weights if w.sparsity in by_sparsity and w.sparsity > 0]
     if not common:
@@ -99,7 +98,7 @@ def _same_sparsity_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> st
 
 
 def _same_size_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> str:
-    """The fairer comparison: at the same number of parameters left."""
+    """Weights against neurons with the same number of parameters left, which is the fairer comparison."""
     compared = [(n, at) for n in neurons if n.sparsity > 0 and (at := interpolate(weights, n.nonzeros)) is not None]
     if not compared:
         return ""

@@ -88,18 +88,18 @@ class Results:
     tolerance: float
 
     def methods(self, granularity: str | None = None, controls: bool = False) -> list[Curve]:
-        """The curves of a granularity (None: all), those of controls only on demand."""
+        """The curves of one granularity, or of all; those of controls only where asked for."""
         return [c for c in self.curves if granularity in (None, c.method.granularity)
                 and (controls or not c.method.control)]
 
     def plain(self, granularity: str | None = None) -> list[Curve]:
-        """The methods without recovery, no controls; of a granularity that has none of those, all."""
+        """The methods without recovery; all methods of a granularity that has only recovered ones. No controls."""
         found = self.methods(granularity)
         bare = {c.method.granularity for c in found if not c.method.recovered}
         return [c for c in found if not c.method.recovered or c.method.granularity not in bare]
 
     def recovered(self, granularity: str | None = None) -> list[Curve]:
-        """The methods with a recovery that stand beside others without."""
+        """The methods with a recovery, of granularities that have methods without one too. No controls."""
         plain = self.plain(granularity)
         return [c for c in self.methods(granularity) if c not in plain]
 

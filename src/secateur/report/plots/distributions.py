@@ -58,7 +58,7 @@ def histogram(results: Results, name: str, scale: str = "mean") -> Plot:
 
 
 def large_weights(results: Results, name: str) -> Plot:
-    """The share of the layer's large weights that goes with the neurons of lowest norm."""
+    """The share of the layer's large weights that is lost with its weakest neurons, against the fraction cut."""
     statistics, records = results.run.weight_statistics[0], by_layer(results)[name]
     x, large = tuple(statistics["sparsities"]), statistics["large"]
     gone = list(zip(*(r["fallen"] for r in records), strict=True))

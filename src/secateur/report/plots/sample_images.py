@@ -10,17 +10,17 @@ import numpy as np
 
 from secateur.core import text
 from secateur.core.optional import need
-from secateur.report.conclusions import all_answers
-from secateur.report.results import Method, Results
+from secateur.report.conclusions import Answer, all_answers
+from secateur.report.results import Results
 
 
 def samples(results: Results) -> dict[str, Any] | None:
-    """Images, labels and what the first seed's networks say of them; None where there is nothing to show.
+    """Images, labels and the first seed's predictions of them; None where there is nothing to show.
 
     The sparsities are those of the shown methods, ``start`` the first of them at which many predictions change.
     """
     given, seed = results.run.samples, results.run.trained[0]["seed"]
-    by_method = {a.method: by for a in all_answers(results) if (by := _predictions(results, a.method, seed))}
+    by_method = {a.method: by for a in all_answers(results) if (by := _predictions(a, seed))}
     grid = sorted({s for by in by_method.values() for s in by if s > 0})
     if not given or not len(given["labels"]) or not grid:
         return None
@@ -47,8 +47,7 @@ def _differ(before: list[int] | None, after: list[int] | None) -> bool:
     return 5 * sum(a != b for a, b in zip(before, after, strict=True)) >= len(before)
 
 
-def _predictions(results: Results, method: Method, seed: int) -> dict[float, list[int]]:
+def _predictions(a: Answer, seed: int) -> dict[float, list[int]]:
     """Sparsity → the classes that one seed's network gives to the samples."""
-    curve = next(c for c in results.curves if c.method == method)
-    return {cell.sparsity: row.predictions for cell in curve.cells for row in cell.rows
+    return {cell.sparsity: row.predictions for cell in a.cells for row in cell.rows
             if row.seed == seed and row.predictions}

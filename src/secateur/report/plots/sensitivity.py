@@ -99,7 +99,7 @@ def _cell(layers: tuple[Layer, ...], sparsity: float) -> str:
 
 
 def sentence(results: Results) -> str:
-    """Which layer of the first method bears least and which most."""
+    """Which layer moves the outputs most and which least, by the first method that was scanned."""
     (granularity, criterion), seeds = next(iter(methods(results).items()))
     sums = {layer["name"]: _divergence(seeds, i) for i, layer in enumerate(seeds[0])}
     if len(sums) < 2:

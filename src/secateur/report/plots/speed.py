@@ -61,7 +61,7 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def speedup(results: Results, batch: str) -> Plot:
-    """How many times faster than the original, with the break-even line; a recovery hardly changes it."""
+    """How many times faster than the original. Methods with a recovery are left out: it hardly changes the speed."""
     lines = tuple(s for curve in results.plain() for way in _ways(curve) if (s := _ratios(curve, batch, way)).x)
     return Plot(f"Speed-up against fraction cut, batch {batch}", CUT, Axis("speed-up over the original (×)", log=True),
                 lines, (Guide(1.0, "break-even"),))
@@ -141,7 +141,7 @@ def break_even_sentences(results: Results) -> list[str]:
 
 
 def engine_sentence(curve: Curve, batch: str) -> str:
-    """What of the speed is the sparse engine's own, as it runs the uncut network faster than torch; else nothing."""
+    """How much of the speed is the engine's own, where it runs even the uncut network faster than torch; else empty."""
     whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
     if whole is None or pace(whole.ratio) != "faster" or whole.low <= 1:
         return ""
@@ -150,10 +150,7 @@ def engine_sentence(curve: Curve, batch: str) -> str:
 
 
 def break_even_sentence(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> str:
-    """The break-even of one method and batch in words.
-
-    Zeros run through sparse kernels; removed neurons leave a smaller dense network.
-    """
+    """The break-even of one method and batch in words."""
     found, granularity = break_even(measured), curve.method.granularity
     items = {"weight": "zeros", "neuron": "removed neurons"}.get(granularity, text.noun(granularity))
     where = f"At batch {batch}, {items}"
@@ -183,5 +180,5 @@ def _no_gain(found: BreakEven) -> str:
 
 
 def _gain(point: tuple[float, Speed]) -> str:
-    """A speed-up and where it is."""
+    """A speed-up and its sparsity."""
     return f"{text.times(point[1].ratio)} at {text.percent(point[0])}"
