@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
+from secateur.experiment.row import method_facts
 from secateur.experiment.spec import spec_of
 from secateur.experiment.timing import Timing
 from secateur.experiment.timing import time as timing_of
@@ -195,7 +196,7 @@ class Subject:
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": [*plan.notes, *few(self._rows.get(point, {}), REFIT)],
-                **self.seen(point)}
+                **self.seen(point), **method_facts(point.criterion, point.recovery)}
 
     def seen(self, point: Point) -> dict[str, int]:
         """How many training samples were shown for a point, where any were."""
