@@ -31,10 +31,9 @@ from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, underdetermined_layers
+from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
-from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
 
 ROOM = 1 << 28
