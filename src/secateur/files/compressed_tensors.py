@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.core.paths import path_of, write_whole
 from secateur.files.native import read, sparse
 from secateur.files.native.differences import differences
 from secateur.files.native.loading import made
-from secateur.files.native.saving import check_savable, path_of
+from secateur.files.native.saving import check_savable
 from secateur.files.native.write import write_tensors
 
 PARTS = ("shape", "compressed", "bitmask", "row_offsets")
@@ -43,7 +44,8 @@ def save(model: nn.Module, path: str | Path) -> Path:
     for name, tensor in model.state_dict().items():
         held |= parts(name.removesuffix(".weight"), tensor.detach().cpu(), pack) if matrix(name, tensor) else {
             name: tensor}
-    write_tensors(held, path)
+    with write_whole(path) as scratch:
+        write_tensors(held, scratch)
     return path
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 from secateur.core.errors import SecateurError, failing
+from secateur.core.paths import write_whole
 
 
 class Stateful(Protocol):
@@ -39,14 +38,8 @@ def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
     """
     path = Path(path)
     whole = {"parts": {name: part.state_dict() for name, part in parts.items()}, "random": generators()}
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with failing(f"{path} cannot be written"):
-            torch.save(whole, scratch)
-            scratch.replace(path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
+    with write_whole(path) as scratch, failing(f"cannot write '{path}'"):
+        torch.save(whole, scratch)
 
 
 def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +10,9 @@ import torch
 from torch import nn
 
 from secateur import files
-from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError, failing, first_line
+from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError, failing
 from secateur.core.modules import device_of
+from secateur.core.paths import write_whole
 from secateur.experiment.single.task import COMPARED, Case
 from secateur.files.exporters import unchecked
 from secateur.measure.compare import difference
@@ -65,17 +63,10 @@ def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tup
         MeasurementError: a tensor or an output of what was read back differs.
         SecateurError: the disk is full, or the folder may not be written to.
     """
-    beside = path.with_name(f".{path.stem}-{os.getpid()}-new{path.suffix}")
-    try:
-        read, again, notes = write(cut, beside, case, told)
+    with write_whole(path) as scratch:
+        read, again, notes = write(cut, scratch, case, told)
         back = read().to(device_of(cut)).eval()
         compare(cut, back, path, case, exact=path.suffix not in (PROGRAM, ".keras"))
-        beside.replace(path)
-    except OSError as error:
-        raise SecateurError(f"cannot write '{path}': {error.strerror or first_line(error)}") from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(beside) if beside.is_dir() else beside.unlink(missing_ok=True)
     return again.format(path=path), notes
 
 

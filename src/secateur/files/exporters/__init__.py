@@ -99,7 +99,7 @@ def exported(model: nn.Module, path: str | Path, example: Any = None, to: str = 
     if not isinstance(chosen, Exporter):
         raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
                             + ", ".join(network_formats()))
-    place = paths.path_of(path, chosen.suffix, to)
+    place = checked_place(path, chosen, to)
     if example is None and chosen.traced:
         raise SecateurError(f"export to {to} needs an example: one input, a tuple of inputs, or a dict of keyword "
                             "inputs; got None")
@@ -131,7 +131,7 @@ def unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
 def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, why: dict[str, str]) -> Exported:
     """Write a file beside its place, check it, and let it take the place; ``why`` tells what could not stay open."""
     begin = time.perf_counter()
-    with paths.beside(place) as path:
+    with paths.write_whole(place, several=True) as path:
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
         run = chosen.opened(path, taken)
@@ -161,9 +161,25 @@ def export_run(folder: str | Path, path: str | Path, to: str = "report") -> Path
     chosen = format_of(to)
     if not isinstance(chosen, RunExporter):
         raise SecateurError(f"export_run: {to} is a format of networks; allowed: report")
-    place = paths.path_of(path, chosen.suffix, to)
-    with paths.beside(place) as path:
-        chosen.write(Path(folder).expanduser(), path)
+    place = checked_place(path, chosen, to)
+    with paths.write_whole(place, several=True) as scratch:
+        chosen.write(Path(folder).expanduser(), scratch)
+    return place
+
+
+def checked_place(path: str | Path, chosen: Format, to: str) -> Path:
+    """Where a file goes.
+
+    Raises:
+        SecateurError: it is no path, is a folder, lies in no folder, or has another suffix than the format's files.
+    """
+    place = paths.path_of("export", path)
+    if place.suffix != chosen.suffix:
+        raise SecateurError(f"export: '{place}' for {to}: its name has to end in {chosen.suffix}")
+    if place.is_dir():
+        raise SecateurError(f"export: '{place}' is a folder; allowed is a file")
+    if not place.parent.is_dir():
+        raise SecateurError(f"cannot write '{place}': there is no folder '{place.parent}'")
     return place
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, failing, first_line
+from secateur.core.paths import path_of
 from secateur.files.native import dtypes, strict
 from secateur.files.native.contents import Content
 from secateur.files.native.differences import differences
 from secateur.files.native.program import FileNetwork, read
 from secateur.files.native.read import whole
-from secateur.files.native.saving import path_of
 from secateur.files.native.steps import check_example
 from secateur.files.native.steps import described as read_described
 from secateur.measure.size import tensors

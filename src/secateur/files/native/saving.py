@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.core.errors import SecateurError, first_line
+from secateur.core.paths import path_of, write_whole
 from secateur.core.version import __version__
 from secateur.files.native import dtypes, layout, sparse, strict
 from secateur.files.native.program import FileNetwork, made
@@ -63,7 +63,9 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
         told[name], narrow = described(name, tensor, None if name in constants else values)
         parts.update(zip(layout.parts(name, told[name]), sparse.encoded(narrow, told[name].form), strict=True))
     parts[layout.PROGRAM] = np.frombuffer(text, np.uint8)
-    write_parts(path, metadata(model, told, settings, len(text)), layout.entries(told, len(text)), parts)
+    about = metadata(model, told, settings, len(text))
+    with write_whole(path) as scratch:
+        write_parts(scratch, about, layout.entries(told, len(text)), parts)
     return path
 
 
@@ -88,7 +90,8 @@ def save_dense(model: nn.Module, path: str | Path) -> Path:
     """
     path = path_of("save_dense", path)
     check_savable(model)
-    write_tensors(model.state_dict(), path)
+    with write_whole(path) as scratch:
+        write_tensors(model.state_dict(), scratch)
     return path
 
 
@@ -141,13 +144,6 @@ def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapp
 def original(model: nn.Module) -> str:
     """The name of the class that a network has, or had before it became a graph."""
     return model.original if isinstance(model, (FileNetwork, ExportedNetwork)) else type(model).__name__
-
-
-def path_of(call: str, path: Any) -> Path:
-    """A path with the home folder in place of ``~``."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise SecateurError(f"{call}: got a {type(path).__name__} as path; allowed is a string or a Path")
-    return Path(path).expanduser()
 
 
 def check_savable(model: nn.Module) -> None:

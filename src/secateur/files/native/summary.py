@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from secateur.core.bitmask import unpacked
+from secateur.core.paths import path_of
 from secateur.files.native.contents import Content
 from secateur.files.native.dtypes import NAMES, WORDS
 from secateur.files.native.header import BYTES
 from secateur.files.native.read import content
-from secateur.files.native.saving import path_of
 from secateur.pruning.history import Step
 
 

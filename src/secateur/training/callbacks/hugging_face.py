@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.core.paths import write_whole
 from secateur.training.pruner import Pruner
 
 try:
@@ -65,7 +66,8 @@ class Pruning(TrainerCallback):
         """Write the pruner's state into the checkpoint."""
         assert self.pruner is not None
         if state.is_world_process_zero:
-            torch.save(self.pruner.state_dict(), folder(args, state) / FILE)
+            with write_whole(folder(args, state) / FILE) as scratch:
+                torch.save(self.pruner.state_dict(), scratch)
 
 
 def folder(args: TrainingArguments, state: TrainerState) -> Path:
