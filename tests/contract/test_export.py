@@ -46,7 +46,7 @@ def cut_graph():
 
 
 def suffixed(folder, name, stem="net"):
-    return folder / f"{stem}{registry.get('export', name).suffix}"
+    return folder / f"{stem}{registry.get('exporters', name).suffix}"
 
 
 def run_directly(name, path, model, inputs):

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+
+from secateur.core.tensors import tensors_in
 
 
 def at(root: Any, name: str) -> Any:
@@ -43,11 +44,6 @@ def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
 def device_of(model: nn.Module) -> torch.device:
     """The device of a module's first parameter or buffer; the CPU where it has none."""
     return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), torch.device("cpu"))
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """A tensor on a device; anything else as it is."""
-    return value.to(device) if isinstance(value, Tensor) else value
 
 
 @contextmanager
@@ -94,4 +90,4 @@ class Plain(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         """The tensors that the network gives."""
         given = self.network(**dict(zip(self.names, inputs, strict=True))) if self.names else self.network(*inputs)
-        return tuple(v for v in pytree.tree_leaves(given) if isinstance(v, Tensor))
+        return tuple(tensors_in(given))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, failing
 from secateur.core.module_state import drawn_again
+from secateur.core.tensors import dtype_name
 from secateur.data.datasets.base import Dataset
 
 Loss = Callable[[Any, Any], Tensor]
@@ -78,7 +79,7 @@ def described(value: Any) -> str:
     ('(2, 3) float32', 'str')
     """
     if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        return f"{tuple(value.shape)} {dtype_name(value.dtype)}"
     return type(value).__name__
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from secateur.core import pytree
 from secateur.core.bitmask import packed, unpacked
+from secateur.core.tensors import dtype_name
 
 
 def outline(example: Any) -> str:
@@ -28,7 +29,7 @@ def leaf(value: Any) -> dict[str, Any]:
         return {"value": value}
     if not isinstance(value, Tensor):
         raise TypeError(f"{type(value).__name__} is neither a tensor nor a plain value")
-    found: dict[str, Any] = {"dtype": str(value.dtype)[6:], "shape": list(value.shape)}
+    found: dict[str, Any] = {"dtype": dtype_name(value.dtype), "shape": list(value.shape)}
     if value.dtype == torch.bool:
         return found | {"bits": packed(value.flatten())}
     if value.is_floating_point() or value.is_complex():

@@ -13,7 +13,7 @@ from torch import nn
 from secateur import runtime
 from secateur.core.errors import MeasurementError
 from secateur.core.modules import device_of
-from secateur.measure.compare import LARGEST_DIFFERENCE, largest
+from secateur.measure.compare import LARGEST_DIFFERENCE, difference
 from secateur.measure.latency import interleaved, summary, torch_threads
 
 
@@ -57,7 +57,7 @@ def variants(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable
     if not zeroed:
         return {"original": original, "small": cut}, None, ""
     sparse = runtime.compile(cut, inputs(1), engine=timing.engine or None)
-    error = max(largest(_call(sparse, x)(), _call(cut, x)()) for x in map(inputs, timing.batches))
+    error = max(difference(_call(sparse, x)(), _call(cut, x)()) for x in map(inputs, timing.batches))
     if not error <= LARGEST_DIFFERENCE:
         raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
                                f"allowed {LARGEST_DIFFERENCE:g}: {what}")

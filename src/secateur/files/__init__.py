@@ -4,10 +4,10 @@
 ``layout`` says what stands where, ``write`` writes it, ``version_1`` reads older files.
 """
 
+from secateur.files.native.facts import CutFacts, FileFacts, TensorFacts
 from secateur.files.native.loading import load
-from secateur.files.native.read import is_ours, tensors_of
+from secateur.files.native.read import is_ours, tell, tensors_of
 from secateur.files.native.saving import file_bytes, save, save_dense
-from secateur.files.native.summary import CutFacts, FileFacts, TensorFacts, tell
 from secateur.files.native.write import write_tensors
 
 __all__ = ["CutFacts", "FileFacts", "TensorFacts", "file_bytes", "is_ours", "load", "save", "save_dense",

@@ -89,7 +89,7 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     Raises:
         SecateurError: the file is damaged, or a matrix's parts do not fit each other.
     """
-    unpack, held = package().unpack_bitmasks, read.plain(path)
+    unpack, held = package().unpack_bitmasks, read.read_plain(path)
     sparse_ones = [n.removesuffix(".bitmask") for n in held if n.endswith(".bitmask")]
     found = {f"{one}.weight": dense(one, held, unpack, path) for one in sparse_ones}
     gone = {f"{one}.{part}" for one in sparse_ones for part in PARTS}

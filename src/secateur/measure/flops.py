@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from secateur import graph
 from secateur.core.module_state import evaluating
-from secateur.core.modules import device_of, moved
+from secateur.core.modules import device_of
+from secateur.core.tensors import to_device
 from secateur.core.types import Target
 from secateur.measure.size import nonzeros
 
@@ -47,7 +46,7 @@ def work(model: nn.Module, example: Any) -> Work:
              if t.kind != "recurrent"]
     try:
         with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
-            args, kwargs = pytree.tree_map(partial(moved, device=device_of(model)), graph.inputs(example))
+            args, kwargs = to_device(graph.inputs(example), device_of(model))
             model(*args, **kwargs)
     finally:
         for hook in hooks:

@@ -14,6 +14,7 @@ from secateur import graph
 from secateur.core.bitmask import packed, unpacked
 from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
+from secateur.core.tensors import type_and_shape
 from secateur.core.types import Cut, Group, Plan, Structure
 from secateur.data.input_spec import outline, sketched
 from secateur.measure.size import tensors
@@ -65,7 +66,7 @@ def described(model: nn.Module) -> dict[str, str]:
     >>> described(nn.Linear(3, 4, bias=False))
     {'weight': 'float32[4, 3]'}
     """
-    return {name: f"{str(t.dtype)[6:]}{list(t.shape)}" for name, t in tensors(model)}
+    return {name: type_and_shape(t) for name, t in tensors(model)}
 
 
 def digest(group: Group) -> str:

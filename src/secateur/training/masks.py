@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, distributed, nn
 
+from secateur.core.modules import device_of
 from secateur.core.types import Cut, Plan
 from secateur.graph import surgery
 
@@ -72,7 +73,7 @@ def agreed(plan: Plan, model: nn.Module) -> Plan:
     """The plan of rank 0, on every rank; where one process trains alone, the plan itself."""
     if not spread():
         return plan
-    device = next(model.parameters()).device
+    device = device_of(model)
     return replace(plan, cuts=tuple(replace(cut, keep=from_first(cut.keep, device)) for cut in plan.cuts))
 
 

@@ -13,6 +13,7 @@ from secateur import files
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError, failing
 from secateur.core.modules import device_of
 from secateur.core.paths import write_whole
+from secateur.core.tensors import same_bits
 from secateur.experiment.single.task import COMPARED, Case
 from secateur.files.exporters import unchecked
 from secateur.measure.compare import difference
@@ -118,7 +119,7 @@ def compare(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: bool
         MeasurementError: the message says what differs.
     """
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
-                             if not torch.equal(a, b)]):
+                             if not same_bits(a, b)]):
         raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
     size = case.source.batch or COMPARED
     pairs = list(zip(case.outputs(cut, size), case.outputs(back, size), strict=True))

@@ -19,7 +19,7 @@ from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.output import check_form, is_secateurs, written
 from secateur.experiment.single.task import Case, Labelled, Unlabelled
 from secateur.experiment.timing import time as timing_of
-from secateur.measure.agreement import Closeness
+from secateur.measure.agreement import Agreement
 from secateur.measure.flops import flops_of
 from secateur.measure.size import size
 from secateur.models import resolve
@@ -68,7 +68,7 @@ class CutNetwork:
     plan: Plan
     before: Side
     after: Side
-    closeness: Closeness | None
+    closeness: Agreement | None
     timing: dict[str, Any]
     path: Path
     trained: int

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from secateur.core.tensors import tensors_in
 from secateur.data.input_spec import outline, sketched
-from secateur.files.exporters._program import Subject, tensors_of
+from secateur.files.exporters._program import Subject
 from secateur.files.exporters.base import Exporter, Run
 from secateur.graph.capture import quiet
 
@@ -42,6 +43,6 @@ class Pt2(Exporter):
         def run(inputs: Sequence[Tensor]) -> list[Tensor]:
             args, kwargs = subject.given(inputs)
             with torch.no_grad():
-                return tensors_of(module(*args, **kwargs))
+                return tensors_in(module(*args, **kwargs))
 
         return run

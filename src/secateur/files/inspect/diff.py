@@ -10,9 +10,9 @@ from torch import Tensor
 
 from secateur import files
 from secateur.core.bitmask import unpacked
+from secateur.core.tensors import same_bits, type_and_shape
 from secateur.files.inspect.layers import layers, sparsity
 from secateur.files.inspect.show import flat
-from secateur.files.native.read import content
 from secateur.pruning.history import Step
 
 MEASURED = "timing"
@@ -42,14 +42,14 @@ def compare(a: str | Path, b: str | Path) -> dict[str, Any]:
     """
     told = files.tell(a), files.tell(b)
     held = [files.tensors_of(one.path) for one in told]
-    kept = [units(content(one.path).steps) for one in told]
+    kept = [units(one.steps) for one in told]
     known = [flat({k: v for k, v in one.settings.items() if k != MEASURED}) for one in told]
     found: dict[str, Any] = {
         "a": str(told[0].path), "b": str(told[1].path),
         "facts": {name: [getattr(one, name) for one in told] for name in FACTS},
         "only_a": sorted(held[0].keys() - held[1].keys()), "only_b": sorted(held[1].keys() - held[0].keys()),
-        "shapes": {name: [kind(one[name]) for one in held] for name in held[0]
-                   if name in held[1] and kind(held[0][name]) != kind(held[1][name])},
+        "shapes": {name: [type_and_shape(one[name]) for one in held] for name in held[0]
+                   if name in held[1] and type_and_shape(held[0][name]) != type_and_shape(held[1][name])},
         "tensors": tensors(*held), "groups": groups(*kept),
         "settings": {n: [one.get(n) for one in known] for n in sorted(known[0].keys() | known[1].keys())
                      if known[0].get(n) != known[1].get(n)},
@@ -65,19 +65,14 @@ def same(found: dict[str, Any]) -> bool:
                 or found["facts"]["network"][0] != found["facts"]["network"][1])
 
 
-def kind(tensor: Tensor) -> str:
-    """Type and shape, such as ``float32[4, 3]``."""
-    return f"{str(tensor.dtype)[6:]}{list(tensor.shape)}"
-
-
 def tensors(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
     """Of each tensor that both have alike: zeros in both, how much of them is the same, how far values differ."""
     found = {}
     for name, mine in a.items():
-        if name not in b or kind(mine) != kind(theirs := b[name]):
+        if name not in b or type_and_shape(mine) != type_and_shape(theirs := b[name]):
             continue
         zeros = mine == 0, theirs == 0
-        differ = not torch.equal(bits(mine), bits(theirs))
+        differ = not same_bits(mine, theirs)
         if differ or (mine.ndim > 1 and bool(zeros[0].any() or zeros[1].any())):
             found[name] = {"differ": differ, "sparsity": [fraction(z) for z in zeros], "common": overlap(*zeros),
                            "greatest": gap(mine, theirs) if differ else 0.0}
@@ -120,11 +115,6 @@ def overlap(a: Tensor, b: Tensor) -> float | None:
 def fraction(chosen: Tensor) -> float:
     """The fraction that is true."""
     return int(chosen.sum()) / max(1, chosen.numel())
-
-
-def bits(tensor: Tensor) -> Tensor:
-    """The bytes of a tensor, so that a NaN equals itself."""
-    return tensor.contiguous().flatten().view(torch.uint8)
 
 
 def gap(a: Tensor, b: Tensor) -> float | None:

@@ -13,8 +13,8 @@ from rich.tree import Tree
 
 from secateur import files
 from secateur.core import text as words
-from secateur.files import FileFacts
-from secateur.files.inspect.layers import Layer, layers, sparsity
+from secateur.files import FileFacts, TensorFacts
+from secateur.files.inspect.layers import layers, sparsity
 
 
 def show(path: str | Path, console: Console | None = None) -> None:
@@ -45,7 +45,7 @@ def settings(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def heading(facts: FileFacts, found: Sequence[Layer]) -> list[str]:
+def heading(facts: FileFacts, found: Sequence[TensorFacts]) -> list[str]:
     """The first lines: what it is, how many bytes, which versions wrote it."""
     dense = sum(one.dense_bytes for one in found)
     torch = f", torch {clean(facts.torch)}" if facts.torch else ""
@@ -56,14 +56,14 @@ def heading(facts: FileFacts, found: Sequence[Layer]) -> list[str]:
             f"format {facts.format}, written by secateur {clean(facts.secateur)}{torch}; {runs}"]
 
 
-def whole(found: Sequence[Layer]) -> str:
+def whole(found: Sequence[TensorFacts]) -> str:
     """What was cut, in a few words."""
-    told = [text for text, cut in (("neurons removed", any(one.before != one.after for one in found)),
+    told = [text for text, cut in (("neurons removed", any(one.before != one.shape for one in found)),
                                    ("weights zeroed", any(one.zeros and one.weight for one in found))) if cut]
     return ", ".join([*told, f"sparsity of the weights {sparsity(found):.4f}"]) if told else "nothing cut"
 
 
-def tree(facts: FileFacts, found: Sequence[Layer]) -> Tree:
+def tree(facts: FileFacts, found: Sequence[TensorFacts]) -> Tree:
     """The modules of the network, with what is left of every tensor."""
     root = Tree(Text(clean(facts.network), style="bold"), guide_style="dim")
     nodes: dict[tuple[str, ...], Tree] = {(): root}
@@ -77,23 +77,23 @@ def tree(facts: FileFacts, found: Sequence[Layer]) -> Tree:
     return root
 
 
-def leaf(name: str, one: Layer) -> Text:
+def leaf(name: str, one: TensorFacts) -> Text:
     """A tensor in the tree: red where weights were zeroed, blue where neurons went."""
     text = Text(f"{clean(name)} ")
-    cut = one.before != one.after
-    text.append(f"{sides(one.before)} → {sides(one.after)}" if cut else sides(one.after), "blue" if cut else "")
+    cut = one.before != one.shape
+    text.append(f"{sides(one.before)} → {sides(one.shape)}" if cut else sides(one.shape), "blue" if cut else "")
     if one.zeros and one.weight:
         text.append(f" {words.percent(one.zeros)} zero", "red")
     return text
 
 
-def table(found: Sequence[Layer]) -> Table:
+def table(found: Sequence[TensorFacts]) -> Table:
     """How every tensor is stored."""
     made = plain("tensor", "before", "after", "zero", "gone", "stored as", "bytes", "of dense")
     for one in found:
         narrow = f" {one.values}" if one.values != one.dtype else ""
         gone = [words.percent(x) if one.weight else "" for x in (one.zeros, one.sparsity)]
-        made.add_row(Text(clean(one.name)), sides(one.before), sides(one.after) if one.after != one.before else "",
+        made.add_row(Text(clean(one.name)), sides(one.before), sides(one.shape) if one.shape != one.before else "",
                      *gone, one.form + narrow, words.count(one.bytes),
                      words.percent(one.bytes / max(1, one.dense_bytes), 0))
     return made

@@ -44,7 +44,7 @@ class Header:
     size: int
 
 
-def opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """A file to read; a pipe or a device is never opened.
 
     Raises:
@@ -69,9 +69,9 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     whole = os.fstat(file.fileno()).st_size
     start = file.read(8)
     for magic, what in FOREIGN.items():
-        if start.startswith(magic) and not plausible(start, whole):
+        if start.startswith(magic) and not _is_plausible(start, whole):
             raise SecateurError(f"'{path}' is {what}; read are safetensors files only, and nothing else is opened")
-    if len(start) < 8 or not plausible(start, whole):
+    if len(start) < 8 or not _is_plausible(start, whole):
         raise SecateurError(f"'{path}' is no whole safetensors file: its header does not fit its {whole} bytes")
     text = file.read(int.from_bytes(start, "little"))
     where = f"'{path}': the header"
@@ -80,17 +80,17 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     for name, value in metadata.items():
         strict.typed(value, str, f"{where}'s metadata '{strict.short(name)}'")
     base = 8 + len(text)
-    entries = {name: entry(value, base, f"'{path}': tensor '{strict.short(name)}'") for name, value in told.items()}
-    check_gapless(entries, base, whole, path)
+    entries = {name: _entry(value, base, f"'{path}': tensor '{strict.short(name)}'") for name, value in told.items()}
+    _check_gapless(entries, base, whole, path)
     return Header(text, metadata, entries, whole)
 
 
-def plausible(start: bytes, whole: int) -> bool:
+def _is_plausible(start: bytes, whole: int) -> bool:
     """Whether the first eight bytes can be the length of a header of a file of so many bytes."""
     return 2 <= int.from_bytes(start, "little") <= min(whole - 8, LONGEST)
 
 
-def entry(value: Any, base: int, what: str) -> Entry:
+def _entry(value: Any, base: int, what: str) -> Entry:
     """One tensor of the header.
 
     Raises:
@@ -107,7 +107,7 @@ def entry(value: Any, base: int, what: str) -> Entry:
     return Entry(kind, sides, base + ends[0], base + ends[1])
 
 
-def check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path) -> None:
+def _check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path) -> None:
     """Refuse tensors that overlap, leave holes, or end elsewhere than the file."""
     at = base
     for name, one in sorted(entries.items(), key=lambda pair: (pair[1].start, pair[1].end)):

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
+from secateur.core.tensors import dtype_name
 from secateur.files.native import dtypes, sparse, strict
-from secateur.files.native.header import BYTES
+from secateur.files.native.header import BYTES, Header
 
 VERSION = 2
 FORMAT = "secateur network"
@@ -63,7 +64,7 @@ def described(tensor: Tensor, what: str) -> Stored:
     word, shape = dtypes.word_of(tensor, what), tuple(tensor.shape)
     nonzeros = sparse.stored(tensor)
     form = sparse.sizes(shape, tensor.element_size(), nonzeros).form()
-    return Stored(dtypes.name_of(tensor.dtype), shape, form, word, nonzeros)
+    return Stored(dtype_name(tensor.dtype), shape, form, word, nonzeros)
 
 
 def parts(name: str, told: Stored) -> Parts:
@@ -104,6 +105,12 @@ def header(metadata: Mapping[str, str], placed: Parts) -> bytes:
     text = json.dumps({"__metadata__": {"checksum": "0" * 8, **metadata}, **told}, separators=(",", ":"),
                       ensure_ascii=False).encode()
     return text + b" " * (-len(text) % 8)
+
+
+def all_dense(found: Header) -> dict[str, Stored]:
+    """How the tensors of a plain safetensors file are stored."""
+    return {name: Stored(dtypes.NAMES[one.dtype], one.shape, "dense", one.dtype, None)
+            for name, one in found.entries.items()}
 
 
 def told_tensors(tensors: Mapping[str, Stored]) -> str:

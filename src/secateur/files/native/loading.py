@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError, failing, first_line
 from secateur.core.paths import path_of
 from secateur.files.native import dtypes, strict
-from secateur.files.native.contents import Content
 from secateur.files.native.differences import differences
+from secateur.files.native.facts import FileFacts
 from secateur.files.native.program import FileNetwork, read
-from secateur.files.native.read import whole
-from secateur.files.native.steps import check_example
-from secateur.files.native.steps import described as read_described
+from secateur.files.native.read import read_whole
+from secateur.files.native.steps import check_example, type_and_shape
 from secateur.measure.size import tensors
 from secateur.pruning.apply import applied
 from secateur.pruning.history import Step, again, described, remember
@@ -57,25 +56,25 @@ def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, ex
         return run_from(path)
     network: nn.Module | None = None
 
-    def fits(content: Content) -> None:
+    def fits(facts: FileFacts) -> None:
         nonlocal network
-        network = cut_alike(made(make_model), content, example)
+        network = cut_alike(made(make_model), facts, example)
 
-    content, held, _ = whole(path, fits)
+    facts, held, _ = read_whole(path, fits)
     assert network is not None
     fill(network, held)
-    return remember(network, content.steps)
+    return remember(network, facts.steps)
 
 
 def run_from(path: Path) -> nn.Module:
     """The network of the graph in a file."""
-    def check(content: Content) -> None:
-        if not content.program:
-            raise SecateurError(NO_PROGRAM.format(path, strict.short(content.network)))
+    def check(facts: FileFacts) -> None:
+        if not facts.program:
+            raise SecateurError(NO_PROGRAM.format(path, strict.short(facts.network)))
 
-    content, held, text = whole(path, check)
-    network = FileNetwork(read(text, set(held), f"'{path}': the graph"), held, strict.short(content.network))
-    return remember(network, content.steps)
+    facts, held, text = read_whole(path, check)
+    network = FileNetwork(read(text, set(held), f"'{path}': the graph"), held, strict.short(facts.network))
+    return remember(network, facts.steps)
 
 
 def made(make_model: Any) -> nn.Module:
@@ -104,17 +103,17 @@ def materialised(network: nn.Module) -> nn.Module:
     return network
 
 
-def cut_alike(network: nn.Module, content: Content, example: Any) -> nn.Module:
+def cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
     """The network cut as a file tells, of the shapes that it tells of.
 
     Raises:
         SecateurError: a tensor has another shape before or after a cut, or the cuts do not fit the network.
     """
-    for step in content.steps:
-        check_same(network, step.tensors, content.path)
+    for step in facts.steps:
+        check_same(network, step.tensors, facts.path)
         cast(network, step.tensors)
-        network = cut_once(network, step, example, content.path)
-    check_same(network, {n: f"{one.dtype}{list(one.shape)}" for n, one in content.tensors.items()}, content.path)
+        network = cut_once(network, step, example, facts.path)
+    check_same(network, {n: f"{one.dtype}{list(one.shape)}" for n, one in facts.stored.items()}, facts.path)
     return network
 
 
@@ -137,7 +136,7 @@ def check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:
 def cast(network: nn.Module, told: Mapping[str, str]) -> None:
     """Give every tensor of a network the type that it had."""
     for name, tensor in tensors(network):
-        kind = dtypes.dtype_of(read_described(told[name], name)[0], name)
+        kind = dtypes.dtype_of(type_and_shape(told[name], name)[0], name)
         if tensor.dtype != kind:
             tensor.data = tensor.data.to(kind)
 

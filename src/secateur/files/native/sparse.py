@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
-from secateur.files.native.dtypes import raw
+from secateur.core.tensors import raw_bytes
 
 FORMS = {"dense": ("",), "bitmask": (":mask", ":values"), "csr": (":rows", ":columns", ":values")}
 ENTRY = 80
@@ -71,7 +71,7 @@ def sizes(shape: tuple[int, ...], item: int, nonzeros: int) -> Sizes:
 
 def bits(tensor: Tensor) -> NDArray[np.generic]:
     """The values of a tensor as unsigned integers, ``(items,)``; of 16 bytes two for one."""
-    return raw(tensor).numpy().view(f"<u{min(tensor.element_size(), 8)}")
+    return raw_bytes(tensor).numpy().view(f"<u{min(tensor.element_size(), 8)}")
 
 
 def stored(tensor: Tensor) -> int:

@@ -32,7 +32,7 @@ def read_step(value: Any, where: str) -> Step:
     told = strict.fields(value, {"tensors", "keeps", "example", "proved"}, where)
     tensors = strict.typed(told["tensors"], dict, where)
     for name, text in tensors.items():
-        described(text, f"{where}, '{strict.short(name)}'")
+        type_and_shape(text, f"{where}, '{strict.short(name)}'")
     keeps = tuple(read_keep(one, where) for one in strict.typed(told["keeps"], list, where))
     if len({keep[1] for keep in keeps}) != len(keeps):
         raise SecateurError(f"{where} cut a group twice in one step")
@@ -48,7 +48,7 @@ def check_leaves(value: Any, where: str) -> str:
     return example
 
 
-def described(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
+def type_and_shape(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
     """Type and shape out of a text such as ``float32[4, 3]``."""
     if not (match := TENSOR.fullmatch(strict.typed(text, str, what))):
         raise SecateurError(f"{what} is told as '{strict.short(text)}', allowed is such as float32[4, 3]")

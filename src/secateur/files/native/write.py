@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from secateur.core.tensors import raw_bytes
 from secateur.files.native import layout
-from secateur.files.native.dtypes import raw, word_of
+from secateur.files.native.dtypes import word_of
 from secateur.files.native.sparse import Bytes
 
 
@@ -32,7 +33,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """
     told = {n: layout.Stored("", tuple(t.shape), "dense", word_of(t, f"'{n}'"), None) for n, t in tensors.items()}
     entries = layout.entries(told)
-    _write(path, layout.header({"format": "pt"}, entries), (raw(tensors[name]).numpy() for name in entries))
+    _write(path, layout.header({"format": "pt"}, entries), (raw_bytes(tensors[name]).numpy() for name in entries))
 
 
 def _write(path: Path, header: bytes, parts: Iterable[Bytes]) -> None:
