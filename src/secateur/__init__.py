@@ -8,6 +8,7 @@
     sparse = sc.apply(model, plan)                        # weights zeroed; ``model`` untouched
     fast = sc.compile(sparse, x)                          # same outputs, sparse kernels
     small = sc.prune(model, sparsity=0.5, granularity="neuron", example=x)
+    print(sc.compare(model, small, x))                    # parameters, bytes, FLOPs, ms, agreement
     sc.save(small, "small.safetensors")                   # and back: sc.load("small.safetensors", make_model)
     sc.export(small, "small.onnx", x)                     # checked with ONNX Runtime before it is left
     pruner = sc.Pruner(model, 0.9, optimizer)             # while any loop trains it: pruner.step()
@@ -19,7 +20,7 @@ from secateur.core import interruption
 interruption.watch()
 
 from secateur import models
-from secateur.api import prune
+from secateur.api import compare, prune
 from secateur.core.errors import SecateurError
 from secateur.core.types import Group, Plan, Structure, Target
 from secateur.core.version import __version__
@@ -46,6 +47,7 @@ __all__ = [
            "Target",
            "__version__",
            "apply",
+           "compare",
            "compile",
            "dry_run",
            "export",

@@ -91,6 +91,20 @@ def listed(parts: Sequence[str], word: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
 
 
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under their head, the first column to the left and numbers to the right.
+
+    >>> print(table(("", "before"), [("bytes", "9"), ("accuracy", "97.5%")]))
+              before
+    bytes          9
+    accuracy   97.5%
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
+                                                          zip(row[1:], widths[1:], strict=True))]).rstrip()
+                     for row in (head, *rows))
+
+
 def capital(text: str) -> str:
     """The text with its first letter raised."""
     return text[:1].upper() + text[1:]

@@ -22,8 +22,6 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
-from secateur.experiment.timing import Timing
-from secateur.experiment.timing import time as timing_of
 from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.flops import Work, work
@@ -33,6 +31,7 @@ from secateur.pruning.checks import REFIT, few
 from secateur.pruning.scopes._scan import GRID, Scan
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import recover
+from secateur.runtime.timing import Timing, time_cut
 
 ROOM = 1 << 28
 """Bytes of recovered networks that one subject keeps."""
@@ -206,7 +205,7 @@ class Subject:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         plan, model = self.pruned(point)
-        return timing_of(self.model, model, plan.granularity != "neuron", self.inputs, timing,
+        return time_cut(self.model, model, plan.granularity != "neuron", self.inputs, timing,
                          f"{plan.criterion} at sparsity {plan.sparsity:g}")
 
     def inputs(self, batch: int) -> Tensor:

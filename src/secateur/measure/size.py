@@ -38,6 +38,12 @@ def size(model: nn.Module, counts: dict[str, int] | None = None) -> dict[str, in
             "bytes_sparse": sum(sparse_bytes(t, counts[name]) for name, t in tensors(model))}
 
 
+def has_zeroed_weights(model: nn.Module) -> bool:
+    """Whether a tenth or more of some parameter of two axes or more is zero: fewer are there by chance."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    return any(10 * int(torch.count_nonzero(w)) <= 9 * w.numel() for w in weights)
+
+
 def sparse_bytes(tensor: Tensor, nonzeros: int) -> int:
     """The fewest bytes that hold a tensor: dense, bitmask + values, or CSR.
 

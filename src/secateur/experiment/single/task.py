@@ -23,7 +23,6 @@ from secateur.experiment.single.config import CutConfig
 from secateur.experiment.study import check_cuttable
 from secateur.experiment.sweep import steps, trained
 from secateur.experiment.task import problem
-from secateur.experiment.timing import Timing
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import evaluate
 from secateur.measure.agreement import Agreement, agreement
@@ -33,6 +32,7 @@ from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.signals.base import SOURCES
 from secateur.recovery.pipeline import named, recoveries
+from secateur.runtime.timing import Timing
 
 COMPARED = 256
 HELD = "no labels: outputs are compared with the original's, on samples that were held out"
