@@ -149,7 +149,7 @@ def print_registry(console: Console | None = None) -> None:
         console.print(f"[bold]{word}[/bold]")
         for name, path in registry.files(room).items():
             form = f", {registry.get(room, name).form}" if room == "loaders" else ""
-            where = f"secateur/{registry.FOLDERS[room]}/{path.name}"
+            where = f"secateur/{path.relative_to(registry.ROOT).as_posix()}"
             console.print(f"  {name:<16} {where}{form}", highlight=False, soft_wrap=True)
 
 

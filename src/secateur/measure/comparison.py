@@ -39,6 +39,7 @@ class Comparison:
         agreement: how alike their outputs are; None where accuracy alone was measured.
         latency: for each batch size the original's seconds a call, and the cut network's :class:`Speed`.
         notes: what is to be known besides.
+        part: what the accuracy was measured on, such as ``test``; empty: the samples that were given.
     """
 
     before: Figures
@@ -46,6 +47,7 @@ class Comparison:
     agreement: Agreement | None = None
     latency: dict[str, tuple[float, Speed]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    part: str = ""
 
     def __str__(self) -> str:
         return "\n".join([text.table(("", "before", "after", ""), [*self._lines()]),
@@ -55,7 +57,7 @@ class Comparison:
         """What is measured, before, after, and after as a part of before."""
         old, new, near = self.before, self.after, self.agreement
         if old.accuracy is not None and new.accuracy is not None:
-            yield ("accuracy", text.percent(old.accuracy, 2), text.percent(new.accuracy, 2),
+            yield (f"{self.part} accuracy".strip(), text.percent(old.accuracy, 2), text.percent(new.accuracy, 2),
                    f"{text.points(new.accuracy - old.accuracy)} points")
         if near is not None:
             seen = f"{text.count(near.samples)} samples"

@@ -66,7 +66,7 @@ class CutNetwork:
     @property
     def comparison(self) -> Comparison:
         """The figures of the two networks as one value, which prints as a table."""
-        return Comparison(self.before, self.after, self.closeness, speeds(self.timing["latency"]))
+        return Comparison(self.before, self.after, self.closeness, speeds(self.timing["latency"]), part="test")
 
 
 def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwork:
