@@ -46,7 +46,7 @@ def command_line() -> str:
     return shlex.join(["secateur", *sys.argv[1:]])
 
 
-def told() -> str:
+def message() -> str:
     """What is left of the work, and how to go on."""
     study = sys.argv[1:2] == ["study"]
     kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
@@ -60,5 +60,5 @@ def _stop(*_: Any) -> None:
 
 def _leave(*_: Any) -> None:
     """Say that it ends, and end at once: no buffers are full and no files are open yet."""
-    os.write(2, f"secateur: {told()}\n".encode(errors="backslashreplace"))
+    os.write(2, f"secateur: {message()}\n".encode(errors="backslashreplace"))
     os._exit(INTERRUPTED)

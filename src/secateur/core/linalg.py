@@ -23,10 +23,10 @@ def single(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def damped(gram: Tensor, damping: float = DAMPING) -> Tensor:
+def damp(gram: Tensor, damping: float = DAMPING) -> Tensor:
     """Gram matrices ``(groups, n, n)`` with a part of their mean diagonal added to it; one that is all zero gets one.
 
-    >>> damped(torch.eye(2)[None], 0.5)[0].tolist()
+    >>> damp(torch.eye(2)[None], 0.5)[0].tolist()
     [[1.5, 0.0], [0.0, 1.5]]
     """
     level = damping * gram.diagonal(dim1=1, dim2=2).mean(1)
@@ -39,13 +39,13 @@ def inverse(matrix: Tensor) -> Tensor:
     return torch.cholesky_inverse(torch.linalg.cholesky(matrix.double()))
 
 
-def solved(matrix: Tensor, right: Tensor) -> Tensor:
+def solve(matrix: Tensor, right: Tensor) -> Tensor:
     """The solutions of positive definite systems, ``(batch, n, n)`` and ``(batch, n, m)``, in float64.
 
     The factor is made in float32, its solution improved once by its residual in float64; where the factor fails or
     is worse conditioned than 1e4 to 1, all is done in float64.
     """
-    factor, poor = factored(matrix.float())
+    factor, poor = _cholesky(matrix.float())
     found = torch.cholesky_solve(right.float(), factor).double()
     found += torch.cholesky_solve((right - matrix.double() @ found).float(), factor).double()
     if poor.any():
@@ -99,21 +99,21 @@ class Equations:
         return inverse(self.gram[None])[0]
 
     @cached_property
-    def _small(self) -> OnSupport:
+    def _small(self) -> _SupportSolver:
         assert self.support is not None
-        return OnSupport(self.gram, self.support[self._few])
+        return _SupportSolver(self.gram, self.support[self._few])
 
     @cached_property
-    def _given_up(self) -> OnSupport:
+    def _given_up(self) -> _SupportSolver:
         assert self.support is not None
-        poor = factored(self.gram[None])[1]
-        return OnSupport(self._inverse, ~self.support[self._many], torch.float64 if poor.any() else torch.float32)
+        poor = _cholesky(self.gram[None])[1]
+        return _SupportSolver(self._inverse, ~self.support[self._many], torch.float64 if poor.any() else torch.float32)
 
     def solved(self, cross: Tensor) -> Tensor:
         """The rows for right sides ``(n, rows)``, improved once by their residual in float64."""
         right = cross.T.double() * self.size
         if self.support is None:
-            return solved(self.gram[None], right.T[None])[0].T * self.size
+            return solve(self.gram[None], right.T[None])[0].T * self.size
         found = self._once(right)
         return (found + self._once(right - found @ self.gram)) * self.size
 
@@ -129,7 +129,7 @@ class Equations:
         return found
 
 
-class OnSupport:
+class _SupportSolver:
     """Solves ``matrix[S, S] x = right[S]`` with a support ``S`` for every row, zero outside it.
 
     The matrix is brought to a diagonal of ones and factored in ``dtype``, where a factor fails or is worse conditioned
@@ -161,15 +161,15 @@ class OnSupport:
         for rows in runs(self.counts):
             width = max(1, int(self.counts[rows].max()))
             place = self.support[rows].to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :width]
-            factor, poor = factored(submatrices(matrix, place, self.counts[rows]))
+            factor, poor = _cholesky(_submatrices(matrix, place, self.counts[rows]))
             if poor.any():
-                again = submatrices(self.matrix, place[poor], self.counts[rows[poor]])
+                again = _submatrices(self.matrix, place[poor], self.counts[rows[poor]])
                 yield rows[poor], place[poor], torch.linalg.cholesky(again)
             if not poor.all():
                 yield rows[~poor], place[~poor], factor[~poor] if poor.any() else factor
 
 
-def submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
+def _submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
     """The rows and columns at some places, ``(batch, width, width)``; those of the unit matrix behind the count."""
     found = matrix[place[:, :, None], place[:, None, :]]
     if bool((counts < place.shape[1]).any()):
@@ -179,7 +179,7 @@ def submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
     return found
 
 
-def factored(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Cholesky factors, and which of them failed or are poorly conditioned."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     diagonal = factor.diagonal(dim1=1, dim2=2)

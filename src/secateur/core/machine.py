@@ -19,7 +19,7 @@ CROWD = 0.5
 @lru_cache(maxsize=1)
 def machine() -> dict[str, str | int]:
     """CPU, cores, operating system and the versions that matter, as plain data."""
-    return {"cpu": cpu_name(), "cores": cores(), "os": platform.platform(),
+    return {"cpu": _cpu_name(), "cores": cores(), "os": platform.platform(),
             "instructions": torch.backends.cpu.get_cpu_capability(), "python": platform.python_version(),
             "torch": torch.__version__, "numpy": metadata.version("numpy"), "secateur": __version__}
 
@@ -40,7 +40,7 @@ def busy() -> tuple[str, ...]:
             "are rough, time again when it is quiet",)
 
 
-def cpu_name() -> str:
+def _cpu_name() -> str:
     """The processor's name, as the operating system gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

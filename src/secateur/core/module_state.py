@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+_OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
-class State:
+class _State:
     """What running a network may write, all of it as it is now.
 
     Every module's attributes are followed into lists, dicts, sets, arrays and objects. Parameters are not copied: what
@@ -54,19 +54,19 @@ class State:
             self._hold_tensor(value, not isinstance(value, nn.Parameter))
             return []
         if isinstance(value, dict):
-            self._undo.append(dict_undo(value))
+            self._undo.append(_restore_dict(value))
             return list(value.values())
         if isinstance(value, (list, deque, set)):
-            self._undo.append(list_undo(value))
+            self._undo.append(_restore_list(value))
             return list(value)
         if isinstance(value, (tuple, frozenset)):
             return list(value)
-        if undo := drawn_undo(value):
+        if undo := _restore_random(value):
             self._undo.append(undo)
             return []
         if isinstance(value, (nn.Embedding, nn.EmbeddingBag)) and value.max_norm is not None:
             self._hold_tensor(value.weight, True)
-        return [] if isinstance(value, OPAQUE) else [vars(value)] if isinstance(
+        return [] if isinstance(value, _OPAQUE) else [vars(value)] if isinstance(
             getattr(value, "__dict__", None), dict) else []
 
     def _hold_tensor(self, tensor: Tensor, values: bool) -> None:
@@ -84,7 +84,7 @@ class State:
         self._undo.append(undo)
 
 
-def dict_undo(value: dict[Any, Any]) -> Callable[[], None]:
+def _restore_dict(value: dict[Any, Any]) -> Callable[[], None]:
     """Puts the entries of a dict back, in their order."""
     held = list(value.items())
 
@@ -97,7 +97,7 @@ def dict_undo(value: dict[Any, Any]) -> Callable[[], None]:
     return undo
 
 
-def list_undo(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
+def _restore_list(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
     """Puts the entries of a list, deque or set back."""
     held = list(value)
 
@@ -109,14 +109,14 @@ def list_undo(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
     return undo
 
 
-def drawn_undo(value: Any) -> Callable[[], None] | None:
+def _restore_random(value: Any) -> Callable[[], None] | None:
     """Puts an array, or a generator of random numbers, back; none for anything else."""
     if isinstance(value, np.ndarray):
         values = value.copy()
         return lambda: np.copyto(value, values)
     if isinstance(value, torch.Generator):
         state = value.get_state()
-        return lambda: set_state(value, state)
+        return lambda: _set_state(value, state)
     if isinstance(value, random.Random):
         drawn = value.getstate()
         return lambda: value.setstate(drawn)
@@ -127,13 +127,13 @@ def drawn_undo(value: Any) -> Callable[[], None] | None:
     return None
 
 
-def set_state(generator: torch.Generator, state: Tensor) -> None:
+def _set_state(generator: torch.Generator, state: Tensor) -> None:
     """Put a generator back."""
     generator.set_state(state)
 
 
 @contextmanager
-def drawn_again() -> Iterator[None]:
+def same_random_numbers() -> Iterator[None]:
     """Random numbers of Python, NumPy and torch as if nothing had been drawn, afterwards."""
     state, numbers, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -152,8 +152,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     Inside, it can be copied.
     """
-    state = State(model)
-    with drawn_again():
+    state = _State(model)
+    with same_random_numbers():
         try:
             state.detach()
             yield

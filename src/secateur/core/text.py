@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
+_NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
 VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small": "smaller dense network",
             "original": "original network"}
 
@@ -18,7 +18,7 @@ def noun(granularity: str) -> str:
     """
     if granularity[0].isdigit():
         return f"{granularity} {'weights' if ':' in granularity else 'blocks'}"
-    return NOUNS.get(granularity, f"{granularity}s")
+    return _NOUNS.get(granularity, f"{granularity}s")
 
 
 def percent(fraction: float, digits: int = 1) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, failing
-from secateur.core.module_state import drawn_again
+from secateur.core.module_state import same_random_numbers
 from secateur.core.tensors import dtype_name
 from secateur.data.datasets.base import Dataset
 
@@ -157,7 +157,7 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     if data is None or isinstance(data, Calibration):
         return data
     batches = _batches(data)
-    with nullcontext() if isinstance(batches, Iterator) else drawn_again():
+    with nullcontext() if isinstance(batches, Iterator) else same_random_numbers():
         made = Calibration(batches, loss or nn.functional.cross_entropy)
     for number, batch in enumerate(made):
         check_finite(number, batch)

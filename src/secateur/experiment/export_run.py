@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out
 from secateur.experiment.rebuild import Remade, remade
-from secateur.files.exporters import Exported, export_run, exported, format_of
+from secateur.files.exporters import Exported, export_checked, export_run, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
@@ -85,7 +85,7 @@ def of_run(wanted: Wanted, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
     made: Remade = remade(wanted.source, wanted.cut)
     place = place_of(wanted, chosen, made.name)
-    done = exported(made.network, place, made.example, wanted.to, wanted.int8)
+    done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
     reached = accuracy(done.run, made.test, rows_of(done))
     return Done(place, made.told, done, (reached, made.row["accuracy"]), (*made.notes, *told(done, made.network)))
 
@@ -102,7 +102,7 @@ def of_network(wanted: Wanted, chosen: Format) -> Done:
     network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
     inputs = resolve.example_for(network, source, options, text) if needs else None
-    done = exported(network, place, inputs, wanted.to, wanted.int8)
+    done = export_checked(network, place, inputs, wanted.to, wanted.int8)
     return Done(place, f"the network of {text}", done, None, (*source.notes, *told(done, network)))
 
 

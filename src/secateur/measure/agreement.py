@@ -14,8 +14,8 @@ from secateur.core.tensors import tensors_in
 from secateur.data.calibration import Batch, Calibration
 from secateur.data.forward import call, watched
 
-WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-IGNORED = -100
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_IGNORED = -100
 """The label that torch's cross-entropy leaves out."""
 
 
@@ -54,7 +54,7 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     (0.5, 1.0, 2, 1.0)
     """
     apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
-    for batch, *outputs in outputs_of_both(original, cut, samples):
+    for batch, *outputs in _outputs_of_both(original, cut, samples):
         whole, small = map(_first, outputs)
         apart += float(batch.real(whole - small).square().sum())
         size += float(batch.real(whole).square().sum())
@@ -64,8 +64,8 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
             classes = torch.stack([whole.argmax(axis), small.argmax(axis)], -1)
             real = _real_places(classes[..., 0], batch)
             same.append((classes[..., 0] == classes[..., 1])[real])
-            if labels is not None and labels.dtype in WHOLE and labels.shape == real.shape:
-                right.append((classes == labels[..., None])[real & (labels != IGNORED)])
+            if labels is not None and labels.dtype in _WHOLE and labels.shape == real.shape:
+                right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
     means = torch.cat(cosines)
     kept, hits = (torch.cat(found).double() if found else None for found in (same, right))
     return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
@@ -76,11 +76,11 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
 def squared_distance(original: nn.Module, cut: nn.Module, samples: Calibration) -> float:
     """The sum of the squared differences of all outputs over the samples; places of padding do not count."""
     return sum(float(batch.real(a.double() - b.double()).square().sum())
-               for batch, *outputs in outputs_of_both(original, cut, samples)
+               for batch, *outputs in _outputs_of_both(original, cut, samples)
                for a, b in zip(*map(tensors_in, outputs), strict=True))
 
 
-def outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:
+def _outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:
     """Each batch with what the two networks give for it, in evaluation mode."""
     with watched(original, {}), watched(cut, {}), torch.no_grad():
         for batch in samples:

@@ -8,9 +8,9 @@ from typing import Any
 
 from secateur.core import text
 
-MARGIN = 0.03
+_MARGIN = 0.03
 """A ratio that is printed as no further from 1 is about as fast."""
-FASTEST = ("sparse", "small")
+_FASTEST = ("sparse", "small")
 """The ways to run a cut network that are made for it: zeros in sparse kernels, fewer neurons as they are."""
 PACES = {"faster": "faster", "slower": "slower", "even": "about as fast"}
 
@@ -22,13 +22,13 @@ def pace(ratio: float) -> str:
     ('slower', 'even', 'even', 'faster')
     """
     away = round(round(ratio, 2) - 1, 2)
-    return "even" if abs(away) <= MARGIN else "faster" if away > 0 else "slower"
+    return "even" if abs(away) <= _MARGIN else "faster" if away > 0 else "slower"
 
 
-def told(speed: Speed, the_speed: bool = False) -> str:
+def in_words(speed: Speed, the_speed: bool = False) -> str:
     """A ratio as a sentence has it, with its quartiles where they leave open which network is the faster one.
 
-    >>> told(Speed(1.0, 0.91, 0.8, 1.1)), told(Speed(1.0, 2.0, 1.9, 2.1), True)
+    >>> in_words(Speed(1.0, 0.91, 0.8, 1.1)), in_words(Speed(1.0, 2.0, 1.9, 2.1), True)
     ('0.91×, quartiles 0.80× to 1.10×,', '2.0× the speed')
     """
     ratio = text.times(speed.ratio) + (" the speed" if the_speed else "")
@@ -59,7 +59,7 @@ def speeds(latency: Mapping[str, Any]) -> dict[str, tuple[float, Speed]]:
     """
     found = {}
     for batch, ways in latency.items():
-        fast = next(ways[name] for name in FASTEST if name in ways)
+        fast = next(ways[name] for name in _FASTEST if name in ways)
         original = ways["original"]["median"]
         found[batch] = original, Speed(original / fast["speedup"], fast["speedup"], fast["speedup_low"],
                                        fast["speedup_high"])

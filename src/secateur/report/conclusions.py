@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secateur.core import text as words
-from secateur.measure.speed import PACES, Speed, pace, told
+from secateur.measure.speed import PACES, Speed, in_words, pace
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.signals.base import SOURCES
 from secateur.recovery.pipeline import recoveries
@@ -183,6 +183,6 @@ def speed_clause(a: Answer, digest: Digest) -> str:
     groups: dict[str, list[str]] = {}
     for batch, s in measured:
         at = groups.setdefault(pace(s.ratio), [])
-        at.append(f"{told(s, not at)} at batch {batch}")
+        at.append(f"{in_words(s, not at)} at batch {batch}")
     how = " with sparse kernels" if RUN_WITH.get(a.method.granularity, "sparse") == "sparse" else ""
     return f" and{how} makes it {words.listed([f'{PACES[p]} ({words.listed(at)})' for p, at in groups.items()], 'but')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.core import text
 from secateur.experiment.single.output import bytes_of
 from secateur.experiment.single.prune import CutNetwork
-from secateur.measure.speed import PACES, pace, told
+from secateur.measure.speed import PACES, in_words, pace
 
 GUESSING = 1.5
 
@@ -15,7 +15,7 @@ def verdict(done: CutNetwork) -> str:
     size = f"stored in {text.percent(done.after.bytes / done.before.bytes)} of the bytes"
     groups: dict[str, list[str]] = {}
     for batch, (_, speed) in done.comparison.latency.items():
-        groups.setdefault(pace(speed.ratio), []).append(f"{told(speed)} at batch {batch}")
+        groups.setdefault(pace(speed.ratio), []).append(f"{in_words(speed)} at batch {batch}")
     if not groups:
         return f"The network is {size}; its speed was not measured."
     how = f", compiled on engine {done.timing['engine_used']}" if done.timing["engine_used"] else ""

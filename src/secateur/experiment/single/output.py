@@ -15,7 +15,7 @@ from secateur.core.modules import device_of
 from secateur.core.paths import write_whole
 from secateur.core.tensors import same_bits
 from secateur.experiment.single.task import COMPARED, Case
-from secateur.files.exporters import unchecked
+from secateur.files.exporters import write_unchecked
 from secateur.measure.compare import difference
 from secateur.measure.size import tensors
 from secateur.models import resolve
@@ -76,7 +76,7 @@ def write(cut: nn.Module, path: Path, case: Case,
     """Write a cut network in the form that a path has; what reads it back, the same as Python, and notes."""
     kind, text = case.kind, case.config.model
     if path.suffix == PROGRAM:
-        unchecked(cut, path, case.example_of(case.source.batch or 2), "pt2")
+        write_unchecked(cut, path, case.example_of(case.source.batch or 2), "pt2")
         return lambda: resolve.network(str(path)), "torch.export.load('{path}').module()", ()
     if is_secateurs(path, kind):
         notes, original = saved(cut, path, case, told), case.source.original or case.source.make

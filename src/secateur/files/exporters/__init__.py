@@ -16,7 +16,7 @@ from secateur.files.exporters._program import Subject, attempts, subject
 from secateur.files.exporters._verify import Checked, checked
 from secateur.files.exporters.base import Exporter, Format, Run, RunExporter
 
-__all__ = ["ExportWarning", "Exported", "export", "export_run", "exported", "format_of", "unchecked"]
+__all__ = ["ExportWarning", "Exported", "export", "export_checked", "export_run", "format_of", "write_unchecked"]
 
 class ExportWarning(UserWarning):
     """A file holds less than the network does, such as one batch size alone."""
@@ -86,27 +86,27 @@ def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "o
     ...     export(net, f"{folder}/net.pt2", torch.rand(2, 4), to="pt2").name
     'net.pt2'
     """
-    done = exported(model, path, example, to, int8)
+    done = export_checked(model, path, example, to, int8)
     for note in done.notes:
         warnings.warn(note, ExportWarning, stacklevel=2)
     return done.path
 
 
-def exported(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
+def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
              int8: bool = False) -> Exported:
     """As :func:`export`, for callers that tell the notes themselves: without a warning."""
     chosen = format_of(to, int8)
     if not isinstance(chosen, Exporter):
         raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
-                            + ", ".join(network_formats()))
-    place = checked_place(path, chosen, to)
+                            + ", ".join(_network_formats()))
+    place = _place(path, chosen, to)
     if example is None and chosen.traced:
         raise SecateurError(f"export to {to} needs an example: one input, a tuple of inputs, or a dict of keyword "
                             "inputs; got None")
     whole, why = subject(model, example), dict[str, str]()
     for taken in attempts(whole) if chosen.traced else (whole,):
         try:
-            return written(taken, chosen, place, to, int8, why)
+            return _write_checked(taken, chosen, place, to, int8, why)
         except (UnsupportedError, MeasurementError) as error:
             if not taken.reach:
                 raise
@@ -114,7 +114,7 @@ def exported(model: nn.Module, path: str | Path, example: Any = None, to: str = 
     raise AssertionError("an attempt that leaves nothing open is the last")
 
 
-def unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
+def write_unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
     """Write a network with as much left open as its format can hold, for callers that compare outputs themselves."""
     chosen = format_of(to)
     assert isinstance(chosen, Exporter)
@@ -128,7 +128,7 @@ def unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
     raise AssertionError("an attempt that leaves nothing open is the last")
 
 
-def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, why: dict[str, str]) -> Exported:
+def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, why: dict[str, str]) -> Exported:
     """Write a file beside its place, check it, and let it take the place; ``why`` tells what could not stay open."""
     begin = time.perf_counter()
     with paths.write_whole(place, several=True) as path:
@@ -139,10 +139,10 @@ def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, 
         end = time.perf_counter()
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
     return Exported(place, files, to, chosen.runtime(), taken.traced.told() if chosen.traced else "", found,
-                    {"written": middle - begin, "checked": end - middle}, notes(taken, found, why), run)
+                    {"written": middle - begin, "checked": end - middle}, _notes(taken, found, why), run)
 
 
-def notes(taken: Subject, found: Checked | None, why: dict[str, str]) -> tuple[str, ...]:
+def _notes(taken: Subject, found: Checked | None, why: dict[str, str]) -> tuple[str, ...]:
     """What a user should know of a file."""
     if "batch" in why:
         fixed = [f"the batch is fixed at the example's {len(taken.inputs[0])}, and so are all sizes: {why['batch']}"]
@@ -161,13 +161,13 @@ def export_run(folder: str | Path, path: str | Path, to: str = "report") -> Path
     chosen = format_of(to)
     if not isinstance(chosen, RunExporter):
         raise SecateurError(f"export_run: {to} is a format of networks; allowed: report")
-    place = checked_place(path, chosen, to)
+    place = _place(path, chosen, to)
     with paths.write_whole(place, several=True) as scratch:
         chosen.write(Path(folder).expanduser(), scratch)
     return place
 
 
-def checked_place(path: str | Path, chosen: Format, to: str) -> Path:
+def _place(path: str | Path, chosen: Format, to: str) -> Path:
     """Where a file goes.
 
     Raises:
@@ -197,6 +197,6 @@ def format_of(name: str, int8: bool = False) -> Format:
     return chosen
 
 
-def network_formats() -> list[str]:
+def _network_formats() -> list[str]:
     """The names of the formats of networks."""
     return [n for n in registry.files("exporters") if issubclass(registry.get("exporters", n), Exporter)]

@@ -9,7 +9,7 @@ from secateur.core.errors import UnsupportedError, first_line
 from secateur.graph.capture import quiet
 
 
-def quantise(path: Path) -> None:
+def quantize_weights(path: Path) -> None:
     """Exchange an ONNX file for one whose matrix products and convolutions are of int8.
 
     Weights have a scale for every tensor, and no sign: with signs the processors that have no instruction for
@@ -22,21 +22,21 @@ def quantise(path: Path) -> None:
 
     whole = path.with_name(f"whole-{path.name}")
     path.rename(whole)
-    forget_shapes(whole)
+    _forget_shapes(whole)
     try:
         with quiet():
             quantize_dynamic(whole, path, weight_type=QuantType.QUInt8)
     except Exception as error:
         raise UnsupportedError(f"ONNX Runtime cannot quantise the network: {type(error).__name__}: {first_line(error)}"
                                ) from error
-    if not integer_operators(path):
+    if not _count_integer_operators(path):
         raise UnsupportedError("int8: the network has no layer that ONNX Runtime quantises (matrix products, "
                                "convolutions, LSTMs); leave it out")
     for file in path.parent.glob(f"{whole.name}*"):
         os.unlink(file)
 
 
-def forget_shapes(path: Path) -> None:
+def _forget_shapes(path: Path) -> None:
     """Take the shapes between operators out of an ONNX file.
 
     ONNX Runtime finds them anew, and its releases for Python 3.10 turn weights over without turning the shape
@@ -49,7 +49,7 @@ def forget_shapes(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def integer_operators(path: Path) -> int:
+def _count_integer_operators(path: Path) -> int:
     """How many operators of an ONNX file compute in eight bits."""
     import onnx
 

@@ -35,14 +35,15 @@ class Onnx(Exporter):
             with quiet():
                 made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names)
         except Exception as error:
-            raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {reason(error)}") from error
+            raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {_first_cause(error)}"
+                                   ) from error
         assert made is not None
-        tidy(made.model, trace)
+        _name_axes(made.model, trace)
         large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
         with quiet():
             made.save(str(path), external_data=large)
         if int8:
-            _int8.quantise(path)
+            _int8.quantize_weights(path)
 
     def opened(self, path: Path, subject: Subject) -> Run:
         """A session of ONNX Runtime."""
@@ -78,7 +79,7 @@ def session_of(path: Path) -> Any:
         raise UnsupportedError(f"ONNX Runtime cannot run '{path.name}': {first_line(error)}") from error
 
 
-def tidy(model: Any, trace: Traced) -> None:
+def _name_axes(model: Any, trace: Traced) -> None:
     """Name the open axes, and drop what tells of the exporting machine."""
     import onnx_ir
 
@@ -91,19 +92,19 @@ def tidy(model: Any, trace: Traced) -> None:
         value.metadata_props.clear()
         for axis, size in enumerate(value.shape or ()):
             if isinstance(size, onnx_ir.SymbolicDim) and size.value is not None:
-                value.shape[axis] = onnx_ir.SymbolicDim(named(str(size.value), trace.symbols))
+                value.shape[axis] = onnx_ir.SymbolicDim(_axis_name(str(size.value), trace.symbols))
 
 
-def named(size: str, symbols: dict[str, str]) -> str:
+def _axis_name(size: str, symbols: dict[str, str]) -> str:
     """An open size with the names of a file in place of torch's.
 
-    >>> named("4*s77", {"s77": "batch"})
+    >>> _axis_name("4*s77", {"s77": "batch"})
     '4*batch'
     """
     return re.sub(r"\w+", lambda word: symbols.get(word[0], word[0]), size)
 
 
-def reason(error: BaseException) -> str:
+def _first_cause(error: BaseException) -> str:
     """The first line of what an error came from."""
     while error.__cause__ is not None:
         error = error.__cause__

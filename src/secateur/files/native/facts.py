@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from secateur.core.bitmask import unpacked
+from secateur.core.bitmask import unpack_bits
 from secateur.files.native.dtypes import NAMES, WORDS
 from secateur.files.native.header import BYTES, Header
 from secateur.files.native.layout import Stored
@@ -126,7 +126,7 @@ class FileFacts:
     @property
     def cuts(self) -> tuple[CutFacts, ...]:
         """The cuts of neurons, in turn, then the tensors of two axes or more that have zeros."""
-        neurons = [CutFacts(name, "neuron", number, units, int(unpacked(bits, units).sum()))
+        neurons = [CutFacts(name, "neuron", number, units, int(unpack_bits(bits, units).sum()))
                    for number, step in enumerate(self.steps, 1) for name, _, units, bits in step.keeps]
         weights = [CutFacts(one.name, "weight", 0, one.items, one.nonzeros) for one in self.tensors
                    if one.weight and one.nonzeros is not None and one.nonzeros < one.items]

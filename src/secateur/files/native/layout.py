@@ -21,7 +21,7 @@ FORMAT = "secateur network"
 OURS = ":"
 PROGRAM = ":program"
 CHECKSUM = '"checksum":"{}"'
-UNSIGNED = {1: "U8", 2: "U16", 4: "U32", 8: "U64"}
+_UNSIGNED = {1: "U8", 2: "U16", 4: "U32", 8: "U64"}
 Parts = dict[str, tuple[str, tuple[int, ...]]]
 
 
@@ -59,10 +59,10 @@ class Stored:
         return prod(self.shape) * BYTES[dtypes.WORDS[self.dtype]]
 
 
-def described(tensor: Tensor, what: str) -> Stored:
+def describe(tensor: Tensor, what: str) -> Stored:
     """How a tensor is stored in the fewest bytes."""
     word, shape = dtypes.word_of(tensor, what), tuple(tensor.shape)
-    nonzeros = sparse.stored(tensor)
+    nonzeros = sparse.count_stored(tensor)
     form = sparse.sizes(shape, tensor.element_size(), nonzeros).form()
     return Stored(dtype_name(tensor.dtype), shape, form, word, nonzeros)
 
@@ -74,8 +74,8 @@ def parts(name: str, told: Stored) -> Parts:
     count, sizes = told.nonzeros or 0, told.sizes
     known: dict[str, tuple[str, int]] = {
         ":mask": ("U8", ceil(sizes.items / 8)), ":values": (told.values, count),
-        ":rows": (UNSIGNED[sparse.fitting(count)], sizes.rows + 1),
-        ":columns": (UNSIGNED[sparse.fitting(max(sizes.columns - 1, 0))], count)}
+        ":rows": (_UNSIGNED[sparse.byte_width(count)], sizes.rows + 1),
+        ":columns": (_UNSIGNED[sparse.byte_width(max(sizes.columns - 1, 0))], count)}
     return {name + end: (known[end][0], (known[end][1],)) for end in sparse.FORMS[told.form]}
 
 
@@ -113,22 +113,22 @@ def all_dense(found: Header) -> dict[str, Stored]:
             for name, one in found.entries.items()}
 
 
-def told_tensors(tensors: Mapping[str, Stored]) -> str:
+def tensors_as_text(tensors: Mapping[str, Stored]) -> str:
     """The tensors as the header tells of them."""
     return json.dumps({name: asdict(one) for name, one in tensors.items()}, separators=(",", ":"))
 
 
 def read_tensors(text: str, where: str) -> dict[str, Stored]:
-    """What :func:`told_tensors` wrote.
+    """What :func:`tensors_as_text` wrote.
 
     Raises:
         SecateurError: a type, shape, form or count that cannot be.
     """
     read = strict.typed(strict.read_json(text, where), dict, where)
-    return {name: read_tensor(value, f"{where}, '{strict.short(name)}'") for name, value in read.items()}
+    return {name: _read_tensor(value, f"{where}, '{strict.short(name)}'") for name, value in read.items()}
 
 
-def read_tensor(value: Any, what: str) -> Stored:
+def _read_tensor(value: Any, what: str) -> Stored:
     """One tensor of the header."""
     told = strict.fields(value, {"dtype", "shape", "form", "values", "nonzeros"}, what)
     shape = strict.shape(told["shape"], f"{what}: shape")

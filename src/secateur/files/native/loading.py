@@ -21,7 +21,7 @@ from secateur.measure.size import tensors
 from secateur.pruning.apply import applied
 from secateur.pruning.history import Step, again, described, remember
 
-NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
+_NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
               "as it was before the cut; or save it with example=, inputs like its own, then it loads without one")
 
 
@@ -53,31 +53,31 @@ def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, ex
     """
     path = path_of("load", path)
     if make_model is None:
-        return run_from(path)
+        return _load_graph(path)
     network: nn.Module | None = None
 
     def fits(facts: FileFacts) -> None:
         nonlocal network
-        network = cut_alike(made(make_model), facts, example)
+        network = _cut_alike(make_network(make_model), facts, example)
 
     facts, held, _ = read_whole(path, fits)
     assert network is not None
-    fill(network, held)
+    _fill(network, held)
     return remember(network, facts.steps)
 
 
-def run_from(path: Path) -> nn.Module:
+def _load_graph(path: Path) -> nn.Module:
     """The network of the graph in a file."""
     def check(facts: FileFacts) -> None:
         if not facts.program:
-            raise SecateurError(NO_PROGRAM.format(path, strict.short(facts.network)))
+            raise SecateurError(_NO_PROGRAM.format(path, strict.short(facts.network)))
 
     facts, held, text = read_whole(path, check)
     network = FileNetwork(read(text, set(held), f"'{path}': the graph"), held, strict.short(facts.network))
     return remember(network, facts.steps)
 
 
-def made(make_model: Any) -> nn.Module:
+def make_network(make_model: Any) -> nn.Module:
     """The network that a function makes."""
     if isinstance(make_model, nn.Module) or not callable(make_model):
         raise SecateurError(f"load: got a {type(make_model).__name__} as make_model; allowed is a function or class "
@@ -90,11 +90,11 @@ def made(make_model: Any) -> nn.Module:
         raise SecateurError(f"load: make_model failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise SecateurError(f"load: make_model gave a {type(network).__name__}; allowed is a torch.nn.Module")
-    return materialised(network)
+    return _materialize(network)
 
 
 @torch.no_grad()
-def materialised(network: nn.Module) -> nn.Module:
+def _materialize(network: nn.Module) -> nn.Module:
     """A network with memory for its tensors, noughts in them, where it was made on the device ``meta``."""
     if any(tensor.is_meta for _, tensor in tensors(network)):
         network = network.to_empty(device="cpu")
@@ -103,21 +103,21 @@ def materialised(network: nn.Module) -> nn.Module:
     return network
 
 
-def cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
+def _cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
     """The network cut as a file tells, of the shapes that it tells of.
 
     Raises:
         SecateurError: a tensor has another shape before or after a cut, or the cuts do not fit the network.
     """
     for step in facts.steps:
-        check_same(network, step.tensors, facts.path)
-        cast(network, step.tensors)
-        network = cut_once(network, step, example, facts.path)
-    check_same(network, {n: f"{one.dtype}{list(one.shape)}" for n, one in facts.stored.items()}, facts.path)
+        _check_same(network, step.tensors, facts.path)
+        _cast(network, step.tensors)
+        network = _cut_once(network, step, example, facts.path)
+    _check_same(network, {n: f"{one.dtype}{list(one.shape)}" for n, one in facts.stored.items()}, facts.path)
     return network
 
 
-def cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Module:
+def _cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Module:
     """One cut done again."""
     where = f"'{path}': the cuts"
     if example is None:
@@ -126,14 +126,14 @@ def cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Mod
         return applied(network, again(network, step, example), step.proved)
 
 
-def check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:
+def _check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:
     """Refuse a network whose tensors have other names or shapes than a file tells, every one of them named."""
     own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (described(network), told))
     if found := differences(saved, own):
         raise SecateurError(f"'{path}' was saved from another network than make_model makes: {found}")
 
 
-def cast(network: nn.Module, told: Mapping[str, str]) -> None:
+def _cast(network: nn.Module, told: Mapping[str, str]) -> None:
     """Give every tensor of a network the type that it had."""
     for name, tensor in tensors(network):
         kind = dtypes.dtype_of(type_and_shape(told[name], name)[0], name)
@@ -142,7 +142,7 @@ def cast(network: nn.Module, told: Mapping[str, str]) -> None:
 
 
 @torch.no_grad()
-def fill(network: nn.Module, held: Mapping[str, Tensor]) -> None:
+def _fill(network: nn.Module, held: Mapping[str, Tensor]) -> None:
     """Put the tensors of a file into a network, in the file's types."""
     for name, tensor in tensors(network):
         if tensor.dtype == held[name].dtype:

@@ -174,8 +174,8 @@ def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path:
     for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):
         if word == "BOOL" and part.size and part.max() > 1:
             raise SecateurError(f"{what} holds truth values that are neither 0 nor 1")
-    found = sparse.decoded(own, one.form, layout.values(one), one.shape, what)
-    if one.nonzeros is not None and sparse.stored(found) != one.nonzeros:
-        raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.stored(found)}")
+    found = sparse.decode(own, one.form, layout.values(one), one.shape, what)
+    if one.nonzeros is not None and sparse.count_stored(found) != one.nonzeros:
+        raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.count_stored(found)}")
     return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))
 

@@ -57,19 +57,19 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
     """
     path = path_of("save", path)
     check_savable(model)
-    text, constants = graph_of(model, example)
+    text, constants = _graph_of(model, example)
     told, parts = dict[str, layout.Stored](), dict[str, sparse.Bytes]()
     for name, tensor in [*tensors(model), *constants.items()]:
-        told[name], narrow = described(name, tensor, None if name in constants else values)
-        parts.update(zip(layout.parts(name, told[name]), sparse.encoded(narrow, told[name].form), strict=True))
+        told[name], narrow = _describe(name, tensor, None if name in constants else values)
+        parts.update(zip(layout.parts(name, told[name]), sparse.encode(narrow, told[name].form), strict=True))
     parts[layout.PROGRAM] = np.frombuffer(text, np.uint8)
-    about = metadata(model, told, settings, len(text))
+    about = _metadata(model, told, settings, len(text))
     with write_whole(path) as scratch:
         write_parts(scratch, about, layout.entries(told, len(text)), parts)
     return path
 
 
-def graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
+def _graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     """The graph to keep and its constants: traced with an example, or the one that the network runs already."""
     if example is not None:
         return made(model, example)
@@ -102,13 +102,13 @@ def file_bytes(model: nn.Module, values: str | None = None, settings: Mapping[st
     True
     """
     check_savable(model)
-    told = {name: described(name, tensor, values)[0] for name, tensor in tensors(model)}
-    kept = len(graph_of(model, None)[0])
-    text = layout.header({**metadata(model, told, settings, kept), "data": "0" * 8}, layout.entries(told, kept))
+    told = {name: _describe(name, tensor, values)[0] for name, tensor in tensors(model)}
+    kept = len(_graph_of(model, None)[0])
+    text = layout.header({**_metadata(model, told, settings, kept), "data": "0" * 8}, layout.entries(told, kept))
     return 8 + len(text) + kept + sum(one.bytes for one in told.values())
 
 
-def described(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Stored, Tensor]:
+def _describe(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Stored, Tensor]:
     """How a tensor is stored, and the tensor as its values are stored.
 
     Raises:
@@ -116,16 +116,16 @@ def described(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Sto
     """
     if values is not None and values not in dtypes.NARROW:
         raise SecateurError(f"save: values '{values}'; allowed: None, {', '.join(dtypes.NARROW)}")
-    own = layout.described(tensor, f"save: '{name}'")
+    own = layout.describe(tensor, f"save: '{name}'")
     if values is None or tensor.ndim < 2 or tensor.dtype not in (torch.float32, torch.float64):
         return own, tensor
     narrow = tensor.detach().to(dtypes.NARROW[values])
     if bool((narrow.isinf() & tensor.isfinite()).any()):
         raise SecateurError(f"save: '{name}' holds values beyond what {values} can; allowed are None, or bf16")
-    return replace(layout.described(narrow, name), dtype=own.dtype), narrow
+    return replace(layout.describe(narrow, name), dtype=own.dtype), narrow
 
 
-def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapping[str, Any] | None,
+def _metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapping[str, Any] | None,
              program: int) -> dict[str, str]:
     """What the header tells beside the tensors and the checksums."""
     if not isinstance(settings or {}, Mapping):
@@ -136,12 +136,12 @@ def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapp
     except (TypeError, ValueError) as error:
         raise SecateurError(f"save: settings cannot be written as JSON: {first_line(error)}") from error
     return {"format": f"{layout.FORMAT} {layout.VERSION}", "secateur": __version__, "torch": torch.__version__,
-            "network": original(model), "tensors": layout.told_tensors(told),
+            "network": _class_name(model), "tensors": layout.tensors_as_text(told),
             "steps": json.dumps([asdict(step) for step in steps(model)], separators=(",", ":")),
             "settings": given, "program": str(program)}
 
 
-def original(model: nn.Module) -> str:
+def _class_name(model: nn.Module) -> str:
     """The name of the class that a network has, or had before it became a graph."""
     return model.original if isinstance(model, (FileNetwork, ExportedNetwork)) else type(model).__name__
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secateur.core.linalg import damped, inverse
+from secateur.core.linalg import damp, inverse
 from secateur.pruning.signals.inputs import check_sums
 from secateur.recovery.layer_io import ROWS, Rows, tasks
 from secateur.recovery.methods.base import Patient, Recovery
@@ -61,7 +61,7 @@ class Sparsegpt(Recovery):
             check_sums(task.name, gram)
             rows = weight.detach().double().reshape(len(gram), -1, gram.shape[-1])
             gone = task.support.numel() - int(task.support.sum())
-            found = swept(rows, damped(gram, self.damping), gone, self.block)
+            found = swept(rows, damp(gram, self.damping), gone, self.block)
             with torch.no_grad():
                 task.module.weight.copy_(found.reshape(weight.shape))  # type: ignore[operator,union-attr]
         return patient.pruned
