@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def pack_bits(keep: Tensor) -> str:
-    """Booleans as text, eight in a byte."""
+    """Booleans as base64 text, eight to a byte."""
     return base64.b64encode(np.packbits(keep.cpu().numpy()).tobytes()).decode()
 
 

@@ -42,9 +42,7 @@ def write_whole(path: Path, several: bool = False, in_run: bool = False) -> Iter
     try:
         if in_run:
             goal.parent.mkdir(parents=True, exist_ok=True)
-        if goal.is_dir() or not goal.parent.is_dir():
-            why = "it is a folder" if goal.is_dir() else f"there is no folder '{goal.parent}'"
-            raise kind(f"cannot write '{path}': {why}")
+        check_place(path, kind=kind)
         with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", suffix=".partial", dir=goal.parent,
                                          ignore_cleanup_errors=True) as folder:
             scratch = Path(folder) / goal.name
@@ -93,11 +91,20 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def check_out(path: Path, force: bool) -> None:
-    """Refuse a file that could not be written in the end, before any work is done."""
+def check_place(path: Path, what: str = "cannot write", kind: type[SecateurError] = SecateurError) -> None:
+    """Refuse a path at which no file can be.
+
+    Raises:
+        SecateurError: it is a folder, or there is no folder for it.
+    """
     if path.is_dir() or not path.parent.is_dir():
         why = "it is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
-        raise SecateurError(f"out '{path}': {why}; allowed is a new file in a folder that is there")
+        raise kind(f"{what} '{path}': {why}; allowed is a file in a folder that is there")
+
+
+def check_out(path: Path, force: bool) -> None:
+    """Refuse a file that could not be written in the end, before any work is done."""
+    check_place(path, "out")
     if path.exists() and not force:
         raise SecateurError(f"out '{path}' is there already: name another file, or --force to replace it")
     if not os.access(path.parent, os.W_OK):

@@ -1,4 +1,4 @@
-"""Inputs and outputs nested in tuples, lists and dicts, as plain JSON: nothing in it names a class."""
+"""Values nested in tuples, lists and dicts as plain JSON, in which nothing names a class that a reader would import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAIN = (str, int, float, bool, type(None))
 
 
 def flatten(value: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
-    """A nested value, every leaf as ``leaf`` gives it; what is neither tuple, list nor dict is a leaf.
+    """A nested value as JSON. ``leaf`` turns each leaf, which is whatever is no tuple, list or dict, into JSON.
 
     >>> flatten({"x": (1, [2])}, str)
     {'dict': [['x', {'tuple': [{'leaf': '1'}, {'list': [{'leaf': '2'}]}]}]]}
@@ -24,10 +24,10 @@ def flatten(value: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def unflatten(told: Any, leaf: Callable[[Any], Any]) -> Any:
-    """What :func:`flatten` took apart.
+    """The nested value that :func:`flatten` took apart.
 
     Raises:
-        SecateurError: it is nested in another way.
+        SecateurError: it is not what :func:`flatten` gives.
 
     >>> unflatten({"dict": [["x", {"tuple": [{"leaf": "1"}]}]]}, int)
     {'x': (1,)}

@@ -1,9 +1,8 @@
-"""A folder is its own registry: one file per item, found by scanning, imported when asked for.
+"""A folder is its own registry: one file for each item, found by a scan of the folder and imported when it is needed.
 
 The file ``pruning/criteria/l2.py`` is the criterion ``l2``; ``data/datasets/fashion_mnist.py`` is the data set
-``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class
-that fulfils the contract of the folder's ``base.py`` (the class that ``base.CONTRACT`` names).
-Nothing is listed anywhere else.
+``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class that fulfils the
+contract of the folder's ``base.py``, the class that ``base.CONTRACT`` names. No item is listed anywhere else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers and names as a reader wants them."""
+"""Numbers, names and tables as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def noun(granularity: str) -> str:
 
 
 def percent(fraction: float, digits: int = 1) -> str:
-    """A fraction as a percentage without idle zeros.
+    """A fraction as a percentage without trailing zeros.
 
     >>> percent(0.7), percent(0.975), percent(0.99999, 2)
     ('70%', '97.5%', '100%')
@@ -44,7 +44,7 @@ def points(fraction: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio with a digit or two behind the point.
+    """A ratio with two or three significant digits.
 
     >>> times(0.4149), times(3.07), times(25.3), times(1234.0)
     ('0.41×', '3.1×', '25×', '1,234×')

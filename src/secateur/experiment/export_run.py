@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.core.paths import check_out
+from secateur.core.paths import check_out, write_whole
 from secateur.experiment.rebuild import Remade, remade
-from secateur.files.exporters import Exported, export_checked, export_run, format_of
+from secateur.files.exporters import Exported, export_checked, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
@@ -73,12 +73,14 @@ def check_flags(wanted: Wanted, is_run: bool) -> None:
         raise SecateurError(f"'{wanted.source}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
-def whole_run(wanted: Wanted, chosen: Format, is_run: bool) -> Done:
+def whole_run(wanted: Wanted, chosen: RunExporter, is_run: bool) -> Done:
     """The report of a run."""
     if not is_run:
         raise SecateurError(f"'{wanted.source}' is a file; {wanted.to} needs the folder of a study")
     place = place_of(wanted, chosen, f"{wanted.source.resolve().name}-report")
-    return Done(export_run(wanted.source, place, wanted.to), f"the report of {wanted.source}", None, None, ())
+    with write_whole(place, several=True) as scratch:
+        chosen.write(wanted.source, scratch)
+    return Done(place, f"the report of {wanted.source}", None, None, ())
 
 
 def of_run(wanted: Wanted, chosen: Format) -> Done:

@@ -1,6 +1,6 @@
-"""Networks in files: one safetensors file, no pickle, zeros not stored, nothing in it ever run as code.
+"""Networks in files: one safetensors file without pickle and without the zeros; nothing in it is run as code.
 
-``header`` and ``strict`` read what a file tells and trust none of it, ``sparse`` has the three forms of a tensor,
+``header`` and ``strict`` read a file and trust nothing in it, ``sparse`` has the three forms of a tensor,
 ``layout`` says what stands where, ``write`` writes it, ``version_1`` reads older files.
 """
 

@@ -1,4 +1,4 @@
-"""A network and data in, figures out: accuracy, loss, items, non-zeros, bytes, FLOPs."""
+"""A classifier and labelled samples in, accuracy and loss out."""
 
 from __future__ import annotations
 

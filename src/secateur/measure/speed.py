@@ -1,4 +1,4 @@
-"""Faster, slower or about as fast: one margin for every sentence that says so."""
+"""Faster, slower or about as fast, by one margin for every sentence that says so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from secateur.core import text
 
 _MARGIN = 0.03
-"""A ratio that is printed as no further from 1 is about as fast."""
+"""A ratio whose printed digits are no further from 1 is called about as fast."""
 _FASTEST = ("sparse", "small")
 """The ways to run a cut network that are made for it: zeros in sparse kernels, fewer neurons as they are."""
 PACES = {"faster": "faster", "slower": "slower", "even": "about as fast"}
@@ -26,7 +26,7 @@ def pace(ratio: float) -> str:
 
 
 def in_words(speed: Speed, the_speed: bool = False) -> str:
-    """A ratio as a sentence has it, with its quartiles where they leave open which network is the faster one.
+    """A ratio in words, with its quartiles where these leave open which network is faster.
 
     >>> in_words(Speed(1.0, 0.91, 0.8, 1.1)), in_words(Speed(1.0, 2.0, 1.9, 2.1), True)
     ('0.91×, quartiles 0.80× to 1.10×,', '2.0× the speed')

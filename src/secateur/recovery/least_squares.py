@@ -110,7 +110,7 @@ def equations(normal: Normal, support: Tensor | None) -> list[Equations]:
 
 def fitted(systems: list[Equations], cross: Tensor) -> Tensor:
     """The rows that solve the equations for these right sides: ``(groups, outputs, n)``."""
-    return torch.stack([system.solved(right) for system, right in zip(systems, cross, strict=True)])
+    return torch.stack([system.solve(right) for system, right in zip(systems, cross, strict=True)])
 
 
 def best_damping(fit: Normal, held: Normal, support: Tensor | None, toward: Tensor) -> float:

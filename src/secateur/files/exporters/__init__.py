@@ -14,9 +14,9 @@ from secateur.core import paths, registry
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError
 from secateur.files.exporters._program import Subject, attempts, subject
 from secateur.files.exporters._verify import Checked, checked
-from secateur.files.exporters.base import Exporter, Format, Run, RunExporter
+from secateur.files.exporters.base import Exporter, Format, Run
 
-__all__ = ["ExportWarning", "Exported", "export", "export_checked", "export_run", "format_of", "write_unchecked"]
+__all__ = ["ExportWarning", "Exported", "export", "export_checked", "format_of", "write_unchecked"]
 
 class ExportWarning(UserWarning):
     """A file holds less than the network does, such as one batch size alone."""
@@ -94,7 +94,7 @@ def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "o
 
 def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
              int8: bool = False) -> Exported:
-    """As :func:`export`, for callers that tell the notes themselves: without a warning."""
+    """As :func:`export`, without warnings: for callers that show the notes themselves."""
     chosen = format_of(to, int8)
     if not isinstance(chosen, Exporter):
         raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
@@ -115,7 +115,7 @@ def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: 
 
 
 def write_unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
-    """Write a network with as much left open as its format can hold, for callers that compare outputs themselves."""
+    """Write a network with as many open sizes as its format can hold; the caller compares the outputs itself."""
     chosen = format_of(to)
     assert isinstance(chosen, Exporter)
     for taken in attempts(subject(model, example)):
@@ -129,12 +129,12 @@ def write_unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path
 
 
 def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, why: dict[str, str]) -> Exported:
-    """Write a file beside its place, check it, and let it take the place; ``why`` tells what could not stay open."""
+    """Write a file to a scratch path, check it, and move it into place; ``why`` says what could not stay open."""
     begin = time.perf_counter()
     with paths.write_whole(place, several=True) as path:
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
-        run = chosen.opened(path, taken)
+        run = chosen.open(path, taken)
         found = checked(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
         end = time.perf_counter()
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
@@ -151,22 +151,6 @@ def _notes(taken: Subject, found: Checked | None, why: dict[str, str]) -> tuple[
     return (*fixed, *(found.notes if found else ()))
 
 
-def export_run(folder: str | Path, path: str | Path, to: str = "report") -> Path:
-    """Write a whole run to a file: its report, which opens offline.
-
-    Raises:
-        SecateurError: the folder holds no run, or the file cannot be written.
-        MissingExtraError: a package of the report is not installed.
-    """
-    chosen = format_of(to)
-    if not isinstance(chosen, RunExporter):
-        raise SecateurError(f"export_run: {to} is a format of networks; allowed: report")
-    place = _place(path, chosen, to)
-    with paths.write_whole(place, several=True) as scratch:
-        chosen.write(Path(folder).expanduser(), scratch)
-    return place
-
-
 def _place(path: str | Path, chosen: Format, to: str) -> Path:
     """Where a file goes.
 
@@ -176,10 +160,7 @@ def _place(path: str | Path, chosen: Format, to: str) -> Path:
     place = paths.path_of("export", path)
     if place.suffix != chosen.suffix:
         raise SecateurError(f"export: '{place}' for {to}: its name has to end in {chosen.suffix}")
-    if place.is_dir():
-        raise SecateurError(f"export: '{place}' is a folder; allowed is a file")
-    if not place.parent.is_dir():
-        raise SecateurError(f"cannot write '{place}': there is no folder '{place.parent}'")
+    paths.check_place(place)
     return place
 
 

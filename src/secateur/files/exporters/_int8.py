@@ -1,4 +1,4 @@
-"""Dynamic quantisation by ONNX Runtime: weights in eight bits, inputs of layers rounded to eight as they come."""
+"""Dynamic quantisation by ONNX Runtime: weights in eight bits, inputs of layers rounded to eight bits in each call."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from secateur.graph.capture import quiet
 
 
 def quantize_weights(path: Path) -> None:
-    """Exchange an ONNX file for one whose matrix products and convolutions are of int8.
+    """Replace an ONNX file by one whose matrix products and convolutions compute in int8.
 
-    Weights have a scale for every tensor, and no sign: with signs the processors that have no instruction for
-    it (AVX2 without VNNI) run over 16 bits and give other outputs.
+    Each weight tensor has one scale, and its integers no sign: with signs, processors without an instruction for such
+    products (AVX2 without VNNI) overflow 16 bits and give other outputs.
 
     Raises:
         UnsupportedError: nothing in it can be quantised, or ONNX Runtime fails at it.
@@ -37,10 +37,9 @@ def quantize_weights(path: Path) -> None:
 
 
 def _forget_shapes(path: Path) -> None:
-    """Take the shapes between operators out of an ONNX file.
+    """Remove the shapes between operators from an ONNX file; ONNX Runtime infers them again.
 
-    ONNX Runtime finds them anew, and its releases for Python 3.10 turn weights over without turning the shape
-    that the file gives them, then refuse it.
+    Its releases for Python 3.10 transpose weights without transposing the shapes in the file, and then refuse it.
     """
     import onnx
 

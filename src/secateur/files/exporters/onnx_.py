@@ -17,11 +17,11 @@ from secateur.files.exporters.base import Exporter, Run
 from secateur.graph.capture import quiet
 
 TOO_LARGE = 1_900_000_000
-"""Bytes of tensors from which they go to a file of their own: one of protobuf ends at 2 GiB."""
+"""Bytes of tensors from which these get a file of their own: a protobuf file ends at 2 GiB."""
 
 
 class Onnx(Exporter):
-    """An ONNX file. Its open axes are called batch and length; it holds no lines of the network's source."""
+    """An ONNX file. Its open axes are named batch and length; it holds no lines of the network's source."""
 
     suffix = ".onnx"
     packages = ("onnx", "onnxscript", "onnxruntime")
@@ -45,7 +45,7 @@ class Onnx(Exporter):
         if int8:
             _int8.quantize_weights(path)
 
-    def opened(self, path: Path, subject: Subject) -> Run:
+    def open(self, path: Path, subject: Subject) -> Run:
         """A session of ONNX Runtime."""
         session = session_of(path)
         names = [i.name for i in session.get_inputs()]
@@ -80,7 +80,7 @@ def session_of(path: Path) -> Any:
 
 
 def _name_axes(model: Any, trace: Traced) -> None:
-    """Name the open axes, and drop what tells of the exporting machine."""
+    """Name the open axes, and drop what the file says of the machine and the source code it comes from."""
     import onnx_ir
 
     values = [*model.graph.inputs, *model.graph.outputs]
@@ -96,7 +96,7 @@ def _name_axes(model: Any, trace: Traced) -> None:
 
 
 def _axis_name(size: str, symbols: dict[str, str]) -> str:
-    """An open size with the names of a file in place of torch's.
+    """An open size with names such as batch in place of torch's symbols.
 
     >>> _axis_name("4*s77", {"s77": "batch"})
     '4*batch'
@@ -105,7 +105,7 @@ def _axis_name(size: str, symbols: dict[str, str]) -> str:
 
 
 def _first_cause(error: BaseException) -> str:
-    """The first line of what an error came from."""
+    """The class and the first line of the error that started a chain of them."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {first_line(error)}"

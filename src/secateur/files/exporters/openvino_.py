@@ -24,7 +24,7 @@ class OpenVino(Exporter):
     extra = "openvino"
 
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
-        """Convert the program; its sizes stay fixed where the network's are."""
+        """Convert the program; sizes that the network fixes stay fixed."""
         openvino, trace = import_openvino(), subject.traced
         try:
             with quiet():
@@ -35,7 +35,7 @@ class OpenVino(Exporter):
         except Exception as error:
             raise UnsupportedError(f"OpenVINO cannot convert {subject.original}: {first_line(error)}") from error
 
-    def opened(self, path: Path, subject: Subject) -> Run:
+    def open(self, path: Path, subject: Subject) -> Run:
         """The model compiled for the CPU, computing in the type that it is written in."""
         core = import_openvino().Core()
         core.set_property({"ENABLE_MMAP": False})
@@ -55,17 +55,17 @@ class OpenVino(Exporter):
 
 
 def _partial_shape(sizes: Sequence[int | str]) -> list[int]:
-    """Sizes with -1 where they are open."""
+    """Sizes, with -1 for an open one."""
     return [-1 if isinstance(s, str) else s for s in sizes]
 
 
 def _has_input(model: Any, name: str) -> bool:
-    """Whether a model has an input of a name: those that the network does not use are gone."""
+    """Whether a model has an input of a name: conversion drops those that the network does not use."""
     return any(name in port.get_names() for port in model.inputs)
 
 
 def import_openvino() -> Any:
-    """OpenVINO, without its package that tells Intel of its use."""
+    """OpenVINO without its telemetry package, which reports every use to Intel."""
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino

@@ -31,8 +31,8 @@ class Safetensors(Exporter):
         """
         safetensors.torch.save_file({n: t.clone() for n, t in _state_dict(subject).items()}, path, {"format": "pt"})
 
-    def opened(self, path: Path, subject: Subject) -> Run:
-        """The network with the file's tensors in place of its own, after these were compared bit for bit."""
+    def open(self, path: Path, subject: Subject) -> Run:
+        """The network with the tensors of the file, once these were compared with its own bit for bit."""
         held = safetensors.torch.load_file(path)
         check_tensors(held, _state_dict(subject), f"'{path.name}'")
         with quiet():

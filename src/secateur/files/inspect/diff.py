@@ -23,14 +23,14 @@ def compare(a: str | Path, b: str | Path) -> dict[str, Any]:
     """What differs between two files of :func:`secateur.save`.
 
     Returns:
-        Plain data. ``same`` says whether both hold the same network: class, tensors bit for bit, cuts and settings;
-        how it is stored and which version wrote it make no difference, and stand in ``facts`` with the bytes.
-        ``only_a``, ``only_b``: names of tensors; ``shapes``: tensors of other shape or type, as ``[a, b]``;
-        ``tensors``: of each other one with zeros or other values the sparsity in both, the greatest difference, and
-        ``common``: the weights that are zero in both as a part of those that are zero in one (None: none).
-        ``groups``: the same of the units that went with each cut of neurons; ``common`` is None where the groups are
-        of other sizes.
-        ``settings``: those that differ, ``[a, b]`` by name, None where one has none; measured times are left out.
+        Plain data. ``same`` says whether both hold the same network: class, bits of the tensors, cuts and settings.
+        How it is stored and which version wrote it make no difference; they are in ``facts``, with the bytes.
+        ``only_a``, ``only_b``: names of tensors that one file has. ``shapes``: tensors of different shape or type, as
+        ``[a, b]``. ``tensors``: for each other tensor that has zeros or differs, the sparsity in both, the greatest
+        difference, and ``common``: the weights that are zero in both as a fraction of those that are zero in either
+        (None: none are). ``groups``: the same for the units that each cut of neurons removed; ``common`` is None where
+        the groups have different sizes. ``settings``: those that differ, ``[a, b]`` by name, None where one file has
+        none; measured times are left out.
 
     Raises:
         SecateurError: a file is missing, damaged or of other origin.
@@ -58,7 +58,7 @@ def compare(a: str | Path, b: str | Path) -> dict[str, Any]:
 
 
 def _is_same(found: dict[str, Any]) -> bool:
-    """Whether nothing differs that makes another network."""
+    """Whether nothing that makes a network another one differs."""
     return not (found["only_a"] or found["only_b"] or found["shapes"] or found["settings"]
                 or any(one["differ"] for one in found["tensors"].values())
                 or any(one["differ"] for one in found["groups"].values())
@@ -66,7 +66,7 @@ def _is_same(found: dict[str, Any]) -> bool:
 
 
 def _compare_tensors(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """Of each tensor that both have alike: zeros in both, how much of them is the same, how far values differ."""
+    """For each tensor of the same type and shape: its zeros in both, how many they share, how far its values differ."""
     found = {}
     for name, mine in a.items():
         if name not in b or type_and_shape(mine) != type_and_shape(theirs := b[name]):
@@ -80,7 +80,7 @@ def _compare_tensors(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, di
 
 
 def _compare_groups(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """Of each group that was cut in one of two files: what went, and how much of it is the same."""
+    """For each group that was cut in either file: what was removed, and how much of that is the same."""
     found = {}
     for name in [*a, *(n for n in b if n not in a)]:
         gone = [~one[name] if name in one else None for one in (a, b)]
@@ -90,20 +90,20 @@ def _compare_groups(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, dic
 
 
 def _compare_units(a: Tensor | None, b: Tensor | None) -> dict[str, Any]:
-    """What of two cuts of a group is the same."""
+    """What two cuts of a group have in common."""
     if a is None or b is None or a.shape != b.shape:
         return {"common": None, "differ": True}
     return {"common": _overlap(a, b), "differ": not torch.equal(a, b)}
 
 
 def _kept_units(steps: tuple[Step, ...]) -> dict[str, Tensor]:
-    """What stayed of each group of each cut, ``(units,)``; with more than one cut, its number stands after the name."""
+    """What each cut kept of each group, ``(units,)``; with several cuts the name has the number of the cut."""
     return {f"{name} (cut {number})" if len(steps) > 1 else name: unpack_bits(packed, count)
             for number, step in enumerate(steps, 1) for name, _, count, packed in step.keeps}
 
 
 def _overlap(a: Tensor, b: Tensor) -> float | None:
-    """What two sets have in common, as a part of what is in either: None where both are empty.
+    """What is in both sets as a fraction of what is in either; None where both are empty.
 
     >>> _overlap(torch.tensor([True, True, False]), torch.tensor([False, True, False]))
     0.5

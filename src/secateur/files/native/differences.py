@@ -1,4 +1,4 @@
-"""What differs between the tensors of a file and of a network, every name told, in one line that can be read."""
+"""How the tensors of a file and of a network differ, with every name, in one line short enough to read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 def differences(saved: Mapping[str, str], own: Mapping[str, str]) -> str:
-    """The shapes by name of a file and of a network compared; empty where they are the same.
+    """How the shapes of a file and of a network differ; empty where they are the same.
 
     >>> differences({"a": "[2]", "b": "[3]"}, {"a": "[4]", "b": "[3]", "c": "[1]"})
     '2 tensors differ: a is [2] in the file and [4] in it; c is [1] in it and not in the file'
@@ -31,7 +31,7 @@ def _difference(saved: str | None, own: str | None) -> str:
 
 
 def _fold(names: Sequence[str]) -> list[str]:
-    """Names that differ in one number only, in numbers that follow each other, as one.
+    """Names that differ only in one number, which counts up, joined into one.
 
     >>> _fold(["layers.0.bias", "layers.1.bias", "layers.2.bias", "head.bias"])
     ['layers.0…2.bias', 'head.bias']

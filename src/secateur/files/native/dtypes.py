@@ -1,4 +1,4 @@
-"""The types of tensors in the words of torch and of safetensors."""
+"""The types of tensors by their names in torch and in safetensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: read by itself, every number in it checked against the file's size."""
+"""The header of a safetensors file, read by itself; every number in it is checked against the size of the file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 
 LONGEST = 100_000_000
+"""Bytes that a header may have; safetensors has the same limit."""
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2,
          "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8}
 FOREIGN = {b"PK\x03\x04": "a zip archive, such as torch.save and Keras write", b"\x80": "a pickle",
@@ -36,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the tensors: ``text`` as it is, ``size`` of the whole file in bytes."""
+    """What precedes the tensors. ``text`` is its bytes as they are, ``size`` that of the whole file in bytes."""
 
     text: bytes
     metadata: dict[str, str]
@@ -45,10 +46,10 @@ class Header:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A file to read; a pipe or a device is never opened.
+    """Open a file to read it. A pipe or a device is not opened: reading one could block for ever.
 
     Raises:
-        SecateurError: it is not there, is no file, or may not be read.
+        SecateurError: it does not exist, is no file, or may not be read.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -64,7 +65,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     """The header of an open file.
 
     Raises:
-        SecateurError: the file is none of safetensors, or was cut short or altered.
+        SecateurError: it is no safetensors file, or was cut short or altered.
     """
     whole = os.fstat(file.fileno()).st_size
     start = file.read(8)
@@ -86,7 +87,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
 
 
 def _is_plausible(start: bytes, whole: int) -> bool:
-    """Whether the first eight bytes can be the length of a header of a file of so many bytes."""
+    """Whether the first eight bytes can be the length of the header of a file of that many bytes."""
     return 2 <= int.from_bytes(start, "little") <= min(whole - 8, LONGEST)
 
 
@@ -94,7 +95,7 @@ def _entry(value: Any, base: int, what: str) -> Entry:
     """One tensor of the header.
 
     Raises:
-        SecateurError: its type is unknown, or its bytes are not those that its shape needs.
+        SecateurError: its type is unknown, or its bytes are not as many as its shape needs.
     """
     told = strict.fields(value, {"dtype", "shape", "data_offsets"}, what)
     kind, sides = strict.typed(told["dtype"], str, f"{what}: dtype"), strict.shape(told["shape"], f"{what}: shape")
@@ -108,7 +109,7 @@ def _entry(value: Any, base: int, what: str) -> Entry:
 
 
 def _check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path) -> None:
-    """Refuse tensors that overlap, leave holes, or end elsewhere than the file."""
+    """Refuse tensors that overlap, leave gaps, or do not end where the file ends."""
     at = base
     for name, one in sorted(entries.items(), key=lambda pair: (pair[1].start, pair[1].end)):
         if one.start != at:

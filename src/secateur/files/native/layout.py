@@ -1,4 +1,4 @@
-"""What stands where in a file: one description of it for the writer, the reader, and the count of its bytes."""
+"""What stands where in a file, described once for the writer, the reader and the count of its bytes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ class Stored:
         dtype: of the network's tensor, in the words of torch.
         shape: of the network's tensor.
         form: dense, bitmask or csr.
-        values: the type of the stored values, in the words of safetensors; narrower than ``dtype`` where asked for.
-        nonzeros: how many values have a bit set; of files of format 1 it is not known.
+        values: the type of the stored values, in the words of safetensors; narrower than ``dtype`` where ``save`` was
+            asked for that.
+        nonzeros: how many values have a bit set; None for a file of format 1, which does not say.
     """
 
     dtype: str
@@ -45,7 +46,7 @@ class Stored:
 
     @property
     def sizes(self) -> sparse.Sizes:
-        """Its sizes as they are stored."""
+        """The sizes that its forms are counted by."""
         return sparse.sizes(self.shape, BYTES[self.values], self.nonzeros or 0)
 
     @property
@@ -60,7 +61,7 @@ class Stored:
 
 
 def describe(tensor: Tensor, what: str) -> Stored:
-    """How a tensor is stored in the fewest bytes."""
+    """The form in which a tensor takes the fewest bytes."""
     word, shape = dtypes.word_of(tensor, what), tuple(tensor.shape)
     nonzeros = sparse.count_stored(tensor)
     form = sparse.sizes(shape, tensor.element_size(), nonzeros).form()
@@ -68,7 +69,7 @@ def describe(tensor: Tensor, what: str) -> Stored:
 
 
 def parts(name: str, told: Stored) -> Parts:
-    """The entries that a tensor has in the file: type and shape by name."""
+    """The entries of a tensor in the file: type and shape by name."""
     if told.form == "dense":
         return {name: (told.values, told.shape)}
     count, sizes = told.nonzeros or 0, told.sizes
@@ -80,7 +81,9 @@ def parts(name: str, told: Stored) -> Parts:
 
 
 def entries(tensors: Mapping[str, Stored], program: int = 0) -> Parts:
-    """Every entry of a file in the order of its bytes: the widest types first, so that each lies where it can be read.
+    """Every entry of a file in the order of its bytes.
+
+    The widest types come first, so that every entry is aligned to its type without padding.
 
     Raises:
         SecateurError: two tensors would have one name.
@@ -96,7 +99,7 @@ def entries(tensors: Mapping[str, Stored], program: int = 0) -> Parts:
 
 
 def header(metadata: Mapping[str, str], placed: Parts) -> bytes:
-    """The header with a checksum of eight noughts, padded so that the tensors begin at a multiple of eight bytes."""
+    """The header with a checksum of eight zeros, padded so that the tensors begin at a multiple of eight bytes."""
     at, told = 0, dict[str, Any]()
     for name, (word, shape) in placed.items():
         end = at + prod(shape) * BYTES[word]
@@ -114,7 +117,7 @@ def all_dense(found: Header) -> dict[str, Stored]:
 
 
 def tensors_as_text(tensors: Mapping[str, Stored]) -> str:
-    """The tensors as the header tells of them."""
+    """The tensors as the header describes them."""
     return json.dumps({name: asdict(one) for name, one in tensors.items()}, separators=(",", ":"))
 
 
@@ -129,7 +132,7 @@ def read_tensors(text: str, where: str) -> dict[str, Stored]:
 
 
 def _read_tensor(value: Any, what: str) -> Stored:
-    """One tensor of the header."""
+    """The description of one tensor, checked; it may not claim far more memory than the bytes that the file has."""
     told = strict.fields(value, {"dtype", "shape", "form", "values", "nonzeros"}, what)
     shape = strict.shape(told["shape"], f"{what}: shape")
     dtypes.dtype_of(told["dtype"], f"{what}: dtype")

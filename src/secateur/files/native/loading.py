@@ -1,4 +1,4 @@
-"""From a file to a network: made by the caller's own function and filled, or run from the graph in the file."""
+"""From a file to a network: the caller's function makes it and it is filled, or the graph in the file is run."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ _NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_mo
 
 
 def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, example: Any = None) -> nn.Module:
-    """Read a network that :func:`secateur.save` wrote: made again by a function, or run from the graph in the file.
+    """Read a network from a file of :func:`secateur.save`.
 
-    With ``make_model`` the original is made, cut alike, and the tensors are put in: the network has its own class,
-    learns, and can be cut again. Without it the graph that was saved for ``example`` is run, operator by operator out
-    of a fixed list: same outputs as in evaluation mode, no class of its own. No code in the file is ever run.
+    With ``make_model`` the original is made, cut as the file says, and filled with the tensors: it has its own class,
+    learns, and can be cut again. Without it the graph in the file is run, operator by operator from a fixed list: it
+    gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run.
 
     Args:
         path: the file.
-        make_model: a function or class that makes the network as it was before the first cut, of any weights.
+        make_model: a function or class that makes the network as it was before the first cut; its weights are
+            overwritten.
         example: inputs to trace it with; needed where those of the cut were no tensors.
 
     Returns:
-        The network, every tensor bit for bit, in the type that it was saved in; its mode is that of ``make_model``, or
+        The network. Every tensor has the bits and the type that were saved; the mode is that of ``make_model``, or
         evaluation mode.
 
     Raises:
@@ -78,7 +79,7 @@ def _load_graph(path: Path) -> nn.Module:
 
 
 def make_network(make_model: Any) -> nn.Module:
-    """The network that a function makes."""
+    """The network that a function makes; it must be one."""
     if isinstance(make_model, nn.Module) or not callable(make_model):
         raise SecateurError(f"load: got a {type(make_model).__name__} as make_model; allowed is a function or class "
                             "that makes the network as it was before the cut, such as lambda: Net(10)")
@@ -95,7 +96,7 @@ def make_network(make_model: Any) -> nn.Module:
 
 @torch.no_grad()
 def _materialize(network: nn.Module) -> nn.Module:
-    """A network with memory for its tensors, noughts in them, where it was made on the device ``meta``."""
+    """A network that was made on the device ``meta``, with zeros in memory for its tensors; any other as it is."""
     if any(tensor.is_meta for _, tensor in tensors(network)):
         network = network.to_empty(device="cpu")
         for _, tensor in tensors(network):
@@ -104,7 +105,7 @@ def _materialize(network: nn.Module) -> nn.Module:
 
 
 def _cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
-    """The network cut as a file tells, of the shapes that it tells of.
+    """The network cut as a file says; its shapes are then those of the file.
 
     Raises:
         SecateurError: a tensor has another shape before or after a cut, or the cuts do not fit the network.
@@ -118,16 +119,16 @@ def _cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
 
 
 def _cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Module:
-    """One cut done again."""
+    """The network after one cut."""
     where = f"'{path}': the cuts"
     if example is None:
-        check_example(step, where)
+        check_example(step.example, where)
     with failing(f"{where} do not fit the network that make_model makes"):
         return applied(network, again(network, step, example), step.proved)
 
 
 def _check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:
-    """Refuse a network whose tensors have other names or shapes than a file tells, every one of them named."""
+    """Refuse a network whose tensors have other names or shapes than a file says; the message names all of them."""
     own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (described(network), told))
     if found := differences(saved, own):
         raise SecateurError(f"'{path}' was saved from another network than make_model makes: {found}")
@@ -143,7 +144,7 @@ def _cast(network: nn.Module, told: Mapping[str, str]) -> None:
 
 @torch.no_grad()
 def _fill(network: nn.Module, held: Mapping[str, Tensor]) -> None:
-    """Put the tensors of a file into a network, in the file's types."""
+    """Put the tensors of a file into a network, in the types that the file has."""
     for name, tensor in tensors(network):
         if tensor.dtype == held[name].dtype:
             tensor.copy_(held[name])

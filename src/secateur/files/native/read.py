@@ -86,7 +86,7 @@ def _version_of(metadata: dict[str, str], path: Path) -> int:
 
 
 def _check_own(header: Header, path: Path) -> None:
-    """Refuse a header whose own checksum is another one."""
+    """Refuse a header that does not have its own checksum, which counts as eight zeros in its sum."""
     says = header.metadata["checksum"]
     blank = header.text.replace(layout.CHECKSUM.format(says).encode(), layout.CHECKSUM.format("0" * 8).encode(), 1)
     if (found := f"{zlib.crc32(blank):08x}") != says:
@@ -114,11 +114,11 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
 
 def read_whole(path: Path, check: Callable[[FileFacts], Any] | None = None
                ) -> tuple[FileFacts, dict[str, Tensor], bytes]:
-    """The header, the tensors in the network's types, and the program of a file.
+    """The facts of a file, its tensors in the network's types, and its program.
 
     Args:
         path: the file.
-        check: is given the header before any tensor is read, and may refuse it.
+        check: is called with the facts before any tensor is read, and may refuse them.
 
     Raises:
         SecateurError: the file is damaged or of other origin.
@@ -168,7 +168,7 @@ def read_plain(path: Path) -> dict[str, Tensor]:
 
 
 def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path: Path) -> Tensor:
-    """One tensor of the network out of its parts, which are let go."""
+    """One tensor of the network, from its parts; these are removed from the mapping, so that memory is freed early."""
     what = f"'{path}': tensor '{strict.short(name)}'"
     own = tuple(parts.pop(part) for part in layout.parts(name, one))
     for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):

@@ -1,4 +1,4 @@
-"""From a network to a file, bit for bit: safetensors, never pickle."""
+"""From a network to a file: every bit is kept, in safetensors and never in a pickle."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from secateur.runtime.base import Compiled
 
 def save(model: nn.Module, path: str | Path, example: Any = None, values: str | None = None,
          settings: Mapping[str, Any] | None = None) -> Path:
-    """Write a network's tensors, and what :func:`secateur.load` needs to make it again, to a safetensors file.
+    """Write a network to a safetensors file from which :func:`secateur.load` makes it again.
 
-    Each tensor is written in the fewest bytes of three forms: dense, a bitmask with the values, or compressed sparse
-    rows. What comes back is the same bit for bit. A network whose neurons went (:func:`secateur.apply`,
-    :func:`secateur.prune`) remembers what stayed of each group, through copies, training and further cuts; the file
-    holds that with the shapes and types of its example inputs, never their values. It appears whole or not at all.
+    Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or
+    compressed sparse rows. It comes back with the same bits. A network that lost neurons remembers, through copies,
+    training and further cuts, which units of each group were kept; the file holds that, with the shapes and types of
+    the example inputs, never their values. The file appears whole or not at all.
 
     Args:
-        model: the network; a compiled one is refused, save what it was compiled from.
-        path: the file; its folder must be there. What stands in it is replaced.
-        example: inputs, as :func:`secateur.plan` takes them: the network's graph goes into the file with them, and
-            ``secateur.load(path)`` runs it without the network's code.
+        model: the network. Of a compiled one, save the network that it was compiled from.
+        path: the file. Its folder must exist; an existing file is replaced.
+        example: inputs, as :func:`secateur.plan` takes them. With them the file holds the network's graph too, which
+            ``secateur.load(path)`` runs without the network's code.
         values: ``"bf16"`` or ``"f16"`` stores weights of two axes or more in two bytes each; they come back rounded,
             in their own type. None keeps every bit.
-        settings: what is to be told of the network, as JSON has it; :func:`secateur.files.tell` gives it back.
+        settings: JSON values that describe the network; :func:`secateur.files.tell` gives them back.
 
     Returns:
         The path.
@@ -70,20 +70,20 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
 
 
 def _graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
-    """The graph to keep and its constants: traced with an example, or the one that the network runs already."""
+    """The graph to store and its constants: traced with an example, or the one that the network already runs."""
     if example is not None:
         return made(model, example)
     return (model.program.text if isinstance(model, FileNetwork) else b""), {}
 
 
 def save_dense(model: nn.Module, path: str | Path) -> Path:
-    """Write a network's ``state_dict`` as a plain safetensors file that any tool reads: dense, in its shapes of now.
+    """Write a network's ``state_dict`` as a plain, dense safetensors file that any tool reads.
 
     Tensors that share memory are written under each of their names.
 
     Args:
         model: the network.
-        path: the file; what stands in it is replaced.
+        path: the file; an existing one is replaced.
 
     Raises:
         SecateurError: the file cannot be written.
@@ -96,7 +96,7 @@ def save_dense(model: nn.Module, path: str | Path) -> Path:
 
 
 def file_bytes(model: nn.Module, values: str | None = None, settings: Mapping[str, Any] | None = None) -> int:
-    """The bytes of the file that :func:`secateur.save` writes of a network, counted without writing it.
+    """The bytes of the file that :func:`secateur.save` would write, counted without writing it.
 
     >>> file_bytes(nn.Linear(64, 64)) > 64 * 64 * 4
     True
@@ -127,7 +127,7 @@ def _describe(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Sto
 
 def _metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapping[str, Any] | None,
              program: int) -> dict[str, str]:
-    """What the header tells beside the tensors and the checksums."""
+    """The metadata of the header, without the checksums."""
     if not isinstance(settings or {}, Mapping):
         raise SecateurError(f"save: settings is a {type(settings).__name__}; allowed is a mapping of names to values")
     try:
@@ -147,7 +147,7 @@ def _class_name(model: nn.Module) -> str:
 
 
 def check_savable(model: nn.Module) -> None:
-    """Refuse what could not be made again from a file."""
+    """Refuse a network that could not be made again from a file."""
     if not isinstance(model, nn.Module):
         raise SecateurError(f"save: got a {type(model).__name__}; allowed is a torch.nn.Module")
     if isinstance(model, Compiled):

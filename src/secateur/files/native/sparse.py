@@ -1,6 +1,6 @@
 """A tensor as the fewest bytes that give it back bit for bit: dense, bitmask and values, or CSR.
 
-What is stored is every value that has a bit set: a negative zero, a NaN with its payload and a denormal are values.
+Every value that has a bit set is stored: a negative zero, a NaN with its payload and a denormal count as values.
 A matrix is the first axis by all the others; a vector is one row.
 """
 

@@ -1,4 +1,4 @@
-"""The cuts of neurons that a file tells of, checked before anything is done with them."""
+"""The cuts of neurons in the header of a file, checked before anything is done with them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _read_step(value: Any, where: str) -> Step:
 
 
 def check_leaves(value: Any, where: str) -> str:
-    """The inputs that something was traced with as text: empty, or JSON that tells of each what it was."""
+    """The inputs of a trace as text: empty, or JSON that describes each of them."""
     example = strict.typed(value, str, where)
     for leaf in pytree.leaves(strict.read_json(example, where)) if example else ():
         _check_leaf(leaf, f"{where}, an input")
@@ -49,7 +49,7 @@ def check_leaves(value: Any, where: str) -> str:
 
 
 def type_and_shape(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
-    """Type and shape out of a text such as ``float32[4, 3]``."""
+    """Type and shape from a text such as ``float32[4, 3]``."""
     if not (match := _TENSOR.fullmatch(strict.typed(text, str, what))):
         raise SecateurError(f"{what} is told as '{strict.short(text)}', allowed is such as float32[4, 3]")
     dtypes.dtype_of(match[1], what)
@@ -57,7 +57,7 @@ def type_and_shape(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _read_keep(value: Any, where: str) -> tuple[str, str, int, str]:
-    """What stays of one group: its name, its digest, its units, and their bits."""
+    """What is kept of one group: its name, its digest, the number of its units, and a bit for each."""
     told = strict.typed(value, list, where)
     if len(told) != 4:
         raise SecateurError(f"{where} tell {len(told)} things of a group, needed are 4")
@@ -100,17 +100,12 @@ def _check_leaf(value: Any, what: str) -> None:
             raise SecateurError(f"{what} has numbers from {least} to {most}")
 
 
-def check_example(step: Step, where: str) -> None:
-    """Refuse to draw inputs that take more memory than :data:`_LARGEST` bytes only because a file says so.
+def check_example(example: str, where: str) -> None:
+    """Refuse inputs, described as text, that would take more memory than :data:`_LARGEST` bytes.
 
     Raises:
-        SecateurError: they would.
+        SecateurError: they would; no file decides how much memory is taken.
     """
-    check_drawn(step.example, where)
-
-
-def check_drawn(example: str, where: str) -> None:
-    """The same of inputs that are told as text."""
     told = pytree.leaves(strict.read_json(example, where)) if example else []
     needed = sum(8 * prod(one["shape"]) for one in told if "shape" in one)
     if needed > _LARGEST:
