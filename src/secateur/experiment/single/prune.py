@@ -16,7 +16,7 @@ from secateur.data.calibration import Calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import read
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.single.output import check_form, is_secateurs, written
+from secateur.experiment.single.output import check_form, is_secateurs, write_checked
 from secateur.experiment.single.task import Case, Labelled, Unlabelled
 from secateur.measure.agreement import Agreement
 from secateur.measure.comparison import Comparison, Figures
@@ -96,7 +96,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     timing = timed(case, model, cut, zeroed, str(plan).partition("\n")[0])
     near = case.closeness(model, cut)
     before, after = side(model, case, zeroed), side(cut, case, zeroed)
-    again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
+    again, ungraphed = write_checked(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
                       (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed, *crowd),
