@@ -73,7 +73,7 @@ def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[
     ...     def forward(self, x):
     ...         return self.used(x)
     >>> net = Net()
-    >>> [target.name for target in unread(net, targets(net), runs(None, torch.ones(1, 2)))]
+    >>> [target.name for target in unread_targets(net, targets(net), example_calls(None, torch.ones(1, 2)))]
     ['idle.weight']
     """
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
@@ -88,7 +88,7 @@ def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[
 def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
     """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
 
-    >>> list(few({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
+    >>> list(underdetermined_layers({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
     ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); give more data']
     """
     short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}
