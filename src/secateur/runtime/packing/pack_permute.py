@@ -72,7 +72,7 @@ def _part(weight: Csr, start: int, stop: int, spec: Permute, dump: int) -> _Part
     counts = np.bincount(row * blocks + block, minlength=len(order) * blocks)
     rank = np.arange(len(row)) - (np.cumsum(counts) - counts)[row * blocks + block]
     filled = np.bincount(cell, minlength=groups * LANES * blocks).reshape(groups, LANES, blocks)
-    chunks = -np.partition(-filled, spec.least - 1, axis=1)[:, spec.least - 1]
+    chunks = -np.partition(-filled, spec.min_filled - 1, axis=1)[:, spec.min_filled - 1]
     group = lane // LANES
     main = rank < chunks[group, block]
     runs, heads, base, total = _runs(chunks, spec)

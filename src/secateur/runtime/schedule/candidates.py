@@ -39,7 +39,7 @@ class Candidate:
         if isinstance(self.spec, Gather):
             return f"gather {self.spec.lanes} rows"
         if isinstance(self.spec, Permute):
-            return f"permute {self.spec.rows} rows, chunks that at least {self.spec.least} fill"
+            return f"permute {self.spec.rows} rows, chunks that at least {self.spec.min_filled} fill"
         if isinstance(self.spec, ImageConv):
             kind = "grouped" if self.spec.grouped else "lone"
             return (f"convolution of one image, {kind} columns, {self.spec.rows} channels x {self.spec.down} rows x "
@@ -94,8 +94,8 @@ def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> l
         most = max(1, MOST_COLUMNS // plane)
         rows = max(1, min(4, (isa.registers - 4) // tiles, out))
         for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
-            spec = Conv(lanes, tiles, rows, grouped, stride, columns % tiles, op.bias is not None, op.act,
-                        half=op.half)
+            spec = Conv(lanes=lanes, tiles=tiles, rows=rows, grouped=grouped, stride=stride, tail=columns % tiles,
+                        bias=op.bias is not None, act=op.act, half=op.half)
             for block in dict.fromkeys((min(near, most, channels), min(most, channels))):
                 found.append(Candidate(spec, block * height * width))
     return found
@@ -117,9 +117,10 @@ def image_candidates(op: Op, source: Layout, out: Layout, isa: Isa) -> list[Cand
         near = max(1, int(first_cache() * 0.7) // (((down - 1) * high + reach) * source.line * 4))
         most = max(1, MOST_COLUMNS // source.plane)
         for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
-            spec = ImageConv(isa.lanes, across, down, rows, grouped, stride, out.rows % down, registers // across,
-                             out.columns % isa.lanes, high * source.line * 4, out.line * 4, op.bias is not None, op.act,
-                             half=op.half)
+            spec = ImageConv(lanes=isa.lanes, across=across, down=down, rows=rows, grouped=grouped, stride=stride,
+                             tail=out.rows % down, chunks=registers // across, ragged=out.columns % isa.lanes,
+                             source_line=high * source.line * 4, target_line=out.line * 4, bias=op.bias is not None,
+                             act=op.act, half=op.half)
             block = min(near, most, inside * op.settings["groups"])
             found.append(Candidate(spec, block * height * (1, *window)[-1]))
     return found
@@ -153,7 +154,8 @@ def _plain(lanes: int, tiles: int, op: Op, isa: Isa, grouped: bool) -> list[Cand
     row_bytes = lanes * tiles * 4
     unit = 8 if tiles == 1 and (columns + 1) * row_bytes // 8 <= 0xFFFF else row_bytes
     permute = isa.name == "avx512" and not grouped and lanes >= 8
-    spec = Spmm(lanes, tiles, rows, grouped, unit, op.bias is not None, op.act, permute, op.half)
+    spec = Spmm(lanes=lanes, tiles=tiles, rows=rows, grouped=grouped, unit=unit, bias=op.bias is not None, act=op.act,
+                permute=permute, half=op.half)
     near = max(8, int(first_cache() * 0.75) // row_bytes)
     blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
     return [Candidate(spec, block) for block in blocks]

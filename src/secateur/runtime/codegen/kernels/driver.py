@@ -16,8 +16,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from secateur.runtime.codegen.ir import I32, I64, KERNEL, PTR, VOID, Emit, vector
+from secateur.runtime.codegen.ir import I32, I64, KERNEL, PTR, VOID, WORD, Emit, vector
 from secateur.runtime.codegen.isa import Isa
+from secateur.runtime.codegen.kernels.base import FLAG_BYTES
 
 (STEPS, COUNT, STEP_WORDS, ARENAS, ARENA_BYTES, EXTERNAL, BATCH, WIDTH, TILES, NEXT, FLAG, THREADS, NUMBER, BARRIER,
  FIRST, TEAM) = range(16)
@@ -40,7 +41,7 @@ class _Writer:
     def __init__(self, e: Emit):
         self.e, self.job = e, e.args[0]
         self.steps, self.count, self.step_bytes = (
-            e.pointer(self.job, STEPS), e.word(self.job, COUNT), e.b.mul(e.word(self.job, STEP_WORDS), e.i(8)))
+            e.pointer(self.job, STEPS), e.word(self.job, COUNT), e.times(e.word(self.job, STEP_WORDS), WORD))
         self.external, self.width = e.pointer(self.job, EXTERNAL), e.word(self.job, WIDTH)
         self.arenas = e.pointer(self.job, ARENAS)
 
@@ -73,7 +74,7 @@ class _Writer:
         return e.b.sext(e.b.call(e.function_at(e.word(self.job, TEAM), ir.FunctionType(I32, [])), []), I64)
 
     def _slot(self, arena: Any, number: Any) -> Any:
-        return self.e.at(arena, self.e.b.mul(number, self.e.i(64)))
+        return self.e.at(arena, self.e.times(number, FLAG_BYTES))
 
     def _clear(self, arena: Any, number: Any) -> None:
         self.e.store(self.e.const(0.0, 16), self._slot(arena, number))
@@ -83,7 +84,7 @@ class _Writer:
         value = e.load(self._slot(arena, number), vector(16))
         found = e.b.bitcast(e.b.fcmp_unordered("uno", value, value), ir.IntType(16))
         with e.b.if_then(e.b.icmp_unsigned("!=", found, ir.Constant(ir.IntType(16), 0))):
-            e.store(e.i(1), e.at(self.job, FLAG * 8))
+            e.store(e.i(1), e.at(self.job, FLAG * WORD))
 
     def _tiles(self, arena: Any) -> None:
         e = self.e
@@ -91,7 +92,7 @@ class _Writer:
         body = e.function.append_basic_block("tile")
         e.b.branch(take)
         e.b.position_at_end(take)
-        tile = e.b.atomic_rmw("add", e.at(self.job, NEXT * 8), e.i(1), "monotonic")
+        tile = e.b.atomic_rmw("add", e.at(self.job, NEXT * WORD), e.i(1), "monotonic")
         e.b.cbranch(e.b.icmp_signed("<", tile, e.word(self.job, TILES)), body, done)
         e.b.position_at_end(body)
         self._tile(arena, tile, e.i(0), e.i(1), barrier=False)
@@ -101,7 +102,7 @@ class _Writer:
     def _tile(self, arena: Any, tile: Any, part: Any, parts: Any, barrier: bool) -> None:
         e = self.e
         done = e.b.mul(tile, self.width)
-        valid = e.least(e.b.sub(e.word(self.job, BATCH), done), self.width)
+        valid = e.minimum(e.b.sub(e.word(self.job, BATCH), done), self.width)
         first = e.b.add(e.word(self.job, FIRST), done)
         with e.loop(0, self.count) as index:
             step = e.at(self.steps, e.b.mul(index, self.step_bytes))
