@@ -17,7 +17,7 @@ from secateur.runtime.packing.layout import Layout
 from secateur.runtime.packing.pack import Csr, Packed, Places, pack
 from secateur.runtime.packing.pack_permute import pack_permute
 
-MOST_COLUMNS = 65534
+MAX_COLUMNS = 65534
 """Columns have 16 bits, and the row of zeros behind the tile needs one."""
 
 
@@ -66,7 +66,7 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
     """The kernels for one product and shape of tile; empty where none fits."""
     assert op.weight is not None
     columns = op.weight.shape[1]
-    if columns > MOST_COLUMNS:
+    if columns > MAX_COLUMNS:
         return []
     bias, sparsity = op.bias is not None, op.sparsity or 0.0
     if lanes * tiles == 1:
@@ -91,7 +91,7 @@ def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> l
     for tiles in neighbours(columns):
         reach = (tiles - 1) * stride + (width - 1) * op.settings["dilation"][1] + 1
         near = max(1, int(first_cache() * 0.7) // (height * reach * lanes * 4))
-        most = max(1, MOST_COLUMNS // plane)
+        most = max(1, MAX_COLUMNS // plane)
         rows = max(1, min(4, (isa.registers - 4) // tiles, out))
         for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
             spec = Conv(lanes=lanes, tiles=tiles, rows=rows, grouped=grouped, stride=stride, tail=columns % tiles,
@@ -115,7 +115,7 @@ def image_candidates(op: Op, source: Layout, out: Layout, isa: Isa) -> list[Cand
     found = []
     for down in even_rows(out.rows, 7 // across):
         near = max(1, int(first_cache() * 0.7) // (((down - 1) * high + reach) * source.line * 4))
-        most = max(1, MOST_COLUMNS // source.plane)
+        most = max(1, MAX_COLUMNS // source.plane)
         for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
             spec = ImageConv(lanes=isa.lanes, across=across, down=down, rows=rows, grouped=grouped, stride=stride,
                              tail=out.rows % down, chunks=registers // across, ragged=out.columns % isa.lanes,
