@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from secateur.runtime.codegen.isa import Isa
-from secateur.runtime.execute.segment import Runner, Schedule
+from secateur.runtime.execute.segment import Runner, TileSchedule
 from secateur.runtime.frontend.capture import Captured
 from secateur.runtime.schedule.program import Step
 
@@ -41,7 +41,7 @@ def rows(captured: Captured, runners: Sequence[Runner]) -> list[Row]:
     return found + [Row(node, "torch", "torch", refused=(("kernels", reason),)) for node, reason in captured.refused]
 
 
-def _rows(index: int, runner: Runner, count: int, threads: int, schedule: Schedule) -> Iterator[Row]:
+def _rows(index: int, runner: Runner, count: int, threads: int, schedule: TileSchedule) -> Iterator[Row]:
     own, torchs, total = schedule.costs, _against(schedule), _total(runner, schedule)
     steps = _steps(runner, schedule, threads)
     for place, op in enumerate(runner.segment.ops):
@@ -64,7 +64,7 @@ def _rows(index: int, runner: Runner, count: int, threads: int, schedule: Schedu
             yield Row(op.name, op.kind, kernel, width=width, bytes=size, refused=why, **facts)  # type: ignore[arg-type]
 
 
-def _steps(runner: Runner, schedule: Schedule, threads: int) -> dict[int, list[tuple[int, Step]]]:
+def _steps(runner: Runner, schedule: TileSchedule, threads: int) -> dict[int, list[tuple[int, Step]]]:
     """The main step of every operator in each program of a schedule, by the number of its output."""
     parts = [run for _, run in runner.mixed(schedule.dense).pieces if isinstance(run, Runner)] \
         if schedule.dense else [runner]
@@ -79,13 +79,13 @@ def _steps(runner: Runner, schedule: Schedule, threads: int) -> dict[int, list[t
     return found
 
 
-def _total(runner: Runner, schedule: Schedule) -> float:
+def _total(runner: Runner, schedule: TileSchedule) -> float:
     """The seconds of all operators as they run."""
     dense = {op.output.id for k, op in enumerate(runner.segment.ops) if k in schedule.dense or not schedule.chunks}
     return sum(pair[int(key in dense)] for key, pair in schedule.costs.items())
 
 
-def _against(schedule: Schedule) -> dict[int, str]:
+def _against(schedule: TileSchedule) -> dict[int, str]:
     """Kernel and torch beside each other in words, for every layer of which both are known."""
     how = "predicted" if schedule.seconds is None else "measured"
     return {key: f"{how} {kernel * 1e6:.3g} us on its kernel, {dense * 1e6:.3g} in torch"
@@ -120,13 +120,13 @@ def _lines(row: Row) -> Iterator[str]:
         yield f"    not {name}: {reason}"
 
 
-def _times(schedule: Schedule) -> str:
+def _times(schedule: TileSchedule) -> str:
     if schedule.seconds is None or schedule.dense_seconds is None:
         return ""
     return f"; measured {schedule.seconds * 1e6:.0f} us, torch {schedule.dense_seconds * 1e6:.0f} us"
 
 
-def describe(schedule: Schedule) -> str:
+def describe(schedule: TileSchedule) -> str:
     """A schedule in words."""
     if not schedule.chunks:
         return "torch"

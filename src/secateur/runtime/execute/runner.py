@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from secateur.runtime.codegen import jit
 from secateur.runtime.codegen.kernels.driver import BATCH, FIRST, FLAG, JOB_WORDS, NEXT, TILES, Driver
 from secateur.runtime.execute import threads
-from secateur.runtime.schedule.program import FLAGS, STEP_WORDS, Program, aligned, pointer
+from secateur.runtime.schedule.program import MAX_THREADS, STEP_WORDS, Program, aligned, pointer
 
 Job = ctypes.c_int64 * JOB_WORDS
 
@@ -19,7 +19,7 @@ class Seat:
     def __init__(self, program: Program, workers: int, shared: bool, externals: int):
         arenas = 1 if shared else workers
         self.arena = aligned(program.arena_bytes * arenas)
-        self.outside, self.steps = (ctypes.c_int64 * externals)(), program.load()
+        self.outside, self.steps = (ctypes.c_int64 * externals)(), program.words
         number, team, barrier = threads.entries() if workers > 1 else (0, 0, 0)
         self.job = Job(pointer(self.steps), len(program.steps), STEP_WORDS, self.arena.ctypes.data,
                        program.arena_bytes, ctypes.addressof(self.outside), 0, program.width, 0, 0, 0, workers, number,
@@ -39,7 +39,7 @@ def run(program: Program, external: Sequence[int], first: int, count: int, worke
         split: all threads share each tile (for few tiles), else each takes tiles of its own.
     """
     tiles = -(-count // program.width)
-    workers = min(workers, FLAGS if split else tiles)
+    workers = min(workers, MAX_THREADS if split else tiles)
     shared = split and workers > 1
     free = program.free.setdefault((workers, shared), [])
     try:

@@ -40,9 +40,8 @@ def joined(kind: str, values: Sequence[Floats]) -> Floats:
     return np.array(values[0] if len(values) == 1 else join(*values), np.float32)
 
 
-def pointwise(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def pointwise(step: Step, arena: Bytes, *_unused: object) -> None:
     """An activation of one value, or of two joined."""
-    del arrays, first, valid
     target, count, *sources = step.words
     total = joined(step.spec.kind, [view(arena, source, count) for source in sources])
     mark(arena, total)

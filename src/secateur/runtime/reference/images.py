@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from secateur.runtime.codegen.kernels.planes import Pool
 from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS
 from secateur.runtime.reference.elementwise import activate, joined
 from secateur.runtime.reference.products import add_chunks, start
-from secateur.runtime.reference.tiles import Bytes, Floats, clear, mark, view
+from secateur.runtime.reference.tiles import Bytes, clear, mark, view
 from secateur.runtime.schedule.program import Step
 
 
-def convolution(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def convolution(step: Step, arena: Bytes, *_unused: object) -> None:
     """A sparse convolution, one position of the output after the other."""
-    del arrays, first, valid
     spec, packed = step.spec, step.packed
     assert packed is not None
     source, target, rows, columns, row_step, plane, line, behind = (step.words[k] for k in (0, 1, 8, 9, 10, 11, 12, 13))
@@ -41,9 +38,8 @@ def convolution(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, 
     clear(arena, behind, spec.lanes)
 
 
-def planes(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def planes(step: Step, arena: Bytes, *_unused: object) -> None:
     """An element-wise operator on rows that lie apart."""
-    del arrays, first, valid
     target, count, rows, size, plane, line, behind, *sources = step.words
     for p in range(count):
         for r in range(rows):
@@ -59,18 +55,16 @@ def planes(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid
     clear(arena, behind, step.spec.lanes)
 
 
-def border(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def border(step: Step, arena: Bytes, *_unused: object) -> None:
     """Zeros around every plane."""
-    del arrays, first, valid
     base, count, rows, columns, pad_rows, pad_columns = step.words
     inside = view(arena, base, count * rows * columns * step.spec.lanes).reshape(count, rows, columns, -1)
     inside[:, :pad_rows] = inside[:, rows - pad_rows:] = 0
     inside[:, :, :pad_columns] = inside[:, :, columns - pad_columns:] = 0
 
 
-def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def pool(step: Step, arena: Bytes, *_unused: object) -> None:
     """Max or average over windows, cut at the edge of the plane."""
-    del arrays, first, valid
     source, target, count, height, width, rows, columns, plane, line, out_plane, out_line, behind = step.words
     spec = step.spec if isinstance(step.spec, Pool) else Pool(1, step.spec.kind, step.spec.window, step.spec.stride,
                                                               (0, 0), True)

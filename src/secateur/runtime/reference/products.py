@@ -14,9 +14,8 @@ from secateur.runtime.reference.tiles import Bytes, Floats, mark, tile, view
 from secateur.runtime.schedule.program import Step
 
 
-def product(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def product(step: Step, arena: Bytes, *_unused: object) -> None:
     """A sparse product, chunk by chunk as the stream says."""
-    del arrays, first, valid
     spec, packed = step.spec, step.packed
     assert packed is not None
     source, target = step.words[0], step.words[1]
@@ -71,9 +70,8 @@ def stored(stream: Bytes, count: int, half: bool) -> Floats:
     return (stream[:2 * count].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def permuted(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def permuted(step: Step, arena: Bytes, *_unused: object) -> None:
     """A sparse product with one vector, run by run as the table says."""
-    del arrays, first, valid
     packed, rows, places = step.packed, step.words[8], step.words[9]
     assert packed is not None
     source, out = arena[step.words[0]:], view(arena, step.words[1], rows + 2)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from secateur.runtime.reference.elementwise import activate
-from secateur.runtime.reference.tiles import Bytes, Floats, clear, fixed, mark, tile, view
+from secateur.runtime.reference.tiles import Bytes, clear, fixed, mark, tile, view
 from secateur.runtime.schedule.program import Step
 
 
-def scale(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def scale(step: Step, arena: Bytes, *_unused: object) -> None:
     """A fixed factor and offset for every plane."""
-    del arrays, first, valid
     target, count, rows, size, plane, line, behind, source, source_plane, source_line, factors, offsets = step.words
     for p, r in np.ndindex(count, rows):
         value = view(arena, source + p * source_plane + r * source_line, size // 4)
@@ -23,9 +20,8 @@ def scale(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid:
     clear(arena, behind, step.spec.lanes * step.spec.tiles)
 
 
-def norm(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def norm(step: Step, arena: Bytes, *_unused: object) -> None:
     """Layer norm, in f64; a variance past f32 raises the flag."""
-    del arrays, first, valid
     source, target, features, behind, factors, offsets = step.words
     spec = step.spec
     value = tile(arena, source, features, spec.width).astype(np.float64)
@@ -39,9 +35,8 @@ def norm(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: 
     clear(arena, behind, spec.width)
 
 
-def softmax(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def softmax(step: Step, arena: Bytes, *_unused: object) -> None:
     """Softmax, in f64."""
-    del arrays, first, valid
     source, target, features, behind = step.words
     value = tile(arena, source, features, step.spec.width).astype(np.float64)
     value = np.exp(value - value.max(0))
