@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,9 +12,8 @@ from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.runtime.base import Compiled, check_runs, check_state, clone
 from secateur.runtime.codegen.isa import pick
 from secateur.runtime.execute.segment import Runner
-from secateur.runtime.explain import Row, explain, rows
+from secateur.runtime.explain import OperatorRow, explain, rows
 from secateur.runtime.frontend.capture import Captured, capture
-from secateur.runtime.ops import Segment
 from secateur.runtime.packing.storage import as_stored, check_storage, difference
 
 _BUDGET = 2.0
@@ -54,11 +52,18 @@ class KernelNetwork(Compiled):
         self.captured.segments[:] = [as_stored(segment, storage) for segment in self.captured.segments]
         codegen: Any = self.captured.module.graph._codegen
         self.spec = codegen.pytree_info.out_spec
-        parts = zip(self.captured.segments, self.captured.dense, _budget_shares(self.captured.segments), strict=True)
-        self.runners = [Runner(segment, dense, chosen, budget * share, always) for segment, dense, share in parts]
+        # A segment's share of the budget is its fraction of all multiplications, zeros counted.
+        work = [sum(op.weight.size * op.settings.get("positions", 1) for op in segment.ops if op.weight is not None)
+                for segment in self.captured.segments]
+        parts = zip(self.captured.segments, self.captured.dense, work, strict=True)
+        self.runners = [Runner(segment, dense, chosen, budget * done / sum(work), always)
+                        for segment, dense, done in parts]
         for index, runner in enumerate(self.runners):
             self.captured.module.add_module(f"segment_{index}", runner)
-        self.body = _flatten(self.captured.module)
+        # Tensors in and a tuple of tensors out: torch's own unpacking of structures takes time at each call.
+        self.captured.module.graph.set_codegen(fx.graph.CodeGen())
+        self.captured.module.recompile()
+        self.body = self.captured.module.requires_grad_(False)
         self.direct = _is_one_segment(self.body)
         self.leaf = self.spec.is_leaf()
         outputs = self.run(*map(clone, example))
@@ -102,7 +107,7 @@ class KernelNetwork(Compiled):
                 raise SecateurError(f"input {position}: got {x.shape[0]} rows, input 0 has {rows}")
             rows = x.shape[0] if position == 0 and x.ndim and self.captured.dynamic else rows
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[OperatorRow]:
         """What :meth:`explain` says, as data: one row an operator, for every count of rows that was met."""
         return rows(self.captured, self.runners)
 
@@ -113,20 +118,6 @@ class KernelNetwork(Compiled):
             return text
         return (text + f"\nweights stored as {self.storage}: outputs of the example differ by {self.error:.1e} of "
                 "the largest")
-
-
-def _budget_shares(segments: Sequence[Segment]) -> list[float]:
-    """The share of the budget that each segment gets: its fraction of all multiplications, zeros counted."""
-    work = [sum(op.weight.size * op.settings.get("positions", 1) for op in segment.ops if op.weight is not None)
-            for segment in segments]
-    return [amount / sum(work) for amount in work]
-
-
-def _flatten(module: fx.GraphModule) -> fx.GraphModule:
-    """The graph with tensors in and a tuple of tensors out, without torch's unpacking of structures at each call."""
-    module.graph.set_codegen(fx.graph.CodeGen())
-    module.recompile()
-    return module.requires_grad_(False)
 
 
 def _is_one_segment(module: fx.GraphModule) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from secateur.runtime.codegen.kernels.transpose import Enter, Leave
-from secateur.runtime.execute import profile
+from secateur.runtime.execute.runner import step_seconds
 from secateur.runtime.ops import Op, Segment
 from secateur.runtime.schedule import choose
 from secateur.runtime.schedule.mixed import TorchLayer, dense_layers
@@ -34,7 +34,7 @@ def measure_costs(runner: Any, full: tuple[Tensor, ...], lead: tuple[int, ...], 
     kernel, moves = dict[int, float](), 0.0
     for width, count in chunks:
         program = runner.program(width, workers)
-        for step, spent in zip(program.steps, profile.seconds(program, external, count, workers), strict=True):
+        for step, spent in zip(program.steps, step_seconds(program, external, count, workers), strict=True):
             moves += spent if isinstance(step.spec, (Enter, Leave)) else 0
             if step.output is not None:
                 kernel[step.output.id] = kernel.get(step.output.id, 0) + spent

@@ -55,14 +55,11 @@ class VectorWriter(KernelWriter):
             index, weights = e.b.zext(columns, ir.VectorType(I32, rows)), e.weights(chunk, rows, half)
             e.set(total, e.fma(weights, gather(e, self.isa, self.source, index), e.get(total)))
         e.set(cursor, e.at(first, span))
-        self._finish_rows(e.load(e.at(head, 4), ir.VectorType(I32, rows)), e.get(total))
-
-    def _finish_rows(self, rows: Any, value: Any) -> None:
-        e = self.e
+        places, value = e.load(e.at(head, 4), ir.VectorType(I32, rows)), e.get(total)
         if self.spec.bias:
-            value = e.b.fadd(value, gather(e, self.isa, self.bias, rows))
+            value = e.b.fadd(value, gather(e, self.isa, self.bias, places))
         self.check(value)
-        _scatter(e, activation.emit(e, self.spec.act, value), rows, self.target)
+        _scatter(e, activation.emit(e, self.spec.act, value), places, self.target)
 
 
 class _Writer(VectorWriter):

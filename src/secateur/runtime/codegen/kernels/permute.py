@@ -89,7 +89,9 @@ class _Writer(VectorWriter):
             place = index_bytes(count) + chunk * self.spec.chunk
             if place % LINE == 0 or not self.spec.half:
                 e.prefetch(e.at(start, AHEAD + place))
-            self._add(index, e.weights(e.at(start, place), LANES, self.spec.half))
+            weights = e.weights(e.at(start, place), LANES, self.spec.half)
+            picked = e.call("llvm.x86.avx512.vpermi2var.ps.512", vector(LANES), [self.low, index, self.high])
+            e.set(self.total, e.fma(weights, picked, e.get(self.total)))
         e.set(cursor, e.at(start, index_bytes(count) + count * self.spec.chunk))
 
     def _indices(self, start: Any, count: int) -> Iterator[Any]:
@@ -100,11 +102,6 @@ class _Writer(VectorWriter):
         index = e.b.zext(index, kind) if half else index
         for chunk in range(count):
             yield e.b.lshr(index, ir.Constant(kind, [BITS * chunk] * LANES)) if chunk else index
-
-    def _add(self, index: Any, weights: Any) -> None:
-        e = self.e
-        picked = e.call("llvm.x86.avx512.vpermi2var.ps.512", vector(LANES), [self.low, index, self.high])
-        e.set(self.total, e.fma(weights, picked, e.get(self.total)))
 
 
 @dataclass(frozen=True)

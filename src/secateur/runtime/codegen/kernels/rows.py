@@ -15,7 +15,7 @@ from secateur.runtime.codegen.kernels import activation
 from secateur.runtime.codegen.kernels.base import Kernel, KernelWriter
 
 _SUMS = 4
-"""How many sums are kept at once, so that they do not wait for each other."""
+"""Sums kept at once (loop unrolling), so that additions do not wait for each other."""
 
 
 _Body = Callable[[int, "_Feature"], None]
@@ -89,7 +89,7 @@ class _Writer(KernelWriter):
         return e.read(place, lanes, feature.mask, self.zero) if self.flat else e.splat(e.load(place, F32), lanes)
 
     def total(self, parts: list[Any], join: Callable[[Any, Any], Any]) -> Any:
-        """Several sums as one; of one row also over the lanes."""
+        """Several sums as one; in a tile of one row also over the lanes."""
         value = self.e.get(parts[0])
         for part in parts[1:]:
             value = join(value, self.e.get(part))
