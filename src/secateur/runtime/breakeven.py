@@ -18,7 +18,7 @@ _GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
 @dataclass(frozen=True)
-class Point:
+class SpeedPoint:
     """One measured sparsity: seconds of torch and of the kernels, medians of interleaved calls."""
 
     sparsity: float
@@ -31,7 +31,8 @@ class Point:
         return self.dense / self.sparse
 
 
-def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = _GRID, rounds: int = 15) -> list[Point]:
+def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = _GRID,
+          rounds: int = 15) -> list[SpeedPoint]:
     """Time a random linear layer at every sparsity, as :func:`layer_curve` does.
 
     Args:
@@ -50,10 +51,10 @@ def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = _GRI
     return layer_curve(layer, x, sparsities, rounds)
 
 
-def break_even(points: Sequence[Point]) -> float | None:
+def break_even(points: Sequence[SpeedPoint]) -> float | None:
     """The lowest measured sparsity from which the kernels are never slower than torch, or None.
 
-    >>> break_even([Point(0.0, 1.0, 2.0), Point(0.5, 1.0, 0.9), Point(0.9, 1.0, 0.2)])
+    >>> break_even([SpeedPoint(0.0, 1.0, 2.0), BreakEvenPoint(0.5, 1.0, 0.9), Point(0.9, 1.0, 0.2)])
     0.5
     """
     found = None
@@ -77,7 +78,8 @@ def table(shapes: Sequence[tuple[int, int]], batches: Sequence[int], sparsities:
     return "\n".join(lines)
 
 
-def layer_curve(layer: nn.Module, x: torch.Tensor, sparsities: Sequence[float] = _GRID, rounds: int = 9) -> list[Point]:
+def layer_curve(layer: nn.Module, x: torch.Tensor, sparsities: Sequence[float] = _GRID,
+                rounds: int = 9) -> list[SpeedPoint]:
     """Time a layer of a network with random zeros at every sparsity, on the kernels alone and in torch, by turns.
 
     Where no kernel takes the layer, torch is timed twice.
@@ -98,7 +100,7 @@ def median_seconds(module: nn.Module, inputs: tuple[torch.Tensor, ...], rounds: 
     return statistics.median(times)
 
 
-def _point(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> Point:
+def _point(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> SpeedPoint:
     weight = layer.get_parameter("weight")
     with torch.no_grad():
         weight[torch.rand(weight.shape) < sparsity] = 0
@@ -108,7 +110,7 @@ def _point(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> P
             fast = layer
         times = [(_seconds(layer, x), _seconds(fast, x)) for _ in range(rounds + 1)][1:]
     dense, sparse = (statistics.median(column) for column in zip(*times, strict=True))
-    return Point(sparsity, dense, sparse)
+    return SpeedPoint(sparsity, dense, sparse)
 
 
 def _seconds(module: nn.Module, *inputs: torch.Tensor) -> float:

@@ -72,7 +72,7 @@ def _steps(runner: Runner, schedule: TileSchedule, threads: int) -> dict[int, li
     """The main step of every operator in each program of a schedule, with the program's width, by output number."""
     parts, widths = [runner], {width for width, _ in schedule.chunks}
     if schedule.dense:
-        parts = [run for _, run in runner.mixed(schedule.dense).pieces if isinstance(run, Runner)]
+        parts = [run for _, run in runner.mixture(schedule.dense).pieces if isinstance(run, Runner)]
         widths.add(1)
     found: dict[int, list[tuple[int, Step]]] = {}
     for part in parts:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from secateur.runtime.codegen import jit
 from secateur.runtime.codegen.kernels.driver import BATCH, COUNT, FIRST, FLAG, JOB_WORDS, NEXT, STEPS, TILES, Driver
 from secateur.runtime.execute import threads
-from secateur.runtime.schedule.program import MAX_THREADS, STEP_WORDS, Program, aligned, pointer
+from secateur.runtime.schedule.program import MAX_THREADS, STEP_WORDS, Program, aligned_zeros, pointer
 
 _Job = ctypes.c_int64 * JOB_WORDS
 
 
-class Seat:
+class _Seat:
     """What one call at a time needs and keeps for the next: arenas, the words of the job, the function to start.
 
     Kept between calls, a call costs 9 µs in place of 25.
@@ -22,7 +22,7 @@ class Seat:
 
     def __init__(self, program: Program, workers: int, shared: bool, externals: int):
         arenas = 1 if shared else workers
-        self.arena = aligned(program.arena_bytes * arenas)
+        self.arena = aligned_zeros(program.arena_bytes * arenas)
         self.outside, self.steps = (ctypes.c_int64 * externals)(), program.words
         number, team, barrier = threads.entries() if workers > 1 else (0, 0, 0)
         self.job = _Job(pointer(self.steps), len(program.steps), STEP_WORDS, self.arena.ctypes.data,
@@ -49,7 +49,7 @@ def run(program: Program, external: Sequence[int], first: int, count: int, worke
     try:
         seat = free.pop()
     except IndexError:
-        seat = Seat(program, workers, shared, len(external))
+        seat = _Seat(program, workers, shared, len(external))
     job = seat.job
     seat.outside[:] = external
     job[FLAG] = 0
@@ -75,7 +75,7 @@ def step_seconds(program: Program, external: Sequence[int], count: int, workers:
         workers: how many threads at most; they take whole tiles.
     """
     tiles = -(-count // program.width)
-    seat = Seat(program, min(workers, tiles), False, len(external))
+    seat = _Seat(program, min(workers, tiles), False, len(external))
     seat.outside[:] = list(external)
     first = seat.job[STEPS]
     found = []

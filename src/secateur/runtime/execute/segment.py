@@ -56,7 +56,7 @@ class TileSchedule:
         return TileSchedule(tuple((w, r) for w, r in chunks), seconds, dense_seconds, tuple(dense),
                         {k: (a, b) for k, a, b in costs}, dict(tiles))
 
-    def scaled(self, rows: int, other: int, workers: int) -> TileSchedule | None:
+    def scale_to(self, rows: int, other: int, workers: int) -> TileSchedule | None:
         """The same choice for another count of rows than ``rows``; None where the two counts are too far apart."""
         few, many = sorted((rows, other))
         if not self.tiles or few <= _NEAR_FROM or many > few * _NEAR:
@@ -105,8 +105,8 @@ class Runner(nn.Module):
         schedule = self.schedules.get((rows, workers)) or self.schedule(lead, workers)
         outputs = None
         if schedule.chunks:
-            plan = self.mixed(schedule.dense) if schedule.dense else self
-            outputs = plan.kernels(inputs, lead, rows, schedule.chunks, workers)
+            runs: Runner | Mixed = self.mixture(schedule.dense) if schedule.dense else self
+            outputs = runs.kernels(inputs, lead, rows, schedule.chunks, workers)
         return tuple([y.contiguous() for y in self.dense(*inputs)]) if outputs is None else outputs
 
     def empty(self, lead: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -128,7 +128,7 @@ class Runner(nn.Module):
             first += count
         return outputs
 
-    def mixed(self, dense: tuple[int, ...]) -> Mixed:
+    def mixture(self, dense: tuple[int, ...]) -> Mixed:
         """The segment with some operators dense in torch, made at first use."""
         found = self.mixes.get(dense)
         if found is None:
@@ -158,7 +158,7 @@ class Runner(nn.Module):
             rows = math.prod(lead)
             name = self._cache_name(rows, workers)
             kept = cache.read_json(name)
-            likes = (s.scaled(count, rows, workers) for (count, team), s in self.schedules.items() if team == workers)
+            likes = (s.scale_to(count, rows, workers) for (count, team), s in self.schedules.items() if team == workers)
             near = next((like for like in likes if like is not None), None)
             if kept is None and near is not None:
                 found = near
@@ -202,8 +202,8 @@ class Runner(nn.Module):
         chunks = choose.divide(rows, costs, workers)[1]
         with torch.no_grad():
             spent, dense = layers.measure_costs(self, full, lead, chunks, workers)
-            plans: list[Any] = [self, self.mixed(dense)] if dense and not self.always else [self]
-            calls = [partial(plan.kernels, full, lead, rows, chunks, workers) for plan in plans]
+            ways: list[Runner | Mixed] = [self, self.mixture(dense)] if dense and not self.always else [self]
+            calls = [partial(way.kernels, full, lead, rows, chunks, workers) for way in ways]
             ours, *both, theirs = self.clock.contest(*calls, partial(self.dense, *full))
         if both and both[0] < min(ours, theirs):
             return TileSchedule(chunks, both[0], theirs, dense, spent, costs)

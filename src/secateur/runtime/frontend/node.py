@@ -82,7 +82,7 @@ def constant(module: fx.GraphModule, node: Any, what: str) -> NDArray[np.float32
     return np.ascontiguousarray(tensor.detach().numpy())
 
 
-TURNS = {torch.ops.aten.t.default, torch.ops.aten.transpose.int, torch.ops.aten.permute.default,
+_TRANSPOSES = {torch.ops.aten.t.default, torch.ops.aten.transpose.int, torch.ops.aten.permute.default,
          torch.ops.aten.numpy_T.default}
 
 
@@ -92,7 +92,7 @@ def is_constant(node: Any) -> bool:
         return False
     if node.op == "get_attr":
         return True
-    if node.target not in TURNS or axes_of(node) != 2 or not is_constant(node.args[0]):
+    if node.target not in _TRANSPOSES or axes_of(node) != 2 or not is_constant(node.args[0]):
         return False
     return node.target is not torch.ops.aten.permute.default or [a % 2 for a in node.args[1]] == [1, 0]  # type: ignore[union-attr,operator]
 

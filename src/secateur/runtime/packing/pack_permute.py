@@ -78,7 +78,7 @@ def _part(weight: Csr, start: int, stop: int, spec: Permute, dump: int) -> _Part
     runs, heads, base, total = _runs(chunks, spec)
     stream = _write(spec, base, total, chunks, group[main], block[main], lane[main] % LANES, rank[main], column[main],
                     value[main])
-    longest, rest = _gathered(spec, lane[~main], column[~main], value[~main], groups)
+    longest, rest = _pack_gathered(spec, lane[~main], column[~main], value[~main], groups)
     places = np.full(groups * LANES, dump)
     places[:len(order)] = order + start
     ends = np.concatenate([longest[:, None], places.reshape(groups, LANES)], axis=1).astype(np.int32)
@@ -126,7 +126,8 @@ def _write(spec: Permute, base: Array, total: int, chunks: Array, group: Array, 
     return stream
 
 
-def _gathered(spec: Permute, lane: Array, column: Array, value: Array, groups: int) -> tuple[Array, NDArray[np.uint8]]:
+def _pack_gathered(spec: Permute, lane: Array, column: Array, value: Array,
+                   groups: int) -> tuple[Array, NDArray[np.uint8]]:
     """The chunks of the weights that are gathered: how many each group has, and their stream."""
     counts = np.bincount(lane, minlength=groups * LANES)
     by_lane = np.argsort(lane, kind="stable")

@@ -6,9 +6,9 @@ import numpy as np
 
 from secateur.runtime.codegen.kernels.planes import Pool
 from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS
-from secateur.runtime.reference.elementwise import activate, joined
-from secateur.runtime.reference.products import add_chunks, start
-from secateur.runtime.reference.tiles import Bytes, clear, mark, view
+from secateur.runtime.reference.elementwise import activate, combine
+from secateur.runtime.reference.products import add_chunks, first_sums
+from secateur.runtime.reference.tiles import Bytes, set_flag, view, write_zeros
 from secateur.runtime.schedule.program import Step
 
 
@@ -28,14 +28,14 @@ def convolution(step: Step, arena: Bytes, *_unused: object) -> None:
                     counts, places = np.split(words[group * size:(group + 1) * size], [len(spec.forms)])
                     outs = [view(arena, target + int(p) * plane + row * line + column * spec.width * 4, spec.width)
                             for p in places]
-                    sums = start(step, outs, places, bool(opens))
+                    sums = first_sums(step, outs, places, bool(opens))
                     at = add_chunks(spec, packed.stream, at, counts, inputs, sums)
                     if closes:
-                        mark(arena, sums)
+                        set_flag(arena, sums)
                         sums = activate(spec.act, sums)
                     for out, value in zip(outs, sums, strict=True):
                         out[:] = value
-    clear(arena, behind, spec.lanes)
+    write_zeros(arena, behind, spec.lanes)
 
 
 def planes(step: Step, arena: Bytes, *_unused: object) -> None:
@@ -49,10 +49,10 @@ def planes(step: Step, arena: Bytes, *_unused: object) -> None:
                 width = alone if k in step.spec.single else size // 4
                 one = view(arena, int(place + p * source_plane + r * source_line), width)
                 values.append(np.tile(one, size // 4 // width))
-            total = joined(step.spec.kind, values)
-            mark(arena, total)
+            total = combine(step.spec.kind, values)
+            set_flag(arena, total)
             view(arena, target + p * plane + r * line, size // 4)[:] = activate(step.spec.act, total)
-    clear(arena, behind, step.spec.lanes)
+    write_zeros(arena, behind, step.spec.lanes)
 
 
 def border(step: Step, arena: Bytes, *_unused: object) -> None:
@@ -80,4 +80,4 @@ def pool(step: Step, arena: Bytes, *_unused: object) -> None:
         number = spec.divisor or number
         value = window.max(0) if spec.kind == "max" else window.sum(0) / np.float32(number)
         view(arena, target + p * out_plane + r * out_line + c * bytes_, spec.lanes)[:] = value
-    clear(arena, behind, step.spec.lanes)
+    write_zeros(arena, behind, step.spec.lanes)

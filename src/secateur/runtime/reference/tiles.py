@@ -24,18 +24,18 @@ def tile(arena: Bytes, offset: int, features: int, width: int) -> Floats:
     return view(arena, offset, features * width).reshape(features, width)
 
 
-def fixed(address: int, count: int) -> Floats:
+def floats_at(address: int, count: int) -> Floats:
     """``count`` f32 values at an address."""
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
 
 
-def mark(arena: Bytes, values: Floats) -> None:
+def set_flag(arena: Bytes, values: Floats) -> None:
     """Set the flag where a value is NaN or infinite."""
     if not np.isfinite(values).all():
         view(arena, 0, 16)[:] = np.nan
 
 
-def clear(arena: Bytes, place: int, lanes: int) -> None:
+def write_zeros(arena: Bytes, place: int, lanes: int) -> None:
     """Zeros behind a value, if it has a place for them."""
     if place:
         view(arena, place, lanes)[:] = 0
@@ -49,7 +49,7 @@ def enter(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid:
     inside = tile(arena, offset, features + 1, width)
     inside[:features] = arrays[index].reshape(-1, features)[rows].T
     inside[features] = 0
-    mark(arena, inside)
+    set_flag(arena, inside)
 
 
 def leave(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:

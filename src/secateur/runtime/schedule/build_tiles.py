@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from secateur.runtime.codegen.isa import Isa
 from secateur.runtime.codegen.kernels.permute import BLOCK
 from secateur.runtime.codegen.kernels.pointwise import Pointwise
-from secateur.runtime.codegen.kernels.rows import Norm, Softmax
+from secateur.runtime.codegen.kernels.rows import LayerNorm, Softmax
 from secateur.runtime.codegen.kernels.scale import Scale
 from secateur.runtime.codegen.kernels.transpose import Enter, Leave, Tile
 from secateur.runtime.ops import Op, Segment, Value
@@ -84,7 +84,7 @@ class Builder:
         """Layer norm."""
         arrays = [None if op.settings[name] is None else np.ascontiguousarray(op.settings[name], np.float32)
                   for name in ("scale", "shift")]
-        spec = Norm(self.lanes, self.tile.width, op.settings["eps"], *(array is not None for array in arrays))
+        spec = LayerNorm(self.lanes, self.tile.width, op.settings["eps"], *(array is not None for array in arrays))
         words = [*self.row_words(op), *map(pointer, arrays)]
         return [Step(spec, words, op.name, kept=[a for a in arrays if a is not None])]
 
@@ -107,7 +107,7 @@ class Builder:
                 places: Places | None = None) -> Step:
         """The step of a sparse product on the chosen kernel; ``rest`` are the words behind those of the weights."""
         chosen = self.choose(op, options)
-        packed, bias = chosen.pack(weight, self.parts, places), padded(op.bias)
+        packed, bias = chosen.pack(weight, self.parts, places), pad_bias(op.bias)
         start = 0 if bias is None else pointer(bias) + 4
         words = [self.at(op.inputs[0]), target, pointer(packed.table), pointer(packed.heads), pointer(packed.stream),
                  start, packed.parts, packed.blocks, *rest]
@@ -126,6 +126,6 @@ def spread(op: Op, planes: int) -> list[NDArray[np.float32]]:
     return [np.repeat(array, planes // len(array)) for array in arrays]
 
 
-def padded(bias: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+def pad_bias(bias: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
     """A bias with a zero before it and two behind it, which the rows that only fill up a group read."""
     return None if bias is None else np.pad(bias, (1, 2))

@@ -22,7 +22,7 @@ from secateur.runtime.ops import Op, Segment
 from secateur.runtime.packing.pack import Csr
 from secateur.runtime.packing.pack_permute import sums_bytes
 from secateur.runtime.schedule.candidates import Candidate
-from secateur.runtime.schedule.program import HEAD, aligned, pointer, round_up
+from secateur.runtime.schedule.program import HEAD, aligned_zeros, pointer, round_up
 
 _SLICE = 256
 """Rows of a weight that a kernel is timed on."""
@@ -95,7 +95,7 @@ class Chooser:
         packed = option.pack(weight)
         place = HEAD + round_up((columns + 2 + BLOCK) * spec.width * 4)
         sums = place + round_up((rows + 2) * spec.width * 4)
-        arena = aligned(sums + sums_bytes(rows, 1))
+        arena = aligned_zeros(sums + sums_bytes(rows, 1))
         inputs = arena[HEAD:HEAD + columns * spec.width * 4].view(np.float32)
         inputs[:] = np.random.default_rng(0).standard_normal(len(inputs), np.float32)
         words = np.array([jit.address(spec, self.isa), HEAD, place, pointer(packed.table), pointer(packed.heads),

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from secateur.runtime.ops import Op, Segment, Value
 from secateur.runtime.packing.layout import has_planes
 
-Piece = Segment | Op
+_Piece = Segment | Op
 """A run of operators on kernels, or one operator in torch."""
 _ACTIVATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "none": lambda x, _: x,
@@ -53,7 +53,7 @@ class TorchLayer:
                         self.number)
 
 
-def split(segment: Segment, dense: Sequence[int]) -> list[Piece]:
+def split(segment: Segment, dense: Sequence[int]) -> list[_Piece]:
     """The pieces of a segment in order: each operator of ``dense`` by itself, the others in the fewest segments.
 
     An operator's level counts the borders between torch and kernels on its longest way from the inputs; operators of
@@ -98,7 +98,7 @@ class Mixed:
 
     def __init__(self, segment: Segment, dense: Sequence[int], make: Callable[[Segment], Any]):
         self.segment = segment
-        self.pieces: list[tuple[Piece, Any]] = [(piece, TorchLayer(piece) if isinstance(piece, Op) else make(piece))
+        self.pieces: list[tuple[_Piece, Any]] = [(piece, TorchLayer(piece) if isinstance(piece, Op) else make(piece))
                                                 for piece in split(segment, dense)]
 
     def kernels(self, inputs: tuple[Tensor, ...], lead: tuple[int, ...], rows: int, chunks: Any,

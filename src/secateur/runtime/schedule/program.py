@@ -76,7 +76,7 @@ def round_up(size: int, unit: int = 64) -> int:
     return -(-size // unit) * unit
 
 
-def aligned(size: int, to: int = 4096) -> NDArray[np.uint8]:
+def aligned_zeros(size: int, to: int = 4096) -> NDArray[np.uint8]:
     """Zeroed bytes that start at a multiple of ``to``, by default of a page."""
     raw = np.zeros(size + to, np.uint8)
     start = -raw.ctypes.data % to

@@ -77,11 +77,11 @@ class _ConvWriter(PositionWriter):
         for tile in range(self.tiles):
             row, place = divmod(tile, spec.across)
             first = e.at(column, row * spec.source_line + place * spec.lanes * 4 * spec.stride)
-            found.append(_strided(e, first, spec.lanes, spec.stride))
+            found.append(_load_strided(e, first, spec.lanes, spec.stride))
         return found
 
 
-def _strided(e: Emit, first: Any, lanes: int, stride: int) -> Any:
+def _load_strided(e: Emit, first: Any, lanes: int, stride: int) -> Any:
     """``lanes`` values that lie ``stride`` values apart, for strides of 1 and 2."""
     low = e.load(first, vector(lanes))
     if stride == 1:

@@ -32,7 +32,7 @@ class _Feature:
 class _Writer(KernelWriter):
     """What both share: the walk over features, loads and stores."""
 
-    spec: Norm | Softmax
+    spec: LayerNorm | Softmax
 
     def write(self) -> str:
         """The whole kernel."""
@@ -101,7 +101,7 @@ class _Writer(KernelWriter):
 
 
 class _NormWriter(_Writer):
-    spec: Norm
+    spec: LayerNorm
 
     def row(self) -> None:
         e, b = self.e, self.e.b
@@ -167,7 +167,7 @@ class _SoftmaxWriter(_Writer):
 
 
 @dataclass(frozen=True)
-class Norm(Kernel):
+class LayerNorm(Kernel):
     """``out = (in - mean) / sqrt(variance + eps) * scale + shift`` over the features of each row.
 
     The mean is corrected by what the deviations from it sum to. Words of a step: function, in, out,

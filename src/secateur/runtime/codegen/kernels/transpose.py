@@ -12,7 +12,7 @@ from typing import Any
 from secateur.runtime.codegen.ir import F32, I64, PTR, WORD, Emit, vector
 from secateur.runtime.codegen.kernels.base import Kernel, KernelWriter, add_flag
 
-COPIED = 16
+_COPIED = 16
 """Values that a copy of one row moves at a time."""
 
 
@@ -62,11 +62,11 @@ class _Mover(KernelWriter):
         with self.first_part():
             memory = e.at(self.memory, e.times(e.b.mul(self.first, self.features), 4))
             source, target = (memory, self.tile) if self.inward else (self.tile, memory)
-            flag, total = e.var(e.const(0.0, COPIED)), e.times(self.features, 4)
-            whole = e.b.and_(total, e.i(-4 * COPIED))
-            with e.loop(0, whole, 4 * COPIED) as offset:
-                value = e.load(e.at(source, offset), vector(COPIED))
-                e.set(flag, e.fma(value, e.const(0.0, COPIED), e.get(flag)))
+            flag, total = e.var(e.const(0.0, _COPIED)), e.times(self.features, 4)
+            whole = e.b.and_(total, e.i(-4 * _COPIED))
+            with e.loop(0, whole, 4 * _COPIED) as offset:
+                value = e.load(e.at(source, offset), vector(_COPIED))
+                e.set(flag, e.fma(value, e.const(0.0, _COPIED), e.get(flag)))
                 e.store(value, e.at(target, offset))
             rest = e.var(e.scalar(0.0))
             with e.loop(whole, total, 4) as offset:
@@ -75,7 +75,7 @@ class _Mover(KernelWriter):
                 e.store(one, e.at(target, offset))
             if self.inward:
                 e.store(e.scalar(0.0), e.at(target, total))
-                add_flag(e, self.arena, e.b.fadd(e.get(flag), e.splat(e.get(rest), COPIED)))
+                add_flag(e, self.arena, e.b.fadd(e.get(flag), e.splat(e.get(rest), _COPIED)))
         return e.finish()
 
     def _row(self, index: int) -> Any:
