@@ -9,7 +9,7 @@ from functools import partial
 from secateur.runtime.codegen.isa import Isa
 from secateur.runtime.execute.segment import Runner, TileSchedule
 from secateur.runtime.frontend.capture import Captured
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ def _rows(index: int, runner: Runner, count: int, threads: int, schedule: TileSc
                       bytes=None if step.packed is None else step.bytes, refused=(*step.refused, *torch_refused))
 
 
-def _steps(runner: Runner, schedule: TileSchedule, threads: int) -> dict[int, list[tuple[int, Step]]]:
+def _steps(runner: Runner, schedule: TileSchedule, threads: int) -> dict[int, list[tuple[int, KernelStep]]]:
     """The main step of every operator in each program of a schedule, with the program's width, by output number."""
     parts, widths = [runner], {width for width, _ in schedule.chunks}
     if schedule.dense:
         parts = [run for _, run in runner.mixture(schedule.dense).pieces if isinstance(run, Runner)]
         widths.add(1)
-    found: dict[int, list[tuple[int, Step]]] = {}
+    found: dict[int, list[tuple[int, KernelStep]]] = {}
     for part in parts:
         for (width, workers), program in sorted(part.programs.items()):
             mains = {s.output.id: s for s in program.steps if s.output is not None}

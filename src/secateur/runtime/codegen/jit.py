@@ -26,14 +26,14 @@ def _initialize() -> None:
     binding.initialize_all_asmprinters()
 
 
-def _machine(isa: Isa, triple: str | None = None) -> Any:
+def _machine(isa: Isa) -> Any:
     """LLVM's target machine for an instruction set.
 
     On x86-64 with the large code model: code and constants of a kernel are loaded into memory of their own each,
     and in a process that holds much memory these may lie more than 2 GiB apart.
     """
     _initialize()
-    triple = triple or (binding.get_process_triple() if isa.arch == architecture() else f"{isa.arch}-unknown-linux-gnu")
+    triple = binding.get_process_triple() if isa.arch == architecture() else f"{isa.arch}-unknown-linux-gnu"
     reloc, model = ("static", "large") if isa.arch == "x86_64" else ("pic", "small")
     target = binding.Target.from_triple(triple)
     return target.create_target_machine(cpu=isa.cpu, features=isa.features, opt=3, reloc=reloc, codemodel=model)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from secateur.runtime.codegen import jit
 from secateur.runtime.codegen.kernels.driver import BATCH, COUNT, FIRST, FLAG, JOB_WORDS, NEXT, STEPS, TILES, Driver
 from secateur.runtime.execute import threads
-from secateur.runtime.schedule.program import MAX_THREADS, STEP_WORDS, Program, aligned_zeros, pointer
+from secateur.runtime.schedule.program import MAX_THREADS, STEP_WORDS, TileProgram, aligned_zeros, pointer
 
 _Job = ctypes.c_int64 * JOB_WORDS
 
@@ -20,7 +20,7 @@ class _Seat:
     Kept between calls, a call costs 9 µs in place of 25.
     """
 
-    def __init__(self, program: Program, workers: int, shared: bool, externals: int):
+    def __init__(self, program: TileProgram, workers: int, shared: bool, externals: int):
         arenas = 1 if shared else workers
         self.arena = aligned_zeros(program.arena_bytes * arenas)
         self.outside, self.steps = (ctypes.c_int64 * externals)(), program.words
@@ -31,7 +31,7 @@ class _Seat:
         self.start = threads.starter(jit.address(Driver(), program.isa), ctypes.addressof(self.job), workers)
 
 
-def run(program: Program, external: Sequence[int], first: int, count: int, workers: int, split: bool) -> bool:
+def run(program: TileProgram, external: Sequence[int], first: int, count: int, workers: int, split: bool) -> bool:
     """Run a program on some rows of the batch; returns whether a value was NaN or infinite.
 
     Args:
@@ -65,7 +65,7 @@ def run(program: Program, external: Sequence[int], first: int, count: int, worke
     return found
 
 
-def step_seconds(program: Program, external: Sequence[int], count: int, workers: int) -> list[float]:
+def step_seconds(program: TileProgram, external: Sequence[int], count: int, workers: int) -> list[float]:
     """The seconds of every step of a program over ``count`` rows, each run by itself: the shortest of three runs.
 
     Args:

@@ -19,7 +19,7 @@ from secateur.runtime.ops import Segment
 from secateur.runtime.schedule import choose
 from secateur.runtime.schedule.build import build, widths
 from secateur.runtime.schedule.mixed import Mixed
-from secateur.runtime.schedule.program import Program
+from secateur.runtime.schedule.program import TileProgram
 
 _FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles"
 """What is kept of a schedule on disk; a part of its key, so that a schedule of an older version is not read."""
@@ -81,7 +81,7 @@ class Runner(nn.Module):
         self.segment, self.isa, self.budget, self.always = segment, isa, budget, always
         self.dense, self.sizes = dense.requires_grad_(False), [v.shape for v in segment.outputs]
         self.input_sizes = [v.size for v in segment.inputs]
-        self.programs: dict[tuple[int, int], Program] = {}
+        self.programs: dict[tuple[int, int], TileProgram] = {}
         self.schedules: dict[tuple[int, int], TileSchedule] = {}
         self.clock = choose.Clock(0)
         self.lock = threading.RLock()
@@ -142,7 +142,7 @@ class Runner(nn.Module):
         made.clock = self.clock
         return made
 
-    def program(self, width: int, workers: int) -> Program:
+    def program(self, width: int, workers: int) -> TileProgram:
         """The program for a width, made at first use."""
         found = self.programs.get((width, workers))
         if found is None:
@@ -211,6 +211,7 @@ class Runner(nn.Module):
 
     def estimate(self, rows: int) -> TileSchedule:
         """Choose by the model of :mod:`~secateur.runtime.execute.layers`; a tile costs a constant and its width."""
+        # In this model a tile of fewer than four rows costs as much as one of four.
         costs = {w: 0.25 + max(w, 4) / 16 for w in choose.options_for(rows, widths(self.isa, self.segment))}
         chunks = choose.divide(rows, costs)[1]
         spent, dense, whole = layers.estimate_costs(self.segment, chunks, rows)

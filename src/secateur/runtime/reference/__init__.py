@@ -25,18 +25,18 @@ from secateur.runtime.reference.images import border, convolution, planes, pool
 from secateur.runtime.reference.products import permute, product
 from secateur.runtime.reference.rows import norm, scale, softmax
 from secateur.runtime.reference.tiles import Bytes, Floats, enter, leave, view
-from secateur.runtime.schedule.program import Program, Step
+from secateur.runtime.schedule.program import KernelStep, TileProgram
 
 __all__ = ["ACTIVATIONS", "STEPS", "activate", "run"]
 
-STEPS: dict[type, Callable[[Step, Bytes, Sequence[Floats], int, int], None]] = {
+STEPS: dict[type, Callable[[KernelStep, Bytes, Sequence[Floats], int, int], None]] = {
     Enter: enter, Leave: leave, Spmm: product, Gather: product, Permute: permute, Pointwise: pointwise,
     Conv: convolution, ImageConv: convolution, ImagePool: pool, Planes: planes, Border: border, Pool: pool,
     Scale: scale, LayerNorm: norm, Softmax: softmax,
 }
 
 
-def run(program: Program, arrays: Sequence[Floats], rows: int) -> bool:
+def run(program: TileProgram, arrays: Sequence[Floats], rows: int) -> bool:
     """Run a program on batch-first arrays, inputs then outputs; returns whether a value was NaN or infinite."""
     arena = np.zeros(program.arena_bytes, np.uint8)
     for first in range(0, rows, program.width):

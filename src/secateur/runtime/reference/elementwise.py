@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from secateur.runtime.reference.tiles import Bytes, Floats, set_flag, view
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -40,7 +40,7 @@ def combine(kind: str, values: Sequence[Floats]) -> Floats:
     return np.array(values[0] if len(values) == 1 else join(*values), np.float32)
 
 
-def pointwise(step: Step, arena: Bytes, *_unused: object) -> None:
+def pointwise(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """An activation of one value, or of two joined."""
     target, count, *sources = step.words
     total = combine(step.spec.kind, [view(arena, source, count) for source in sources])

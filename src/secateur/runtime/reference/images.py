@@ -9,10 +9,10 @@ from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS
 from secateur.runtime.reference.elementwise import activate, combine
 from secateur.runtime.reference.products import add_chunks, first_sums
 from secateur.runtime.reference.tiles import Bytes, set_flag, view, write_zeros
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 
-def convolution(step: Step, arena: Bytes, *_unused: object) -> None:
+def convolution(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """A sparse convolution, one position of the output after the other."""
     spec, packed = step.spec, step.packed
     assert packed is not None
@@ -38,7 +38,7 @@ def convolution(step: Step, arena: Bytes, *_unused: object) -> None:
     write_zeros(arena, behind, spec.lanes)
 
 
-def planes(step: Step, arena: Bytes, *_unused: object) -> None:
+def planes(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """An element-wise operator on rows that lie apart."""
     target, count, rows, size, plane, line, behind, *sources = step.words
     for p in range(count):
@@ -55,7 +55,7 @@ def planes(step: Step, arena: Bytes, *_unused: object) -> None:
     write_zeros(arena, behind, step.spec.lanes)
 
 
-def border(step: Step, arena: Bytes, *_unused: object) -> None:
+def border(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Zeros around every plane."""
     base, count, rows, columns, pad_rows, pad_columns = step.words
     inside = view(arena, base, count * rows * columns * step.spec.lanes).reshape(count, rows, columns, -1)
@@ -63,7 +63,7 @@ def border(step: Step, arena: Bytes, *_unused: object) -> None:
     inside[:, :, :pad_columns] = inside[:, :, columns - pad_columns:] = 0
 
 
-def pool(step: Step, arena: Bytes, *_unused: object) -> None:
+def pool(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Max or average over windows, cut at the edge of the plane."""
     source, target, count, height, width, rows, columns, plane, line, out_plane, out_line, behind = step.words
     spec = step.spec if isinstance(step.spec, Pool) else Pool(1, step.spec.kind, step.spec.window, step.spec.stride,

@@ -11,10 +11,10 @@ import numpy as np
 from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS, chunk_bytes, chunk_weights
 from secateur.runtime.reference.elementwise import activate
 from secateur.runtime.reference.tiles import Bytes, Floats, set_flag, tile, view
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 
-def product(step: Step, arena: Bytes, *_unused: object) -> None:
+def product(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """A sparse product, chunk by chunk as the stream says."""
     spec, packed = step.spec, step.packed
     assert packed is not None
@@ -37,7 +37,7 @@ def product(step: Step, arena: Bytes, *_unused: object) -> None:
     out[rows] = 0
 
 
-def first_sums(step: Step, old: Floats | Sequence[Floats], places: Any, fresh: bool) -> Floats:
+def first_sums(step: KernelStep, old: Floats | Sequence[Floats], places: Any, fresh: bool) -> Floats:
     """The sums of a group of rows before a chunk: the bias, or what earlier blocks of columns left."""
     if not fresh:
         return np.array(old)
@@ -70,7 +70,7 @@ def read_weights(stream: Bytes, count: int, half: bool) -> Floats:
     return (stream[:2 * count].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def permute(step: Step, arena: Bytes, *_unused: object) -> None:
+def permute(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """A sparse product with one vector, run by run as the table says."""
     packed, rows, places = step.packed, step.words[8], step.words[9]
     assert packed is not None

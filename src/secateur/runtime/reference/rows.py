@@ -6,10 +6,10 @@ import numpy as np
 
 from secateur.runtime.reference.elementwise import activate
 from secateur.runtime.reference.tiles import Bytes, floats_at, set_flag, tile, view, write_zeros
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 
-def scale(step: Step, arena: Bytes, *_unused: object) -> None:
+def scale(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """A fixed factor and offset for every plane."""
     target, count, rows, size, plane, line, behind, source, source_plane, source_line, factors, offsets = step.words
     for p, r in np.ndindex(count, rows):
@@ -20,7 +20,7 @@ def scale(step: Step, arena: Bytes, *_unused: object) -> None:
     write_zeros(arena, behind, step.spec.lanes * step.spec.tiles)
 
 
-def norm(step: Step, arena: Bytes, *_unused: object) -> None:
+def norm(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Layer norm, in f64; a variance past f32 raises the flag."""
     source, target, features, behind, factors, offsets = step.words
     spec = step.spec
@@ -35,7 +35,7 @@ def norm(step: Step, arena: Bytes, *_unused: object) -> None:
     write_zeros(arena, behind, spec.width)
 
 
-def softmax(step: Step, arena: Bytes, *_unused: object) -> None:
+def softmax(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Softmax, in f64."""
     source, target, features, behind = step.words
     value = tile(arena, source, features, step.spec.width).astype(np.float64)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -41,7 +41,7 @@ def write_zeros(arena: Bytes, place: int, lanes: int) -> None:
         view(arena, place, lanes)[:] = 0
 
 
-def enter(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def enter(step: KernelStep, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
     """Rows of the batch to a tile; rows past the end repeat the last."""
     index, features, offset = step.words
     width = step.spec.width
@@ -52,7 +52,7 @@ def enter(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid:
     set_flag(arena, inside)
 
 
-def leave(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def leave(step: KernelStep, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
     """A tile to rows of the batch."""
     index, features, offset = step.words
     inside = tile(arena, offset, features, step.spec.width)

@@ -11,7 +11,7 @@ from secateur.runtime.ops import Op, Segment
 from secateur.runtime.packing.layout import has_planes
 from secateur.runtime.schedule.build_planes import PlaneBuilder
 from secateur.runtime.schedule.build_tiles import Builder, Chooser
-from secateur.runtime.schedule.program import Program
+from secateur.runtime.schedule.program import TileProgram
 
 
 def _tile(width: int, isa: Isa) -> Tile:
@@ -40,8 +40,8 @@ def _takes_one_image(op: Op) -> bool:
     return op.kind != "conv" or op.settings["stride"][1] <= 2
 
 
-def build(segment: Segment, width: int, isa: Isa, choose: Chooser, parts: int = 1) -> Program:
+def build(segment: Segment, width: int, isa: Isa, choose: Chooser, parts: int = 1) -> TileProgram:
     """The program of a segment for one width."""
     kind = PlaneBuilder if has_planes(segment) else Builder
     builder = kind(segment, _tile(width, isa), isa, choose, parts)
-    return Program(segment, width, builder.steps(), builder.end, isa)
+    return TileProgram(segment, width, builder.steps(), builder.end, isa)

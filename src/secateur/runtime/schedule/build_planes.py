@@ -16,7 +16,7 @@ from secateur.runtime.packing.pack import Csr, Places
 from secateur.runtime.packing.pack_permute import sums_bytes
 from secateur.runtime.schedule.build_tiles import Builder, Chooser, combination, spread
 from secateur.runtime.schedule.candidates import conv_candidates, image_candidates
-from secateur.runtime.schedule.program import Step, pointer, round_up
+from secateur.runtime.schedule.program import KernelStep, pointer, round_up
 
 _OVER = 512
 """Bytes behind a value of one image that may be loaded: registers begin anywhere in a row."""
@@ -63,48 +63,48 @@ class PlaneBuilder(Builder):
         return [self.origin(value), layout.planes, layout.rows, layout.columns * self.bytes, *self.strides(value),
                 self.behind(value)]
 
-    def with_border(self, op: Op, step: Step) -> list[Step]:
+    def with_border(self, op: Op, step: KernelStep) -> list[KernelStep]:
         """A step, and before it the one that writes the zeros around its output where that has a border."""
         layout = self.layouts[op.output]
         if layout.pad == (0, 0):
             return [step]
         words = [self.at(op.output), layout.planes, layout.rows + 2 * layout.pad[0], layout.line, *layout.pad]
-        return [Step(Border(self.tile.lanes), words, op.name), step]
+        return [KernelStep(Border(self.tile.lanes), words, op.name), step]
 
-    def pointwise(self, op: Op) -> list[Step]:
+    def pointwise(self, op: Op) -> list[KernelStep]:
         """An element-wise operator, or a copy into a padded value."""
         words = self.target_words(op.output)
         single = tuple(k for k, v in enumerate(op.inputs) if v.size < op.output.size)
         words += [word for k, v in enumerate(op.inputs)
                   for word in (self.origin(v), self.strides(v)[0], 0 if k in single else self.strides(v)[1])]
         spec = Planes(self.lanes, len(op.inputs), op.act, combination(op), single, ragged=self.tile.width == 1)
-        return self.with_border(op, Step(spec, words, op.name))
+        return self.with_border(op, KernelStep(spec, words, op.name))
 
-    def affine(self, op: Op) -> list[Step]:
+    def affine(self, op: Op) -> list[KernelStep]:
         """A fixed factor and offset for every plane."""
         source, arrays = op.inputs[0], spread(op, self.layouts[op.output].planes)
         words = [*self.target_words(op.output), self.origin(source), *self.strides(source), *map(pointer, arrays)]
         spec = Scale(self.lanes, 1, op.act, ragged=self.tile.width == 1)
-        return self.with_border(op, Step(spec, words, op.name, kept=arrays))
+        return self.with_border(op, KernelStep(spec, words, op.name, kept=arrays))
 
-    def concat(self, op: Op) -> list[Step]:
+    def concat(self, op: Op) -> list[KernelStep]:
         """Values one after the other along the channels."""
         steps, place = [], self.origin(op.output)
         for value in op.inputs:
             layout = self.layouts[value]
             words = [place, layout.planes, layout.rows, layout.columns * self.bytes, *self.strides(op.output),
                      self.behind(op.output), self.origin(value), *self.strides(value)]
-            steps.append(Step(Planes(self.lanes, 1, op.act, ragged=self.tile.width == 1), words, op.name))
+            steps.append(KernelStep(Planes(self.lanes, 1, op.act, ragged=self.tile.width == 1), words, op.name))
             place += layout.planes * self.strides(op.output)[0]
         return steps
 
-    def pool(self, op: Op) -> list[Step]:
+    def pool(self, op: Op) -> list[KernelStep]:
         """Max or average over windows."""
         source, out = self.layouts[op.inputs[0]], self.layouts[op.output]
         spec = self.pool_kernel(op, source, out)
         words = [self.origin(op.inputs[0]), self.origin(op.output), out.planes, source.rows, source.columns, out.rows,
                  out.columns, *self.strides(op.inputs[0]), *self.strides(op.output), self.behind(op.output)]
-        return self.with_border(op, Step(spec, words, op.name))
+        return self.with_border(op, KernelStep(spec, words, op.name))
 
     def pool_kernel(self, op: Op, source: Layout, out: Layout) -> Pool | ImagePool:
         """The kernel of a pool: for one image, windows that all lie inside take registers along the rows."""
@@ -115,7 +115,7 @@ class PlaneBuilder(Builder):
             return ImagePool(self.isa.lanes, op.settings["kind"], window, stride)
         return Pool(self.tile.lanes, **op.settings)
 
-    def conv(self, op: Op) -> list[Step]:
+    def conv(self, op: Op) -> list[KernelStep]:
         """A sparse convolution."""
         assert op.weight is not None
         source, out = self.layouts[op.inputs[0]], self.layouts[op.output]

@@ -17,7 +17,7 @@ from secateur.runtime.ops import Op, Segment, Value
 from secateur.runtime.packing.pack import Csr, Places
 from secateur.runtime.packing.pack_permute import sums_bytes
 from secateur.runtime.schedule.candidates import Candidate, candidates, refusals
-from secateur.runtime.schedule.program import Step, lives_of, place, pointer, round_up
+from secateur.runtime.schedule.program import KernelStep, lives_of, place, pointer, round_up
 
 Chooser = Callable[[Op, Sequence[Candidate]], Candidate]
 _POINTWISE = ("act", "add", "sub", "mul", "div")
@@ -48,55 +48,57 @@ class Builder:
         """Where a value lies in the arena."""
         return self.offsets[self.alias.get(value, value)]
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[KernelStep]:
         """All steps: entry, operators, exit."""
         inputs, tile = self.segment.inputs, self.tile
-        enter = [Step(Enter(tile.lanes, tile.tiles), [k, v.size, self.at(v)], "enter") for k, v in enumerate(inputs)]
-        leave = [Step(Leave(tile.lanes, tile.tiles), [k, v.size, self.at(v)], "leave")
+        enter = [KernelStep(Enter(tile.lanes, tile.tiles), [k, v.size, self.at(v)], "enter")
+                 for k, v in enumerate(inputs)]
+        leave = [KernelStep(Leave(tile.lanes, tile.tiles), [k, v.size, self.at(v)], "leave")
                  for k, v in enumerate(self.segment.outputs, len(inputs))]
         return [*enter, *(step for op in self.segment.ops if op.kind != "alias" for step in self.of(op)), *leave]
 
-    def of(self, op: Op) -> list[Step]:
+    def of(self, op: Op) -> list[KernelStep]:
         """The steps of one operator."""
-        steps: list[Step] = getattr(self, "pointwise" if op.kind in _POINTWISE else op.kind)(op)
+        steps: list[KernelStep] = getattr(self, "pointwise" if op.kind in _POINTWISE else op.kind)(op)
         for step in steps:
             step.output = op.output
         return steps
 
-    def pointwise(self, op: Op) -> list[Step]:
+    def pointwise(self, op: Op) -> list[KernelStep]:
         """An element-wise operator: an activation by itself, or two values combined."""
         spec = Pointwise(self.isa.lanes, self.tile.width, len(op.inputs), op.act, combination(op))
-        return [Step(spec, [self.at(op.output), op.output.size * self.tile.width, *map(self.at, op.inputs)], op.name)]
+        words = [self.at(op.output), op.output.size * self.tile.width, *map(self.at, op.inputs)]
+        return [KernelStep(spec, words, op.name)]
 
     def behind(self, value: Value) -> int:
         """The place of the zeros behind a value."""
         return self.at(value) + value.size * self.tile.width * 4
 
-    def affine(self, op: Op) -> list[Step]:
+    def affine(self, op: Op) -> list[KernelStep]:
         """A fixed factor and offset for every entry of the first axis."""
         planes = op.output.shape[0]
         arrays, size = spread(op, planes), op.output.size // planes * self.tile.width * 4
         words = [self.at(op.output), planes, 1, size, size, size, self.behind(op.output), self.at(op.inputs[0]), size,
                  size, *map(pointer, arrays)]
-        return [Step(Scale(self.tile.lanes, self.tile.tiles, op.act), words, op.name, kept=arrays)]
+        return [KernelStep(Scale(self.tile.lanes, self.tile.tiles, op.act), words, op.name, kept=arrays)]
 
-    def norm(self, op: Op) -> list[Step]:
+    def norm(self, op: Op) -> list[KernelStep]:
         """Layer norm."""
         arrays = [None if op.settings[name] is None else np.ascontiguousarray(op.settings[name], np.float32)
                   for name in ("scale", "shift")]
         spec = LayerNorm(self.lanes, self.tile.width, op.settings["eps"], *(array is not None for array in arrays))
         words = [*self.row_words(op), *map(pointer, arrays)]
-        return [Step(spec, words, op.name, kept=[a for a in arrays if a is not None])]
+        return [KernelStep(spec, words, op.name, kept=[a for a in arrays if a is not None])]
 
-    def softmax(self, op: Op) -> list[Step]:
+    def softmax(self, op: Op) -> list[KernelStep]:
         """Softmax."""
-        return [Step(Softmax(self.lanes, self.tile.width), self.row_words(op), op.name)]
+        return [KernelStep(Softmax(self.lanes, self.tile.width), self.row_words(op), op.name)]
 
     def row_words(self, op: Op) -> list[int]:
         """The words of an operator over all features of a row: input, output, features, zeros behind the output."""
         return [self.at(op.inputs[0]), self.at(op.output), op.output.size, self.behind(op.output)]
 
-    def linear(self, op: Op) -> list[Step]:
+    def linear(self, op: Op) -> list[KernelStep]:
         """A sparse matrix product."""
         assert op.weight is not None
         sums = round_up(self.at(op.output) + (op.output.size + 2) * 4) if self.tile.width == 1 else 0
@@ -104,7 +106,7 @@ class Builder:
         return [self.product(op, options, Csr.of(op.weight), self.at(op.output), [op.output.size, sums])]
 
     def product(self, op: Op, options: Sequence[Candidate], weight: Csr, target: int, rest: Sequence[int],
-                places: Places | None = None) -> Step:
+                places: Places | None = None) -> KernelStep:
         """The step of a sparse product on the chosen kernel; ``rest`` are the words behind those of the weights."""
         chosen = self.choose(op, options)
         packed, bias = chosen.pack(weight, self.parts, places), pad_bias(op.bias)
@@ -112,7 +114,7 @@ class Builder:
         words = [self.at(op.inputs[0]), target, pointer(packed.table), pointer(packed.heads), pointer(packed.stream),
                  start, packed.parts, packed.blocks, *rest]
         refused = (*chosen.rest, *refusals(op, chosen))
-        return Step(chosen.spec, words, op.name, packed, bias, kernel=str(chosen), refused=refused)
+        return KernelStep(chosen.spec, words, op.name, packed, bias, kernel=str(chosen), refused=refused)
 
 
 def combination(op: Op) -> str:

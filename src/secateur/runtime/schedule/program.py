@@ -26,7 +26,7 @@ STEP_WORDS = 16
 
 
 @dataclass(eq=False)
-class Step:
+class KernelStep:
     """One call of a kernel: the kernel, the words that it reads, and the arrays that the words point to."""
 
     spec: Any
@@ -46,12 +46,12 @@ class Step:
 
 
 @dataclass(eq=False)
-class Program:
+class TileProgram:
     """The steps for tiles of ``width`` rows of the batch; ``free`` are the seats that no call uses now."""
 
     segment: Segment
     width: int
-    steps: list[Step]
+    steps: list[KernelStep]
     arena_bytes: int
     isa: Isa
     free: dict[tuple[int, bool], list[Any]] = field(default_factory=dict)
@@ -85,6 +85,8 @@ def aligned_zeros(size: int, to: int = 4096) -> NDArray[np.uint8]:
 
 def place(sizes: dict[Value, int], lives: dict[Value, tuple[int, int]]) -> tuple[dict[Value, int], int]:
     """The offset of every value in the arena, in bytes, and the end of all; values that live at once do not overlap.
+
+    First fit, in the order in which values begin to live.
 
     >>> a, b, c = Value(0, (1,)), Value(1, (1,)), Value(2, (1,))
     >>> place({a: 64, b: 64, c: 64}, {a: (0, 1), b: (1, 2), c: (2, 3)})[1] - HEAD

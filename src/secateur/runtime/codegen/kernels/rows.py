@@ -88,6 +88,12 @@ class _Writer(KernelWriter):
         place = e.at(e.pointer(self.step, word), e.times(feature.index, 4))
         return e.read(place, lanes, feature.mask, self.zero) if self.flat else e.splat(e.load(place, F32), lanes)
 
+    def reduce(self, start: Any, join: Callable[[Any, Any], Any], value: Callable[[_Feature], Any]) -> Any:
+        """``value(feature)`` of all features, joined with ``start`` and with each other."""
+        parts = [self.e.var(start) for _ in range(_SUMS)]
+        self.each(lambda k, at: self.e.set(parts[k], join(self.e.get(parts[k]), value(at))))
+        return self.total(parts, join)
+
     def total(self, parts: list[Any], join: Callable[[Any, Any], Any]) -> Any:
         """Several sums as one; in a tile of one row also over the lanes."""
         value = self.e.get(parts[0])
@@ -106,9 +112,7 @@ class _NormWriter(_Writer):
     def row(self) -> None:
         e, b = self.e, self.e.b
         count = e.splat(b.sitofp(self.features, F32), self.spec.lanes)
-        sums = [e.var(self.zero) for _ in range(_SUMS)]
-        self.each(lambda k, at: e.set(sums[k], b.fadd(e.get(sums[k]), self.load(at, self.zero))))
-        about = b.fdiv(self.total(sums, b.fadd), count)
+        about = b.fdiv(self.reduce(self.zero, b.fadd, lambda at: self.load(at, self.zero)), count)
         mean, variance = self._moments(about, count)
         root = e.call(f"llvm.sqrt.v{self.spec.lanes}f32", vector(self.spec.lanes),
                       [b.fadd(variance, e.const(self.spec.eps, self.spec.lanes))])
@@ -148,9 +152,7 @@ class _SoftmaxWriter(_Writer):
     def row(self) -> None:
         e, b, lanes = self.e, self.e.b, self.spec.lanes
         least = e.const(float("-inf"), lanes)
-        tops = [e.var(least) for _ in range(_SUMS)]
-        self.each(lambda k, at: e.set(tops[k], self._larger(e.get(tops[k]), self.load(at, least))))
-        top = self.total(tops, self._larger)
+        top = self.reduce(least, self._larger, lambda at: self.load(at, least))
         sums = [e.var(self.zero) for _ in range(_SUMS)]
 
         def power(k: int, at: _Feature) -> None:
