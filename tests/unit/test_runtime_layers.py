@@ -200,3 +200,26 @@ def test_rows_say_what_explain_says():
     text = fast.explain()
     assert all(reason in text for reasons in refused.values() for reason in reasons.values())
     assert all(f"{row.bytes} bytes of {row.dense_bytes} dense" in text for row in table if row.bytes)
+
+
+def test_a_contest_ends_by_rounds_seconds_or_budget():
+    calls = []
+    times = choose.Clock(60).contest(lambda: calls.append("a"), lambda: calls.append("b"), rounds=4)
+    assert len(times) == 2 and min(times) >= 0 and calls == ["a", "b"] * 5  # the first round is not counted
+    calls.clear()
+    choose.Clock(60).contest(lambda: calls.append("a"), min_seconds=0.0, rounds=9)
+    assert len(calls) == 4
+    calls.clear()
+    clock = choose.Clock(0)
+    clock.contest(lambda: calls.append("a"))
+    assert len(calls) == 2 and clock.spent > 0 and not clock.left
+
+
+@pytest.mark.parametrize("act", [nn.ReLU6, nn.Hardsigmoid, nn.Hardswish, nn.SiLU])
+def test_activations_in_place_run_on_kernels(act):
+    net = prune(nn.Sequential(nn.Linear(8, 8), act(inplace=True), nn.Linear(8, 4)), 0.5)
+    x = torch.randn(5, 8)
+    fast = runtime.compile(net, x, always=True, budget=0)
+    assert not fast.captured.refused
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)

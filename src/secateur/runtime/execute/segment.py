@@ -147,7 +147,7 @@ class Runner(nn.Module):
         found = self.programs.get((width, workers))
         if found is None:
             with self.lock:
-                chooser = choose.Chooser(self.isa, self.clock)
+                chooser = choose.KernelChooser(self.isa, self.clock)
                 found = self.programs.get((width, workers)) or build(self.segment, width, self.isa, chooser, workers)
                 self.programs[width, workers] = found
         return found

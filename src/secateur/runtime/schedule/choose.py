@@ -66,7 +66,7 @@ class Clock:
         return tuple(min(seconds[1:]) for seconds in times)
 
 
-class Chooser:
+class KernelChooser:
     """Chooses the kernel of a product, and keeps on disk what it measured."""
 
     def __init__(self, isa: Isa, clock: Clock):
