@@ -54,7 +54,7 @@ def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = _GRI
 def break_even(points: Sequence[SpeedPoint]) -> float | None:
     """The lowest measured sparsity from which the kernels are never slower than torch, or None.
 
-    >>> break_even([SpeedPoint(0.0, 1.0, 2.0), BreakEvenPoint(0.5, 1.0, 0.9), Point(0.9, 1.0, 0.2)])
+    >>> break_even([SpeedPoint(0.0, 1.0, 2.0), SpeedPoint(0.5, 1.0, 0.9), SpeedPoint(0.9, 1.0, 0.2)])
     0.5
     """
     found = None
