@@ -184,13 +184,9 @@ def _neighbours(columns: int) -> list[int]:
     return [min(columns, 7), *([4] if columns > 4 and columns != 7 else [])]
 
 
-def refusals(op: Op, chosen: Candidate) -> tuple[tuple[str, str], ...]:
+def refusals(op: Op, chosen: Candidate) -> Iterator[tuple[str, str]]:
     """Every kind of kernel that could not be taken for an operator and tile at all, with the reason."""
-    return tuple(_refusals(chosen, op.sparsity or 0.0))
-
-
-def _refusals(chosen: Candidate, sparsity: float) -> Iterator[tuple[str, str]]:
-    spec = chosen.spec
+    spec, sparsity = chosen.spec, op.sparsity or 0.0
     common = ("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common")
     if isinstance(spec, Conv | ImageConv):
         yield from ((name, "it takes no convolution") for name in ("gather", "permute", "product of tiles"))
