@@ -6,9 +6,10 @@ from torch import nn
 
 import secateur as sc
 from secateur.bench.network import outputs_of
-from secateur.bench.run import Settings, apart
+from secateur.bench.run import Settings
 from secateur.core import registry
 from secateur.engines.base import Engine
+from secateur.measure.compare import difference
 
 NAMES = list(registry.files("engines"))
 
@@ -28,12 +29,12 @@ class Two(nn.Module):
 def small():
     """A convolutional network, half of its neurons gone: a cut graph where the class cannot be kept."""
     net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)).eval()
-    return sc.prune(net, 0.5, "neuron", criterion="l2", example=torch.rand(2, 1, 6, 6))
+    return sc.prune(net, 0.5, granularity="neuron", criterion="l2", example=torch.rand(2, 1, 6, 6))
 
 
 def sparse():
     net = Two().eval()
-    return sc.apply(net, sc.plan(net, 0.7))
+    return sc.apply(net, sc.plan(net, 0.7, skip=()))
 
 
 CASES = {"neurons": (small, lambda n: (torch.rand(n, 1, 6, 6),)),
@@ -53,7 +54,7 @@ def test_outputs_are_those_of_torch(name, case, tmp_path):
         call = engine.prepare(converted or network, inputs(2), 1)
         for batch in (1, 2, 5):
             x = inputs(batch)
-            assert apart(outputs_of(call(x)), outputs_of(network(*x))) < 1e-4
+            assert difference(outputs_of(call(x)), outputs_of(network(*x))) < 1e-4
     assert (converted is None) == (not engine.needs)
 
 

@@ -17,7 +17,7 @@ else:
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / "secateur"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BASE = {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli", "tomllib", "click"}
+BASE = {"torch", "numpy", "safetensors", "llvmlite", "platformdirs", "rich", "typer", "tomli", "tomllib", "click"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "compressed_tensors": "compressed-tensors"}
 COMES_WITH = {"onnx_ir": "onnxscript"}
 BLOCK = """
@@ -173,9 +173,9 @@ def test_a_callback_names_the_missing_extra(gone, module, extra, tmp_path):
 
 def test_data_that_must_be_fetched_name_what_fetches_them(tmp_path):
     code = """
-from secateur.data import _files
+from secateur.data.datasets import _download
 try:
-    _files.fetch("mnist", "x.gz", ["https://nowhere.invalid/"], lambda path: None)
+    _download.fetch("mnist", "x.gz", ["https://nowhere.invalid/"], lambda path: None)
 except ImportError as error:
     print(error)
 """
@@ -184,4 +184,5 @@ except ImportError as error:
 
 
 def test_base_is_light():
-    assert names_of(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli"}
+    assert names_of(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors", "llvmlite", "platformdirs", "rich",
+                                               "typer", "tomli"}

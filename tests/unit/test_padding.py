@@ -7,7 +7,7 @@ from torch import nn
 import secateur as sc
 from secateur.data.calibration import Batch, Calibration, calibration
 from secateur.data.forward import call
-from secateur.measure.agreement import closeness
+from secateur.measure.agreement import agreement
 from secateur.pruning.signals.inputs import gram_sum, input_moments
 
 
@@ -55,15 +55,16 @@ def test_moments_are_those_of_the_real_places(sequences):
 def test_recoveries_see_no_padding(sequences, granularity, recovery):
     network = Tagger()
     alone = [{"values": s, "attention_mask": torch.ones(1, s.shape[1], dtype=torch.long)} for s in sequences]
-    small = [sc.prune(network, 0.5, granularity, data=data, recovery=recovery) for data in (padded(sequences), alone)]
+    small = [sc.prune(network, 0.5, granularity=granularity, data=data, recovery=recovery,
+                      skip=()) for data in (padded(sequences), alone)]
     for a, b in zip(*(s.parameters() for s in small), strict=True):
         assert torch.allclose(a, b, atol=1e-3)
 
 
-def test_closeness_leaves_padding_out(sequences):
+def test_agreement_leaves_padding_out(sequences):
     network = Tagger()
-    cut = sc.prune(network, 0.5)
-    found, alone = (closeness(network, cut, calibration(data)) for data in (padded(sequences), [
+    cut = sc.prune(network, 0.5, skip=())
+    found, alone = (agreement(network, cut, calibration(data)) for data in (padded(sequences), [
         {"values": s, "attention_mask": torch.ones(1, s.shape[1], dtype=torch.long)} for s in sequences]))
     assert found.samples == len(sequences)
     assert found.error == pytest.approx(alone.error, rel=1e-5)

@@ -1,8 +1,9 @@
-"""Errors that a caller can mend, each one line long: what was asked, what was got, what is allowed."""
+"""Errors that a caller can mend. Each is one line: what was asked, what was got, what is allowed."""
 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -12,11 +13,15 @@ class SecateurError(ValueError):
 
 
 class UnsupportedError(SecateurError):
-    """A network, operator or machine that cannot be served, with the reason."""
+    """A network, operator or machine that is not supported, with the reason."""
 
 
 class CutGraphWarning(UserWarning):
-    """A cut graph stands in place of the network's own class, or is asked for what it does not do."""
+    """A cut graph takes the place of the network's own class, or is asked for something that it cannot do."""
+
+
+class OutputLayerWarning(UserWarning):
+    """It is not known which layer makes the outputs, so that it is cut like the others."""
 
 
 class FewSamplesWarning(UserWarning):
@@ -35,7 +40,7 @@ class MissingExtraError(ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; where it has none, the name of its class.
+    """The first line of an error's message, or the name of its class where the message is empty.
 
     >>> first_line(ValueError("too long\\nand more")), first_line(ValueError())
     ('too long', 'ValueError')
@@ -45,9 +50,9 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def failing(what: str, hint: str = "") -> Iterator[None]:
-    """Whatever fails in the block, in code that is not ours, becomes one line that says what it was.
+    """Turns an error of foreign code in the block into one line that says what was being done.
 
-    Errors of this package pass as they are, and so does a lack of memory.
+    Errors of this package pass unchanged, and so does a lack of memory.
 
     >>> with failing("criterion 'mine' failed on '0.weight'"):
     ...     {}["scale"]
@@ -65,6 +70,11 @@ def failing(what: str, hint: str = "") -> Iterator[None]:
                             ) from error
 
 
+SYNONYMS = {"channel": "neuron", "channels": "neuron", "filter": "neuron", "filters": "neuron", "head": "neuron",
+            "unit": "neuron", "structured": "neuron", "unstructured": "weight", "amount": "sparsity"}
+"""Words of other tools for ours, which no spelling is near to."""
+
+
 def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
     """The error for an unknown name, with the nearest known one.
 
@@ -72,16 +82,28 @@ def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
     "unknown criterion 'magnitud': did you mean 'magnitude'? allowed: magnitude, random"
     """
     known = sorted(allowed)
-    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+    word = SYNONYMS.get(asked, "")
+    near = [word] if word in known else difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
     hint = f" did you mean '{near[0]}'?" if near else ""
     return SecateurError(f"unknown {kind} '{asked}':{hint} allowed: {', '.join(known) or 'none'}")
 
 
+def caller_level() -> int:
+    """The ``stacklevel`` of a warning that points at the first line outside of this package.
+
+    Python 3.12 has ``skip_file_prefixes`` for that.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "secateur":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 class MeasurementError(RuntimeError):
-    """A measured value that must not stand in a table."""
+    """A measured value that is wrong, and so must not be reported."""
 
 
 def readable(error: BaseException) -> str:
-    """The first telling line of an error."""
+    """The class of an error and the first line of its message that is not empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

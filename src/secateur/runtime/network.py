@@ -9,12 +9,13 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError
+from secateur.measure.compare import difference
 from secateur.runtime.base import Compiled, check_runs, check_state, clone
 from secateur.runtime.codegen.isa import pick
 from secateur.runtime.execute.segment import Runner
 from secateur.runtime.explain import OperatorRow, explain, rows
 from secateur.runtime.frontend.capture import Captured, capture
-from secateur.runtime.packing.storage import as_stored, check_storage, difference
+from secateur.runtime.packing.storage import as_stored, check_storage
 
 _BUDGET = 2.0
 """Seconds for measuring at compile time, and at each new batch size."""
@@ -31,7 +32,8 @@ class KernelNetwork(Compiled):
         always: never run torch where a kernel can.
         storage: ``f32``, or ``bf16``: weights of the kernels rounded to eight significant bits, half the bytes.
 
-    ``error`` is what ``bf16`` changed in the outputs of the example: the largest difference over the largest value.
+    ``error`` is what ``bf16`` changed in the outputs of the example: the largest difference of an output as a
+    fraction of its largest value.
     """
 
     engine = "kernels"

@@ -40,7 +40,7 @@ def there(tmp_path, monkeypatch):
     settings = {"sparsity": 0.75, "by": {"hand": True}}
     sc.save(zeroed(range(48)), "a.safetensors", settings=settings | {"timing": {"ms": 1.5}})
     sc.save(zeroed(range(32, 64)), "b.safetensors", settings={"sparsity": 0.5, "by": {"hand": True}})
-    sc.save(sc.prune(net(), 0.5, "neuron", criterion="l1", example=torch.rand(2, 8)), "small.safetensors")
+    sc.save(sc.prune(net(), 0.5, granularity="neuron", criterion="l1", example=torch.rand(2, 8)), "small.safetensors")
 
 
 def run(*words):
@@ -51,11 +51,11 @@ def run(*words):
 def test_layers_are_those_of_a_count_by_hand():
     found = {one.name: one for one in layers("a.safetensors")}
     weight = found["2.weight"]
-    assert (weight.before, weight.after, weight.nonzeros, weight.zeros) == ((64, 6), (64, 6), 96, 0.75)
+    assert (weight.before, weight.shape, weight.nonzeros, weight.zeros) == ((64, 6), (64, 6), 96, 0.75)
     assert weight.bytes == min(64 * 6 * 4, 64 * 6 // 8 + 96 * 4, 96 * (4 + 1) + 65)
     assert (weight.dense_bytes, found["0.bias"].zeros, found["0.bias"].form) == (64 * 6 * 4, 0.0, "dense")
     small = {one.name: one for one in layers("small.safetensors")}
-    assert [(small[n].before, small[n].after) for n in ("0.weight", "0.bias", "2.weight")] == [
+    assert [(small[n].before, small[n].shape) for n in ("0.weight", "0.bias", "2.weight")] == [
         ((6, 8), (3, 8)), ((6,), (3,)), ((64, 6), (64, 3))]
     assert small["2.weight"].sparsity == 0.5
 
@@ -76,7 +76,7 @@ def test_info_shows_tree_table_bytes_settings_and_versions():
 
 def test_a_file_of_format_1_has_its_zeros_counted():
     found = layers(FIXTURES / "weights-1.safetensors")
-    assert sum(round(one.zeros * torch.Size(one.after).numel()) for one in found if one.weight) > 0
+    assert sum(round(one.zeros * torch.Size(one.shape).numel()) for one in found if one.weight) > 0
     assert "weights zeroed" in run("info", str(FIXTURES / "weights-1.safetensors"))[1]
 
 
@@ -130,10 +130,10 @@ def test_a_file_of_a_runtime_is_refused_with_what_is_read_and_how_it_is_timed(wo
 
 def test_diff_of_neurons_says_which_units_went_in_both():
     x = torch.rand(2, 8)
-    plan = sc.plan(net(), 0.5, "neuron", criterion="random", example=x, seed=3)
+    plan = sc.plan(net(), 0.5, granularity="neuron", criterion="random", example=x, seed=3)
     sc.save(sc.apply(net(), plan, example=x), "other.safetensors")
     gone = [set((~cut.keep).nonzero().flatten().tolist()) for cut in (
-        plan.cuts[0], sc.plan(net(), 0.5, "neuron", criterion="l1", example=x).cuts[0])]
+        plan.cuts[0], sc.plan(net(), 0.5, granularity="neuron", criterion="l1", example=x).cuts[0])]
     group = compare("small.safetensors", "other.safetensors")["groups"]["0"]
     assert group["common"] == pytest.approx(len(gone[0] & gone[1]) / len(gone[0] | gone[1]))
     assert group["differ"] == (gone[0] != gone[1])

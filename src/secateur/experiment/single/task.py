@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur import graph
 from secateur.core import registry
 from secateur.core.errors import SecateurError
-from secateur.core.modules import Plain, device_of, moved
+from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
+from secateur.core.tensors import tensors_in, to_device
 from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, as_batch, calibration
 from secateur.data.datasets.base import Dataset
-from secateur.data.samples import GIVEN, Samples
+from secateur.data.samples import GIVEN, HeldOutSamples
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.study import check_cuttable
 from secateur.experiment.sweep import steps, trained
 from secateur.experiment.task import problem
-from secateur.experiment.timing import Timing
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import evaluate
-from secateur.measure.agreement import Closeness, closeness
+from secateur.measure.agreement import Agreement, agreement
 from secateur.models.resolve import Kind, Source
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.signals.base import SOURCES
-from secateur.recovery.pipeline import named, recoveries
+from secateur.recovery.pipeline import name_of, recoveries
+from secateur.runtime.timing import Timing
 
 COMPARED = 256
 HELD = "no labels: outputs are compared with the original's, on samples that were held out"
@@ -82,7 +82,7 @@ class Case(ABC):
     def accuracy(self, model: nn.Module) -> float | None:
         """The accuracy on the test part, in [0, 1]; None without labels."""
 
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Closeness | None:
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement | None:
         """How near the outputs are to the original's on samples held out; None where accuracy is measured."""
         return None
 
@@ -106,7 +106,7 @@ class Case(ABC):
 
     def example_on(self, model: nn.Module) -> Any:
         """One sample on the network's device."""
-        return pytree.tree_map(partial(moved, device=device_of(model)), self.example)
+        return to_device(self.example, device_of(model))
 
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
         """So many samples, as :func:`secateur.graph.inputs` takes them."""
@@ -121,9 +121,9 @@ class Case(ABC):
 
     def outputs(self, model: nn.Module, size: int) -> list[Tensor]:
         """The tensors that a network gives for so many samples."""
-        inputs = pytree.tree_map(partial(moved, device=device_of(model)), self.batch(size))
+        inputs = to_device(self.batch(size), device_of(model))
         with torch.inference_mode():
-            return [v for v in pytree.tree_leaves(Plain(model, self.names).eval()(*inputs)) if isinstance(v, Tensor)]
+            return tensors_in(Plain(model, self.names).eval()(*inputs))
 
 
 class Labelled(Case):
@@ -187,7 +187,7 @@ class Labelled(Case):
 class Unlabelled(Case):
     """Any network with samples without labels, or with nothing but an example of its inputs."""
 
-    def __init__(self, config: CutConfig, kind: Kind, source: Source, samples: Samples | None):
+    def __init__(self, config: CutConfig, kind: Kind, source: Source, samples: HeldOutSamples | None):
         self.config, self.kind, self.source = config, kind, source
         if config.epochs:
             raise SecateurError(f"epochs {config.epochs} without labelled data: allowed is none; what learns without "
@@ -199,7 +199,7 @@ class Unlabelled(Case):
         self.samples = samples or self._made_up()
         self.notes = (*source.notes, self.samples.note or HELD)
 
-    def _made_up(self) -> Samples:
+    def _made_up(self) -> HeldOutSamples:
         """The example of the source as the only samples."""
         if self.source.example is None:
             raise SecateurError(f"model '{self.config.model}' does not tell its inputs: give --data, or --example "
@@ -207,8 +207,9 @@ class Unlabelled(Case):
         example, drawn = self.source.example, self.source.drawn
         one = Calibration([as_batch(example if not isinstance(example, tuple) else (example, None))])
         told = f" (drawn at random: {drawn})" if drawn else ""
-        return Samples(one, one, f"no --data: the outputs were compared for example inputs alone{told}, which says "
-                                 "little of how good the cut network is; no recovery and no criterion saw any samples")
+        return HeldOutSamples(one, one, f"no --data: the outputs were compared for example inputs alone{told}, which "
+                                        "says little of how good the cut network is; no recovery and no criterion saw "
+                                        "any samples")
 
     @cached_property
     def structure(self) -> Structure:
@@ -251,9 +252,9 @@ class Unlabelled(Case):
         """There are no labels."""
         return
 
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Closeness:
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement:
         """On the samples held out."""
-        return closeness(original, cut, self.samples.held)
+        return agreement(original, cut, self.samples.held)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -282,6 +283,6 @@ def looking(config: CutConfig) -> list[str]:
     """Criterion, scope and recoveries, those of them that look at samples."""
     criterion, scope = config.chosen_criterion, config.scope
     found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-             f"scope {scope}": "samples" in registry.get("scopes", scope).needs,
-             **{f"recovery {named(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
+             f"scope {scope}": bool(registry.get("scopes", scope).needs),
+             **{f"recovery {name_of(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
     return [name for name, looks in found.items() if looks]

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError
 from secateur.data.calibration import Batch
 from secateur.data.forward import call, watched
+from secateur.measure.compare import divergence, same_classes
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count
-from secateur.pruning.scopes.base import Bounds, Given
+from secateur.pruning.trial import Trials
 
 GRID = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 BATCH = 512
@@ -83,25 +84,17 @@ class Scan:
                          for c in plain["layers"]), plain["samples"])
 
 
-def scan(layers: Sequence[Layer], bounds: Bounds, given: Given, sparsities: Sequence[float] = GRID) -> Scan:
+def scan(trials: Trials, sparsities: Sequence[float] = GRID) -> Scan:
     """The curve of every layer, each cut by itself within its bounds."""
-    names, network = given.samples.names if given.samples is not None else (), given.network
-    before = outputs(given.model, given.inputs, names)
-    assert network is not None
+    before = outputs(trials.model, trials.inputs, trials.names)
 
     def look(index: int, count: int) -> tuple[float, float]:
-        counts = [count if i == index else 0 for i in range(len(layers))]
-        return compared(before, outputs(network(counts), given.inputs, names))
+        after = outputs(trials.cut_one(index, count), trials.inputs, trials.names)
+        return divergence(before, after), same_classes(before, after)
 
     return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
-                      for i, (layer, (_, high)) in enumerate(zip(layers, bounds, strict=True))), len(before))
-
-
-def scanned(given: Given) -> Scan:
-    """The scan that a scope was given."""
-    assert given.scan is not None
-    found: Scan = given.scan()
-    return found
+                      for i, (layer, (_, high)) in enumerate(zip(trials.layers, trials.bounds, strict=True))),
+                len(before))
 
 
 def levels(items: int, most: int, sparsities: Sequence[float]) -> list[int]:
@@ -138,11 +131,3 @@ def logs(given: Any) -> Tensor:
     return given.double().log_softmax(-1).cpu()
 
 
-def compared(before: Tensor, after: Tensor) -> tuple[float, float]:
-    """The mean divergence of ``after`` from ``before``, and the fraction with the same greatest output.
-
-    >>> compared(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.8, 0.2]]).log())[0]  # ln(0.5 / 0.4)
-    0.2231435...
-    """
-    divergence = (before.exp() * (before - after)).sum(-1).mean()
-    return max(0.0, float(divergence)), float((before.argmax(-1) == after.argmax(-1)).double().mean())
