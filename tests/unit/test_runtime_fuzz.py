@@ -72,13 +72,13 @@ def child() -> None:
     from secateur.runtime.schedule import build, build_tiles
     from secateur.runtime.schedule.candidates import Candidate
 
-    pack, room, bias = Candidate.pack, runner.aligned, build_tiles.padded
+    pack, room, bias = Candidate.pack, runner.aligned_zeros, build_tiles.pad_bias
     for seed in range(2_000_000, 2_000_006):
         guard = bounds.Guarded(seed % 2 == 0)
         Candidate.pack = lambda *a, g=guard: replace(p := pack(*a), table=g(p.table), heads=g(p.heads),
                                                      stream=g(p.stream))
-        build_tiles.padded = lambda b, g=guard: None if b is None else g(bias(b))
-        runner.aligned = lambda size, g=guard: g(room(size))
+        build_tiles.pad_bias = lambda b, g=guard: None if b is None else g(bias(b))
+        runner.aligned_zeros = lambda size, g=guard: g(room(size))
         net, rng = network(seed)
         for segment in capture(net, (torch.randn(2, *net.shape),)).segments:
             for name in isas.available():

@@ -124,7 +124,7 @@ def test_code_for_every_instruction_set_is_generated(isa):
 
     target = isas.ISAS[isa]
     mark = {"avx512": "zmm", "avx2": "ymm", "neon": "fmla"}[isa]
-    product = Spmm(target.lanes, 2, 4, True, target.lanes * 8, True, "relu")
+    product = Spmm(lanes=target.lanes, tiles=2, rows=4, grouped=True, unit=target.lanes * 8, bias=True, act="relu")
     assert mark in jit.assembly(product.text("f", target), target)
     for spec in (Gather(target.lanes, True, "relu"), Enter(target.lanes, 2), Leave(target.lanes, 4), Driver()):
         assert len(jit.emit(spec.text("f", target), target)) > 500

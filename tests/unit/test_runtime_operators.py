@@ -319,13 +319,13 @@ def test_code_for_every_instruction_set_is_generated(isa):
     from secateur.runtime.codegen import jit
     from secateur.runtime.codegen.kernels.planes import Planes, Pool
     from secateur.runtime.codegen.kernels.pointwise import Pointwise
-    from secateur.runtime.codegen.kernels.rows import Norm, Softmax
+    from secateur.runtime.codegen.kernels.rows import LayerNorm, Softmax
     from secateur.runtime.codegen.kernels.scale import Scale
 
     target = isas.ISAS[isa]
     lanes = target.lanes
-    for spec in (Norm(lanes, 2 * lanes, 1e-5, True, True), Norm(lanes, 1, 1e-5, True, False), Softmax(lanes, lanes),
-                 Softmax(lanes, 1), Scale(lanes, 2, "relu"), Scale(1, 1, "gelu"),
+    for spec in (LayerNorm(lanes, 2 * lanes, 1e-5, True, True), LayerNorm(lanes, 1, 1e-5, True, False),
+                 Softmax(lanes, lanes), Softmax(lanes, 1), Scale(lanes, 2, "relu"), Scale(1, 1, "gelu"),
                  Pointwise(lanes, lanes, 2, "none", "div"), Planes(lanes, 2, "none", "mul", (1,)),
                  Planes(lanes, 2, "none", "mul", (1,), ragged=True),
                  Pool(lanes, "avg", (2, 2), (2, 2), (0, 0), True, 3)):

@@ -15,7 +15,7 @@ from secateur.runtime import reference
 from secateur.runtime.codegen import isa as isas
 from secateur.runtime.execute import runner
 from secateur.runtime.frontend.capture import capture
-from secateur.runtime.packing.storage import stored
+from secateur.runtime.packing.storage import as_stored
 from secateur.runtime.schedule.build import build, widths
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
@@ -67,7 +67,7 @@ def test_outputs_are_those_of_the_rounded_weights(name, sparsity, isa):
 def test_twins_agree(name):
     network, shape = pruned(name, 0.6)
     (segment,) = capture(network, (torch.randn(2, *shape),)).segments
-    segment, isa = stored(segment, "bf16"), isas.pick()
+    segment, isa = as_stored(segment, "bf16"), isas.pick()
     for width in widths(isa, segment):
         for pick in (0, -1):
             program = build(segment, width, isa, lambda op, options, k=pick: options[k], parts=2)
