@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from test_cli import TESTS, secateur
+from support import TESTS, secateur
 from test_study import SMALL, rows
 
 from secateur.core.errors import SecateurError

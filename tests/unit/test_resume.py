@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from test_cli import TESTS
+from support import TESTS
 from test_study import SMALL, rows
 
 from secateur.experiment.study import study
