@@ -6,6 +6,8 @@ import contextlib
 import functools
 import importlib
 import io
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +28,42 @@ def sweep(cases, quick):
     """Every case of a test; those of which ``quick(case)`` is false are marked as slow."""
     import pytest
 
-    return [case if quick(case) else pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=() if quick(case) else pytest.mark.slow)
+            for case in cases]
+
+
+def diagonal(*axes):
+    """Every combination of some values; quick are those in which each value stands at least once."""
+    cases = list(itertools.product(*axes))
+    longest = max(map(len, axes))
+    quick = [tuple(axis[k % len(axis)] for axis in axes) for k in range(longest)]
+    return sweep(cases, quick.__contains__)
+
+
+def every(step, names, first=0):
+    """All names; quick is every third, say."""
+    names = list(names)
+    return sweep(names, names[first::step].__contains__)
+
+
+class HereWorker:
+    """An engine of ``secateur bench`` in this process, in place of one of its own."""
+
+    def __init__(self, order):
+        from secateur.bench.child import Child
+
+        self.child = Child(json.loads(json.dumps(order)))
+
+    def ask(self, do, **order):
+        from secateur.bench.worker import WorkerError
+
+        answer = json.loads(json.dumps(self.child.answer(json.dumps({"do": do, **order}))))
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
+
+    def close(self):
+        del self.child
 
 
 def secateur(*words, cwd):

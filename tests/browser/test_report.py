@@ -13,7 +13,8 @@ from secateur.report.render import page
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs the package playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt install chromium)")
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt install chromium)")]
 
 
 @pytest.fixture(scope="module")
@@ -190,5 +191,5 @@ def test_hovering_tells_the_point(opened):
     box = opened.locator("#speedup-0 .point").first.bounding_box()
     for step in (3, 1, 0):
         opened.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)
-    opened.wait_for_selector("#speedup-0 .hovertext", state="attached", timeout=5000)
+    opened.wait_for_selector("#speedup-0 .hovertext", state="attached", timeout=60_000)
     assert "the speed at batch 1" in opened.locator("#speedup-0 .hovertext").first.text_content()

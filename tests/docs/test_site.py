@@ -17,6 +17,7 @@ from secateur.core import registry
 
 pytest.importorskip("mkdocstrings", reason="the site needs pip install 'secateur[docs]'")
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.slow
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LOADED = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="?(https?:[^">\s]+)|<link[^>]*\shref="?(https?:[^">\s]+)')

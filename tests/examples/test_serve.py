@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import tiny
+from support import sweep, tiny
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "examples"))
 
@@ -109,7 +109,7 @@ def client(server, network, number):
     return right
 
 
-@pytest.mark.parametrize("flags", [["--dense"], []], ids=["dense", "sparse"])
+@pytest.mark.parametrize("flags", sweep([["--dense"], []], lambda flags: not flags), ids=["dense", "sparse"])
 def test_every_answer_under_load_is_that_of_its_own_request(start, network, flags):
     server = start("--max-batch", "8", *flags)
     assert ("compiled" in server.first) == (not flags)
@@ -172,6 +172,7 @@ def test_head_is_get_without_the_body_and_a_wild_request_is_told_in_json(shared)
     assert "error" in json.loads(body)
 
 
+@pytest.mark.slow
 def test_a_file_with_its_graph_starts_without_a_warning(tmp_path):
     torch.manual_seed(3)
     sc.save(sc.prune(tiny().eval(), 0.8), tmp_path / "net.safetensors", example=torch.zeros(1, 1, 4, 4))

@@ -58,6 +58,7 @@ def script(path, text):
 
 
 @LINUX
+@pytest.mark.slow
 def test_makes_an_environment_with_pip(tmp_path):
     done = make_venv(tmp_path / "venv", sys.executable, "/usr/bin", "/bin")
     assert done.returncode == 0, done.stderr

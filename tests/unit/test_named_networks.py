@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import tiny
+from support import HereWorker, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -21,7 +21,9 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence
 
 @pytest.fixture(autouse=True)
 def there(tmp_path, monkeypatch):
+    """In a folder of its own; the engines in this process: test_bench_measure.py has them in theirs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
     torch.manual_seed(0)
 
 
@@ -50,6 +52,7 @@ def exported(name, batch=None):
     torch.export.save(torch.export.export(tiny(), (torch.rand(batch or 2, 1, 4, 4),), dynamic_shapes=axes), name)
 
 
+@pytest.mark.slow
 def test_a_folder_is_timed_with_inputs_by_name(folder):
     found = bench(Subject.named(folder, sparsity=0.8, shape=(12,)), Settings((1, 3), seconds=0.02))
     assert found["network"]["inputs"] == ["int64[12]"] * 3
