@@ -41,7 +41,7 @@ def diagonal(*axes):
 
 
 def every(step, names, first=0):
-    """All names; quick is every third, say."""
+    """All names; quick is each ``step``-th of them."""
     names = list(names)
     return sweep(names, names[first::step].__contains__)
 

@@ -35,7 +35,7 @@ def cluster(tmp_path):
             process.wait()
 
 
-def wait_for(file, seconds=60):
+def wait_for(file, seconds=300):
     import json
 
     from distributed import Client

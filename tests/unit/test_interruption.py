@@ -44,7 +44,7 @@ def struck(folder, words, module, handler=signal.default_int_handler):
 
 
 @posix
-@pytest.mark.parametrize("module", every(3, ["secateur.models.resolve", "torch.nn", "secateur.runtime", "torch",
+@pytest.mark.parametrize("module", every(7, ["secateur.models.resolve", "torch.nn", "secateur.runtime", "torch",
                                              "secateur.cli", "secateur.cli.main", "secateur.cli.console"]))
 def test_it_is_one_line_from_the_first_import_to_the_work(tmp_path, module):
     done = struck(tmp_path, ["-m", "secateur", "list"], module)
@@ -53,7 +53,7 @@ def test_it_is_one_line_from_the_first_import_to_the_work(tmp_path, module):
 
 
 @posix
-@pytest.mark.parametrize("module", ["torch", "typer"])
+@pytest.mark.parametrize("module", every(2, ["torch", "typer"]))
 def test_the_installed_script_does_the_same(tmp_path, module):
     (tmp_path / "secateur").write_text(SCRIPT)
     done = struck(tmp_path, ["secateur", "study", "--seeds", "2"], module)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import HereWorker, tiny
+from support import HereWorker, sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -96,6 +96,7 @@ def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
     assert resolve.find("whole.pt2").example is None
 
 
+@pytest.mark.slow
 def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_cut_with(folder):
     small = sc.prune(resolve.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
@@ -108,6 +109,7 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
     assert found["network"]["inputs"] == ["int64[16]"] * 3
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(folder):
     source = resolve.find(folder)
     net = sc.prune(source.make(), 0.5, recovery="none")
@@ -124,7 +126,7 @@ def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(
     assert "input_ids [batch, length]" in said("export", "words.safetensors", "--to", "pt2")
 
 
-@pytest.mark.parametrize("to", ["pt2", "onnx"])
+@pytest.mark.parametrize("to", sweep(["pt2", "onnx"], {"pt2"}.__contains__))
 def test_any_network_is_exported_with_its_lengths_open(folder, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")

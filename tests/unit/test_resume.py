@@ -16,7 +16,7 @@ from secateur.experiment.study import study
 SCRIPT = """
 import sys
 from test_study import SMALL
-from secateur.study import study
+from secateur.experiment.study import study
 study(config=SMALL, out=sys.argv[1])
 """
 
@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("after", sweep([1, 3, 20, 40], {20}.__contains__))
 def test_killed_and_started_again(tmp_path, whole, after):
     process = start(tmp_path / "killed")
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while stored(tmp_path / "killed") < after and process.poll() is None and time.time() < deadline:
         time.sleep(0.002)
     process.kill()
@@ -70,7 +70,7 @@ def test_interrupted_by_the_keyboard(tmp_path):
     while stored(tmp_path / "run") < 5 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.count("\n") == 1
     assert "To go on, run again: secateur study --model support:tiny" in errors

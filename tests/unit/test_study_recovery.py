@@ -120,7 +120,7 @@ def test_where_a_recovery_is_asked_for_the_sweep_is_as_asked():
         sc.StudyConfig(best_from=2.0)
 
 
-def test_what_the_best_cannot_do_is_told_and_the_study_goes_on(tmp_path, monkeypatch):
+def test_what_the_best_cannot_do_is_told_and_the_study_goes_on(tmp_path, monkeypatch, blank_figures):
     from secateur.pruning.criteria.elimination import Elimination
 
     def refuse(*_):
