@@ -25,7 +25,7 @@ from secateur.measure.size import size
 from secateur.models import resolve
 from secateur.models.resolve import Options, Source
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, few
+from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import check_recoveries, recover, recoveries
 
@@ -97,8 +97,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     model = case.trained(told)
     told.stage("cut", 1)
     plan = planned(case, model.eval(), samples)
-    seen: dict[str, tuple[int, int]] = {}
-    cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed, seen)
+    recovered = recover(model, applied(model, plan), plan, chosen, samples, config.seed)
+    cut = recovered.network
     told.step()
     zeroed = plan.granularity != "neuron"
     crowd = busy() if case.timing.batches else ()
@@ -108,7 +108,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed, *crowd),
+                      (*case.notes, *plan.notes, *underdetermined_layers(recovered.rows, REFIT),
+                       *graph.notes(cut), *ungraphed, *crowd),
                       case.chance, again)
 
 
@@ -145,10 +146,8 @@ def opened(config: CutConfig) -> Case:
 
 def planned(case: Case, model: nn.Module, samples: Calibration | None) -> Plan:
     """What goes."""
-    config, example = case.config, case.example_on(model)
-    return Selection(model, config.granularity, config.chosen_criterion, config.scope, case.skip, example, config.seed,
-                     case.structure, config.round_to, config.pooling, samples,
-                     config.study.layer_settings, config.least, config.most, config.given_budget).plan(config.sparsity)
+    return Selection(model, case.config.spec(case.skip), samples=samples, example=case.example_on(model),
+                     structure=case.structure, outputs=()).plan(case.config.sparsity)
 
 
 def side(model: nn.Module, case: Case, zeroed: bool) -> Side:
