@@ -43,7 +43,7 @@ def fail(message: str, code: int) -> int:
 
 def interrupted() -> int:
     """Say what is left of the work, and how to go on."""
-    return fail(interruption.told(), INTERRUPTED)
+    return fail(interruption.message(), INTERRUPTED)
 
 
 def fail_at_work(error: Exception) -> int:

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.core.paths import check_out
+from secateur.core.paths import check_out, write_whole
 from secateur.experiment.rebuild import Remade, remade
-from secateur.files.exporters import Exported, export_run, exported, format_of
+from secateur.files.exporters import Exported, export_checked, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
@@ -73,19 +73,21 @@ def check_flags(wanted: Wanted, is_run: bool) -> None:
         raise SecateurError(f"'{wanted.source}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
-def whole_run(wanted: Wanted, chosen: Format, is_run: bool) -> Done:
+def whole_run(wanted: Wanted, chosen: RunExporter, is_run: bool) -> Done:
     """The report of a run."""
     if not is_run:
         raise SecateurError(f"'{wanted.source}' is a file; {wanted.to} needs the folder of a study")
     place = place_of(wanted, chosen, f"{wanted.source.resolve().name}-report")
-    return Done(export_run(wanted.source, place, wanted.to), f"the report of {wanted.source}", None, None, ())
+    with write_whole(place, several=True) as scratch:
+        chosen.write(wanted.source, scratch)
+    return Done(place, f"the report of {wanted.source}", None, None, ())
 
 
 def of_run(wanted: Wanted, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
     made: Remade = remade(wanted.source, wanted.cut)
     place = place_of(wanted, chosen, made.name)
-    done = exported(made.network, place, made.example, wanted.to, wanted.int8)
+    done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
     reached = accuracy(done.run, made.test, rows_of(done))
     return Done(place, made.told, done, (reached, made.row["accuracy"]), (*made.notes, *told(done, made.network)))
 
@@ -102,7 +104,7 @@ def of_network(wanted: Wanted, chosen: Format) -> Done:
     network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
     inputs = resolve.example_for(network, source, options, text) if needs else None
-    done = exported(network, place, inputs, wanted.to, wanted.int8)
+    done = export_checked(network, place, inputs, wanted.to, wanted.int8)
     return Done(place, f"the network of {text}", done, None, (*source.notes, *told(done, network)))
 
 

@@ -24,18 +24,16 @@ from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.experiment.row import method_facts
 from secateur.experiment.spec import spec_of
-from secateur.experiment.timing import Timing
-from secateur.experiment.timing import time as timing_of
 from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, underdetermined_layers
+from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
-from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
+from secateur.runtime.timing import Timing, time_cut
 
 ROOM = 1 << 28
 """Bytes of recovered networks that one subject keeps."""
@@ -210,7 +208,7 @@ class Subject:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         plan, model = self.pruned(point)
-        return timing_of(self.model, model, plan.granularity != "neuron", self.inputs, timing,
+        return time_cut(self.model, model, plan.granularity != "neuron", self.inputs, timing,
                          f"{plan.criterion} at sparsity {plan.sparsity:g}")
 
     def inputs(self, batch: int) -> Tensor:

@@ -22,7 +22,6 @@ from secateur.data.datasets.base import Dataset
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point
 from secateur.experiment.store import FORMAT, key_of
-from secateur.experiment.timing import Timing
 from secateur.graph.check import check_weights
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
@@ -30,6 +29,7 @@ from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.signals.base import SOURCES
 from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
+from secateur.runtime.timing import Timing
 
 SCANNING = ("sensitivity", "budget")
 

@@ -16,34 +16,20 @@ from secateur.data.calibration import Calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import read
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.single.output import check_form, is_secateurs, written
+from secateur.experiment.single.output import check_form, is_secateurs, write_checked
 from secateur.experiment.single.task import Case, Labelled, Unlabelled
-from secateur.experiment.timing import time as timing_of
-from secateur.measure.agreement import Closeness
+from secateur.measure.agreement import Agreement
+from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
 from secateur.measure.size import size
+from secateur.measure.speed import speeds
 from secateur.models import resolve
 from secateur.models.resolve import Options, Source
 from secateur.pruning.apply import applied
 from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import check_recoveries, recover, recoveries
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One of the two networks: accuracy on the test part in [0, 1] (None without labels), sizes, FLOPs of one sample,
-    zeros not counted.
-
-    ``bytes`` are those of the file that :func:`secateur.save` writes of the tensors alone; where another form is
-    written, which stores zeros like other values, those of the tensors themselves.
-    """
-
-    accuracy: float | None
-    parameters: int
-    nonzeros: int
-    bytes: int
-    flops: int
+from secateur.runtime.timing import time_cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +41,7 @@ class CutNetwork:
         plan: what went.
         before, after: the figures of the two networks.
         closeness: how near its outputs are to the original's, where there are no labels.
-        timing: as :func:`secateur.experiment.timing.time` gives it; its latency is empty where nothing was timed.
+        timing: as :func:`secateur.runtime.timing.time_cut` gives it; its latency is empty where nothing was timed.
         path: the file.
         trained: the epochs that the network was trained here before the cut.
         samples: how many samples criterion, scope and recovery saw.
@@ -66,9 +52,9 @@ class CutNetwork:
 
     network: nn.Module
     plan: Plan
-    before: Side
-    after: Side
-    closeness: Closeness | None
+    before: Figures
+    after: Figures
+    closeness: Agreement | None
     timing: dict[str, Any]
     path: Path
     trained: int
@@ -76,6 +62,11 @@ class CutNetwork:
     notes: tuple[str, ...]
     chance: float | None
     again: str
+
+    @property
+    def comparison(self) -> Comparison:
+        """The figures of the two networks as one value, which prints as a table."""
+        return Comparison(self.before, self.after, self.closeness, speeds(self.timing["latency"]), part="test")
 
 
 def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwork:
@@ -105,7 +96,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     timing = timed(case, model, cut, zeroed, str(plan).partition("\n")[0])
     near = case.closeness(model, cut)
     before, after = side(model, case, zeroed), side(cut, case, zeroed)
-    again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
+    again, ungraphed = write_checked(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
                       (*case.notes, *plan.notes, *underdetermined_layers(recovered.rows, REFIT),
@@ -113,9 +104,9 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
                       case.chance, again)
 
 
-def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict[str, Any]) -> dict[str, Any]:
+def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing: dict[str, Any]) -> dict[str, Any]:
     """What the file tells of how it was made: the settings, what went of every layer, and what was measured."""
-    def figures(one: Side) -> dict[str, Any]:
+    def figures(one: Figures) -> dict[str, Any]:
         return {name: value for name, value in asdict(one).items() if name != "bytes"}
 
     return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
@@ -150,12 +141,12 @@ def planned(case: Case, model: nn.Module, samples: Calibration | None) -> Plan:
                      structure=case.structure, outputs=()).plan(case.config.sparsity)
 
 
-def side(model: nn.Module, case: Case, zeroed: bool) -> Side:
+def side(model: nn.Module, case: Case, zeroed: bool) -> Figures:
     """The figures of a network."""
     found = size(model)
     ours = is_secateurs(Path(case.config.out), case.kind)
     stored = files.file_bytes(model) if ours else found["bytes"]
-    return Side(case.accuracy(model), found["parameters"], found["nonzeros"], stored,
+    return Figures(case.accuracy(model), found["parameters"], found["nonzeros"], stored,
                 flops_of(model, case.example, zeroed))
 
 
@@ -163,4 +154,4 @@ def timed(case: Case, model: nn.Module, cut: nn.Module, zeroed: bool, what: str)
     """Both networks timed side by side, where batch sizes are given."""
     if not case.timing.batches:
         return {"latency": {}}
-    return timing_of(case.timed_as(model), case.timed_as(cut), zeroed, case.timed_with, case.timing, what)
+    return time_cut(case.timed_as(model), case.timed_as(cut), zeroed, case.timed_with, case.timing, what)

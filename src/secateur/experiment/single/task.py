@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur import graph
 from secateur.core import registry
 from secateur.core.errors import SecateurError
-from secateur.core.modules import Plain, device_of, moved
+from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
+from secateur.core.tensors import tensors_in, to_device
 from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, as_batch, calibration
 from secateur.data.datasets.base import Dataset
@@ -23,16 +23,16 @@ from secateur.experiment.single.config import CutConfig
 from secateur.experiment.study import check_cuttable
 from secateur.experiment.sweep import steps, trained
 from secateur.experiment.task import problem
-from secateur.experiment.timing import Timing
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import evaluate
-from secateur.measure.agreement import Closeness, closeness
+from secateur.measure.agreement import Agreement, agreement
 from secateur.models.resolve import Kind, Source
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.signals.base import SOURCES
 from secateur.recovery.pipeline import name_of, recoveries
+from secateur.runtime.timing import Timing
 
 COMPARED = 256
 HELD = "no labels: outputs are compared with the original's, on samples that were held out"
@@ -82,7 +82,7 @@ class Case(ABC):
     def accuracy(self, model: nn.Module) -> float | None:
         """The accuracy on the test part, in [0, 1]; None without labels."""
 
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Closeness | None:
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement | None:
         """How near the outputs are to the original's on samples held out; None where accuracy is measured."""
         return None
 
@@ -106,7 +106,7 @@ class Case(ABC):
 
     def example_on(self, model: nn.Module) -> Any:
         """One sample on the network's device."""
-        return pytree.tree_map(partial(moved, device=device_of(model)), self.example)
+        return to_device(self.example, device_of(model))
 
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
         """So many samples, as :func:`secateur.graph.inputs` takes them."""
@@ -121,9 +121,9 @@ class Case(ABC):
 
     def outputs(self, model: nn.Module, size: int) -> list[Tensor]:
         """The tensors that a network gives for so many samples."""
-        inputs = pytree.tree_map(partial(moved, device=device_of(model)), self.batch(size))
+        inputs = to_device(self.batch(size), device_of(model))
         with torch.inference_mode():
-            return [v for v in pytree.tree_leaves(Plain(model, self.names).eval()(*inputs)) if isinstance(v, Tensor)]
+            return tensors_in(Plain(model, self.names).eval()(*inputs))
 
 
 class Labelled(Case):
@@ -252,9 +252,9 @@ class Unlabelled(Case):
         """There are no labels."""
         return
 
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Closeness:
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement:
         """On the samples held out."""
-        return closeness(original, cut, self.samples.held)
+        return agreement(original, cut, self.samples.held)
 
     @property
     def names(self) -> tuple[str, ...]:
