@@ -131,7 +131,7 @@ for module in pkgutil.walk_packages(sc.__path__, "secateur."):
 net = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
 x = torch.rand(64, 16)
 sc.prune(net, 0.5, data=x)
-small = sc.prune(net, 0.5, "neuron", data=x)
+small = sc.prune(net, 0.5, granularity="neuron", data=x)
 sc.save(small, "small.safetensors")
 sc.load("small.safetensors", lambda: torch.nn.Sequential(
     torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)))
