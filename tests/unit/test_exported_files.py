@@ -127,6 +127,7 @@ def test_a_fixed_batch_is_told_with_the_reason(tmp_path):
     assert dims(onnx.load(path).graph.input[0]) == [4, 8]
 
 
+@pytest.mark.slow
 def test_lengths_that_a_format_unrolls_are_told(tmp_path):
     torch.manual_seed(0)
     net = nn.LSTM(4, 5, batch_first=True).eval()
@@ -141,6 +142,7 @@ def test_lengths_that_a_format_unrolls_are_told(tmp_path):
     assert torch.allclose(again(x)[0], net(x)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cut_transformer_with_batch_and_length_open(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -276,6 +278,7 @@ def test_a_missing_package_is_named_with_the_command(tmp_path, monkeypatch):
         sc.export(nn.Linear(4, 2), tmp_path / "x.onnx", torch.rand(2, 4))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(tmp_path, capfd):
     net = nn.Linear(4, 2)
     for name, to, int8 in (("a.onnx", "onnx", False), ("b.onnx", "onnx", True), ("c.pt2", "pt2", False),

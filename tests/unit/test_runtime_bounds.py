@@ -135,6 +135,7 @@ def run(built, segment, guard, reference, runner) -> None:
             np.testing.assert_allclose(y, twin, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LINUX or not isas.available(), reason="needs mprotect, and an instruction set of llvmlite's")
 def test_guard_pages_are_never_touched(tmp_path_factory):
     import os

@@ -25,6 +25,7 @@ def environment(tmp_path_factory):
     return {**os.environ, "SECATEUR_CACHE": cache, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
+@pytest.mark.slow
 def test_random_networks_give_what_torch_gives(tmp_path_factory):
     done = subprocess.run([sys.executable, BENCHMARKS / "fuzz.py", "--first", "1000000", "--count", "8", "--here"],
                           capture_output=True, text=True, env=environment(tmp_path_factory), check=False)
@@ -90,6 +91,7 @@ def child() -> None:
     print("within bounds")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
 def test_random_networks_stay_within_their_buffers(tmp_path_factory):
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False,

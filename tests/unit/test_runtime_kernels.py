@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from support import every
 
 from secateur.runtime import reference
 from secateur.runtime.codegen import isa as isas
@@ -61,7 +62,7 @@ def cases():
 
 
 @pytest.mark.parametrize("go", [kernels, slow])
-@pytest.mark.parametrize(("name", "width", "which"), cases())
+@pytest.mark.parametrize(("name", "width", "which"), every(5, cases()))
 def test_a_chain_equals_float64(name, width, which, go):
     isa = isas.ISAS[name]
     sizes = [[5, 3], [17, 16, 15], [1, 1], [33, 64, 7], [70, 31, 20, 2], [3, 40]][which]
