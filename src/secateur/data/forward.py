@@ -20,18 +20,6 @@ class Seen(Exception):  # noqa: N818
     """Raised inside a network when all that was asked for has been seen."""
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 @contextmanager
 def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
     """Evaluation mode with forward hooks on named modules, for the length of a block.
@@ -46,10 +34,6 @@ def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
         finally:
             for handle in handles:
                 handle.remove()
-
-
-
-
 
 
 def call(model: nn.Module, batch: Batch) -> Any:

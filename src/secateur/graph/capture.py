@@ -42,10 +42,6 @@ class Captured:
     guards: tuple[str, ...] | None = None
 
 
-
-
-
-
 def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
     """Export a network in evaluation mode.
 
@@ -107,10 +103,6 @@ def open_axes(value: Tensor, words: bool) -> int:
     return min(value.ndim, 2 if value.ndim == 3 else 1)
 
 
-
-
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the tracer's warnings and log lines from the user's terminal."""
@@ -122,18 +114,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 DATA = ("GuardOnDataDependentSymNode", "UserError", "DataDependentOutputException", "UnsupportedOperatorException")

@@ -19,10 +19,6 @@ BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", 
            "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
 
 
-
-
-
-
 @dataclass
 class Flow:
     """What the rules found: the axes of every value, the roles of stored tensors' axes, operators without a rule."""

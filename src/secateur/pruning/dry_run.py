@@ -79,8 +79,6 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
                       (*graph.notes(small), *((ZEROS,) if zeros and plan.removed else ())))
 
 
-
-
 def nonzero(network: nn.Module) -> list[int]:
     """How many values of each parameter are not zero."""
     return [int(torch.count_nonzero(p)) for p in network.parameters()]

@@ -100,17 +100,3 @@ def found(network: nn.Module, step: Step, example: Any) -> tuple[Structure, dict
             return structure, groups
     raise SecateurError(f"the network has no group '{missing[0]}' like the one that was cut: its code, torch or "
                         "secateur has changed since")
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -32,7 +32,6 @@ class Trace:
     proved: bool = field(default=False)
     stirred: Stirred = field(default_factory=Stirred)
 
-
     @property
     def every(self) -> tuple[Captured, ...]:
         """The graphs of all examples."""
