@@ -12,7 +12,7 @@ from secateur.core.errors import FewSamplesWarning
 from secateur.core.module_state import untouched
 from secateur.data.calibration import Loss, calibration
 from secateur.graph.check import check_module
-from secateur.pruning.apply import applied, told
+from secateur.pruning.apply import carry_out, warn_of_graph
 from secateur.pruning.checks import REFIT, few
 from secateur.pruning.layer_rules import Settings
 from secateur.pruning.plan import plan
@@ -64,10 +64,10 @@ def prune(model: nn.Module, sparsity: float | None = None, granularity: str = "w
     made = plan(model, sparsity, granularity, criterion, scope, skip, example, seed, round_to, pooling, samples, None,
                 layers, least, most, budget)
     with untouched(model):
-        small = applied(model, made)
-        told(model, small)
+        removal = carry_out(model, made)
+        warn_of_graph(model, removal)
         seen: dict[str, tuple[int, int]] = {}
-        network = recover(model, small, made, items, samples, seed, seen)
+        network = recover(model, removal.network, made, items, samples, seed, seen)
     for note in few(seen, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=2)
     return network

@@ -113,7 +113,8 @@ class Structure:
 
     ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
     that it was traced with, from which it can be traced again. ``tied`` lists the names of tensors that have
-    several, ``unknown`` the operators without a rule with the line that calls them.
+    several, ``unknown`` the operators without a rule with the line that calls them; ``notes`` say that it was traced in
+    parts, and why.
     """
 
     targets: tuple[Target, ...]
@@ -123,6 +124,7 @@ class Structure:
     example: Any = field(default=None, compare=False, repr=False)
     tied: tuple[tuple[str, ...], ...] = ()
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -135,6 +137,7 @@ class Structure:
         yield from (f"  {group}" for group in self.groups)
         yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
         yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
+        yield from (f"  note: {note}" for note in self.notes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trace": None}

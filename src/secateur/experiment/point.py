@@ -28,7 +28,7 @@ from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
-from secateur.pruning.apply import applied
+from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, few
 from secateur.pruning.scopes._scan import GRID, Scan
 from secateur.pruning.selection import Selection
@@ -145,7 +145,7 @@ class Subject:
         selection = self.selection(point)
         plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
         return plan, self._recovered(plan, point) if point.recovery != "none" else (
-            applied(self.model, plan) if plan.removed else self.model)
+            carry_out(self.model, plan).network if plan.removed else self.model)
 
     def calibration(self, samples: int) -> Calibration | None:
         """The first training samples, of which there are ``samples``; None for none."""
@@ -157,7 +157,7 @@ class Subject:
     def _recovered(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
-            cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
+            cut = carry_out(self.model, plan).network if plan.removed else copy.deepcopy(self.model)
             seen = self._seen.setdefault(point, {})
             made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed, seen)
             self._made[point] = made

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.graph.axes import ONE, Axes
+from secateur.graph.axes import Axes
 from secateur.graph.calls import base_name, described, source_of
 from secateur.graph.capture import Captured
-from secateur.graph.rules.base import RULES, Op, Value, rule
+from secateur.graph.rules import RULES
+from secateur.graph.rules.base import Op, Value
 
 BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
            "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
@@ -40,8 +41,6 @@ class Flow:
 
 def follow(model: nn.Module, *captured: Captured) -> Flow:
     """Walk every graph of a network once and tie what each operator ties; all share the stored tensors."""
-    import secateur.graph.rules  # noqa: F401
-
     flow = Flow(Axes(), names=canonical_names(model))
     for one in captured:
         for node in one.graph.graph.nodes:
@@ -206,6 +205,3 @@ def _finish(flow: Flow, node: fx.Node) -> None:
         flow.outputs.append(value)
         for axis in value.axes:
             flow.axes.fix(axis, "it reaches the network's output")
-
-
-__all__ = ["ONE", "RULES", "Captured", "Flow", "Op", "Value", "base_name", "described", "follow", "rule", "source_of"]

@@ -10,8 +10,9 @@ from math import prod
 from torch import nn
 
 from secateur.core.types import Group, Member
+from secateur.graph.calls import source_of
 from secateur.graph.dims import Place
-from secateur.graph.flow import Flow, source_of
+from secateur.graph.flow import Flow
 
 Slices = list[tuple[str, int, Place]]
 
@@ -27,20 +28,20 @@ def leaves(flow: Flow) -> dict[int, Slices]:
     return found
 
 
-def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Group], dict[str, int]]:
+def groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list[Group], dict[str, int]]:
     """The groups of a network in the order of its graph, and the leaf that each one is.
 
     Args:
         model: the network that was traced.
         flow: what the rules found.
-        lanes: also cut the inner one of two free factors of one axis (a head's size beside the heads).
+        inner: also cut the inner one of two free factors of one axis (a head's size beside the heads).
     """
     made: list[Group] = []
     leaf_of: dict[str, int] = {}
     taken: set[str] = set()
     found = leaves(flow)
     learned = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
-    nested = {} if lanes else inner_leaves(flow, found)
+    nested = {} if inner else inner_leaves(flow, found)
     for leaf, slices in sorted(found.items(), key=lambda item: item[0] in flow.axes.fixed):
         members = tuple(member(flow, name, axis, place) for name, axis, place in slices)
         if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
@@ -52,7 +53,7 @@ def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Grou
         used = any(m.tensor in flow.first_use for m in members)
         reason = flow.axes.fixed.get(leaf, "" if used else "it is not used for this example, in evaluation mode")
         if not reason and leaf in nested:
-            reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
+            reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with inner=True)"
         unit = "expert" if leaf in flow.experts else unit_of(model, members)
         made.append(Group(name, unit, flow.axes.sizes[leaf], members, reason,
                           source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else "",

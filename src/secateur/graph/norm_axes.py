@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator
 
 from torch import fx, nn
 
+from secateur.graph.calls import base_name, described
 from secateur.graph.capture import Captured
 from secateur.graph.dims import Place
-from secateur.graph.flow import Flow, base_name, described, is_pointwise
+from secateur.graph.flow import Flow, is_pointwise
 from secateur.graph.rules.base import Value
 from secateur.graph.weight_norms import mended
 

@@ -62,7 +62,7 @@ def calls(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> di
     return found
 
 
-def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedError) -> Structure:
+def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedError) -> Structure:
     """The structure of a network whose parts are traced one by one.
 
     Raises:
@@ -71,24 +71,24 @@ def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedErr
     args, kwargs = inputs(example)
     seen = calls(model, args, kwargs)
     shared = used_twice(model)
-    found = dict(exportable(model, "", seen, lanes, [MOST_TRIED]))
+    found = dict(exportable(model, "", seen, inner, [MOST_TRIED]))
     groups = [renamed(path, g, shared) for path, s in found.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
         raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
     reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(found)}"
-    return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, (), (reason,))
+    return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, notes=(reason,))
 
 
-def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], lanes: bool,
+def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], inner: bool,
                left: list[int]) -> Iterator[tuple[str, Structure]]:
     """The outermost modules inside a module that can be exported, with their structures."""
     for name, child in model.named_children():
         inside = f"{path}.{name}".lstrip(".")
         captured = attempt(child, *seen[inside], left) if inside in seen else None
         if captured is None:
-            yield from exportable(child, inside, seen, lanes, left)
+            yield from exportable(child, inside, seen, inner, left)
         else:
-            yield inside, with_unfelt(child, analyse(child, captured, lanes))
+            yield inside, with_unfelt(child, analyse(child, captured, inner))
 
 
 def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captured | None:
@@ -119,7 +119,7 @@ def renamed(path: str, group: Group, shared: set[str]) -> Group:
     return replace(group, name=f"{path}.{group.name}", members=members, reason=why)
 
 
-def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> tuple[nn.Module, list[str]]:
+def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> attempts.Removal:
     """Cut and prove every part, then the whole: it must give what it gives with its parts masked.
 
     Raises:
@@ -134,13 +134,14 @@ def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> tuple[nn.M
             part = model.get_submodule(path)
             if not parts.proved:
                 prove_groups(part, structure.trace, structure.groups)
-            smaller[id(part)], told = attempts.cut_and_prove(part, some, structure.trace)
+            removal = attempts.cut_and_prove(part, some, structure.trace)
+            smaller[id(part)] = removal.network
             stand_ins[id(part)] = Masking(part, structure, some)
-            notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in told]
+            notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in removal.notes]
     small = copy.deepcopy(model, dict(smaller))
     prove_whole(small, copy.deepcopy(model, stand_ins), parts)
     parts.proved = True
-    return small, notes
+    return attempts.Removal(small, tuple(notes))
 
 
 def prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:

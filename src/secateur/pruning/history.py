@@ -92,8 +92,8 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
 
 def found(network: nn.Module, step: Step, example: Any) -> tuple[Structure, dict[str, Group]]:
     """The structure of a network that has the groups of a cut, and its groups by digest."""
-    for lanes in (False, True):
-        structure = graph.trace(network, example, lanes)
+    for inner in (False, True):
+        structure = graph.trace(network, example, inner)
         groups = {digest(g): g for g in structure.groups}
         missing = [name for name, key, _, _ in step.keeps if key not in groups]
         if not missing:

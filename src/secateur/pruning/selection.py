@@ -79,7 +79,8 @@ class Selection:
         if not places:
             raise SecateurError(f"nothing to cut: no {self._granularity.item} outside skip can be removed"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason)
-                                + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown))
+                                + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)
+                                + "".join(f"; {note}" for note in self.structure.notes))
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
         return Gatherer(model, self._criterion.needs, tensors, samples, example, seed)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from secateur import files, graph
+from secateur import files
 from secateur.core.machine import busy
 from secateur.core.progress import Progress
 from secateur.core.types import Plan
@@ -24,7 +24,7 @@ from secateur.measure.flops import flops_of
 from secateur.measure.size import size
 from secateur.models import resolve
 from secateur.models.resolve import Options, Source
-from secateur.pruning.apply import applied
+from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, few
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import check_recoveries, recover, recoveries
@@ -98,7 +98,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     told.stage("cut", 1)
     plan = planned(case, model.eval(), samples)
     seen: dict[str, tuple[int, int]] = {}
-    cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed, seen)
+    removal = carry_out(model, plan)
+    cut = recover(model, removal.network, plan, chosen, samples, config.seed, seen)
     told.step()
     zeroed = plan.granularity != "neuron"
     crowd = busy() if case.timing.batches else ()
@@ -108,7 +109,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed, *crowd),
+                      (*case.notes, *plan.notes, *few(seen, REFIT), *removal.notes, *ungraphed, *crowd),
                       case.chance, again)
 
 

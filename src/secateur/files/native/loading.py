@@ -19,7 +19,7 @@ from secateur.files.native.saving import path_of
 from secateur.files.native.steps import check_example
 from secateur.files.native.steps import described as read_described
 from secateur.measure.size import tensors
-from secateur.pruning.apply import applied
+from secateur.pruning.apply import carry_out
 from secateur.pruning.history import Step, again, described, remember
 
 NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
@@ -124,7 +124,7 @@ def cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Mod
     if example is None:
         check_example(step, where)
     with failing(f"{where} do not fit the network that make_model makes"):
-        return applied(network, again(network, step, example), step.proved)
+        return carry_out(network, again(network, step, example), step.proved).network
 
 
 def check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:

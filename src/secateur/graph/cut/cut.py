@@ -6,6 +6,7 @@ import copy
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,29 @@ from torch import Tensor, nn
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.core.types import Cut
+from secateur.graph.calls import described
 from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.masked_original import Zeroed
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
 from secateur.graph.example import doubled
-from secateur.graph.flow import described
 from secateur.graph.proof.float64 import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 from secateur.graph.proof.perturb import held
 from secateur.graph.weight_norms import held_wide, keep_norms
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """A network without the units that a cut removed.
+
+    ``notes`` say what had to be set in it besides its tensors, or that it is the cut graph in place of its class.
+    """
+
+    network: nn.Module
+    notes: tuple[str, ...] = ()
 
 
 def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
@@ -44,8 +56,8 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
     keep_norms(small, model, kept, change)
 
 
-def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
-    """The cut network, proved to be the original without the removed units, and what had to be repaired.
+def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Removal:
+    """The cut network, proved to be the original without the removed units.
 
     Raises:
         UnsupportedError: neither the module nor the graph gives the right outputs.
@@ -86,7 +98,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
         fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
         surgery.refresh(small)
-        return small, notes
+        return Removal(small, tuple(notes))
     where = blamed(model, cuts, trace)
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
 

@@ -13,10 +13,10 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import CutGraphWarning
 from secateur.core.modules import place_in
+from secateur.graph.calls import base_name
 from secateur.graph.capture import Captured
 from secateur.graph.cut.signature import Taken, taken
 from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
-from secateur.graph.flow import base_name
 
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.flow import Flow, base_name
+from secateur.graph.calls import base_name
+from secateur.graph.flow import Flow
 from secateur.graph.rules.base import Value
 
 SHAPED = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "expand": "size", "broadcast_to": "size",

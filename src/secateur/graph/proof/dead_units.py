@@ -16,7 +16,8 @@ from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Group, Structure
-from secateur.graph.flow import Flow, base_name
+from secateur.graph.calls import base_name
+from secateur.graph.flow import Flow
 from secateur.graph.proof import reference
 from secateur.graph.proof.float64 import CONVOLUTIONS, double_dtype
 from secateur.graph.proof.oracles import Trace, distance, masked_outputs

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.flow import Flow, base_name
+from secateur.graph.calls import base_name
+from secateur.graph.flow import Flow
 from secateur.graph.proof.float64 import address
 from secateur.graph.proof.reference import flatten, plain
 from secateur.graph.rules.base import Value

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Group
+from secateur.graph.calls import described
 from secateur.graph.capture import Captured
-from secateur.graph.flow import Flow, described
+from secateur.graph.flow import Flow
 from secateur.graph.proof import reference
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.perturb import Stirred

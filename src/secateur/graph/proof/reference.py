@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError, readable
+from secateur.graph.calls import base_name, described
 from secateur.graph.capture import Captured
-from secateur.graph.flow import Flow, base_name, described
+from secateur.graph.flow import Flow
 from secateur.graph.proof.float64 import called, double, double_dtype, in_double, own
 
 Change = Callable[[str, Tensor], Tensor]

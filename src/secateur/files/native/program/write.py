@@ -14,10 +14,10 @@ from secateur.core import pytree as nested
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 from secateur.files.native.program import arguments, conditions, operators
+from secateur.graph.calls import base_name
 from secateur.graph.capture import Captured
 from secateur.graph.cut.graph_module import DROPPED
 from secateur.graph.cut.signature import taken
-from secateur.graph.flow import base_name
 from secateur.measure.size import tensors
 
 CONSTANT = ":constant{}"
