@@ -19,7 +19,7 @@ from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.core.types import Cut, Group, Structure
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, export
+from secateur.graph.capture import Captured, capture_as_it_is
 from secateur.graph.cut import cut as attempts
 from secateur.graph.cut import surgery
 from secateur.graph.example import inputs
@@ -98,7 +98,7 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
     left[0] -= 1
     try:
         with evaluating(module):
-            return export(module, args, kwargs)
+            return capture_as_it_is(module, args, kwargs)
     except UnsupportedError:
         return None
 
@@ -193,9 +193,7 @@ class Masking(nn.Module):
         """What the cut part must give."""
         part, structure, cuts = self.held
         trace = structure.trace
-        first = min(trace.captured.leaves, default=0)
-        leaves = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
         masked = Masked(trace.flow, attempts.keeps_of(cuts, trace), lambda _, t: double(t))
-        outputs = reference.everything(part, replace(trace.captured, leaves=leaves), trace.flow, masked.stored,
-                                       masked.call)
-        return pytree.tree_unflatten(outputs, trace.captured.out_spec)
+        captured = replace(trace.captured, args=args, kwargs=kwargs)
+        outputs = reference.everything(part, captured, trace.flow, masked.stored, masked.call)
+        return pytree.tree_unflatten(outputs, captured.out_spec)

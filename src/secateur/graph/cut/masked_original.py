@@ -16,6 +16,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
 from secateur.core.module_state import drawn_again
+from secateur.core.pytree import repeat
 from secateur.graph.cut.surgery import stored
 from secateur.graph.cut.training import training_copy
 from secateur.graph.example import doubled
@@ -144,7 +145,7 @@ def batches(example: Any) -> Iterator[tuple[int, Any]]:
     """The example at a batch of one and of one more than twice its own; none where its tensors share no first axis."""
     size = common_rows(example)
     for batch in sorted({1, 2 * size + 1} - {size}) if size else ():
-        yield batch, picked(example, torch.arange(batch) % size)
+        yield batch, repeat(example, batch)
 
 
 def by_rows(got: Sequence[Tensor], want: Sequence[Tensor], rows: Tensor) -> bool:

@@ -119,9 +119,7 @@ def by_name(value: Any) -> Any:
 
 def likes(captured: Captured) -> list[Any]:
     """What each input of a graph must be: a tuple of sizes, nothing where one is open, or the value itself."""
-    nodes = [n for n in captured.graph.graph.nodes if n.op == "placeholder"
-             and captured.sources[str(n.target)][0] == "input"]
-    return [like(node, value) for node, value in zip(nodes, captured.leaves.values(), strict=True)]
+    return [like(node, value) for node, value in zip(captured.inputs, captured.leaves, strict=True)]
 
 
 def like(node: fx.Node, value: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.core.errors import MissingExtraError, SecateurError, UnsupportedError, failing
-from secateur.graph.capture import quiet
+from secateur.core.errors import MissingExtraError, SecateurError, UnsupportedError
+from secateur.graph.capture import export
 from secateur.graph.targets import targets
 from secateur.models.loaders._rebuild_layers import Layered, layered
 from secateur.models.loaders._stored_tensors import Origins
@@ -81,9 +81,7 @@ def layers_of(model: Any) -> tuple[Layered, Origins]:
         UnsupportedError: ``torch.export`` cannot take it, or weights of a layer were not found in its graph.
     """
     example = example_of(model)
-    with quiet(), failing(f"torch.export cannot take the Keras model '{model.name}'"):
-        axes = tuple({0: torch.export.Dim.AUTO} for _ in example)
-        program = torch.export.export(Called(model), example, dynamic_shapes=(axes,), strict=False)
+    program = export(Called(model), example, {}, "batch", f"the Keras model '{model.name}'")
     variables = {v.value.data_ptr(): v.path for v in model.variables if v.value.numel()}
     stored = {**program.state_dict, **program.constants}
     paths = {n: variables[t.data_ptr()] for n, t in stored.items()

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, failing
+from secateur.graph.capture import input_nodes
 from secateur.models.loaders._archive import checked
 from secateur.models.loaders._rebuild_layers import layered
 from secateur.models.loaders.base import Kind, Options, Source, refuse
@@ -84,8 +85,7 @@ def drawn(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def taken(program: ExportedProgram) -> list[Any]:
     """What stands for each input in the graph."""
-    inputs = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
-    return [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
+    return [node.meta.get("val") for node in input_nodes(program)]
 
 
 def fixed_batch(program: ExportedProgram) -> int:

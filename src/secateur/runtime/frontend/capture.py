@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.runtime.frontend.exporting import Exported, exported, has_sequences
+from secateur.graph.capture import reaches, sizes_of
+from secateur.runtime.frontend.exporting import Exported, exported
 from secateur.runtime.frontend.fuse import fuse
 from secateur.runtime.frontend.lower import Refused, lower, rows_of
 from secateur.runtime.frontend.node import is_constant
@@ -56,7 +57,7 @@ def capture(model: nn.Module, inputs: Sequence[Tensor]) -> Captured:
         UnsupportedError: the network cannot be exported; the message gives torch's reason.
     """
     inputs = tuple(inputs)
-    if not has_sequences(inputs):
+    if "length" not in reaches(inputs):
         return _cut(exported(model, inputs, False))
     found = _cut(exported(model, inputs, True))
     if not any("another open axis" in reason for _, reason in found.refused):
@@ -113,7 +114,7 @@ class _Places:
             raise Refused("it makes no tensor")
         if first < 1 or tensor.ndim <= first:
             raise Refused("it has no rows apart from features")
-        return tuple(map(plain, tensor.shape[:first]))
+        return sizes_of(tensor)[:first]
 
 
 def _ahead(node: fx.Node) -> int:
@@ -164,11 +165,6 @@ def _lowered(module: fx.GraphModule, node: fx.Node, kind: Kind, values: dict[tup
     return lower(module, node, lambda n: _value(n, kind, values))
 
 
-def plain(size: Any) -> Any:
-    """A size as a number, or the name of its symbol."""
-    return size if isinstance(size, int) else str(size)
-
-
 def _key(node: fx.Node, places: _Places, index: int) -> tuple[Any, ...]:
     if node.op in ("placeholder", "output"):
         return (-1 if node.op == "placeholder" else float("inf"), "", index)
@@ -184,7 +180,7 @@ def _value(node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value])
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
             raise Refused(f"{node.name} is no float32 tensor")
         first = len(kind)
-        if tensor.ndim <= first or tuple(map(plain, tensor.shape[:first])) != kind:
+        if tensor.ndim <= first or sizes_of(tensor)[:first] != kind:
             raise Refused(f"the first axes of {node.name} are not the rows of what it reads")
         if any(not isinstance(s, int) for s in tensor.shape[first:]):
             raise Refused(f"{node.name} has another open axis than its rows")

@@ -13,11 +13,12 @@ from torch.utils import _pytree as pytree
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.modules import device_of, moved
+from secateur.core.pytree import repeat
 from secateur.data.input_spec import outline
 from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import read
 from secateur.files.native.program.write import program
-from secateur.graph.capture import capture
+from secateur.graph.capture import capture, reaches, widest
 from secateur.graph.example import check_example, doubled, examples, has_words, inputs
 from secateur.measure.size import tensors
 
@@ -41,18 +42,12 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
         example = pytree.tree_map(lambda v: moved(v, torch.device("cpu")), example)
     check_example(model, example)
     wide = doubled(example)
-    first: Exception | None = None
-    for reach, traced in [*([("length", wide)] if has_words(example) else []), ("batch", wide), ("", example)]:
-        try:
-            return tried(model, example, traced, reach)
-        except Exception as error:
-            if not reach and isinstance(error, SecateurError):
-                raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: "
-                                       f"{first_line(error)}; save it without example=") from first
-            if not reach:
-                raise
-            first = error
-    raise AssertionError("an attempt that leaves nothing open is the last")
+    ladder = [reach for reach in reaches(example) if reach != "length" or has_words(example)]
+    try:
+        return widest(lambda reach: tried(model, example, wide if reach else example, reach), ladder, Exception)[0]
+    except SecateurError as error:
+        raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: {first_line(error)}; save "
+                               "it without example=") from error
 
 
 def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
@@ -65,7 +60,7 @@ def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[byte
     check_gives(model, graph, example)
     if reach and any(None in one for one in graph.program.taken.like if isinstance(one, tuple)):
         for batch in BATCHES:
-            check_gives(model, graph, resized(example, batch))
+            check_gives(model, graph, repeat(example, batch))
     if reach == "length":
         check_gives(model, graph, shortened(graph, example))
     return text, constants
@@ -85,14 +80,6 @@ def shortened(graph: FileNetwork, example: Any) -> Any:
         return value
 
     return pytree.tree_unflatten([half(v) if isinstance(v, Tensor) else v for v in leaves], spec)
-
-
-def resized(example: Any, batch: int) -> Any:
-    """An example of another batch: its own rows over and over."""
-    def rows(value: Any) -> Any:
-        return value[torch.arange(batch) % len(value)] if isinstance(value, Tensor) and value.ndim else value
-
-    return pytree.tree_map(rows, example)
 
 
 def check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:

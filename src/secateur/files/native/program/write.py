@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +99,7 @@ def takes(model: nn.Module, captured: Captured) -> dict[str, Any]:
     found = taken(model.forward, captured)
     return {"parameters": [[name, int(kind), default] for name, kind, default in found.parameters],
             "inputs": nested.flattened(found.takes, number), "guards": [conditions.written(g) for g, _ in found.guards],
-            "like": [like(one, value) for one, value in zip(found.like, captured.leaves.values(), strict=True)]}
+            "like": [like(one, value) for one, value in zip(found.like, captured.leaves, strict=True)]}
 
 
 def number(value: Any) -> int:
@@ -124,17 +123,8 @@ def gives(captured: Captured, output: fx.Node, placed: Placed) -> dict[str, Any]
     flat = [arguments.written(one, placed.position) for one in pytree.tree_leaves(output.args[0])]
     marks = [torch.empty(0, device="meta") for _ in flat]
     told = {id(mark): one for mark, one in zip(marks, flat, strict=True)}
-    whole = plain(pytree.tree_unflatten(marks, captured.out_spec))
+    whole = nested.without_classes(pytree.tree_unflatten(marks, captured.out_spec))
     return nested.flattened(whole, lambda mark: position(told, mark))
-
-
-def plain(value: Any) -> Any:
-    """Outputs with tuples, lists and dicts in place of the classes that are made of them."""
-    if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return (list if isinstance(value, list) else tuple)(plain(inner) for inner in value)
-    return value
 
 
 def position(told: dict[int, Any], mark: Any) -> Any:
