@@ -168,8 +168,8 @@ def pruned(recipe: Recipe, model: nn.Module, data: Dataset, seed: int) -> Pruner
     total = steps_of(data, recipe.epochs, recipe.batch_size)
     schedule = Exponential(target, begin=round(recipe.begin * total), end=round(recipe.end * total), every=100)
     pruner = fit(model, data, recipe.epochs, lambda net, optimizer: Pruner(net, schedule, optimizer, **choices(
-        recipe, net, data)), teacher, lr=recipe.lr, batch_size=recipe.batch_size, hold=recipe.hold, l1=recipe.l1,
-        temperature=recipe.temperature, share=recipe.share, seed=seed,
+        recipe, net, data)), teacher=teacher, lr=recipe.lr, batch_size=recipe.batch_size, hold=recipe.hold,
+        l1=recipe.l1, temperature=recipe.temperature, share=recipe.share, seed=seed,
         on_epoch=lambda epoch, pruner: tell(recipe, seed, epoch, pruner, data))
     assert pruner is not None
     return pruner
@@ -189,7 +189,7 @@ def narrowed(model: nn.Module, recipe: Recipe, data: Dataset, seed: int) -> nn.M
     """The network with so many units left in each hidden layer, trained a little to do what the whole one did."""
     groups = [g for g in sc.targets(model, data.test_x[:1]).groups if g.cuttable]
     layers = {g.name: 1 - width / g.units for g, width in zip(groups, recipe.widths, strict=True)}
-    small = sc.prune(model, 0.5, "neuron", data=data.train_x[:REFITTED], layers=layers, seed=seed)
+    small = sc.prune(model, 0.5, granularity="neuron", data=data.train_x[:REFITTED], layers=layers, seed=seed)
     small = small.to(memory_format=torch.channels_last)
     if recipe.warm:
         fit(small, data, recipe.warm, teacher=model, lr=recipe.dense_lr or recipe.lr, batch_size=recipe.batch_size,

@@ -30,7 +30,7 @@ class Paths(nn.Module):
 
 
 def _notes(net: nn.Module) -> tuple[str, ...]:
-    return carry_out(net, sc.plan(net, 0.5, "neuron", example=torch.rand(2, 8))).notes
+    return carry_out(net, sc.plan(net, 0.5, granularity="neuron", example=torch.rand(2, 8))).notes
 
 
 def test_a_train_mode_that_differs_is_told() -> None:
@@ -60,9 +60,9 @@ def test_another_path_for_another_batch(norm: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     net = Paths("batch", norm()).eval()
     with pytest.raises(sc.SecateurError, match="another path for a batch of 5; give an example of each"):
-        sc.prune(net, 0.5, "neuron", example=torch.rand(2, 8))
+        sc.prune(net, 0.5, granularity="neuron", example=torch.rand(2, 8))
     with pytest.raises(sc.SecateurError, match="nothing to cut"):
-        sc.prune(net, 0.5, "neuron", example=[torch.rand(2, 8), torch.rand(5, 8)])
+        sc.prune(net, 0.5, granularity="neuron", example=[torch.rand(2, 8), torch.rand(5, 8)])
 
 
 class Squeezed(Paths):
@@ -76,5 +76,5 @@ class Squeezed(Paths):
 @pytest.mark.parametrize("norm", [nn.Identity, lambda: nn.LayerNorm(16)])
 def test_a_batch_of_one_may_be_squeezed(norm: Callable[[], nn.Module]) -> None:
     """Outputs of another shape for a batch of one are no other path."""
-    small = sc.prune(Squeezed("", norm()).eval(), 0.5, "neuron", example=torch.rand(2, 8))
+    small = sc.prune(Squeezed("", norm()).eval(), 0.5, granularity="neuron", example=torch.rand(2, 8))
     assert type(small) is Squeezed and small(torch.rand(1, 8)).shape == (3,)

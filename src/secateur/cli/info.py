@@ -52,6 +52,7 @@ def info(
         show(path)
         return
     from secateur import data as datasets
+    from secateur.experiment.spec import spec_of
     from secateur.pruning.dry_run import dry_run, targets
     from secateur.pruning.plan import plan
 
@@ -67,8 +68,8 @@ def info(
         print(f"note: {note}")
     if sparsity is not None or ":" in granularity:
         chosen = StudyConfig.make({"layers": layers}).layer_settings
-        made = plan(network, sparsity, granularity, scope=scope, example=inputs, skip=structure.outputs, layers=chosen,
-                    least=least, most=most, data=loaded and loaded.train_x, budget=budget or None)
+        spec = spec_of(granularity, None, scope, layers=chosen, min_sparsity=least, max_sparsity=most, budget=budget)
+        made = plan(network, sparsity, data=loaded and loaded.train_x, example=inputs, spec=spec)
         print(made)
         print(dry_run(network, made, inputs))
 

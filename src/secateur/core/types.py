@@ -113,8 +113,9 @@ class Structure:
 
     ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
     that it was traced with, from which it can be traced again. ``tied`` lists the names of tensors that have
-    several, ``unknown`` the operators without a rule with the line that calls them; ``notes`` say that it was traced in
-    parts, and why.
+    several, ``unknown`` the operators without a rule with the line that calls them. Of ``outputs``, all layers that
+    make an output, ``output_layers`` are those that make its last axis alone; the others write to a residual stream.
+    ``notes`` say so, and that the network was traced in parts.
     """
 
     targets: tuple[Target, ...]
@@ -124,6 +125,7 @@ class Structure:
     example: Any = field(default=None, compare=False, repr=False)
     tied: tuple[tuple[str, ...], ...] = ()
     unknown: tuple[str, ...] = ()
+    output_layers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -16,12 +16,13 @@ from secateur import runtime
 from secateur.core import registry, settings
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.settings import setting
-from secateur.pruning.budget import Budget, read_budget
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
-from secateur.pruning.granularity.base import POOLINGS
-from secateur.pruning.layer_rules import Rule, check_rule, read
+from secateur.pruning.granularity.base import check_pooling
+from secateur.pruning.layer_rules import read
 from secateur.pruning.ranking import check_sparsity
+from secateur.pruning.scopes.base import check_bounds
+from secateur.pruning.scopes.budget import Budget, read_budget
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 
@@ -214,7 +215,7 @@ def _check_scopes(config: StudyConfig) -> None:
             kinds = ", ".join(sorted(registry.get("scopes", scope).scores))
             raise SecateurError(f"scope '{scope}' is defined for {kinds} without N:M, "
                                 f"but granularity is {', '.join(config.granularity)}")
-    if read_budget(config.budget) == Budget("ms"):
+    if Budget(**read_budget(config.budget)).resource == "ms":
         raise SecateurError("budget 'ms' in a study: milliseconds differ from run to run, so its rows could not be "
                             "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
 
@@ -227,9 +228,8 @@ def _check_layers(config: StudyConfig) -> None:
                             '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
     for pattern, said in given.items():
         read(pattern, said)
-    check_rule("every layer", Rule(least=config.least, most=config.most))
-    if config.pooling not in POOLINGS:
-        raise unknown("pooling", config.pooling, POOLINGS)
+    check_bounds("every layer", config.least, config.most)
+    check_pooling(config.pooling)
 
 
 def _check_grid(config: StudyConfig) -> None:

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
+from secateur.experiment.row import method_facts
+from secateur.experiment.spec import spec_of
 from secateur.experiment.timing import Timing
 from secateur.experiment.timing import time as timing_of
 from secateur.files import file_bytes
@@ -30,8 +32,9 @@ from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, few
-from secateur.pruning.scopes._scan import GRID, Scan
+from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
+from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
 
 ROOM = 1 << 28
@@ -128,7 +131,7 @@ class Subject:
         self.training, self.scans = training, scans or {}
         self._selections: dict[Point, Selection] = {}
         self._made: dict[Point, nn.Module] = {}
-        self._seen: dict[Point, dict[str, tuple[int, int]]] = {}
+        self._rows: dict[Point, RowCounts] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -158,9 +161,8 @@ class Subject:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
             cut = carry_out(self.model, plan).network if plan.removed else copy.deepcopy(self.model)
-            seen = self._seen.setdefault(point, {})
-            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed, seen)
-            self._made[point] = made
+            result = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
+            self._made[point], self._rows[point] = result.network, result.rows
             while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
                 del self._made[next(iter(self._made))]
         return self._made[point]
@@ -169,11 +171,12 @@ class Subject:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
         kind = replace(point, sparsity=0.0, recovery="none")
         if kind not in self._selections:
+            spec = spec_of(point.granularity, point.criterion, point.scope, layers=json.loads(point.layers or "{}"),
+                           min_sparsity=point.least, max_sparsity=point.most, pooling=point.pooling,
+                           budget=point.budget, skip=point.skip, seed=point.seed)
             self._selections = {kind: Selection(
-                self.model, point.granularity, point.criterion, point.scope, point.skip, self.x[:1], point.seed,
-                self.structure, 1, point.pooling, self.calibration(point.samples), least=point.least, most=point.most,
-                layers=json.loads(point.layers or "{}"), budget=point.budget or None,
-                scan=self.scans.get((point.granularity, point.criterion)))}
+                self.model, spec, samples=self.calibration(point.samples), example=self.x[:1],
+                structure=self.structure, outputs=(), scan=self.scans.get((point.granularity, point.criterion)))}
         return self._selections[kind]
 
     def scan(self, point: Point) -> dict[str, Any]:
@@ -192,8 +195,8 @@ class Subject:
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*plan.notes, *few(self._seen.get(point, {}), REFIT)],
-                **self.seen(point)}
+                "layers": plan.layers(), "notes": [*plan.notes, *few(self._rows.get(point, {}), REFIT)],
+                **self.seen(point), **method_facts(point.criterion, point.recovery)}
 
     def seen(self, point: Point) -> dict[str, int]:
         """How many training samples were shown for a point, where any were."""

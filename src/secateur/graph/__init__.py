@@ -24,7 +24,7 @@ from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.graph.weight_norms import keep_norms
 
-__all__ = ["UNFELT", "Removal", "carried", "check_whole", "inputs", "remove", "targets", "trace"]
+__all__ = ["UNFELT", "Removal", "carried", "check_whole", "inputs", "remove", "targets", "trace", "trace_outputs"]
 
 
 def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
@@ -48,6 +48,20 @@ def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
         except UnsupportedError as why:
             return partial.trace_parts(model, example, inner, why)
         return with_unfelt(model, analyse(model, first, inner, more))
+
+
+def trace_outputs(model: nn.Module, example: Any) -> Structure:
+    """As :func:`trace`, of the network as a whole and without looking for units that it does not feel: for those who
+    ask for its output layers alone.
+
+    Raises:
+        SecateurError: the example does not run on the network.
+        UnsupportedError: it cannot be exported as a whole.
+    """
+    check_copied(model)
+    with evaluating(model):
+        first, *more = (capture.capture(model, one) for one in examples(example))
+        return analyse(model, first, False, more)
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> Removal:

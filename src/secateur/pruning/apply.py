@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.core.errors import CutGraphWarning, SecateurError
+from secateur.core.errors import CutGraphWarning, SecateurError, caller_level
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.types import Plan, Structure
 from secateur.graph.check import check_module
@@ -41,9 +41,9 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
 
 
 def warn_of_graph(model: nn.Module, removal: graph.Removal) -> None:
-    """Warn at the line that called the caller where a cut graph stands in place of a network that was none."""
+    """Warn the user where a cut graph stands in place of a network that was none."""
     if _holds_graph(removal.network) and not _holds_graph(model):
-        warnings.warn("; ".join(removal.notes), CutGraphWarning, stacklevel=3)
+        warnings.warn("; ".join(removal.notes), CutGraphWarning, stacklevel=caller_level())
 
 
 def _holds_graph(network: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from secateur.core.paths import check_out
 from secateur.core.settings import optional, setting
 from secateur.data.samples import check_name
 from secateur.experiment.config import StudyConfig
+from secateur.experiment.spec import spec_of
 from secateur.models import resolve
-from secateur.pruning.budget import Budget, read_budget
-from secateur.pruning.ranking import check_round_to
-from secateur.pruning.spec import asked, default_criterion
-from secateur.recovery.pipeline import check_heard, default_recovery, kinds_of, recoveries
+from secateur.pruning.spec import PruningSpec, default_criterion
+from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
 STUDY = {f.name: f for f in fields(StudyConfig)}
 
@@ -82,9 +81,8 @@ class CutConfig:
         if self.data:
             check_name(self.data)
         _ = self.study
-        asked(self.granularity, self.scope, self.given_budget, self.sparsity)
-        check_heard(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
-        check_round_to(self.round_to)
+        self.spec().target(self.sparsity)
+        check_criterion_is_used(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
         check_out(Path(self.out).expanduser(), self.force)
 
     @classmethod
@@ -100,7 +98,6 @@ class CutConfig:
     def study(self) -> StudyConfig:
         """The study of one point that has these settings, which checks them."""
         same = {name: getattr(self, name) for name in STUDY if name in {f.name for f in fields(self)}}
-        budget = self.given_budget
         known = ":" in self.model or self.model in registry.files("models")
         data = self.data if ":" in self.data or self.data in registry.files("data") else StudyConfig.data
         return StudyConfig(**same | {
@@ -108,7 +105,7 @@ class CutConfig:
             "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
             "criterion": (self.chosen_criterion,), "recovery": self.recoveries,
             "scope": (self.scope,), "epochs": self.training, "seeds": 1,
-            "budget": budget.resource if budget and budget.resource != "ms" else "parameters", "best": False})
+            "budget": "parameters", "best": False})
 
     @property
     def chosen_criterion(self) -> str:
@@ -151,15 +148,10 @@ class CutConfig:
         built_in = self.model in registry.files("models") and not self.weights
         return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0
 
-    @property
-    def given_budget(self) -> Budget | None:
-        """The budget, where one is given."""
-        if not self.budget:
-            return None
-        try:
-            return read_budget(json.loads(self.budget) if self.budget.lstrip().startswith("{") else self.budget)
-        except json.JSONDecodeError as error:
-            raise SecateurError(f"budget {self.budget!r} is not JSON: allowed is a name such as flops, or an amount "
-                                'such as {"flops": 1e6}') from error
+    def spec(self, skip: Sequence[str] | None = None) -> PruningSpec:
+        """What is cut how; ``skip`` names all modules that stay whole, the output layers among them."""
+        return spec_of(self.granularity, self.chosen_criterion, self.scope, layers=self.study.layer_settings,
+                       min_sparsity=self.least, max_sparsity=self.most, pooling=self.pooling, round_to=self.round_to,
+                       budget=self.budget, skip=skip, seed=self.seed)
 
 

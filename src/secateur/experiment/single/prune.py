@@ -97,9 +97,9 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     model = case.trained(told)
     told.stage("cut", 1)
     plan = planned(case, model.eval(), samples)
-    seen: dict[str, tuple[int, int]] = {}
     removal = carry_out(model, plan)
-    cut = recover(model, removal.network, plan, chosen, samples, config.seed, seen)
+    recovered = recover(model, removal.network, plan, chosen, samples, config.seed)
+    cut = recovered.network
     told.step()
     zeroed = plan.granularity != "neuron"
     crowd = busy() if case.timing.batches else ()
@@ -109,7 +109,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(seen, REFIT), *removal.notes, *ungraphed, *crowd),
+                      (*case.notes, *plan.notes, *few(recovered.rows, REFIT), *removal.notes, *ungraphed, *crowd),
                       case.chance, again)
 
 
@@ -146,10 +146,8 @@ def opened(config: CutConfig) -> Case:
 
 def planned(case: Case, model: nn.Module, samples: Calibration | None) -> Plan:
     """What goes."""
-    config, example = case.config, case.example_on(model)
-    return Selection(model, config.granularity, config.chosen_criterion, config.scope, case.skip, example, config.seed,
-                     case.structure, config.round_to, config.pooling, samples,
-                     config.study.layer_settings, config.least, config.most, config.given_budget).plan(config.sparsity)
+    return Selection(model, case.config.spec(case.skip), samples=samples, example=case.example_on(model),
+                     structure=case.structure, outputs=()).plan(case.config.sparsity)
 
 
 def side(model: nn.Module, case: Case, zeroed: bool) -> Side:
