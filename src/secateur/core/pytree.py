@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,12 +11,14 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
 
+Example = TypeVar("Example")
+
 PLAIN = (str, int, float, bool, type(None))
 
 
-def repeat(example: Any, count: int, axis: int = 0) -> Any:
+def repeat(example: Example, count: int, axis: int = 0) -> Example:
     """An example of another batch: the first ``count`` entries along an axis of every tensor, from the start again
-    where there are fewer.
+    where there are fewer. The tensors are contiguous.
 
     >>> repeat({"x": torch.tensor([1, 2, 3]), "scale": 0.5}, 5)
     {'x': tensor([1, 2, 3, 1, 2]), 'scale': 0.5}
@@ -26,7 +28,8 @@ def repeat(example: Any, count: int, axis: int = 0) -> Any:
             return value
         return value.index_select(axis, torch.arange(count, device=value.device) % value.shape[axis])
 
-    return pytree.tree_map(entries, example)
+    repeated: Example = pytree.tree_map(entries, example)
+    return repeated
 
 
 def without_classes(value: Any) -> Any:

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import RunError
+from secateur.core.pytree import repeat
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.experiment.row import method_facts
@@ -214,7 +214,7 @@ class Subject:
 
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
-        return self.x[torch.arange(batch) % len(self.x)].contiguous()
+        return repeat(self.x, batch)
 
 
 def held(model: nn.Module) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur import models
 from secateur.core.errors import SecateurError
-from secateur.data.input_spec import sketched
+from secateur.core.pytree import repeat
+from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.files.native.program import FileNetwork
 from secateur.graph.example import has_words
 from secateur.models.loaders.base import Options, Source
@@ -49,12 +48,13 @@ def told_by(network: nn.Module) -> Any:
         return like
     if (found := random_of(made_for(network))) is not None:
         return found
-    return sketched(cuts[-1].example, torch.device("cpu")) if (cuts := steps(network)) and cuts[-1].example else None
+    cuts = steps(network)
+    return InputSpec.from_json(cuts[-1].example).random() if cuts and cuts[-1].example else None
 
 
 def random_of(sides: tuple[int, ...]) -> Tensor | None:
     """Two random samples of a shape; None without one."""
-    return torch.rand(2, *sides, generator=torch.Generator().manual_seed(0)) if sides else None
+    return InputSpec(TensorSpec((2, *sides))).random() if sides else None
 
 
 def made_for(network: nn.Module) -> tuple[int, ...]:
@@ -79,8 +79,7 @@ def stretched(example: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) > 1:
         raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, how "
                             "many each sample has")
-    return pytree.tree_map(lambda v: v[:, torch.arange(shape[0]) % v.shape[1]] if isinstance(v, Tensor) and v.ndim > 1
-                           else v, example)
+    return repeat(example, shape[0], axis=1)
 
 
 def by_place(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:

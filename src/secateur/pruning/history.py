@@ -15,7 +15,7 @@ from secateur.core.bitmask import packed, unpacked
 from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
 from secateur.core.types import Cut, Group, Plan, Structure
-from secateur.data.input_spec import outline, sketched
+from secateur.data.input_spec import InputSpec
 from secateur.measure.size import tensors
 
 NAME = "_secateur_steps"
@@ -56,7 +56,7 @@ def remember(network: nn.Module, made: Sequence[Step]) -> nn.Module:
 def step(model: nn.Module, cuts: Sequence[Cut], example: Any, proved: bool) -> Step:
     """One cut of a network as it is kept; ``example`` may be None."""
     keeps = tuple((c.name, digest(c.group), c.group.units, packed(c.keep)) for c in cuts if c.group)
-    return Step(described(model), keeps, "" if example is None else outline(example), proved)
+    return Step(described(model), keeps, "" if example is None else InputSpec.of(example).to_json(), proved)
 
 
 def described(model: nn.Module) -> dict[str, str]:
@@ -81,7 +81,7 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
     """
     if example is None and not step.example:
         raise SecateurError("the cut was traced with inputs that are no tensors: give example=, inputs like those")
-    inputs = sketched(step.example, device_of(network)) if example is None else example
+    inputs = InputSpec.from_json(step.example).random(device=device_of(network)) if example is None else example
     structure, groups = found(network, step, inputs)
     if odd := next((name for name, key, units, _ in step.keeps if groups[key].units != units), None):
         raise SecateurError(f"the network's group '{odd}' has another number of units than the one that was cut")

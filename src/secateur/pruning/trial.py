@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
+from secateur.core.pytree import repeat
 from secateur.data.calibration import Calibration, joined
 from secateur.pruning.granularity.base import Layer
 
@@ -63,5 +63,5 @@ class Trials:
 
     def example(self, batch: int) -> Any:
         """As many samples as a batch has, from the start again where there are fewer: a tuple, or a dict by name."""
-        found = tuple(x[torch.arange(batch) % len(x)] for x in self.inputs)
+        found = repeat(self.inputs, batch)
         return dict(zip(self.names, found, strict=True)) if self.names else found

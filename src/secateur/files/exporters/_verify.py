@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import MeasurementError, UnsupportedError, first_line
-from secateur.data.input_spec import between
+from secateur.core.pytree import repeat
+from secateur.data.input_spec import InputSpec
 from secateur.files.exporters._program import Subject, Traced
 from secateur.files.exporters.base import Run
 from secateur.graph.capture import quiet
@@ -94,32 +95,20 @@ def takes(subject: Subject, inputs: Sequence[Tensor]) -> bool:
 
 def drawn(trace: Traced, batch: int | None, shorter: bool) -> list[Tensor]:
     """Random inputs in the range of the example's: the same each time."""
-    generator = torch.Generator().manual_seed(batch or 0)
-
     def size(symbol: int | str, own: int) -> int:
         if isinstance(symbol, int):
             return symbol
         return batch if trace.symbols[symbol] == "batch" and batch else own // 2 if shorter and own > 3 else own
 
-    return [random_like(like, [size(s, n) for s, n in zip(sizes, like.shape, strict=True)], generator)
-            for like, sizes in zip(trace.example, trace.sizes, strict=True)]
-
-
-def random_like(like: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Numbers between the least and the greatest of a tensor's; booleans as they are there."""
-    if like.dtype == torch.bool or like.is_complex():
-        picked = torch.randint(like.numel(), size, generator=generator)
-        return like.flatten()[picked]
-    if not like.is_floating_point():
-        return between(int(like.min()), int(like.max()), size, generator).to(like.dtype)
-    low, high = float(like.min()), float(like.max())
-    low, high = (low, high) if high > low else (0.0, 1.0)
-    return (low + (high - low) * torch.rand(size, generator=generator, dtype=torch.float64)).to(like.dtype)
+    shapes = [[size(symbol, own) for symbol, own in zip(sizes, like.shape, strict=True)]
+              for like, sizes in zip(trace.example, trace.sizes, strict=True)]
+    inputs: list[Tensor] = InputSpec.of(trace.example, ranges=True).random(batch or 0, shapes=shapes)
+    return inputs
 
 
 def repeated(trace: Traced, batch: int) -> list[Tensor]:
     """The rows of the example, from the start again where there are fewer."""
-    return [x[torch.arange(batch) % len(x)] if sizes and trace.symbols.get(str(sizes[0])) == "batch" else x
+    return [repeat(x, batch) if sizes and trace.symbols.get(str(sizes[0])) == "batch" else x
             for x, sizes in zip(trace.example, trace.sizes, strict=True)]
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import MissingExtraError, SecateurError, UnsupportedError
+from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.graph.capture import export
 from secateur.graph.targets import targets
 from secateur.models.loaders._rebuild_layers import Layered, layered
@@ -135,5 +136,6 @@ def example_of(model: Any) -> tuple[Tensor, ...]:
     if opened := next((i for i in inputs if None in i.shape[1:]), None):
         raise UnsupportedError(f"input {tuple(opened.shape)} of the Keras model '{model.name}': axes besides the batch "
                                "must have a size")
-    return tuple(torch.rand(2, *i.shape[1:]) if "float" in str(i.dtype) else
-                 torch.zeros(2, *i.shape[1:], dtype=torch.long) for i in inputs)
+    samples = (TensorSpec((2, *i.shape[1:]), torch.float32 if "float" in str(i.dtype) else torch.long) for i in inputs)
+    example: tuple[Tensor, ...] = InputSpec(tuple(samples)).random()
+    return example

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, failing
+from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.graph.capture import input_nodes
 from secateur.models.loaders._archive import checked
 from secateur.models.loaders._rebuild_layers import layered
@@ -78,8 +79,8 @@ def drawn(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if spec is None or not all(isinstance(v, Tensor) and v.is_floating_point() for v in values):
         return (), {}
     sizes = [[s if isinstance(s, int) else s.node.hint or 2 for s in v.shape] for v in values]
-    args, kwargs = pytree.tree_unflatten([torch.rand(size).to(v.dtype) for size, v in zip(sizes, values, strict=True)],
-                                         spec)
+    tensors = [TensorSpec(tuple(size), v.dtype) for size, v in zip(sizes, values, strict=True)]
+    args, kwargs = InputSpec(pytree.tree_unflatten(tensors, spec)).random()
     return args, kwargs
 
 

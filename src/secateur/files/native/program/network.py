@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import CutGraphWarning, SecateurError
 from secateur.core.modules import place_in
-from secateur.data.input_spec import sketched
+from secateur.data.input_spec import InputSpec
 from secateur.files.native import strict
 from secateur.files.native.program.arguments import filled
 from secateur.files.native.program.read import Program
@@ -56,7 +55,7 @@ class FileNetwork(nn.Module):
         if not self.program.example:
             return None
         check_drawn(self.program.example, "the graph")
-        return sketched(self.program.example, torch.device("cpu"))
+        return InputSpec.from_json(self.program.example).random()
 
     @property
     def batch(self) -> int:

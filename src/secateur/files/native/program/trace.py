@@ -14,7 +14,7 @@ from secateur.core.errors import SecateurError, UnsupportedError, first_line
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.modules import device_of, moved
 from secateur.core.pytree import repeat
-from secateur.data.input_spec import outline
+from secateur.data.input_spec import InputSpec
 from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import read
 from secateur.files.native.program.write import program
@@ -53,7 +53,7 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
 def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
     """The graph, where it gives what the network gives."""
     told, constants = program(model, capture(model, traced, reach))
-    told["example"] = outline(example)
+    told["example"] = InputSpec.of(example).to_json()
     text = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
     own = {name: tensor.detach() for name, tensor in tensors(model)} | constants
     graph = FileNetwork(read(text, set(own), "the graph"), own, type(model).__name__)
