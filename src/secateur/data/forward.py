@@ -13,7 +13,7 @@ from secateur.core.errors import failing
 from secateur.core.modules import same_modes
 from secateur.data.calibration import Batch
 
-PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
+_PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
 
 
 class Seen(Exception):  # noqa: N818
@@ -21,7 +21,7 @@ class Seen(Exception):  # noqa: N818
 
 
 @contextmanager
-def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
+def watch(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
     """Evaluation mode with forward hooks on named modules, for the length of a block.
 
     A hook takes the module, its inputs and its output.
@@ -43,7 +43,7 @@ def call(model: nn.Module, batch: Batch) -> Any:
         SecateurError: the network does not run on the batch.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with failing(f"data: the network does not run on a batch of {batch}", PAIRS if batch.labels is not None else ""):
+    with failing(f"data: the network does not run on a batch of {batch}", _PAIRS if batch.labels is not None else ""):
         try:
             args, kwargs = batch.to(device).arguments
             return model(*args, **kwargs)

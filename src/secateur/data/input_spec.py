@@ -151,8 +151,8 @@ def _leaf_from_plain(plain: dict[str, Any]) -> Any:
 def _random_integers(low: int, high: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Random whole numbers from ``low`` to ``high``.
 
-    Rows of zeros and ones, as a mask has them, begin with a one: a row that is hidden as a whole has no outputs that two
-    runtimes would agree on.
+    Rows of zeros and ones, as a mask has them, begin with a one: a row that is hidden as a whole has no outputs that
+    two runtimes would agree on.
 
     >>> _random_integers(0, 1, (2, 3), torch.Generator().manual_seed(0))[:, 0].tolist()
     [1, 1]

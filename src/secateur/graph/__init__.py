@@ -16,7 +16,7 @@ from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import cut, repair, surgery
 from secateur.graph.cut.cut import Removal
 from secateur.graph.cut.graph_module import ExportedNetwork
-from secateur.graph.cut.optimizer import carried
+from secateur.graph.cut.optimizer import carry_optimizer
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.example import examples, inputs
 from secateur.graph.proof.dead_units import UNFELT, with_unfelt
@@ -24,7 +24,8 @@ from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.graph.weight_norms import keep_norms
 
-__all__ = ["UNFELT", "Removal", "carried", "check_whole", "inputs", "remove", "targets", "trace", "trace_outputs"]
+__all__ = ["UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
+           "trace_outputs"]
 
 
 def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
@@ -98,7 +99,7 @@ def _remove_in_evaluation(model: nn.Module, cuts: Sequence[Cut], structure: Stru
         return cut.cut_and_prove(model, cuts, trace)
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
-    keep_norms(surgery.stored(small), model, kept, lambda _, t, pick: pick(t.detach()))
+    keep_norms(surgery.stored_tensors(small), model, kept, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
         for one in trace.every:

@@ -21,7 +21,7 @@ from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.graph.example import check_runs, check_values, inputs
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 _WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 """Operators whose body is a graph of its own, with the place of that body among their arguments."""
@@ -124,8 +124,8 @@ def reaches(example: Any) -> list[str]:
     return [*lengths, "batch", ""] if tensors else [""]
 
 
-def widest(attempt: Callable[[str], Found], tried: Sequence[str],
-           errors: type[Exception] | tuple[type[Exception], ...] = UnsupportedError) -> tuple[Found, dict[str, str]]:
+def widest(attempt: Callable[[str], _Found], tried: Sequence[str],
+           errors: type[Exception] | tuple[type[Exception], ...] = UnsupportedError) -> tuple[_Found, dict[str, str]]:
     """What ``attempt`` gives for the first reach that works, and why those before it do not.
 
     The error of the last reach is raised, and so are others than ``errors``.

@@ -30,7 +30,7 @@ from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
 
-MOST_TRIED = 60
+_MOST_TRIED = 60
 
 
 @dataclass(eq=False)
@@ -70,23 +70,23 @@ def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedErr
     """
     args, kwargs = inputs(example)
     seen = calls(model, args, kwargs)
-    shared = used_twice(model)
-    found = dict(exportable(model, "", seen, inner, [MOST_TRIED]))
-    groups = [renamed(path, g, shared) for path, s in found.items() for g in s.groups]
+    shared = _used_twice(model)
+    found = dict(_exportable(model, "", seen, inner, [_MOST_TRIED]))
+    groups = [_rename_group(path, g, shared) for path, s in found.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
         raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
     reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(found)}"
     return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, notes=(reason,))
 
 
-def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], inner: bool,
-               left: list[int]) -> Iterator[tuple[str, Structure]]:
+def _exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], inner: bool,
+                left: list[int]) -> Iterator[tuple[str, Structure]]:
     """The outermost modules inside a module that can be exported, with their structures."""
     for name, child in model.named_children():
         inside = f"{path}.{name}".lstrip(".")
         captured = attempt(child, *seen[inside], left) if inside in seen else None
         if captured is None:
-            yield from exportable(child, inside, seen, inner, left)
+            yield from _exportable(child, inside, seen, inner, left)
         else:
             yield inside, with_unfelt(child, analyse(child, captured, inner))
 
@@ -103,15 +103,15 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
         return None
 
 
-def used_twice(model: nn.Module) -> set[str]:
+def _used_twice(model: nn.Module) -> set[str]:
     """The names of tensors that lie in several places of a network."""
     names: dict[int, list[str]] = {}
-    for name, tensor in surgery.stored(model).items():
+    for name, tensor in surgery.stored_tensors(model).items():
         names.setdefault(id(tensor), []).append(name)
     return {n for same in names.values() if len(same) > 1 for n in same}
 
 
-def renamed(path: str, group: Group, shared: set[str]) -> Group:
+def _rename_group(path: str, group: Group, shared: set[str]) -> Group:
     """A part's group under the names of the whole network; one whose tensors lie elsewhere too stays."""
     members = tuple(replace(m, tensor=f"{path}.{m.tensor}") for m in group.members)
     tied = next((m.tensor for m in members if m.tensor in shared), None)
@@ -139,12 +139,12 @@ def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> attempts.R
             stand_ins[id(part)] = Masking(part, structure, some)
             notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in removal.notes]
     small = copy.deepcopy(model, dict(smaller))
-    prove_whole(small, copy.deepcopy(model, stand_ins), parts)
+    _prove_whole(small, copy.deepcopy(model, stand_ins), parts)
     parts.proved = True
     return attempts.Removal(small, tuple(notes))
 
 
-def prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
+def _prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
     """Compare a network of cut parts with the same network of masked ones.
 
     Raises:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
 from secateur.data.calibration import Batch, Calibration
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def closeness(original: nn.Module, cut: nn.Module, samples: Calibration) -> Clos
     (0.5, 1.0, 2)
     """
     apart, size, cosines = 0.0, 0.0, list[Tensor]()
-    with watched(original, {}), watched(cut, {}), torch.inference_mode():
+    with watch(original, {}), watch(cut, {}), torch.inference_mode():
         for batch in samples:
             whole, small = first(call(original, batch)), first(call(cut, batch))
             apart += float(batch.real(whole - small).square().sum())

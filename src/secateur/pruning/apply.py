@@ -78,7 +78,7 @@ def _cut_copy(model: nn.Module, plan: Plan, prove: bool, example: Any) -> graph.
         shown = example if structure is None else structure.example
         remember(removal.network, (*steps(model), step(model, cuts, shown, prove)))
         return removal
-    return graph.Removal(zeroed_copy(model, {cut.name: cut.keep for cut in cuts}))
+    return graph.Removal(_zeroed_copy(model, {cut.name: cut.keep for cut in cuts}))
 
 
 def _trace_of(model: nn.Module, plan: Plan, example: Any) -> Structure:
@@ -96,7 +96,7 @@ def _trace_of(model: nn.Module, plan: Plan, example: Any) -> Structure:
     return graph.trace(model, example if example is not None or structure is None else structure.example)
 
 
-def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
+def _zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
     """A copy whose named parameters are zero where ``keep`` is false; those are written once, not copied first, and
     lie in memory as they did."""
     made: dict[int, Any] = {}

@@ -15,7 +15,7 @@ from secateur.core.errors import failing
 from secateur.core.module_state import evaluating
 from secateur.core.modules import device_of, moved
 from secateur.core.types import Target
-from secateur.data.calibration import Calibration, described
+from secateur.data.calibration import Calibration, describe_value
 from secateur.data.forward import call
 from secateur.graph.example import examples, inputs
 from secateur.pruning.granularity.base import Layer
@@ -57,7 +57,7 @@ def called(example: Any, model: nn.Module) -> Any:
         SecateurError: the network does not run on it.
     """
     args, kwargs = tree_map(partial(moved, device=device_of(model)), inputs(example))
-    with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
+    with failing(f"the network does not run on {' and '.join(map(describe_value, (*args, *kwargs.values())))}"):
         return model(*args, **kwargs)
 
 

@@ -19,8 +19,8 @@ from secateur.measure.flops import flops_of, work
 from secateur.measure.latency import interleaved
 from secateur.pruning.apply import carry_out, check_given
 
-SECONDS = 0.2
-ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
+_SECONDS = 0.2
+_ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
         zeros = not any(cut.group for cut in plan.cuts)
         flops = work(model, example).flops, flops_of(small, example, zeros)
         return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops, ms(model, small, example),
-                      (*removal.notes, *((ZEROS,) if zeros and plan.removed else ())))
+                      (*removal.notes, *((_ZEROS,) if zeros and plan.removed else ())))
 
 
 def nonzero(network: nn.Module) -> list[int]:
@@ -94,5 +94,5 @@ def ms(model: nn.Module, small: nn.Module, example: Any) -> tuple[float, float]:
     """The median times of a forward pass of two networks in milliseconds, measured in turns."""
     args, kwargs = copy.deepcopy(inputs(example))
     with torch.no_grad():
-        times = interleaved({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, SECONDS)
+        times = interleaved({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, _SECONDS)
     return statistics.median(times["old"]) * 1e3, statistics.median(times["new"]) * 1e3

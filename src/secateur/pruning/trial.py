@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.pytree import repeat
-from secateur.data.calibration import Calibration, joined
+from secateur.data.calibration import Calibration, join
 from secateur.pruning.granularity.base import Layer
 
 MOST_SAMPLES = 1024
@@ -59,7 +59,7 @@ class Trials:
         """
         if self.samples is None:
             raise SecateurError("data= is missing: samples of the network's input; got None")
-        return tuple(column[:MOST_SAMPLES] for column in joined(self.samples.first(MOST_SAMPLES)))
+        return tuple(column[:MOST_SAMPLES] for column in join(self.samples.first(MOST_SAMPLES)))
 
     def example(self, batch: int) -> Any:
         """As many samples as a batch has, from the start again where there are fewer: a tuple, or a dict by name."""

@@ -13,7 +13,7 @@ from torch import nn
 from secateur.core import paths, registry
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError
 from secateur.files.exporters._program import Subject, subject
-from secateur.files.exporters._verify import Checked, checked
+from secateur.files.exporters._verify import Checked, verify
 from secateur.files.exporters.base import Exporter, Format, Run, RunExporter
 from secateur.graph.capture import reaches, widest
 
@@ -126,7 +126,7 @@ def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool) 
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
         run = chosen.opened(path, taken)
-        found = checked(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
+        found = verify(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
         end = time.perf_counter()
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
     return Exported(place, files, to, chosen.runtime(), taken.traced.told() if chosen.traced else "", found,

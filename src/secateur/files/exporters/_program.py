@@ -48,7 +48,7 @@ class Subject:
     @cached_property
     def traced(self) -> Traced:
         """The network's program, traced when first asked for."""
-        return traced(self)
+        return trace_program(self)
 
     @cached_property
     def in_double(self) -> nn.Module:
@@ -152,7 +152,7 @@ def tensors_of(outputs: Any) -> list[Tensor]:
     return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
 
 
-def traced(subject: Subject) -> Traced:
+def trace_program(subject: Subject) -> Traced:
     """Trace a network with its sizes open as far as asked.
 
     Raises:
@@ -181,7 +181,7 @@ def traceable(model: nn.Module, kwargs: dict[str, Any]) -> Iterator[None]:
     def plainly(*args: Any, **kwargs: Any) -> Any:
         return without_classes(forward(*args, **kwargs))
 
-    plainly.__signature__ = named_signature(forward, kwargs)  # type: ignore[attr-defined]
+    plainly.__signature__ = _named_signature(forward, kwargs)  # type: ignore[attr-defined]
     model.forward = plainly
     try:
         yield
@@ -191,7 +191,7 @@ def traceable(model: nn.Module, kwargs: dict[str, Any]) -> Iterator[None]:
             model.forward = own
 
 
-def named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> inspect.Signature:
+def _named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> inspect.Signature:
     """A signature with the given names in place of ``**kwargs``.
 
     >>> str(named_signature(lambda x, **more: x, {"x": 1, "mask": 2}))

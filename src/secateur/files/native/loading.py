@@ -20,7 +20,7 @@ from secateur.files.native.steps import check_example
 from secateur.files.native.steps import described as read_described
 from secateur.measure.size import tensors
 from secateur.pruning.apply import carry_out
-from secateur.pruning.history import Step, again, described, remember
+from secateur.pruning.history import Step, again, remember, tensor_shapes
 
 NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
               "as it was before the cut; or save it with example=, inputs like its own, then it loads without one")
@@ -129,7 +129,7 @@ def cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Mod
 
 def check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:
     """Refuse a network whose tensors have other names or shapes than a file tells, every one of them named."""
-    own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (described(network), told))
+    own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (tensor_shapes(network), told))
     if found := differences(saved, own):
         raise SecateurError(f"'{path}' was saved from another network than make_model makes: {found}")
 

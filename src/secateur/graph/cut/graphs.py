@@ -20,7 +20,7 @@ from secateur.graph.analysis import analyse
 from secateur.graph.capture import Captured, capture, reaches
 from secateur.graph.cut import graph_module, surgery
 from secateur.graph.cut.sizes import Sizes
-from secateur.graph.example import doubled
+from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 
@@ -35,31 +35,32 @@ def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
             "computes as in evaluation mode")
     for reach in reaches((trace.captured.args, trace.captured.kwargs))[:-1]:
         try:
-            yield opened(model, small, cuts, trace, reach), [told]
+            yield _open_graph(model, small, cuts, trace, reach), [told]
         except Exception as error:
             log.debug("no graph for any %s: %s", reach, readable(error))
-    fixed = graph_module.exported(model, trace.captured, sizes, surgery.stored(small))
+    fixed = graph_module.build_network(model, trace.captured, sizes, surgery.stored_tensors(small))
     yield fixed, [f"{told}; {ONE_SHAPE}"]
 
 
-def opened(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace, reach: str) -> nn.Module:
+def _open_graph(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace, reach: str) -> nn.Module:
     """The cut graph of a trace with open axes, checked at other sizes too.
 
     Raises:
         UnsupportedError: the network cannot be traced so, or the graph does not hold at other sizes.
     """
     whole = trace.captured.kwargs or trace.captured.args
-    structure = analyse(model, capture(model, doubled(whole), reach), True)
+    structure = analyse(model, capture(model, double_batch(whole), reach), True)
     traced: Trace = structure.trace
     leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
     keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
-    cut_graph = graph_module.exported(model, traced.captured, Sizes(traced.flow, keeps), surgery.stored(small))
+    sizes = Sizes(traced.flow, keeps)
+    cut_graph = graph_module.build_network(model, traced.captured, sizes, surgery.stored_tensors(small))
     if reach == "length":
-        check_lengths(model, cut_graph, traced, keeps)
+        _check_lengths(model, cut_graph, traced, keeps)
     return cut_graph
 
 
-def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict[int, Tensor]) -> None:
+def _check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict[int, Tensor]) -> None:
     """Compare a cut graph with the masked original at other sizes of all open axes.
 
     Raises:
@@ -67,7 +68,7 @@ def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict
     """
     if traced.captured.guards is None:
         raise UnsupportedError("this torch does not tell for which lengths a trace holds")
-    other = resized(traced.captured)
+    other = _resize(traced.captured)
     with evaluating(model), torch.no_grad():
         model(*copy.deepcopy(other.args), **copy.deepcopy(other.kwargs))
     traced = replace(traced, captured=other)
@@ -76,7 +77,7 @@ def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict
         raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} of their size")
 
 
-def resized(captured: Captured) -> Captured:
+def _resize(captured: Captured) -> Captured:
     """A trace with an example of other sizes: every open axis half as long, or twice where that is short."""
     def other_sizes(value: Any, node: fx.Node) -> Any:
         for axis, size in enumerate(node.meta["val"].shape if isinstance(value, Tensor) else ()):

@@ -12,19 +12,19 @@ from secateur.data.input_spec import InputSpec, TensorSpec
 _TOKENS = 8
 
 
-def drawn(network: nn.Module) -> tuple[dict[str, Tensor] | None, str]:
+def find_inputs(network: nn.Module) -> tuple[dict[str, Tensor] | None, str]:
     """Inputs that a network runs on, by name, and what was drawn; None and nothing where none were found.
 
     Tried are two sentences of random tokens below ``vocab_size``, two random images or stretches of sound, as the
     network names its main input, then the ``dummy_inputs`` that its class has.
     """
-    for inputs, told in (by_main_input(network), dummy(network)):
+    for inputs, told in (_by_main_input(network), _dummy(network)):
         if inputs and runs(network, inputs):
             return inputs, told
     return None, ""
 
 
-def by_main_input(network: nn.Module) -> tuple[dict[str, Tensor], str]:
+def _by_main_input(network: nn.Module) -> tuple[dict[str, Tensor], str]:
     """Random values for the main input, and for the decoder's where there is one."""
     config = network.config
     name, vocabulary = getattr(network, "main_input_name", ""), getattr(config, "vocab_size", None)
@@ -41,7 +41,7 @@ def by_main_input(network: nn.Module) -> tuple[dict[str, Tensor], str]:
     return {}, ""
 
 
-def dummy(network: nn.Module) -> tuple[dict[str, Tensor], str]:
+def _dummy(network: nn.Module) -> tuple[dict[str, Tensor], str]:
     """What the class itself takes to be inputs."""
     found: Any = getattr(network, "dummy_inputs", None) or {}
     return dict(found), f"the dummy_inputs of {type(network).__name__}"

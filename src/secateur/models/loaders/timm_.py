@@ -15,7 +15,8 @@ from secateur.core.errors import SecateurError, failing, first_line, unknown
 from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 
-FRESH = "timm's network has fresh random weights: trained ones are not fetched, give them as --weights FILE.safetensors"
+_FRESH = ("timm's network has fresh random weights: trained ones are not fetched, give them as "
+          "--weights FILE.safetensors")
 
 
 class Timm(Kind):
@@ -45,7 +46,7 @@ class Timm(Kind):
         classes = f", num_classes={options.classes}" if options.classes else ""
         example = InputSpec(TensorSpec((2, *sides))).random()
         return Source(make, f"lambda: timm.create_model('{name}', pretrained=False{classes})", example,
-                      notes=() if options.weights else (FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
+                      notes=() if options.weights else (_FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
 
 
 def timm() -> Any:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.graph.capture import reaches, sizes_of
-from secateur.runtime.frontend.exporting import Exported, exported
+from secateur.runtime.frontend.exporting import Exported, export_graph
 from secateur.runtime.frontend.fuse import fuse
 from secateur.runtime.frontend.lower import Refused, lower, rows_of
 from secateur.runtime.frontend.node import is_constant
@@ -58,11 +58,11 @@ def capture(model: nn.Module, inputs: Sequence[Tensor]) -> Captured:
     """
     inputs = tuple(inputs)
     if "length" not in reaches(inputs):
-        return _cut(exported(model, inputs, False))
-    found = _cut(exported(model, inputs, True))
+        return _cut(export_graph(model, inputs, False))
+    found = _cut(export_graph(model, inputs, True))
     if not any("another open axis" in reason for _, reason in found.refused):
         return found
-    other = _cut(exported(model, inputs, False))
+    other = _cut(export_graph(model, inputs, False))
     return other if other.weights > found.weights else found
 
 
@@ -139,7 +139,7 @@ def _runs(module: fx.GraphModule, refused: list[tuple[str, str]]) -> list[_Run]:
         if node.op == "call_function" and isinstance(node.meta.get("val"), Tensor) and not is_constant(node):
             try:
                 kind = places.wanted(node)
-                ops[node] = _lowered(module, node, kind, values)
+                ops[node] = _lower_node(module, node, kind, values)
             except Refused as reason:
                 kind = None
                 refused.append((f"{node.name} ({node.target})", str(reason)))
@@ -158,7 +158,7 @@ def _runs(module: fx.GraphModule, refused: list[tuple[str, str]]) -> list[_Run]:
     return list(groups.values())
 
 
-def _lowered(module: fx.GraphModule, node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value]) -> Op:
+def _lower_node(module: fx.GraphModule, node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value]) -> Op:
     sizes = [a.meta.get("val") for a in node.all_input_nodes]
     if any(isinstance(size, torch.SymInt) and str(size) not in kind for size in sizes):
         raise Refused("it needs a size that is computed")

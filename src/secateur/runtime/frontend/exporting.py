@@ -52,7 +52,7 @@ class Exported:
         return True
 
 
-def exported(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) -> Exported:
+def export_graph(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) -> Exported:
     """The exported graph, with as much left open as the network allows.
 
     Args:
@@ -77,18 +77,18 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) -> E
 
 def _export(model: nn.Module, inputs: tuple[Tensor, ...], reach: str) -> Exported:
     if not reach:
-        return _closed(model, export(model, inputs, {}), False)
+        return _without_guards(model, export(model, inputs, {}), False)
     if any(x.ndim < 1 or x.shape[0] != inputs[0].shape[0] for x in inputs):
         raise UnsupportedError("inputs have no common batch axis")
     # torch fixes an axis of size 1, and code that asks for a size of 2 would fix the rows by accident.
     wide = tuple(repeat(x, 3) if 0 < x.shape[0] < 3 else x for x in inputs)
-    found = _closed(model, export(model, wide, {}, reach), True)
-    if not isinstance(batch_of(found.module), torch.SymInt):  # type: ignore[arg-type]
+    found = _without_guards(model, export(model, wide, {}, reach), True)
+    if not isinstance(_batch_of(found.module), torch.SymInt):  # type: ignore[arg-type]
         raise UnsupportedError("the network fixes its batch")
     return found
 
 
-def _closed(model: nn.Module, program: Any, dynamic: bool) -> Exported:
+def _without_guards(model: nn.Module, program: Any, dynamic: bool) -> Exported:
     """The program as a graph without guards, writes in place, and sizes read in many places."""
     module = program.module()
     if any(_writes_shared(node) for node in module.graph.nodes):
@@ -147,7 +147,7 @@ def _is_view(node: fx.Node) -> bool:
     return not schema.is_mutable and any(r.alias_info is not None for r in schema.returns)
 
 
-def batch_of(module: fx.GraphModule) -> Any:
+def _batch_of(module: fx.GraphModule) -> Any:
     """The size of the first input's first axis: a symbol, or a number."""
     first = next(n for n in module.graph.nodes if n.op == "placeholder")
     shape = first.meta["val"].shape

@@ -19,14 +19,14 @@ from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import read
 from secateur.files.native.program.write import program
 from secateur.graph.capture import capture, reaches, widest
-from secateur.graph.example import check_example, doubled, examples, has_words, inputs
+from secateur.graph.example import check_example, double_batch, examples, has_words, inputs
 from secateur.measure.size import tensors
 
 BATCHES = (1, 3)
-TIMES_EPS = 32
+_TIMES_EPS = 32
 
 
-def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
+def make_graph(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     """The graph of a network as a file holds it, and the constants of its code.
 
     The first axis of every input is left open, and lengths of sentences, where the network allows it: where the graph,
@@ -41,32 +41,32 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
         model = copy.deepcopy(model).cpu()
         example = pytree.tree_map(lambda v: moved(v, torch.device("cpu")), example)
     check_example(model, example)
-    wide = doubled(example)
+    wide = double_batch(example)
     ladder = [reach for reach in reaches(example) if reach != "length" or has_words(example)]
     try:
-        return widest(lambda reach: tried(model, example, wide if reach else example, reach), ladder, Exception)[0]
+        return widest(lambda reach: _try_reach(model, example, wide if reach else example, reach), ladder, Exception)[0]
     except SecateurError as error:
         raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: {first_line(error)}; save "
                                "it without example=") from error
 
 
-def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
+def _try_reach(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
     """The graph, where it gives what the network gives."""
     told, constants = program(model, capture(model, traced, reach))
     told["example"] = InputSpec.of(example).to_json()
     text = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
     own = {name: tensor.detach() for name, tensor in tensors(model)} | constants
     graph = FileNetwork(read(text, set(own), "the graph"), own, type(model).__name__)
-    check_gives(model, graph, example)
+    _check_gives(model, graph, example)
     if reach and any(None in one for one in graph.program.taken.like if isinstance(one, tuple)):
         for batch in BATCHES:
-            check_gives(model, graph, repeat(example, batch))
+            _check_gives(model, graph, repeat(example, batch))
     if reach == "length":
-        check_gives(model, graph, shortened(graph, example))
+        _check_gives(model, graph, _shorten(graph, example))
     return text, constants
 
 
-def shortened(graph: FileNetwork, example: Any) -> Any:
+def _shorten(graph: FileNetwork, example: Any) -> Any:
     """An example with every open axis but the first half as long."""
     leaves, spec = pytree.tree_flatten(example)
     args, kwargs = inputs(example)
@@ -82,7 +82,7 @@ def shortened(graph: FileNetwork, example: Any) -> Any:
     return pytree.tree_unflatten([half(v) if isinstance(v, Tensor) else v for v in leaves], spec)
 
 
-def check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
+def _check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
     """Refuse a graph that gives other outputs than the network.
 
     Raises:
@@ -109,4 +109,4 @@ def same(got: Any, want: Any) -> bool:
     if not (want.is_floating_point() or want.is_complex()):
         return torch.equal(got, want)
     size = float(want.abs().nan_to_num(0, 0, 0).max()) if want.numel() else 0.0
-    return torch.allclose(got, want, 0, TIMES_EPS * torch.finfo(want.dtype).eps * size, equal_nan=True)
+    return torch.allclose(got, want, 0, _TIMES_EPS * torch.finfo(want.dtype).eps * size, equal_nan=True)
