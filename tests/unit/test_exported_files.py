@@ -13,7 +13,7 @@ from torch import nn
 import secateur as sc
 from secateur.core.errors import CutGraphWarning, MeasurementError, MissingExtraError
 from secateur.files.exporters import Exported, ExportWarning, _verify, base, export_checked, onnx_
-from secateur.files.exporters._program import subject, traced
+from secateur.files.exporters._program import subject, trace_program
 
 
 class Words(nn.Module):
@@ -242,12 +242,12 @@ def test_differences_by_hand():
 def test_random_inputs_stay_in_the_range_of_the_example(words):
     model, example = words
     example["mask"] = torch.tensor([[3, 3, 4, 5, 6, 7]] * 2)
-    trace = traced(type(subject(model, example))(model, (), example, "Words", "length"))
-    ids, mask = _verify.drawn(trace, 5, True)
+    trace = trace_program(type(subject(model, example))(model, (), example, "Words", "length"))
+    ids, mask = _verify._random_inputs(trace, 5, True)
     assert ids.shape == mask.shape == (5, 3)
     assert int(ids.min()) >= 0 and int(ids.max()) <= int(example["ids"].max())
     assert mask.unique().tolist() == [3, 4, 5, 6, 7]
-    assert all(torch.equal(a, b) for a, b in zip(_verify.drawn(trace, 5, True), (ids, mask), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(_verify._random_inputs(trace, 5, True), (ids, mask), strict=True))
 
 
 @pytest.mark.parametrize(("given", "message"), [

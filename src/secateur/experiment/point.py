@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import RunError
+from secateur.core.pytree import repeat
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.experiment.row import method_facts
@@ -28,7 +28,7 @@ from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
-from secateur.pruning.apply import applied
+from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
@@ -146,7 +146,7 @@ class Subject:
         selection = self.selection(point)
         plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
         return plan, self._recovered(plan, point) if point.recovery != "none" else (
-            applied(self.model, plan) if plan.removed else self.model)
+            carry_out(self.model, plan).network if plan.removed else self.model)
 
     def calibration(self, samples: int) -> Calibration | None:
         """The first training samples, of which there are ``samples``; None for none."""
@@ -158,7 +158,7 @@ class Subject:
     def _recovered(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
-            cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
+            cut = carry_out(self.model, plan).network if plan.removed else copy.deepcopy(self.model)
             result = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
             self._made[point], self._rows[point] = result.network, result.rows
             while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
@@ -213,7 +213,7 @@ class Subject:
 
     def inputs(self, batch: int) -> Tensor:
         """The first ``batch`` test inputs, from the start again where there are fewer."""
-        return self.x[torch.arange(batch) % len(self.x)].contiguous()
+        return repeat(self.x, batch)
 
 
 def held(model: nn.Module) -> int:

@@ -16,7 +16,7 @@ from secateur.core.module_state import evaluating
 from secateur.core.modules import device_of
 from secateur.core.tensors import to_device
 from secateur.core.types import Target
-from secateur.data.calibration import Calibration, described
+from secateur.data.calibration import Calibration, describe_value
 from secateur.data.forward import call
 from secateur.graph.example import examples, inputs
 from secateur.pruning.granularity.base import Layer
@@ -58,7 +58,7 @@ def _call_example(example: Any, model: nn.Module) -> Any:
         SecateurError: the network does not run on it.
     """
     args, kwargs = to_device(inputs(example), device_of(model))
-    with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
+    with failing(f"the network does not run on {' and '.join(map(describe_value, (*args, *kwargs.values())))}"):
         return model(*args, **kwargs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from secateur import files, graph
+from secateur import files
 from secateur.core.machine import busy
 from secateur.core.progress import Progress
 from secateur.core.types import Plan
@@ -25,7 +25,7 @@ from secateur.measure.size import size
 from secateur.measure.speed import speeds
 from secateur.models import resolve
 from secateur.models.resolve import Options, Source
-from secateur.pruning.apply import applied
+from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import check_recoveries, recover, recoveries
@@ -88,7 +88,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     model = case.trained(told)
     told.stage("cut", 1)
     plan = planned(case, model.eval(), samples)
-    recovered = recover(model, applied(model, plan), plan, chosen, samples, config.seed)
+    removal = carry_out(model, plan)
+    recovered = recover(model, removal.network, plan, chosen, samples, config.seed)
     cut = recovered.network
     told.step()
     zeroed = plan.granularity != "neuron"
@@ -99,8 +100,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     again, ungraphed = write_checked(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *underdetermined_layers(recovered.rows, REFIT),
-                       *graph.notes(cut), *ungraphed, *crowd),
+                       (*case.notes, *plan.notes, *underdetermined_layers(recovered.rows, REFIT), *removal.notes,
+                        *ungraphed, *crowd),
                       case.chance, again)
 
 

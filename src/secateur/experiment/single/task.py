@@ -14,6 +14,7 @@ from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
+from secateur.core.pytree import repeat
 from secateur.core.tensors import tensors_in, to_device
 from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, as_batch, calibration
@@ -180,8 +181,7 @@ class Labelled(Case):
 
     def batch(self, size: int) -> tuple[Tensor, ...]:
         """The first test samples, from the start again where there are fewer."""
-        x = self.task.data.test_x
-        return (x[torch.arange(size) % len(x)].contiguous(),)
+        return (repeat(self.task.data.test_x, size),)
 
 
 class Unlabelled(Case):
@@ -269,7 +269,7 @@ class Unlabelled(Case):
         """Samples held out of the middling length, repeated."""
         batches = sorted(self.samples.held, key=lambda b: max(v.numel() // max(1, len(b)) for v in b.inputs))
         inputs = batches[len(batches) // 2].inputs
-        return tuple(v[torch.arange(size) % len(v)].contiguous() for v in inputs)
+        return repeat(inputs, size)
 
     @property
     def timing(self) -> Timing:
