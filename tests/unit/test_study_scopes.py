@@ -112,7 +112,7 @@ def test_settings_of_single_layers_reach_the_rows(tmp_path):
 
 
 def test_a_file_holds_settings_of_layers_as_a_table():
-    assert coerce("layers", {"1": {"most": 0.5}}, "") == '{"1": {"most": 0.5}}'
+    assert coerce("layers", {"1": {"most": 0.5}}, str, json_text=True) == '{"1": {"most": 0.5}}'
     config = StudyConfig.make({"layers": {"1": 0.5}, "scan": True})
     assert config.layer_settings == {"1": 0.5}
     assert "--scan --out" in config.command("runs/a")

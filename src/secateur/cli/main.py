@@ -49,6 +49,7 @@ def interrupted() -> int:
 def fail_at_work(error: Exception) -> int:
     """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
     if hasattr(error, "format_message"):
-        words = error.format_message()
-        return fail(f"{words} See: secateur --help", 2) if words else 2
+        words, context = error.format_message(), getattr(error, "ctx", None)
+        command = f" {context.info_name}" if context is not None and context.parent is not None else ""
+        return fail(f"{words} See: secateur{command} --help", 2) if words else 2
     return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

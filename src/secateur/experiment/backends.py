@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from secateur.core.errors import MissingExtraError, RunError, SecateurError, unknown
+from secateur.core.errors import MissingExtraError, RunError, SecateurError
 from secateur.core.machine import cores
+from secateur.experiment.config import RunOptions
 from secateur.experiment.point import Bundle, Point, opened
 from secateur.measure.latency import torch_threads
 
@@ -30,39 +31,26 @@ def measure(job: Job, workers: int) -> dict[str, Any]:
             return {"refused": str(error)}
 
 
-def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: str = "") -> Iterator[Result]:
+def run(jobs: Sequence[Job], options: RunOptions) -> Iterator[Result]:
     """Measure every job; gives ``(index, figures)`` in the order in which they finish.
 
-    Args:
-        jobs: what to measure.
-        workers: processes on this machine, for ``loky``.
-        backend: ``loky`` (joblib on this machine) or ``dask``.
-        address: the Dask scheduler's, such as ``tcp://127.0.0.1:8786``.
-
     Raises:
-        SecateurError: an unknown backend, or no scheduler at the address.
+        SecateurError: no scheduler at the address.
         MissingExtraError: the backend's package is not installed.
     """
-    backends: dict[str, Callable[[], Iterator[Result]]] = {
-        "loky": lambda: _loky(jobs, workers) if workers > 1 else _serial(jobs),
-        "dask": lambda: _dask(jobs, address)}
-    check_backend(workers, backend, address)
-    return backends[backend]() if jobs else iter(())
+    if not jobs:
+        return iter(())
+    if options.backend == "dask":
+        return _dask(jobs, options.address)
+    return _loky(jobs, options.jobs) if options.jobs > 1 else _serial(jobs)
 
 
-def check_backend(workers: int, backend: str, address: str) -> None:
-    """Refuse a backend that cannot be used, before anything is written."""
-    if backend not in ("loky", "dask"):
-        raise unknown("backend", backend, ["loky", "dask"])
-    if workers < 1:
-        raise SecateurError(f"jobs {workers}: allowed is 1 or more")
-    if (backend == "dask") != bool(address):
-        raise SecateurError(f"backend '{backend}' with address '{address}': allowed is --backend dask with "
-                            "--address tcp://HOST:PORT, or neither")
-    if workers > 1 and backend == "loky":
-        _joblib(workers)
-    if address:
-        _client(address).close()
+def check_installed(options: RunOptions) -> None:
+    """Refuse a backend that cannot be used here, before anything is written."""
+    if options.jobs > 1 and options.backend == "loky":
+        _joblib(options.jobs)
+    if options.address:
+        _client(options.address).close()
 
 
 def _serial(jobs: Sequence[Job]) -> Iterator[Result]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,48 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out
+from secateur.core.settings import REQUIRED, setting, settings_of
 from secateur.experiment.rebuild import Remade, remade
 from secateur.files.exporters import Exported, export_run, exported, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
+from secateur.models.loaders.base import GROUP as NETWORK
+from secateur.models.loaders.base import Options
 
 MANY = 0.2
 CALL = 500
+RUN = "Which network of a run"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What was asked for; ``cut`` says which network of a run."""
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Options):
+    """What is exported, and where to; of a run the last settings say which network."""
 
-    source: Path
-    to: str
-    out: str
-    force: bool
-    int8: bool
-    model: str
-    shape: tuple[int, ...]
-    classes: int
-    example: str
-    weights: str
-    cut: Mapping[str, Any]
+    source: str = setting(REQUIRED, "the folder of a study, a file of secateur prune or sc.save, or any network that "
+                          "prune takes", argument="RUN|FILE|MODEL")
+    to: str = setting("onnx", "onnx, pt2, openvino, safetensors, or report of a run")
+    out: str = setting("", "the file; empty: the name of the source, here")
+    force: bool = setting(False, "replace the file where it is there")
+    int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
+    model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
+                         "name", group=NETWORK)
+    sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=RUN)
+    granularity: str | None = setting(None, "which cut", group=RUN)
+    criterion: str | None = setting(None, "which cut", group=RUN)
+    scope: str | None = setting(None, "which cut", group=RUN)
+    recovery: str | None = setting(None, "which cut", group=RUN)
+    seed: int = setting(0, "which network", group=RUN)
+
+    @property
+    def path(self) -> Path:
+        """The source as a path."""
+        return Path(self.source).expanduser()
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        """Which network of a run, as far as that is said."""
+        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.declared.group == RUN}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,59 +66,56 @@ class Done:
     notes: tuple[str, ...]
 
 
-def taken(wanted: Wanted) -> Done:
+def export_source(wanted: ExportConfig) -> Done:
     """Export a run or a network of one, or the network of a file.
 
     Raises:
         SecateurError: anything of the source, the flags or the file that the caller can mend.
     """
     chosen = format_of(wanted.to, wanted.int8)
-    is_run = wanted.source.is_dir() and not (wanted.source / "config.json").is_file()
+    is_run = wanted.path.is_dir() and not (wanted.path / "config.json").is_file()
     check_flags(wanted, is_run)
     if isinstance(chosen, RunExporter):
         return whole_run(wanted, chosen, is_run)
     return of_run(wanted, chosen) if is_run else of_network(wanted, chosen)
 
 
-def check_flags(wanted: Wanted, is_run: bool) -> None:
+def check_flags(wanted: ExportConfig, is_run: bool) -> None:
     """Refuse flags that say nothing here."""
-    file_only = {"--model": wanted.model, "--shape": wanted.shape, "--example": wanted.example,
-                 "--weights": wanted.weights}
-    run_only = {f"--{k}": v for k, v in wanted.cut.items() if v is not None and (k, v) != ("seed", 0)}
-    if wrong := [k for k, v in (file_only if is_run else run_only).items() if v]:
-        kind, other = ("run", "a file") if is_run else ("file", "a run")
-        raise SecateurError(f"'{wanted.source}' is a {kind}: {', '.join(wrong)} is for {other}")
+    group, kind, other = (NETWORK, "run", "a file") if is_run else (RUN, "file", "a run")
+    if wrong := [f"--{one.name}" for one in settings_of(type(wanted))
+                 if one.declared.group == group and getattr(wanted, one.name) != one.default]:
+        raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
-def whole_run(wanted: Wanted, chosen: Format, is_run: bool) -> Done:
+def whole_run(wanted: ExportConfig, chosen: Format, is_run: bool) -> Done:
     """The report of a run."""
     if not is_run:
-        raise SecateurError(f"'{wanted.source}' is a file; {wanted.to} needs the folder of a study")
-    place = place_of(wanted, chosen, f"{wanted.source.resolve().name}-report")
-    return Done(export_run(wanted.source, place, wanted.to), f"the report of {wanted.source}", None, None, ())
+        raise SecateurError(f"'{wanted.path}' is a file; {wanted.to} needs the folder of a study")
+    place = place_of(wanted, chosen, f"{wanted.path.resolve().name}-report")
+    return Done(export_run(wanted.path, place, wanted.to), f"the report of {wanted.path}", None, None, ())
 
 
-def of_run(wanted: Wanted, chosen: Format) -> Done:
+def of_run(wanted: ExportConfig, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
-    made: Remade = remade(wanted.source, wanted.cut)
+    made: Remade = remade(wanted.path, wanted.cut)
     place = place_of(wanted, chosen, made.name)
     done = exported(made.network, place, made.example, wanted.to, wanted.int8)
     reached = accuracy(done.run, made.test, rows_of(done))
     return Done(place, made.told, done, (reached, made.row["accuracy"]), (*made.notes, *told(done, made.network)))
 
 
-def of_network(wanted: Wanted, chosen: Format) -> Done:
+def of_network(wanted: ExportConfig, chosen: Format) -> Done:
     """The network of a file, or any other that secateur prune takes."""
-    options = resolve.Options("", wanted.weights, wanted.example, wanted.shape, wanted.classes)
-    text = str(wanted.source)
+    text = str(wanted.path)
     path = resolve.file_named(text)
     if wanted.model and not path:
         raise SecateurError(f"'{text}' with --model {wanted.model}: allowed is --model beside a file of secateur")
-    place = place_of(wanted, chosen, named(wanted.source, chosen.suffix))
-    source = resolve.cut_file(path, wanted.model, options) if path else resolve.find(text, options)
+    place = place_of(wanted, chosen, named(wanted.path, chosen.suffix))
+    source = resolve.cut_file(path, wanted.model, wanted) if path else resolve.find(text, wanted)
     network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
-    inputs = resolve.example_for(network, source, options, text) if needs else None
+    inputs = resolve.example_for(network, source, wanted, text) if needs else None
     done = exported(network, place, inputs, wanted.to, wanted.int8)
     return Done(place, f"the network of {text}", done, None, (*source.notes, *told(done, network)))
 
@@ -116,12 +130,12 @@ def named(source: Path, suffix: str) -> str:
     return f"{stem}-dense" if suffix == source.suffix else stem
 
 
-def place_of(wanted: Wanted, chosen: Format, stem: str) -> Path:
+def place_of(wanted: ExportConfig, chosen: Format, stem: str) -> Path:
     """Where the file goes; refused before any work is done where it cannot."""
     place = Path(wanted.out).expanduser() if wanted.out else Path(f"{stem}{chosen.suffix}")
     if place.suffix != chosen.suffix:
         raise SecateurError(f"out '{place}': a file of {wanted.to} ends in {chosen.suffix}")
-    if place.exists() and wanted.source.exists() and place.samefile(wanted.source):
+    if place.exists() and wanted.path.exists() and place.samefile(wanted.path):
         raise SecateurError(f"out '{place}' is the source itself: name another file")
     check_out(place, wanted.force)
     return place

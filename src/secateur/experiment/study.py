@@ -11,7 +11,7 @@ from torch import nn
 from secateur.core.progress import Progress
 from secateur.data.datasets.base import Dataset
 from secateur.experiment import backends
-from secateur.experiment.config import StudyConfig
+from secateur.experiment.config import RunOptions, StudyConfig
 from secateur.experiment.run import RunData, load_run
 from secateur.experiment.store import FILE, Store
 from secateur.experiment.sweep import Sweep, outputs_name
@@ -31,7 +31,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         data: a data set, or its name; by default ``config.data``.
         config: every setting; see :class:`StudyConfig`.
         out: the run's folder, by default ``runs/MODEL-DATA``.
-        jobs, backend, address: how the points are spread, see :func:`secateur.experiment.backends.run`.
+        jobs, backend, address: how the points are spread, see :class:`secateur.experiment.config.RunOptions`.
         progress: hears of every step.
         command: what a reader types to run the study again; by default made from the settings.
 
@@ -42,7 +42,8 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         SecateurError: anything in the settings, network, data or folder that the caller can mend.
     """
     config = named(config or StudyConfig(), make_model, data)
-    backends.check_backend(jobs, backend, address)
+    options = RunOptions(jobs=jobs, backend=backend, address=address)
+    backends.check_installed(options)
     task = problem(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
     task.check_crossed()
     folder = Path(out) if out else default_folder(config)
@@ -57,7 +58,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
                                **sweep.keys()})
         sweep.train()
         sweep.scan()
-        sweep.measure(jobs, backend, address)
+        sweep.measure(options)
         sweep.time()
         sweep.describe()
     return load_run(folder)
@@ -86,13 +87,3 @@ def check_cuttable(task: Problem) -> None:
         for criterion in (resolve(name).default_criterion, *plain):
             Selection(model, name, criterion, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1,
                       config.pooling, None, config.layer_settings, config.least, config.most)
-
-
-
-
-
-
-
-
-
-

@@ -18,6 +18,7 @@ from secateur.core.machine import machine
 from secateur.core.progress import Progress
 from secateur.core.version import __version__
 from secateur.experiment import backends
+from secateur.experiment.config import RunOptions
 from secateur.experiment.point import Bundle, Point, opened
 from secateur.experiment.store import Store, key_of
 from secateur.experiment.task import Problem, sample_images
@@ -93,14 +94,14 @@ class Sweep:
                  for p in self.task.scanned() if p.seed == seed)
         return tuple((g, c, scan) for g, c, scan in found if scan)
 
-    def measure(self, jobs: int, backend: str, address: str) -> None:
+    def measure(self, options: RunOptions) -> None:
         """Measure every point that the run does not hold, at once where asked."""
         missing = [*self._missing("point", self.task.point_settings), *self._refused()]
         self.progress.stage("measure", len(missing))
         if not missing:
             return
         with self.bundles() as bundles:
-            for index, figures in backends.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
+            for index, figures in backends.run([(bundles[p.seed], p) for p in missing], options):
                 if "refused" in figures and not self.task.is_beside(missing[index]):
                     raise SecateurError(figures["refused"])
                 self._keep("point", self.task.point_settings(missing[index]), figures, missing[index])

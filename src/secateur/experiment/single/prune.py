@@ -130,7 +130,8 @@ def opened(config: CutConfig) -> Case:
     def source(data: Dataset | None = None) -> Source:
         if id(data) not in found:
             shape, classes = (data.shape, data.classes) if data else ((), 0)
-            options = Options(config.factory, config.weights, config.example, shape, classes)
+            options = Options(factory=config.factory, weights=config.weights, example=config.example, shape=shape,
+                              classes=classes)
             found[id(data)] = resolve.find(config.model, options)
         return found[id(data)]
 
