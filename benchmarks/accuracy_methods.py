@@ -22,6 +22,7 @@ from secateur.core.types import Plan
 from secateur.data import resolve
 from secateur.data.calibration import calibration
 from secateur.pruning.selection import Selection
+from secateur.pruning.spec import PruningSpec
 from secateur.recovery.methods.base import Patient
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.reconstruct import Reconstruct
@@ -91,8 +92,9 @@ def _data(name: str) -> Any:
 
 @lru_cache(maxsize=1)
 def _selection(case: Case, granularity: str, criterion: str, scope: str) -> Selection:
-    return Selection(case.network, granularity, criterion, scope, case.structure.outputs, case.inputs[:1], case.seed,
-                     case.structure, samples=calibration(case.pairs))
+    spec = PruningSpec(granularity=granularity, criterion=criterion, scope=scope, seed=case.seed)
+    return Selection(case.network, spec, example=case.inputs[:1], structure=case.structure,
+                     outputs=case.structure.outputs, samples=calibration(case.pairs))
 
 
 Method = Callable[[Case, float], nn.Module]

@@ -28,6 +28,7 @@ from secateur.data.calibration import calibration
 from secateur.data.datasets.fashion_mnist import FashionMnist
 from secateur.measure.accuracy import evaluate
 from secateur.pruning.selection import Selection
+from secateur.pruning.spec import PruningSpec
 from secateur.recovery.pipeline import recover, recoveries
 
 matplotlib.use("Agg")
@@ -77,10 +78,11 @@ def points(model: str, seed: int, data: Data, folder: Path) -> Iterator[dict[str
     if not missing:
         return
     net, example = trained(model, seed, data, folder), data[0][:2]
-    structure, samples = graph.trace(net, example), calibration(data[0][:CALIBRATION], None)
+    structure, samples = graph.trace(net, example), calibration(data[0][:CALIBRATION])
     for way in dict.fromkeys(w for w, _ in missing):
         criterion, recovery, _, _ = WAYS[way]
-        chosen = Selection(net, "neuron", criterion, example=example, seed=seed, structure=structure, samples=samples)
+        spec = PruningSpec(granularity="neuron", criterion=criterion, seed=seed)
+        chosen = Selection(net, spec, example=example, structure=structure, samples=samples)
         for sparsity in (s for w, s in missing if w == way):
             made = chosen.plan(sparsity)
             small = recover(net, sc.apply(net, made), made, recoveries(recovery), samples, seed) if sparsity else net

@@ -70,7 +70,7 @@ def main() -> None:
             maker = registry.get("models", name)
             whole = maker(shape, 10).eval()
             for sparsity in (0.0, *SPARSITIES):
-                rows.append(row(sc.prune(whole, sparsity), lambda m=maker, s=shape: m(s, 10), name, sparsity,
+                rows.append(row(sc.prune(whole, sparsity, skip=()), lambda m=maker, s=shape: m(s, 10), name, sparsity,
                                 Path(folder)))
                 print(json.dumps(rows[-1]))
     if asked.json:

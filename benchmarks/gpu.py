@@ -57,11 +57,11 @@ def point(model: torch.nn.Module, data: Any, granularity: str, sparsity: float) 
     """One cut planned and applied on the GPU and on the CPU, and how far the two are apart."""
     host, example = copy.deepcopy(model).cpu(), data.test_x[:2]
     start = perf_counter()
-    plan = sc.plan(model, sparsity, granularity, example=example.cuda(), skip=["fc5"])
+    plan = sc.plan(model, sparsity, granularity=granularity, example=example.cuda(), skip=["fc5"])
     pruned = sc.apply(model, plan)
     torch.cuda.synchronize()
     seconds = perf_counter() - start
-    same = sc.plan(host, sparsity, granularity, example=example, skip=["fc5"])
+    same = sc.plan(host, sparsity, granularity=granularity, example=example, skip=["fc5"])
     assert plan == same, f"{granularity} at {sparsity}: the plans differ"
     accuracies = [evaluate(m, data.test_x, data.test_y).accuracy for m in (pruned, sc.apply(host, same))]
     assert next(pruned.parameters()).is_cuda

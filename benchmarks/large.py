@@ -28,6 +28,7 @@ import secateur as sc  # noqa: E402
 from secateur import graph  # noqa: E402
 from secateur.graph import capture  # noqa: E402
 from secateur.pruning.selection import Selection  # noqa: E402
+from secateur.pruning.spec import PruningSpec  # noqa: E402
 
 
 class Layer(nn.Module):
@@ -55,7 +56,7 @@ def measured(net: nn.Module, example: torch.Tensor) -> dict[str, float]:
         if step == "trace":
             structure = graph.analyse(net, captured)
         elif step == "plan":
-            plan = Selection(net, "neuron", structure=structure).plan(0.5)
+            plan = Selection(net, PruningSpec(granularity="neuron"), structure=structure).plan(0.5)
         elif step == "cut":
             small = sc.apply(net, plan)
         marks.append(time.process_time())

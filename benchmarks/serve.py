@@ -159,7 +159,7 @@ def prepared(folder: Path, args: argparse.Namespace) -> tuple[Path, list[Request
     """The file of the cut network, and requests with their answers."""
     torch.manual_seed(0)
     made = nets.served().eval()
-    cut = sc.apply(made, sc.plan(made, args.sparsity))
+    cut = sc.apply(made, sc.plan(made, args.sparsity, skip=()))
     inputs = torch.rand(BODIES, args.samples, 784)
     with torch.inference_mode():
         answers = cut(inputs.flatten(0, 1)).view(BODIES, -1).numpy()

@@ -47,6 +47,7 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     from secateur.graph import capture
     from secateur.graph.cut import graph_module
     from secateur.pruning.selection import Selection
+    from secateur.pruning.spec import PruningSpec
 
     size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     start = time.process_time()
@@ -61,7 +62,7 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
         with limited("prune", limit) as spent:
             structure = graph.analyse(model, found) if found else graph.trace(model, example)
             row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
-            small = sc.apply(model, Selection(model, "neuron", structure=structure).plan(0.5))
+            small = sc.apply(model, Selection(model, PruningSpec(granularity="neuron"), structure=structure).plan(0.5))
     except sc.SecateurError as error:
         row["refused"] = str(error)
     except OutOfTime:

@@ -140,7 +140,7 @@ def cut(home: Home, keep: Path, rows: dict[str, Any]) -> None:
         if key in rows and path.exists():
             continue
         start = time.process_time()
-        small = sc.prune(original, sparsity, granularity, data=home.shown, recovery=recovery,
+        small = sc.prune(original, sparsity, granularity=granularity, data=home.shown, recovery=recovery,
                          skip=[*home.skip, *(home.stay if granularity == "neuron" else ())])
         spent = time.process_time() - start
         sc.save(small, path)

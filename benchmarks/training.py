@@ -189,7 +189,7 @@ def narrowed(model: nn.Module, recipe: Recipe, data: Dataset, seed: int) -> nn.M
     """The network with so many units left in each hidden layer, trained a little to do what the whole one did."""
     groups = [g for g in sc.targets(model, data.test_x[:1]).groups if g.cuttable]
     layers = {g.name: 1 - width / g.units for g, width in zip(groups, recipe.widths, strict=True)}
-    small = sc.prune(model, 0.5, "neuron", data=data.train_x[:REFITTED], layers=layers, seed=seed)
+    small = sc.prune(model, 0.5, granularity="neuron", data=data.train_x[:REFITTED], layers=layers, seed=seed)
     small = small.to(memory_format=torch.channels_last)
     if recipe.warm:
         fit(small, data, recipe.warm, teacher=model, lr=recipe.dense_lr or recipe.lr, batch_size=recipe.batch_size,

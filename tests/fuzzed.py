@@ -30,13 +30,13 @@ def wide():
 def seeds(folder):
     """Files of every kind, each with the ways to read it."""
     torch.manual_seed(0)
-    net, plain = sc.prune(wide(), 0.97), folder / "plain"
+    net, plain = sc.prune(wide(), 0.97, skip=()), folder / "plain"
     files.save_dense(net, plain)
-    small = sc.prune(wide(), 0.5, "neuron", example=X[:1])
+    small = sc.prune(wide(), 0.5, granularity="neuron", example=X[:1])
     fixtures = Path(__file__).parent / "fixtures"
     made = {"sparse": sc.save(net, folder / "a"), "narrow": sc.save(net, folder / "b", values="bf16"),
             "graph": sc.save(net, folder / "c", X[:1]), "small": sc.save(small, folder / "d", X[:1]),
-            "half": sc.save(sc.prune(wide(), 0.4), folder / "e"), "plain": plain,
+            "half": sc.save(sc.prune(wide(), 0.4, skip=()), folder / "e"), "plain": plain,
             "old": fixtures / "weights-1.safetensors"}
     return {name: path.read_bytes() for name, path in made.items()}
 

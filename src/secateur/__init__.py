@@ -4,25 +4,28 @@
 
     import secateur as sc
 
-    plan = sc.plan(model, sparsity=0.9)                   # exactly what goes, nothing touched
-    sparse = sc.apply(model, plan)                        # weights zeroed; ``model`` untouched
-    fast = sc.compile(sparse, x)                          # same outputs, sparse kernels
-    small = sc.prune(model, sparsity=0.5, granularity="neuron", example=x)
-    sc.save(small, "small.safetensors")                   # and back: sc.load("small.safetensors", make_model)
-    sc.export(small, "small.onnx", x)                     # checked with ONNX Runtime before it is left
-    pruner = sc.Pruner(model, 0.9, optimizer)             # while any loop trains it: pruner.step()
-    run = sc.study(make_model, data, sc.StudyConfig())    # the sweep, resumable
+    sparse = sc.prune(model, 0.9, data=x)                       # weights, recovered without labels
+    small = sc.prune(model, 0.5, granularity="neuron", data=x)  # fewer neurons: a smaller, plain dense network
+    fast = sc.compile(sparse, x[:64])                           # same outputs, sparse kernels for this machine
+
+    plan = sc.plan(model, 0.5, granularity="neuron", example=x[:1])     # exactly what goes, nothing touched
+    small = sc.apply(model, plan)
+    path = sc.save(small, "small.safetensors", example=x[:1])           # and back: sc.load(path)
+    sc.export(small, "small.onnx", x)                                   # checked with ONNX Runtime before it is left
+    pruner = sc.Pruner(model, 0.9, optimizer)                           # while any loop trains it: pruner.step()
+    run = sc.study(make_model, data, sc.StudyConfig())                  # the sweep, resumable
 """
 
-from secateur.core import interruption
+from secateur.core import interruption as _interruption
 
-interruption.watch()
+_interruption.watch()
 
 from secateur import models
 from secateur.api import prune
 from secateur.core.errors import SecateurError
 from secateur.core.types import Group, Plan, Structure, Target
 from secateur.core.version import __version__
+from secateur.data.calibration import Samples
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.run import load_run
 from secateur.experiment.study import study
@@ -30,32 +33,38 @@ from secateur.files import load, save
 from secateur.files.exporters import export
 from secateur.pruning.apply import apply
 from secateur.pruning.dry_run import DryRun, dry_run, targets
+from secateur.pruning.granularity.block import Block
+from secateur.pruning.granularity.n_m import NM
+from secateur.pruning.granularity.neuron import Neuron
+from secateur.pruning.granularity.weight import Weight
 from secateur.pruning.plan import plan
+from secateur.pruning.scopes.budget import Budget
+from secateur.pruning.scopes.erk import Erk
+from secateur.pruning.scopes.global_ import Global
+from secateur.pruning.scopes.lamp import Lamp
+from secateur.pruning.scopes.layer import Layer
+from secateur.pruning.scopes.owl import Owl
+from secateur.pruning.scopes.sensitivity import Sensitivity
 from secateur.pruning.sensitivity import sensitivity
+from secateur.pruning.spec import PruningSpec
+from secateur.recovery.methods.best import Best
+from secateur.recovery.methods.best_finetune import BestFinetune
+from secateur.recovery.methods.finetune import Finetune
+from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.methods.recalibrate import Recalibrate
+from secateur.recovery.methods.rechoose import Rechoose
+from secateur.recovery.methods.reconstruct import Reconstruct
+from secateur.recovery.methods.rewind import Rewind
 from secateur.runtime import compile
+from secateur.training import schedules
 from secateur.training.pruner import Pruner
 
-__all__ = [
-           "DryRun",
-           "Group",
-           "Plan",
-           "Pruner",
-           "SecateurError",
-           "Structure",
-           "StudyConfig",
-           "Target",
-           "__version__",
-           "apply",
-           "compile",
-           "dry_run",
-           "export",
-           "load",
-           "load_run",
-           "models",
-           "plan",
-           "prune",
-           "save",
-           "sensitivity",
-           "study",
-           "targets",
-]
+__all__ = ["NM", "Best", "BestFinetune", "Block", "Budget", "DryRun", "Erk", "Finetune", "Global", "Gradual", "Group",
+           "Lamp", "Layer", "Neuron", "Owl", "Plan", "Pruner", "PruningSpec", "Recalibrate", "Rechoose",
+           "Reconstruct", "Rewind", "Samples", "SecateurError", "Sensitivity", "Structure", "StudyConfig", "Target",
+           "Weight", "__version__", "apply", "compile", "dry_run", "export", "load", "load_run", "models", "plan",
+           "prune", "save", "schedules", "sensitivity", "study", "targets"]
+
+
+def __dir__() -> list[str]:
+    return __all__

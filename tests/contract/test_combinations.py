@@ -21,8 +21,8 @@ SCOPES = ["layer", "global", "lamp", "erk", "owl"]
 @pytest.mark.parametrize("written", WRITTEN)
 def test_with_data_the_default_recovery_keeps_what_the_plan_keeps(written):
     sparsity = granularity.resolve(written).sparsity or 0.5
-    plan = sc.plan(tiny_again(), sparsity, written, data=X, skip=["5"])
-    found = sc.prune(tiny_again(), sparsity, written, data=X, skip=["5"])
+    plan = sc.plan(tiny_again(), sparsity, granularity=written, data=X, skip=["5"])
+    found = sc.prune(tiny_again(), sparsity, granularity=written, data=X, skip=["5"])
     for cut in plan.cuts:
         if cut.group is None and written != "weight":
             assert not found.get_parameter(cut.name)[~cut.keep].any()
@@ -59,7 +59,8 @@ def test_a_plan_or_the_reason(structure, criterion, written, scope):
     defined = item.scored_as in registry.get("scopes", scope).scores and (item.sparsity is None or scope == "layer")
     sparsity = item.sparsity or 0.5
     try:
-        plan = Selection(net, written, criterion, scope, ["5"], X[:1], 0, found, samples=DATA).plan(sparsity)
+        spec = sc.PruningSpec(granularity=written, criterion=criterion, scope=scope, skip=["5"])
+        plan = Selection(net, spec, example=X[:1], structure=found, outputs=(), samples=DATA).plan(sparsity)
     except sc.SecateurError as error:
         plan, reason = None, str(error)
     if plan is None:

@@ -28,12 +28,12 @@ class Two(nn.Module):
 def small():
     """A convolutional network, half of its neurons gone: a cut graph where the class cannot be kept."""
     net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)).eval()
-    return sc.prune(net, 0.5, "neuron", criterion="l2", example=torch.rand(2, 1, 6, 6))
+    return sc.prune(net, 0.5, granularity="neuron", criterion="l2", example=torch.rand(2, 1, 6, 6))
 
 
 def sparse():
     net = Two().eval()
-    return sc.apply(net, sc.plan(net, 0.7))
+    return sc.apply(net, sc.plan(net, 0.7, skip=()))
 
 
 CASES = {"neurons": (small, lambda n: (torch.rand(n, 1, 6, 6),)),

@@ -14,7 +14,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.core import registry
-from secateur.core.errors import MeasurementError, MissingExtraError
+from secateur.core.errors import CutGraphWarning, MeasurementError, MissingExtraError
 from secateur.files.exporters import Exported, base, exported
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 
@@ -41,12 +41,12 @@ def convolutions():
 def cut_graph():
     torch.manual_seed(0)
     net, x = Written().eval(), torch.rand(3, 1, 4, 4)
-    with pytest.warns(sc.errors.CutGraphWarning):
+    with pytest.warns(CutGraphWarning):
         return sc.prune(net, 0.5, granularity="neuron", criterion="l2", recovery="none", example=x), x
 
 
 def suffixed(folder, name, stem="net"):
-    return folder / f"{stem}{registry.get('export', name).suffix}"
+    return folder / f"{stem}{registry.get('exporters', name).suffix}"
 
 
 def run_directly(name, path, model, inputs):

@@ -47,7 +47,7 @@ def test_a_network_without_half_of_its_neurons(name, tmp_path):
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=str)
 def test_every_granularity(granularity, sparsity, data, kind, tmp_path):
     inputs = X.to(kind)
-    found = sc.prune(tiny().to(kind), sparsity, granularity, example=inputs[:1], skip=["5"],
+    found = sc.prune(tiny().to(kind), sparsity, granularity=granularity, example=inputs[:1], skip=["5"],
                      data=None if data is None else inputs)
     back = sc.load(sc.save(found, tmp_path / "cut.safetensors"), tiny)
     assert same(back, found)
@@ -58,18 +58,18 @@ def test_every_granularity(granularity, sparsity, data, kind, tmp_path):
 @pytest.mark.parametrize("before", [True, False], ids=["half-then-cut", "cut-then-half"])
 def test_half_precision(kind, before, tmp_path):
     net, inputs = (tiny().to(kind), X.to(kind)) if before else (tiny(), X)
-    found = sc.prune(net, 0.5, "neuron", example=inputs[:2]).to(kind)
+    found = sc.prune(net, 0.5, granularity="neuron", example=inputs[:2]).to(kind)
     back = sc.load(sc.save(found, tmp_path / "half.safetensors"), tiny)
     assert same(back, found)
     assert {t.dtype for _, t in tensors(back)} == {kind}
 
 
 def test_cut_twice_trained_copied_and_cut_by_weights(tmp_path):
-    once = sc.prune(tiny(), 0.25, "neuron", example=X[:1]).train()
+    once = sc.prune(tiny(), 0.25, granularity="neuron", example=X[:1]).train()
     optimizer = torch.optim.SGD(once.parameters(), 0.1)
     once(X).square().sum().backward()
     optimizer.step()
-    twice = copy.deepcopy(sc.prune(once, 0.5, "neuron", example=X[:1]))
+    twice = copy.deepcopy(sc.prune(once, 0.5, granularity="neuron", example=X[:1]))
     found = sc.prune(twice, 0.5, skip=["5"])
     assert [len(steps(n)) for n in (once, twice, found)] == [1, 2, 2]
     back = sc.load(sc.save(found, tmp_path / "cut.safetensors"), tiny)
@@ -79,7 +79,7 @@ def test_cut_twice_trained_copied_and_cut_by_weights(tmp_path):
 
 def test_the_file_holds_no_values_of_the_example(tmp_path):
     example = torch.full((1, 1, 4, 4), 0.123456789)
-    path = sc.save(sc.prune(tiny(), 0.5, "neuron", example=example), tmp_path / "cut.safetensors")
+    path = sc.save(sc.prune(tiny(), 0.5, granularity="neuron", example=example), tmp_path / "cut.safetensors")
     assert example.numpy().tobytes()[:8] not in path.read_bytes()
 
 

@@ -81,14 +81,14 @@ def namespace(page):
     for parameter in model.parameters():
         parameter.grad = torch.rand_like(parameter)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    small = sc.prune(model, 0.5, "neuron", example=inputs[:2])
+    small = sc.prune(model, 0.5, granularity="neuron", example=inputs[:2])
     sc.save(small, "small.safetensors")
-    plan = sc.plan(model, 0.5, skip=["2"]) if page == "from-torch" else sc.plan(model, 0.5)
+    plan = sc.plan(model, 0.5, skip=["2"]) if page == "from-torch" else sc.plan(model, 0.5, skip=())
     return {"sc": sc, "secateur": secateur, "torch": torch, "model": model, "optimizer": optimizer, "make": make,
             "example": inputs[:2], "samples": (inputs, torch.arange(32) % 4), "small": small, "plan": plan,
-            "by_mask": plan, "sparse": sc.prune(model, 0.8).eval(), "Polynomial": Polynomial, "Linear": Linear,
+            "by_mask": plan, "sparse": sc.prune(model, 0.8, skip=()).eval(), "Polynomial": Polynomial, "Linear": Linear,
             "Constant": Constant, "Sparsegpt": Sparsegpt, "distillation": distillation, "l1": l1,
-            "group_lasso": group_lasso, "pruner": sc.Pruner(make(), 0.5)}
+            "group_lasso": group_lasso, "pruner": sc.Pruner(make(), 0.5, skip=())}
 
 
 @pytest.mark.parametrize(("page", "left", "right"), ROWS, ids=[f"{page}: {left[:60]}" for page, left, _ in ROWS])
@@ -149,7 +149,7 @@ def test_the_same_weights_go_as_in_torch():
         else:
             for module, name in places:
                 prune.l1_unstructured(module, name, 0.7)
-        ours = sc.prune(model, 0.7, scope=scope)
+        ours = sc.prune(model, 0.7, scope=scope, skip=())
         assert torch.equal(ours[0].weight, theirs[0].weight)
         assert torch.equal(ours[2].weight, theirs[2].weight)
 
@@ -160,5 +160,5 @@ def test_the_same_rows_go_as_in_torch():
     theirs.load_state_dict(model.state_dict())
     prune.ln_structured(theirs[0], "weight", amount=0.5, n=2, dim=0)
     left = theirs[0].weight_mask[:, 0].bool()
-    small = sc.prune(model, 0.5, "neuron", criterion="l2", example=torch.rand(1, 16))
+    small = sc.prune(model, 0.5, granularity="neuron", criterion="l2", example=torch.rand(1, 16))
     assert torch.equal(small[0].weight, model[0].weight[left])

@@ -31,7 +31,7 @@ def names(tmp_path, monkeypatch):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     schedule = Polynomial(0.5, initial=0.25)
     found = {"sc": sc, "secateur": secateur, "torch": torch, "Polynomial": Polynomial, "model": model,
-             "optimizer": optimizer, "schedule": schedule, "pruner": sc.Pruner(model, schedule, optimizer),
+             "optimizer": optimizer, "schedule": schedule, "pruner": sc.Pruner(model, schedule, optimizer, skip=()),
              "samples": (torch.rand(32, 16), torch.arange(32) % 4)}
     opened = []
     if any("Summaries" in right for _, right in ROWS):
@@ -75,16 +75,16 @@ def test_settings_mean_what_the_table_says(names):
 def test_maps_of_sparsity_and_blocks_move_with_the_schedule(names):
     """Half of the network's target: half of each layer's own; blocks go whole."""
     layers = {"0": {"sparsity": 0.5, "granularity": "8x1"}, "2": 0.25}
-    pruner = sc.Pruner(names["model"], torch.tensor(0.5), layers=layers)
+    pruner = sc.Pruner(names["model"], torch.tensor(0.5), layers=layers, skip=())
     assert [r["sparsity"] for r in pruner.summary()] == [0.5, 0.25]
-    pruner = sc.Pruner(names["model"], Polynomial(0.8, initial=0.4), layers=layers)
+    pruner = sc.Pruner(names["model"], Polynomial(0.8, initial=0.4), layers=layers, skip=())
     assert [round(r["sparsity"], 3) for r in pruner.summary()] == [0.25, 0.125]
     blocks = pruner.masks["0.weight"].view(4, 8, 16)
     assert torch.equal(blocks.any(1), blocks.all(1))
 
 
 def test_a_moving_threshold_removes_whole_blocks(names):
-    pruner = sc.Pruner(names["model"], 0.5, granularity="4x2", pooling="max", threshold_decay=0.5)
+    pruner = sc.Pruner(names["model"], 0.5, granularity=sc.Block(4, 2, pooling="max"), threshold_decay=0.5, skip=())
     for _ in range(50):
         pruner.step()
     blocks = pruner.masks["0.weight"].view(8, 4, 8, 2)

@@ -62,7 +62,7 @@ class Running:
 def network(tmp_path):
     torch.manual_seed(3)
     made = tiny().eval()
-    cut = sc.apply(made, sc.plan(made, 0.8))
+    cut = sc.apply(made, sc.plan(made, 0.8, skip=()))
     sc.save(cut, tmp_path / "net.safetensors")
     return cut
 
@@ -174,7 +174,7 @@ def test_head_is_get_without_the_body_and_a_wild_request_is_told_in_json(shared)
 
 def test_a_file_with_its_graph_starts_without_a_warning(tmp_path):
     torch.manual_seed(3)
-    sc.save(sc.prune(tiny().eval(), 0.8), tmp_path / "net.safetensors", example=torch.zeros(1, 1, 4, 4))
+    sc.save(sc.prune(tiny().eval(), 0.8, skip=()), tmp_path / "net.safetensors", example=torch.zeros(1, 1, 4, 4))
     server = Running(tmp_path, model=())
     assert "compiled" in server.first
     assert server.end()[::2] == (0, "")

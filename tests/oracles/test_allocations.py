@@ -48,7 +48,7 @@ def network(shapes):
 @given(SIDES, st.integers(0, 99))
 def test_erk_is_the_published_loop_and_exact_in_all(sides, hundredths):
     net, sparsity = network(sides), hundredths / 100
-    plan = sc.plan(net, sparsity, scope="erk")
+    plan = sc.plan(net, sparsity, scope="erk", skip=())
     items = sum(a * b for a, b in sides)
     floor = sum(1 for a, b in sides)
     if removal_count(items, sparsity) <= items - floor and not plan.notes:
@@ -61,14 +61,14 @@ def test_erk_is_the_published_loop_and_exact_in_all(sides, hundredths):
 def test_erk_of_a_convolution_by_hand():
     """Sides 8+4+3+3 = 18 over 288, and 10+80 = 90 over 800; at 60% kept are 435.2, so e is 435.2/108 = 4.0296:
     the convolution keeps 18 e = 72.53 and the linear layer 90 e = 362.67."""
-    plan = sc.plan(network([(8, 4, 3), (10, 80)]), 0.6, scope="erk")
+    plan = sc.plan(network([(8, 4, 3), (10, 80)]), 0.6, scope="erk", skip=())
     assert [layer["items"] - layer["removed"] for layer in plan.layers()] == [72, 363]
     assert plan.removed == removal_count(1088, 0.6) == 653
 
 
 def test_erk_leaves_a_thin_layer_dense():
     """(2, 2) would have density 4 e / 4 > 1: it stays whole, and the other loses all."""
-    plan = sc.plan(network([(2, 2), (30, 30)]), 0.5, scope="erk")
+    plan = sc.plan(network([(2, 2), (30, 30)]), 0.5, scope="erk", skip=())
     assert [layer["removed"] for layer in plan.layers()] == [0, 452]
 
 
@@ -92,16 +92,16 @@ def test_lamp_by_hand():
         net[0].weight.copy_(torch.tensor([[1.0, -2]]))
         net[1].weight.copy_(torch.tensor([[1.0, -1, 4]]))
     for sparsity, removed in ((0.2, [0, 1]), (0.4, [0, 2]), (0.6, [1, 2])):
-        assert [layer["removed"] for layer in sc.plan(net, sparsity, scope="lamp").layers()] == removed
+        assert [layer["removed"] for layer in sc.plan(net, sparsity, scope="lamp", skip=()).layers()] == removed
 
 
 def test_lamp_does_not_see_the_scale_of_a_layer():
     net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 20))
-    before = sc.plan(net, 0.7, scope="lamp")
+    before = sc.plan(net, 0.7, scope="lamp", skip=())
     with torch.no_grad():
         net[0].weight.mul_(64)
-    assert sc.plan(net, 0.7, scope="lamp") == before
-    assert sc.plan(net, 0.7, scope="global").layers()[0]["removed"] < before.layers()[0]["removed"]
+    assert sc.plan(net, 0.7, scope="lamp", skip=()) == before
+    assert sc.plan(net, 0.7, scope="global", skip=()).layers()[0]["removed"] < before.layers()[0]["removed"]
 
 
 def authors_owl(weights, inputs, sparsity, times=5.0, reach=0.08):
@@ -128,7 +128,7 @@ def test_owl_is_the_authors_lines(sparsity):
         inputs.append(layer(inputs[-1]).detach())
     densities = authors_owl([la.weight.detach().double().numpy() for la in layers],
                             [v.double().numpy() for v in inputs], sparsity)
-    plan = sc.plan(net, sparsity, scope="owl", data=x)
+    plan = sc.plan(net, sparsity, scope="owl", data=x, skip=())
     assert plan.removed == removal_count(4 * 576, sparsity)
     for layer, density in zip(plan.layers(), densities, strict=True):
         assert abs(layer["removed"] - (1 - density) * 576) <= 1
@@ -142,7 +142,7 @@ def test_owl_by_hand():
         first.weight.fill_(1.0)
         first.weight[:, ::10] = 20.0
         second.weight.fill_(1.0)
-    plan = sc.plan(nn.Sequential(first, second), 0.5, scope="owl", data=torch.ones(8, 50))
+    plan = sc.plan(nn.Sequential(first, second), 0.5, scope="owl", data=torch.ones(8, 50), skip=())
     assert [layer["removed"] for layer in plan.layers()] == [42, 58]
 
 
@@ -179,7 +179,7 @@ def test_shares_sum_to_the_total_and_stay_near(wanted, data):
 @given(SIDES, st.integers(0, 99), st.sampled_from(["global", "lamp", "erk"]))
 def test_the_network_as_a_whole_loses_exactly_what_was_asked(sides, hundredths, scope):
     net = network(sides)
-    plan = sc.plan(net, hundredths / 100, scope=scope)
+    plan = sc.plan(net, hundredths / 100, scope=scope, skip=())
     items = sum(a * b for a, b in sides)
     assert plan.removed == min(removal_count(items, hundredths / 100), items - len(sides))
     assert all(layer["removed"] < layer["items"] for layer in plan.layers())
@@ -187,10 +187,10 @@ def test_the_network_as_a_whole_loses_exactly_what_was_asked(sides, hundredths, 
 
 @pytest.mark.parametrize(("scope", "granularity", "message"), [
     ("erk", "neuron", "scope 'erk' is defined for weight, not neuron; for neuron allowed: "),
-    ("sensitivity", "weight", "scope 'sensitivity' needs data="), ("budget", "weight", "needs budget="),
+    ("sensitivity", "weight", "scope 'sensitivity' needs data="), ("budget", "weight", "scope 'budget' needs data="),
     ("owl", "weight", "scope 'owl' needs data="), ("lamb", "weight", "did you mean 'lamp'")])
 def test_what_a_scope_cannot_do_is_refused(scope, granularity, message):
     net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
     with pytest.raises(sc.SecateurError) as caught:
-        sc.plan(net, 0.5, granularity, scope=scope, example=torch.rand(2, 8))
+        sc.plan(net, 0.5, granularity=granularity, scope=scope, example=torch.rand(2, 8), skip=())
     assert message in str(caught.value)

@@ -26,8 +26,9 @@ FOUR = [[1, 2, 9, 0], [3, 2, 1, 0], [4, 4, 0, 7], [0, 0, 5, 5]]
 def test_blocks_by_hand():
     """Means of the 2x2 blocks: 2, 2.5, 2, 4.25; the first of the equal ones goes first."""
     model = nn.Sequential(linear(FOUR))
-    assert sc.prune(model, 0.25, "2x2")[0].weight.tolist() == [[0, 0, 9, 0], [0, 0, 1, 0], [4, 4, 0, 7], [0, 0, 5, 5]]
-    plan = sc.plan(model, 0.5, "2x2")
+    assert sc.prune(model, 0.25, granularity="2x2", skip=())[0].weight.tolist() == [
+        [0, 0, 9, 0], [0, 0, 1, 0], [4, 4, 0, 7], [0, 0, 5, 5]]
+    plan = sc.plan(model, 0.5, granularity="2x2", skip=())
     assert (plan.items, plan.removed) == (4, 2)
     assert sc.apply(model, plan)[0].weight.tolist() == [[0, 0, 9, 0], [0, 0, 1, 0], [0, 0, 0, 7], [0, 0, 5, 5]]
 
@@ -35,12 +36,13 @@ def test_blocks_by_hand():
 def test_pooling_decides_which_block_goes():
     """Maxima: 3, 9, 4, 7, so the upper left goes; sums of 1x4 blocks: 12, 6, 15, 10, maxima: 9, 3, 7, 5."""
     model = nn.Sequential(linear(FOUR))
-    assert sc.prune(model, 0.25, "2x2", pooling="max")[0].weight[:2, :2].abs().sum() == 0
-    gone = {p: [i for i in range(4) if not sc.prune(model, 0.5, "1x4", pooling=p)[0].weight[i].any()]
+    assert sc.prune(model, 0.25, granularity=sc.Block(2, 2, pooling="max"), skip=())[0].weight[:2, :2].abs().sum() == 0
+    gone = {p: [i for i in range(4) if not sc.prune(model, 0.5, granularity=sc.Block(1, 4, pooling=p),
+                                                    skip=())[0].weight[i].any()]
             for p in ("sum", "mean", "max")}
     assert gone == {"sum": [1, 3], "mean": [1, 3], "max": [1, 3]}
-    assert not sc.prune(model, 0.75, "1x4", pooling="max")[0].weight[2].any()
-    assert sc.prune(model, 0.75, "1x4", pooling="mean")[0].weight[2].any()
+    assert not sc.prune(model, 0.75, granularity=sc.Block(1, 4, pooling="max"), skip=())[0].weight[2].any()
+    assert sc.prune(model, 0.75, granularity=sc.Block(1, 4, pooling="mean"), skip=())[0].weight[2].any()
 
 
 @pytest.mark.parametrize(("pattern", "kept"), [
@@ -48,7 +50,7 @@ def test_pooling_decides_which_block_goes():
     ("1:4", [[0, 0, 9, 0], [3, 0, 0, 0], [0, 0, 0, 7], [0, 0, 0, 5]]),
     ("1:2", [[0, 2, 9, 0], [3, 0, 1, 0], [0, 4, 0, 7], [0, 0, 0, 5]])])
 def test_n_m_by_hand(pattern, kept):
-    plan = sc.plan(nn.Sequential(linear(FOUR)), granularity=pattern)
+    plan = sc.plan(nn.Sequential(linear(FOUR)), granularity=pattern, skip=())
     assert sc.apply(nn.Sequential(linear(FOUR)), plan)[0].weight.tolist() == kept
     n, m = map(int, pattern.split(":"))
     assert plan.sparsity == plan.reached == 1 - n / m
@@ -72,7 +74,7 @@ def test_n_m_of_a_convolution_is_its_slow_twin_with_ties(seed, pattern):
     conv = nn.Conv2d(16, 3, (2, 3), bias=False)
     with torch.no_grad():
         conv.weight.copy_(torch.randint(-2, 3, conv.weight.shape, generator=torch.Generator().manual_seed(seed)))
-    (cut,) = sc.plan(nn.Sequential(conv), granularity=f"{n}:{m}").cuts
+    (cut,) = sc.plan(nn.Sequential(conv), granularity=f"{n}:{m}", skip=()).cuts
     assert torch.equal(cut.keep, slow_n_m(conv.weight, n, m))
 
 
@@ -99,20 +101,21 @@ def test_blocks_are_their_slow_twin_with_ties(seed, b, c, hundredths, pool, kern
     layer = kind(8, 4, *([kernel] if kernel else []), bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.randint(-4, 5, layer.weight.shape, generator=torch.Generator().manual_seed(seed)))
-    (cut,) = sc.plan(nn.Sequential(layer), hundredths / 100, f"{b}x{c}", pooling=pool).cuts
+    (cut,) = sc.plan(nn.Sequential(layer), hundredths / 100, granularity=sc.Block(b, c, pooling=pool), skip=()).cuts
     assert torch.equal(cut.keep, slow_blocks(layer.weight, b, c, hundredths / 100, pool))
 
 
 def test_blocks_of_one_are_weights():
     net = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 4, 1))
-    ones, singles = sc.plan(net, 0.37, "1x1", scope="global"), sc.plan(net, 0.37, scope="global")
+    ones, singles = sc.plan(net, 0.37, granularity="1x1", scope="global", skip=()), sc.plan(net, 0.37, scope="global",
+                                                                                            skip=())
     assert ones.removed == singles.removed
     assert sum(int((a.keep != b.keep).sum()) for a, b in zip(ones.cuts, singles.cuts, strict=True)) == 0
 
 
 def test_a_transposed_convolution_is_cut_along_its_own_axes():
     conv = nn.ConvTranspose2d(4, 2, 2, bias=False)
-    (cut,) = sc.plan(nn.Sequential(conv), granularity="2:4").cuts
+    (cut,) = sc.plan(nn.Sequential(conv), granularity="2:4", skip=()).cuts
     assert cut.keep.sum(0).eq(2).all()
 
 
@@ -123,7 +126,7 @@ def test_a_transposed_convolution_is_cut_along_its_own_axes():
     ("blok", "did you mean 'block'")])
 def test_what_does_not_fit_is_refused_with_the_reason(written, message):
     with pytest.raises(sc.SecateurError) as caught:
-        sc.plan(nn.Sequential(linear(FOUR)), None if ":" in written else 0.5, written)
+        sc.plan(nn.Sequential(linear(FOUR)), None if ":" in written else 0.5, granularity=written, skip=())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -135,5 +138,5 @@ def test_what_does_not_fit_is_refused_with_the_reason(written, message):
     ({"granularity": "weight"}, "sparsity is missing"), ({"criterion": "l2"}, "for '2:4' allowed: ")])
 def test_a_sparsity_or_scope_that_n_m_contradicts_is_refused(arguments, message):
     with pytest.raises(sc.SecateurError) as caught:
-        sc.plan(nn.Sequential(linear(FOUR)), **{"granularity": "2:4", **arguments})
+        sc.plan(nn.Sequential(linear(FOUR)), **{"granularity": "2:4", "skip": (), **arguments})
     assert message in str(caught.value)

@@ -86,7 +86,7 @@ def test_squared_gradient_is_that_of_the_samples_one_by_one(net):
 def test_synflow_by_hand():
     """Two layers of one path each: the flow through a weight is the product of the others' sizes on its paths."""
     net = nn.Sequential(linear(torch.tensor([[1.0, -2.0], [3.0, 0.0]])), nn.ReLU(), linear(torch.tensor([[-5.0, 1.0]])))
-    plan = sc.plan(net, 0.5, criterion="synflow", scope="global", example=torch.zeros(1, 2))
+    plan = sc.plan(net, 0.5, criterion="synflow", scope="global", example=torch.zeros(1, 2), skip=())
     assert plan.cuts[0].keep.tolist() == [[True, True], [False, False]]
     assert plan.cuts[1].keep.tolist() == [[True, False]]
 
@@ -94,8 +94,8 @@ def test_synflow_by_hand():
 def test_wanda_and_magnitude_part_where_inputs_differ():
     net = nn.Sequential(linear(torch.tensor([[1.0, 2.0]])))
     x = torch.tensor([[10.0, 1.0]])
-    assert sc.plan(net, 0.5, criterion="magnitude").cuts[0].keep.tolist() == [[False, True]]
-    assert sc.plan(net, 0.5, criterion="wanda", data=x).cuts[0].keep.tolist() == [[True, False]]
+    assert sc.plan(net, 0.5, criterion="magnitude", skip=()).cuts[0].keep.tolist() == [[False, True]]
+    assert sc.plan(net, 0.5, criterion="wanda", data=x, skip=()).cuts[0].keep.tolist() == [[True, False]]
 
 
 def two_layers():
@@ -109,7 +109,7 @@ def two_layers():
     ("elimination", [False, True, True, False]), ("apoz", [True, True, False, False]), ("leverage", None)])
 def test_neurons_by_hand(criterion, kept):
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]])
-    plan = sc.plan(two_layers(), 0.5, "neuron", criterion, data=x)
+    plan = sc.plan(two_layers(), 0.5, granularity="neuron", criterion=criterion, data=x)
     keep = plan.cuts[0].keep.tolist()
     assert keep == kept if kept else keep[3] is False and keep[2] is True
 
@@ -131,9 +131,10 @@ def test_batch_norm_scale_is_read_and_refused_without_one():
     net = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
     net[1].weight.data = torch.tensor([-3.0, 0.5, 2.0])
     example = torch.randn(2, 1, 2, 2)
-    assert sc.plan(net, 0.34, "neuron", "bn-scale", example=example).cuts[0].keep.tolist() == [True, False, True]
+    assert sc.plan(net, 0.34, granularity="neuron", criterion="bn-scale",
+                   example=example).cuts[0].keep.tolist() == [True, False, True]
     with pytest.raises(sc.SecateurError, match="no batch norm"):
-        sc.plan(two_layers(), 0.5, "neuron", "bn-scale", example=torch.rand(1, 2))
+        sc.plan(two_layers(), 0.5, granularity="neuron", criterion="bn-scale", example=torch.rand(1, 2))
 
 
 def test_elimination_is_greedy_exact_least_squares():
@@ -158,15 +159,15 @@ def test_elimination_is_greedy_exact_least_squares():
 def test_data_that_is_missing_is_named_and_nothing_takes_its_place():
     net = nn.Sequential(nn.Linear(3, 2))
     with pytest.raises(sc.SecateurError, match=r"criterion 'obs' needs input_gram: give data= \(inputs\)"):
-        sc.plan(net, 0.5, criterion="obs")
+        sc.plan(net, 0.5, criterion="obs", skip=())
     with pytest.raises(sc.SecateurError, match="criterion 'taylor' needs gradient: give data= with labels"):
-        sc.plan(net, 0.5, criterion="taylor", data=torch.rand(4, 3))
+        sc.plan(net, 0.5, criterion="taylor", data=torch.rand(4, 3), skip=())
 
 
 def test_transposed_convolutions_are_refused_by_name():
     net = nn.Sequential(nn.ConvTranspose2d(1, 2, 2))
     with pytest.raises(sc.SecateurError, match="layer '0' is a ConvTranspose2d"):
-        sc.plan(net, 0.5, criterion="wanda", data=torch.rand(2, 1, 3, 3))
+        sc.plan(net, 0.5, criterion="wanda", data=torch.rand(2, 1, 3, 3), skip=())
 
 
 def own(weight, signals):
@@ -178,23 +179,24 @@ own.needs = {"input_norm"}
 
 def test_a_function_with_its_needs_is_a_criterion():
     net, x = nn.Sequential(nn.Linear(6, 5)), torch.rand(32, 6)
-    mine, wanda = (sc.plan(net, 0.5, criterion=c, data=x) for c in (own, "wanda"))
+    mine, wanda = (sc.plan(net, 0.5, criterion=c, data=x, skip=()) for c in (own, "wanda"))
     assert torch.equal(mine.cuts[0].keep, wanda.cuts[0].keep)
     with pytest.raises(sc.SecateurError, match="needs input_norm"):
-        sc.plan(net, 0.5, criterion=own)
+        sc.plan(net, 0.5, criterion=own, skip=())
     with pytest.raises(sc.SecateurError, match=r"gave \(5,\)"):
-        sc.plan(net, 0.5, criterion=lambda weight, signals: weight.sum(1))
+        sc.plan(net, 0.5, criterion=lambda weight, signals: weight.sum(1), skip=())
 
 
 @pytest.mark.parametrize("data", [[], torch.zeros(0, 3), "text", (torch.zeros(2, 3), torch.zeros(3)), [1]])
 def test_data_that_is_none_is_refused(data):
     with pytest.raises(sc.SecateurError, match="data"):
-        sc.plan(nn.Sequential(nn.Linear(3, 2)), 0.5, criterion="wanda", data=data)
+        sc.plan(nn.Sequential(nn.Linear(3, 2)), 0.5, criterion="wanda", data=data, skip=())
 
 
 def test_a_generator_is_gone_through_as_often_as_needed():
     net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(8, 3)
-    small = [sc.prune(net, 0.5, criterion="obs", data=d, recovery="reconstruct") for d in (x, (p for p in x.split(4)))]
+    small = [sc.prune(net, 0.5, criterion="obs", data=d, recovery="reconstruct", skip=())
+             for d in (x, (p for p in x.split(4)))]
     assert torch.allclose(small[0][2].weight, small[1][2].weight, atol=1e-5)
 
 
@@ -202,5 +204,7 @@ def test_a_generator_is_gone_through_as_often_as_needed():
 def test_whole_numbers_are_scores(granularity):
     net = nn.Linear(4, 4)
     scores = torch.arange(16).view(4, 4)
-    assert torch.equal(sc.plan(net, 0.5, granularity, criterion=lambda weight, signals: scores).cuts[0].keep,
-                       sc.plan(net, 0.5, granularity, criterion=lambda weight, signals: scores.double()).cuts[0].keep)
+    assert torch.equal(sc.plan(net, 0.5, granularity=granularity, criterion=lambda weight, signals: scores,
+                               skip=()).cuts[0].keep,
+                       sc.plan(net, 0.5, granularity=granularity, criterion=lambda weight, signals: scores.double(),
+                               skip=()).cuts[0].keep)

@@ -33,7 +33,7 @@ def zeros(net):
 @pytest.mark.parametrize("first", ["rechoose", "sparsegpt", GRADUAL])
 @pytest.mark.parametrize("then", ["reconstruct", Rewind(mlp().state_dict()), Reinitialised(BRIEF), BRIEF])
 def test_what_one_chose_the_next_one_keeps(first, then):
-    net, plan = mlp(), sc.plan(mlp(), 0.7)
+    net, plan = mlp(), sc.plan(mlp(), 0.7, skip=())
     chosen = recover(net, sc.apply(net, plan), plan, first, calibration((X, Y)))
     assert any(not torch.equal(z, ~c.keep) for z, c in zip(zeros(chosen), plan.cuts, strict=True))
     wanted = zeros(copy.deepcopy(chosen))
@@ -44,7 +44,7 @@ def test_what_one_chose_the_next_one_keeps(first, then):
 
 
 def test_blocks_are_read_whole_and_are_as_many():
-    net, plan = mlp(), sc.plan(mlp(), 0.75, "2x2")
+    net, plan = mlp(), sc.plan(mlp(), 0.75, granularity="2x2", skip=())
     found = recover(net, sc.apply(net, plan), plan, [GRADUAL, "reconstruct"], calibration((X, Y)))
     assert [int(z.sum()) for z in zeros(found)] == [c.removed * 4 for c in plan.cuts]
     assert set((found[0].weight != 0).view(8, 2, 6, 2).sum((1, 3)).flatten().tolist()) == {0, 4}
@@ -54,7 +54,7 @@ def test_a_zero_more_is_no_weight_less():
     """Three zeros where two went: the two that the plan removed before the one that it kept."""
     net = nn.Linear(4, 1, bias=False)
     net.weight.data = torch.tensor([[1.0, 2, 3, 4]])
-    plan = sc.plan(net, 0.5)
+    plan = sc.plan(net, 0.5, skip=())
     assert standing(plan, sc.apply(net, plan)) is plan
     net.weight.data = torch.tensor([[0.0, 5, 0, 0]])
     assert standing(plan, net).cuts[0].keep.int().tolist() == [[0, 1, 0, 1]]

@@ -71,8 +71,8 @@ def test_ill_conditioned_equations_are_solved_in_float64():
 @pytest.mark.parametrize("granularity", ["weight", "neuron"])
 def test_refitted_layers_are_nearer_and_what_went_stays_gone(make, granularity):
     net, x = make().eval(), samples(make())
-    plan = sc.plan(net, 0.5, granularity, "l2" if granularity == "neuron" else "magnitude", example=x[:1],
-                   skip=[str(len(net) - 1)])
+    plan = sc.plan(net, 0.5, granularity=granularity, criterion="l2" if granularity == "neuron" else "magnitude",
+                   example=x[:1], skip=[str(len(net) - 1)])
     cut, before = sc.apply(net, plan), copy.deepcopy(net.state_dict())
     refitted = recover(net, copy.deepcopy(cut), plan, "reconstruct", calibration(x))
     assert apart(net, refitted, x) < 0.75 * apart(net, cut, x)
@@ -85,7 +85,7 @@ def test_refitted_layers_are_nearer_and_what_went_stays_gone(make, granularity):
 
 def test_a_smaller_network_has_memory_of_its_own():
     net, x = mlp(), samples(mlp())
-    small = sc.prune(net, 0.5, "neuron", "l2", example=x[:1])
+    small = sc.prune(net, 0.5, granularity="neuron", criterion="l2", example=x[:1])
     before = copy.deepcopy(net.state_dict())
     with torch.no_grad():
         for parameter in small.parameters():
@@ -99,14 +99,14 @@ def test_a_redundant_neuron_is_given_back_exactly():
     with torch.no_grad():
         net[0].weight[1], net[0].bias[1] = net[0].weight[0], net[0].bias[0]
     x = torch.randn(400, 3)
-    small = sc.prune(net, 0.25, "neuron", "cholesky", data=x, recovery=Reconstruct())
+    small = sc.prune(net, 0.25, granularity="neuron", criterion="cholesky", data=x, recovery=Reconstruct())
     assert small[0].out_features == 3
     assert torch.allclose(small(x), net(x), atol=2e-3)
 
 
 def test_one_layer_is_the_ridge_regression_on_its_mask():
     net, x = nn.Sequential(nn.Linear(8, 3)), torch.randn(900, 8) @ torch.randn(8, 8)
-    plan = sc.plan(net, 0.5)
+    plan = sc.plan(net, 0.5, skip=())
     found = recover(net, sc.apply(net, plan), plan, Reconstruct(), calibration(x))
     errors = (found(x) - net(x)).square().sum(0).tolist()
     ones = torch.cat([x, torch.ones(900, 1)], 1)
@@ -159,7 +159,7 @@ def test_rechosen_weights_are_those_of_a_search_over_all_masks():
     x = torch.randn(500, 5, generator=draw) @ torch.randn(5, 5, generator=draw)
     net = nn.Sequential(nn.Linear(5, 1, bias=False))
     net[0].weight.data = torch.randn(1, 5, generator=draw)
-    found = sc.prune(net, 0.6, data=x, recovery="rechoose")
+    found = sc.prune(net, 0.6, data=x, recovery="rechoose", skip=())
     y = (x @ net[0].weight.T).detach()
     pairs = [(i, j) for i in range(5) for j in range(i)]
     left = {p: float((x[:, p] @ torch.linalg.lstsq(x[:, p], y).solution - y).square().sum()) for p in pairs}
@@ -194,7 +194,7 @@ def test_sparsegpt_is_the_published_procedure():
 
 def test_batch_norms_are_recalibrated_to_the_cut_network():
     net, x = cnn(), samples(cnn()) + 3
-    plan = sc.plan(net, 0.5, "neuron", example=x[:1])
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x[:1])
     small = recover(net, sc.apply(net, plan), plan, "recalibrate", calibration([x[:300], x[300:]]))
     with torch.no_grad():
         seen = small[0](x)
@@ -207,39 +207,39 @@ def test_finetuning_learns_keeps_zeros_and_is_the_same_each_time():
     net, x = mlp(), samples(mlp())
     y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
     how = Finetune(epochs=3, patience=2, distil=0.3)
-    first, again = (sc.prune(net, 0.8, data=(x, y), recovery=["none", how], seed=4) for _ in range(2))
+    first, again = (sc.prune(net, 0.8, data=(x, y), recovery=["none", how], seed=4, skip=()) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert [int((first[i].weight == 0).sum()) for i in (0, 2, 4)] == [154, 128, 32]
-    plain = sc.prune(net, 0.8)
+    plain = sc.prune(net, 0.8, skip=())
     assert nn.functional.cross_entropy(first(x), y) < nn.functional.cross_entropy(plain(x), y)
 
 
 def test_distilling_alone_needs_no_labels():
     net, x = mlp(), samples(mlp())
-    taught = sc.prune(net, 0.5, data=x, recovery=Finetune(epochs=4, distil=1.0))
-    assert apart(net, taught, x) < apart(net, sc.prune(net, 0.5), x)
+    taught = sc.prune(net, 0.5, data=x, recovery=Finetune(epochs=4, distil=1.0), skip=())
+    assert apart(net, taught, x) < apart(net, sc.prune(net, 0.5, skip=()), x)
     with pytest.raises(sc.SecateurError, match="recovery finetune needs data= with labels"):
-        sc.prune(net, 0.5, data=x, recovery="finetune")
+        sc.prune(net, 0.5, data=x, recovery="finetune", skip=())
 
 
 def test_rewinding_gives_the_early_values_where_something_is_left():
     early, late, x = mlp(), mlp(), samples(mlp())
     for parameter in late.parameters():
         parameter.data += 1
-    sparse = sc.prune(late, 0.5, recovery=Rewind(early.state_dict()))
-    mask = sc.prune(late, 0.5)[0].weight != 0
+    sparse = sc.prune(late, 0.5, recovery=Rewind(early.state_dict()), skip=())
+    mask = sc.prune(late, 0.5, skip=())[0].weight != 0
     assert torch.equal(sparse[0].weight, early[0].weight * mask)
-    small = sc.prune(late, 0.5, "neuron", example=x, recovery=Rewind(early.state_dict()))
-    kept = sc.plan(late, 0.5, "neuron", example=x).cuts[0].keep
+    small = sc.prune(late, 0.5, granularity="neuron", example=x, recovery=Rewind(early.state_dict()))
+    kept = sc.plan(late, 0.5, granularity="neuron", example=x).cuts[0].keep
     assert torch.equal(small[0].weight, early[0].weight[kept])
 
 
 def test_the_default_with_data_is_the_best_and_without_is_plain():
     net, x = mlp(), samples(mlp())
-    best, plain = sc.prune(net, 0.7, data=x), sc.prune(net, 0.7)
+    best, plain = sc.prune(net, 0.7, data=x, skip=()), sc.prune(net, 0.7, skip=())
     assert apart(net, best, x) < 0.5 * apart(net, plain, x)
-    assert torch.equal(plain[0].weight, sc.apply(net, sc.plan(net, 0.7))[0].weight)
-    assert Selection(net, "neuron", samples=calibration(x)).criterion == "elimination"
+    assert torch.equal(plain[0].weight, sc.apply(net, sc.plan(net, 0.7, skip=()))[0].weight)
+    assert Selection(net, sc.PruningSpec(granularity="neuron"), samples=calibration(x)).criterion == "elimination"
 
 
 @pytest.mark.parametrize("name", registry.files("recovery"))
@@ -247,7 +247,7 @@ def test_every_recovery_runs_on_weights_and_neurons_or_refuses(name):
     net, x = mlp(), samples(mlp(), 200)
     y = torch.arange(200) % 4
     for granularity in ("weight", "neuron"):
-        plan = sc.plan(net, 0.5, granularity, "random", example=x[:1], skip=["4"])
+        plan = sc.plan(net, 0.5, granularity=granularity, criterion="random", example=x[:1], skip=["4"])
         if name == "rewind" or (name in ("rechoose", "sparsegpt", "gradual") and granularity == "neuron"):
             with pytest.raises(sc.SecateurError, match=f"recovery {name}"):
                 recover(net, sc.apply(net, plan), plan, name, calibration((x, y)))
@@ -261,8 +261,8 @@ def test_every_recovery_runs_on_weights_and_neurons_or_refuses(name):
 
 def test_what_is_missing_is_named():
     with pytest.raises(sc.SecateurError, match=r"recovery reconstruct needs data= \(inputs\); got nothing"):
-        sc.prune(mlp(), 0.5, recovery="reconstruct")
+        sc.prune(mlp(), 0.5, recovery="reconstruct", skip=())
     with pytest.raises(sc.SecateurError, match="did you mean 'reconstruct'"):
-        sc.prune(mlp(), 0.5, recovery="reconstuct")
+        sc.prune(mlp(), 0.5, recovery="reconstuct", skip=())
     with pytest.raises(sc.SecateurError, match="recovery rewind needs the earlier weights"):
-        sc.prune(mlp(), 0.5, recovery="rewind")
+        sc.prune(mlp(), 0.5, recovery="rewind", skip=())

@@ -33,8 +33,8 @@ def smallest(weight, signals):
 
 @pytest.mark.parametrize("criterion", ["random", "wanda", "magnitude", smallest])
 def test_the_default_recovery_keeps_what_a_criterion_chose(criterion):
-    plan = sc.plan(mlp(), 0.6, criterion=criterion, data=X)
-    found = sc.prune(mlp(), 0.6, criterion=criterion, data=X)
+    plan = sc.plan(mlp(), 0.6, criterion=criterion, data=X, skip=())
+    found = sc.prune(mlp(), 0.6, criterion=criterion, data=X, skip=())
     for cut in plan.cuts:
         weight = found.get_parameter(cut.name)
         assert not weight[~cut.keep].any()
@@ -45,17 +45,17 @@ def test_the_default_recovery_keeps_what_a_criterion_chose(criterion):
                                       ["none", "rechoose"], Gradual(epochs=1)])
 def test_a_recovery_that_chooses_itself_is_refused_beside_a_criterion(recovery):
     with pytest.raises(sc.SecateurError, match="chooses itself which weights go, so .* 'smallest' .*reconstruct"):
-        sc.prune(mlp(), 0.6, criterion=smallest, data=(X, Y), recovery=recovery)
+        sc.prune(mlp(), 0.6, criterion=smallest, data=(X, Y), recovery=recovery, skip=())
 
 
 def test_what_keeps_the_choice_is_not_refused():
     net = mlp()
-    sc.prune(net, 0.6, criterion="magnitude", data=X, recovery="rechoose")
-    tuned = sc.prune(net, 0.6, criterion="random", data=(X, Y), recovery=Finetune(epochs=1))
-    drawn = sc.plan(net, 0.6, criterion="random", data=(X, Y)).cuts[0]
+    sc.prune(net, 0.6, criterion="magnitude", data=X, recovery="rechoose", skip=())
+    tuned = sc.prune(net, 0.6, criterion="random", data=(X, Y), recovery=Finetune(epochs=1), skip=())
+    drawn = sc.plan(net, 0.6, criterion="random", data=(X, Y), skip=()).cuts[0]
     assert not tuned.get_parameter(drawn.name)[~drawn.keep].any()
-    sc.prune(net, 0.5, "neuron", "l2", data=X, recovery="best", skip=["4"])
-    sc.prune(net, 0.5, "2x2", "random", data=X, recovery="best")
+    sc.prune(net, 0.5, granularity="neuron", criterion="l2", data=X, recovery="best", skip=["4"])
+    sc.prune(net, 0.5, granularity="2x2", criterion="random", data=X, recovery="best", skip=())
 
 
 def test_a_study_does_not_cross_what_would_not_be_heeded():
@@ -93,20 +93,20 @@ def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch)
 
 def test_a_name_is_written_as_it_is_asked_for():
     with pytest.raises(sc.SecateurError, match="recovery best-finetune needs data="):
-        sc.prune(mlp(), 0.5, recovery="best-finetune")
+        sc.prune(mlp(), 0.5, recovery="best-finetune", skip=())
 
 
 @pytest.mark.parametrize("recovery", ["best", "reconstruct", "rechoose", "sparsegpt"])
 def test_frozen_layers_are_cut_but_not_rewritten(recovery):
     net = mlp()
     net[2].requires_grad_(False)
-    found = sc.prune(net, 0.6, data=X, recovery=recovery)
-    plain = sc.prune(net, 0.6)
+    found = sc.prune(net, 0.6, data=X, recovery=recovery, skip=())
+    plain = sc.prune(net, 0.6, skip=())
     assert torch.equal(found[2].weight, plain[2].weight)
     assert torch.equal(found[2].bias, net[2].bias)
     assert not torch.equal(found[0].weight, plain[0].weight)
     with pytest.raises(sc.SecateurError, match="all 3 linear and convolutional layers are frozen"):
-        sc.prune(mlp().requires_grad_(False), 0.6, data=X, recovery=recovery)
+        sc.prune(mlp().requires_grad_(False), 0.6, data=X, recovery=recovery, skip=())
 
 
 @pytest.mark.parametrize(("count", "sparsity"), [(256, 0.8), (1, 0.5), (20, 0.9)])
@@ -114,7 +114,7 @@ def test_the_best_is_never_further_from_the_original_than_the_cut(count, sparsit
     for seed in range(4):
         torch.manual_seed(seed)
         net, x = nn.Linear(16, 4), torch.randn(count, 16)
-        plan = sc.plan(net, sparsity)
+        plan = sc.plan(net, sparsity, skip=())
         plain = sc.apply(net, plan)
         best = recover(net, copy.deepcopy(plain), plan, "best", calibration(x))
         patient = Patient(net, plain, plan, calibration(x))

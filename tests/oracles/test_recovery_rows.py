@@ -21,7 +21,7 @@ def branched():
 
 
 def patient_of(net, data):
-    plan = sc.plan(net, 0.5, "weight", "magnitude", example=torch.zeros(1, 2, 6, 6))
+    plan = sc.plan(net, 0.5, granularity="weight", criterion="magnitude", example=torch.zeros(1, 2, 6, 6), skip=())
     return Patient(net, sc.apply(net, plan), plan, calibration(data))
 
 

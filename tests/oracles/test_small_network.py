@@ -52,12 +52,12 @@ def test_ties_go_to_the_lower_index(net):
 
 
 def test_global_scope_lets_layers_compete(net):
-    plan = sc.plan(net, 0.5, scope="global")
+    plan = sc.plan(net, 0.5, scope="global", skip=())
     assert [layer["removed"] for layer in plan.layers()] == [4, 2]
     assert plan.reached == 0.5
 
 
 def test_nothing_is_removed_at_zero(net):
-    plan = sc.plan(net, 0.0, scope="global")
+    plan = sc.plan(net, 0.0, scope="global", skip=())
     assert plan.removed == 0
     assert torch.equal(sc.apply(net, plan)[0].weight, net[0].weight)

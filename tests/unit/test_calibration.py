@@ -82,14 +82,14 @@ def test_trainings_see_the_pairs_of_one_pass(kind, recovery):
             return self.inner(x)
 
     current = []
-    sc.prune(Watched(), 0.5, data=KINDS[kind](x, y), loss=loss, recovery=recovery)
+    sc.prune(Watched(), 0.5, data=sc.Samples(KINDS[kind](x, y), loss=loss), recovery=recovery, skip=())
     assert seen == {(label, label) for label in range(4)}
 
 
 @pytest.mark.parametrize("criterion", ["snip", "taylor", "obd", "grasp"])
 def test_criteria_with_gradients_see_the_pairs_of_one_pass(criterion):
     x, y = blobs()
-    orders = [sc.plan(net(), 0.5, criterion=criterion, data=data).cuts for data in ((x, y), shuffling(x, y))]
+    orders = [sc.plan(net(), 0.5, criterion=criterion, data=data, skip=()).cuts for data in ((x, y), shuffling(x, y))]
     for sure, shuffled in zip(*orders, strict=True):
         assert (sure.keep == shuffled.keep).float().mean() > 0.97
 
@@ -100,7 +100,7 @@ def test_the_global_generators_are_left_alone():
     before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     for data in (shuffling(x, y), DataLoader(TensorDataset(x, y), batch_size=64)):
         for recovery in ("none", "best", TRAIN):
-            sc.prune(made, 0.5, data=data, recovery=recovery)
+            sc.prune(made, 0.5, data=data, recovery=recovery, skip=())
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert random.getstate() == before[1] and np.random.get_state()[1].tolist() == before[2]
 
@@ -111,7 +111,7 @@ def test_values_that_are_not_finite_are_refused_where_they_come_in(bad, recovery
     x, y = blobs(600)
     x[530, 2] = bad
     with pytest.raises(sc.SecateurError, match=r"^data: input 0 of batch 1 holds 1 NaN or infinite values of 528;"):
-        sc.prune(net(), 0.5, data=(x, y), recovery=recovery)
+        sc.prune(net(), 0.5, data=(x, y), recovery=recovery, skip=())
 
 
 def test_labels_must_be_finite_and_a_mask_may_hold_minus_infinity():
@@ -133,7 +133,7 @@ def test_labels_are_in_all_batches_or_in_none():
 
 def test_one_sample_without_an_axis_of_samples_is_refused():
     with pytest.raises(sc.SecateurError, match=r"shape \(6,\), which has no axis of samples"):
-        sc.prune(net(), 0.5, data=blobs()[0][0])
+        sc.prune(net(), 0.5, data=blobs()[0][0], skip=())
     assert len(next(iter(calibration(torch.arange(5))))) == 5
 
 
@@ -151,7 +151,7 @@ def normed(root, inner):
 @pytest.mark.parametrize("inner", [True, False])
 def test_every_module_keeps_its_own_mode(recovery, root, inner):
     made = normed(root, inner)
-    cut = sc.prune(made, 0.5, data=blobs(), recovery=recovery)
+    cut = sc.prune(made, 0.5, data=blobs(), recovery=recovery, skip=())
     modes = {name: module.training for name, module in made.named_modules()}
     assert modes["1"] is inner and modes["3.0"] is root
     assert {name: module.training for name, module in cut.named_modules()} == modes
@@ -159,7 +159,7 @@ def test_every_module_keeps_its_own_mode(recovery, root, inner):
 
 @pytest.mark.parametrize("recovery", [TRAIN, Finetune(epochs=3, patience=2), Gradual(epochs=1, batch_size=32)])
 def test_a_frozen_batch_norm_keeps_its_statistics_while_the_others_learn(recovery):
-    frozen = sc.prune(normed(True, False), 0.5, data=blobs(), recovery=recovery)
+    frozen = sc.prune(normed(True, False), 0.5, data=blobs(), recovery=recovery, skip=())
     assert torch.equal(frozen[1].running_mean, torch.zeros(16)) and frozen[3][0].running_mean.abs().max() > 0
-    whole = sc.prune(normed(False, False), 0.5, data=blobs(), recovery=recovery)
+    whole = sc.prune(normed(False, False), 0.5, data=blobs(), recovery=recovery, skip=())
     assert whole[1].running_mean.abs().max() > 0

@@ -36,12 +36,12 @@ def net():
 
 @pytest.mark.parametrize("scope", ["layer", "global", "sensitivity"])
 def test_weights_that_nothing_reads_are_told(scope):
-    (note,) = sc.plan(Idle(), 0.5, scope=scope, data=X).notes
+    (note,) = sc.plan(Idle(), 0.5, scope=scope, data=X, skip=()).notes
     assert note == ("idle.weight: nothing reads it for these samples, but its 400 items count; skip 'idle' where it is "
                     "never used")
-    assert sc.plan(Idle(), 0.5, example=X[:1]).notes == (note,)
+    assert sc.plan(Idle(), 0.5, example=X[:1], skip=()).notes == (note,)
     assert not sc.plan(Idle(), 0.5, scope=scope, data=X, skip=["idle"]).notes
-    assert not sc.plan(Idle(), 0.5).notes
+    assert not sc.plan(Idle(), 0.5, skip=()).notes
 
 
 @pytest.mark.parametrize("made", [
@@ -50,7 +50,7 @@ def test_weights_that_nothing_reads_are_told(scope):
 def test_weights_that_are_read_in_other_ways_are_not(made):
     shapes = {nn.Sequential: (6, 1, 12), nn.GRUCell: (6, 12)}
     x = X[:6].view(shapes.get(type(made), (2, 3, 12)))
-    assert not sc.plan(made, 0.5, data=x).notes
+    assert not sc.plan(made, 0.5, data=x, skip=()).notes
 
 
 class Paths(nn.Module):
@@ -68,15 +68,15 @@ def test_examples_of_all_kinds_are_run():
     two, three = ("two.weight", "three.weight")
     for example, wanted in ((X[:1], [two, three]), ((X[:1], True), [two, three]), ({"x": X[:1]}, [two, three]),
                             ([X[:1], {"x": X[:1], "first": False}], [three])):
-        assert [n.partition(":")[0] for n in sc.plan(Paths(), 0.5, example=example).notes] == wanted
+        assert [n.partition(":")[0] for n in sc.plan(Paths(), 0.5, example=example, skip=()).notes] == wanted
     with pytest.raises(sc.SecateurError, match=r"does not run on \(1, 12\) float64: RuntimeError"):
-        sc.plan(Paths(), 0.5, example=X[:1].double())
+        sc.plan(Paths(), 0.5, example=X[:1].double(), skip=())
 
 
 def test_looking_for_them_leaves_no_trace():
     made = nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 4)).train()
     before, drawn = {n: t.clone() for n, t in made.state_dict().items()}, torch.get_rng_state()
-    sc.plan(made, 0.5, data=X)
+    sc.plan(made, 0.5, data=X, skip=())
     assert all(torch.equal(t, before[n]) for n, t in made.state_dict().items())
     assert torch.equal(torch.get_rng_state(), drawn)
     assert made.training
@@ -85,34 +85,34 @@ def test_looking_for_them_leaves_no_trace():
 @pytest.mark.parametrize("recovery", ["reconstruct", "best", "sparsegpt"])
 def test_a_refit_to_few_samples_warns_once(recovery):
     with pytest.warns(FewSamplesWarning, match=r"refit of 2 of 2 layers .*\(2: 10 rows, 16 inputs\)") as told:
-        sc.prune(net(), 0.5, data=X[:10], recovery=recovery)
+        sc.prune(net(), 0.5, data=X[:10], recovery=recovery, skip=())
     assert len(told) == 1
     assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sc.prune(net(), 0.5, data=X[:16], recovery=recovery)
-        sc.prune(net(), 0.5, data=X[:10], recovery="none")
+        sc.prune(net(), 0.5, data=X[:16], recovery=recovery, skip=())
+        sc.prune(net(), 0.5, data=X[:10], recovery="none", skip=())
 
 
 def test_places_of_a_feature_map_are_rows():
     made = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     with pytest.warns(FewSamplesWarning, match=r"1 of 2 layers saw fewer rows than inputs \(3: 4 rows, 144 inputs\)"):
-        sc.prune(made, 0.5, data=x)
+        sc.prune(made, 0.5, data=x, skip=())
 
 
 @pytest.mark.parametrize("criterion", ["obs", "sparsegpt"])
 def test_a_plan_tells_that_its_criterion_saw_few(criterion):
-    (note,) = sc.plan(net(), 0.5, criterion=criterion, data=X[:14]).notes
+    (note,) = sc.plan(net(), 0.5, criterion=criterion, data=X[:14], skip=()).notes
     assert f"criterion '{criterion}' of 1 of 2 layers saw fewer rows than inputs (2: 14 rows" in note
-    assert not sc.plan(net(), 0.5, criterion=criterion, data=X[:16]).notes
+    assert not sc.plan(net(), 0.5, criterion=criterion, data=X[:16], skip=()).notes
 
 
 def test_a_plan_of_neurons_tells_it_too():
-    (note,) = sc.plan(net(), 0.5, "neuron", data=X[:10]).notes
+    (note,) = sc.plan(net(), 0.5, granularity="neuron", data=X[:10]).notes
     assert "criterion 'elimination' of 1 of 1 layers" in note
     assert "(0: 10 rows, 16 inputs)" in note
-    assert not sc.plan(net(), 0.5, "neuron", data=X[:16]).notes
+    assert not sc.plan(net(), 0.5, granularity="neuron", data=X[:16]).notes
 
 
 def test_a_row_and_a_file_tell_it(tmp_path):

@@ -53,7 +53,7 @@ def test_the_default_is_the_best_that_needs_no_labels():
     assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
     same = tiny_of_seed(0)
     x, _ = problem(CutConfig(**BASE | {"sparsity": 0.5, "out": "other"}).study).shown(100)
-    expected = sc.prune(same, 0.5, "neuron", data=x, example=blobs()[2][:1], skip=["5"])
+    expected = sc.prune(same, 0.5, granularity="neuron", data=x, example=blobs()[2][:1], skip=["5"])
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
 
 

@@ -11,7 +11,7 @@ from networks import NETWORKS
 from torch import nn
 
 import secateur as sc
-from secateur.core.errors import MeasurementError, MissingExtraError
+from secateur.core.errors import CutGraphWarning, MeasurementError, MissingExtraError
 from secateur.files.exporters import Exported, ExportWarning, _verify, base, exported, onnx_
 from secateur.files.exporters._program import subject, traced
 
@@ -104,7 +104,7 @@ class ByName(nn.Module):
 def test_a_cut_graph_by_keywords_keeps_its_batch_open_and_warns_of_nothing(tmp_path):
     torch.manual_seed(0)
     example = {"other": torch.rand(4, 3), "inputs": torch.rand(4, 6)}
-    with pytest.warns(sc.errors.CutGraphWarning):
+    with pytest.warns(CutGraphWarning):
         small = sc.prune(ByName().eval(), 0.5, granularity="neuron", criterion="l2", recovery="none", example=example)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

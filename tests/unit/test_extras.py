@@ -173,9 +173,9 @@ def test_a_callback_names_the_missing_extra(gone, module, extra, tmp_path):
 
 def test_data_that_must_be_fetched_name_what_fetches_them(tmp_path):
     code = """
-from secateur.data import _files
+from secateur.data.datasets import _download
 try:
-    _files.fetch("mnist", "x.gz", ["https://nowhere.invalid/"], lambda path: None)
+    _download.fetch("mnist", "x.gz", ["https://nowhere.invalid/"], lambda path: None)
 except ImportError as error:
     print(error)
 """

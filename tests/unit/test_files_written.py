@@ -101,7 +101,7 @@ def test_the_smallest_form_is_taken(shape, kept, tmp_path):
 @pytest.mark.parametrize(("make", "values", "most"), [(Mlp, None, 0.16), (Mlp, "bf16", 0.09), (Mlp, "f16", 0.09),
                                                       (Lenet5, None, 0.17)])
 def test_ninety_percent_of_the_weights_on_the_disk(make, values, most, tmp_path):
-    net = sc.prune(make(), 0.9)
+    net = sc.prune(make(), 0.9, skip=())
     cut = sc.save(net, tmp_path / "cut.safetensors", values=values)
     dense = files.save_dense(net, tmp_path / "dense.safetensors")
     assert cut.stat().st_size <= most * dense.stat().st_size
@@ -125,7 +125,7 @@ def test_values_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_dense_files_are_plain_safetensors(tmp_path):
-    net = sc.prune(tiny(), 0.5, "neuron", example=torch.rand(2, 1, 4, 4))
+    net = sc.prune(tiny(), 0.5, granularity="neuron", example=torch.rand(2, 1, 4, 4))
     read = safetensors.torch.load_file(files.save_dense(net, tmp_path / "net.safetensors"))
     assert list(read) == list(net.state_dict())
     assert all(torch.equal(read[n], t) for n, t in net.state_dict().items())
@@ -162,7 +162,7 @@ def test_a_sparse_file_of_format_2_loads():
 
 
 def test_what_is_told_is_what_was_given(tmp_path):
-    net = sc.prune(tiny(), 0.9)
+    net = sc.prune(tiny(), 0.9, skip=())
     path = sc.save(net, tmp_path / "net.safetensors", values="bf16", settings={"rate": 0.5, "names": ["a", None]})
     facts = files.tell(path)
     assert facts.settings == {"rate": 0.5, "names": ["a", None]} and not facts.runnable
@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 
 def test_the_header_is_plain_json(tmp_path):
-    path = sc.save(sc.prune(nn.Linear(64, 64), 0.9), tmp_path / "net.safetensors")
+    path = sc.save(sc.prune(nn.Linear(64, 64), 0.9, skip=()), tmp_path / "net.safetensors")
     text = path.read_bytes()
     told = json.loads(text[8:8 + int.from_bytes(text[:8], "little")])
     assert told["__metadata__"]["format"] == "secateur network 2"

@@ -93,7 +93,7 @@ def test_a_size_that_happens_to_be_the_batch_is_not_taken_for_one():
             return self.two(torch.relu(self.one(x)).view(-1, self.width))
 
     net, x = Named(), torch.randn(4, 6)
-    small = sc.apply(net, sc.plan(net, 0.5, "neuron", example=x))
+    small = sc.apply(net, sc.plan(net, 0.5, granularity="neuron", example=x))
     assert isinstance(small, Named)
     assert (small.width, small.samples) == (4, 4)
     assert graph.notes(small) == ["width 8 -> 4"]

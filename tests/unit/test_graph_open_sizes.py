@@ -51,7 +51,7 @@ class Language(nn.Module):
 
 def cut(net, example, **options):
     """A cut network, and the original with the removed units at zero in every parameter."""
-    plan = sc.plan(net, 0.5, "neuron", example=example, **options)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=example, **options)
     small, gone = sc.apply(net, plan), copy.deepcopy(net)
     with torch.no_grad():
         for one in plan.cuts:
@@ -76,7 +76,7 @@ def test_fused_attention_takes_other_batches_and_lengths_after_the_cut(written, 
 def test_the_whole_width_goes_too_where_the_code_reads_it_from_the_input():
     torch.manual_seed(0)
     net = Language(False, "three axes").eval()
-    small = sc.prune(net, 0.5, "neuron", example=torch.randint(0, 20, (2, 8)))
+    small = sc.prune(net, 0.5, granularity="neuron", example=torch.randint(0, 20, (2, 8)))
     assert type(small) is Language
     assert small.layers[0].n_head == 2 and small(torch.randint(0, 20, (3, 5))).shape == (3, 5, 20)
 
@@ -119,7 +119,7 @@ def test_inputs_by_name_may_come_in_any_order():
     torch.manual_seed(0)
     net, (a, b) = Named().eval(), torch.randn(2, 3, 6)
     scale, shift = torch.tensor(2.0), torch.tensor(-1.0)
-    small = sc.prune(net, 0.5, "neuron", example={"shift": shift, "pair": {"b": b, "a": a}, "scale": scale})
+    small = sc.prune(net, 0.5, granularity="neuron", example={"shift": shift, "pair": {"b": b, "a": a}, "scale": scale})
     assert isinstance(small, ExportedNetwork)
     first = small({"a": a, "b": b}, scale=scale, shift=shift)
     assert torch.equal(first, small(shift=shift, scale=scale, pair={"b": b, "a": a}))

@@ -90,7 +90,7 @@ def zeroed(net, plan):
 @pytest.mark.parametrize("name", [*ZEROED, *STATISTICS])
 def test_an_operator_lets_the_units_through(name):
     net, x = between((ZEROED | STATISTICS)[name], WIDE.get(name, 12)), torch.randn(2, 5, 6)
-    plan = sc.plan(net, 0.5, "neuron", example=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     small = sc.apply(net, plan)
     assert small.one.out_features == 6
     assert not isinstance(small, ExportedNetwork)
@@ -101,12 +101,12 @@ def test_an_operator_lets_the_units_through(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_operator_that_depends_on_positions_is_the_reason(name):
     with pytest.raises(sc.SecateurError, match=f"nothing to cut.*{name}"):
-        sc.plan(between(REFUSED[name]), 0.5, "neuron", example=torch.randn(2, 5, 6))
+        sc.plan(between(REFUSED[name]), 0.5, granularity="neuron", example=torch.randn(2, 5, 6))
 
 
 def test_a_wrong_product_of_the_masked_original_would_be_seen():
     net, x = between(STATISTICS["product"]), torch.randn(2, 5, 6)
-    small = sc.prune(net, 0.5, "neuron", example=x)
+    small = sc.prune(net, 0.5, granularity="neuron", example=x)
     hidden = small.one(x)
     assert torch.allclose(small(x), small.two(hidden * (hidden * 3).prod(-1, keepdim=True)))
     assert small(x).sub(small.two.bias).abs().max() > 0
@@ -139,7 +139,7 @@ class Steps(nn.Module):
 def test_cells_in_a_loop_lose_units_and_stay_of_their_class(kind, options):
     torch.manual_seed(0)
     net, x = Steps(kind, **options).eval(), torch.randn(2, 4, 6)
-    plan = sc.plan(net, 0.5, "neuron", example=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     assert {c.group.unit for c in plan.cuts if c.name != "embed"} == {"unit"}
     small = sc.apply(net, plan)
     assert type(small) is Steps
@@ -151,13 +151,13 @@ def test_cells_in_a_loop_lose_units_and_stay_of_their_class(kind, options):
                 gone.get_parameter(m.tensor).index_fill_(m.axis, m.positions()[~cut.keep].flatten(), 0)
     y = torch.randn(5, 7, 6)
     assert torch.allclose(small(y), gone(y), atol=1e-5)
-    again = sc.prune(small, 0.5, "neuron", example=x)
+    again = sc.prune(small, 0.5, granularity="neuron", example=x)
     assert again.cell.hidden_size == 3 or again.cell.hidden_size == 2
 
 
 def test_a_cell_without_a_state_makes_one_of_its_new_size():
     net = Wrap(lambda m, x: m.out(m.cell(x)[0]), cell=nn.LSTMCell(6, 10), out=nn.Linear(10, 3)).eval()
-    small = sc.prune(net, 0.5, "neuron", example=torch.randn(2, 6))
+    small = sc.prune(net, 0.5, granularity="neuron", example=torch.randn(2, 6))
     assert small.cell.weight_hh.shape == (20, 5)
     assert small(torch.randn(3, 6)).shape == (3, 3)
 
@@ -166,7 +166,7 @@ def test_a_cell_without_a_state_makes_one_of_its_new_size():
 def test_shuffled_channels_are_cut_whole(groups, left):
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ChannelShuffle(groups), nn.Conv2d(8, 2, 1)).eval()
     x = torch.randn(2, 3, 6, 6)
-    small = sc.prune(net, 0.5, "neuron", example=x)
+    small = sc.prune(net, 0.5, granularity="neuron", example=x)
     assert (small[1].groups, small[0].out_channels) == left
 
 
@@ -184,6 +184,6 @@ def test_heads_turned_by_complex_numbers_go_whole():
             return self.o(torch.view_as_real(pairs * self.turn[:, None]).flatten(3).flatten(2))
 
     net, x = Turned().eval(), torch.randn(2, 5, 6)
-    plan = sc.plan(net, 0.5, "neuron", example=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     assert [c.group.unit for c in plan.cuts] == ["head"]
     assert sc.apply(net, plan).q.out_features == 8

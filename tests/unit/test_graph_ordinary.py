@@ -17,7 +17,7 @@ from secateur.graph.cut.graph_module import ExportedNetwork
 
 def halved(net, example):
     """A network without half of its units, and the original with these at zero in every parameter."""
-    plan = sc.plan(net.eval(), 0.5, "neuron", example=example)
+    plan = sc.plan(net.eval(), 0.5, granularity="neuron", example=example)
     small, gone = sc.apply(net, plan), copy.deepcopy(net)
     stored = dict(gone.named_parameters(remove_duplicate=False))
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_weights_that_older_hooks_compute_keep_their_modules_whole(norm):
         warnings.simplefilter("ignore")
         net, x = nn.Sequential(norm(nn.Linear(6, 8)), nn.ReLU(), norm(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 2)), \
             torch.randn(16, 6)
-    sc.apply(net, sc.plan(net, 0.5, "neuron", example=x))
+    sc.apply(net, sc.plan(net, 0.5, granularity="neuron", example=x))
     with torch.no_grad():
         net(x)
     small, _ = halved(net, x)
@@ -147,8 +147,8 @@ def test_a_failing_attempt_writes_nothing_to_the_terminal(capfd):
             return self.o(torch.tanh(q) * torch.sigmoid(k) * v)
 
     torch.manual_seed(0)
-    small = sc.prune(Model().eval(), 0.5, "neuron", example=torch.randn(2, 6, 16))
-    again = sc.prune(small, 0.5, "neuron", example=torch.randn(2, 6, 16))
+    small = sc.prune(Model().eval(), 0.5, granularity="neuron", example=torch.randn(2, 6, 16))
+    again = sc.prune(small, 0.5, granularity="neuron", example=torch.randn(2, 6, 16))
     assert sum(p.numel() for p in again.parameters()) < 300 and again(torch.randn(3, 2, 16)).shape == (3, 2, 4)
     assert capfd.readouterr().err == ""
 
@@ -172,16 +172,16 @@ def test_what_only_training_uses_stays():
     net, x = Auxiliary(apart=True).eval(), torch.randn(2, 6)
     reasons = {g.name: g.reason for g in sc.targets(net, x).groups}
     assert all("it is not used for this example" in reasons[name] for name in ("side", "last", "idle"))
-    small = sc.prune(net, 0.5, "neuron", example=x)
+    small = sc.prune(net, 0.5, granularity="neuron", example=x)
     assert type(small) is Auxiliary and (small.one.out_features, small.side.out_features) == (4, 12)
     assert [y.shape for y in small.train()(x)] == [(2, 3), (2, 3)]
-    again = sc.prune(small.eval(), 0.5, "neuron", example=x)
+    again = sc.prune(small.eval(), 0.5, granularity="neuron", example=x)
     assert again.one.out_features == 2
 
 
 def test_units_that_a_head_of_training_reads_too_give_the_graph_and_a_note():
     net, x = Auxiliary(apart=False).eval(), torch.randn(2, 6)
-    small = sc.prune(net, 0.5, "neuron", example=x)
+    small = sc.prune(net, 0.5, granularity="neuron", example=x)
     assert isinstance(small, ExportedNetwork)
     assert "train mode of the cut code fails" in graph.notes(small)[0]
 
@@ -189,6 +189,6 @@ def test_units_that_a_head_of_training_reads_too_give_the_graph_and_a_note():
 def test_no_warning_comes_from_a_fresh_network():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        small = sc.prune(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), 0.5, "neuron",
+        small = sc.prune(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), 0.5, granularity="neuron",
                          example=torch.randn(8, 6))
     assert small[0].out_features == 4

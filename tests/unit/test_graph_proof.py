@@ -35,13 +35,13 @@ def test_flipped_channels_are_not_cut():
     group = next(g for g in structure.groups if g.name == "one")
     assert "flip along it" in group.reason
     with pytest.raises(sc.SecateurError, match="nothing to cut"):
-        sc.plan(Flipped(), 0.5, "neuron", example=torch.randn(2, 6))
+        sc.plan(Flipped(), 0.5, granularity="neuron", example=torch.randn(2, 6))
 
 
 def test_a_wrong_rule_is_found_by_permutation_and_named(monkeypatch):
     monkeypatch.setitem(base.RULES, "flip", elementwise.pointwise)
     net, x = Flipped(), torch.randn(2, 6)
-    plan = sc.plan(net, 0.5, "neuron", example=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     with pytest.raises(UnsupportedError, match=r"permuting the units of group 'one' \(linear") as caught:
         sc.apply(net, plan)
     assert "\n" not in str(caught.value)
@@ -49,7 +49,7 @@ def test_a_wrong_rule_is_found_by_permutation_and_named(monkeypatch):
 
 def test_a_wrong_slice_is_found_by_masking_and_named(monkeypatch):
     net, x = networks.NETWORKS["residual"]()
-    plan = sc.plan(net.eval(), 0.5, "neuron", example=x)
+    plan = sc.plan(net.eval(), 0.5, granularity="neuron", example=x)
 
     def first_ones(tensor, kept):
         for axis, mask in kept.items():
@@ -114,7 +114,7 @@ def test_an_example_of_another_type_is_told_with_both_types():
 
 def test_a_plan_that_was_sent_is_traced_again_from_its_example():
     net, x = networks.NETWORKS["mlp"]()
-    plan = pickle.loads(pickle.dumps(sc.plan(net, 0.5, "neuron", example=x)))
+    plan = pickle.loads(pickle.dumps(sc.plan(net, 0.5, granularity="neuron", example=x)))
     assert plan.structure.trace is None
     assert sc.apply(net, plan)[0].out_features == 6
     assert plan.structure.trace is not None
@@ -122,7 +122,7 @@ def test_a_plan_that_was_sent_is_traced_again_from_its_example():
 
 def test_a_plan_for_another_network_is_refused():
     net, x = networks.NETWORKS["mlp"]()
-    plan = sc.plan(net, 0.5, "neuron", example=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     with pytest.raises(sc.SecateurError, match="the plan was made for another network"):
         sc.apply(nn.Sequential(nn.Linear(6, 3)), plan)
 
@@ -140,7 +140,7 @@ def test_the_network_s_inputs_are_not_changed_in_place():
     net = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 8), nn.Linear(8, 3)).double()
     x = torch.randn(2, 6, dtype=torch.float64)
     before = x.clone()
-    sc.apply(net, sc.plan(net, 0.5, "neuron", example=x))
+    sc.apply(net, sc.plan(net, 0.5, granularity="neuron", example=x))
     assert torch.equal(x, before)
 
 
@@ -150,7 +150,7 @@ def test_optimizer_state_goes_on_after_a_cut(kind):
     optimizer = kind(net.parameters(), lr=0.01, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
     net(x).square().sum().backward()
     optimizer.step()
-    plan = sc.plan(net.eval(), 0.5, "neuron", example=x)
+    plan = sc.plan(net.eval(), 0.5, granularity="neuron", example=x)
     small = sc.apply(net, plan)
     after = graph.carried(optimizer, net, small, plan.cuts)
     key = "momentum_buffer" if kind is torch.optim.SGD else "exp_avg"
@@ -163,7 +163,7 @@ def test_optimizer_state_goes_on_after_a_cut(kind):
 
 def test_what_is_left_is_rounded_up_to_a_multiple():
     net, x = networks.NETWORKS["convolutions-and-flatten"]()
-    plan = sc.plan(net, 0.6, "neuron", example=x, round_to=4)
+    plan = sc.plan(net, 0.6, granularity=sc.Neuron(round_to=4), example=x)
     assert [int(c.keep.sum()) for c in plan.cuts] == [4, 4]
     assert sc.apply(net, plan)[0].out_channels == 4
 
@@ -172,13 +172,13 @@ def test_global_scope_compares_groups_by_their_own_mean():
     net, x = networks.NETWORKS["mlp"]()
     with torch.no_grad():
         net[0].weight.mul_(100)
-    plan = sc.plan(net, 0.4, "neuron", example=x, scope="global")
+    plan = sc.plan(net, 0.4, granularity="neuron", example=x, scope="global")
     assert plan.cuts[0].removed > 0
 
 
 def test_a_dry_run_says_what_goes():
     net, x = networks.NETWORKS["mlp"]()
-    told = sc.dry_run(net, sc.plan(net, 0.5, "neuron", example=x), x)
+    told = sc.dry_run(net, sc.plan(net, 0.5, granularity="neuron", example=x), x)
     assert told.parameters == (215, 85)
     assert told.flops[1] < told.flops[0]
     assert str(told).startswith("parameters: 215 -> 85 (39.5%)")

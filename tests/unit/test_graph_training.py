@@ -40,7 +40,7 @@ def test_a_cut_network_trains_where_the_network_does(kind, batch):
     torch.manual_seed(0)
     net, x = Noisy(kind).eval(), torch.randn(batch, 6)
     before, state = copy.deepcopy(net.state_dict()), torch.get_rng_state()
-    plan = sc.plan(net, 0.5, "neuron", example=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     state = torch.get_rng_state()
     small = sc.apply(net, plan)
     assert torch.equal(torch.get_rng_state(), state)
@@ -58,7 +58,7 @@ def test_code_that_only_trains_with_a_size_written_into_it_gives_the_graph_and_s
     torch.manual_seed(0)
     net, x = Noisy("written").eval(), torch.randn(4, 6)
     with pytest.warns(CutGraphWarning, match="its cut graph is returned instead, which computes as in evaluation mode"):
-        small = sc.prune(net.train(), 0.5, "neuron", example=x)
+        small = sc.prune(net.train(), 0.5, granularity="neuron", example=x)
     assert isinstance(small, ExportedNetwork)
     assert not small.training
     (note,) = graph.notes(small)
@@ -70,7 +70,7 @@ def test_code_that_only_trains_with_a_size_written_into_it_gives_the_graph_and_s
     with warnings.catch_warnings():
         warnings.simplefilter("error", CutGraphWarning)
         small.eval()
-        sc.prune(small, 0.5, "neuron", example=x)
+        sc.prune(small, 0.5, granularity="neuron", example=x)
 
 
 def test_a_network_that_does_not_train_at_all_is_cut_as_it_is():
@@ -80,4 +80,4 @@ def test_a_network_that_does_not_train_at_all_is_cut_as_it_is():
             return super().forward(x)
 
     net = Only(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
-    assert type(sc.prune(net, 0.5, "neuron", example=torch.randn(2, 6))) is Only
+    assert type(sc.prune(net, 0.5, granularity="neuron", example=torch.randn(2, 6))) is Only

@@ -96,7 +96,7 @@ def test_a_refusal_leaves_the_network_alone():
     net, other = Counting(), torch.rand(2, 7)
     before = state(net)
     for call in (lambda: sc.targets(net, other), lambda: sc.plan(net, 2, **NEURONS),
-                 lambda: sc.plan(net, 0.5, "neuron", example=other),
+                 lambda: sc.plan(net, 0.5, granularity="neuron", example=other),
                  lambda: sc.dry_run(net, sc.plan(net, 0.5, **NEURONS), other)):
         with pytest.raises(sc.SecateurError):
             call()

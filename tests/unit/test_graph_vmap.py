@@ -24,7 +24,7 @@ class Mapped(nn.Module):
 def test_a_function_that_is_mapped_over_an_axis_is_cut_and_proved():
     torch.manual_seed(0)
     model, x = Mapped().eval(), torch.rand(2, 7, 4)
-    small = sc.apply(model, sc.plan(model, 0.5, "neuron", example=x))
+    small = sc.apply(model, sc.plan(model, 0.5, granularity="neuron", example=x))
     kept = [int(torch.isclose(model.up.weight, row).all(1).nonzero()) for row in small.up.weight]
     with torch.no_grad():
         gone = [i for i in range(8) if i not in kept]

@@ -53,7 +53,7 @@ def in_place(model):
 def test_wrapped_networks_are_cut_inside_their_wrapper(wrap):
     x = torch.randn(4, 6)
     model = wrap(net())
-    small, plain = (sc.prune(m, 0.5, "neuron", example=x) for m in (model, net()))
+    small, plain = (sc.prune(m, 0.5, granularity="neuron", example=x) for m in (model, net()))
     assert type(small) is type(model)
     assert torch.equal(small(x), plain(x))
 
@@ -62,7 +62,7 @@ def test_wrapped_networks_are_cut_inside_their_wrapper(wrap):
                                             (torch.complex64, 1e-5)])
 def test_numbers_of_any_type_are_cut_and_stay_of_it(kind, size):
     model, x = net(dtype=kind), torch.randn(4, 6, dtype=kind)
-    plan = sc.plan(model, 0.5, "neuron", example=x)
+    plan = sc.plan(model, 0.5, granularity="neuron", example=x)
     small, gone = sc.apply(model, plan), copy.deepcopy(model)
     with torch.no_grad():
         gone[2].weight[:, ~plan.cuts[0].keep] = 0
@@ -84,7 +84,7 @@ def test_what_cannot_be_cut_is_refused_in_one_line(kind, tmp_path):
             "float32 only": lambda: (Observed(single, 4), "single .* does not run in float64, .*: not float"),
         }[kind]()
         with pytest.raises(sc.SecateurError, match=message) as caught:
-            sc.prune(model, 0.5, "neuron", example=x)
+            sc.prune(model, 0.5, granularity="neuron", example=x)
     finally:
         if kind == "distributed":
             dist.destroy_process_group()
@@ -93,7 +93,7 @@ def test_what_cannot_be_cut_is_refused_in_one_line(kind, tmp_path):
 
 def test_a_mask_that_came_after_the_plan_is_told():
     model, x = net(), torch.randn(4, 6)
-    plan = sc.plan(model, 0.5, "neuron", example=x)
+    plan = sc.plan(model, 0.5, granularity="neuron", example=x)
     torch_prune.l1_unstructured(model[0], "weight", 0.5)
     with pytest.raises(sc.SecateurError, match="module '0' holds a pending mask of torch.nn.utils.prune"):
         sc.apply(model, plan)

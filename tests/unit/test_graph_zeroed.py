@@ -32,21 +32,22 @@ class Paths(nn.Module):
 def test_a_train_mode_that_differs_is_told() -> None:
     """The first numbers of a row as long as the units were are not those of the units that stay."""
     torch.manual_seed(0)
-    small = sc.prune(Paths("training", nn.BatchNorm1d(16)).eval(), 0.5, "neuron", example=torch.rand(2, 8))
+    small = sc.prune(Paths("training", nn.BatchNorm1d(16)).eval(), 0.5, granularity="neuron", example=torch.rand(2, 8))
     assert any("in train mode the outputs differ by" in note for note in graph.notes(small))
 
 
 def test_a_train_mode_that_is_right_is_not_mentioned() -> None:
     """Batch norm in train mode, dropout left out."""
     torch.manual_seed(0)
-    assert not graph.notes(sc.prune(Paths("", nn.BatchNorm1d(16)).eval(), 0.5, "neuron", example=torch.rand(2, 8)))
+    assert not graph.notes(sc.prune(Paths("", nn.BatchNorm1d(16)).eval(), 0.5, granularity="neuron",
+                                    example=torch.rand(2, 8)))
 
 
 def test_spectral_norm_in_training_is_told() -> None:
     """A step of training takes the norm of what is left."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), parametrizations.spectral_norm(nn.Linear(16, 3))).eval()
-    (note,) = graph.notes(sc.prune(net, 0.5, "neuron", example=torch.rand(2, 8)))
+    (note,) = graph.notes(sc.prune(net, 0.5, granularity="neuron", example=torch.rand(2, 8)))
     assert "in train mode the outputs differ by" in note
 
 
@@ -56,9 +57,9 @@ def test_another_path_for_another_batch(norm: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     net = Paths("batch", norm()).eval()
     with pytest.raises(sc.SecateurError, match="another path for a batch of 5; give an example of each"):
-        sc.prune(net, 0.5, "neuron", example=torch.rand(2, 8))
+        sc.prune(net, 0.5, granularity="neuron", example=torch.rand(2, 8))
     with pytest.raises(sc.SecateurError, match="nothing to cut"):
-        sc.prune(net, 0.5, "neuron", example=[torch.rand(2, 8), torch.rand(5, 8)])
+        sc.prune(net, 0.5, granularity="neuron", example=[torch.rand(2, 8), torch.rand(5, 8)])
 
 
 class Squeezed(Paths):
@@ -72,5 +73,5 @@ class Squeezed(Paths):
 @pytest.mark.parametrize("norm", [nn.Identity, lambda: nn.LayerNorm(16)])
 def test_a_batch_of_one_may_be_squeezed(norm: Callable[[], nn.Module]) -> None:
     """Outputs of another shape for a batch of one are no other path."""
-    small = sc.prune(Squeezed("", norm()).eval(), 0.5, "neuron", example=torch.rand(2, 8))
+    small = sc.prune(Squeezed("", norm()).eval(), 0.5, granularity="neuron", example=torch.rand(2, 8))
     assert type(small) is Squeezed and small(torch.rand(1, 8)).shape == (3,)

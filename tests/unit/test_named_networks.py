@@ -60,7 +60,7 @@ def test_a_folder_is_timed_with_inputs_by_name(folder):
 
 
 def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
-    small = sc.prune(resolve.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
+    small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
     sc.save(small, "small.safetensors")
     found = bench(Subject.named("small.safetensors", model=folder),
@@ -78,7 +78,7 @@ def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
     assert [p["batch"] for p in found["points"]] == [1, 1, 5, 5]
     with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
         bench(Subject.named("two.pt2"), BenchConfig(batches=(1, 2)))
-    sc.save(sc.prune(tiny(), 0.5), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
+    sc.save(sc.prune(tiny(), 0.5, skip=()), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     assert sc.load("graph.safetensors").batch == 0
 
 
@@ -96,7 +96,7 @@ def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
 
 
 def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_cut_with(folder):
-    small = sc.prune(resolve.network(folder), 0.5, "neuron", criterion="l2", recovery="none",
+    small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
     sc.export(small, "small.pt2", resolve.find(folder).example, to="pt2")
     like = resolve.find("small.pt2").example
@@ -109,7 +109,7 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
 
 def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(folder):
     source = resolve.find(folder)
-    net = sc.prune(source.make(), 0.5, recovery="none")
+    net = sc.prune(source.make(), 0.5, recovery="none", skip=())
     sc.save(net, "words.safetensors", example=source.example)
     alone = sc.load("words.safetensors")
     assert set(alone.example()) == {"input_ids", "token_type_ids", "attention_mask"}
@@ -148,7 +148,7 @@ def test_what_names_no_network_is_refused_alike(tmp_path, command, name, message
     save_file({"weight": torch.ones(2, 2)}, "plain.safetensors")
     torch.save({}, "net.pt")
     (tmp_path / "empty").mkdir()
-    sc.save(sc.prune(tiny(), 0.5), "whole.safetensors")
+    sc.save(sc.prune(tiny(), 0.5, skip=()), "whole.safetensors")
     (tmp_path / "cut.bin2").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:100])
     with pytest.raises(SecateurError) as raised:
         said(command, name)

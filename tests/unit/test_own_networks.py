@@ -207,7 +207,7 @@ def test_weights_with_their_factory_plain_and_written_by_secateur():
     save_file(network.state_dict(), "plain.safetensors")
     found = resolve.find("plain.safetensors", Options(factory="support:tiny")).make()
     assert all(torch.equal(a, b) for a, b in zip(found.parameters(), network.parameters(), strict=True))
-    small = sc.prune(network, 0.5, "neuron", example=torch.rand(1, 1, 4, 4))
+    small = sc.prune(network, 0.5, granularity="neuron", example=torch.rand(1, 1, 4, 4))
     sc.save(small, "small.safetensors")
     done = cut_network(CutConfig(**QUICK, model="small.safetensors", factory="support:tiny", data="support:blobs",
                                  recovery=("none",), out="smaller.safetensors"))
@@ -263,7 +263,7 @@ def test_exported_attention_is_cut_and_refitted_whole():
     network, x = Attending().eval(), torch.rand(64, 5, 6)
     exported(network, x[:4])
     layers = resolve.network("net.pt2")
-    plain, best = (sc.prune(layers, 0.6, data=x, recovery=recovery) for recovery in ("none", "best"))
+    plain, best = (sc.prune(layers, 0.6, data=x, recovery=recovery, skip=()) for recovery in ("none", "best"))
     for cut in (plain, best):
         assert {n: int((p == 0).sum()) for n, p in cut.named_parameters() if "attention" in n and "weight" in n} == {
             "attention.in_proj.weight": round(0.6 * 768), "attention.out_proj.weight": round(0.6 * 256)}
@@ -287,7 +287,7 @@ class Overwritten(nn.Module):
 
 
 def test_a_compiled_network_does_not_write_over_what_it_holds_fixed():
-    network, x = sc.prune(Overwritten().eval(), 0.5), torch.rand(4, 8)
+    network, x = sc.prune(Overwritten().eval(), 0.5, skip=()), torch.rand(4, 8)
     with torch.inference_mode():
         fast = sc.compile(network, x, budget=0, always=True)
         for _ in range(3):

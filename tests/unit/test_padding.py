@@ -55,14 +55,15 @@ def test_moments_are_those_of_the_real_places(sequences):
 def test_recoveries_see_no_padding(sequences, granularity, recovery):
     network = Tagger()
     alone = [{"values": s, "attention_mask": torch.ones(1, s.shape[1], dtype=torch.long)} for s in sequences]
-    small = [sc.prune(network, 0.5, granularity, data=data, recovery=recovery) for data in (padded(sequences), alone)]
+    small = [sc.prune(network, 0.5, granularity=granularity, data=data, recovery=recovery,
+                      skip=()) for data in (padded(sequences), alone)]
     for a, b in zip(*(s.parameters() for s in small), strict=True):
         assert torch.allclose(a, b, atol=1e-3)
 
 
 def test_closeness_leaves_padding_out(sequences):
     network = Tagger()
-    cut = sc.prune(network, 0.5)
+    cut = sc.prune(network, 0.5, skip=())
     found, alone = (closeness(network, cut, calibration(data)) for data in (padded(sequences), [
         {"values": s, "attention_mask": torch.ones(1, s.shape[1], dtype=torch.long)} for s in sequences]))
     assert found.samples == len(sequences)

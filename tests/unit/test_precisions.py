@@ -35,7 +35,7 @@ def test_refits_are_as_near_as_in_single_precision(dtype, granularity, recovery)
     """The oracle is the same network in float32: its refit may be a little nearer, not several times."""
     half = net().to(dtype)
     x, single = inputs().to(dtype), copy.deepcopy(half).float()
-    errors = [apart(sc.prune(whole, 0.5, granularity, data=data, recovery=recovery), whole, data)
+    errors = [apart(sc.prune(whole, 0.5, granularity=granularity, data=data, recovery=recovery, skip=()), whole, data)
               for whole, data in ((half, x), (single, x.float()))]
     assert errors[0] < 1.1 * errors[1] + 0.01
 
@@ -47,7 +47,8 @@ def test_every_criterion_scores_them_nearly_as_in_double_precision(dtype, granul
     x, y = inputs(256).to(dtype), torch.arange(256) % 10
     double, other = copy.deepcopy(half).double(), {"random", "bn-scale"}
     for criterion in set(criteria_for(granularity)) - other:
-        found, truth = (Selection(whole, granularity, criterion, samples=calibration((data, y)), skip=["2"]).layers[0]
+        spec = sc.PruningSpec(granularity=granularity, criterion=criterion, skip=["2"])
+        found, truth = (Selection(whole, spec, samples=calibration((data, y))).layers[0]
                         for whole, data in ((half, x), (double, x.double())))
         pair = torch.stack([found.scores.double().flatten(), truth.scores.flatten()])
         assert torch.isfinite(pair).all()

@@ -18,7 +18,8 @@ def test_skip_takes_names_and_expressions():
 
 def test_skip_covers_what_lies_inside_a_module():
     net = nn.Sequential(tiny(), nn.Linear(4, 3))
-    assert [c.name for c in sc.plan(net, 0.5, skip=["0"]).cuts] == ["1.weight"]
+    assert [c.name for c in sc.plan(net, 0.5, skip=(), layers={"0": {"skip": True}}).cuts] == ["1.weight"]
+    assert [c.name for c in sc.plan(net, 0.5, skip=["0.1", "0.3"]).cuts] == ["0.5.weight"]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -29,14 +30,14 @@ def test_skip_covers_what_lies_inside_a_module():
     ({"scope": "layers"}, "did you mean 'layer'"), ({"skip": [".*"]}, "nothing to cut")])
 def test_a_mistake_is_one_line(arguments, message):
     with pytest.raises(sc.SecateurError) as caught:
-        sc.plan(tiny(), **{"sparsity": 0.5, **arguments})
+        sc.plan(tiny(), **{"sparsity": 0.5, "skip": (), **arguments})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_nan_in_weights_is_refused_by_name():
     with pytest.raises(sc.SecateurError, match=r"parameter '1\.weight' holds 1 NaN"):
-        sc.plan(not_a_number(), 0.5)
+        sc.plan(not_a_number(), 0.5, skip=())
 
 
 def test_a_layer_of_neurons_is_never_emptied_in_silence():
@@ -48,7 +49,7 @@ def test_a_layer_of_neurons_is_never_emptied_in_silence():
 
 
 def test_a_plan_for_another_network_is_refused():
-    plan = sc.plan(tiny(), 0.5)
+    plan = sc.plan(tiny(), 0.5, skip=())
     with pytest.raises(sc.SecateurError, match="made for another network: 3 parameters differ"):
         sc.apply(nn.Sequential(nn.Flatten(), nn.Linear(16, 11), nn.ReLU(), nn.Linear(11, 8, bias=False), nn.ReLU(),
                                nn.Linear(8, 4, bias=False)), plan)
@@ -56,9 +57,10 @@ def test_a_plan_for_another_network_is_refused():
 
 def test_plans_compare_by_value():
     net = tiny()
-    assert sc.plan(net, 0.5) == sc.plan(net, 0.5)
-    assert sc.plan(net, 0.5) != sc.plan(net, 0.25)
-    assert sc.plan(net, 0.5, criterion="random", seed=1) != sc.plan(net, 0.5, criterion="random", seed=2)
+    assert sc.plan(net, 0.5, skip=()) == sc.plan(net, 0.5, skip=())
+    assert sc.plan(net, 0.5, skip=()) != sc.plan(net, 0.25, skip=())
+    assert sc.plan(net, 0.5, criterion="random", seed=1, skip=()) != sc.plan(net, 0.5, criterion="random", seed=2,
+                                                                             skip=())
 
 
 def test_a_model_in_training_mode_stays_there():

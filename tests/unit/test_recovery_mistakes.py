@@ -39,7 +39,7 @@ class Broken(Recovery):
 def test_a_network_of_no_numbers_does_not_come_back(recovery):
     told = "recovery .* left .* NaN or infinite values .* in '|fit: .* diverged"
     with pytest.raises(SecateurError, match=told) as caught:
-        sc.prune(net(), 0.5, data=(X, Y), recovery=recovery)
+        sc.prune(net(), 0.5, data=(X, Y), recovery=recovery, skip=())
     assert "\n" not in str(caught.value)
 
 
@@ -47,21 +47,21 @@ def test_a_network_of_no_numbers_does_not_come_back(recovery):
                                       Finetune(epochs=1, distil=1.0)])
 def test_a_frozen_network_cannot_be_trained(recovery):
     with pytest.raises(SecateurError, match=r"no parameter .* requires_grad_\(True\)"):
-        sc.prune(net().requires_grad_(False), 0.5, data=(X, Y), recovery=recovery)
+        sc.prune(net().requires_grad_(False), 0.5, data=(X, Y), recovery=recovery, skip=())
 
 
 def test_what_is_frozen_stays_and_the_rest_learns():
     frozen = net()
     frozen[0].requires_grad_(False)
-    made = sc.prune(frozen, 0.5, data=(X, Y), recovery=Finetune(epochs=2))
+    made = sc.prune(frozen, 0.5, data=(X, Y), recovery=Finetune(epochs=2), skip=())
     assert torch.equal(made[0].weight[made[0].weight != 0], frozen[0].weight[made[0].weight != 0])
     assert not torch.equal(made[2].bias, frozen[2].bias)
 
 
 def test_nothing_can_be_held_out_of_seven_samples():
     with pytest.raises(SecateurError, match="patience 2 holds out an eighth of the samples, got 7: allowed are 8"):
-        sc.prune(net(), 0.5, data=(X[:7], Y[:7]), recovery=Finetune(epochs=3, patience=2))
-    sc.prune(net(), 0.5, data=(X[:8], Y[:8]), recovery=Finetune(epochs=3, patience=2))
+        sc.prune(net(), 0.5, data=(X[:7], Y[:7]), recovery=Finetune(epochs=3, patience=2), skip=())
+    sc.prune(net(), 0.5, data=(X[:8], Y[:8]), recovery=Finetune(epochs=3, patience=2), skip=())
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
@@ -76,7 +76,7 @@ def test_early_stop_is_the_loop_by_hand_over_the_losses_held_out(patience, monke
         return losses[-1]
 
     monkeypatch.setattr(Training, "held_loss", look)
-    made = sc.prune(net(), 0.5, data=(X, Y), recovery=Finetune(epochs=60, patience=patience, lr=0.1))
+    made = sc.prune(net(), 0.5, data=(X, Y), recovery=Finetune(epochs=60, patience=patience, lr=0.1), skip=())
     best = losses.index(min(losses))
     assert len(losses) == best + 1 + patience < 60
     assert all(torch.equal(t, states[best][n]) for n, t in made.state_dict().items())
@@ -86,7 +86,7 @@ def test_earlier_weights_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "no.safetensors").write_text("nothing")
     for path in (tmp_path / "none.safetensors", tmp_path / "no.safetensors", tmp_path):
         with pytest.raises(SecateurError, match=f"rewind: cannot read '{path}'"):
-            sc.prune(net(), 0.5, recovery=Rewind(path))
+            sc.prune(net(), 0.5, recovery=Rewind(path), skip=())
 
 
 @pytest.mark.parametrize(("kind", "settings"), [

@@ -28,7 +28,8 @@ def error(net, cut, inputs):
 def test_the_outputs_come_nearer(name, granularity):
     net, example, data = made(name)
     criterion = "l2" if granularity == "neuron" else "magnitude"
-    plain, better = (sc.prune(net, 0.5, granularity, criterion, example=example, data=data, recovery=r)
+    plain, better = (sc.prune(net, 0.5, granularity=granularity, criterion=criterion, example=example, data=data,
+                              recovery=r, skip=())
                      for r in ("none", None))
     assert error(net, better, data) <= error(net, plain, data)
 
@@ -37,24 +38,24 @@ def test_the_outputs_come_nearer(name, granularity):
 def test_a_weight_that_a_parametrization_makes_is_refused_or_left(granularity):
     net, example, data = made("weight-norm")
     if granularity == "neuron":
-        small = sc.prune(net, 0.5, "neuron", "l2", example=example, data=data)
+        small = sc.prune(net, 0.5, granularity="neuron", criterion="l2", example=example, data=data)
         assert torch.isfinite(small(example)).all()
     with pytest.raises(sc.SecateurError):
-        sc.plan(net, 0.5, "neuron", "elimination", example=example, data=data)
+        sc.plan(net, 0.5, granularity="neuron", criterion="elimination", example=example, data=data)
 
 
 def test_units_that_no_layer_reads_are_refused_by_name():
     net, example, data = made("lstm")
     with pytest.raises(sc.SecateurError, match="group 'embed': no linear or convolutional layer reads its units"):
-        sc.plan(net, 0.5, "neuron", "elimination", example=example, data=data)
+        sc.plan(net, 0.5, granularity="neuron", criterion="elimination", example=example, data=data)
 
 
 def test_an_encoder_layer_is_refused_by_what_sees_inputs_and_cut_by_l2_or_with_its_attention_skipped():
     torch.manual_seed(0)
     layer, x = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval(), torch.randn(64, 5, 16)
     with pytest.raises(sc.SecateurError, match=r"'self_attn\.out_proj' is never called as a module"):
-        sc.prune(layer, 0.5, "neuron", data=x)
-    by_norm, skipped = (sc.prune(layer, 0.5, "neuron", data=x, **given)
+        sc.prune(layer, 0.5, granularity="neuron", data=x)
+    by_norm, skipped = (sc.prune(layer, 0.5, granularity="neuron", data=x, **given)
                         for given in ({"criterion": "l2"}, {"skip": ["self_attn"]}))
     assert tuple(by_norm.self_attn.out_proj.weight.shape) == (16, 8)
     assert tuple(by_norm.linear1.weight.shape) == tuple(skipped.linear1.weight.shape) == (16, 16)

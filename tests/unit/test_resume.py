@@ -16,7 +16,7 @@ from secateur.experiment.study import study
 SCRIPT = """
 import sys
 from test_study import SMALL
-from secateur.study import study
+from secateur.experiment.study import study
 study(config=SMALL, out=sys.argv[1])
 """
 

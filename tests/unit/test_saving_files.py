@@ -11,6 +11,7 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
+from secateur.core import paths
 from secateur.data.input_spec import leaf, outline, sketched
 from secateur.measure.size import tensors
 
@@ -19,7 +20,7 @@ X = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture
 def small():
-    return sc.prune(tiny(), 0.5, "neuron", example=X[:1])
+    return sc.prune(tiny(), 0.5, granularity="neuron", example=X[:1])
 
 
 def refused(*words, **given):
@@ -38,7 +39,7 @@ def wider():
 def test_another_network_is_refused(small, tmp_path):
     told = refused(sc.save(small, tmp_path / "cut.safetensors"), wider)
     assert "2 tensors differ: 3.weight is [8, 12] in the file and [9, 12] in it; 5.weight is [4, 8] in the file" in told
-    told = refused(sc.save(sc.prune(tiny(), 0.5), tmp_path / "cut.safetensors"), lambda: nn.Linear(2, 2))
+    told = refused(sc.save(sc.prune(tiny(), 0.5, skip=()), tmp_path / "cut.safetensors"), lambda: nn.Linear(2, 2))
     assert "1.weight is [12, 16] in the file and not in it; 3.weight is [8, 12] in the file and not in it; 5.w" in told
     assert "weight is [2, 2] in it and not in the file; bias is [2] in it" in told
 
@@ -73,7 +74,8 @@ def test_what_makes_the_network_is_checked(small, tmp_path):
 
 @pytest.mark.parametrize("cut", ["weight", "neuron"])
 def test_a_factory_on_the_device_meta_gets_the_tensors_of_the_file(cut, tmp_path):
-    net = sc.prune(tiny(), 0.5, cut, criterion={"weight": "magnitude", "neuron": "l2"}[cut], example=X)
+    net = sc.prune(tiny(), 0.5, granularity=cut, criterion={"weight": "magnitude", "neuron": "l2"}[cut], example=X,
+                   skip=())
     path = sc.save(net, tmp_path / "cut.safetensors")
     back = sc.load(path, lambda: tiny().to("meta"))
     assert {p.device.type for p in back.parameters()} == {"cpu"}
@@ -83,7 +85,7 @@ def test_a_factory_on_the_device_meta_gets_the_tensors_of_the_file(cut, tmp_path
 
 @pytest.mark.parametrize(("made", "message"), [
     (lambda small: "net", "got a str"),
-    (lambda small: sc.compile(sc.prune(tiny(), 0.5), X), "got a compiled network"),
+    (lambda small: sc.compile(sc.prune(tiny(), 0.5, skip=()), X), "got a compiled network"),
     (lambda small: nn.Sequential(small, nn.ReLU()), "module '0' was cut by itself"),
 ])
 def test_what_cannot_be_made_again_is_not_saved(small, made, message, tmp_path):
@@ -119,7 +121,7 @@ def test_an_interruption_leaves_the_old_file(small, tmp_path, monkeypatch):
         assert path.stat().st_size > 8
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.write, "on_disk", stopped)
+    monkeypatch.setattr(paths, "on_disk", stopped)
     with pytest.raises(KeyboardInterrupt):
         sc.save(small, path)
     assert [p.name for p in tmp_path.iterdir()] == ["cut.safetensors"]
@@ -142,7 +144,7 @@ class Stateful(nn.Module):
 
 
 def test_ties_stay_and_every_buffer_comes_back(tmp_path):
-    net = sc.prune(Stateful(), 0.5).train()
+    net = sc.prune(Stateful(), 0.5, skip=()).train()
     net(torch.rand(8, 6))
     back = sc.load(sc.save(net, tmp_path / "cut.safetensors"), Stateful)
     assert back.two.weight is back.one.weight
@@ -190,7 +192,7 @@ def test_inputs_that_are_no_tensors_are_asked_for_again(tmp_path):
 def test_pruned_weights_are_plain_weights_for_a_study(tmp_path):
     from secateur import models
 
-    net = sc.prune(tiny(), 0.5)
+    net = sc.prune(tiny(), 0.5, skip=())
     back = models.load_weights(tiny(), sc.save(net, tmp_path / "cut.safetensors"))
     assert torch.equal(back(blobs()[0]), net(blobs()[0]))
 
@@ -198,7 +200,7 @@ def test_pruned_weights_are_plain_weights_for_a_study(tmp_path):
 def test_the_partial_file_is_written_beside_and_is_on_the_disk_before_it_has_the_name(small, tmp_path, monkeypatch):
     path, seen = sc.save(tiny(), tmp_path / "cut.safetensors"), []
     before = path.read_bytes()
-    monkeypatch.setattr(files.write, "on_disk", lambda p: seen.append((p, path.read_bytes() == before)))
+    monkeypatch.setattr(paths, "on_disk", lambda p: seen.append((p, path.read_bytes() == before)))
     files.save(small, path)
     beside = tmp_path / f".cut.safetensors.{os.getpid()}.partial"
     assert seen == [(beside, True), (tmp_path, False)]
@@ -214,7 +216,7 @@ def test_a_link_stays_a_link(small, tmp_path):
 
 @pytest.mark.filterwarnings("error::FutureWarning")
 def test_a_network_out_of_a_file_is_copied_without_a_warning(tmp_path):
-    network = sc.prune(nn.Linear(4, 3), 0.5)
+    network = sc.prune(nn.Linear(4, 3), 0.5, skip=())
     back = sc.load(sc.save(network, tmp_path / "net.safetensors", example=torch.rand(2, 4)))
     twin = copy.deepcopy(back)
     with torch.no_grad():

@@ -262,6 +262,7 @@ def test_the_bytes_of_a_row_are_those_of_a_file(run, tmp_path):
     net = models.load_weights(tiny(), run.folder / "networks" / f"{load_key(run, 0)}.safetensors")
     for granularity, criterion in (("weight", "magnitude"), ("neuron", "l2")):
         point = next(p for p in run.points if (p["criterion"], p["sparsity"], p["seed"]) == (criterion, 0.5, 0))
-        cut = sc.prune(net, 0.5, granularity, criterion=criterion, skip=["5"], example=torch.rand(1, 1, 4, 4))
+        cut = sc.prune(net, 0.5, granularity=granularity, criterion=criterion, skip=["5"], example=torch.rand(1, 1, 4,
+                                                                                                              4))
         assert point["nonzeros"] == sum(int(p.count_nonzero()) for p in cut.parameters())
         assert point["bytes_file"] == sc.save(cut, tmp_path / "net.safetensors").stat().st_size

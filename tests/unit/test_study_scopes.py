@@ -93,7 +93,7 @@ def test_rows_of_earlier_versions_keep_their_keys():
     point = Point("weight", "magnitude", "layer", 0.5, ("5",), 0)
     assert point.settings() == {"granularity": "weight", "criterion": "magnitude", "scope": "layer", "sparsity": 0.5,
                                 "skip": ["5"], "seed": 0}
-    task = problem(replace(WIDE, least=0.1, layers='{"1": 0.25}'))
+    task = problem(replace(WIDE, min_sparsity=0.1, layers='{"1": 0.25}'))
     whole = task.point("weight", "magnitude", "layer", 0.0, 0)
     assert not {"least", "layers", "calibration"} & task.point_settings(whole).keys()
     looks = task.point_settings(task.point("weight", "magnitude", "owl", 0.5, 0))
@@ -103,12 +103,12 @@ def test_rows_of_earlier_versions_keep_their_keys():
 
 def test_settings_of_single_layers_reach_the_rows(tmp_path):
     config = replace(WIDE, granularity=("weight",), criterion=("magnitude",), scope=("global",), sparsity=(0.0, 0.5),
-                     layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', most=0.4)
+                     layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', max_sparsity=0.4)
     whole, cut = study(config=config, out=tmp_path / "run").points
     assert whole["removed"] == 0
     assert cut["layers"][0] == {"name": "1.weight", "items": 48, "removed": 12, "sparsity": 0.25, "granularity": "4x1"}
     assert cut["layers"][1]["removed"] == 38
-    assert any("most=0.4" in note for note in cut["notes"])
+    assert any("max_sparsity=0.4" in note for note in cut["notes"])
 
 
 def test_a_file_holds_settings_of_layers_as_a_table():
@@ -125,7 +125,7 @@ def test_a_file_holds_settings_of_layers_as_a_table():
      "scope 'erk' is defined for weight"),
     ({"granularity": ("5:4",)}, "allowed is n:m with 0 < n < m"), ({"layers": "{"}, "is not JSON"),
     ({"layers": '{"1": 2}'}, "allowed is a fraction removed in [0, 1)"),
-    ({"least": 2.0}, "least of every layer is 2.0"),
+    ({"least": 2.0}, "min_sparsity of every layer is 2.0"),
     ({"pooling": "median"}, "did you mean 'mean'"), ({"budget": "ms"}, "for milliseconds take secateur.plan"),
     ({"budget": "flop"}, "did you mean 'flops'")])
 def test_what_cannot_be_is_refused_at_once(settings, message):
@@ -144,7 +144,7 @@ def test_blocks_that_do_not_fit_are_refused_before_training(tmp_path):
 
 def test_a_dry_run_of_weights_counts_what_is_not_zero():
     net, x = tiny(), torch.rand(1, 1, 4, 4)
-    found = sc.dry_run(net, sc.plan(net, 0.5), x)
+    found = sc.dry_run(net, sc.plan(net, 0.5, skip=()), x)
     assert found.parameters == (320, 160)
     assert found.flops == (640, 320)
     assert "secateur.compile" in str(found)

@@ -42,7 +42,7 @@ def start(seed=0):
 def test_every_round_loses_the_same_fraction_and_never_gets_any_back(rewind):
     net = start()
     before = [p.detach().clone() for p in net.parameters()]
-    done = list(rounds(net, train(), 0.9, 3, rewind, scope="global"))
+    done = list(rounds(net, train(), 0.9, 3, rewind, scope="global", skip=()))
     assert [r.plan.removed for r in done] == [0, *(round(320 * (1 - 0.1 ** (k / 3))) for k in (1, 2, 3))]
     assert [r.result for r in done] == [30] * 4
     for early, late in pairwise(done):
@@ -64,25 +64,25 @@ def test_rewound_weights_start_where_they_were():
 
     for rewind, factor in (("weights", 1), ("rate", 2)):
         seen.clear()
-        done = list(rounds(net, look, 0.5, 1, rewind))
+        done = list(rounds(net, look, 0.5, 1, rewind, skip=()))
         kept = [c.keep for c in done[1].plan.cuts]
         assert all(torch.equal(s, factor * p * k) for s, p, k in zip(seen[1], net.parameters(), kept, strict=True))
     early = start(7)
     seen.clear()
-    list(rounds(net, look, 0.5, 1, early=early))
+    list(rounds(net, look, 0.5, 1, early=early, skip=()))
     assert all(torch.equal(s[s != 0], p[s != 0]) for s, p in zip(seen[1], early.parameters(), strict=True))
 
 
 def test_a_ticket_learns():
-    last = list(rounds(start(), train(60), 0.8, 2, scope="global"))[-1]
+    last = list(rounds(start(), train(60), 0.8, 2, scope="global", skip=()))[-1]
     assert float((last.model(TEST_X).argmax(1) == TEST_Y).float().mean()) > 0.9
 
 
 def test_rounds_refuse_nonsense():
     with pytest.raises(SecateurError, match="did you mean 'weights'"):
-        next(rounds(start(), train(), 0.5, 2, "weigts"))
+        next(rounds(start(), train(), 0.5, 2, "weigts", skip=()))
     with pytest.raises(SecateurError, match="count 0"):
-        next(rounds(start(), train(), 0.5, 0))
+        next(rounds(start(), train(), 0.5, 0, skip=()))
 
 
 def net_with_convolutions():
@@ -153,7 +153,8 @@ def digits_run(epochs=8, **more):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     end = steps_of(digits, epochs // 2, 64)
     schedule = Exponential(0.8, begin=end // 4, end=end, every=5)
-    pruner = fit(net, digits, epochs, lambda m, o: sc.Pruner(m, schedule, o, scope="global"), batch_size=64, lr=1e-2,
+    pruner = fit(net, digits, epochs, lambda m, o: sc.Pruner(m, schedule, o, scope="global", skip=()), batch_size=64,
+                 lr=1e-2,
                  hold=0.5, **more)
     return net, pruner, accuracy(pruner.finish(), digits)
 
@@ -169,7 +170,7 @@ def test_the_recipe_reaches_the_sparsity_and_beats_one_cut():
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     assert fit(dense, digits, 8, batch_size=64, lr=1e-2, hold=0.5) is None
-    assert found > accuracy(sc.prune(dense, 0.8, scope="global"), digits) + 0.05
+    assert found > accuracy(sc.prune(dense, 0.8, scope="global", skip=()), digits) + 0.05
     assert found > accuracy(dense, digits) - 0.04
     again, _, _ = digits_run(l1=1e-4)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))

@@ -18,7 +18,7 @@ STEPS = 24
 
 
 def start(model, optimizer):
-    return sc.Pruner(model, Linear(0.75, end=16, every=4), optimizer)
+    return sc.Pruner(model, Linear(0.75, end=16, every=4), optimizer, skip=())
 
 
 def by_hand(steps=STEPS):
@@ -89,6 +89,19 @@ def test_lightning_is_the_loop_by_hand_and_resumes(lit, tmp_path):
     trainer(tmp_path, 3, callback).fit(resumed, loader(), ckpt_path=tmp_path / "one.ckpt", weights_only=False)
     assert callback.pruner.steps == STEPS
     assert same(resumed.net, whole.net)
+
+
+def test_a_schedule_and_a_spec_stand_for_the_function(lit, trainer, tmp_path):
+    from secateur.training.callbacks import hugging_face, lightning
+
+    spec, schedule = sc.PruningSpec(skip=()), Linear(0.75, end=16, every=4)
+    module, run = lit
+    whole = module()
+    run(tmp_path, 3, lightning.Pruning(schedule, spec)).fit(whole, loader())
+    other = trainer(hugging_face.Pruning(schedule, spec), "spec")
+    other.train()
+    assert same(whole.net, by_hand())
+    assert same(other.model.net, by_hand())
 
 
 def test_lightning_counts_steps_of_the_optimizer(lit, tmp_path):
@@ -183,7 +196,7 @@ def test_rigl_sees_the_gradients_in_both(trainer, lit, tmp_path):
     from secateur.training.callbacks import hugging_face, lightning
 
     def rigl(model, optimizer):
-        return sc.Pruner(model, Linear(0.75, end=16, every=4), optimizer, regrow="rigl")
+        return sc.Pruner(model, Linear(0.75, end=16, every=4), optimizer, regrow="rigl", skip=())
 
     made = hugging_face.Pruning(rigl)
     trainer(made).train()
@@ -202,7 +215,7 @@ def test_tensorboard_reads_what_was_written(tmp_path):
 
     torch.manual_seed(0)
     net = tiny()
-    pruner = sc.Pruner(net, Linear(0.75, end=3, every=1))
+    pruner = sc.Pruner(net, Linear(0.75, end=3, every=1), skip=())
     with Summaries(pruner, tmp_path) as summaries:
         for _ in range(3):
             pruner.step()

@@ -40,7 +40,7 @@ def zeros(net):
 @pytest.mark.parametrize("scope", ["layer", "global", "lamp", "erk", "owl", "sensitivity"])
 def test_every_scope_reaches_the_count_while_it_trains(scope):
     net = start()
-    pruner = sc.Pruner(net, Linear(0.75, end=9, every=3), scope=scope, data=X)
+    pruner = sc.Pruner(net, Linear(0.75, end=9, every=3), scope=scope, data=X, skip=())
     learn(net, pruner)
     assert zeros(net) == pruner.plan.removed == 240
     assert all(threshold >= 0 for threshold in pruner.thresholds.values())
@@ -48,7 +48,7 @@ def test_every_scope_reaches_the_count_while_it_trains(scope):
 
 def test_a_scope_that_says_itself_how_much_goes_is_refused_with_what_does_it():
     with pytest.raises(SecateurError, match=r"scope 'budget'.* give the pruner the plan .*sc\.plan"):
-        sc.Pruner(start(), 0.5, scope="budget", data=X)
+        sc.Pruner(start(), 0.5, scope="budget", data=X, skip=())
 
 
 class Flat(Criterion):
@@ -69,7 +69,7 @@ def test_what_is_zero_is_worth_less_than_what_is_worth_nothing():
 @pytest.mark.parametrize("rewind", ["weights", "rate"])
 @pytest.mark.parametrize("criterion", ["movement", "grasp", "random", "snip"])
 def test_rounds_never_get_any_back_whatever_the_criterion(criterion, rewind):
-    done = list(rounds(start(), learn, 0.8, 3, rewind, criterion=criterion, data=(X, Y)))
+    done = list(rounds(start(), learn, 0.8, 3, rewind, criterion=criterion, data=(X, Y), skip=()))
     for early, late in pairwise(done):
         for a, b in zip(early.plan.cuts, late.plan.cuts, strict=True):
             assert not (b.keep & ~a.keep).any()
@@ -91,24 +91,24 @@ def test_a_live_sparsity_is_looked_at_every_whole_number_of_steps(every):
 @pytest.mark.parametrize("given", ["x", None, torch.tensor([0.5, 0.5])])
 def test_a_function_that_gives_no_number_is_named(given):
     with pytest.raises(SecateurError, match="the function of the step gave .* at step 0: allowed is a fraction"):
-        sc.Pruner(start(), lambda step: given)
+        sc.Pruner(start(), lambda step: given, skip=())
 
 
 @pytest.mark.parametrize("schedule", [0.5, OneShot(0.5, end=20), Constant(0.5, end=5), "plan"])
 def test_a_regrowth_that_would_never_exchange_anything_is_refused(schedule):
     net = start()
-    given = sc.plan(net, 0.5) if schedule == "plan" else schedule
+    given = sc.plan(net, 0.5, skip=()) if schedule == "plan" else schedule
     with pytest.raises(SecateurError, match=r"regrow .* would exchange nothing: .*Constant\(0\.5, end=1000\)"):
-        sc.Pruner(net, given, regrow="set")
+        sc.Pruner(net, given, regrow="set", skip=())
 
 
 @pytest.mark.parametrize("schedule", [Constant(0.5, end=20, every=5), Linear(0.5, end=20, every=5),
                                       Live(torch.tensor(0.5), every=5)])
 def test_one_that_does_is_not(schedule):
     net = start()
-    pruner = sc.Pruner(net, schedule, regrow="set")
+    pruner = sc.Pruner(net, schedule, regrow="set", skip=())
     learn(net, pruner)
-    assert (pruner.masks["1.weight"] != sc.plan(net, pruner.reached).cuts[0].keep).any()
+    assert (pruner.masks["1.weight"] != sc.plan(net, pruner.reached, skip=()).cuts[0].keep).any()
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -118,4 +118,4 @@ def test_one_that_does_is_not(schedule):
     ({"model": 5}, "Pruner: got int as model")])
 def test_what_was_asked_is_named_as_it_was_asked(settings, message):
     with pytest.raises(SecateurError, match=message):
-        sc.Pruner(**{"model": start(), "schedule": 0.5} | settings)
+        sc.Pruner(**{"model": start(), "schedule": 0.5, "skip": ()} | settings)

@@ -20,7 +20,7 @@ def train(rank, regrow):
     torch.manual_seed(0)
     net = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    pruner = sc.Pruner(net, Linear(0.75, end=12, every=3), optimizer, scope="global", regrow=regrow)
+    pruner = sc.Pruner(net, Linear(0.75, end=12, every=3), optimizer, scope="global", regrow=regrow, skip=())
     x = torch.randn(64, 8, generator=torch.Generator().manual_seed(rank))
     for _ in range(16):
         optimizer.zero_grad()
@@ -34,8 +34,8 @@ def differ(rank):
     """The ranks' weights, and the sparsities that they ask for, are not the same."""
     torch.manual_seed(rank)
     net = nn.Linear(8, 8)
-    own = sc.plan(net, 0.5).cuts[0].keep
-    pruner = sc.Pruner(net, torch.tensor(0.5 + 0.25 * rank))
+    own = sc.plan(net, 0.5, skip=()).cuts[0].keep
+    pruner = sc.Pruner(net, torch.tensor(0.5 + 0.25 * rank), skip=())
     return {"masks": pruner.masks, "own": own, "reached": pruner.reached}
 
 

@@ -45,7 +45,8 @@ def weights(net):
 def test_no_momentum_revives_what_is_cut(name, granularity):
     net = made()
     optimizer = OPTIMIZERS[name](net.parameters())
-    pruner = sc.Pruner(net, Linear(0.5, begin=5, end=15, every=5), optimizer, granularity=granularity, example=X[:2])
+    pruner = sc.Pruner(net, Linear(0.5, begin=5, end=15, every=5), optimizer, granularity=granularity, example=X[:2],
+                       skip=())
     gone = {n: torch.zeros_like(p, dtype=torch.bool) for n, p in net.named_parameters()}
     moved = 0
     for number in range(25):
@@ -64,7 +65,7 @@ def test_without_the_pruner_momentum_does_revive():
     """The control of the test above: the same loop, its masks applied once only."""
     net = made()
     optimizer = OPTIMIZERS["sgd"](net.parameters())
-    sc.Pruner(net, 0.5)
+    sc.Pruner(net, 0.5, skip=())
     before = zeros(net)
     step(net, optimizer)
     assert before == 160
@@ -75,7 +76,7 @@ def test_without_the_pruner_momentum_does_revive():
 def test_every_count_is_the_one_of_the_schedule(scope):
     net, schedule = made(), Polynomial(0.9, begin=2, end=30, every=7, initial=0.25)
     optimizer = OPTIMIZERS["adam"](net.parameters())
-    pruner = sc.Pruner(net, schedule, optimizer, scope=scope)
+    pruner = sc.Pruner(net, schedule, optimizer, scope=scope, skip=())
     at = 0
     for number in range(1, 41):
         step(net, optimizer, number)
@@ -105,7 +106,7 @@ def test_each_choice_is_the_plan_for_the_network_as_it_is():
 def test_what_is_cut_stays_cut_whatever_the_criterion(criterion):
     net = made()
     optimizer = OPTIMIZERS["sgd"](net.parameters())
-    pruner = sc.Pruner(net, Linear(0.8, end=8, every=2), optimizer, criterion=criterion, data=(X[:64], Y[:64]))
+    pruner = sc.Pruner(net, Linear(0.8, end=8, every=2), optimizer, criterion=criterion, data=(X[:64], Y[:64]), skip=())
     assert pruner.plan.criterion == criterion
     before = pruner.masks
     for number in range(10):
@@ -120,7 +121,7 @@ def test_what_is_cut_stays_cut_whatever_the_criterion(criterion):
 def test_every_granularity_is_held(granularity, sparsity):
     net = made()
     optimizer = OPTIMIZERS["adam"](net.parameters())
-    pruner = sc.Pruner(net, sparsity, optimizer, granularity=granularity, example=X[:2])
+    pruner = sc.Pruner(net, sparsity, optimizer, granularity=granularity, example=X[:2], skip=())
     for number in range(12):
         step(net, optimizer, number)
         pruner.step()
@@ -135,7 +136,7 @@ def test_every_granularity_is_held(granularity, sparsity):
 @pytest.mark.parametrize("schedule", [Constant(0.5, begin=5, every=5), OneShot(0.5, end=5)])
 def test_n_m_comes_at_once(schedule):
     net = made()
-    pruner = sc.Pruner(net, schedule, granularity="2:4")
+    pruner = sc.Pruner(net, schedule, granularity="2:4", skip=())
     found = []
     for number in range(8):
         found.append(zeros(net))
@@ -146,7 +147,7 @@ def test_n_m_comes_at_once(schedule):
 
 def test_a_plan_is_held_and_a_wrong_one_refused():
     net = made()
-    plan = sc.plan(net, 0.75)
+    plan = sc.plan(net, 0.75, skip=())
     optimizer = OPTIMIZERS["sgd"](net.parameters())
     pruner = sc.Pruner(net, plan, optimizer)
     for number in range(5):
@@ -163,7 +164,7 @@ def test_a_plan_is_held_and_a_wrong_one_refused():
 def test_a_live_sparsity_is_followed_up_and_down():
     net, variable = made(), torch.tensor(0.0)
     optimizer = OPTIMIZERS["sgd"](net.parameters())
-    pruner = sc.Pruner(net, Live(variable, every=2), optimizer)
+    pruner = sc.Pruner(net, Live(variable, every=2), optimizer, skip=())
     found = []
     for number in range(12):
         variable.fill_({0: 0.0, 4: 0.5, 8: 0.25}.get(number, variable.item()))
@@ -177,13 +178,13 @@ def test_a_live_sparsity_is_followed_up_and_down():
     assert (pruner.reached, pruner.sparsity) == (0.75, 0.75)
     pruner.sparsity = None
     assert pruner.sparsity == 0.25
-    assert sc.Pruner(made(), lambda step: 0.5).reached == 0.5
+    assert sc.Pruner(made(), lambda step: 0.5, skip=()).reached == 0.5
 
 
 def test_weights_that_come_back_have_no_past():
     net = made()
     optimizer = OPTIMIZERS["adam"](net.parameters())
-    pruner = sc.Pruner(net, 0.8, optimizer)
+    pruner = sc.Pruner(net, 0.8, optimizer, skip=())
     for number in range(3):
         step(net, optimizer, number)
         pruner.step()
@@ -203,7 +204,7 @@ def test_weights_that_come_back_have_no_past():
 def test_regrowth_keeps_the_number_and_moves_the_weights(how):
     net = made()
     optimizer = OPTIMIZERS["sgd"](net.parameters())
-    pruner = sc.Pruner(net, Constant(0.8, end=40, every=5), optimizer, regrow=how)
+    pruner = sc.Pruner(net, Constant(0.8, end=40, every=5), optimizer, regrow=how, skip=())
     first = pruner.masks
     for number in range(20):
         step(net, optimizer, number)
@@ -215,7 +216,7 @@ def test_regrowth_keeps_the_number_and_moves_the_weights(how):
 def test_rigl_brings_back_the_largest_gradients():
     net = nn.Linear(4, 1, bias=False)
     net.weight.data.copy_(torch.tensor([[4.0, 3.0, 0.1, 0.2]]))
-    pruner = sc.Pruner(net, Constant(0.5, end=100, every=1), regrow=Rigl(0.5))
+    pruner = sc.Pruner(net, Constant(0.5, end=100, every=1), regrow=Rigl(0.5), skip=())
     net.weight.grad = torch.tensor([[0.0, 0.0, -5.0, 1.0]])
     pruner.step()
     assert pruner.masks["weight"].tolist() == [[True, False, True, False]]
@@ -229,11 +230,11 @@ def test_thresholds_and_their_moving_average():
     """Scores 1..10; half go: the threshold is 5, its average from 0 with decay 0.5 is 2.5, 3.75, ..."""
     net = nn.Linear(10, 1, bias=False)
     net.weight.data.copy_(torch.arange(1.0, 11.0))
-    exact = sc.Pruner(copy.deepcopy(net), 0.5)
+    exact = sc.Pruner(copy.deepcopy(net), 0.5, skip=())
     assert exact.thresholds == {"weight": 5.0}
     exact.update()
     assert exact.thresholds == {"weight": 5.0}
-    late = sc.Pruner(net, Constant(0.5, every=1), threshold_decay=0.5)
+    late = sc.Pruner(net, Constant(0.5, every=1), threshold_decay=0.5, skip=())
     found = [(late.thresholds["weight"], int((net.weight == 0).sum()))]
     for _ in range(3):
         late.step()
@@ -246,7 +247,7 @@ def test_thresholds_and_their_moving_average():
                                       {"regrow": "set"}, {"scope": "global"}])
 def test_the_threshold_stays_where_nothing_more_goes(settings):
     net = made()
-    pruner = sc.Pruner(net, Constant(0.5), **settings)
+    pruner = sc.Pruner(net, Constant(0.5), skip=(), **settings)
     first = dict(pruner.thresholds)
     pruner.update()
     assert pruner.thresholds == first
@@ -258,7 +259,7 @@ def test_recurrent_layers_and_cells(kind):
     torch.manual_seed(0)
     net = kind(6, 5)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    pruner = sc.Pruner(net, Linear(0.8, end=4, every=2), optimizer)
+    pruner = sc.Pruner(net, Linear(0.8, end=4, every=2), optimizer, skip=())
     x = torch.randn(3, 6) if "Cell" in kind.__name__ else torch.randn(7, 3, 6)
     for _ in range(6):
         optimizer.zero_grad()
@@ -296,7 +297,7 @@ def test_neurons_are_held_at_zero_and_removed_in_the_end():
 def test_it_learns_while_it_is_cut():
     net = made()
     optimizer = OPTIMIZERS["adam"](net.parameters())
-    pruner = sc.Pruner(net, Polynomial(0.8, end=120, every=10), optimizer, scope="global")
+    pruner = sc.Pruner(net, Polynomial(0.8, end=120, every=10), optimizer, scope="global", skip=())
     for number in range(200):
         step(net, optimizer, number)
         pruner.step()
@@ -307,7 +308,7 @@ def test_it_learns_while_it_is_cut():
 
 def test_masked_gradients():
     net = made()
-    pruner = sc.Pruner(net, 0.9)
+    pruner = sc.Pruner(net, 0.9, skip=())
     nn.functional.cross_entropy(net(X), Y).backward()
     assert net[3].weight.grad[~pruner.masks["3.weight"]].any()
     pruner.mask_gradients()
@@ -317,7 +318,7 @@ def test_masked_gradients():
 
 def test_the_finished_network_is_a_plain_one_of_its_own():
     net = made()
-    pruner = sc.Pruner(net, 0.5)
+    pruner = sc.Pruner(net, 0.5, skip=())
     plain = pruner.finish()
     assert list(plain.state_dict()) == list(tiny().state_dict())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in plain.modules())
@@ -341,7 +342,7 @@ def test_mistakes_are_one_line(settings, message):
     net = made()
     before = weights(net)
     with pytest.raises(SecateurError, match=message) as caught:
-        sc.Pruner(net, **settings)
+        sc.Pruner(net, **{"skip": (), **settings})
     assert "\n" not in str(caught.value)
     assert all(torch.equal(p, before[n]) for n, p in net.named_parameters())
 
@@ -351,9 +352,9 @@ def test_many_choices_along_a_schedule_end_at_the_one_cut_where_nothing_is_learn
     """What went has no part in the scores of what stays, in LAMP's sums neither."""
     net = made()
     whole = copy.deepcopy(net)
-    pruner = sc.Pruner(net, Linear(0.8, end=30, every=5), scope=scope)
+    pruner = sc.Pruner(net, Linear(0.8, end=30, every=5), scope=scope, skip=())
     for _ in range(30):
         pruner.step()
-    once = sc.apply(whole, sc.plan(whole, 0.8, scope=scope))
+    once = sc.apply(whole, sc.plan(whole, 0.8, scope=scope, skip=()))
     assert pruner.reached == pytest.approx(0.8, abs=0.005)
     assert all(torch.equal(value, once.state_dict()[name]) for name, value in net.state_dict().items())

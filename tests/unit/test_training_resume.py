@@ -28,7 +28,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
         self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 24)
         schedule = Constant(0.6, end=20, every=3) if "regrow" in choices else Polynomial(0.6, end=20, every=3)
-        self.pruner = sc.Pruner(self.model, schedule, self.optimizer, **choices)
+        self.pruner = sc.Pruner(self.model, schedule, self.optimizer, skip=(), **choices)
 
     def parts(self):
         return {"model": self.model, "optimizer": self.optimizer, "rate": self.rate, "pruner": self.pruner}
@@ -80,25 +80,25 @@ def test_a_live_sparsity_set_by_hand_is_kept():
 
 
 def test_the_state_goes_on_without_a_new_cut():
-    pruner = sc.Pruner(nn.Linear(8, 8), Constant(0.5, every=1), regrow="set")
+    pruner = sc.Pruner(nn.Linear(8, 8), Constant(0.5, every=1), regrow="set", skip=())
     for _ in range(3):
         pruner.step()
     weights = pruner.model.weight.detach().clone()
-    again = sc.Pruner(pruner.model, Constant(0.5, every=1), regrow="set", saved=pruner.state_dict())
+    again = sc.Pruner(pruner.model, Constant(0.5, every=1), regrow="set", saved=pruner.state_dict(), skip=())
     assert torch.equal(again.masks["weight"], pruner.masks["weight"])
     assert torch.equal(pruner.model.weight, weights)
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    state = sc.Pruner(nn.Linear(8, 8), 0.5).state_dict()
+    state = sc.Pruner(nn.Linear(8, 8), 0.5, skip=()).state_dict()
     with pytest.raises(SecateurError, match="other settings: saved Constant.*0.5.*this one has Constant.*0.6"):
-        sc.Pruner(nn.Linear(8, 8), 0.6, saved=state)
+        sc.Pruner(nn.Linear(8, 8), 0.6, saved=state, skip=())
     with pytest.raises(SecateurError, match=r"1 layers differ, first 'weight': saved \(8, 8\), network \(8, 9\)"):
-        sc.Pruner(nn.Linear(9, 8), 0.5, saved=state)
+        sc.Pruner(nn.Linear(9, 8), 0.5, saved=state, skip=())
     with pytest.raises(SecateurError, match="no pruner of this version"):
-        sc.Pruner(nn.Linear(8, 8), 0.5, saved={"some": "thing"})
+        sc.Pruner(nn.Linear(8, 8), 0.5, saved={"some": "thing"}, skip=())
     with pytest.raises(SecateurError, match="other settings"):
-        sc.Pruner(nn.Linear(8, 8), Live(torch.tensor(0.5)), saved=state)
+        sc.Pruner(nn.Linear(8, 8), Live(torch.tensor(0.5)), saved=state, skip=())
     checkpoint.save(tmp_path / "a.pt", {"model": nn.Linear(2, 2)})
     with pytest.raises(SecateurError, match="holds model; asked for net"):
         checkpoint.load(tmp_path / "a.pt", {"net": nn.Linear(2, 2)})

@@ -17,13 +17,14 @@ NEURONS = {"granularity": "neuron", "example": X}
 
 
 @pytest.mark.parametrize(("call", "told"), [
-    (lambda: sc.plan(NET, 0.5, criterion="random", seed="a"), "seed 'a': allowed is a whole number"),
-    (lambda: sc.plan(NET, 0.5, criterion="random", seed=-1), "seed -1: allowed is a whole number"),
-    (lambda: sc.plan(NET, 0.5, granularity=None, example=X), "unknown granularity 'None': allowed: 2:4, 4x1, block"),
-    (lambda: sc.plan(NET, 0.5, scope=None), "unknown scope 'None'"),
-    (lambda: sc.plan(NET, 0.5, round_to=True, **NEURONS), "round_to True: allowed"),
-    (lambda: sc.plan("x", 0.5), "plan: got str as model"),
-    (lambda: sc.prune("x", 0.5), "prune: got str as model"),
+    (lambda: sc.plan(NET, 0.5, criterion="random", seed="a", skip=()), "seed 'a': allowed is a whole number"),
+    (lambda: sc.plan(NET, 0.5, criterion="random", seed=-1, skip=()), "seed -1: allowed is a whole number"),
+    (lambda: sc.plan(NET, 0.5, granularity=None, example=X, skip=()),
+     "unknown granularity 'None': allowed: 2:4, 4x1, block"),
+    (lambda: sc.plan(NET, 0.5, scope=None, skip=()), "unknown scope 'None'"),
+    (lambda: sc.plan(NET, 0.5, granularity=sc.Neuron(round_to=True), example=X), "round_to True: allowed"),
+    (lambda: sc.plan("x", 0.5, skip=()), "plan: got str as model"),
+    (lambda: sc.prune("x", 0.5, skip=()), "prune: got str as model"),
     (lambda: sc.apply(NET, None), "apply: got NoneType as plan"),
     (lambda: sc.targets("x", X), "targets: got str as model"),
     (lambda: sc.targets(NET, ()), "got no inputs"),
@@ -46,7 +47,8 @@ def test_a_function_that_fails_to_make_the_network_is_told(tmp_path):
 
 
 def test_whole_numbers_of_numpy_are_seeds():
-    assert sc.plan(NET, 0.5, criterion="random", seed=np.int64(3)) == sc.plan(NET, 0.5, criterion="random", seed=3)
+    assert sc.plan(NET, 0.5, criterion="random", seed=np.int64(3), skip=()) == sc.plan(NET, 0.5, criterion="random",
+                                                                                       seed=3, skip=())
 
 
 def test_packed_sequences_are_refused_with_what_to_do():

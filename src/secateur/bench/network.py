@@ -97,7 +97,7 @@ class Subject:
         network = ready(self.source.make)
         if self.sparsity is None:
             return network
-        return apply(network, plan(network, self.sparsity)).eval()
+        return apply(network, plan(network, self.sparsity, skip=())).eval()
 
     def sample(self, network: nn.Module) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         """Inputs of the network, some samples along the first axis of each, and their names where it takes them so.

@@ -12,6 +12,7 @@ from secateur.cli.flags import command
 from secateur.core.errors import SecateurError
 from secateur.core.settings import REQUIRED, setting
 from secateur.experiment.config import read_layers
+from secateur.experiment.spec import spec_of
 from secateur.models.loaders.base import Options
 
 SIDES = (3, 32, 32)
@@ -29,8 +30,8 @@ class InfoOptions(Options):
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT)
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT)
     layers: str = setting("", "settings of single layers, as for study", group=CUT, json=True)
-    least: float = setting(0.0, "fraction of every layer that goes at least", group=CUT)
-    most: float = setting(1.0, "fraction of every layer that goes at most", group=CUT)
+    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
+    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms", group=CUT)
 
 
@@ -68,15 +69,15 @@ def _print_network(options: InfoOptions) -> None:
     source = resolve.find(options.model, options)
     network = source.make().eval()
     inputs = resolve.example_for(network, source, options, options.model)
-    outputs = _print_structure(network, inputs)
+    _print_structure(network, inputs)
     for note in source.notes:
         print(f"note: {note}")
     if options.sparsity is not None or ":" in options.granularity:
-        _print_cut(options, network, inputs, outputs, data.train_x if data else None)
+        _print_cut(options, network, inputs, data.train_x if data else None)
 
 
-def _print_structure(network: nn.Module, inputs: Any) -> tuple[str, ...]:
-    """Print the groups of a network; returns its output layers.
+def _print_structure(network: nn.Module, inputs: Any) -> None:
+    """Print the groups of a network.
 
     Raises:
         SecateurError: the inputs do not fit it; the message says which flags give others.
@@ -90,16 +91,15 @@ def _print_structure(network: nn.Module, inputs: Any) -> tuple[str, ...]:
             raise SecateurError(f"{error}; --shape gives another, --example pkg.module:name any inputs") from error
         raise
     print(structure)
-    return structure.outputs
 
 
-def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, skip: tuple[str, ...], data: Any) -> None:
+def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any) -> None:
     """Print what a cut takes of every layer, and what it saves."""
     from secateur.pruning.dry_run import dry_run
     from secateur.pruning.plan import plan
 
-    made = plan(network, options.sparsity, options.granularity, scope=options.scope, example=inputs, skip=skip,
-                layers=read_layers(options.layers), least=options.least, most=options.most, data=data,
-                budget=options.budget or None)
+    spec = spec_of(options.granularity, None, options.scope, layers=read_layers(options.layers), budget=options.budget,
+                   min_sparsity=options.min_sparsity, max_sparsity=options.max_sparsity)
+    made = plan(network, options.sparsity, data=data, example=inputs, spec=spec)
     print(made)
     print(dry_run(network, made, inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,10 @@ class UnsupportedError(SecateurError):
 
 class CutGraphWarning(UserWarning):
     """A cut graph stands in place of the network's own class, or is asked for what it does not do."""
+
+
+class OutputLayerWarning(UserWarning):
+    """It is not known which layer makes the outputs, so that it is cut like the others."""
 
 
 class FewSamplesWarning(UserWarning):
@@ -65,6 +70,11 @@ def failing(what: str, hint: str = "") -> Iterator[None]:
                             ) from error
 
 
+SYNONYMS = {"channel": "neuron", "channels": "neuron", "filter": "neuron", "filters": "neuron", "head": "neuron",
+            "unit": "neuron", "structured": "neuron", "unstructured": "weight", "amount": "sparsity"}
+"""Words of other tools for ours, which no spelling is near to."""
+
+
 def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
     """The error for an unknown name, with the nearest known one.
 
@@ -72,9 +82,21 @@ def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
     "unknown criterion 'magnitud': did you mean 'magnitude'? allowed: magnitude, random"
     """
     known = sorted(allowed)
-    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+    word = SYNONYMS.get(asked, "")
+    near = [word] if word in known else difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
     hint = f" did you mean '{near[0]}'?" if near else ""
     return SecateurError(f"unknown {kind} '{asked}':{hint} allowed: {', '.join(known) or 'none'}")
+
+
+def caller_level() -> int:
+    """The ``stacklevel`` of a warning that points at the first line outside of this package.
+
+    Python 3.12 has ``skip_file_prefixes`` for that.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "secateur":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class MeasurementError(RuntimeError):

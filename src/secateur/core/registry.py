@@ -71,6 +71,14 @@ def get(room: str, name: str) -> Any:
                 if c.__module__ == module.__name__ and issubclass(c, contract))
 
 
+def name_of(room: str, kind: type) -> str:
+    """The name under which a class is found; ``pkg.module:Class`` for a user's own."""
+    package, _, module = kind.__module__.rpartition(".")
+    if package == f"secateur.{FOLDERS[room].replace('/', '.')}":
+        return next(name for name, path in files(room).items() if path.stem == module)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
 def import_path(path: str, kind: str) -> Any:
     """The object behind ``pkg.module:attribute``; the error says which half is wrong."""
     module_name, _, attribute = path.partition(":")

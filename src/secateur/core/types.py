@@ -113,7 +113,9 @@ class Structure:
 
     ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
     that it was traced with, from which it can be traced again. ``tied`` lists the names of tensors that have
-    several, ``unknown`` the operators without a rule with the line that calls them.
+    several, ``unknown`` the operators without a rule with the line that calls them. Of ``outputs``, all layers that
+    make an output, ``output_layers`` are those that make its last axis alone; the others write to a residual stream,
+    which ``notes`` say.
     """
 
     targets: tuple[Target, ...]
@@ -123,6 +125,8 @@ class Structure:
     example: Any = field(default=None, compare=False, repr=False)
     tied: tuple[tuple[str, ...], ...] = ()
     unknown: tuple[str, ...] = ()
+    output_layers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

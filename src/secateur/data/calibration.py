@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,8 +92,28 @@ class Told:
     def __call__(self, outputs: Any, labels: Any) -> Tensor:
         """The loss; labels that it does not take are a :class:`SecateurError`."""
         what = f"data: no loss of outputs {described(outputs)} and labels {described(labels)}"
-        with failing(what, "the cross-entropy takes whole numbers from 0, one a class; for other labels give loss="):
+        with failing(what, "the cross-entropy takes whole numbers from 0, one a class; for other labels give "
+                     "data=Samples(inputs, labels, loss=...)"):
             return self.loss(outputs, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What ``data=`` may hold where the loss is not the cross-entropy: inputs, labels, and the loss of both.
+
+    Args:
+        inputs: a tensor or NumPy array ``(samples, ...)``, a tuple or a dict of them, or an iterable of batches.
+        labels: one for each sample, where there are any.
+        loss: takes the network's outputs and the labels, gives the mean over the batch.
+
+    >>> found = calibration(Samples(torch.zeros(4, 3), torch.ones(4), loss=nn.functional.mse_loss))
+    >>> found.labelled
+    True
+    """
+
+    inputs: Any
+    labels: Any = None
+    loss: Loss = nn.functional.cross_entropy
 
 
 class Calibration:
@@ -134,17 +155,18 @@ class Calibration:
         return Calibration(taken, self.loss)
 
 
-def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
+def calibration(data: Any) -> Calibration | None:
     """The samples that a caller gave as ``data=``; ``None`` stays ``None``.
 
     Args:
-        data: a tensor of inputs, a pair of tensors ``(inputs, labels)``, a :class:`~secateur.data.Dataset`
-            (its training part), a dict of tensors by argument, or an iterable of batches (a list, a ``DataLoader``),
-            each inputs, a dict of them, or a pair ``(inputs, labels)``. Where one argument is ``attention_mask``,
+        data: a tensor of inputs, a pair of tensors ``(inputs, labels)``, :class:`Samples`, a
+            :class:`~secateur.data.Dataset` (its training part), a dict of tensors by argument, or an iterable of
+            batches (a list, a ``DataLoader``), each inputs, a dict of them, or a pair ``(inputs, labels)``. Where one
+            argument is ``attention_mask``,
             ``(samples, length)``, the places that it hides are not counted in what is measured of layers.
             Tensors are gone through 512 samples at a time. Batches are read once, here, and held
             in memory; what a loader draws from the global generators to shuffle is put back.
-        loss: of outputs and labels; by default the cross-entropy.
+            NumPy arrays stand for tensors; floating ones become of torch's default type.
 
     Raises:
         SecateurError: it is something else, holds nothing, or a value that is NaN or infinite.
@@ -155,9 +177,10 @@ def calibration(data: Any, loss: Loss | None = None) -> Calibration | None:
     """
     if data is None or isinstance(data, Calibration):
         return data
-    batches = _batches(data)
+    loss: Loss = data.loss if isinstance(data, Samples) else nn.functional.cross_entropy
+    batches = _batches(_as_tensors(data))
     with nullcontext() if isinstance(batches, Iterator) else drawn_again():
-        made = Calibration(batches, loss or nn.functional.cross_entropy)
+        made = Calibration(batches, loss)
     for number, batch in enumerate(made):
         check_finite(number, batch)
         if batch.names != made.names:
@@ -182,6 +205,25 @@ def check_finite(number: int, batch: Batch) -> None:
             if count := int(wrong.sum()):
                 raise SecateurError(f"data: {name} of batch {number} holds {count} NaN or infinite values of "
                                     f"{values.numel()}; allowed are finite ones")
+
+
+def _as_tensors(data: Any) -> Any:
+    """What was given with tensors in place of NumPy arrays, and samples as the pair or the inputs that they hold.
+
+    >>> _as_tensors((np.zeros((2, 3)), np.ones(2, np.int64)))[0].dtype
+    torch.float32
+    """
+    if isinstance(data, Samples):
+        return _as_tensors(data.inputs if data.labels is None else (data.inputs, data.labels))
+    if isinstance(data, np.ndarray):
+        found = torch.from_numpy(np.ascontiguousarray(data))
+        return found.to(torch.get_default_dtype()) if found.is_floating_point() else found
+    if isinstance(data, (tuple, list)):
+        nested = any(isinstance(value, (np.ndarray, tuple, list)) for value in data)
+        return type(data)(map(_as_tensors, data)) if nested else data
+    if isinstance(data, Mapping) and any(isinstance(v, np.ndarray) for v in data.values()):
+        return {name: _as_tensors(value) for name, value in data.items()}
+    return data
 
 
 def _batches(data: Any) -> Iterable[Any]:
@@ -227,6 +269,7 @@ def as_batch(batch: Any) -> Batch:
     """
     if isinstance(batch, Batch):
         return batch
+    batch = _as_tensors(batch)
     if isinstance(batch, Tensor):
         return Batch((batch,))
     if isinstance(batch, Mapping):

@@ -30,7 +30,7 @@ GIVEN = ("--data gives them (inputs.npy, .npz or .safetensors, sentences.txt whe
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class HeldOutSamples:
     """Samples without labels: those that are shown to what needs data, and those that figures are measured on."""
 
     shown: Calibration
@@ -44,7 +44,7 @@ def check_name(data: str) -> None:
         raise unknown("data set", data, [*registry.files("data"), *ALLOWED])
 
 
-def read(data: str, encode: Callable[[], Encode], batch: int = 0) -> Dataset | Samples:
+def read(data: str, encode: Callable[[], Encode], batch: int = 0) -> Dataset | HeldOutSamples:
     """The data that a name, a path or an import path stands for.
 
     Args:
@@ -117,7 +117,7 @@ def labelled(given: Any) -> bool:
     return isinstance(given, Dataset) or (pair and not any(isinstance(v, (Tensor, np.ndarray, Mapping)) for v in given))
 
 
-def parted(given: Any, data: str, batch: int = 0) -> Samples:
+def parted(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
     """Samples in an order that is always the same, a fifth of them held out.
 
     Raises:
@@ -135,8 +135,10 @@ def parted(given: Any, data: str, batch: int = 0) -> Samples:
     held = parts[HELD_OUT - 1::HELD_OUT]
     if not held:
         one = Calibration(parts or batches)
-        return Samples(one, one, f"'{data}' has too few samples to hold some out: outputs are compared on those shown")
-    return Samples(Calibration([b for i, b in enumerate(parts) if i % HELD_OUT != HELD_OUT - 1]), Calibration(held))
+        return HeldOutSamples(one, one, f"'{data}' has too few samples to hold some out: outputs are compared on those "
+                                        "shown")
+    shown = Calibration([b for i, b in enumerate(parts) if i % HELD_OUT != HELD_OUT - 1])
+    return HeldOutSamples(shown, Calibration(held))
 
 
 def shuffled(batches: list[Batch], size: int) -> list[Batch]:
@@ -169,7 +171,7 @@ def together(rows: list[Batch]) -> Batch:
     return Batch(tuple(joined[:-1]), joined[-1], rows[0].names)
 
 
-def sentences(path: Path, encode: Encode, batch: int = 0) -> Samples:
+def sentences(path: Path, encode: Encode, batch: int = 0) -> HeldOutSamples:
     """The sentences of a text, one a line, as inputs; those of a length beside each other, so that little is padded.
 
     Raises:
@@ -187,7 +189,7 @@ def sentences(path: Path, encode: Encode, batch: int = 0) -> Samples:
     order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
     count = max(1, len(lines) // HELD_OUT)
     held, shown = ([lines[i] for i in part] for part in (order[:count], order[count:]))
-    return Samples(encoded(shown, encode, batch or SIZE), encoded(held, encode, batch or SIZE))
+    return HeldOutSamples(encoded(shown, encode, batch or SIZE), encoded(held, encode, batch or SIZE))
 
 
 def encoded(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:

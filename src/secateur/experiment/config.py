@@ -17,12 +17,13 @@ from secateur import runtime
 from secateur.core import registry
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.settings import Settings, make_each, setting, settings_of
-from secateur.pruning.budget import Budget, read_budget
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import POOLINGS
-from secateur.pruning.layer_rules import Rule, check_rule, read
+from secateur.pruning.layer_rules import read
 from secateur.pruning.ranking import check_sparsity
+from secateur.pruning.scopes.base import check_bounds
+from secateur.pruning.scopes.budget import Budget, read_budget
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
@@ -70,9 +71,10 @@ class CommonConfig(Settings):
     skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions",
                                     group=CUT)
     layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
-                           "of sparsity, granularity, least, most, skip", group=CUT, check=_check_layers, json=True)
-    least: float = setting(0.0, "fraction of every layer that goes at least", group=CUT)
-    most: float = setting(1.0, "fraction of every layer that goes at most", group=CUT)
+                           "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
+                           check=_check_layers)
+    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
+    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how the scores of a block's weights are joined", group=CUT, allowed=POOLINGS)
     calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data",
                                group=RECOVERY, least=1)
@@ -133,13 +135,13 @@ def _check_scopes(config: StudyConfig) -> None:
 
 
 def _check_budget(budget: str) -> None:
-    if read_budget(budget) == Budget("ms"):
+    if Budget(**read_budget(budget)).resource == "ms":
         raise SecateurError("budget 'ms' in a study: milliseconds differ from run to run, so its rows could not be "
                             "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
 
 
 def _check_bounds(config: StudyConfig) -> None:
-    check_rule("every layer", Rule(least=config.least, most=config.most))
+    check_bounds("every layer", config.min_sparsity, config.max_sparsity)
 
 
 def _check_seeds(config: StudyConfig) -> None:

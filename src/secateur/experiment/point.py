@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
+from secateur.experiment.spec import spec_of
 from secateur.experiment.timing import Timing
 from secateur.experiment.timing import time as timing_of
 from secateur.files import file_bytes
@@ -30,7 +31,7 @@ from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
 from secateur.pruning.checks import REFIT, few
-from secateur.pruning.scopes._scan import GRID, Scan
+from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import recover
 
@@ -169,11 +170,12 @@ class Subject:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
         kind = replace(point, sparsity=0.0, recovery="none")
         if kind not in self._selections:
+            spec = spec_of(point.granularity, point.criterion, point.scope, layers=json.loads(point.layers or "{}"),
+                           min_sparsity=point.least, max_sparsity=point.most, pooling=point.pooling,
+                           budget=point.budget, skip=point.skip, seed=point.seed)
             self._selections = {kind: Selection(
-                self.model, point.granularity, point.criterion, point.scope, point.skip, self.x[:1], point.seed,
-                self.structure, 1, point.pooling, self.calibration(point.samples), least=point.least, most=point.most,
-                layers=json.loads(point.layers or "{}"), budget=point.budget or None,
-                scan=self.scans.get((point.granularity, point.criterion)))}
+                self.model, spec, samples=self.calibration(point.samples), example=self.x[:1],
+                structure=self.structure, outputs=(), scan=self.scans.get((point.granularity, point.criterion)))}
         return self._selections[kind]
 
     def scan(self, point: Point) -> dict[str, Any]:

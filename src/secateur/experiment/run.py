@@ -40,7 +40,7 @@ class RunData:
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
-            what :meth:`secateur.pruning.scopes._scan.Scan.plain` gives.
+            what :meth:`secateur.pruning.scan.Scan.plain` gives.
         refused: granularity → why the best cut that needs no labels could not be made.
     """
 

@@ -13,6 +13,7 @@ from secateur.data.datasets.base import Dataset
 from secateur.experiment import backends
 from secateur.experiment.config import RunOptions, StudyConfig
 from secateur.experiment.run import RunData, load_run
+from secateur.experiment.spec import spec_of
 from secateur.experiment.store import FILE, Store
 from secateur.experiment.sweep import Sweep, outputs_name
 from secateur.experiment.task import Problem, default_folder, named, problem
@@ -85,5 +86,6 @@ def check_cuttable(task: Problem) -> None:
         config = task.config
         plain = [c for c in config.criteria_of(name) if "scale" in as_criterion(c)[1].needs]
         for criterion in (resolve(name).default_criterion, *plain):
-            Selection(model, name, criterion, "layer", task.skip, task.data.test_x[:1], 0, task.structure, 1,
-                      config.pooling, None, config.layer_settings, config.least, config.most)
+            spec = spec_of(name, criterion, "layer", layers=config.layer_settings, min_sparsity=config.min_sparsity,
+                           max_sparsity=config.max_sparsity, pooling=config.pooling, skip=task.skip)
+            Selection(model, spec, example=task.data.test_x[:1], structure=task.structure, outputs=())

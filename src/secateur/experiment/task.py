@@ -31,8 +31,6 @@ from secateur.pruning.signals.base import SOURCES
 from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import kinds_of, recoveries, unheard
 
-SCANNING = ("sensitivity", "budget")
-
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -102,13 +100,13 @@ class Problem:
         config, whole = self.config, sparsity == 0
         return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery,
                      self.samples_for(criterion, recovery, scope), "" if whole else config.layers,
-                     0.0 if whole else config.least, 1.0 if whole else config.most,
+                     0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
                      "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
 
     def scanned(self) -> Iterator[Point]:
         """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
         config = self.config
-        wanted = config.scan or any(s in SCANNING for s in config.scope)
+        wanted = config.scan or any("scan" in registry.get("scopes", s).needs for s in config.scope)
         for seed in range(config.seeds if wanted else 0):
             for granularity in (g for g in config.granularity if resolve(g).sparsity is None):
                 for criterion in config.criteria_of(granularity):
@@ -149,7 +147,7 @@ class Problem:
         if any("labels" in item.needs for item in items):
             return len(self.data.train_x)
         looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
-        looks = looks or "samples" in registry.get("scopes", scope).needs
+        looks = looks or bool(registry.get("scopes", scope).needs)
         return self.config.calibration if looks or any(item.needs for item in items) else 0
 
     def shown(self, count: int) -> tuple[Tensor, Tensor]:

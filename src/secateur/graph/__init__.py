@@ -26,7 +26,7 @@ from secateur.graph.weight_norms import keep_norms
 
 _NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
 
-__all__ = ["UNFELT", "carried", "check_whole", "inputs", "notes", "remove", "targets", "trace"]
+__all__ = ["UNFELT", "carried", "check_whole", "inputs", "notes", "remove", "targets", "trace", "trace_outputs"]
 
 
 def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
@@ -55,6 +55,20 @@ def traced(model: nn.Module, example: Any, lanes: bool) -> Structure:
     except UnsupportedError as why:
         return partial.trace_parts(model, example, lanes, why)
     return with_unfelt(model, analyse(model, first, lanes, more))
+
+
+def trace_outputs(model: nn.Module, example: Any) -> Structure:
+    """As :func:`trace`, of the network as a whole and without looking for units that it does not feel: for those who
+    ask for its output layers alone.
+
+    Raises:
+        SecateurError: the example does not run on the network.
+        UnsupportedError: it cannot be exported as a whole.
+    """
+    check_copied(model)
+    with evaluating(model):
+        first, *more = (capture.capture(model, one) for one in examples(example))
+        return analyse(model, first, False, more)
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:

@@ -26,4 +26,4 @@ def analyse(model: nn.Module, captured: Captured, lanes: bool = False, more: Seq
         names[first].append(name)
     return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of, tuple(more)),
                      examples if more else examples[0], tuple(tuple(n) for n in names.values() if len(n) > 1),
-                     tuple(f"{name} ({line})" for name, line in found.unknown.items()))
+                     tuple(f"{name} ({line})" for name, line in found.unknown.items()), *groups.output_layers(found))

@@ -171,6 +171,30 @@ def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     return "lane" if all(m.loops for m in made) else "neuron"
 
 
+def output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The modules that alone make the last axis that any layer makes of an output; notes where several make it."""
+    alone: list[str] = []
+    notes: list[str] = []
+    for value in flow.outputs:
+        made = [found for axis in value.axes if (found := _makers(flow, axis))]
+        for modules in made[-1] if made else ():
+            if len(modules) == 1:
+                alone += modules
+            elif modules:
+                notes.append(f"an output is the sum of what {', '.join(modules)} make: none of them is an output "
+                             "layer, and none is kept whole for that")
+    return tuple(dict.fromkeys(alone)), tuple(dict.fromkeys(notes))
+
+
+def _makers(flow: Flow, axis: int) -> list[list[str]]:
+    """The modules that produce each part of an axis; empty where no layer does."""
+    leaves = [place.leaf for place in flow.axes.places(axis)]
+    made = [(name.rpartition(".")[0], {p.leaf for p in flow.axes.places(flow.stored[name].axes[index])})
+            for (name, index), role in flow.roles.items() if role == "out"]
+    found = [list(dict.fromkeys(module for module, own in made if leaf in own)) for leaf in leaves]
+    return found if any(found) else []
+
+
 def outputs(flow: Flow) -> tuple[str, ...]:
     """The modules whose produced axis reaches the network's outputs."""
     reached = {p.leaf for value in flow.outputs for axis in value.axes for p in flow.axes.places(axis)}

@@ -64,9 +64,9 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     """What a plan would save, measured on a cut copy that is thrown away.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    >>> from secateur.prune import plan
+    >>> from secateur import plan
     >>> x = torch.zeros(1, 4)
-    >>> dry_run(net, plan(net, 0.5, "neuron", example=x), x).parameters
+    >>> dry_run(net, plan(net, 0.5, granularity="neuron", example=x), x).parameters
     (58, 30)
     """
     check_given("dry_run", model, plan)

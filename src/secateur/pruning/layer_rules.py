@@ -12,9 +12,14 @@ from typing import Any
 from torch import nn
 
 from secateur.core.errors import SecateurError, unknown
+from secateur.pruning.granularity import resolve
+from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.ranking import check_sparsity
+from secateur.pruning.scopes.base import Scope, check_bounds
 
 Settings = Mapping[str, Any]
+FORMER = {"least": "min_sparsity", "most": "max_sparsity"}
+"""Names that settings of layers had before; stored runs hold them."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +27,32 @@ class Rule:
     """What holds for one layer; what is None is as everywhere.
 
     ``sparsity`` is the layer's own: its items then compete among themselves. ``granularity`` is its own
-    (``weight``, ``4x1``, ``2:4``). At least ``least`` and at most ``most`` of its items go, fractions of 1.
+    (``weight``, ``4x1``, ``2:4``, or an item). At least ``min_sparsity`` and at most ``max_sparsity`` of its items go.
     """
 
     sparsity: float | None = None
-    granularity: str | None = None
-    least: float | None = None
-    most: float | None = None
+    granularity: str | Granularity | None = None
+    min_sparsity: float | None = None
+    max_sparsity: float | None = None
     skip: bool | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it says anything of how much goes, or of what an item is."""
-        open_sides = (self.least or 0) == 0 and (self.most is None or self.most == 1)
+        open_sides = (self.min_sparsity or 0) == 0 and (self.max_sparsity is None or self.max_sparsity == 1)
         return not open_sides or self.sparsity is not None or self.granularity is not None
 
     def bounds(self, items: int, keep_one: bool) -> tuple[int, int]:
         """The least and the most of ``items`` that may go; one stays at least where ``keep_one`` says so.
 
-        >>> Rule(least=0.25, most=0.75).bounds(10, True), Rule().bounds(10, True), Rule().bounds(10, False)
-        ((3, 7), (0, 9), (0, 10))
+        >>> Rule(min_sparsity=0.25, max_sparsity=0.75).bounds(10, True)
+        (3, 7)
+        >>> Rule().bounds(10, True), Rule().bounds(10, False)
+        ((0, 9), (0, 10))
         """
-        low = math.ceil(Fraction(repr(float(self.least or 0))) * items)
-        high = math.floor(Fraction(repr(float(1 if self.most is None else self.most))) * items)
+        low = math.ceil(Fraction(repr(float(self.min_sparsity or 0))) * items)
+        most = 1 if self.max_sparsity is None else self.max_sparsity
+        high = math.floor(Fraction(repr(float(most))) * items)
         high = min(high, items - 1) if keep_one else high
         return min(low, high), high
 
@@ -56,7 +64,7 @@ def check_mapping(layers: object) -> None:
                             "as {'fc1': 0.5}")
 
 
-def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: float = 1.0) -> dict[str, Rule]:
+def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, Rule]:
     """The rule of every module that ``layers`` speaks of, the one of the others under the empty name.
 
     Args:
@@ -64,14 +72,14 @@ def rules(model: nn.Module, layers: Settings | None, least: float = 0.0, most: f
         layers: from a module's name or a regular expression to its settings, a mapping with any of the
             fields of :class:`Rule`; a number alone is a sparsity. Modules inside are meant, too. A module's
             own name goes before that of one around it, a name before an expression.
-        least, most: the bounds of every layer that has none of its own.
+        scope: has the bounds of every layer that has none of its own.
 
     Raises:
         SecateurError: an unknown module or setting, a value that is not allowed, two expressions that say
             different things of one module.
     """
     check_mapping(layers)
-    whole = check_rule("every layer", Rule(least=least, most=most))
+    whole = Rule(min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity)
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}
     for pattern, given in (layers or {}).items():
@@ -94,7 +102,7 @@ def read(pattern: str, given: Any) -> Rule:
     """One entry of ``layers`` as a rule.
 
     >>> read("fc", 0.5), read("conv.*", {"granularity": "4x1"}).granularity
-    (Rule(sparsity=0.5, granularity=None, least=None, most=None, skip=None), '4x1')
+    (Rule(sparsity=0.5, granularity=None, min_sparsity=None, max_sparsity=None, skip=None), '4x1')
     """
     known = [f.name for f in fields(Rule)]
     if isinstance(given, (int, float)) and not isinstance(given, bool):
@@ -102,6 +110,7 @@ def read(pattern: str, given: Any) -> Rule:
     if not isinstance(given, Mapping):
         raise SecateurError(f"layers['{pattern}'] is {given!r}: allowed is a sparsity or a mapping with any of "
                             f"{', '.join(known)}")
+    given = {FORMER.get(name, name): value for name, value in given.items()}
     if strange := [k for k in given if k not in known]:
         raise unknown(f"setting of layers['{pattern}']", str(strange[0]), known)
     return check_rule(f"layers['{pattern}']", Rule(**given))
@@ -109,18 +118,11 @@ def read(pattern: str, given: Any) -> Rule:
 
 def check_rule(what: str, rule: Rule) -> Rule:
     """The rule, if its values are allowed."""
-    from secateur.pruning import granularity
-
-    for name in ("least", "most"):
-        value = getattr(rule, name)
-        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-            raise SecateurError(f"{name} of {what} is {value!r}: allowed is a fraction removed in [0, 1]")
-    if (rule.least or 0) > (1 if rule.most is None else rule.most):
-        raise SecateurError(f"{what}: least {rule.least:g} is above most {rule.most:g}")
+    check_bounds(what, rule.min_sparsity, rule.max_sparsity)
     if rule.sparsity is not None:
         check_sparsity(rule.sparsity)
     if rule.granularity is not None:
-        granularity.resolve(rule.granularity)
+        resolve(rule.granularity)
     return rule
 
 
@@ -171,16 +173,15 @@ def meant(argument: str, pattern: str, names: Sequence[str]) -> list[str]:
     return hits
 
 
-def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
-    """The modules that ``skip`` names, exactly or as regular expressions, with all modules inside them.
+def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset[str]:
+    """The modules that ``skip`` names, exactly or as regular expressions, or holds, with all modules inside them.
 
     Raises:
-        SecateurError: a name that no module has, a name given twice.
+        SecateurError: a name that no module has, a module that the network does not have, either of them twice.
     """
-    if isinstance(skip, str) or not isinstance(skip, Iterable) or not all(isinstance(p, str) for p in skip):
-        raise SecateurError(f"skip: got {skip!r}, allowed: a list of names of modules, such as ['head']")
+    check_skip(skip)
     names = [name for name, _ in model.named_modules() if name]
-    patterns = list(skip)
+    patterns = [one if isinstance(one, str) else _name_of(model, one) for one in skip]
     if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
         raise SecateurError(f"skip names {', '.join(twice)} twice")
     found: set[str] = set()
@@ -188,3 +189,20 @@ def resolve_skip(model: nn.Module, skip: Iterable[str]) -> frozenset[str]:
         hits = meant("skip", pattern, names)
         found.update(n for n in names for hit in hits if n_inside(n, hit))
     return frozenset(found)
+
+
+def check_skip(skip: object) -> None:
+    """Refuse what is no list of names and modules."""
+    if isinstance(skip, (str, nn.Module)) or not isinstance(skip, Iterable) or not all(
+            isinstance(one, (str, nn.Module)) for one in skip):
+        raise SecateurError(f"skip: got {skip!r}, allowed: a list of names of modules or of modules, such as ['head'] "
+                            "or [model.head]")
+
+
+def _name_of(model: nn.Module, module: nn.Module) -> str:
+    """The name that a network has for one of its modules."""
+    name = next((name for name, other in model.named_modules() if other is module and name), None)
+    if name is None:
+        raise SecateurError(f"skip: {type(module).__name__} is no module inside this network; allowed: one of "
+                            "model.modules(), or its name")
+    return name

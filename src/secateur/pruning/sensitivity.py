@@ -1,20 +1,26 @@
-"""How sensitive each layer is, as one public function: what :mod:`secateur.pruning.scopes._scan` measures."""
+"""How sensitive each layer is, as one public function: what :mod:`secateur.pruning.scan` measures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from secateur.data.calibration import calibration
-from secateur.pruning.scopes._scan import GRID, Scan
+from secateur.pruning.arguments import answer_wrong_names
+from secateur.pruning.criteria.base import CriterionChoice
+from secateur.pruning.granularity import GranularityChoice
+from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
+from secateur.pruning.spec import PruningSpec
 
 
-def sensitivity(model: nn.Module, data: Any, granularity: str = "weight", criterion: str | None = None,
-                skip: Sequence[str] = (), example: Any = None, sparsities: Sequence[float] = GRID,
-                **settings: Any) -> Scan:
+@answer_wrong_names
+def sensitivity(model: nn.Module, data: Any, *, granularity: GranularityChoice = "weight",
+                criterion: CriterionChoice = None, skip: Sequence[str | nn.Module] | None = None,
+                layers: Mapping[str, Any] | None = None, example: Any = None, seed: int = 0,
+                sparsities: Sequence[float] = GRID) -> Scan:
     """Cut each layer by itself at each sparsity, and see how far the network's outputs move.
 
     No label is needed: the outputs of the cut network are compared with those of the original as distributions
@@ -23,7 +29,7 @@ def sensitivity(model: nn.Module, data: Any, granularity: str = "weight", criter
     Args:
         model: a network that gives one tensor, ``(samples, ..., classes)``.
         data: samples of its input; the first 1,024 are used.
-        granularity, criterion, skip, example, settings: as in :func:`secateur.plan`.
+        granularity, criterion, skip, layers, example, seed: as in :func:`secateur.prune`.
         sparsities: fractions of each layer's items that go.
 
     Raises:
@@ -31,9 +37,9 @@ def sensitivity(model: nn.Module, data: Any, granularity: str = "weight", criter
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    >>> found = sensitivity(net, torch.rand(32, 4), sparsities=(0.5, 0.75))
+    >>> found = sensitivity(net, torch.rand(32, 4), sparsities=(0.5, 0.75), skip=())
     >>> [(c.name, c.removed) for c in found.curves], found.samples
     ([('0.weight', (0, 16, 24, 31)), ('2.weight', (0, 12, 18, 23))], 32)
     """
-    return Selection(model, granularity, criterion, "layer", skip, example, samples=calibration(data),
-                     **settings).scan(sparsities)
+    spec = PruningSpec(granularity=granularity, criterion=criterion, skip=skip, layers=layers, seed=seed)
+    return Selection(model, spec, samples=calibration(data), example=example).scan(sparsities)

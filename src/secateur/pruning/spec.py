@@ -1,43 +1,132 @@
-"""What follows where a criterion or a sparsity was not named, and what contradicts what was."""
+"""What is cut how, as one value; what follows where a criterion or a sparsity was not named."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
 from secateur.core.errors import SecateurError
-from secateur.pruning.budget import Budget
-from secateur.pruning.granularity import resolve
-from secateur.pruning.ranking import check_sparsity
+from secateur.pruning.criteria.base import CriterionChoice, as_criterion, criteria_for
+from secateur.pruning.granularity import GranularityChoice, resolve
+from secateur.pruning.granularity.base import Granularity
+from secateur.pruning.layer_rules import check_mapping, check_skip, read
+from secateur.pruning.ranking import check_seed, check_sparsity
+from secateur.pruning.scopes import ScopeChoice, resolve_scope
+from secateur.pruning.scopes.base import Scope
+from secateur.pruning.scopes.budget import Budget
 
 
-def default_criterion(granularity: str, informed: bool) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PruningSpec:
+    """What is cut how, without the network, its data and the sparsity: one value for plans, pruners and callbacks.
+
+    Attributes:
+        granularity: what one item is: ``"weight"``, ``"neuron"``, blocks such as ``"4x1"``, N:M such as ``"2:4"``, or
+            an item with its settings, such as ``Neuron(round_to=8)``.
+        criterion: what an item is worth: a name, ``pkg.module:name``, a criterion, or a function of weight and
+            signals. By default ``magnitude`` for weights; for neurons ``elimination`` with data, ``l2`` without.
+        scope: which items compete, or how much each layer loses: a name, or an item such as
+            ``Global(max_sparsity=0.95)`` or ``Budget(ms=2.5, batch=64)``.
+        recovery: what wins accuracy back after the cut: a name, an item such as ``Finetune(epochs=3)``, or a list.
+        skip: what stays whole beside the output layer: names, expressions or modules; ``()`` lets that go, too.
+        layers: from a module's name or a regular expression to its sparsity, or to any of ``sparsity``,
+            ``granularity``, ``min_sparsity``, ``max_sparsity``, ``skip``.
+        seed: for a criterion or recovery that draws at random.
+
+    Raises:
+        SecateurError: an unknown name, or a value that is not allowed.
+
+    >>> PruningSpec(granularity="4x1", scope="global").granularity
+    Block(outputs=4, inputs=1, pooling='mean')
+    """
+
+    granularity: GranularityChoice = "weight"
+    criterion: CriterionChoice = None
+    scope: ScopeChoice = "layer"
+    recovery: Any = None
+    skip: Sequence[str | nn.Module] | None = None
+    layers: Mapping[str, Any] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "granularity", resolve(self.granularity))
+        object.__setattr__(self, "scope", resolve_scope(self.scope))
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        if self.criterion is not None:
+            check_scores(*as_criterion(self.criterion), self.granularity_item)
+        if self.skip is not None:
+            check_skip(self.skip)
+        check_mapping(self.layers)
+        for pattern, settings in (self.layers or {}).items():
+            read(pattern, settings)
+
+    @property
+    def granularity_item(self) -> Granularity:
+        """The granularity with its settings."""
+        return resolve(self.granularity)
+
+    @property
+    def scope_item(self) -> Scope:
+        """The scope with its settings."""
+        return resolve_scope(self.scope)
+
+    def target(self, sparsity: float | None) -> float:
+        """The sparsity that was asked for, or that follows from N:M; 0 where a budget's amount decides.
+
+        Raises:
+            SecateurError: it is missing, contradicts the others, or is not in [0, 1).
+        """
+        if self.granularity_item.sparsity is not None:
+            return _fixed(self.granularity_item, self.granularity_item.sparsity, sparsity)
+        scope = self.scope_item
+        amount = isinstance(scope, Budget) and scope.amount is not None
+        if sparsity is None and amount:
+            return 0.0
+        if sparsity is None:
+            raise SecateurError(f"sparsity is missing: granularity '{self.granularity_item.name}' and scope "
+                                f"'{scope.name}' need one in [0, 1), such as 0.9")
+        if amount:
+            raise SecateurError(f"sparsity {sparsity!r} and {scope}: allowed is one of them; a budget's name "
+                                "alone goes with a sparsity")
+        return check_sparsity(sparsity)
+
+
+def default_criterion(granularity: GranularityChoice, informed: bool) -> str:
     """The criterion of a granularity where none is named, with samples or without."""
     item = resolve(granularity)
     return (item.informed_criterion if informed else "") or item.default_criterion
 
 
-def asked(granularity: str, scope: str, budget: Budget | None, sparsity: float | None) -> float:
-    """The sparsity that was asked for, or that follows from N:M; 0 where an amount as budget decides.
+def spec_from(given: PruningSpec | None, call: str, **settings: Any) -> PruningSpec:
+    """The spec that a caller gave, or one of the settings of the call.
 
     Raises:
-        SecateurError: it is missing, contradicts the others, or is not in [0, 1).
+        SecateurError: both were given.
     """
-    fixed = resolve(granularity).sparsity
-    if fixed is not None:
-        return follows(granularity, fixed, sparsity)
-    amount = budget is not None and budget.amount is not None
-    if sparsity is None and amount:
-        return 0.0
-    if sparsity is None:
-        raise SecateurError(f"sparsity is missing: granularity '{granularity}' and scope '{scope}' need "
-                            "one in [0, 1), such as 0.9")
-    if amount:
-        raise SecateurError(f"sparsity {sparsity!r} and {budget}: allowed is one of them; a budget's name "
-                            "alone goes with a sparsity")
-    return check_sparsity(sparsity)
+    made = PruningSpec(**settings)
+    if given is None:
+        return made
+    if not isinstance(given, PruningSpec):
+        raise SecateurError(f"{call}: got {type(given).__name__} as spec, allowed: a secateur.PruningSpec")
+    if beside := [name for name in settings if getattr(made, name) != getattr(PruningSpec(), name)]:
+        raise SecateurError(f"{call}: got spec= and {', '.join(beside)}=; allowed is one of them")
+    return given
 
 
-def follows(written: str, fixed: float, sparsity: float | None) -> float:
+def check_scores(name: str, criterion: Any, granularity: Granularity) -> None:
+    """Refuse a criterion that cannot score a granularity; the message names those that can."""
+    if granularity.scored_as not in criterion.granularities:
+        raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(criterion.granularities))}, not "
+                            f"'{granularity.name}'; for '{granularity.name}' allowed: "
+                            f"{', '.join(criteria_for(granularity.name))}")
+
+
+def _fixed(item: Granularity, fixed: float, sparsity: float | None) -> float:
     """The sparsity that N:M has, if nothing else was asked; 0 removes nothing."""
     if sparsity not in (None, 0, fixed):
-        raise SecateurError(f"sparsity {sparsity!r} of granularity '{written}': that has {fixed:g}; leave the sparsity "
-                            "out, or give it (0 removes nothing)")
+        raise SecateurError(f"sparsity {sparsity!r} of granularity '{item.name}': that has {fixed:g}; leave the "
+                            "sparsity out, or give it (0 removes nothing)")
     return fixed if sparsity is None else float(sparsity)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.core.types import Cut, Plan, Target
-from secateur.pruning.granularity import resolve
+from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Unit
 
 
@@ -45,8 +45,7 @@ def read(cut: Cut, network: nn.Module, target: Target, written: str) -> Cut:
     def worth(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:  # noqa: ARG001
         return (tensor != 0).float() + cut.keep.to(tensor.device).float() / 2
 
-    granularity = resolve(written)
-    granularity.pooling = "max"
+    granularity = configure(resolve(written), pooling="max")
     layer = granularity.layer(network, target, worth)
     gone = min(cut.removed, int((layer.scores < 1).sum()))
     keep = granularity.ranking([layer.scores]).take(gone)[0]

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,14 +15,19 @@ from secateur.core import registry
 from secateur.core.errors import CutGraphWarning, SecateurError
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
+from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.recovery.current_plan import standing
 from secateur.recovery.methods.base import Patient, Recovery
 
-Choice = str | Recovery | Sequence[str | Recovery]
+RecoveryName = Literal["none", "best", "best-finetune", "finetune", "gradual", "recalibrate", "rechoose", "reconstruct",
+                       "reinitialised", "rewind", "sparsegpt"]
+RecoveryChoice = RecoveryName | str | Recovery | Sequence[str | Recovery]
+"""A name, ``pkg.module:Class``, an item with its settings, or a sequence of these, done in its order."""
+
 WORDS = {"data": "data= (inputs)", "labels": "data= with labels, pairs (inputs, labels)"}
 
 
-def recoveries(choice: Choice) -> tuple[Recovery, ...]:
+def recoveries(choice: RecoveryChoice) -> tuple[Recovery, ...]:
     """The recoveries behind names, ``pkg.module:Class``, instances, or a sequence of these, in their order.
 
     Raises:
@@ -62,15 +67,15 @@ def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> 
         raise SecateurError(f"recovery {', '.join(missing)} needs {' and '.join(WORDS[w] for w in wanted)}; got {got}")
 
 
-def kinds_of(granularity: str, layers: Any = None) -> frozenset[str]:
-    """The granularities that a plan of a network may have, those of single layers among them.
+def kinds_of(granularity: GranularityChoice, layers: Any = None) -> frozenset[str]:
+    """The names of the granularities that a plan of a network may have, those of single layers among them.
 
     >>> sorted(kinds_of("weight", {"fc": {"granularity": "4x1"}, "head": 0.5}))
     ['4x1', 'weight']
     """
     settings = layers.values() if isinstance(layers, Mapping) else ()
-    return frozenset({granularity, *(s["granularity"] for s in settings
-                                     if isinstance(s, Mapping) and isinstance(s.get("granularity"), str))})
+    own = (s["granularity"] for s in settings if isinstance(s, Mapping) and s.get("granularity") is not None)
+    return frozenset(resolve(one).name for one in (granularity, *own))
 
 
 def default_recovery(chosen: bool, kinds: frozenset[str]) -> str:
@@ -94,7 +99,7 @@ def check_heard(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str]
                             f"with the default criterion '{default}'")
 
 
-def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: Choice, samples: Calibration | None = None,
+def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryChoice, samples: Calibration | None = None,
             seed: int = 0, seen: dict[str, tuple[int, int]] | None = None) -> nn.Module:
     """Win accuracy back after a cut, one recovery after the other.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.data.calibration import Batch, Calibration, Loss, calibration, joined, joined_labels
+from secateur.data.calibration import Batch, Calibration, Loss, Samples, calibration, joined, joined_labels
 from secateur.data.forward import call, watched
 from secateur.training.distillation import distillation
 
@@ -90,7 +90,7 @@ def given(data: Any, loss: Loss | None = None) -> Calibration:
     Raises:
         SecateurError: it is nothing that :func:`secateur.data.calibration.calibration` takes.
     """
-    samples = calibration(data, loss)
+    samples = calibration(data if loss is None else Samples(data, loss=loss))
     if samples is None:
         raise SecateurError("data is None; allowed are samples to learn from, such as a pair (inputs, labels)")
     return samples

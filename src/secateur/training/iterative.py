@@ -11,6 +11,8 @@ from torch import nn
 
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.types import Plan
+from secateur.pruning.granularity import resolve
+from secateur.pruning.granularity.weight import Weight
 from secateur.pruning.plan import plan
 from secateur.training.keep_pruned import kept
 from secateur.training.pruner import Pruner
@@ -61,13 +63,13 @@ def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = 
         raise unknown("rewind", rewind, REWINDS)
     if not isinstance(count, int) or count < 1:
         raise SecateurError(f"count {count!r}: allowed are whole numbers from 1")
-    if (granularity := choices.pop("granularity", "weight")) != "weight":
-        raise SecateurError(f"rounds with granularity '{granularity}': allowed: weight; for others take a Pruner")
+    if (item := resolve(choices.pop("granularity", "weight"))) != Weight():
+        raise SecateurError(f"rounds with granularity '{item.name}': allowed: weight; for others take a Pruner")
     pace, start = Exponential(target, end=count), early if early is not None else model
-    criterion = kept(choices.pop("criterion", None), "weight")
+    criterion = kept(choices.pop("criterion", None), Weight())
     network = copy.deepcopy(model)
     for number in range(count + 1):
-        made = plan(network, pace.at(number), "weight", criterion, **choices)
+        made = plan(network, pace.at(number), criterion=criterion, **choices)
         if number and rewind == "weights":
             network = copy.deepcopy(start)
         pruner = Pruner(network, made)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from secateur.pruning.criteria.base import Criterion, as_criterion
-from secateur.pruning.granularity import resolve
+from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.signals.base import Signals
 
 
@@ -36,8 +36,7 @@ class Kept(Criterion):
         return scores.masked_fill(weight == 0, 2 * least - 1)
 
 
-def kept(criterion: Any, granularity: str) -> Any:
+def kept(criterion: Any, item: Granularity) -> Any:
     """A criterion with what is zero below the rest, called as before; neurons need no such thing."""
-    item = resolve(granularity)
     name, found = as_criterion(criterion or item.default_criterion)
     return Kept(found, name) if item.scored_as == "weight" else criterion

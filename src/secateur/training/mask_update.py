@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -12,10 +12,10 @@ from torch import nn
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Plan, Structure
 from secateur.data.calibration import Calibration
-from secateur.pruning.granularity import resolve
-from secateur.pruning.layer_rules import check_mapping
+from secateur.pruning.scopes.budget import Budget
 from secateur.pruning.selection import Selection
 from secateur.pruning.signals.collect import tensor_seed
+from secateur.pruning.spec import PruningSpec
 from secateur.training.keep_pruned import kept
 from secateur.training.regrowth.base import Regrowth, exchange
 from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved
@@ -23,34 +23,34 @@ from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved
 
 @dataclass
 class Chooser:
-    """The four choices, and what is read from the network once: its structure.
+    """What is chosen how, and what is read from the network once: its structure and its output layers.
 
-    ``decay`` is that of the thresholds. ``layers`` are settings of single layers, whose sparsities are targets
-    that move in proportion to the network's.
+    ``decay`` is that of the thresholds. The sparsities of single layers are targets that move in proportion to the
+    network's.
     """
 
-    granularity: str
-    criterion: Any
-    scope: str
-    skip: tuple[str, ...]
-    layers: Mapping[str, Any] | None
-    example: Any
-    seed: int
-    pooling: str
+    spec: PruningSpec
     decay: float
     samples: Calibration | None = None
+    example: Any = None
     structure: Structure | None = None
+    outputs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.scope == "budget":
+        if isinstance(self.spec.scope_item, Budget):
             raise SecateurError("scope 'budget' says itself how much goes, which a schedule does here: allowed are the "
                                 "other scopes; or give the pruner the plan that sc.plan(..., scope='budget') makes")
-        check_mapping(self.layers)
 
     def __str__(self) -> str:
-        return (f"granularity={self.granularity}, criterion={named(self.criterion)}, scope={self.scope}, "
-                f"skip={self.skip}, layers={self.layers}, seed={self.seed}, "
-                f"pooling={self.pooling}, threshold_decay={self.decay}")
+        spec, item, scope = self.spec, self.spec.granularity_item, self.spec.scope_item
+        names = (one if isinstance(one, str) else type(one).__name__ for one in spec.skip or ())
+        skip = tuple(dict.fromkeys((*names, *(self.outputs or ()))))
+        bounds = "" if scope == type(scope)() else f"({scope.min_sparsity:g} to {scope.max_sparsity:g})"
+        settings = {"pooling": "mean", **{f.name: getattr(item, f.name) for f in fields(item)}}
+        rounded = f", round_to={settings['round_to']}" if settings.get("round_to", 1) != 1 else ""
+        return (f"granularity={item.name}, criterion={named(spec.criterion)}, scope={scope.name}{bounds}, skip={skip}, "
+                f"layers={spec.layers}, seed={spec.seed}, pooling={settings['pooling']}{rounded}, "
+                f"threshold_decay={self.decay}")
 
     def choose(self, model: nn.Module, sparsity: float, share: float, before: Mapping[str, float],
                held: Sequence[Cut] = ()) -> tuple[Plan, dict[str, float]]:
@@ -63,21 +63,20 @@ class Chooser:
             before: the thresholds so far.
             held: what is cut so far.
         """
-        selection = self._selection(model, share, kept(self.criterion, self.granularity))
+        selection = self._selection(model, share)
         plan = selection.plan(sparsity)
         limits = {**thresholds(selection.layers, plan.cuts), **unmoved(before, held, plan.cuts)}
         if not self.decay:
             return plan, limits
         limits = averaged(limits, before, self.decay)
-        items = [resolve(cut.granularity or self.granularity) for cut in plan.cuts]
-        return replace(plan, cuts=cut_by(selection.layers, plan.cuts, items, limits)), limits
+        return replace(plan, cuts=cut_by(selection.layers, plan.cuts, selection.granularities, limits)), limits
 
-    def _selection(self, model: nn.Module, share: float, criterion: Any) -> Selection:
-        more = {"layers": scaled(self.layers, share)} if self.layers else {}
-        made = Selection(model, granularity=self.granularity, criterion=criterion, scope=self.scope,
-                         skip=self.skip, example=self.example, seed=self.seed, structure=self.structure,
-                         pooling=self.pooling, samples=self.samples, **more)  # type: ignore[arg-type]
-        self.structure = made.structure
+    def _selection(self, model: nn.Module, share: float) -> Selection:
+        layers = scaled(self.spec.layers, share) if self.spec.layers else self.spec.layers
+        criterion = kept(self.spec.criterion, self.spec.granularity_item)
+        made = Selection(model, replace(self.spec, layers=layers, criterion=criterion), samples=self.samples,
+                         example=self.example, structure=self.structure, outputs=self.outputs)
+        self.structure, self.outputs = made.structure, made.outputs
         return made
 
 

@@ -16,8 +16,15 @@ from secateur.core.types import Cut, Plan
 from secateur.data.calibration import calibration
 from secateur.graph.check import check_module
 from secateur.pruning.apply import apply, check_fits
+from secateur.pruning.arguments import answer_wrong_names
+from secateur.pruning.criteria.base import CriterionChoice
+from secateur.pruning.granularity import GranularityChoice
+from secateur.pruning.granularity.base import Granularity
+from secateur.pruning.granularity.weight import Weight
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.ranking import check_sparsity
+from secateur.pruning.scopes import ScopeChoice
+from secateur.pruning.spec import PruningSpec, spec_from
 from secateur.training import masks, state
 from secateur.training.mask_update import Chooser, regrown
 from secateur.training.regrowth.base import Regrowth
@@ -39,11 +46,10 @@ class Pruner:
         schedule: a schedule (``secateur.training.schedules``); a plan, whose cuts then stay as they are; a sparsity,
             held from the start; a tensor of one value that training code fills, or a function of the step.
         optimizer: its state is set to zero for weights that come back.
-        granularity: ``weight``, ``neuron``, or any other that ``secateur list`` shows. Neurons are held at zero
-            with all that the network ties to them, and removed for good by :meth:`finish`.
-        criterion, scope, skip, example, data, seed, pooling: as in ``sc.plan``; ``data`` is gone through anew at
-            every choice.
-        layers: as in ``sc.plan``; a layer's own sparsity is its target and moves in proportion to the network's.
+        granularity, criterion, scope, skip, layers, data, example, seed, spec: as in :func:`secateur.prune`. Neurons
+            are held at zero with all that the network ties to them, and removed for good by :meth:`finish`. ``data``
+            is gone through anew at every choice. A layer's own sparsity is its target and moves in proportion to the
+            network's.
         threshold_decay: the weight of the past in a moving average of each layer's threshold, in [0, 1). Above
             0 the number removed follows the schedule late and not exactly, as in tf.contrib.model_pruning.
         regrow: ``"set"``, ``"rigl"`` or a :class:`~secateur.training.regrowth.base.Regrowth`.
@@ -66,25 +72,31 @@ class Pruner:
     (24, 0.75)
     """
 
+    @answer_wrong_names
     def __init__(self, model: nn.Module, schedule: Any, optimizer: torch.optim.Optimizer | None = None, *,
-                 granularity: str = "weight", criterion: Any = None, scope: str = "layer", skip: Sequence[str] = (),
-                 layers: Mapping[str, Any] | None = None, example: Any = None, data: Any = None, seed: int = 0,
-                 pooling: str = "mean", threshold_decay: float = 0.0, regrow: str | Regrowth | None = None,
+                 granularity: GranularityChoice = "weight", criterion: CriterionChoice = None,
+                 scope: ScopeChoice = "layer", skip: Sequence[str | nn.Module] | None = None,
+                 layers: Mapping[str, Any] | None = None, data: Any = None, example: Any = None, seed: int = 0,
+                 spec: PruningSpec | None = None, threshold_decay: float = 0.0, regrow: str | Regrowth | None = None,
                  saved: Mapping[str, Any] | None = None):
         check_module("Pruner", model)
-        resolve_skip(model, skip)
+        chosen = spec_from(spec, "Pruner", granularity=granularity, criterion=criterion, scope=scope, skip=skip,
+                           layers=layers, seed=seed)
+        if chosen.recovery is not None:
+            raise SecateurError(f"Pruner: got recovery {chosen.recovery!r}, but the training recovers here: allowed is "
+                                "a spec without recovery")
+        resolve_skip(model, chosen.skip or ())
         if optimizer is not None and not hasattr(optimizer, "state"):
             raise SecateurError(f"optimizer {optimizer!r}: allowed is a torch.optim.Optimizer, or none")
         self.model, self.optimizer, self.steps = model, optimizer, 0
         self.thresholds: dict[str, float] = {}
         self._live: float | None = None
         self._cut: masks.Masks = {}
-        self._chooser = Chooser(granularity, criterion, scope, tuple(skip), layers, example, seed, pooling,
-                                check_decay(threshold_decay), calibration(data))
-        self._regrow = regrowth(regrow, granularity)
+        self._chooser = Chooser(chosen, check_decay(threshold_decay), calibration(data), example)
+        self._regrow = regrowth(regrow, chosen.granularity_item)
         self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
         if self._source is not None:
-            check_asks(self._source, granularity)
+            check_asks(self._source, chosen.granularity_item)
         check_exchanges(self._regrow, schedule if self._source is None else self._source)
         self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0, ())
         self._take(self._plan)
@@ -113,7 +125,7 @@ class Pruner:
         plan = self._choose(self.sparsity, self._plan.cuts)
         if self._regrow is not None and plan.removed:
             done = self._source.progress(self.steps)
-            cuts = regrown(plan.cuts, self.model, self._regrow, done, self._chooser.seed + self.steps)
+            cuts = regrown(plan.cuts, self.model, self._regrow, done, self._chooser.spec.seed + self.steps)
             plan = replace(plan, cuts=cuts)
         self._take(masks.agreed(plan, self.model))
 
@@ -221,7 +233,7 @@ class Pruner:
         self._cut = {name: ~keep for name, keep in made.items() if not keep.all()}
 
 
-def regrowth(given: str | Regrowth | None, granularity: str) -> Regrowth | None:
+def regrowth(given: str | Regrowth | None, granularity: Granularity) -> Regrowth | None:
     """The regrowth behind a name.
 
     Raises:
@@ -229,6 +241,6 @@ def regrowth(given: str | Regrowth | None, granularity: str) -> Regrowth | None:
     """
     if given is None:
         return None
-    if granularity != "weight":
-        raise SecateurError(f"regrow with granularity '{granularity}': allowed is granularity 'weight'")
+    if granularity != Weight():
+        raise SecateurError(f"regrow with granularity '{granularity.name}': allowed is granularity 'weight'")
     return given if isinstance(given, Regrowth) else registry.get("regrowth", given)()

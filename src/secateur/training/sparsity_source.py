@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.core.errors import SecateurError
 from secateur.core.types import Plan
-from secateur.pruning.granularity import resolve
+from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.ranking import check_sparsity
 from secateur.training.schedules import Constant
 from secateur.training.schedules.base import Schedule
@@ -94,19 +94,19 @@ def source(given: Any) -> Source:
                         "end=1000), a sparsity, a tensor of one value, or a function of the step")
 
 
-def check_asks(source: Source, granularity: str) -> None:
+def check_asks(source: Source, granularity: Granularity) -> None:
     """Refuse a schedule that asks N:M for another sparsity than it has on the way.
 
     Raises:
         SecateurError: it does, at a step where what goes is chosen.
     """
-    fixed = resolve(granularity).sparsity
+    fixed = granularity.sparsity
     if fixed is None or not isinstance(source, Schedule):
         return
     for step in filter(source.due, range(source.end + 1)):
         if source.at(step) not in (0.0, fixed):
             raise SecateurError(f"schedule {source} asks for {source.at(step):g} at step {step}, granularity "
-                                f"'{granularity}' has {fixed:g}: allowed is nothing, then all at once, such as "
+                                f"'{granularity.name}' has {fixed:g}: allowed is nothing, then all at once, such as "
                                 f"Constant({fixed:g}, begin={source.begin}) or OneShot({fixed:g}, end={source.end})")
 
 

@@ -27,8 +27,8 @@ from secateur.core.errors import SecateurError
 def there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    sc.save(sc.prune(tiny(), 0.75), "sparse.safetensors")
-    small = sc.prune(tiny(), 0.5, "neuron", criterion="l2", example=torch.rand(2, 1, 4, 4))
+    sc.save(sc.prune(tiny(), 0.75, skip=()), "sparse.safetensors")
+    small = sc.prune(tiny(), 0.5, granularity="neuron", criterion="l2", example=torch.rand(2, 1, 4, 4))
     sc.save(small, "small.safetensors")
 
 
@@ -72,7 +72,7 @@ def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatc
     assert all(torch.count_nonzero(p) == p.numel() for p in alone.original.parameters())
     assert torch.count_nonzero(alone.pruned[1].weight) < alone.pruned[1].weight.numel()
     assert case("small.safetensors", tmp_path).fill is False
-    net = sc.prune(nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), 0.75)
+    net = sc.prune(nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), 0.75, skip=())
     sc.save(net, "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     graph = Case(Subject.named("graph.safetensors"), BenchConfig(batches=(1, 3)), tmp_path)
     assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH], "weight", (3, 1, 4, 4))

@@ -40,7 +40,7 @@ def there(tmp_path, monkeypatch):
     settings = {"sparsity": 0.75, "by": {"hand": True}}
     sc.save(zeroed(range(48)), "a.safetensors", settings=settings | {"timing": {"ms": 1.5}})
     sc.save(zeroed(range(32, 64)), "b.safetensors", settings={"sparsity": 0.5, "by": {"hand": True}})
-    sc.save(sc.prune(net(), 0.5, "neuron", criterion="l1", example=torch.rand(2, 8)), "small.safetensors")
+    sc.save(sc.prune(net(), 0.5, granularity="neuron", criterion="l1", example=torch.rand(2, 8)), "small.safetensors")
 
 
 def run(*words):
@@ -130,10 +130,10 @@ def test_a_file_of_a_runtime_is_refused_with_what_is_read_and_how_it_is_timed(wo
 
 def test_diff_of_neurons_says_which_units_went_in_both():
     x = torch.rand(2, 8)
-    plan = sc.plan(net(), 0.5, "neuron", criterion="random", example=x, seed=3)
+    plan = sc.plan(net(), 0.5, granularity="neuron", criterion="random", example=x, seed=3)
     sc.save(sc.apply(net(), plan, example=x), "other.safetensors")
     gone = [set((~cut.keep).nonzero().flatten().tolist()) for cut in (
-        plan.cuts[0], sc.plan(net(), 0.5, "neuron", criterion="l1", example=x).cuts[0])]
+        plan.cuts[0], sc.plan(net(), 0.5, granularity="neuron", criterion="l1", example=x).cuts[0])]
     group = compare("small.safetensors", "other.safetensors")["groups"]["0"]
     assert group["common"] == pytest.approx(len(gone[0] & gone[1]) / len(gone[0] | gone[1]))
     assert group["differ"] == (gone[0] != gone[1])

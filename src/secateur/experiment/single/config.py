@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,17 +13,17 @@ from secateur.core.paths import check_out
 from secateur.core.settings import setting
 from secateur.data.samples import check_name
 from secateur.experiment.config import CUT, NETWORK, RECOVERY, TIMING, TRAINING, CommonConfig, StudyConfig
+from secateur.experiment.spec import spec_of
 from secateur.models import resolve
-from secateur.pruning.budget import Budget, read_budget
 from secateur.pruning.ranking import check_round_to
-from secateur.pruning.spec import asked, default_criterion
+from secateur.pruning.spec import PruningSpec, default_criterion
 from secateur.recovery.pipeline import check_heard, default_recovery, kinds_of, recoveries
 
 
 def _check_together(config: CutConfig) -> None:
     """Refuse settings that do not go together, and a file that could not be written."""
     _ = config.study
-    asked(config.granularity, config.scope, config.given_budget, config.sparsity)
+    config.spec().target(config.sparsity)
     check_heard(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
     check_out(Path(config.out).expanduser(), config.force)
 
@@ -72,7 +73,6 @@ class CutConfig(CommonConfig):
     def study(self) -> StudyConfig:
         """The study of one point that has these settings, which checks them."""
         same = {f.name: getattr(self, f.name) for f in fields(CommonConfig)}
-        budget = self.given_budget
         known = ":" in self.model or self.model in registry.files("models")
         data = self.data if ":" in self.data or self.data in registry.files("data") else StudyConfig.data
         return StudyConfig(**same | {
@@ -80,7 +80,7 @@ class CutConfig(CommonConfig):
             "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
             "criterion": (self.chosen_criterion,), "recovery": self.recoveries,
             "scope": (self.scope,), "epochs": self.training, "seeds": 1,
-            "budget": budget.resource if budget and budget.resource != "ms" else "parameters", "best": False})
+            "budget": "parameters", "best": False})
 
     @property
     def chosen_criterion(self) -> str:
@@ -124,13 +124,8 @@ class CutConfig(CommonConfig):
         built_in = self.model in registry.files("models") and not self.weights
         return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0
 
-    @property
-    def given_budget(self) -> Budget | None:
-        """The budget, where one is given."""
-        if not self.budget:
-            return None
-        try:
-            return read_budget(json.loads(self.budget) if self.budget.lstrip().startswith("{") else self.budget)
-        except json.JSONDecodeError as error:
-            raise SecateurError(f"budget {self.budget!r} is not JSON: allowed is a name such as flops, or an amount "
-                                'such as {"flops": 1e6}') from error
+    def spec(self, skip: Sequence[str] | None = None) -> PruningSpec:
+        """What is cut how; ``skip`` names all modules that stay whole, the output layers among them."""
+        return spec_of(self.granularity, self.chosen_criterion, self.scope, layers=self.layer_settings,
+                       min_sparsity=self.min_sparsity, max_sparsity=self.max_sparsity, pooling=self.pooling,
+                       round_to=self.round_to, budget=self.budget, skip=skip, seed=self.seed)

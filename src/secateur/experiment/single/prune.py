@@ -146,10 +146,8 @@ def opened(config: CutConfig) -> Case:
 
 def planned(case: Case, model: nn.Module, samples: Calibration | None) -> Plan:
     """What goes."""
-    config, example = case.config, case.example_on(model)
-    return Selection(model, config.granularity, config.chosen_criterion, config.scope, case.skip, example, config.seed,
-                     case.structure, config.round_to, config.pooling, samples,
-                     config.study.layer_settings, config.least, config.most, config.given_budget).plan(config.sparsity)
+    return Selection(model, case.config.spec(case.skip), samples=samples, example=case.example_on(model),
+                     structure=case.structure, outputs=()).plan(case.config.sparsity)
 
 
 def side(model: nn.Module, case: Case, zeroed: bool) -> Side:

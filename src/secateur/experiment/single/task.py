@@ -18,7 +18,7 @@ from secateur.core.progress import Progress
 from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, as_batch, calibration
 from secateur.data.datasets.base import Dataset
-from secateur.data.samples import GIVEN, Samples
+from secateur.data.samples import GIVEN, HeldOutSamples
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.study import check_cuttable
 from secateur.experiment.sweep import steps, trained
@@ -187,7 +187,7 @@ class Labelled(Case):
 class Unlabelled(Case):
     """Any network with samples without labels, or with nothing but an example of its inputs."""
 
-    def __init__(self, config: CutConfig, kind: Kind, source: Source, samples: Samples | None):
+    def __init__(self, config: CutConfig, kind: Kind, source: Source, samples: HeldOutSamples | None):
         self.config, self.kind, self.source = config, kind, source
         if config.epochs:
             raise SecateurError(f"epochs {config.epochs} without labelled data: allowed is none; what learns without "
@@ -199,7 +199,7 @@ class Unlabelled(Case):
         self.samples = samples or self._made_up()
         self.notes = (*source.notes, self.samples.note or HELD)
 
-    def _made_up(self) -> Samples:
+    def _made_up(self) -> HeldOutSamples:
         """The example of the source as the only samples."""
         if self.source.example is None:
             raise SecateurError(f"model '{self.config.model}' does not tell its inputs: give --data, or --example "
@@ -207,8 +207,9 @@ class Unlabelled(Case):
         example, drawn = self.source.example, self.source.drawn
         one = Calibration([as_batch(example if not isinstance(example, tuple) else (example, None))])
         told = f" (drawn at random: {drawn})" if drawn else ""
-        return Samples(one, one, f"no --data: the outputs were compared for example inputs alone{told}, which says "
-                                 "little of how good the cut network is; no recovery and no criterion saw any samples")
+        return HeldOutSamples(one, one, f"no --data: the outputs were compared for example inputs alone{told}, which "
+                                        "says little of how good the cut network is; no recovery and no criterion saw "
+                                        "any samples")
 
     @cached_property
     def structure(self) -> Structure:
@@ -282,6 +283,6 @@ def looking(config: CutConfig) -> list[str]:
     """Criterion, scope and recoveries, those of them that look at samples."""
     criterion, scope = config.chosen_criterion, config.scope
     found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-             f"scope {scope}": "samples" in registry.get("scopes", scope).needs,
+             f"scope {scope}": bool(registry.get("scopes", scope).needs),
              **{f"recovery {named(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
     return [name for name, looks in found.items() if looks]

@@ -68,7 +68,7 @@ def layers(path: str | Path) -> list[Layer]:
 
     >>> import tempfile, secateur as sc
     >>> net = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.Linear(6, 2))
-    >>> small = sc.prune(net, 0.5, "neuron", example=torch.rand(2, 8))
+    >>> small = sc.prune(net, 0.5, granularity="neuron", example=torch.rand(2, 8))
     >>> [(one.name, one.before, one.after) for one in layers(sc.save(small, tempfile.mkdtemp() + "/net"))][:2]
     [('0.weight', (6, 8), (3, 8)), ('0.bias', (6,), (3,))]
     """

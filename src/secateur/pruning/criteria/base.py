@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from secateur.core import registry
 from secateur.core.errors import SecateurError
-from secateur.pruning.granularity import resolve
+from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.signals.base import Signals
 
 Function = Callable[[Tensor, Signals], Tensor]
@@ -94,10 +94,18 @@ def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
                             "of weight and signals")
     return name, Own(found)
 
-def criteria_for(granularity: str) -> list[str]:
+
+
+def criteria_for(granularity: GranularityChoice) -> list[str]:
     """The criteria that can score a granularity: those of single weights for blocks and N:M, too."""
     scored = resolve(granularity).scored_as
     return [name for name in registry.files("criteria") if scored in registry.get("criteria", name).granularities]
 
 
 CONTRACT = Criterion
+
+CriterionName = Literal["magnitude", "l1", "l2", "random", "activation", "apoz", "bn-scale", "cholesky", "elimination",
+                        "energy", "fpgm", "grasp", "leverage", "movement", "obd", "obs", "snip", "sparsegpt", "synflow",
+                        "taylor", "wanda"]
+CriterionChoice = CriterionName | str | Criterion | Function | None
+"""A name, ``pkg.module:name``, a criterion, or a function of weight and signals; None for the granularity's default."""

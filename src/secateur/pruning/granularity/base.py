@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol, get_args
 
 from torch import Tensor, nn
 
-from secateur.core.errors import UnsupportedError
+from secateur.core import registry
+from secateur.core.errors import UnsupportedError, unknown
 from secateur.core.types import Cut, Group, Member, Structure, Target
 from secateur.pruning.ranking import Ranking
 
-POOLINGS = ("mean", "sum", "max")
+Pooling = Literal["mean", "sum", "max"]
+"""How several scores become one."""
+
+POOLINGS = get_args(Pooling)
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,13 @@ def weight_of(model: nn.Module, place: Target) -> Tensor:
     return weight.detach()
 
 
+@dataclass(frozen=True)
 class Granularity(ABC):
-    """Says what one item is.
+    """Says what one item is; its settings are the fields of a frozen dataclass.
 
     ``default_criterion`` is used where none is named, ``informed_criterion`` where there are samples;
     ``needs_example`` says whether the graph must be traced; ``keep_one`` whether a layer may never be
-    emptied; ``item`` is the word for one item; ``scored_as`` the granularity whose criteria score it;
-    ``sparsity`` the only sparsity above 0 that it can have, where there is one.
+    emptied; ``item`` is the word for one item; ``scored_as`` the granularity whose criteria score it.
     """
 
     default_criterion: ClassVar[str]
@@ -78,8 +82,20 @@ class Granularity(ABC):
     keep_one: ClassVar[bool]
     item: ClassVar[str]
     scored_as: ClassVar[str]
-    pooling: str = "mean"
-    sparsity: float | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is written: ``weight``, ``neuron``, ``4x1``, ``2:4``, or ``pkg.module:Class``."""
+        return registry.name_of("granularity", type(self))
+
+    @property
+    def sparsity(self) -> float | None:
+        """The only sparsity above 0 that it can have, where there is one."""
+        return None
+
+    def item_size(self, layer: Layer) -> int:
+        """How many weights one item of a layer is; 1 for neurons."""
+        return 1
 
     @abstractmethod
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
@@ -103,6 +119,12 @@ class Granularity(ABC):
 
 
 CONTRACT = Granularity
+
+
+def check_pooling(pooling: str) -> None:
+    """Refuse an unknown way to join scores."""
+    if pooling not in POOLINGS:
+        raise unknown("pooling", str(pooling), POOLINGS)
 
 
 def producers(group: Group) -> set[str]:

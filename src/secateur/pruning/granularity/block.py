@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -9,19 +10,20 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Group, Structure, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
+from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, check_pooling, weight_of
 
 
+@dataclass(frozen=True)
 class Block(Granularity):
     """Weights go in blocks of ``outputs`` x ``inputs`` (``4x1`` where no size is named).
 
     A block of a convolution lies at one place of the kernel: ``outputs`` filters by ``inputs`` channels. A
-    block's score is the mean of its weights' scores (:attr:`pooling`: ``mean``, ``sum`` or ``max``), as in
+    block's score is the mean of its weights' scores (``pooling``: ``mean``, ``sum`` or ``max``), as in
     Narang et al., *Block-Sparse Recurrent Neural Networks*, 2017 (``max``) and tf.contrib.model_pruning
     (both). A layer whose sides are no multiples of the block is refused: a part of a block is no block.
 
     Raises:
-        SecateurError: a side below 1.
+        SecateurError: a side below 1, or an unknown pooling.
 
     >>> Block(2, 2).pooled(torch.tensor([[1.0, 2, 5, 5], [3, 2, 5, 9]]), ("out", "in"))
     tensor([[2., 6.]])
@@ -34,13 +36,23 @@ class Block(Granularity):
     scored_as = "weight"
     letters: ClassVar[dict[str, str]] = {"mean": "mean", "sum": "sum", "max": "amax"}
 
-    def __init__(self, outputs: int = 4, inputs: int = 1):
-        if min(outputs, inputs) < 1:
-            raise SecateurError(f"block {outputs}x{inputs}: allowed are sides of 1 or more, such as 4x1")
-        self.outputs, self.inputs = outputs, inputs
+    outputs: int = 4
+    inputs: int = 1
+    pooling: Pooling = "mean"
 
-    def __repr__(self) -> str:
-        return f"Block(outputs={self.outputs}, inputs={self.inputs})"
+    def __post_init__(self) -> None:
+        if not all(isinstance(side, int) and side >= 1 for side in (self.outputs, self.inputs)):
+            raise SecateurError(f"block {self.name}: allowed are sides of 1 or more, such as 4x1")
+        check_pooling(self.pooling)
+
+    @property
+    def name(self) -> str:
+        """Its sides, such as ``4x1``."""
+        return f"{self.outputs}x{self.inputs}"
+
+    def item_size(self, layer: Layer) -> int:
+        """The weights of a block."""
+        return self.outputs * self.inputs
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
         """The targets outside ``skip``."""
@@ -53,8 +65,8 @@ class Block(Granularity):
             SecateurError: the layer's sides are no multiples of the block's.
         """
         assert isinstance(place, Target)
-        check_divides(place, "out", self.outputs, f"block {self.outputs}x{self.inputs}")
-        check_divides(place, "in", self.inputs, f"block {self.outputs}x{self.inputs}")
+        check_divides(place, "out", self.outputs, f"block {self.name}")
+        check_divides(place, "in", self.inputs, f"block {self.name}")
         scores = score(weight_of(model, place), place.name)
         return Layer(place.name, self.pooled(scores, place.axes), target=place)
 
@@ -70,7 +82,7 @@ class Block(Granularity):
         """The cut in the shape of the tensor, an item being a block."""
         assert layer.target is not None
         whole = keep.repeat_interleave(self.outputs, 0).repeat_interleave(self.inputs, -1)
-        return Cut(layer.name, back(whole, layer.target.axes).contiguous(), size=self.outputs * self.inputs)
+        return Cut(layer.name, back(whole, layer.target.axes).contiguous(), size=self.item_size(layer))
 
 
 def outputs_first(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
@@ -11,6 +13,7 @@ from secateur.pruning.granularity.block import back, check_divides, outputs_firs
 from secateur.pruning.ranking import GroupRanking, Ranking
 
 
+@dataclass(frozen=True)
 class NM(Granularity):
     """Keep the ``n`` best of every ``m`` weights along the input axis (``2:4`` where none is named).
 
@@ -31,14 +34,22 @@ class NM(Granularity):
     item = "weights"
     scored_as = "weight"
 
-    def __init__(self, n: int = 2, m: int = 4):
-        if not 0 < n < m:
-            raise SecateurError(f"{n}:{m}: allowed is n:m with 0 < n < m, such as 2:4, two of every four left")
-        self.n, self.m = n, m
-        self.sparsity = (m - n) / m
+    n: int = 2
+    m: int = 4
 
-    def __repr__(self) -> str:
-        return f"NM(n={self.n}, m={self.m})"
+    def __post_init__(self) -> None:
+        if not all(isinstance(side, int) for side in (self.n, self.m)) or not 0 < self.n < self.m:
+            raise SecateurError(f"{self.name}: allowed is n:m with 0 < n < m, such as 2:4, two of every four left")
+
+    @property
+    def name(self) -> str:
+        """Its two numbers, such as ``2:4``."""
+        return f"{self.n}:{self.m}"
+
+    @property
+    def sparsity(self) -> float:
+        """1 - n/m."""
+        return (self.m - self.n) / self.m
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
         """The targets outside ``skip``."""
@@ -51,7 +62,7 @@ class NM(Granularity):
             SecateurError: the layer's inputs are no multiple of ``m``.
         """
         assert isinstance(place, Target)
-        check_divides(place, "in", self.m, f"{self.n}:{self.m}")
+        check_divides(place, "in", self.m, self.name)
         scores = outputs_first(score(weight_of(model, place), place.name), place.axes)
         return Layer(place.name, scores.unflatten(-1, (-1, self.m)), target=place)
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.core.module_state import evaluating
 from secateur.core.types import Group, Member, Structure, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Score, Unit, producers
+from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, Unit, check_pooling, producers
+from secateur.pruning.ranking import check_round_to
 
 
+@dataclass(frozen=True)
 class Neuron(Granularity):
     """Every unit of a group that can be cut is an item; the network's outputs never are.
 
-    A unit that several tensors produce (a residual stream) gets the mean of its scores, each
-    tensor's scores divided by their own mean first.
+    A unit that several tensors produce (a residual stream) gets the mean of its scores (``pooling``: ``mean``,
+    ``sum`` or ``max``), each tensor's scores divided by their own mean first. What is left of a layer is rounded up
+    to a multiple of ``round_to``: 8 or 16 suit many machines.
+
+    Raises:
+        SecateurError: ``round_to`` is no positive whole number, or an unknown pooling.
     """
 
     default_criterion = "l2"
@@ -24,6 +32,13 @@ class Neuron(Granularity):
     keep_one = True
     item = "neurons"
     scored_as = "neuron"
+
+    round_to: int = 1
+    pooling: Pooling = "mean"
+
+    def __post_init__(self) -> None:
+        check_round_to(self.round_to)
+        check_pooling(self.pooling)
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
         """The groups that can be cut and are produced by no module in ``skip``."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from secateur.core.types import Group, Structure, Target
 from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
 
 
+@dataclass(frozen=True)
 class Weight(Granularity):
     """Every weight of a linear or convolutional layer is an item; biases and norms never are."""
 

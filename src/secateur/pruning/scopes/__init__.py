@@ -1,1 +1,30 @@
 """Scopes: which items compete with which. One file each, see ``base.py`` for the contract."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from secateur.core import registry
+from secateur.core.errors import unknown
+from secateur.pruning.scopes.base import Scope
+
+ScopeName = Literal["layer", "global", "erk", "lamp", "owl", "sensitivity", "budget"]
+ScopeChoice = ScopeName | str | Scope
+"""A name, ``pkg.module:Class``, or an item with its settings."""
+
+
+def resolve_scope(choice: ScopeChoice, **settings: Any) -> Scope:
+    """The scope behind a name or ``pkg.module:Class``, with settings; an item stays as it is.
+
+    Raises:
+        SecateurError: an unknown name, settings that it does not take.
+
+    >>> resolve_scope("global", max_sparsity=0.95)
+    Global(min_sparsity=0.0, max_sparsity=0.95)
+    """
+    if isinstance(choice, Scope):
+        return choice
+    if not isinstance(choice, str):
+        raise unknown("scope", repr(choice), registry.files("scopes"))
+    made: Scope = registry.get("scopes", choice)(**settings)
+    return made

@@ -5,59 +5,63 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.data.calibration import Calibration
-from secateur.pruning.budget import Budget, inputs_of
+from secateur.pruning.costs import Costs
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count
-
-Bounds = Sequence[tuple[int, int]]
+from secateur.pruning.scan import Scan
+from secateur.pruning.trial import Bounds
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """What a scope may ask for besides the scores.
+class ScopeContext:
+    """What a scope has besides the scores: the network, and of the others what it declared in ``needs``.
 
-    ``model`` is the network as it is; ``samples`` what ``data=`` gave; ``budget`` what the cut network may cost;
-    ``sizes`` how many weights an item of each layer is; ``network`` gives the network with so many items of each
-    layer cut; ``scan`` gives :func:`secateur.pruning.scopes._scan.scan` of the layers, made once; ``tell`` takes
-    what the notes of the plan should say.
+    Attributes:
+        model: the network as it is.
+        samples: what ``data=`` gave.
+        scan: how far the outputs move when each layer is cut by itself.
+        costs: what networks cost in the resource of the scope's budget.
     """
 
     model: nn.Module
     samples: Calibration | None = None
-    budget: Budget | None = None
-    scan: Callable[[], Any] | None = None
-    sizes: tuple[int, ...] = ()
-    network: Callable[[Sequence[int]], nn.Module] | None = None
-    tell: Callable[[str], None] = lambda _: None
-
-    @cached_property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """The first samples, a tensor ``(n, ...)`` for each argument of the network.
-
-        Raises:
-            SecateurError: there are none.
-        """
-        if self.samples is None:
-            raise SecateurError("data= is missing: samples of the network's input; got None")
-        return inputs_of(self.samples)
+    scan: Scan | None = None
+    costs: Costs | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class Scope(ABC):
     """Says in which sets the items compete, and how many of each set go.
 
-    ``scores`` names the granularities (as their criteria score them) that it is defined for, ``needs`` the
-    fields of :class:`Given` that it reads besides the model.
+    Its settings are the fields of a frozen dataclass. Of every layer at least ``min_sparsity`` and at most
+    ``max_sparsity`` of the items go, fractions in [0, 1]. ``scores`` names the granularities (as their criteria score
+    them) that a scope is defined for, ``needs`` what of :class:`ScopeContext` it reads besides the model; a scan and
+    costs need samples.
+
+    Raises:
+        SecateurError: a bound that is no fraction, or the lower one above the upper one.
     """
 
     scores: ClassVar[frozenset[str]] = frozenset({"weight", "neuron"})
     needs: ClassVar[frozenset[str]] = frozenset()
+
+    min_sparsity: float = 0.0
+    max_sparsity: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_bounds("every layer", self.min_sparsity, self.max_sparsity)
+
+    @property
+    def name(self) -> str:
+        """How it is written: a name, or ``pkg.module:Class``."""
+        return registry.name_of("scopes", type(self))
 
     @abstractmethod
     def competitors(self, count: int) -> list[list[int]]:
@@ -67,17 +71,30 @@ class Scope(ABC):
         """The scores as the competitors compare them; as they are unless a scope says more."""
         return scores
 
-    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every set go: ``round(sparsity * items)`` of each unless a scope allocates.
 
         Args:
             layers: the layers that compete.
             sparsity: what was asked, in [0, 1).
             bounds: the least and the most that may go of each layer; a scope that allocates keeps to them.
-            given: the network, and what :attr:`needs` names.
+            context: the network, and what :attr:`needs` names.
         """
         return [removal_count(sum(layers[i].items for i in members), sparsity)
                 for members in self.competitors(len(layers))]
+
+    def remarks(self, sparsity: float, counts: Sequence[int], context: ScopeContext) -> list[str]:
+        """What the notes of a plan should say of these removals."""
+        return []
+
+
+def check_bounds(what: str, low: float | None, high: float | None) -> None:
+    """Refuse bounds of a layer's sparsity that are no fractions, or contradict each other; None is no bound."""
+    for name, value in (("min_sparsity", low), ("max_sparsity", high)):
+        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+            raise SecateurError(f"{name} of {what} is {value!r}: allowed is a fraction removed in [0, 1]")
+    if (low or 0) > (1 if high is None else high):
+        raise SecateurError(f"{what}: min_sparsity {low:g} is above max_sparsity {high:g}")
 
 
 class Allocation(Scope):
@@ -88,7 +105,7 @@ class Allocation(Scope):
         return [[i] for i in range(count)]
 
     @abstractmethod
-    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes.base import Allocation, Bounds, Given, levelled
+from secateur.pruning.scopes.base import Allocation, ScopeContext, levelled
+from secateur.pruning.trial import Bounds
 
 
+@dataclass(frozen=True)
 class Erk(Allocation):
     """Layers keep a density in proportion to the sum of their sides over the product of their sides.
 
@@ -19,7 +22,7 @@ class Erk(Allocation):
 
     scores = frozenset({"weight"})
 
-    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
         rates = [raw_density(layer) for layer in layers]
         items = [layer.items for layer in layers]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from secateur.pruning.scopes.base import Scope
 
 
+@dataclass(frozen=True)
 class Global(Scope):
     """One selection over all layers: layers with many small scores lose more.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from secateur.core.errors import SecateurError
 from secateur.pruning.scopes.base import Scope
 
 
+@dataclass(frozen=True)
 class Lamp(Scope):
     """One selection over all layers by layer-adaptive scores (Lee et al., *Layer-adaptive Sparsity for the
     Magnitude-based Pruning*, ICLR 2021).

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from secateur.pruning.scopes.base import Scope
 
 
+@dataclass(frozen=True)
 class Layer(Scope):
     """Every layer is cut to the same sparsity.
 

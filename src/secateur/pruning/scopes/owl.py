@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes.base import Allocation, Bounds, Given, levelled
+from secateur.pruning.scopes.base import Allocation, ScopeContext, levelled
 from secateur.pruning.signals import Gatherer
 from secateur.pruning.signals.base import have
+from secateur.pruning.trial import Bounds
 
 
+@dataclass(frozen=True)
 class Owl(Allocation):
     """Densities around that of the network, by the share of outliers (Yin et al., *Outlier Weighed Layerwise
     Sparsity*, ICML 2024).
 
-    An outlier is a weight whose |w| times the norm of its input is more than :attr:`times` the layer's mean. The
-    shares are scaled to a width of twice :attr:`reach` and moved so that the network as a whole has the sparsity
+    An outlier is a weight whose |w| times the norm of its input is more than ``times`` the layer's mean. The
+    shares are scaled to a width of twice ``reach`` and moved so that the network as a whole has the sparsity
     asked for (layers count by their items, where the paper's are all of one size); a density stays in [0, 1].
     """
 
     scores = frozenset({"weight"})
     needs = frozenset({"samples"})
-    times, reach = 5.0, 0.08
 
-    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+    times: float = 5.0
+    reach: float = 0.08
+
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
         items = [layer.items for layer in layers]
         total = removal_count(sum(items), sparsity)
         if not total:
             return shared_out([0.0] * len(layers), 0, bounds)
-        apart = spread(self.outliers(layers, given), self.reach)
+        apart = spread(self.outliers(layers, context), self.reach)
 
         def left(shift: float) -> list[float]:
             return [min(max((a + shift) * n, n - high), n - low)
@@ -41,10 +46,10 @@ class Owl(Allocation):
         kept = levelled(left, sum(items) - total, -1.0, 1.0)
         return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
 
-    def outliers(self, layers: Sequence[Layer], given: Given) -> list[float]:
+    def outliers(self, layers: Sequence[Layer], context: ScopeContext) -> list[float]:
         """The share of outliers in every layer."""
-        gather = Gatherer(given.model, {"input_norm"}, [layer.name for layer in layers], given.samples)
-        return [outlier_share(given.model.get_parameter(layer.name).detach(),
+        gather = Gatherer(context.model, {"input_norm"}, [layer.name for layer in layers], context.samples)
+        return [outlier_share(context.model.get_parameter(layer.name).detach(),
                               have(gather.of("weight", layer.name).input_norm), self.times) for layer in layers]
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from secateur.pruning.granularity.base import Layer
+from secateur.pruning.knapsack import least_loss
 from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes._knapsack import least_loss
-from secateur.pruning.scopes._scan import Scan, scanned
-from secateur.pruning.scopes.base import Allocation, Bounds, Given
+from secateur.pruning.scan import Scan
+from secateur.pruning.scopes.base import Allocation, ScopeContext
+from secateur.pruning.trial import Bounds
 
 STEPS = 100
 
 
+@dataclass(frozen=True)
 class Sensitivity(Allocation):
     """The counts that sum to ``round(sparsity * items)`` at the least predicted loss.
 
@@ -22,15 +25,15 @@ class Sensitivity(Allocation):
     Alistarh, *SPDY*, ICML 2022, by dynamic programming as here); the losses of the layers are taken to add up.
     """
 
-    needs = frozenset({"samples"})
+    needs = frozenset({"scan"})
 
-    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, given: Given) -> list[int]:
+    def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
-        found = scanned(given)
+        assert context.scan is not None
         total = removal_count(sum(layer.items for layer in layers), sparsity)
         total = min(max(total, sum(low for low, _ in bounds)), sum(high for _, high in bounds))
         choices = [levels(low, high) for low, high in bounds]
-        return exact(choices, found, total, bounds)
+        return exact(choices, context.scan, total, bounds)
 
 
 def levels(low: int, high: int, steps: int = STEPS) -> np.ndarray:

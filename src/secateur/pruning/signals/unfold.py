@@ -35,6 +35,7 @@ def rows_in(module: nn.Module, x: Tensor) -> Tensor:
 
     ``rows_in(m, x)[g] @ m.weight.chunk(groups)[g].flatten(1).T`` is what the layer gives before its bias.
 
+    >>> import torch
     >>> x = torch.arange(16.0).view(1, 1, 4, 4)
     >>> rows_in(nn.Conv2d(1, 2, 2, stride=2), x)[0, 0].tolist()
     [0.0, 1.0, 4.0, 5.0]

@@ -5,15 +5,15 @@ Needs ``pip install 'secateur[transformers]'``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.pruning.spec import PruningSpec
+from secateur.training.callbacks._start import Start, start_of
 from secateur.training.pruner import Pruner
 
 try:
@@ -32,11 +32,13 @@ class Pruning(TrainerCallback):
 
     Args:
         start: makes the pruner from the model and its optimizer, for example
-            ``lambda model, optimizer: Pruner(model, Polynomial(0.9, end=1000), optimizer)``.
+            ``lambda model, optimizer: Pruner(model, Polynomial(0.9, end=1000), optimizer)``; with a spec the
+            schedule alone.
+        spec: what is cut how.
     """
 
-    def __init__(self, start: Callable[[nn.Module, Optimizer], Pruner]):
-        self._start = start
+    def __init__(self, start: Start | Any, spec: PruningSpec | None = None):
+        self._start = start_of(start, spec)
         self.pruner: Pruner | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.pruning.spec import PruningSpec
+from secateur.training.callbacks._start import Start, start_of
 from secateur.training.pruner import Pruner
 
 try:
@@ -25,14 +25,16 @@ class Pruning(Callback):
 
     Args:
         start: makes the pruner from the module and its optimizer, for example
-            ``lambda model, optimizer: Pruner(model, Polynomial(0.9, end=1000), optimizer)``.
+            ``lambda model, optimizer: Pruner(model, Polynomial(0.9, end=1000), optimizer)``; with a spec the
+            schedule alone.
+        spec: what is cut how.
 
     Raises:
         SecateurError: at the start, for a module with several optimizers.
     """
 
-    def __init__(self, start: Callable[[nn.Module, Optimizer], Pruner]):
-        self._start = start
+    def __init__(self, start: Start | Any, spec: PruningSpec | None = None):
+        self._start = start_of(start, spec)
         self._saved: dict[str, Any] | None = None
         self.pruner: Pruner | None = None
 

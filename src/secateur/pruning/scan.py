@@ -16,7 +16,7 @@ from secateur.data.calibration import Batch
 from secateur.data.forward import call, watched
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count
-from secateur.pruning.scopes.base import Bounds, Given
+from secateur.pruning.trial import Trials
 
 GRID = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 BATCH = 512
@@ -83,25 +83,16 @@ class Scan:
                          for c in plain["layers"]), plain["samples"])
 
 
-def scan(layers: Sequence[Layer], bounds: Bounds, given: Given, sparsities: Sequence[float] = GRID) -> Scan:
+def scan(trials: Trials, sparsities: Sequence[float] = GRID) -> Scan:
     """The curve of every layer, each cut by itself within its bounds."""
-    names, network = given.samples.names if given.samples is not None else (), given.network
-    before = outputs(given.model, given.inputs, names)
-    assert network is not None
+    before = outputs(trials.model, trials.inputs, trials.names)
 
     def look(index: int, count: int) -> tuple[float, float]:
-        counts = [count if i == index else 0 for i in range(len(layers))]
-        return compared(before, outputs(network(counts), given.inputs, names))
+        return compared(before, outputs(trials.cut_one(index, count), trials.inputs, trials.names))
 
     return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
-                      for i, (layer, (_, high)) in enumerate(zip(layers, bounds, strict=True))), len(before))
-
-
-def scanned(given: Given) -> Scan:
-    """The scan that a scope was given."""
-    assert given.scan is not None
-    found: Scan = given.scan()
-    return found
+                      for i, (layer, (_, high)) in enumerate(zip(trials.layers, trials.bounds, strict=True))),
+                len(before))
 
 
 def levels(items: int, most: int, sparsities: Sequence[float]) -> list[int]:

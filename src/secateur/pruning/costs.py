@@ -17,9 +17,7 @@ from secateur.core.errors import SecateurError
 from secateur.core.modules import same_modes
 from secateur.measure.flops import work
 from secateur.measure.size import nonzeros, size, sparse_bytes
-from secateur.pruning.budget import Budget
-from secateur.pruning.granularity.base import Layer
-from secateur.pruning.scopes.base import Given
+from secateur.pruning.trial import Trials
 from secateur.runtime import breakeven
 
 Numbers = NDArray[np.float64]
@@ -33,10 +31,11 @@ class Costs(ABC):
     ``exact`` says whether a network costs what its layers do together with :attr:`rest`.
     """
 
-    def __init__(self, layers: Sequence[Layer], given: Given, batch: int = 1):
-        self.layers, self.given, self.batch = layers, given, batch
-        self.units = any(layer.group for layer in layers)
+    def __init__(self, trials: Trials, batch: int = 1):
+        self.trials, self.batch = trials, batch
+        self.units = any(layer.group for layer in trials.layers)
         self.exact = not self.units
+        self._seen: dict[tuple[int, ...], float] = {}
 
     @abstractmethod
     def real(self, network: Any) -> float:
@@ -46,36 +45,41 @@ class Costs(ABC):
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
         """What a layer costs of which so many weights are left."""
 
+    @cached_property
+    def whole(self) -> float:
+        """What the network costs before any cut."""
+        return self.real(self.trials.model)
+
+    def of(self, counts: Sequence[int]) -> float:
+        """What the network costs with so many items of each layer cut; measured once."""
+        if (key := tuple(counts)) not in self._seen:
+            self._seen[key] = self.real(self.trials.cut(counts))
+        return self._seen[key]
+
     def layer(self, index: int, removed: NDArray[Any]) -> Numbers:
         """What a layer costs of which so many items are cut, the others being whole."""
         if self.units:
             return self._probed(index, removed)
-        layer = self.layers[index]
-        return self.weights(index, (layer.items - removed) * self.given.sizes[index])
+        return self.weights(index, (self.trials.layers[index].items - removed) * self.trials.sizes[index])
 
     def _probed(self, index: int, removed: NDArray[Any]) -> Numbers:
         """Neurons: networks with only this layer cut, what they cost less than the original, read off between."""
-        assert self.given.network is not None
-        most = self.layers[index].items - 1
+        most = self.trials.layers[index].items - 1
         counts = sorted({round(share * most) for share in SHARES})
-        seen = [self.real(self.given.network([c if i == index else 0 for i in range(len(self.layers))]))
-                for c in counts]
+        seen = [self.real(self.trials.cut_one(index, count)) for count in counts]
         found: Numbers = np.interp(removed, counts, np.minimum.accumulate(seen)) - min(seen)
         return found
 
     @cached_property
     def rest(self) -> float:
         """What the network costs besides these layers, those that stand alone being cut already."""
-        assert self.given.network is not None
-        uncut = self.real(self.given.network([0] * len(self.layers)))
-        return uncut - sum(float(self.layer(i, np.zeros(1))[0]) for i in range(len(self.layers)))
+        layers = range(len(self.trials.layers))
+        return self.of([0 for _ in layers]) - sum(float(self.layer(i, np.zeros(1))[0]) for i in layers)
 
     @property
     def example(self) -> Any:
-        """As many samples as the batch has, from the start again where there are fewer: a tuple, or a dict by name."""
-        found = tuple(x[torch.arange(self.batch) % len(x)] for x in self.given.inputs)
-        names = self.given.samples.names if self.given.samples is not None else ()
-        return dict(zip(names, found, strict=True)) if names else found
+        """The inputs of a batch."""
+        return self.trials.example(self.batch)
 
 
 class Parameters(Costs):
@@ -99,11 +103,11 @@ class Flops(Costs):
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
         """Two for every time that a weight is used."""
-        return 2.0 * self._positions.get(self.layers[index].name, 0) * left
+        return 2.0 * self._positions.get(self.trials.layers[index].name, 0) * left
 
     @cached_property
     def _positions(self) -> dict[str, int]:
-        return work(self.given.model, self.example).positions
+        return work(self.trials.model, self.example).positions
 
 
 class Bytes(Costs):
@@ -115,39 +119,39 @@ class Bytes(Costs):
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
         """The smallest form of the tensor."""
-        tensor = self.given.model.get_parameter(self.layers[index].name)
+        tensor = self.trials.model.get_parameter(self.trials.layers[index].name)
         return np.array([sparse_bytes(tensor, int(n)) for n in left], dtype=np.float64)
 
 
 class Milliseconds(Costs):
     """The median of timed calls on this machine: zeros on the runtime's kernels, smaller networks in torch."""
 
-    def __init__(self, layers: Sequence[Layer], given: Given, batch: int = 1):
-        super().__init__(layers, given, batch)
+    def __init__(self, trials: Trials, batch: int = 1):
+        super().__init__(trials, batch)
         self.exact = False
 
     def real(self, network: Any) -> float:
         """Milliseconds of a call, compiled where weights are zero."""
         network = network.eval()
-        if not self.units and network is not self.given.model:
+        if not self.units and network is not self.trials.model:
             network = runtime.compile(network, self.example, budget=0.5)
         return 1e3 * breakeven.median_seconds(network, self.example)
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
         """Read off the curve of the layer."""
         sparsities, ms = self._curves[index]
-        total = self.given.model.get_parameter(self.layers[index].name).numel()
+        total = self.trials.model.get_parameter(self.trials.layers[index].name).numel()
         found: Numbers = np.interp(1 - left / total, sparsities, ms)
         return found
 
     @cached_property
     def _curves(self) -> list[tuple[list[float], Numbers]]:
         """For every layer the sparsities and milliseconds of the faster of torch and the kernels, never rising."""
-        seen = layer_inputs(self.given.model, [layer.name.rpartition(".")[0] for layer in self.layers], self.example)
-        curves = []
-        for layer in self.layers:
+        modules = [layer.name.rpartition(".")[0] for layer in self.trials.layers]
+        seen, curves = layer_inputs(self.trials.model, modules, self.example), []
+        for layer in self.trials.layers:
             module = layer.name.rpartition(".")[0]
-            points = breakeven.layer_curve(self.given.model.get_submodule(module), seen[module], TIMED)
+            points = breakeven.layer_curve(self.trials.model.get_submodule(module), seen[module], TIMED)
             least = [1e3 * min(p.dense, p.sparse) for p in points]
             curves.append(([p.sparsity for p in points], np.minimum.accumulate(least)))
         return curves
@@ -156,16 +160,16 @@ class Milliseconds(Costs):
 RESOURCES: dict[str, type[Costs]] = {"parameters": Parameters, "flops": Flops, "bytes": Bytes, "ms": Milliseconds}
 
 
-def costs(budget: Budget, layers: Sequence[Layer], given: Given) -> Costs:
-    """What counts a budget's resource.
+def costs(resource: str, batch: int, trials: Trials) -> Costs:
+    """What counts a resource.
 
     Raises:
         SecateurError: milliseconds of a network of keyword inputs, which is not compiled as it is.
     """
-    if budget.resource == "ms" and given.samples is not None and given.samples.names:
+    if resource == "ms" and trials.names:
         raise SecateurError("budget ms takes networks of positional inputs, got data by argument "
-                            f"({', '.join(given.samples.names)}); allowed: parameters, flops, bytes")
-    return RESOURCES[budget.resource](layers, given, budget.batch)
+                            f"({', '.join(trials.names)}); allowed: parameters, flops, bytes")
+    return RESOURCES[resource](trials, batch)
 
 
 def layer_inputs(model: nn.Module, names: Sequence[str], example: tuple[Tensor, ...]) -> dict[str, Tensor]:

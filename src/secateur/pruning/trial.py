@@ -1,0 +1,67 @@
+"""Cuts that are tried while a plan is made: networks with so many items of each layer gone, and what they run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.core.errors import SecateurError
+from secateur.data.calibration import Calibration, joined
+from secateur.pruning.granularity.base import Layer
+
+MOST_SAMPLES = 1024
+"""Enough for a mean over samples; a scan runs the network some eight times a layer on each of them."""
+
+Bounds = Sequence[tuple[int, int]]
+"""The fewest and the most items of every layer that may go."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Layers of a network that can be cut by any counts of their items.
+
+    Attributes:
+        model: the network as it is.
+        layers: those that are cut.
+        bounds: how many items of each may go.
+        sizes: how many weights one item of each layer is.
+        cut: gives the network with so many items of each layer gone.
+        samples: what ``data=`` gave.
+    """
+
+    model: nn.Module
+    layers: tuple[Layer, ...]
+    bounds: Bounds
+    sizes: tuple[int, ...]
+    cut: Callable[[Sequence[int]], nn.Module]
+    samples: Calibration | None = None
+
+    def cut_one(self, index: int, count: int) -> nn.Module:
+        """The network with items of one layer alone gone."""
+        return self.cut([count if i == index else 0 for i in range(len(self.layers))])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs, where they are keyword arguments."""
+        return self.samples.names if self.samples is not None else ()
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The first samples, a tensor ``(n, ...)`` for each argument of the network.
+
+        Raises:
+            SecateurError: there are none, or one of them is no tensor.
+        """
+        if self.samples is None:
+            raise SecateurError("data= is missing: samples of the network's input; got None")
+        return tuple(column[:MOST_SAMPLES] for column in joined(self.samples.first(MOST_SAMPLES)))
+
+    def example(self, batch: int) -> Any:
+        """As many samples as a batch has, from the start again where there are fewer: a tuple, or a dict by name."""
+        found = tuple(x[torch.arange(batch) % len(x)] for x in self.inputs)
+        return dict(zip(self.names, found, strict=True)) if self.names else found

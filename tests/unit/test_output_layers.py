@@ -1,0 +1,141 @@
+"""The output layer stays by default, is found where that can be known, and never assumed in silence."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import secateur as sc
+from secateur.core.errors import OutputLayerWarning
+
+X = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+class Stream(nn.Module):
+    """Its output is the sum of two layers, of which neither makes it alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.up, self.down = nn.Linear(8, 6), nn.Linear(6, 12), nn.Linear(12, 6)
+
+    def forward(self, x):
+        x = self.embed(x)
+        return x + self.down(torch.relu(self.up(x)))
+
+
+class Heads(nn.Module):
+    """Two outputs, each made by a layer of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.one, self.two = nn.Linear(8, 12), nn.Linear(12, 3), nn.Linear(12, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.body(x))
+        return self.one(x), self.two(x)
+
+
+class Picture(nn.Module):
+    """The channels of its output are made by the last convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)))
+
+
+class Sized(nn.Module):
+    """What ``torch.export`` refuses: a path that depends on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.two(self.one(x) if x.sum().item() > 0 else x)
+
+
+def cut(model, **settings):
+    return [c.name.removesuffix(".weight") for c in sc.plan(model, 0.5, **settings).cuts]
+
+
+def test_of_a_sequential_the_last_layer_stays():
+    assert cut(mlp()) == ["0", "2"]
+    assert cut(nn.Sequential(*mlp(), nn.Softmax(-1), nn.Dropout())) == ["0", "2"]
+    assert cut(nn.Sequential(nn.Sequential(*mlp()[:2]), nn.Sequential(*mlp()[2:], nn.LayerNorm(3)))) == ["0.0", "1.0"]
+
+
+@pytest.mark.parametrize("settings", [{"example": X}, {"data": X}, {"data": X.numpy()}])
+@pytest.mark.parametrize(("model", "left"), [(mlp, ["0", "2"]), (Heads, ["body"])])
+def test_with_an_input_it_is_read_from_the_graph(model, left, settings):
+    assert cut(model(), **settings) == left
+
+
+def test_the_channels_of_a_picture_count_as_its_last_axis():
+    assert cut(Picture(), example=torch.rand(1, 2, 6, 6)) == ["first"]
+
+
+def test_a_stream_has_no_output_layer_and_the_notes_say_so():
+    plan = sc.plan(Stream(), 0.5, example=X)
+    assert [c.name for c in plan.cuts] == ["embed.weight", "up.weight", "down.weight"]
+    assert any("the sum of what embed, down make: none of them is an output layer" in note for note in plan.notes)
+
+
+def test_skip_stands_beside_it_and_only_an_empty_tuple_gives_it_up():
+    assert cut(mlp(), skip=["0"]) == ["2"]
+    assert cut(mlp(), skip=[]) == ["0", "2"]
+    assert cut(mlp(), skip=()) == ["0", "2", "4"]
+    assert cut(mlp(), layers={"4": 0.3}) == ["0", "2"]
+
+
+def test_skip_takes_modules():
+    net = mlp()
+    assert cut(net, skip=[net[2]]) == ["0"]
+    assert cut(net, skip=[net[2], "4"]) == ["0"]
+    with pytest.raises(sc.SecateurError, match="Linear is no module inside this network"):
+        sc.plan(net, 0.5, skip=[nn.Linear(1, 1)])
+    with pytest.raises(sc.SecateurError, match="skip names 2 twice"):
+        sc.plan(net, 0.5, skip=[net[2], "2"])
+
+
+@pytest.mark.parametrize(("model", "settings", "why"), [
+    (Heads, {}, "Heads came without example= and data="), (Sized, {"example": X}, "the network cannot be traced"),
+    (lambda: nn.Sequential(nn.Linear(8, 8), Heads()), {}, "Sequential came without")])
+def test_what_is_not_known_is_said_once_at_the_caller_s_line(model, settings, why):
+    net = model()
+    with pytest.warns(OutputLayerWarning, match=why) as caught:
+        found = cut(net, **settings)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert "skip=['name'] keeps a layer whole" in str(caught[0].message)
+    assert len(found) == len([m for m in net.modules() if isinstance(m, nn.Linear)])
+
+
+def test_nothing_is_said_where_it_is_known_or_given_up():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut(mlp())
+        cut(Heads(), skip=())
+        sc.prune(Heads(), 0.5, example=X)
+
+
+@pytest.mark.parametrize("verb", ["prune", "pruner"])
+def test_prune_and_a_pruner_leave_it_too(verb):
+    net = mlp()
+    made = sc.prune(net, 0.5) if verb == "prune" else sc.Pruner(net, 0.5).model
+    assert [int((made[i].weight == 0).sum()) for i in (0, 2, 4)] == [48, 36, 0]
+
+
+def test_a_network_of_its_output_layer_alone_says_what_stays():
+    with pytest.raises(sc.SecateurError, match=r"nothing to cut: .* \(0 makes the output and stays: skip=\(\) lets it"):
+        sc.plan(nn.Sequential(nn.Linear(8, 3)), 0.5)
