@@ -14,9 +14,10 @@ from secateur import files
 from secateur.core.errors import MeasurementError
 from secateur.core.progress import Progress
 from secateur.data import resolve
+from secateur.experiment import point
 from secateur.experiment.single import prune as room
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.task import problem
+from secateur.experiment.single.task import open_cut
 from secateur.measure.size import tensors
 from secateur.report import pruned as cut_report
 from secateur.training.loop import train
@@ -52,7 +53,7 @@ def test_the_default_is_the_best_that_needs_no_labels():
     done = cut(granularity="neuron", sparsity=0.5)
     assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
     same = tiny_of_seed(0)
-    x, _ = problem(CutConfig(**BASE | {"sparsity": 0.5, "out": "other"}).study).shown(100)
+    x, _ = open_cut(CutConfig(**BASE, sparsity=0.5, out="other")).task.shown(100)
     expected = sc.prune(same, 0.5, granularity="neuron", data=x, example=blobs()[2][:1], skip=["5"])
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
 
@@ -128,7 +129,7 @@ def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*(room, "recover") if stopped == "recover" else (files, "load"), stop)
+    monkeypatch.setattr(*(point, "recover") if stopped == "recover" else (files, "load"), stop)
     with pytest.raises(KeyboardInterrupt):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())
@@ -199,12 +200,11 @@ def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
 
     save_file(tiny().state_dict(), "w.safetensors")
     told = "no --data was given, so mnist was taken: --data names other data"
-    monkeypatch.setattr(room, "read", lambda name, *_: {"mnist": resolve("support:blobs")}[name])
+    monkeypatch.setattr(task, "read", lambda *_: resolve("support:blobs"))
     for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
         config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})
-        assert room.opened(config).notes == (told,)
-    assert task.Labelled(config := CutConfig(**BASE, sparsity=0.5), room.opened(config).kind,
-                         room.opened(config).source, resolve("support:blobs")).notes == ()
+        assert task.open_cut(config).notes == (told,)
+    assert task.open_cut(CutConfig(**BASE, sparsity=0.5)).notes == ()
 
 
 def test_the_command_line_tells_an_interruption(monkeypatch, capsys):

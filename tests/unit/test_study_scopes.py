@@ -12,10 +12,10 @@ from secateur.core.errors import SecateurError
 from secateur.core.progress import Progress
 from secateur.core.settings import coerce
 from secateur.experiment.config import StudyConfig
+from secateur.experiment.grid import load_grid
 from secateur.experiment.point import Point
 from secateur.experiment.store import Store
 from secateur.experiment.study import study
-from secateur.experiment.task import problem
 from secateur.pruning.sensitivity import sensitivity
 from secateur.report import rows
 from secateur.report.render import matplotlib_, page
@@ -70,13 +70,13 @@ def test_the_scans_are_kept_and_drawn(run):
 
 
 def test_a_scan_of_a_run_is_that_of_the_function(run):
-    task = problem(WIDE)
+    grid = load_grid(WIDE)
     net = tiny()
     with Store(run.folder) as store:
         key = store.meta("run")["trained"][0]
     net.load_state_dict(load_file(run.folder / "networks" / f"{key}.safetensors"))
-    order = torch.randperm(len(task.data.train_x), generator=torch.Generator().manual_seed(0))
-    again = sensitivity(net, task.data.train_x[order[:64]], skip=["5"]).plain()
+    order = torch.randperm(len(grid.task.data.train_x), generator=torch.Generator().manual_seed(0))
+    again = sensitivity(net, grid.task.data.train_x[order[:64]], skip=["5"]).plain()
     assert again["samples"] == run.scans[0]["samples"] == 64
     for mine, kept in zip(again["layers"], run.scans[0]["layers"], strict=True):
         assert mine["removed"] == kept["removed"]
@@ -93,12 +93,12 @@ def test_rows_of_earlier_versions_keep_their_keys():
     point = Point("weight", "magnitude", "layer", 0.5, ("5",), 0)
     assert point.settings() == {"granularity": "weight", "criterion": "magnitude", "scope": "layer", "sparsity": 0.5,
                                 "skip": ["5"], "seed": 0}
-    task = problem(replace(WIDE, min_sparsity=0.1, layers='{"1": 0.25}'))
-    whole = task.point("weight", "magnitude", "layer", 0.0, 0)
-    assert not {"least", "layers", "calibration"} & task.point_settings(whole).keys()
-    looks = task.point_settings(task.point("weight", "magnitude", "owl", 0.5, 0))
+    grid = load_grid(replace(WIDE, min_sparsity=0.1, layers='{"1": 0.25}'))
+    whole = grid.point("weight", "magnitude", "layer", 0.0, 0)
+    assert not {"least", "layers", "calibration"} & grid.point_settings(whole).keys()
+    looks = grid.point_settings(grid.point("weight", "magnitude", "owl", 0.5, 0))
     assert (looks["calibration"], looks["samples"]) == (64, 24)
-    assert task.point("weight", "magnitude", "budget", 0.5, 0).settings()["budget"] == "flops"
+    assert grid.point("weight", "magnitude", "budget", 0.5, 0).settings()["budget"] == "flops"
 
 
 def test_settings_of_single_layers_reach_the_rows(tmp_path):

@@ -22,7 +22,7 @@ from secateur.core import registry
 from secateur.core.errors import SecateurError, first_line
 from secateur.core.machine import busy, machine
 from secateur.core.modules import Plain
-from secateur.core.settings import Settings, setting
+from secateur.core.settings import TIMING, Settings, setting
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
@@ -48,12 +48,12 @@ class BenchConfig(Settings):
         SecateurError: a value that cannot be; the message says what is allowed.
     """
 
-    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", aliases=("batch",), group="Timing", least=1,
+    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", aliases=("batch",), group=TIMING, least=1,
                                        some=True)
-    threads: tuple[int, ...] = setting((1,), "threads of every engine", group="Timing", least=1, some=True)
-    seconds: float = setting(2.0, "of timing, for each engine at each batch", group="Timing", above=0)
+    threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
+    seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
     engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; none: all "
-                                       "that are installed", group="Timing", repeats=True,
+                                       "that are installed", group=TIMING, repeats=True,
                                        check=partial(registry.get, "engines"))
 
     @property

@@ -9,13 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from secateur.cli.app import app
-from secateur.core.settings import REQUIRED, Setting, Settings, settings_of
+from secateur.core.settings import GROUPS, REQUIRED, Setting, Settings, settings_of
 
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error", show_default=False)]
 METAVARS = {int: "N", float: "X", str: "TEXT"}
-GROUPS = ("", "Network and data", "What is cut", "Recovery", "Training", "Timing", "Report", "How it runs",
-          "Which network of a run")
-"""The panels of a command's help, in order; the empty one holds what most calls need."""
 
 
 def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str, ...] = ()) -> Callable[[Any], Any]:
@@ -44,7 +41,7 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         return function
 
     known = sorted((one for cls in classes for one in settings_of(cls) if one.declared.flag),
-                   key=lambda one: (GROUPS.index(one.declared.group), one.inherited))
+                   key=lambda one: GROUPS.index(one.declared.group))
     return decorate
 
 

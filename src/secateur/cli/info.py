@@ -10,13 +10,12 @@ from torch import nn
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
 from secateur.core.errors import SecateurError
-from secateur.core.settings import REQUIRED, setting
+from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
 from secateur.experiment.config import read_layers
 from secateur.experiment.spec import spec_of
 from secateur.models.loaders.base import Options
 
 SIDES = (3, 32, 32)
-CUT = "What is cut"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,7 @@ class InfoOptions(Options):
 
     model: str = setting(REQUIRED, "any network that prune takes; or a file of sc.save or secateur prune",
                          argument="MODEL|FILE")
-    data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group="Network and data")
+    data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group=NETWORK)
     sparsity: float | None = setting(None, "also say what cutting this fraction takes of each layer, and saves")
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT)
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT)

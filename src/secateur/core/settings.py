@@ -31,6 +31,10 @@ else:
     import tomli as tomllib
 
 REQUIRED = MISSING
+MAIN, NETWORK, CUT, RECOVERY, TRAINING, TIMING, REPORT, RUN, ROW = GROUPS = (
+    "", "Network and data", "What is cut", "Recovery", "Training", "Timing", "Report", "How it runs",
+    "Which network of a run")
+"""The groups of settings, in order; the first holds what most calls need."""
 WORDS = {int: "a whole number", float: "a number", str: "text"}
 Made = TypeVar("Made", bound="Settings")
 
@@ -41,7 +45,7 @@ class Declared:
 
     Attributes:
         help: what it is, for the command line.
-        group: the panel of the command line's help; empty: the first one.
+        group: one of :data:`GROUPS`, a panel of the command line's help.
         aliases: earlier names, which go on being taken.
         least, greatest, above: bounds of a number, or of each of several.
         allowed: the names that are allowed.
@@ -82,7 +86,6 @@ class Setting:
     kind: Any
     default: Any
     declared: Declared
-    inherited: bool
 
     @property
     def several(self) -> bool:
@@ -203,10 +206,10 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> 
 
 
 def settings_of(cls: type[Settings]) -> tuple[Setting, ...]:
-    """The settings of a class, in order."""
+    """The settings of a class by group, in a group those of the class itself before those that it inherits."""
     hints, own = get_type_hints(cls), inspect.get_annotations(cls)
-    return tuple(Setting(f.name, hints[f.name], f.default, f.metadata["declared"], f.name not in own)
-                 for f in fields(cls))
+    known = sorted(fields(cls), key=lambda f: (GROUPS.index(f.metadata["declared"].group), f.name not in own))
+    return tuple(Setting(f.name, hints[f.name], f.default, f.metadata["declared"]) for f in known)
 
 
 def coerce(name: str, value: Any, kind: Any, json_text: bool = False) -> Any:

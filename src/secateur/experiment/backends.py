@@ -9,7 +9,7 @@ from typing import Any
 from secateur.core.errors import MissingExtraError, RunError, SecateurError
 from secateur.core.machine import cores
 from secateur.experiment.config import RunOptions
-from secateur.experiment.point import Bundle, Point, opened
+from secateur.experiment.point import Bundle, Point, open_bundle
 from secateur.measure.latency import torch_threads
 
 Job = tuple[Bundle, Point]
@@ -24,7 +24,7 @@ def measure(job: Job, workers: int) -> dict[str, Any]:
     bundle, point = job
     with torch_threads(max(1, cores() // workers) if workers > 1 else 0):
         try:
-            return opened(bundle).measure(point)
+            return open_bundle(bundle).measure(point)
         except RunError:
             raise
         except SecateurError as error:

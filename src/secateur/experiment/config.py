@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,20 @@ import torch
 from secateur import runtime
 from secateur.core import registry
 from secateur.core.errors import SecateurError, unknown
-from secateur.core.settings import Settings, make_each, setting, settings_of
+from secateur.core.settings import (
+    CUT,
+    NETWORK,
+    RECOVERY,
+    REPORT,
+    RUN,
+    TIMING,
+    TRAINING,
+    Settings,
+    make_each,
+    setting,
+    settings_of,
+)
+from secateur.experiment.timing import Timing
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import POOLINGS
@@ -27,9 +40,6 @@ from secateur.pruning.scopes.budget import Budget, read_budget
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
-NETWORK, CUT, RECOVERY, TRAINING, TIMING, REPORT, RUN = (
-    "Network and data", "What is cut", "Recovery", "Training", "Timing", "Report", "How it runs")
-"""The groups of settings, which the command line shows as panels."""
 
 
 def check_item(room: str, name: str) -> None:
@@ -68,8 +78,8 @@ class CommonConfig(Settings):
     """What a study and the cut of one network both have."""
 
     weights: str = setting("", "trained weights (.safetensors); then nothing is trained", group=NETWORK)
-    skip: tuple[str, ...] = setting((), "modules that stay whole besides the output layer, names or expressions",
-                                    group=CUT)
+    skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
+                                           "expressions", group=CUT)
     layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
                            "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
                            check=_check_layers)
@@ -91,6 +101,11 @@ class CommonConfig(Settings):
     threads: int = setting(0, "torch threads; 0: as many as torch takes", group=RUN, least=0)
 
     @property
+    def timing(self) -> Timing:
+        """How networks are timed."""
+        return Timing(self.latency_batches, self.latency_seconds, self.threads, self.engine)
+
+    @property
     def layer_settings(self) -> dict[str, Any]:
         """The settings of single layers."""
         return read_layers(self.layers)
@@ -106,32 +121,48 @@ def _add_controls(config: StudyConfig) -> None:
             object.__setattr__(config, "sparsity", (0.0, *config.sparsity))
 
 
-def _check_criteria(config: StudyConfig) -> None:
-    """Every granularity has a criterion, and every criterion that was asked for has a granularity."""
-    for granularity in config.granularity:
-        if not config.criteria_of(granularity):
-            raise SecateurError(f"criterion {', '.join(config.criterion) or 'none'}: none scores granularity "
-                                f"'{granularity}'; allowed: {', '.join(criteria_for(granularity))}")
-    for name in config.criterion if config.criterion != StudyConfig.criterion else ():
+def scoring_criteria(criteria: Iterable[str], granularity: str) -> list[str]:
+    """The criteria that can score a granularity."""
+    scored = resolve(granularity).scored_as
+    return [c for c in criteria if scored in as_criterion(c)[1].granularities]
+
+
+def defined_scopes(scopes: Iterable[str], granularity: str) -> list[str]:
+    """The scopes that are defined for a granularity: for N:M, whose sparsity is fixed, only ``layer``."""
+    item = resolve(granularity)
+    return [s for s in scopes if item.scored_as in registry.get("scopes", s).scores
+            and (item.sparsity is None or s == "layer")]
+
+
+def check_criteria(criteria: tuple[str, ...], granularities: tuple[str, ...]) -> None:
+    """Refuse a granularity without a criterion, and a criterion without a granularity.
+
+    The criteria that a study takes by default may be more than it needs.
+    """
+    for granularity in granularities:
+        if not scoring_criteria(criteria, granularity):
+            raise SecateurError(f"criterion {', '.join(criteria)}: none scores granularity '{granularity}'; "
+                                f"allowed: {', '.join(criteria_for(granularity))}")
+    for name in criteria if criteria != StudyConfig.criterion else ():
         scored = as_criterion(name)[1].granularities
-        if not scored & {resolve(g).scored_as for g in config.granularity}:
+        if not scored & {resolve(g).scored_as for g in granularities}:
             raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
-                                f"but granularity is {', '.join(config.granularity)}")
+                                f"but granularity is {', '.join(granularities)}")
 
 
-def _check_scopes(config: StudyConfig) -> None:
-    """Every granularity has a scope that is defined for it, and every scope a granularity."""
-    for granularity in config.granularity:
-        if not config.scopes_of(granularity):
+def check_scopes(scopes: tuple[str, ...], granularities: tuple[str, ...]) -> None:
+    """Refuse a granularity that no scope is defined for, and a scope without a granularity."""
+    for granularity in granularities:
+        if not defined_scopes(scopes, granularity):
             fixed = resolve(granularity).sparsity is not None
             allowed = [n for n in registry.files("scopes") if not fixed or n == "layer"]
-            raise SecateurError(f"scope {', '.join(config.scope) or 'none'}: none is defined for granularity "
-                                f"'{granularity}'; allowed: {', '.join(allowed)}")
-    for scope in config.scope:
-        if not any(scope in config.scopes_of(g) for g in config.granularity):
+            raise SecateurError(f"scope {', '.join(scopes)}: none is defined for granularity '{granularity}'; "
+                                f"allowed: {', '.join(allowed)}")
+    for scope in scopes:
+        if not any(defined_scopes([scope], g) for g in granularities):
             kinds = ", ".join(sorted(registry.get("scopes", scope).scores))
             raise SecateurError(f"scope '{scope}' is defined for {kinds} without N:M, "
-                                f"but granularity is {', '.join(config.granularity)}")
+                                f"but granularity is {', '.join(granularities)}")
 
 
 def _check_budget(budget: str) -> None:
@@ -140,11 +171,10 @@ def _check_budget(budget: str) -> None:
                             "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
 
 
-def _check_bounds(config: StudyConfig) -> None:
+def _check_study(config: StudyConfig) -> None:
+    check_criteria(config.criterion, config.granularity)
+    check_scopes(config.scope, config.granularity)
     check_bounds("every layer", config.min_sparsity, config.max_sparsity)
-
-
-def _check_seeds(config: StudyConfig) -> None:
     if config.weights and config.seeds != 1:
         raise SecateurError(f"seeds {config.seeds} with weights: one trained network is one seed; allowed: 1")
 
@@ -157,7 +187,7 @@ class StudyConfig(CommonConfig):
         SecateurError: a setting is outside what is allowed; the message says what is.
     """
 
-    cross_checks = (_add_controls, _check_criteria, _check_scopes, _check_bounds, _check_seeds)
+    cross_checks = (_add_controls, _check_study)
 
     model: str = setting("mlp", "network: a built-in name or pkg.module:factory", check=partial(check_item, "models"))
     data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz",
@@ -181,7 +211,7 @@ class StudyConfig(CommonConfig):
     best_from: float = setting(0.7, "sparsity from which that is measured", group=RECOVERY, least=0, greatest=1)
     controls: bool = setting(False, "add the controls: a random cut, what is left trained from scratch, and at "
                              "sparsity 0 the same recoveries without a cut", group=RECOVERY)
-    seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...", least=1)
+    seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...", group=TRAINING, least=1)
     epochs: int = setting(5, "training epochs", group=TRAINING, least=0)
     tolerance: float = setting(0.005, "accuracy that may be lost in the report's answer, in [0, 1]", group=REPORT,
                                least=0, greatest=1)
@@ -203,14 +233,11 @@ class StudyConfig(CommonConfig):
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
-        scored = resolve(granularity).scored_as
-        return [c for c in self.criterion if scored in as_criterion(c)[1].granularities]
+        return scoring_criteria(self.criterion, granularity)
 
     def scopes_of(self, granularity: str) -> list[str]:
-        """The scopes asked for that are defined for a granularity: for N:M, whose sparsity is fixed, only ``layer``."""
-        item = resolve(granularity)
-        return [s for s in self.scope if item.scored_as in registry.get("scopes", s).scores
-                and (item.sparsity is None or s == "layer")]
+        """The scopes asked for that are defined for a granularity."""
+        return defined_scopes(self.scope, granularity)
 
     def best_of(self, granularity: str) -> tuple[str, str] | None:
         """Criterion and scope of the best cut that needs no labels, where it is measured beside the plain ones: where

@@ -11,18 +11,16 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out
-from secateur.core.settings import REQUIRED, setting, settings_of
+from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
 from secateur.experiment.rebuild import Remade, remade
 from secateur.files.exporters import Exported, export_run, exported, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
-from secateur.models.loaders.base import GROUP as NETWORK
 from secateur.models.loaders.base import Options
 
 MANY = 0.2
 CALL = 500
-RUN = "Which network of a run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +35,12 @@ class ExportConfig(Options):
     int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
     model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
                          "name", group=NETWORK)
-    sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=RUN)
-    granularity: str | None = setting(None, "which cut", group=RUN)
-    criterion: str | None = setting(None, "which cut", group=RUN)
-    scope: str | None = setting(None, "which cut", group=RUN)
-    recovery: str | None = setting(None, "which cut", group=RUN)
-    seed: int = setting(0, "which network", group=RUN)
+    sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
+    granularity: str | None = setting(None, "which cut", group=ROW)
+    criterion: str | None = setting(None, "which cut", group=ROW)
+    scope: str | None = setting(None, "which cut", group=ROW)
+    recovery: str | None = setting(None, "which cut", group=ROW)
+    seed: int = setting(0, "which network", group=ROW)
 
     @property
     def path(self) -> Path:
@@ -52,7 +50,7 @@ class ExportConfig(Options):
     @property
     def cut(self) -> dict[str, Any]:
         """Which network of a run, as far as that is said."""
-        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.declared.group == RUN}
+        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.declared.group == ROW}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +80,7 @@ def export_source(wanted: ExportConfig) -> Done:
 
 def check_flags(wanted: ExportConfig, is_run: bool) -> None:
     """Refuse flags that say nothing here."""
-    group, kind, other = (NETWORK, "run", "a file") if is_run else (RUN, "file", "a run")
+    group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
     if wrong := [f"--{one.name}" for one in settings_of(type(wanted))
                  if one.declared.group == group and getattr(wanted, one.name) != one.default]:
         raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")

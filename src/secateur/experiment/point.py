@@ -1,42 +1,47 @@
-"""One trained network with its test data: prune it at a point of the sweep, evaluate it, time it.
+"""One place of a sweep, and the trained network that is cut, measured and timed there.
 
-This is what a worker of the sweep holds. Whatever serves several points is computed once: the scores
-and their order for all sparsities of a criterion, the evaluation of the unpruned network.
+Whatever serves several points is computed once: the scores and their order for all sparsities of a criterion, the
+evaluation of the unpruned network.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from secateur.core.errors import RunError
+from secateur.core.modules import device_of, moved
 from secateur.core.types import Plan, Structure
-from secateur.data.calibration import Calibration, calibration
+from secateur.data.datasets.base import Dataset
+from secateur.experiment.config import StudyConfig, read_layers
 from secateur.experiment.spec import spec_of
+from secateur.experiment.task import LabelledTask, Task
 from secateur.experiment.timing import Timing
 from secateur.experiment.timing import time as timing_of
 from secateur.files import file_bytes
-from secateur.measure.accuracy import Evaluation, evaluate
+from secateur.measure.accuracy import Evaluation
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
 from secateur.pruning.checks import REFIT, few
+from secateur.pruning.criteria.base import as_criterion
+from secateur.pruning.granularity import resolve
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
+from secateur.pruning.spec import PruningSpec
 from secateur.recovery.pipeline import recover
 
-ROOM = 1 << 28
-"""Bytes of recovered networks that one subject keeps."""
+KEPT_BYTES = 1 << 28
+"""Bytes of recovered networks that one trial keeps."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +51,29 @@ class Point:
     granularity: str
     criterion: str
     scope: str
-    sparsity: float
-    skip: tuple[str, ...]
+    sparsity: float | None
+    skip: tuple[str, ...] | None
     seed: int
-    recovery: str = "none"
+    recovery: str | tuple[str, ...] = "none"
     samples: int = 0
     layers: str = ""
     least: float = 0.0
     most: float = 1.0
     pooling: str = "mean"
     budget: str = ""
+    round_to: int = 1
 
     def settings(self) -> dict[str, Any]:
         """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
         later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
-        return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip)}
+        return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip or ())}
+
+    @property
+    def spec(self) -> PruningSpec:
+        """What is cut how."""
+        return spec_of(self.granularity, self.criterion, self.scope, layers=read_layers(self.layers),
+                       min_sparsity=self.least, max_sparsity=self.most, pooling=self.pooling, round_to=self.round_to,
+                       budget=self.budget, skip=self.skip, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -68,12 +81,12 @@ class Bundle:
     """All that a worker needs of one trained network, by path or as bytes: small to send, opened once a process."""
 
     key: str
+    config: StudyConfig
     make_model: Callable[[], nn.Module]
     structure: Structure
+    outputs: tuple[str, ...]
     network: Path | bytes
     tests: Path | bytes
-    samples: int
-    device: str = "cpu"
     training: Path | bytes | None = None
     scans: tuple[tuple[str, str, Any], ...] = ()
 
@@ -91,15 +104,17 @@ class Bundle:
 
 
 @lru_cache(maxsize=4)
-def opened(bundle: Bundle) -> Subject:
-    """The subject of a bundle, kept for the points that follow."""
+def open_bundle(bundle: Bundle) -> Trial:
+    """The network of a bundle with its data, kept for the points that follow."""
     model = bundle.make_model()
     model.load_state_dict(_tensors(bundle.network))
     tests = _tensors(bundle.tests)
-    training = _tensors(bundle.training) if bundle.training is not None else None
-    return Subject(model.eval().to(bundle.device), tests["x"], tests["y"], bundle.structure, bundle.samples,
-                   (training["x"], training["y"]) if training else None,
-                   {(g, c): Scan.read(found) for g, c, found in bundle.scans})
+    training = _tensors(bundle.training) if bundle.training is not None else {k: v[:0] for k, v in tests.items()}
+    task = LabelledTask(bundle.config, bundle.make_model,
+                        Dataset("", training["x"], training["y"], tests["x"], tests["y"], classes=1),
+                        structure=bundle.structure, outputs=bundle.outputs, in_order=True)
+    return Trial(model.eval().to(bundle.config.device), task,
+                 {(g, c): Scan.read(found) for g, c, found in bundle.scans}, bundle.config.samples)
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -111,71 +126,67 @@ def _tensors(source: Path | bytes) -> dict[str, Tensor]:
         raise RunError(f"cannot read '{source!s:.200}': {error}; delete it and it is made again") from error
 
 
-class Subject:
-    """A trained network under test.
+class Trial:
+    """A trained network that is cut, measured and timed.
 
     Args:
         model: the network; never changed.
-        x, y: test inputs and labels.
-        structure: the network's targets and groups.
-        samples: how many first test samples have their predictions kept.
-        training: training inputs and labels, where a criterion, a scope or a recovery needs them.
+        task: what it is cut for and measured on.
         scans: the scans that were made before, by granularity and criterion.
+        samples: how many first test samples have their predictions kept.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, structure: Structure, samples: int = 0,
-                 training: tuple[Tensor, Tensor] | None = None, scans: dict[tuple[str, str], Scan] | None = None):
-        self.model, self.x, self.y, self.structure, self.samples = model, x, y, structure, samples
-        self.training, self.scans = training, scans or {}
+    def __init__(self, model: nn.Module, task: Task, scans: dict[tuple[str, str], Scan] | None = None,
+                 samples: int = 0):
+        self.model, self.task, self.scans, self.samples = model, task, scans or {}, samples
         self._selections: dict[Point, Selection] = {}
-        self._made: dict[Point, nn.Module] = {}
-        self._seen: dict[Point, dict[str, tuple[int, int]]] = {}
+        self._recovered: dict[Point, nn.Module] = {}
+        self._fitted: dict[Point, dict[str, tuple[int, int]]] = {}
 
     @cached_property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> Evaluation | None:
         """The unpruned network's evaluation."""
-        return evaluate(self.model, self.x, self.y)
+        return self.task.evaluate(self.model)
 
     @cached_property
     def work(self) -> Work:
         """The unpruned network's arithmetic, for one sample."""
-        return work(self.model, self.x[:1])
+        return work(self.model, self.task.example)
 
-    def pruned(self, point: Point) -> tuple[Plan, nn.Module]:
+    def cut(self, point: Point) -> tuple[Plan, nn.Module]:
         """The plan of a point and the network cut by it."""
         selection = self.selection(point)
-        plan = selection.plan(point.sparsity) if point.sparsity else selection.whole()
-        return plan, self._recovered(plan, point) if point.recovery != "none" else (
+        plan = selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
+        return plan, self._recover(plan, point) if point.recovery != "none" else (
             applied(self.model, plan) if plan.removed else self.model)
 
-    def calibration(self, samples: int) -> Calibration | None:
-        """The first training samples, of which there are ``samples``; None for none."""
-        if not samples or self.training is None:
-            return None
-        x, y = self.training
-        return calibration((x[:samples], y[:samples]))
+    def notes(self, point: Point) -> list[str]:
+        """What is to be known of the recovery of a point."""
+        return list(few(self._fitted.get(point, {}), REFIT))
 
-    def _recovered(self, plan: Plan, point: Point) -> nn.Module:
+    def samples_seen(self, point: Point) -> int:
+        """How many samples criterion, scope and recoveries of a point were shown."""
+        return sum(map(len, self.task.calibration(point.samples) or ()))
+
+    def _recover(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
-        if point not in self._made:
+        if point not in self._recovered:
             cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
-            seen = self._seen.setdefault(point, {})
-            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed, seen)
-            self._made[point] = made
-            while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
-                del self._made[next(iter(self._made))]
-        return self._made[point]
+            samples, fitted = self.task.calibration(point.samples), self._fitted.setdefault(point, {})
+            self._recovered[point] = recover(self.model, cut, plan, point.recovery, samples, point.seed, fitted)
+            while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > KEPT_BYTES:
+                del self._recovered[next(iter(self._recovered))]
+        return self._recovered[point]
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
         kind = replace(point, sparsity=0.0, recovery="none")
         if kind not in self._selections:
-            spec = spec_of(point.granularity, point.criterion, point.scope, layers=json.loads(point.layers or "{}"),
-                           min_sparsity=point.least, max_sparsity=point.most, pooling=point.pooling,
-                           budget=point.budget, skip=point.skip, seed=point.seed)
+            example = pytree.tree_map(partial(moved, device=device_of(self.model)), self.task.example)
             self._selections = {kind: Selection(
-                self.model, spec, samples=self.calibration(point.samples), example=self.x[:1],
-                structure=self.structure, outputs=(), scan=self.scans.get((point.granularity, point.criterion)))}
+                self.model, point.spec, samples=self.task.calibration(point.samples), example=example,
+                structure=self.task.structure, outputs=self.task.outputs,
+                scan=self.scans.get((point.granularity, point.criterion)))}
         return self._selections[kind]
 
     def scan(self, point: Point) -> dict[str, Any]:
@@ -183,39 +194,49 @@ class Subject:
         return self.selection(replace(point, scope="layer", budget="")).scan(GRID).plain()
 
     def measure(self, point: Point) -> dict[str, Any]:
-        """Everything about a point but its timing."""
-        plan, model = self.pruned(point)
-        result = self.evaluation if model is self.model else evaluate(model, self.x, self.y)
-        cost = work(model, self.x[:1]) if plan.granularity == "neuron" and plan.removed else self.work
-        counts = nonzeros(model)
+        """Everything about a point but its timing, of a network with labels."""
+        plan, model = self.cut(point)
+        result = self.evaluation if model is self.model else self.task.evaluate(model)
+        assert result is not None
+        cost = work(model, self.task.example) if plan.granularity == "neuron" and plan.removed else self.work
+        counts, seen = nonzeros(model), self.samples_seen(point)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,
-                "loss": result.loss, "accuracy": result.accuracy, "tests": len(self.y),
+                "loss": result.loss, "accuracy": result.accuracy, "tests": len(result.correct),
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*plan.notes, *few(self._seen.get(point, {}), REFIT)],
-                **self.seen(point)}
+                "layers": plan.layers(), "notes": [*plan.notes, *self.notes(point)],
+                **({"samples_seen": seen} if seen else {})}
 
-    def seen(self, point: Point) -> dict[str, int]:
-        """How many training samples were shown for a point, where any were."""
-        return {"samples_seen": min(point.samples, len(self.training[0]))} if point.samples and self.training else {}
-
-    def time(self, point: Point, timing: Timing) -> dict[str, Any]:
-        """The latency of a point at every batch size, beside the unpruned network's.
+    def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:
+        """The latency of a cut network at every batch size, beside the unpruned network's.
 
         Raises:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
-        plan, model = self.pruned(point)
-        return timing_of(self.model, model, plan.granularity != "neuron", self.inputs, timing,
-                         f"{plan.criterion} at sparsity {plan.sparsity:g}")
+        return timing_of(self.task.as_timed(self.model), self.task.as_timed(cut), plan.granularity != "neuron",
+                         self._inputs, timing, str(plan).partition("\n")[0])
 
-    def inputs(self, batch: int) -> Tensor:
-        """The first ``batch`` test inputs, from the start again where there are fewer."""
-        return self.x[torch.arange(batch) % len(self.x)].contiguous()
+    def _inputs(self, size: int) -> Any:
+        """Inputs of a batch size: one, or a tuple of several."""
+        found = self.task.batch(size)
+        return found if len(found) > 1 else found[0]
 
 
-def held(model: nn.Module) -> int:
-    """The bytes of a network's tensors."""
+def _tensor_bytes(model: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for _, t in tensors(model))
+
+
+def check_cuttable(task: LabelledTask, point: Point, criteria: Sequence[str]) -> None:
+    """Refuse a network of which nothing can be cut, or that lacks the batch norms that a criterion reads, before it is
+    trained.
+
+    Raises:
+        SecateurError: as :class:`secateur.pruning.selection.Selection` words it.
+    """
+    model = task.make_model().eval()
+    reading = [c for c in criteria if "scale" in as_criterion(c)[1].needs]
+    for criterion in (resolve(point.granularity).default_criterion, *reading):
+        spec = replace(point, criterion=criterion, scope="layer", budget="").spec
+        Selection(model, spec, example=task.example, structure=task.structure, outputs=task.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
-from secateur.experiment.point import Point, opened
+from secateur.experiment.grid import Grid, load_grid
+from secateur.experiment.point import Point, open_bundle
 from secateur.experiment.run import RunData, load_run
 from secateur.experiment.store import Store, key_of
-from secateur.experiment.study import kept_outputs
+from secateur.experiment.study import restore_outputs
 from secateur.experiment.sweep import Sweep
-from secateur.experiment.task import Problem, problem
 from secateur.measure.accuracy import evaluate
 
 ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")
@@ -62,13 +62,13 @@ def remade(folder: Path, asked: Mapping[str, Any]) -> Remade:
     """
     run = load_run(folder)
     row = chosen(run, asked)
-    task = again(folder, run)
+    grid = again(folder, run)
     with Store(folder) as store:
-        sweep, point = Sweep(task, store, Progress()), point_of(task, row)
-        check_same(task, sweep, store, point, folder)
+        sweep, point = Sweep(grid, store, Progress()), point_of(grid, row)
+        check_same(grid, sweep, store, point, folder)
         with sweep.bundles() as bundles:
-            network = copy.deepcopy(opened(bundles[point.seed]).pruned(point)[1])
-    x, y = task.data.test_x, task.data.test_y
+            network = copy.deepcopy(open_bundle(bundles[point.seed]).cut(point)[1])
+    x, y = grid.task.data.test_x, grid.task.data.test_y
     found = evaluate(network, x, y)
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
     wrong = int((found.correct != then).sum())
@@ -120,7 +120,7 @@ def words(row: Mapping[str, Any]) -> str:
             f"seed {row['seed']}")
 
 
-def again(folder: Path, run: RunData) -> Problem:
+def again(folder: Path, run: RunData) -> Grid:
     """The run's network, data and settings, loaded again.
 
     Raises:
@@ -130,27 +130,28 @@ def again(folder: Path, run: RunData) -> Problem:
         raise RunError(f"'{folder}' was made in Python from data of its own, which no file names: export there with "
                        "sc.export, or give the study data by its import path")
     try:
-        task = problem(StudyConfig.make(run.config))
+        grid = load_grid(StudyConfig.make(run.config))
     except SecateurError as error:
         raise RunError(f"'{folder}' cannot make its networks again: {error}") from error
-    return replace(task, outputs=kept_outputs(folder, task))
+    restore_outputs(folder, grid)
+    return grid
 
 
-def point_of(task: Problem, row: Mapping[str, Any]) -> Point:
+def point_of(grid: Grid, row: Mapping[str, Any]) -> Point:
     """The point of the sweep that a row was measured at."""
-    return task.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
+    return grid.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
 
 
-def check_same(task: Problem, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
+def check_same(grid: Grid, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
     """Refuse a run whose network, data or settings are no longer what they were.
 
     Raises:
         RunError: the row has another key, or the trained weights are gone.
     """
-    if store.get(key_of(task.trained_settings(point.seed))) is None:
-        raise RunError(f"'{folder}' was made with another network or other data than '{task.config.model}' and "
-                       f"'{task.config.data}' are now; run secateur study again")
-    if store.get(key_of(task.point_settings(point))) is None:
+    if store.get(key_of(grid.trained_settings(point.seed))) is None:
+        raise RunError(f"'{folder}' was made with another network or other data than '{grid.config.model}' and "
+                       f"'{grid.config.data}' are now; run secateur study again")
+    if store.get(key_of(grid.point_settings(point))) is None:
         raise RunError(f"'{folder}' was measured by another version of secateur; run secateur study again")
     if not sweep.network(point.seed).exists():
         raise RunError(f"'{folder}' no longer holds its trained network {sweep.network(point.seed).name}; run secateur "

@@ -36,7 +36,7 @@ class RunData:
             ``predictions`` (classes given to the sample images), ``latency`` (None, or batch
             as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high
             over ``original``), ``sparse_error`` (greatest relative difference of sparse and dense outputs).
-        anatomy: one value of :func:`secateur.experiment.weight_statistics.anatomy` a seed.
+        anatomy: one value of :func:`secateur.experiment.weight_statistics.weight_statistics` a seed.
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and

@@ -22,7 +22,7 @@ LARGE = 0.1
 SPAN = {"max": 1.0, "mean": 4.0}
 
 
-def anatomy(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[str, Any]:
+def weight_statistics(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[str, Any]:
     """Describe every prunable layer of one trained network.
 
     Args:
@@ -39,7 +39,7 @@ def anatomy(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[
     Raises:
         SecateurError: a weight has fewer than two axes, no values, or values that are not finite.
 
-    >>> layer = anatomy({"a": torch.tensor([[3.0, 4.0], [0.0, 1.0]])}, [0.5])["layers"][0]
+    >>> layer = weight_statistics({"a": torch.tensor([[3.0, 4.0], [0.0, 1.0]])}, [0.5])["layers"][0]
     >>> layer["neuron"]["mean"], layer["fallen"], layer["even"]
     (3.0, [0.0], [0.5])
     """

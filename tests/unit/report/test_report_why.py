@@ -8,14 +8,14 @@ import pytest
 import synthetic_run
 import torch
 
-from secateur.experiment.weight_statistics import anatomy
+from secateur.experiment.weight_statistics import weight_statistics
 from secateur.report import evidence, explanation, rows
 
 GRID = synthetic_run.GRID
 
 
 def with_weights(*networks: dict[str, torch.Tensor]):
-    return replace(synthetic_run.make(), anatomy=[anatomy(w, GRID) for w in networks])
+    return replace(synthetic_run.make(), anatomy=[weight_statistics(w, GRID) for w in networks])
 
 
 def dead_neurons(seed: int) -> dict[str, torch.Tensor]:

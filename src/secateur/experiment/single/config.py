@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out
-from secateur.core.settings import setting
+from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
 from secateur.data.samples import check_name
-from secateur.experiment.config import CUT, NETWORK, RECOVERY, TIMING, TRAINING, CommonConfig, StudyConfig
+from secateur.experiment.config import CommonConfig, StudyConfig, check_criteria, check_scopes
 from secateur.experiment.spec import spec_of
 from secateur.models import resolve
+from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.ranking import check_round_to
-from secateur.pruning.spec import PruningSpec, default_criterion
+from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import check_heard, default_recovery, kinds_of, recoveries
 
 
 def _check_together(config: CutConfig) -> None:
     """Refuse settings that do not go together, and a file that could not be written."""
-    _ = config.study
-    config.spec().target(config.sparsity)
+    check_criteria((config.chosen_criterion,), (config.granularity,))
+    check_scopes((config.scope,), (config.granularity,))
+    spec = spec_of(config.granularity, config.chosen_criterion, config.scope, layers=config.layer_settings,
+                   min_sparsity=config.min_sparsity, max_sparsity=config.max_sparsity, budget=config.budget)
+    spec.target(config.sparsity)
+    _ = config.training
     check_heard(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
     check_out(Path(config.out).expanduser(), config.force)
 
@@ -47,7 +51,8 @@ class CutConfig(CommonConfig):
                         ".txt of sentences, pkg.module:name", check=check_name)
     sparsity: float | None = setting(None, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
                                      "amount as budget")
-    granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4")
+    granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
+                               check=resolve_granularity)
     out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it, or torch where it ends "
                        "in .pt2; where weights go, also a folder from a folder, .keras from .keras")
     force: bool = setting(False, "replace the file where it is there")
@@ -55,32 +60,22 @@ class CutConfig(CommonConfig):
                            group=NETWORK)
     example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data",
                            group=NETWORK)
-    criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT)
-    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT)
+    criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
+                                    check=partial(registry.get, "criteria"))
+    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
+                         check=partial(registry.get, "scopes"))
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
                            'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
     round_to: int = setting(1, "neurons and channels left are a multiple of this", group=CUT, check=check_round_to)
     recovery: tuple[str, ...] | None = setting(
         None, "what wins accuracy back after the cut, done in this order (default: best; with a criterion of yours for "
-        "weights reconstruct, which keeps what it chose)", group=RECOVERY)
+        "weights reconstruct, which keeps what it chose)", group=RECOVERY, some=True,
+        check=partial(registry.get, "recovery"))
     seed: int = setting(0, "for the training, and what draws at random", group=TRAINING)
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
-                                 "weights, else none)", group=TRAINING)
+                                 "weights, else none)", group=TRAINING, least=0)
     latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; none: no timing", group=TIMING,
                                                least=1)
-
-    @property
-    def study(self) -> StudyConfig:
-        """The study of one point that has these settings, which checks them."""
-        same = {f.name: getattr(self, f.name) for f in fields(CommonConfig)}
-        known = ":" in self.model or self.model in registry.files("models")
-        data = self.data if ":" in self.data or self.data in registry.files("data") else StudyConfig.data
-        return StudyConfig(**same | {
-            "model": self.model if known else f"file:{self.model}", "data": data, "weights": "",
-            "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
-            "criterion": (self.chosen_criterion,), "recovery": self.recoveries,
-            "scope": (self.scope,), "epochs": self.training, "seeds": 1,
-            "budget": "parameters", "best": False})
 
     @property
     def chosen_criterion(self) -> str:
@@ -113,7 +108,7 @@ class CutConfig(CommonConfig):
     @property
     def kinds(self) -> frozenset[str]:
         """What is cut, of the network and of single layers."""
-        return kinds_of(self.granularity, json.loads(self.layers or "{}"))
+        return kinds_of(self.granularity, self.layer_settings)
 
     @property
     def training(self) -> int:
@@ -123,9 +118,3 @@ class CutConfig(CommonConfig):
                                 "is a recovery, such as --recovery best-finetune")
         built_in = self.model in registry.files("models") and not self.weights
         return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0
-
-    def spec(self, skip: Sequence[str] | None = None) -> PruningSpec:
-        """What is cut how; ``skip`` names all modules that stay whole, the output layers among them."""
-        return spec_of(self.granularity, self.chosen_criterion, self.scope, layers=self.layer_settings,
-                       min_sparsity=self.min_sparsity, max_sparsity=self.max_sparsity, pooling=self.pooling,
-                       round_to=self.round_to, budget=self.budget, skip=skip, seed=self.seed)

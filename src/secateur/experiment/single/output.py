@@ -15,7 +15,7 @@ from torch import nn
 from secateur import files
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError, failing, first_line
 from secateur.core.modules import device_of
-from secateur.experiment.single.task import COMPARED, Case
+from secateur.experiment.single.task import SingleCut
 from secateur.files.exporters import unchecked
 from secateur.measure.compare import difference
 from secateur.measure.size import tensors
@@ -24,6 +24,7 @@ from secateur.models.loaders.hugging_face import network as from_folder
 from secateur.models.resolve import Kind
 
 ROUNDING = 1e-5
+COMPARED = 256
 OWN, PROGRAM = ".safetensors", ".pt2"
 FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xml", ".gguf", ".tflite"}
 
@@ -49,13 +50,13 @@ def is_own(path: Path, kind: Kind) -> bool:
     return path.suffix != PROGRAM and (kind.folder or bool(kind.suffix)) and path.suffix == kind.suffix
 
 
-def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+def written(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Write a cut network under another name, read it back, compare, and only then give it its name.
 
     Args:
         cut: the network.
         path: where it goes.
-        case: where it comes from.
+        single: where it comes from.
         told: what a file of :func:`secateur.save` tells of how it was made.
 
     Returns:
@@ -67,9 +68,9 @@ def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tup
     """
     beside = path.with_name(f".{path.stem}-{os.getpid()}-new{path.suffix}")
     try:
-        read, again, notes = write(cut, beside, case, told)
+        read, again, notes = write(cut, beside, single, told)
         back = read().to(device_of(cut)).eval()
-        compare(cut, back, path, case, exact=path.suffix not in (PROGRAM, ".keras"))
+        compare(cut, back, path, single, exact=path.suffix not in (PROGRAM, ".keras"))
         beside.replace(path)
     except OSError as error:
         raise SecateurError(f"cannot write '{path}': {error.strerror or first_line(error)}") from error
@@ -79,29 +80,29 @@ def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tup
     return again.format(path=path), notes
 
 
-def write(cut: nn.Module, path: Path, case: Case,
+def write(cut: nn.Module, path: Path, single: SingleCut,
           told: dict[str, Any]) -> tuple[Callable[[], nn.Module], str, tuple[str, ...]]:
     """Write a cut network in the form that a path has; what reads it back, the same as Python, and notes."""
-    kind, text = case.kind, case.config.model
+    kind, text = single.kind, single.config.model
     if path.suffix == PROGRAM:
-        unchecked(cut, path, case.example_of(case.source.batch or 2), "pt2")
+        unchecked(cut, path, single.task.example_of(single.source.batch or 2), "pt2")
         return lambda: resolve.network(str(path)), "torch.export.load('{path}').module()", ()
     if is_secateurs(path, kind):
-        notes, original = saved(cut, path, case, told), case.source.original or case.source.make
-        again = f"secateur.load('{{path}}', {escaped(case.source.again)})"
+        notes, original = saved(cut, path, single, told), single.source.original or single.source.make
+        again = f"secateur.load('{{path}}', {escaped(single.source.again)})"
         again += "" if notes else ", or secateur.load('{path}'), which runs the graph in the file"
         return lambda: files.load(path, original), again, notes
-    with failing(f"cannot write '{case.config.out}'"):
+    with failing(f"cannot write '{single.config.out}'"):
         kind.write(cut, text, path)
     if kind.folder:
         return lambda: from_folder(path), f"transformers.{type(cut).__name__}.from_pretrained('{{path}}')", ()
     return lambda: resolve.network(str(path)), "keras.saving.load_model('{path}')", ()
 
 
-def saved(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tuple[str, ...]:
+def saved(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, ...]:
     """Write a file of :func:`secateur.save`, with the network's graph where that can be; gives why it cannot."""
     try:
-        example = case.example_of(case.source.batch or 2, device_of(cut))
+        example = single.task.example_of(single.source.batch or 2, device_of(cut))
         files.save(cut, path, example, settings=told)
     except UnsupportedError as error:
         files.save(cut, path, settings=told)
@@ -119,7 +120,7 @@ def escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def compare(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: bool) -> None:
+def compare(cut: nn.Module, back: nn.Module, path: Path, single: SingleCut, exact: bool) -> None:
     """Refuse what was read back where it differs: a tensor or an output, but for rounding where its form has another
     order of sums.
 
@@ -129,8 +130,8 @@ def compare(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: bool
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
                              if not torch.equal(a, b)]):
         raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
-    size = case.source.batch or COMPARED
-    pairs = list(zip(case.outputs(cut, size), case.outputs(back, size), strict=True))
+    size = single.source.batch or COMPARED
+    pairs = list(zip(single.task.outputs_of(cut, size), single.task.outputs_of(back, size), strict=True))
     if exact and not all(torch.equal(a, b) for a, b in pairs):
         raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
     if not all(difference(b, a) <= ROUNDING for a, b in pairs if a.is_floating_point()):
