@@ -10,7 +10,6 @@ from support import tiny
 import secateur as sc
 from secateur.core.errors import SecateurError
 from secateur.core.progress import Progress
-from secateur.core.settings import coerce
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import load_grid
 from secateur.experiment.point import Point
@@ -112,7 +111,7 @@ def test_settings_of_single_layers_reach_the_rows(tmp_path):
 
 
 def test_a_file_holds_settings_of_layers_as_a_table():
-    assert coerce("layers", {"1": {"most": 0.5}}, str, json_text=True) == '{"1": {"most": 0.5}}'
+    assert StudyConfig.make({"layers": {"1": {"most": 0.5}}}).layers == '{"1": {"most": 0.5}}'
     config = StudyConfig.make({"layers": {"1": 0.5}, "scan": True})
     assert config.layer_settings == {"1": 0.5}
     assert "--scan --out" in config.command("runs/a")

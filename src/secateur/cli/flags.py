@@ -27,7 +27,7 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
         debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
-        names = [name for one in known for name in (one.name, *one.declared.aliases)]
+        names = [name for one in known for name in (one.name, *one.aliases)]
 
         def call(**values: Any) -> None:
             given = {name: value for name in names if (value := values.pop(name)) is not None}
@@ -40,14 +40,14 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         app.command(name, epilog=epilog, rich_help_panel=panel)(call)
         return function
 
-    known = sorted((one for cls in classes for one in settings_of(cls) if one.declared.flag),
-                   key=lambda one: GROUPS.index(one.declared.group))
+    known = sorted((one for cls in classes for one in settings_of(cls) if one.flag),
+                   key=lambda one: GROUPS.index(one.group))
     return decorate
 
 
 def _parameters(one: Setting) -> Iterator[inspect.Parameter]:
     """The flag of a setting, and a hidden one for each earlier name; or its argument."""
-    for name in (one.name, *one.declared.aliases):
+    for name in (one.name, *one.aliases):
         shown = name == one.name
         kind, required = bool if one.item is bool else str, one.default is REQUIRED
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY,
@@ -57,19 +57,19 @@ def _parameters(one: Setting) -> Iterator[inspect.Parameter]:
 
 def _option(one: Setting, name: str, shown: bool) -> Any:
     """A switch, or text that is read as the setting's type later."""
-    if one.declared.argument and shown:
-        return typer.Argument(help=_help(one), metavar=one.declared.argument, show_default=False)
+    if one.argument and shown:
+        return typer.Argument(help=_help(one), metavar=one.argument, show_default=False)
     flag = f"--{name.replace('_', '-')}"
     flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
     metavar = None if one.item is bool else "A,B,…" if one.several else METAVARS[one.item]
     return typer.Option(flag, help=_help(one), metavar=metavar, show_default=False, hidden=not shown,
-                        rich_help_panel=one.declared.group or None)
+                        rich_help_panel=one.group or None)
 
 
 def _help(one: Setting) -> str:
     """What a setting is, the names that it allows, and its default."""
     values = one.default if isinstance(one.default, tuple) else (one.default,)
     shown = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
-    names = f": {', '.join(one.declared.allowed)}" if one.declared.allowed else ""
+    names = f": {', '.join(one.allowed)}" if one.allowed else ""
     default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {shown})"
-    return one.declared.help + names + default
+    return one.help + names + default

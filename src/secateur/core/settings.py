@@ -18,7 +18,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from math import inf, isfinite
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
@@ -39,9 +40,9 @@ WORDS = {int: "a whole number", float: "a number", str: "text"}
 Made = TypeVar("Made", bound="Settings")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What a field declares of a setting besides its type and default.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """One setting: what its field declares, and its name, type and default.
 
     Attributes:
         help: what it is, for the command line.
@@ -55,10 +56,11 @@ class Declared:
         argument: on the command line it has no flag but is a word of its own, named so in the help.
         flag: whether the command line has it at all.
         json: the text is JSON, and a mapping in its place becomes such.
+        kind: the type of the field, None in it where it may be left out.
     """
 
     help: str
-    group: str = ""
+    group: str = MAIN
     aliases: tuple[str, ...] = ()
     least: float | None = None
     greatest: float | None = None
@@ -70,22 +72,9 @@ class Declared:
     argument: str = ""
     flag: bool = True
     json: bool = False
-
-
-def setting(default: Any, help: str, **declared: Any) -> Any:
-    """A field of :class:`Settings`: its default (or :data:`REQUIRED`), its help, and what :class:`Declared` has."""
-    found = Declared(help=help, **declared)
-    return field(default=default, metadata={"help": help, "declared": found})
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """A setting of a class: its name, type and default, and what its field declares."""
-
-    name: str
-    kind: Any
-    default: Any
-    declared: Declared
+    name: str = ""
+    kind: Any = None
+    default: Any = REQUIRED
 
     @property
     def several(self) -> bool:
@@ -99,19 +88,29 @@ class Setting:
         return get_args(kind)[0] if self.several else kind  # type: ignore[no-any-return]
 
     def read(self, value: Any) -> Any:
-        """A value that Python gives, in the setting's type; whole numbers stay so where numbers are allowed.
+        """A value that Python gives, in the setting's type; whole numbers stay so where numbers are allowed, as they
+        do in the keys of rows.
 
         Raises:
             SecateurError: it cannot be.
         """
-        parts = value if self.several and isinstance(value, tuple) else (value,)
-        fits = isinstance(value, tuple) or not self.several
-        if (fits and all(_is(part, self.item) for part in parts)) or (value is None and self.default is None):
+        parts = value if isinstance(value, tuple) else () if self.several else (value,)
+        if (value is None and self.default is None) or (
+                isinstance(value, tuple) == self.several and all(_is(part, self.item) for part in parts)):
             return value
-        return coerce(self.name, value, self.kind, self.declared.json)
+        return self.convert(value)
 
-    def check(self, value: Any) -> None:
-        """Refuse a value that its field does not allow; the default is always allowed.
+    def convert(self, value: Any) -> Any:
+        """A value from text, TOML or JSON in the setting's type.
+
+        Raises:
+            SecateurError: it cannot be.
+        """
+        text = json.dumps(value, sort_keys=True) if self.json and isinstance(value, Mapping) else value
+        return coerce(self.name, text, self.kind)
+
+    def check_value(self, value: Any) -> None:
+        """Refuse a value that the field does not allow; the default is always allowed.
 
         Raises:
             SecateurError: the message says what is allowed.
@@ -119,36 +118,34 @@ class Setting:
         if value == self.default:
             return
         values, label = value if self.several else (value,), self.name.replace("_", "-")
-        if self.declared.some and not values:
+        if self.some and not values:
             raise SecateurError(f"{label} is empty; allowed is at least one value")
-        if not self.declared.repeats and (twice := [v for i, v in enumerate(values) if v in values[:i]]):
+        if not self.repeats and (twice := [v for i, v in enumerate(values) if v in values[:i]]):
             raise SecateurError(f"{label} {', '.join(map(str, values))}: {twice[0]} stands there twice")
         for one in values:
-            self._check_one(label, one)
-
-    def _check_one(self, label: str, value: Any) -> None:
-        said = self.declared
-        if said.allowed and value not in said.allowed:
-            raise unknown(label, value, said.allowed)
-        if said.check:
-            said.check(value)
-        if self.item in (int, float) and not self._within(value):
-            raise SecateurError(f"{label} {value}: allowed is {self._range()}")
+            if self.allowed and one not in self.allowed:
+                raise unknown(label, one, self.allowed)
+            if self.check:
+                self.check(one)
+            if self.item in (int, float) and not self._within(one):
+                raise SecateurError(f"{label} {one}: allowed is {self._range()}")
 
     def _within(self, value: float) -> bool:
-        """Whether a number is within the bounds; a number that is not finite is within none."""
-        said = self.declared
-        return (said.least is None or value >= said.least) and (said.above is None or value > said.above) and (
-            abs(value) < float("inf") and (said.greatest is None or value <= said.greatest))
+        """Whether a number keeps to the bounds; what is not finite keeps to none."""
+        low, high = -inf if self.least is None else self.least, inf if self.greatest is None else self.greatest
+        return low <= value <= high and isfinite(value) and (self.above is None or value > self.above)
 
     def _range(self) -> str:
-        said, word = self.declared, WORDS[self.item]
-        most = "" if said.greatest is None else f", at most {said.greatest:g}"
-        if said.above is not None:
-            return f"{word} above {said.above:g}{most}"
-        if said.least is None:
-            return f"a finite number{most}"
-        return f"{word} in [{said.least:g}, {said.greatest:g}]" if most else f"{said.least:g} or more"
+        if self.above is not None:
+            return f"a number above {self.above:g}" + (f", at most {self.greatest:g}" if self.greatest else "")
+        if self.least is None:
+            return "a finite number"
+        return f"{self.least:g} or more" if self.greatest is None else f"in [{self.least:g}, {self.greatest:g}]"
+
+
+def setting(default: Any, help: str, **declared: Any) -> Any:
+    """A field of :class:`Settings`: its default (or :data:`REQUIRED`), its help, and what :class:`Setting` has."""
+    return field(default=default, metadata={"help": help, "setting": Setting(help=help, **declared)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +165,7 @@ class Settings:
         for one in known:
             object.__setattr__(self, one.name, one.read(getattr(self, one.name)))
         for one in known:
-            one.check(getattr(self, one.name))
+            one.check_value(getattr(self, one.name))
         for check in self.cross_checks:
             check(self)
 
@@ -192,28 +189,28 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> 
     Raises:
         SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
     """
-    known = [(cls, one) for cls in classes for one in settings_of(cls)]
-    names = {name: one.name for _, one in known for name in (one.name, *one.declared.aliases)}
+    owned = {cls: settings_of(cls) for cls in classes}
+    names = {name: one.name for known in owned.values() for one in known for name in (one.name, *one.aliases)}
     merged: dict[str, Any] = {}
     for layer in layers:
         if strange := [key for key in layer if key not in names]:
-            raise unknown("setting", strange[0], {one.name for _, one in known})
+            raise unknown("setting", strange[0], set(names.values()))
         if twice := [key for key in layer if names[key] != key and names[key] in layer]:
             raise SecateurError(f"{twice[0]} and {names[twice[0]]} are one setting; allowed is one of them")
         merged |= {names[key]: value for key, value in layer.items()}
-    return tuple(cls(**{one.name: coerce(one.name, merged[one.name], one.kind, one.declared.json)
-                        for owner, one in known if owner is cls and one.name in merged}) for cls in classes)
+    return tuple(cls(**{one.name: one.convert(merged[one.name]) for one in known if one.name in merged})
+                 for cls, known in owned.items())
 
 
 def settings_of(cls: type[Settings]) -> tuple[Setting, ...]:
     """The settings of a class by group, in a group those of the class itself before those that it inherits."""
     hints, own = get_type_hints(cls), inspect.get_annotations(cls)
-    known = sorted(fields(cls), key=lambda f: (GROUPS.index(f.metadata["declared"].group), f.name not in own))
-    return tuple(Setting(f.name, hints[f.name], f.default, f.metadata["declared"]) for f in known)
+    known = sorted(fields(cls), key=lambda f: (GROUPS.index(f.metadata["setting"].group), f.name not in own))
+    return tuple(replace(f.metadata["setting"], name=f.name, kind=hints[f.name], default=f.default) for f in known)
 
 
-def coerce(name: str, value: Any, kind: Any, json_text: bool = False) -> Any:
-    """A value from text, TOML or Python in a type; a mapping becomes text where that is JSON.
+def coerce(name: str, value: Any, kind: Any) -> Any:
+    """A value from text, TOML or Python in a type.
 
     Raises:
         SecateurError: it cannot be; the message has the name.
@@ -229,18 +226,16 @@ def coerce(name: str, value: Any, kind: Any, json_text: bool = False) -> Any:
         parts = parts if isinstance(parts, (list, tuple)) else [parts]
         parts = [part.strip() if isinstance(part, str) else part for part in parts] if parts != [""] else []
         return tuple(coerce(name, part, get_args(kind)[0]) for part in parts)
-    if isinstance(value, Mapping) and json_text:
-        return json.dumps(value, sort_keys=True)
     return _scalar(name, os.fspath(value) if isinstance(value, os.PathLike) else value, kind)
 
 
 def _scalar(name: str, value: Any, kind: type) -> Any:
     """A single value in a type."""
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise SecateurError(f"{name} {value!r}: allowed are true and false")
+    if kind is bool and not isinstance(value, bool):
+        raise SecateurError(f"{name} {value!r}: allowed are true and false")
+    if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
         return value
-    wrong = isinstance(value, (bool, list, tuple, Mapping)) or (kind is str and not isinstance(value, str))
+    wrong = isinstance(value, (bool, list, tuple, Mapping)) or kind is str
     try:
         result = kind(value)
     except (TypeError, ValueError, OverflowError):

@@ -50,7 +50,7 @@ class ExportConfig(Options):
     @property
     def cut(self) -> dict[str, Any]:
         """Which network of a run, as far as that is said."""
-        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.declared.group == ROW}
+        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.group == ROW}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def check_flags(wanted: ExportConfig, is_run: bool) -> None:
     """Refuse flags that say nothing here."""
     group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
     if wrong := [f"--{one.name}" for one in settings_of(type(wanted))
-                 if one.declared.group == group and getattr(wanted, one.name) != one.default]:
+                 if one.group == group and getattr(wanted, one.name) != one.default]:
         raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from secateur import graph, models
 from secateur.core import registry
-from secateur.core.errors import SecateurError, UnsupportedError
+from secateur.core.errors import OutputLayerWarning, SecateurError, UnsupportedError
 from secateur.core.modules import Plain, device_of, moved
 from secateur.core.progress import Progress
 from secateur.core.types import Structure
@@ -28,6 +29,7 @@ from secateur.measure.agreement import Closeness, closeness
 from secateur.measure.latency import torch_threads
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.layer_rules import resolve_skip
+from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.signals.base import SOURCES
 from secateur.recovery.pipeline import RecoveryChoice, named, recoveries
 from secateur.training.loop import train
@@ -40,12 +42,18 @@ class Task(ABC):
     """A network with what it is cut for and measured on.
 
     Attributes:
+        example: one sample.
+        steps: how many steps of training it takes to make the network.
         chance: the accuracy of guessing; None without labels.
         names: the names of the inputs, where they are keyword arguments.
+        output_notes: what is to be known of the layers that make the outputs.
     """
 
+    example: Any
+    steps: int = 0
     chance: float | None = None
     names: tuple[str, ...] = ()
+    output_notes: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -54,18 +62,8 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def outputs(self) -> tuple[str, ...] | None:
-        """The layers that make the outputs and stay whole; None where they are read off the network when it is cut."""
-
-    @property
-    @abstractmethod
-    def example(self) -> Any:
-        """One sample."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """How many steps of training it takes to make the network."""
+    def outputs(self) -> tuple[str, ...]:
+        """The layers that make the outputs and stay whole."""
 
     @abstractmethod
     def train(self, seed: int, progress: Progress) -> Trained:
@@ -124,7 +122,8 @@ class LabelledTask(Task):
                  structure: Structure | None = None, outputs: tuple[str, ...] | None = None, needs_groups: bool = True,
                  in_order: bool = False):
         self.config, self.make_model, self.data, self.epochs = config, make_model, data, epochs
-        self.chance = 1 / max(1, data.classes)
+        self.example, self.chance = data.test_x[:1], 1 / max(1, data.classes)
+        self.steps = 0 if config.weights else epochs * -(-len(data.train_x) // config.batch_size)
         self._structure, self.kept_outputs = structure, outputs
         self._needs_groups, self._in_order = needs_groups, in_order
 
@@ -156,16 +155,6 @@ class LabelledTask(Task):
     def outputs(self) -> tuple[str, ...]:
         """The layers that make the outputs."""
         return self.structure.outputs if self.kept_outputs is None else self.kept_outputs
-
-    @property
-    def example(self) -> Tensor:
-        """The first test sample."""
-        return self.data.test_x[:1]
-
-    @property
-    def steps(self) -> int:
-        """The steps of one training."""
-        return 0 if self.config.weights else self.epochs * -(-len(self.data.train_x) // self.config.batch_size)
 
     def train(self, seed: int, progress: Progress) -> tuple[nn.Module, list[dict[str, Any]], Evaluation]:
         """The network of a seed, trained or with the weights that were given."""
@@ -219,28 +208,31 @@ class UnlabelledTask(Task):
         needs_groups: whether neurons are cut, so that the network has to be traced.
     """
 
-    outputs = None
-
     def __init__(self, model: nn.Module, samples: HeldOutSamples, needs_groups: bool):
         self.model, self.samples, self._needs_groups = model, samples, needs_groups
-        self.names = samples.held.names
+        self.example, self.names = samples.shown.example(), samples.held.names
 
     @cached_property
     def structure(self) -> Structure:
         """The targets; where neurons are cut the groups, traced with one sample."""
         if not self._needs_groups:
             return Structure(graph.targets(self.model), (), ())
-        return graph.trace(self.model, pytree.tree_map(partial(moved, device=device_of(self.model)), self.example))
+        return graph.trace(self.model, self._example)
 
     @property
-    def example(self) -> Any:
-        """The first sample that is shown."""
-        return self.samples.shown.example()
+    def _example(self) -> Any:
+        """One sample on the network's device."""
+        return pytree.tree_map(partial(moved, device=device_of(self.model)), self.example)
 
-    @property
-    def steps(self) -> int:
-        """It is not trained."""
-        return 0
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The layers that make the last axis of an output alone; what is not known of them is a note, no warning."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            names, notes = find_output_layers(self.model, self.structure, self._example)
+        unknown = (str(w.message) for w in caught if issubclass(w.category, OutputLayerWarning))
+        self.output_notes = (*notes, *unknown)
+        return names
 
     def train(self, seed: int, progress: Progress) -> Trained:
         """The network as it is."""

@@ -12,7 +12,7 @@ from secateur.core.paths import check_out
 from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
 from secateur.data.samples import check_name
 from secateur.experiment.config import CommonConfig, StudyConfig, check_criteria, check_scopes
-from secateur.experiment.spec import spec_of
+from secateur.experiment.point import Point
 from secateur.models import resolve
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.ranking import check_round_to
@@ -24,9 +24,7 @@ def _check_together(config: CutConfig) -> None:
     """Refuse settings that do not go together, and a file that could not be written."""
     check_criteria((config.chosen_criterion,), (config.granularity,))
     check_scopes((config.scope,), (config.granularity,))
-    spec = spec_of(config.granularity, config.chosen_criterion, config.scope, layers=config.layer_settings,
-                   min_sparsity=config.min_sparsity, max_sparsity=config.max_sparsity, budget=config.budget)
-    spec.target(config.sparsity)
+    config.point().spec.target(config.sparsity)
     _ = config.training
     check_heard(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
     check_out(Path(config.out).expanduser(), config.force)
@@ -76,6 +74,17 @@ class CutConfig(CommonConfig):
                                  "weights, else none)", group=TRAINING, least=0)
     latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; none: no timing", group=TIMING,
                                                least=1)
+
+    def point(self, skip: tuple[str, ...] | None = None, samples: int = 0) -> Point:
+        """How the network is cut.
+
+        Args:
+            skip: all modules that stay whole, the output layers among them.
+            samples: how many samples are shown.
+        """
+        return Point(self.granularity, self.chosen_criterion, self.scope, self.sparsity, skip, self.seed,
+                     self.recoveries, samples, self.layers, self.min_sparsity, self.max_sparsity, self.pooling,
+                     self.budget, self.round_to)
 
     @property
     def chosen_criterion(self) -> str:

@@ -96,9 +96,9 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     near = task.closeness(trial.model, cut)
     before, after = _side(trial.model, single), _side(cut, single)
     again, ungraphed = written(cut, path, single, facts(config, plan, before, after, times))
+    notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *graph.notes(cut), *ungraphed, *crowd)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
-                      trial.samples_seen(point), (*single.notes, *plan.notes, *trial.notes(point), *graph.notes(cut),
-                                                  *ungraphed, *crowd), task.chance, again)
+                      trial.samples_seen(point), notes, task.chance, again)
 
 
 def _train(single: SingleCut, progress: Progress) -> nn.Module:

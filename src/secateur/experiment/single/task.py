@@ -50,16 +50,10 @@ class SingleCut:
         Raises:
             SecateurError: something looks at samples, and there are none.
         """
-        config = self.config
-        return Point(config.granularity, config.chosen_criterion, config.scope, config.sparsity, self._skip(),
-                     config.seed, config.recoveries, self._samples(), config.layers, config.min_sparsity,
-                     config.max_sparsity, config.pooling, config.budget, config.round_to)
-
-    def _skip(self) -> tuple[str, ...] | None:
-        """The modules asked for and the output layers; empty where they are let go, None where they are not known."""
         asked = self.config.skip
-        names = tuple(dict.fromkeys((*(asked or ()), *(self.task.outputs or ()))))
-        return () if asked == () else names or None
+        # Only an explicit () lets the output layers go.
+        skip = asked if asked == () else tuple(dict.fromkeys((*(asked or ()), *self.task.outputs))) or None
+        return self.config.point(skip, self._samples())
 
     @property
     def timing(self) -> Timing:
