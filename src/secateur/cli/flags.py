@@ -11,8 +11,8 @@ import typer
 from secateur.cli.app import app
 from secateur.core.settings import GROUPS, REQUIRED, Setting, Settings, settings_of
 
-Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error", show_default=False)]
-METAVARS = {int: "N", float: "X", str: "TEXT"}
+_Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error", show_default=False)]
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str, ...] = ()) -> Callable[[Any], Any]:
@@ -26,7 +26,7 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
-        debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
+        debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
         names = [name for one in known for name in (one.name, *one.aliases)]
 
         def call(**values: Any) -> None:
@@ -61,7 +61,7 @@ def _option(one: Setting, name: str, shown: bool) -> Any:
         return typer.Argument(help=_help(one), metavar=one.argument, show_default=False)
     flag = f"--{name.replace('_', '-')}"
     flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
-    metavar = None if one.item is bool else "A,B,…" if one.several else METAVARS[one.item]
+    metavar = None if one.item is bool else "A,B,…" if one.several else _METAVARS[one.item]
     return typer.Option(flag, help=_help(one), metavar=metavar, show_default=False, hidden=not shown,
                         rich_help_panel=one.group or None)
 

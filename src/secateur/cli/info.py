@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
+from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
-from secateur.experiment.config import read_layers
+from secateur.experiment.config import check_layers, read_layers
 from secateur.experiment.spec import spec_of
 from secateur.models.loaders.base import Options
+from secateur.pruning.granularity import resolve as resolve_granularity
 
 SIDES = (3, 32, 32)
 
@@ -26,11 +29,15 @@ class InfoOptions(Options):
                          argument="MODEL|FILE")
     data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group=NETWORK)
     sparsity: float | None = setting(None, "also say what cutting this fraction takes of each layer, and saves")
-    granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT)
-    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT)
-    layers: str = setting("", "settings of single layers, as for study", group=CUT, json=True)
-    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
-    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
+    granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
+                               check=resolve_granularity)
+    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
+                         check=partial(registry.get, "scopes"))
+    layers: str = setting("", "settings of single layers, as for study", group=CUT, check=check_layers, json=True)
+    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",),
+                                  least=0, greatest=1)
+    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",),
+                                  least=0, greatest=1)
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms", group=CUT)
 
 

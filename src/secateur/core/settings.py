@@ -74,7 +74,7 @@ class Setting:
     json: bool = False
     name: str = ""
     kind: Any = None
-    default: Any = REQUIRED
+    default: Any = None
 
     @property
     def several(self) -> bool:

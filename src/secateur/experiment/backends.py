@@ -58,7 +58,7 @@ def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
         yield index, measure(job, 1)
 
 
-def _indexed(index: int, bundle: Bundle, point: Point, workers: int) -> Result:
+def _run_job(index: int, bundle: Bundle, point: Point, workers: int) -> Result:
     return index, measure((bundle, point), workers)
 
 
@@ -66,7 +66,7 @@ def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     joblib = _joblib(workers)
     pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
                            pre_dispatch="2*n_jobs")
-    yield from pool(joblib.delayed(_indexed)(i, *job, workers) for i, job in enumerate(jobs))
+    yield from pool(joblib.delayed(_run_job)(i, *job, workers) for i, job in enumerate(jobs))
 
 
 def _joblib(workers: int) -> Any:
@@ -85,7 +85,7 @@ def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
     with client, client.as_current():
         crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
         carried = {b: client.scatter(b.carried(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
-        futures = [client.submit(_indexed, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
+        futures = [client.submit(_run_job, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
         for future in as_completed(futures):
             yield future.result()
 

@@ -42,7 +42,7 @@ GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
 
 
-def check_item(room: str, name: str) -> None:
+def _check_item(room: str, name: str) -> None:
     """Refuse a name that is neither an item of a room, nor, of models and data sets, one of the user's own."""
     if ":" not in name and not name.endswith(".npz") and name not in registry.files(room):
         raise unknown(registry.ROOMS[room], name, [*registry.files(room), *OWN[room]])
@@ -68,7 +68,8 @@ def read_layers(text: str) -> dict[str, Any]:
                             '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
 
 
-def _check_layers(text: str) -> None:
+def check_layers(text: str) -> None:
+    """Refuse settings of single layers that are not allowed, whatever the network."""
     for pattern, said in read_layers(text).items():
         read(pattern, said)
 
@@ -82,7 +83,7 @@ class CommonConfig(Settings):
                                            "expressions", group=CUT)
     layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
                            "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
-                           check=_check_layers)
+                           check=check_layers)
     min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
     max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how the scores of a block's weights are joined", group=CUT, allowed=POOLINGS)
@@ -121,13 +122,13 @@ def _add_controls(config: StudyConfig) -> None:
             object.__setattr__(config, "sparsity", (0.0, *config.sparsity))
 
 
-def scoring_criteria(criteria: Iterable[str], granularity: str) -> list[str]:
+def _scoring(criteria: Iterable[str], granularity: str) -> list[str]:
     """The criteria that can score a granularity."""
     scored = resolve(granularity).scored_as
     return [c for c in criteria if scored in as_criterion(c)[1].granularities]
 
 
-def defined_scopes(scopes: Iterable[str], granularity: str) -> list[str]:
+def _defined_scopes(scopes: Iterable[str], granularity: str) -> list[str]:
     """The scopes that are defined for a granularity: for N:M, whose sparsity is fixed, only ``layer``."""
     item = resolve(granularity)
     return [s for s in scopes if item.scored_as in registry.get("scopes", s).scores
@@ -140,7 +141,7 @@ def check_criteria(criteria: tuple[str, ...], granularities: tuple[str, ...]) ->
     The criteria that a study takes by default may be more than it needs.
     """
     for granularity in granularities:
-        if not scoring_criteria(criteria, granularity):
+        if not _scoring(criteria, granularity):
             raise SecateurError(f"criterion {', '.join(criteria)}: none scores granularity '{granularity}'; "
                                 f"allowed: {', '.join(criteria_for(granularity))}")
     for name in criteria if criteria != StudyConfig.criterion else ():
@@ -153,13 +154,13 @@ def check_criteria(criteria: tuple[str, ...], granularities: tuple[str, ...]) ->
 def check_scopes(scopes: tuple[str, ...], granularities: tuple[str, ...]) -> None:
     """Refuse a granularity that no scope is defined for, and a scope without a granularity."""
     for granularity in granularities:
-        if not defined_scopes(scopes, granularity):
+        if not _defined_scopes(scopes, granularity):
             fixed = resolve(granularity).sparsity is not None
             allowed = [n for n in registry.files("scopes") if not fixed or n == "layer"]
             raise SecateurError(f"scope {', '.join(scopes)}: none is defined for granularity '{granularity}'; "
                                 f"allowed: {', '.join(allowed)}")
     for scope in scopes:
-        if not any(defined_scopes([scope], g) for g in granularities):
+        if not any(_defined_scopes([scope], g) for g in granularities):
             kinds = ", ".join(sorted(registry.get("scopes", scope).scores))
             raise SecateurError(f"scope '{scope}' is defined for {kinds} without N:M, "
                                 f"but granularity is {', '.join(granularities)}")
@@ -189,9 +190,9 @@ class StudyConfig(CommonConfig):
 
     cross_checks = (_add_controls, _check_study)
 
-    model: str = setting("mlp", "network: a built-in name or pkg.module:factory", check=partial(check_item, "models"))
+    model: str = setting("mlp", "network: a built-in name or pkg.module:factory", check=partial(_check_item, "models"))
     data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz",
-                        check=partial(check_item, "data"))
+                        check=partial(_check_item, "data"))
     sparsity: tuple[float, ...] = setting(GRID, "fractions removed, each in [0, 1)", check=check_sparsity, some=True)
     granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", check=resolve, some=True)
     criterion: tuple[str, ...] = setting(
@@ -202,7 +203,7 @@ class StudyConfig(CommonConfig):
         "defined for", group=CUT, check=partial(registry.get, "scopes"), some=True)
     budget: str = setting("parameters", "what scope budget counts: at sparsity s, 1 - s of the original's parameters, "
                           "flops or bytes stay", group=CUT, check=_check_budget)
-    scan: bool = setting(False, "also cut each layer by itself, which the report draws", group=CUT)
+    scan: bool = setting(False, "also cut each layer by itself, which the report draws", group=REPORT)
     recovery: tuple[str, ...] = setting(
         ("none",), "what wins accuracy back after a cut; each is used with every criterion", group=RECOVERY,
         check=partial(registry.get, "recovery"), some=True)
@@ -233,11 +234,11 @@ class StudyConfig(CommonConfig):
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
-        return scoring_criteria(self.criterion, granularity)
+        return _scoring(self.criterion, granularity)
 
     def scopes_of(self, granularity: str) -> list[str]:
         """The scopes asked for that are defined for a granularity."""
-        return defined_scopes(self.scope, granularity)
+        return _defined_scopes(self.scope, granularity)
 
     def best_of(self, granularity: str) -> tuple[str, str] | None:
         """Criterion and scope of the best cut that needs no labels, where it is measured beside the plain ones: where

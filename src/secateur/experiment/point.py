@@ -40,7 +40,7 @@ from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec
 from secateur.recovery.pipeline import recover
 
-KEPT_BYTES = 1 << 28
+_KEPT_BYTES = 1 << 28
 """Bytes of recovered networks that one trial keeps."""
 
 
@@ -174,7 +174,7 @@ class Trial:
             cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
             samples, fitted = self.task.calibration(point.samples), self._fitted.setdefault(point, {})
             self._recovered[point] = recover(self.model, cut, plan, point.recovery, samples, point.seed, fitted)
-            while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > KEPT_BYTES:
+            while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > _KEPT_BYTES:
                 del self._recovered[next(iter(self._recovered))]
         return self._recovered[point]
 

@@ -22,13 +22,13 @@ from secateur.experiment.study import restore_outputs
 from secateur.experiment.sweep import Sweep
 from secateur.measure.accuracy import evaluate
 
-ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")
-NEAR = 1000
+_ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")
+_NEAR = 1000
 """Of so many test samples, one may come out otherwise than the row says: another machine adds in another order."""
 
 
 @dataclass(frozen=True, eq=False)
-class Remade:
+class RemadeNetwork:
     """A network of a run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Remade:
         accuracy: what the network reached on it, now.
         row: what the run's row says.
         name: a name for its file, without a suffix.
-        told: which network of the run it is, in words.
+        description: which network of the run it is, in words.
         notes: how it differs from what was measured.
     """
 
@@ -48,24 +48,24 @@ class Remade:
     accuracy: float
     row: dict[str, Any]
     name: str
-    told: str
+    description: str
     notes: tuple[str, ...]
 
 
-def remade(folder: Path, asked: Mapping[str, Any]) -> Remade:
+def remake(folder: Path, asked: Mapping[str, Any]) -> RemadeNetwork:
     """Make a network of a run again: its trained weights, cut and recovered as the run did, with the run's data.
 
-    ``asked`` says which: any of :data:`ASKED`, as few as single out one row; the seed is 0 where it is not given.
+    ``asked`` says which: any of :data:`_ASKED`, as few as single out one row; the seed is 0 where it is not given.
 
     Raises:
         RunError: the folder holds no such network, or what it was made of is no longer there, or is another.
     """
     run = load_run(folder)
-    row = chosen(run, asked)
-    grid = again(folder, run)
+    row = _choose_row(run, asked)
+    grid = _load_again(folder, run)
     with Store(folder) as store:
-        sweep, point = Sweep(grid, store, Progress()), point_of(grid, row)
-        check_same(grid, sweep, store, point, folder)
+        sweep, point = Sweep(grid, store, Progress()), _point_of(grid, row)
+        _check_same(grid, sweep, store, point, folder)
         with sweep.bundles() as bundles:
             network = copy.deepcopy(open_bundle(bundles[point.seed]).cut(point)[1])
     x, y = grid.task.data.test_x, grid.task.data.test_y
@@ -73,15 +73,15 @@ def remade(folder: Path, asked: Mapping[str, Any]) -> Remade:
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
     wrong = int((found.correct != then).sum())
     differs = f"made again, the network answers {wrong} of {len(y)} test samples otherwise than its row says"
-    if wrong * NEAR > len(y):
+    if wrong * _NEAR > len(y):
         raise RunError(f"'{folder}': {differs} (accuracy {found.accuracy:.4f}, row {row['accuracy']:.4f}): the run was "
                        "made with other versions or on another machine; run secateur study again into a new folder")
     parts = [run.folder.name, row["granularity"], f"{row['sparsity']:g}"] if row["sparsity"] else [run.folder.name]
-    return Remade(network.eval(), x[:2], (x, y), found.accuracy, row, "-".join(parts), words(row),
+    return RemadeNetwork(network.eval(), x[:2], (x, y), found.accuracy, row, "-".join(parts), _describe(row),
                   (differs,) if wrong else ())
 
 
-def chosen(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _choose_row(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The one row that was asked for.
 
     Raises:
@@ -89,29 +89,30 @@ def chosen(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {"seed": 0} | {k: v for k, v in asked.items() if v is not None}
     if "sparsity" not in given:
-        raise RunError(f"say which network of '{run.folder}': --sparsity " + options(run.points, "sparsity"))
+        raise RunError(f"say which network of '{run.folder}': --sparsity " + _options(run.points, "sparsity"))
     found = run.points
     for name, value in given.items():
         rest = [p for p in found if p[name] == value]
         if not rest:
-            raise RunError(f"'{run.folder}' holds no network with {name} {value}: allowed here: {options(found, name)}")
+            raise RunError(f"'{run.folder}' holds no network with {name} {value}: allowed here: "
+                           + _options(found, name))
         found = rest
     if given["sparsity"] == 0:
         return found[0]
     found = [p for p in found if not p["control"]] or found
-    if several := [name for name in ASKED if len({p[name] for p in found}) > 1]:
+    if several := [name for name in _ASKED if len({p[name] for p in found}) > 1]:
         raise RunError(f"{len(found)} networks of '{run.folder}' are like that: say which: "
-                       + ", ".join(f"--{name} {options(found, name)}" for name in several))
+                       + ", ".join(f"--{name} {_options(found, name)}" for name in several))
     return found[0]
 
 
-def options(points: list[dict[str, Any]], name: str) -> str:
+def _options(points: list[dict[str, Any]], name: str) -> str:
     """What a field of rows holds, in words."""
     values = sorted({p[name] for p in points})
     return " or ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def words(row: Mapping[str, Any]) -> str:
+def _describe(row: Mapping[str, Any]) -> str:
     """Which network a row is."""
     if not row["sparsity"]:
         return f"the uncut network of seed {row['seed']}"
@@ -120,7 +121,7 @@ def words(row: Mapping[str, Any]) -> str:
             f"seed {row['seed']}")
 
 
-def again(folder: Path, run: RunData) -> Grid:
+def _load_again(folder: Path, run: RunData) -> Grid:
     """The run's network, data and settings, loaded again.
 
     Raises:
@@ -137,12 +138,12 @@ def again(folder: Path, run: RunData) -> Grid:
     return grid
 
 
-def point_of(grid: Grid, row: Mapping[str, Any]) -> Point:
+def _point_of(grid: Grid, row: Mapping[str, Any]) -> Point:
     """The point of the sweep that a row was measured at."""
     return grid.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
 
 
-def check_same(grid: Grid, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
+def _check_same(grid: Grid, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
     """Refuse a run whose network, data or settings are no longer what they were.
 
     Raises:

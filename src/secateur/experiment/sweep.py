@@ -65,7 +65,7 @@ class Sweep:
 
     def _train(self, seed: int) -> dict[str, Any]:
         model, history, result = self.grid.task.train(seed, self.progress)
-        save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
+        _save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
         record = {"history": history, "loss": result.loss, "accuracy": result.accuracy,
                   "parameters": sum(p.numel() for p in model.parameters())}
         self.store.put("trained", self.grid.trained_settings(seed), record, self.machine)
@@ -141,7 +141,7 @@ class Sweep:
         grid, data = self.grid, self.grid.task.data
         with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
             tests = Path(scratch) / "tests.safetensors"
-            save_tensors({"x": data.test_x.contiguous(), "y": data.test_y.contiguous()}, tests)
+            _save_tensors({"x": data.test_x.contiguous(), "y": data.test_y.contiguous()}, tests)
             training = self._training(Path(scratch)) if grid.most_samples else None
             scans = [self._scans(seed) for seed in range(grid.config.seeds)]
             yield [Bundle(f"{key_of(grid.trained_settings(seed))}-{grid.config.samples}-{grid.most_samples}-"
@@ -153,7 +153,7 @@ class Sweep:
         """The training samples that criteria and recoveries look at, in a file."""
         x, y = self.grid.task.shown(self.grid.most_samples)
         path = scratch / "training.safetensors"
-        save_tensors({"x": x, "y": y}, path)
+        _save_tensors({"x": x, "y": y}, path)
         return path
 
     def describe(self) -> None:
@@ -171,7 +171,7 @@ class Sweep:
                            self.machine)
 
 
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write a safetensors file, whole or not at all, in a folder that is made where it is not there.
 
     Raises:
