@@ -16,7 +16,7 @@ from secateur.experiment.point import Point
 from secateur.experiment.store import Store
 from secateur.experiment.study import study
 from secateur.pruning.sensitivity import sensitivity
-from secateur.report import rows
+from secateur.report.gather import gather_results
 from secateur.report.render import matplotlib_, page
 
 WIDE = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
@@ -63,7 +63,7 @@ def test_the_scans_are_kept_and_drawn(run):
     assert [(s["granularity"], s["criterion"]) for s in run.scans] == [
         ("weight", "magnitude"), ("neuron", "l2"), ("4x1", "magnitude")]
     assert [layer["name"] for layer in run.scans[0]["layers"]] == ["1.weight", "3.weight"]
-    found = rows.digest(run)
+    found = gather_results(run)
     assert "Sensitivity: each layer cut by itself" in page.render(found)
     assert len(matplotlib_.collect(found)["sensitivity"]) == 2
 

@@ -26,7 +26,7 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.spec import default_criterion
-from secateur.recovery.pipeline import kinds_of, recoveries, unheard
+from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Grid:
         control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
         usual = default_criterion(granularity, True)
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
-                and not unheard(criterion, recoveries(r), kinds, usual)]
+                and not ignored_by(criterion, recoveries(r), kinds, usual)]
 
     def samples_for(self, criterion: str, recovery: str, scope: str) -> int:
         """How many training samples a criterion, a recovery and a scope get: all where it trains, ``calibration``

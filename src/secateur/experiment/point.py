@@ -23,6 +23,7 @@ from secateur.core.modules import device_of, moved
 from secateur.core.types import Plan, Structure
 from secateur.data.datasets.base import Dataset
 from secateur.experiment.config import StudyConfig, read_layers
+from secateur.experiment.row import method_facts
 from secateur.experiment.spec import spec_of
 from secateur.experiment.task import LabelledTask, Task
 from secateur.experiment.timing import Timing
@@ -38,6 +39,7 @@ from secateur.pruning.granularity import resolve
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec
+from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
 
 _KEPT_BYTES = 1 << 28
@@ -141,7 +143,7 @@ class Trial:
         self.model, self.task, self.scans, self.samples = model, task, scans or {}, samples
         self._selections: dict[Point, Selection] = {}
         self._recovered: dict[Point, nn.Module] = {}
-        self._fitted: dict[Point, dict[str, tuple[int, int]]] = {}
+        self._rows: dict[Point, RowCounts] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -162,7 +164,7 @@ class Trial:
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
-        return list(few(self._fitted.get(point, {}), REFIT))
+        return list(few(self._rows.get(point, {}), REFIT))
 
     def samples_seen(self, point: Point) -> int:
         """How many samples criterion, scope and recoveries of a point were shown."""
@@ -172,8 +174,8 @@ class Trial:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._recovered:
             cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
-            samples, fitted = self.task.calibration(point.samples), self._fitted.setdefault(point, {})
-            self._recovered[point] = recover(self.model, cut, plan, point.recovery, samples, point.seed, fitted)
+            made = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
+            self._recovered[point], self._rows[point] = made.network, made.rows
             while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > _KEPT_BYTES:
                 del self._recovered[next(iter(self._recovered))]
         return self._recovered[point]
@@ -207,7 +209,7 @@ class Trial:
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": [*plan.notes, *self.notes(point)],
-                **({"samples_seen": seen} if seen else {})}
+                **({"samples_seen": seen} if seen else {}), **method_facts(point.criterion, point.recovery)}
 
     def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:
         """The latency of a cut network at every batch size, beside the unpruned network's.

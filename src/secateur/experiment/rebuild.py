@@ -16,6 +16,7 @@ from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import Grid, load_grid
 from secateur.experiment.point import Point, open_bundle
+from secateur.experiment.row import Row
 from secateur.experiment.run import RunData, load_run
 from secateur.experiment.store import Store, key_of
 from secateur.experiment.study import restore_outputs
@@ -46,7 +47,7 @@ class RemadeNetwork:
     example: Tensor
     test: tuple[Tensor, Tensor]
     accuracy: float
-    row: dict[str, Any]
+    row: Row
     name: str
     description: str
     notes: tuple[str, ...]
@@ -81,7 +82,7 @@ def remake(folder: Path, asked: Mapping[str, Any]) -> RemadeNetwork:
                   (differs,) if wrong else ())
 
 
-def _choose_row(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _choose_row(run: RunData, asked: Mapping[str, Any]) -> Row:
     """The one row that was asked for.
 
     Raises:
@@ -106,13 +107,13 @@ def _choose_row(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
     return found[0]
 
 
-def _options(points: list[dict[str, Any]], name: str) -> str:
+def _options(points: list[Row], name: str) -> str:
     """What a field of rows holds, in words."""
     values = sorted({p[name] for p in points})
     return " or ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def _describe(row: Mapping[str, Any]) -> str:
+def _describe(row: Row) -> str:
     """Which network a row is."""
     if not row["sparsity"]:
         return f"the uncut network of seed {row['seed']}"
@@ -138,7 +139,7 @@ def _load_again(folder: Path, run: RunData) -> Grid:
     return grid
 
 
-def _point_of(grid: Grid, row: Mapping[str, Any]) -> Point:
+def _point_of(grid: Grid, row: Row) -> Point:
     """The point of the sweep that a row was measured at."""
     return grid.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
 

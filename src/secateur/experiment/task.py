@@ -31,7 +31,7 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.signals.base import SOURCES
-from secateur.recovery.pipeline import RecoveryChoice, named, recoveries
+from secateur.recovery.pipeline import RecoveryChoice, name_of, recoveries
 from secateur.training.loop import train
 
 Trained = tuple[nn.Module, list[dict[str, Any]], Evaluation | None]
@@ -285,5 +285,5 @@ def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list
     """
     found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
              f"scope {scope}": bool(registry.get("scopes", scope).needs),
-             **{f"recovery {named(item)}": bool(item.needs) for item in recoveries(recovery)}}
+             **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
     return [name for name, looks in found.items() if looks]

@@ -17,7 +17,7 @@ from secateur.models import resolve
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.ranking import check_round_to
 from secateur.pruning.spec import default_criterion
-from secateur.recovery.pipeline import check_heard, default_recovery, kinds_of, recoveries
+from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
 
 def _check_together(config: CutConfig) -> None:
@@ -26,7 +26,7 @@ def _check_together(config: CutConfig) -> None:
     check_scopes((config.scope,), (config.granularity,))
     config.point().spec.target(config.sparsity)
     _ = config.training
-    check_heard(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
+    check_criterion_is_used(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
     check_out(Path(config.out).expanduser(), config.force)
 
 
