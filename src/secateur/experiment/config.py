@@ -122,13 +122,13 @@ def _add_controls(config: StudyConfig) -> None:
             object.__setattr__(config, "sparsity", (0.0, *config.sparsity))
 
 
-def _scoring(criteria: Iterable[str], granularity: str) -> list[str]:
+def _scoring_criteria(criteria: Iterable[str], granularity: str) -> list[str]:
     """The criteria that can score a granularity."""
     scored = resolve(granularity).scored_as
     return [c for c in criteria if scored in as_criterion(c)[1].granularities]
 
 
-def _defined_scopes(scopes: Iterable[str], granularity: str) -> list[str]:
+def defined_scopes(scopes: Iterable[str], granularity: str) -> list[str]:
     """The scopes that are defined for a granularity: for N:M, whose sparsity is fixed, only ``layer``."""
     item = resolve(granularity)
     return [s for s in scopes if item.scored_as in registry.get("scopes", s).scores
@@ -141,7 +141,7 @@ def check_criteria(criteria: tuple[str, ...], granularities: tuple[str, ...]) ->
     The criteria that a study takes by default may be more than it needs.
     """
     for granularity in granularities:
-        if not _scoring(criteria, granularity):
+        if not _scoring_criteria(criteria, granularity):
             raise SecateurError(f"criterion {', '.join(criteria)}: none scores granularity '{granularity}'; "
                                 f"allowed: {', '.join(criteria_for(granularity))}")
     for name in criteria if criteria != StudyConfig.criterion else ():
@@ -154,13 +154,13 @@ def check_criteria(criteria: tuple[str, ...], granularities: tuple[str, ...]) ->
 def check_scopes(scopes: tuple[str, ...], granularities: tuple[str, ...]) -> None:
     """Refuse a granularity that no scope is defined for, and a scope without a granularity."""
     for granularity in granularities:
-        if not _defined_scopes(scopes, granularity):
+        if not defined_scopes(scopes, granularity):
             fixed = resolve(granularity).sparsity is not None
             allowed = [n for n in registry.files("scopes") if not fixed or n == "layer"]
             raise SecateurError(f"scope {', '.join(scopes)}: none is defined for granularity '{granularity}'; "
                                 f"allowed: {', '.join(allowed)}")
     for scope in scopes:
-        if not any(_defined_scopes([scope], g) for g in granularities):
+        if not any(defined_scopes([scope], g) for g in granularities):
             kinds = ", ".join(sorted(registry.get("scopes", scope).scores))
             raise SecateurError(f"scope '{scope}' is defined for {kinds} without N:M, "
                                 f"but granularity is {', '.join(granularities)}")
@@ -234,18 +234,14 @@ class StudyConfig(CommonConfig):
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
-        return _scoring(self.criterion, granularity)
-
-    def scopes_of(self, granularity: str) -> list[str]:
-        """The scopes asked for that are defined for a granularity."""
-        return _defined_scopes(self.scope, granularity)
+        return _scoring_criteria(self.criterion, granularity)
 
     def best_of(self, granularity: str) -> tuple[str, str] | None:
         """Criterion and scope of the best cut that needs no labels, where it is measured beside the plain ones: where
         no recovery is asked for but controls."""
         if not self.best or any(not (r == "none" or registry.get("recovery", r).control) for r in self.recovery):
             return None
-        item, scopes = resolve(granularity), self.scopes_of(granularity)
+        item, scopes = resolve(granularity), defined_scopes(self.scope, granularity)
         return item.informed_criterion or item.default_criterion, "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:

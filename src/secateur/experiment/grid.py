@@ -18,10 +18,10 @@ from secateur import models
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.data.datasets.base import Dataset
-from secateur.experiment.config import StudyConfig
+from secateur.experiment.config import StudyConfig, defined_scopes
 from secateur.experiment.point import Point, check_cuttable
 from secateur.experiment.store import FORMAT, key_of
-from secateur.experiment.task import LabelledTask, check_network, sample_readers
+from secateur.experiment.task import LabelledTask, check_network
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
@@ -49,7 +49,7 @@ class Grid:
         for seed in range(config.seeds):
             for granularity in config.granularity:
                 for criterion in config.criteria_of(granularity):
-                    for scope in config.scopes_of(granularity):
+                    for scope in defined_scopes(config.scope, granularity):
                         for recovery in self.recoveries_of(granularity, criterion):
                             for sparsity in config.sparsities_of(granularity):
                                 yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
@@ -70,8 +70,9 @@ class Grid:
               recovery: str = "none") -> Point:
         """One point, with the settings that hold for it."""
         config, whole = self.config, sparsity == 0
-        return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery,
-                     self.samples_for(criterion, recovery, scope), "" if whole else config.layers,
+        samples = self.task.samples_for(criterion, scope, recovery, config.calibration)
+        return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery, samples,
+                     "" if whole else config.layers,
                      0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
                      "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
 
@@ -93,13 +94,6 @@ class Grid:
         usual = default_criterion(granularity, True)
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
                 and not ignored_by(criterion, recoveries(r), kinds, usual)]
-
-    def samples_for(self, criterion: str, recovery: str, scope: str) -> int:
-        """How many training samples a criterion, a recovery and a scope get: all where it trains, ``calibration``
-        where one of them looks at data, else none."""
-        if any("labels" in item.needs for item in recoveries(recovery)):
-            return len(self.task.data.train_x)
-        return self.config.calibration if sample_readers(criterion, scope, recovery) else 0
 
     @property
     def most_samples(self) -> int:

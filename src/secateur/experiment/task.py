@@ -45,6 +45,7 @@ class Task(ABC):
         example: one sample.
         steps: how many steps of training it takes to make the network.
         chance: the accuracy of guessing; None without labels.
+        labelled_samples: how many training samples with labels there are.
         names: the names of the inputs, where they are keyword arguments.
         output_notes: what is to be known of the layers that make the outputs.
     """
@@ -52,6 +53,7 @@ class Task(ABC):
     example: Any
     steps: int = 0
     chance: float | None = None
+    labelled_samples: int = 0
     names: tuple[str, ...] = ()
     output_notes: tuple[str, ...] = ()
 
@@ -90,6 +92,14 @@ class Task(ABC):
         """The network as it is timed, with inputs as :meth:`batch` gives them."""
 
     @final
+    def samples_for(self, criterion: str, scope: str, recovery: RecoveryChoice, most: int) -> int:
+        """How many samples are shown: all where a recovery trains with labels, ``most`` where something looks at
+        samples, else none."""
+        if self.labelled_samples and any("labels" in item.needs for item in recoveries(recovery)):
+            return self.labelled_samples
+        return most if sample_readers(criterion, scope, recovery) else 0
+
+    @final
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
         """So many samples, as :func:`secateur.graph.inputs` takes them."""
         found = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
@@ -123,7 +133,8 @@ class LabelledTask(Task):
                  in_order: bool = False):
         self.config, self.make_model, self.data, self.epochs = config, make_model, data, epochs
         self.example, self.chance = data.test_x[:1], 1 / max(1, data.classes)
-        self.steps = 0 if config.weights else epochs * -(-len(data.train_x) // config.batch_size)
+        self.labelled_samples = len(data.train_x)
+        self.steps = 0 if config.weights else epochs * -(-self.labelled_samples // config.batch_size)
         self._structure, self.kept_outputs = structure, outputs
         self._needs_groups, self._in_order = needs_groups, in_order
 
@@ -179,7 +190,7 @@ class LabelledTask(Task):
 
     def calibration(self, count: int) -> Calibration | None:
         """Training samples with their labels."""
-        return calibration(self.shown(count)) if count and len(self.data.train_x) else None
+        return calibration(self.shown(count)) if count and self.labelled_samples else None
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """On the test part."""

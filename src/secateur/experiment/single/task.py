@@ -20,7 +20,6 @@ from secateur.models import resolve
 from secateur.models.loaders.base import Kind, Options, Source
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.layer_rules import resolve_skip
-from secateur.recovery.pipeline import recoveries
 
 HELD = "no labels: outputs are compared with the original's, on samples that were held out"
 
@@ -63,16 +62,13 @@ class SingleCut:
         return replace(timing, batches=(only,)) if fixed else timing
 
     def _samples(self) -> int:
-        """How many samples are shown: all where a recovery trains with labels, none where nothing looks at them."""
+        """How many samples are shown."""
         config = self.config
         readers = sample_readers(config.chosen_criterion, config.scope, config.recoveries)
         if readers and not config.informed:
             raise SecateurError(f"{' and '.join(readers)} without samples: {GIVEN}; recovery none with the default "
                                 "criterion and scope needs none")
-        labels = any("labels" in item.needs for item in recoveries(config.recoveries))
-        if labels and isinstance(self.task, LabelledTask):
-            return len(self.task.data.train_x)
-        return config.calibration if readers else 0
+        return self.task.samples_for(config.chosen_criterion, config.scope, config.recoveries, config.calibration)
 
 
 def open_cut(config: CutConfig) -> SingleCut:
