@@ -33,7 +33,7 @@ from secateur.experiment.timing import Timing
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import POOLINGS
-from secateur.pruning.layer_rules import read
+from secateur.pruning.layer_rules import read_rule
 from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes.base import check_bounds
 from secateur.pruning.scopes.budget import Budget, read_budget
@@ -71,7 +71,7 @@ def read_layers(text: str) -> dict[str, Any]:
 def check_layers(text: str) -> None:
     """Refuse settings of single layers that are not allowed, whatever the network."""
     for pattern, said in read_layers(text).items():
-        read(pattern, said)
+        read_rule(pattern, said)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from secateur.measure.accuracy import Evaluation
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, few
+from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.scan import GRID, Scan
@@ -164,7 +164,7 @@ class Trial:
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
-        return list(few(self._rows.get(point, {}), REFIT))
+        return list(underdetermined_layers(self._rows.get(point, {}), REFIT))
 
     def samples_seen(self, point: Point) -> int:
         """How many samples criterion, scope and recoveries of a point were shown."""
