@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -53,7 +54,7 @@ def test_the_default_is_the_best_that_needs_no_labels():
     done = cut(granularity="neuron", sparsity=0.5)
     assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
     same = tiny_of_seed(0)
-    x, _ = open_cut(CutConfig(**BASE, sparsity=0.5, out="other")).task.shown(100)
+    x, _ = open_cut(CutConfig(**BASE, sparsity=0.5, out="other")).task.training_samples(100)
     expected = sc.prune(same, 0.5, granularity="neuron", data=x, example=blobs()[2][:1], skip=["5"])
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
 
@@ -79,6 +80,15 @@ def test_a_network_of_ones_own_is_taken_as_it_comes_unless_epochs_are_given():
     assert done.before.accuracy == pytest.approx(float((same(x).argmax(1) == y).float().mean()), abs=1e-6)
     assert cut(sparsity=0.5, out="as-it-comes").trained == 0
     assert CutConfig(sparsity=0.5, out="x").training == 5
+
+
+@pytest.mark.parametrize("data", ["support:blobs", "images.npy"])
+def test_the_output_layer_stays_unless_it_is_let_go(data):
+    np.save("images.npy", blobs()[2].numpy())
+    for skip, layers in ((None, ["1.weight", "3.weight"]), (("3",), ["1.weight"]),
+                         ((), ["1.weight", "3.weight", "5.weight"])):
+        done = cut(sparsity=0.5, data=data, skip=skip, recovery=("none",), force=True)
+        assert [layer["name"] for layer in done.plan.layers()] == layers
 
 
 def test_weights_from_a_file():

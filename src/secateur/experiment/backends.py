@@ -84,8 +84,8 @@ def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
 
     with client, client.as_current():
         crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
-        carried = {b: client.scatter(b.carried(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
-        futures = [client.submit(_run_job, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
+        sent = {b: client.scatter(b.with_contents(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
+        futures = [client.submit(_run_job, i, sent[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
         for future in as_completed(futures):
             yield future.result()
 

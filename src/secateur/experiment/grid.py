@@ -106,7 +106,7 @@ class Grid:
         return tuple(dict.fromkeys((*(self.config.skip or ()), *self.task.outputs)))
 
     @cached_property
-    def skipped(self) -> frozenset[str]:
+    def whole_modules(self) -> frozenset[str]:
         """Every module that :attr:`skip` covers: its expressions resolved, with what lies inside."""
         return resolve_skip(self.task.make_model(), self.skip)
 

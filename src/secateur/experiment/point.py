@@ -92,7 +92,7 @@ class Bundle:
     training: Path | bytes | None = None
     scans: tuple[tuple[str, str, Any], ...] = ()
 
-    def carried(self) -> Bundle:
+    def with_contents(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
         network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
         training = self.training.read_bytes() if isinstance(self.training, Path) else self.training

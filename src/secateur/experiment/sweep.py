@@ -92,7 +92,7 @@ class Sweep:
 
     def measure(self, options: RunOptions) -> None:
         """Measure every point that the run does not hold, at once where asked."""
-        missing = [*self._missing("point", self.grid.point_settings), *self._refused()]
+        missing = [*self._missing("point", self.grid.point_settings), *self._points_left_out()]
         self.progress.stage("measure", len(missing))
         if not missing:
             return
@@ -125,7 +125,7 @@ class Sweep:
         have = self.store.keys(kind)
         return [p for p in self.points if key_of(settings(p)) not in have]
 
-    def _refused(self) -> list[Point]:
+    def _points_left_out(self) -> list[Point]:
         """The points that an earlier study, which did not ask for them, could leave out."""
         asked = [p for p in self.points if p.recovery == "best" and not self.grid.is_beside(p)]
         return [p for p in asked if "refused" in (self.store.get(key_of(self.grid.point_settings(p))) or {})]
@@ -151,7 +151,7 @@ class Sweep:
 
     def _training(self, scratch: Path) -> Path:
         """The training samples that criteria and recoveries look at, in a file."""
-        x, y = self.grid.task.shown(self.grid.most_samples)
+        x, y = self.grid.task.training_samples(self.grid.most_samples)
         path = scratch / "training.safetensors"
         _save_tensors({"x": x, "y": y}, path)
         return path
@@ -163,7 +163,7 @@ class Sweep:
             if self.store.get(key_of(grid.anatomy_settings(seed))) is None:
                 weights = safetensors.torch.load_file(self.network(seed))
                 prunable = {t.name: weights[t.name] for t in grid.task.structure.targets
-                            if t.module not in grid.skipped}
+                            if t.module not in grid.whole_modules}
                 self.store.put("anatomy", grid.anatomy_settings(seed), weight_statistics(prunable, config.sparsity),
                                self.machine)
         if self.store.get(key_of(grid.sample_settings())) is None:

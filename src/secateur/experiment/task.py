@@ -180,7 +180,7 @@ class LabelledTask(Task):
                                 on_step=lambda *_, **__: progress.step(), on_epoch=progress.epoch)
             return model.eval(), history, self.evaluate(model)
 
-    def shown(self, count: int) -> tuple[Tensor, Tensor]:
+    def training_samples(self, count: int) -> tuple[Tensor, Tensor]:
         """The first ``count`` inputs and labels of the training part, in an order that is always the same."""
         x, y = self.data.train_x, self.data.train_y
         if self._in_order:
@@ -190,7 +190,7 @@ class LabelledTask(Task):
 
     def calibration(self, count: int) -> Calibration | None:
         """Training samples with their labels."""
-        return calibration(self.shown(count)) if count and self.labelled_samples else None
+        return calibration(self.training_samples(count)) if count and self.labelled_samples else None
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """On the test part."""

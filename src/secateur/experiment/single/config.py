@@ -60,6 +60,8 @@ class CutConfig(CommonConfig):
                            group=NETWORK)
     criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
                                     check=partial(registry.get, "criteria"))
+    skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
+                                           "expressions; empty ('') lets the output layer go, too", group=CUT)
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
                          check=partial(registry.get, "scopes"))
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
@@ -94,10 +96,10 @@ class CutConfig(CommonConfig):
     @property
     def default_criterion(self) -> str:
         """The criterion where none is asked for."""
-        return default_criterion(self.granularity, self.informed)
+        return default_criterion(self.granularity, self.has_data)
 
     @property
-    def informed(self) -> bool:
+    def has_data(self) -> bool:
         """Whether there are data."""
         return bool(self.chosen_data)
 
@@ -111,7 +113,7 @@ class CutConfig(CommonConfig):
     def recoveries(self) -> tuple[str, ...]:
         """The recoveries asked for, or the best that needs no labels and keeps what a criterion of one's own chose."""
         if self.recovery is None:
-            return (default_recovery(self.criterion is not None, self.kinds) if self.informed else "none",)
+            return (default_recovery(self.criterion is not None, self.kinds) if self.has_data else "none",)
         return self.recovery
 
     @property

@@ -65,7 +65,7 @@ class SingleCut:
         """How many samples are shown."""
         config = self.config
         readers = sample_readers(config.chosen_criterion, config.scope, config.recoveries)
-        if readers and not config.informed:
+        if readers and not config.has_data:
             raise SecateurError(f"{' and '.join(readers)} without samples: {GIVEN}; recovery none with the default "
                                 "criterion and scope needs none")
         return self.task.samples_for(config.chosen_criterion, config.scope, config.recoveries, config.calibration)
