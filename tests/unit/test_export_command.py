@@ -161,7 +161,7 @@ def test_an_interruption_is_told_and_leaves_nothing(run, typed, tmp_path, monkey
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry.get("exporters", "onnx"), "opened", stopped)
+    monkeypatch.setattr(registry.get("exporters", "onnx"), "open", stopped)
     code, _, err = typed(run.folder, "--sparsity", "0")
     assert code == 130 and "interrupted" in err
     assert not list(tmp_path.iterdir())

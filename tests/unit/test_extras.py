@@ -17,7 +17,7 @@ else:
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / "secateur"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BASE = {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli", "tomllib", "click"}
+BASE = {"torch", "numpy", "safetensors", "llvmlite", "platformdirs", "rich", "typer", "tomli", "tomllib", "click"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "compressed_tensors": "compressed-tensors"}
 COMES_WITH = {"onnx_ir": "onnxscript"}
 BLOCK = """
@@ -184,4 +184,5 @@ except ImportError as error:
 
 
 def test_base_is_light():
-    assert names_of(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli"}
+    assert names_of(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors", "llvmlite", "platformdirs", "rich",
+                                               "typer", "tomli"}

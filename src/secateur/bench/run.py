@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from secateur.core.errors import SecateurError, first_line
 from secateur.core.machine import busy, machine
 from secateur.core.modules import Plain
 from secateur.core.settings import TIMING, Settings, setting
+from secateur.core.tensors import dtype_name
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
@@ -146,7 +147,7 @@ class Case:
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
         told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
-                "inputs": [f"{str(x.dtype).removeprefix('torch.')}{list(x.shape[1:])}" for x in self.wide],
+                "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
                 **size(self.pruned, nonzeros(self.pruned))}
         return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
@@ -218,7 +219,7 @@ class Case:
             self.refuse(name, threads, batch, first_line(error))
             return None
         held, expected = load_file(path), outputs_of(network(*self.inputs[batch]))
-        gap = apart([held[str(k)] for k in range(len(held))], expected)
+        gap = difference([held[str(k)] for k in range(len(held))], expected)
         if gap <= LARGEST_DIFFERENCE:
             return gap
         self.refuse(name, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
@@ -248,18 +249,6 @@ class Case:
     def refuse(self, name: str, threads: int, batch: int | None, reason: str) -> None:
         """Keep why an engine was not timed."""
         self.refused.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
-
-
-def apart(got: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The greatest difference of outputs as a fraction of the largest of each; infinite where shapes differ.
-
-    >>> apart([torch.ones(2)], [torch.ones(3)])
-    inf
-    """
-    if [x.shape for x in got] != [x.shape for x in expected]:
-        return float("inf")
-    pairs = [(a.detach(), b.detach()) for a, b in zip(got, expected, strict=True) if a.numel()]
-    return max((difference(a, b) for a, b in pairs), default=0.0)
 
 
 def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,

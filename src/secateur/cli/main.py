@@ -43,7 +43,7 @@ def _fail(message: str, code: int) -> int:
 
 def _interrupted() -> int:
     """Say what is left of the work, and how to go on."""
-    return _fail(interruption.told(), INTERRUPTED)
+    return _fail(interruption.message(), INTERRUPTED)
 
 
 def _fail_at_work(error: Exception) -> int:

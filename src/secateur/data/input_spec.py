@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from secateur.core import pytree
-from secateur.core.bitmask import packed, unpacked
+from secateur.core.bitmask import pack_bits, unpack_bits
+from secateur.core.tensors import dtype_name
 
 
 def outline(example: Any) -> str:
     """The inputs of a network as JSON without their values; empty where one is neither tensor nor plain value."""
     try:
-        return json.dumps(pytree.flattened(example, leaf), allow_nan=False)
+        return json.dumps(pytree.flatten(example, leaf), allow_nan=False)
     except (TypeError, ValueError):
         return ""
 
@@ -28,9 +29,9 @@ def leaf(value: Any) -> dict[str, Any]:
         return {"value": value}
     if not isinstance(value, Tensor):
         raise TypeError(f"{type(value).__name__} is neither a tensor nor a plain value")
-    found: dict[str, Any] = {"dtype": str(value.dtype)[6:], "shape": list(value.shape)}
+    found: dict[str, Any] = {"dtype": dtype_name(value.dtype), "shape": list(value.shape)}
     if value.dtype == torch.bool:
-        return found | {"bits": packed(value.flatten())}
+        return found | {"bits": pack_bits(value.flatten())}
     if value.is_floating_point() or value.is_complex():
         return found
     return found | {"least": int(value.min()), "most": int(value.max())}
@@ -39,7 +40,7 @@ def leaf(value: Any) -> dict[str, Any]:
 def sketched(text: str, device: torch.device) -> Any:
     """Inputs of those shapes and types: numbers in [0, 1), whole ones between the bounds, the same each time."""
     generator = torch.Generator().manual_seed(0)
-    return pytree.restored(json.loads(text), lambda told: drawn(told, generator, device))
+    return pytree.unflatten(json.loads(text), lambda told: drawn(told, generator, device))
 
 
 def between(least: int, most: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -61,7 +62,7 @@ def drawn(told: dict[str, Any], generator: torch.Generator, device: torch.device
         return told["value"]
     kind, shape = getattr(torch, told["dtype"]), told["shape"]
     if "bits" in told:
-        made = unpacked(told["bits"], int(np.prod(shape, dtype=int))).view(shape)
+        made = unpack_bits(told["bits"], int(np.prod(shape, dtype=int))).view(shape)
     elif "least" in told:
         made = between(told["least"], told["most"], shape, generator).to(kind)
     else:

@@ -29,7 +29,6 @@ from secateur.core.settings import (
     setting,
     settings_of,
 )
-from secateur.experiment.timing import Timing
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import POOLINGS
@@ -37,6 +36,7 @@ from secateur.pruning.layer_rules import read_rule
 from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes.base import check_bounds
 from secateur.pruning.scopes.budget import Budget, read_budget
+from secateur.runtime.timing import Timing
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}

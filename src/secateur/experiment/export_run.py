@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.core.paths import check_out
+from secateur.core.paths import check_out, write_whole
 from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
 from secateur.experiment.rebuild import remake
-from secateur.files.exporters import Exported, export_run, exported, format_of
+from secateur.files.exporters import Exported, export_checked, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
@@ -86,19 +86,21 @@ def _check_flags(wanted: ExportConfig, is_run: bool) -> None:
         raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
-def _export_run(wanted: ExportConfig, chosen: Format, is_run: bool) -> Done:
+def _export_run(wanted: ExportConfig, chosen: RunExporter, is_run: bool) -> Done:
     """The report of a run."""
     if not is_run:
         raise SecateurError(f"'{wanted.path}' is a file; {wanted.to} needs the folder of a study")
     place = _place_of(wanted, chosen, f"{wanted.path.resolve().name}-report")
-    return Done(export_run(wanted.path, place, wanted.to), f"the report of {wanted.path}", None, None, ())
+    with write_whole(place, several=True) as scratch:
+        chosen.write(wanted.path, scratch)
+    return Done(place, f"the report of {wanted.path}", None, None, ())
 
 
 def _export_network_of_run(wanted: ExportConfig, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
     made = remake(wanted.path, wanted.cut)
     place = _place_of(wanted, chosen, made.name)
-    done = exported(made.network, place, made.example, wanted.to, wanted.int8)
+    done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
     reached = _accuracy(done.run, made.test, _rows_of(done))
     notes = (*made.notes, *_notes_on(done, made.network))
     return Done(place, made.description, done, (reached, made.row["accuracy"]), notes)
@@ -115,7 +117,7 @@ def _export_network(wanted: ExportConfig, chosen: Format) -> Done:
     network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
     inputs = resolve.example_for(network, source, wanted, text) if needs else None
-    done = exported(network, place, inputs, wanted.to, wanted.int8)
+    done = export_checked(network, place, inputs, wanted.to, wanted.int8)
     return Done(place, f"the network of {text}", done, None, (*source.notes, *_notes_on(done, network)))
 
 

@@ -9,38 +9,36 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur.core.errors import RunError
-from secateur.core.modules import device_of, moved
+from secateur.core.modules import device_of
+from secateur.core.tensors import to_device
 from secateur.core.types import Plan, Structure
 from secateur.data.datasets.base import Dataset
 from secateur.experiment.config import StudyConfig, read_layers
 from secateur.experiment.row import method_facts
 from secateur.experiment.spec import spec_of
 from secateur.experiment.task import LabelledTask, Task
-from secateur.experiment.timing import Timing
-from secateur.experiment.timing import time as timing_of
 from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, underdetermined_layers
+from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec
-from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
+from secateur.runtime.timing import Timing, time_cut
 
 _KEPT_BYTES = 1 << 28
 """Bytes of recovered networks that one trial keeps."""
@@ -184,7 +182,7 @@ class Trial:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
         kind = replace(point, sparsity=0.0, recovery="none")
         if kind not in self._selections:
-            example = pytree.tree_map(partial(moved, device=device_of(self.model)), self.task.example)
+            example = to_device(self.task.example, device_of(self.model))
             self._selections = {kind: Selection(
                 self.model, point.spec, samples=self.task.calibration(point.samples), example=example,
                 structure=self.task.structure, outputs=self.task.outputs,
@@ -217,7 +215,7 @@ class Trial:
         Raises:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
-        return timing_of(self.task.as_timed(self.model), self.task.as_timed(cut), plan.granularity != "neuron",
+        return time_cut(self.task.as_timed(self.model), self.task.as_timed(cut), plan.granularity != "neuron",
                          self._inputs, timing, str(plan).partition("\n")[0])
 
     def _inputs(self, size: int) -> Any:

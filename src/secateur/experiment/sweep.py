@@ -12,8 +12,9 @@ import safetensors.torch
 import torch
 
 from secateur import files
-from secateur.core.errors import RunError, SecateurError
+from secateur.core.errors import SecateurError
 from secateur.core.machine import machine
+from secateur.core.paths import write_whole
 from secateur.core.progress import Progress
 from secateur.core.version import __version__
 from secateur.experiment import backends
@@ -177,8 +178,5 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     Raises:
         RunError: the folder is full or read-only.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_tensors(tensors, path)
-    except (OSError, SecateurError) as error:
-        raise RunError(str(error)) from error
+    with write_whole(path, in_run=True) as scratch:
+        files.write_tensors(tensors, scratch)

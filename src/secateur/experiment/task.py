@@ -5,19 +5,19 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur import graph, models
 from secateur.core import registry
 from secateur.core.errors import OutputLayerWarning, SecateurError, UnsupportedError
-from secateur.core.modules import Plain, device_of, moved
+from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
+from secateur.core.tensors import tensors_in, to_device
 from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import Dataset
@@ -25,7 +25,7 @@ from secateur.data.samples import HeldOutSamples
 from secateur.experiment.config import CommonConfig
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import Evaluation, evaluate
-from secateur.measure.agreement import Closeness, closeness
+from secateur.measure.agreement import Agreement, agreement
 from secateur.measure.latency import torch_threads
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.layer_rules import resolve_skip
@@ -80,7 +80,7 @@ class Task(ABC):
         """Loss, accuracy and predictions on the test samples; None without labels."""
 
     @abstractmethod
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Closeness | None:
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement | None:
         """How near the outputs are to the original's on samples held out; None where accuracy is measured."""
 
     @abstractmethod
@@ -108,9 +108,9 @@ class Task(ABC):
     @final
     def outputs_of(self, model: nn.Module, size: int) -> list[Tensor]:
         """The tensors that a network gives for so many samples."""
-        inputs = pytree.tree_map(partial(moved, device=device_of(model)), self.batch(size))
+        inputs = to_device(self.batch(size), device_of(model))
         with torch.inference_mode():
-            return [v for v in pytree.tree_leaves(Plain(model, self.names).eval()(*inputs)) if isinstance(v, Tensor)]
+            return tensors_in(Plain(model, self.names).eval()(*inputs))
 
 
 @final
@@ -233,7 +233,7 @@ class UnlabelledTask(Task):
     @property
     def _example(self) -> Any:
         """One sample on the network's device."""
-        return pytree.tree_map(partial(moved, device=device_of(self.model)), self.example)
+        return to_device(self.example, device_of(self.model))
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
@@ -256,9 +256,9 @@ class UnlabelledTask(Task):
     def evaluate(self, model: nn.Module) -> None:
         """There are no labels."""
 
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Closeness:
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement:
         """On the samples held out."""
-        return closeness(original, cut, self.samples.held)
+        return agreement(original, cut, self.samples.held)
 
     def batch(self, size: int) -> tuple[Tensor, ...]:
         """Samples held out of the middling length."""

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from secateur.core.errors import failing
 from secateur.core.module_state import evaluating
-from secateur.core.modules import device_of, moved
+from secateur.core.modules import device_of
+from secateur.core.tensors import to_device
 from secateur.core.types import Target
 from secateur.data.calibration import Calibration, described
 from secateur.data.forward import call
@@ -56,7 +57,7 @@ def _call_example(example: Any, model: nn.Module) -> Any:
     Raises:
         SecateurError: the network does not run on it.
     """
-    args, kwargs = tree_map(partial(moved, device=device_of(model)), inputs(example))
+    args, kwargs = to_device(inputs(example), device_of(model))
     with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
         return model(*args, **kwargs)
 

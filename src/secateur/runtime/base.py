@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.core.modules import same_modes
 
 
 class Compiled(nn.Module):
@@ -130,16 +131,11 @@ def check_runs(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
         SecateurError: it does not run.
     """
     model = copied(model)
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        with torch.no_grad():
-            return model(*map(cloned, inputs))
+        with same_modes(model), torch.no_grad():
+            return model.eval()(*map(cloned, inputs))
     except Exception as error:
         raise SecateurError(f"the example does not run through the network: {first_line(error)}") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def check_state(model: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -14,29 +14,15 @@ from secateur.core.progress import Progress
 from secateur.core.types import Plan
 from secateur.experiment.point import Trial, check_cuttable
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.single.output import check_form, is_secateurs, written
+from secateur.experiment.single.output import check_form, is_secateurs, write_checked
 from secateur.experiment.single.task import SingleCut, open_cut
 from secateur.experiment.task import LabelledTask
-from secateur.measure.agreement import Closeness
+from secateur.measure.agreement import Agreement
+from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
 from secateur.measure.size import size
+from secateur.measure.speed import speeds
 from secateur.recovery.pipeline import check_recoveries, recoveries
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One of the two networks: accuracy on the test part in [0, 1] (None without labels), sizes, FLOPs of one sample,
-    zeros not counted.
-
-    ``bytes`` are those of the file that :func:`secateur.save` writes of the tensors alone; where another form is
-    written, which stores zeros like other values, those of the tensors themselves.
-    """
-
-    accuracy: float | None
-    parameters: int
-    nonzeros: int
-    bytes: int
-    flops: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +34,7 @@ class CutNetwork:
         plan: what went.
         before, after: the figures of the two networks.
         closeness: how near its outputs are to the original's, where there are no labels.
-        timing: as :func:`secateur.experiment.timing.time` gives it; its latency is empty where nothing was timed.
+        timing: as :func:`secateur.runtime.timing.time_cut` gives it; its latency is empty where nothing was timed.
         path: the file.
         trained: the epochs that the network was trained here before the cut.
         samples: how many samples criterion, scope and recovery saw.
@@ -59,9 +45,9 @@ class CutNetwork:
 
     network: nn.Module
     plan: Plan
-    before: Side
-    after: Side
-    closeness: Closeness | None
+    before: Figures
+    after: Figures
+    closeness: Agreement | None
     timing: dict[str, Any]
     path: Path
     trained: int
@@ -69,6 +55,11 @@ class CutNetwork:
     notes: tuple[str, ...]
     chance: float | None
     again: str
+
+    @property
+    def comparison(self) -> Comparison:
+        """The figures of the two networks as one value, which prints as a table."""
+        return Comparison(self.before, self.after, self.closeness, speeds(self.timing["latency"]), part="test")
 
 
 def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwork:
@@ -94,8 +85,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     crowd = busy() if timing.batches else ()
     times = trial.time(plan, cut, timing) if timing.batches else {"latency": {}}
     near = task.closeness(trial.model, cut)
-    before, after = _side(trial.model, single), _side(cut, single)
-    again, ungraphed = written(cut, path, single, facts(config, plan, before, after, times))
+    before, after = _figures(trial.model, single), _figures(cut, single)
+    again, ungraphed = write_checked(cut, path, single, facts(config, plan, before, after, times))
     notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *graph.notes(cut), *ungraphed, *crowd)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
                       trial.samples_seen(point), notes, task.chance, again)
@@ -114,9 +105,9 @@ def _train(single: SingleCut, progress: Progress) -> nn.Module:
     return model
 
 
-def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict[str, Any]) -> dict[str, Any]:
+def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing: dict[str, Any]) -> dict[str, Any]:
     """What the file tells of how it was made: the settings, what went of every layer, and what was measured."""
-    def figures(one: Side) -> dict[str, Any]:
+    def figures(one: Figures) -> dict[str, Any]:
         return {name: value for name, value in asdict(one).items() if name != "bytes"}
 
     return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
@@ -125,10 +116,10 @@ def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict
             "before": figures(before), "after": figures(after), "timing": timing}
 
 
-def _side(model: nn.Module, single: SingleCut) -> Side:
+def _figures(model: nn.Module, single: SingleCut) -> Figures:
     """The figures of a network."""
     found, result = size(model), single.task.evaluate(model)
     ours = is_secateurs(Path(single.config.out), single.kind)
     stored = files.file_bytes(model) if ours else found["bytes"]
-    return Side(result.accuracy if result else None, found["parameters"], found["nonzeros"], stored,
+    return Figures(result.accuracy if result else None, found["parameters"], found["nonzeros"], stored,
                 flops_of(model, single.task.example, single.config.granularity != "neuron"))

@@ -14,12 +14,12 @@ from secateur.data.samples import GIVEN, HeldOutSamples, read
 from secateur.experiment.point import Point
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.task import LabelledTask, Task, UnlabelledTask, check_network, sample_readers
-from secateur.experiment.timing import Timing
 from secateur.graph.check import check_weights
 from secateur.models import resolve
 from secateur.models.loaders.base import Kind, Options, Source
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.layer_rules import resolve_skip
+from secateur.runtime.timing import Timing
 
 HELD = "no labels: outputs are compared with the original's, on samples that were held out"
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.linalg import single
+from secateur.core.modules import device_of
 from secateur.data.calibration import Batch, Calibration
 from secateur.data.forward import call, watched
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, rows_out
@@ -22,7 +23,7 @@ Grads = dict[str, Tensor]
 
 def losses(model: nn.Module, samples: Calibration) -> Iterator[tuple[Tensor, int]]:
     """The loss of every batch, with its graph, and the number of its samples."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     for batch in samples:
         loss = samples.loss(call(model, batch), batch.to(device).labels)
         if not torch.isfinite(loss):

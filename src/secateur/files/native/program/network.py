@@ -17,7 +17,7 @@ from secateur.data.input_spec import sketched
 from secateur.files.native import strict
 from secateur.files.native.program.arguments import filled
 from secateur.files.native.program.read import Program
-from secateur.files.native.steps import check_drawn
+from secateur.files.native.steps import check_example
 
 
 class FileNetwork(nn.Module):
@@ -55,7 +55,7 @@ class FileNetwork(nn.Module):
         """
         if not self.program.example:
             return None
-        check_drawn(self.program.example, "the graph")
+        check_example(self.program.example, "the graph")
         return sketched(self.program.example, torch.device("cpu"))
 
     @property
