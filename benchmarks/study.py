@@ -36,11 +36,11 @@ from secateur.core.machine import machine
 from secateur.core.progress import Progress
 from secateur.experiment.config import RunOptions
 from secateur.experiment.grid import Grid, load_grid
-from secateur.experiment.point import open_bundle
 from secateur.experiment.run import load_run
 from secateur.experiment.store import Store
 from secateur.experiment.study import study
 from secateur.experiment.sweep import Sweep
+from secateur.experiment.trial import open_bundle
 from secateur.models import resolve as make_model
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))

@@ -15,7 +15,7 @@ from secateur import files
 from secateur.core.errors import MeasurementError
 from secateur.core.progress import Progress
 from secateur.data import resolve
-from secateur.experiment import point
+from secateur.experiment import trial
 from secateur.experiment.single import prune as room
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.task import open_cut
@@ -139,7 +139,7 @@ def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*(point, "recover") if stopped == "recover" else (files, "load"), stop)
+    monkeypatch.setattr(*(trial, "recover") if stopped == "recover" else (files, "load"), stop)
     with pytest.raises(KeyboardInterrupt):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())

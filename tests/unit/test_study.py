@@ -251,7 +251,7 @@ def test_a_network_of_which_nothing_can_be_cut_is_refused_before_training(tmp_pa
 
 def test_a_damaged_network_of_a_run_is_named(tmp_path):
     from secateur.core.errors import RunError
-    from secateur.experiment.point import _tensors
+    from secateur.experiment.trial import _tensors
 
     (tmp_path / "net.safetensors").write_bytes(b"short")
     with pytest.raises(RunError, match=r"net\.safetensors': .* delete it"):

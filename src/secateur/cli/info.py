@@ -13,8 +13,8 @@ from secateur.cli.flags import command
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
-from secateur.experiment.config import check_layers, read_layers
-from secateur.experiment.spec import spec_of
+from secateur.experiment.config import check_layers
+from secateur.experiment.point import Point
 from secateur.models.loaders.base import Options
 from secateur.pruning.granularity import resolve as resolve_granularity
 
@@ -103,9 +103,11 @@ def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any)
     """Print what a cut takes of every layer, and what it saves."""
     from secateur.pruning.dry_run import dry_run
     from secateur.pruning.plan import plan
+    from secateur.pruning.spec import default_criterion
 
-    spec = spec_of(options.granularity, None, options.scope, layers=read_layers(options.layers), budget=options.budget,
-                   min_sparsity=options.min_sparsity, max_sparsity=options.max_sparsity)
-    made = plan(network, options.sparsity, data=data, example=inputs, spec=spec)
+    criterion = default_criterion(options.granularity, data is not None)
+    point = Point(options.granularity, criterion, options.scope, options.sparsity, None, 0, layers=options.layers,
+                  least=options.min_sparsity, most=options.max_sparsity, budget=options.budget)
+    made = plan(network, options.sparsity, data=data, example=inputs, spec=point.spec)
     print(made)
     print(dry_run(network, made, inputs))

@@ -9,7 +9,8 @@ from typing import Any
 from secateur.core.errors import MissingExtraError, RunError, SecateurError
 from secateur.core.machine import cores
 from secateur.experiment.config import RunOptions
-from secateur.experiment.point import Bundle, Point, open_bundle
+from secateur.experiment.point import Point
+from secateur.experiment.trial import Bundle, open_bundle
 from secateur.measure.latency import torch_threads
 
 Job = tuple[Bundle, Point]

@@ -19,9 +19,10 @@ from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.data.datasets.base import Dataset
 from secateur.experiment.config import StudyConfig, defined_scopes
-from secateur.experiment.point import Point, check_cuttable
+from secateur.experiment.point import Point
 from secateur.experiment.store import FORMAT, key_of
 from secateur.experiment.task import LabelledTask, check_network
+from secateur.experiment.trial import check_cuttable
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip

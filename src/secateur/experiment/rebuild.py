@@ -15,12 +15,13 @@ from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import Grid, load_grid
-from secateur.experiment.point import Point, open_bundle
+from secateur.experiment.point import Point
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData, load_run
 from secateur.experiment.store import Store, key_of
 from secateur.experiment.study import restore_outputs
 from secateur.experiment.sweep import Sweep
+from secateur.experiment.trial import open_bundle
 from secateur.measure.accuracy import evaluate
 
 _ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")

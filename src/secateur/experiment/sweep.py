@@ -20,8 +20,9 @@ from secateur.core.version import __version__
 from secateur.experiment import backends
 from secateur.experiment.config import RunOptions
 from secateur.experiment.grid import Grid, sample_images
-from secateur.experiment.point import Bundle, Point, open_bundle
+from secateur.experiment.point import Point
 from secateur.experiment.store import Store, key_of
+from secateur.experiment.trial import Bundle, open_bundle
 from secateur.experiment.weight_statistics import weight_statistics
 
 

@@ -12,11 +12,11 @@ from secateur import files, graph
 from secateur.core.machine import busy
 from secateur.core.progress import Progress
 from secateur.core.types import Plan
-from secateur.experiment.point import Trial, check_cuttable
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.output import check_form, is_secateurs, write_checked
 from secateur.experiment.single.task import SingleCut, open_cut
 from secateur.experiment.task import LabelledTask
+from secateur.experiment.trial import Trial, check_cuttable
 from secateur.measure.agreement import Agreement
 from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
