@@ -49,7 +49,7 @@ class BenchConfig(Settings):
         SecateurError: a value that cannot be; the message says what is allowed.
     """
 
-    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", aliases=("batch",), group=TIMING, least=1,
+    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", flags=("--batch",), group=TIMING, least=1,
                                        some=True)
     threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
     seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)

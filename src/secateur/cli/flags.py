@@ -62,7 +62,7 @@ def _option(one: Setting, name: str, shown: bool) -> Any:
     flag = f"--{name.replace('_', '-')}"
     flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
     metavar = None if one.item is bool else "A,B,…" if one.several else _METAVARS[one.item]
-    return typer.Option(flag, help=_help(one), metavar=metavar, show_default=False, hidden=not shown,
+    return typer.Option(flag, *one.flags, help=_help(one), metavar=metavar, show_default=False, hidden=not shown,
                         rich_help_panel=one.group or None)
 
 

@@ -48,6 +48,7 @@ class Setting:
         help: what it is, for the command line.
         group: one of :data:`GROUPS`, a panel of the command line's help.
         aliases: earlier names, which go on being taken.
+        flags: other spellings of its flag.
         least, greatest, above: bounds of a number, or of each of several.
         allowed: the names that are allowed.
         check: refuses a value, or each of several, with an error of its own.
@@ -62,6 +63,7 @@ class Setting:
     help: str
     group: str = MAIN
     aliases: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     least: float | None = None
     greatest: float | None = None
     above: float | None = None
