@@ -6,7 +6,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.bench.network import outputs_of
-from secateur.bench.run import Settings
+from secateur.bench.run import BenchConfig
 from secateur.core import registry
 from secateur.engines.base import Engine
 from secateur.measure.compare import difference
@@ -72,5 +72,5 @@ def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
 
 
 def test_all_are_timed_unless_some_are_chosen():
-    assert set(Settings().chosen) == set(NAMES)
-    assert Settings(engines=("sparse", "dense")).chosen == ("dense", "sparse")
+    assert set(BenchConfig().chosen) == set(NAMES)
+    assert BenchConfig(engines=("sparse", "dense")).chosen == ("dense", "sparse")

@@ -71,7 +71,7 @@ class Subject:
     @cached_property
     def options(self) -> resolve.Options:
         """What is said of the network besides its name."""
-        return resolve.Options("", self.weights, self.example, self.shape, self.classes)
+        return resolve.Options(weights=self.weights, example=self.example, shape=self.shape, classes=self.classes)
 
     @cached_property
     def source(self) -> resolve.Source:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from secateur.bench.network import Subject, cut_of, filled, outputs_of
 from secateur.bench.verdict import verdict
 from secateur.bench.worker import Worker, WorkerError
 from secateur.core import registry
-from secateur.core.errors import SecateurError, first_line, unknown
+from secateur.core.errors import SecateurError, first_line
 from secateur.core.machine import busy, machine
 from secateur.core.modules import Plain
 from secateur.core.pytree import repeat
+from secateur.core.settings import TIMING, Settings, setting
 from secateur.core.tensors import dtype_name
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
@@ -40,29 +42,21 @@ WHOLE = "nothing was cut: the network is the one that runs dense"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How it is timed: batch sizes, counts of threads, seconds for each engine at each of both, engines (empty: all).
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig(Settings):
+    """How networks are timed in :func:`bench`.
 
     Raises:
         SecateurError: a value that cannot be; the message says what is allowed.
     """
 
-    batches: tuple[int, ...] = (1, 16, 64)
-    threads: tuple[int, ...] = (1,)
-    seconds: float = 2.0
-    engines: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, values in (("batch", self.batches), ("threads", self.threads)):
-            if not values or min(values) < 1 or len(set(values)) < len(values):
-                raise SecateurError(f"--{name} {','.join(map(str, values))}: allowed are different whole numbers from "
-                                    "1 on, such as 1,16")
-        if not 0 < self.seconds < float("inf"):
-            raise SecateurError(f"--seconds {self.seconds}: allowed is a number above 0")
-        for name in self.engines:
-            if name not in registry.files("engines"):
-                raise unknown("engine", name, registry.files("engines"))
+    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", flags=("--batch",), group=TIMING, least=1,
+                                       some=True)
+    threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
+    seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
+    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; none: all "
+                                       "that are installed", group=TIMING, repeats=True,
+                                       check=partial(registry.get, "engines"))
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -72,7 +66,7 @@ class Settings:
         return tuple(n for n in every if not self.engines or n in self.engines)
 
 
-def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda _: None) -> dict[str, Any]:
+def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lambda _: None) -> dict[str, Any]:
     """Time a network before and after its cut, in every engine that is installed, each in a process of its own.
 
     An engine that cannot run the network, or whose outputs differ from torch's by more than 1e-4 of the largest, is
@@ -91,7 +85,7 @@ def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda 
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
     """
-    chosen, crowd = settings or Settings(), busy()
+    chosen, crowd = settings or BenchConfig(), busy()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         case = Case(subject, chosen, Path(folder))
         for threads in chosen.threads:
@@ -108,7 +102,7 @@ def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda 
 class Case:
     """One subject: its networks, inputs and expected outputs, and what is found of it."""
 
-    def __init__(self, subject: Subject, settings: Settings, folder: Path):
+    def __init__(self, subject: Subject, settings: BenchConfig, folder: Path):
         self.subject, self.settings, self.folder = subject, settings, folder
         with torch.inference_mode(False):
             self.pruned = subject.pruned()

@@ -14,7 +14,7 @@ from secateur.core.errors import MeasurementError, SecateurError, UnsupportedErr
 from secateur.core.modules import device_of
 from secateur.core.paths import write_whole
 from secateur.core.tensors import same_bits
-from secateur.experiment.single.task import COMPARED, Case
+from secateur.experiment.single.task import SingleCut
 from secateur.files.exporters import write_unchecked
 from secateur.measure.compare import difference
 from secateur.measure.size import tensors
@@ -23,6 +23,7 @@ from secateur.models.loaders.hugging_face import network as from_folder
 from secateur.models.resolve import Kind
 
 ROUNDING = 1e-5
+COMPARED = 256
 OWN, PROGRAM = ".safetensors", ".pt2"
 FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xml", ".gguf", ".tflite"}
 
@@ -48,13 +49,13 @@ def _is_own(path: Path, kind: Kind) -> bool:
     return path.suffix != PROGRAM and (kind.folder or bool(kind.suffix)) and path.suffix == kind.suffix
 
 
-def write_checked(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+def write_checked(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Write a cut network to a scratch path, read it back, compare, and only then move it into place.
 
     Args:
         cut: the network.
         path: where it goes.
-        case: where it comes from.
+        single: where it comes from.
         told: what a file of :func:`secateur.save` says of how it was made.
 
     Returns:
@@ -65,39 +66,39 @@ def write_checked(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) 
         SecateurError: the disk is full, or the folder may not be written to.
     """
     with write_whole(path) as scratch:
-        read, again, notes = _write(cut, scratch, path, case, told)
+        read, again, notes = _write(cut, scratch, path, single, told)
         back = read().to(device_of(cut)).eval()
-        _check_same(cut, back, path, case, exact=path.suffix not in (PROGRAM, ".keras"))
+        _check_same(cut, back, path, single, exact=path.suffix not in (PROGRAM, ".keras"))
     return again, notes
 
 
-def _write(cut: nn.Module, scratch: Path, path: Path, case: Case,
+def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
            told: dict[str, Any]) -> tuple[Callable[[], nn.Module], str, tuple[str, ...]]:
     """Write a cut network to a scratch path in the form that its path asks for.
 
     Returns:
         What reads it back, how it is loaded from its path as Python, and notes.
     """
-    kind, text = case.kind, case.config.model
+    kind, text = single.kind, single.config.model
     if path.suffix == PROGRAM:
-        write_unchecked(cut, scratch, case.example_of(case.source.batch or 2), "pt2")
+        write_unchecked(cut, scratch, single.task.example_of(single.source.batch or 2), "pt2")
         return lambda: resolve.network(str(scratch)), f"torch.export.load('{path}').module()", ()
     if is_secateurs(path, kind):
-        notes, original = _save(cut, scratch, case, told), case.source.original or case.source.make
-        again = f"secateur.load('{path}', {case.source.again})"
+        notes, original = _save(cut, scratch, single, told), single.source.original or single.source.make
+        again = f"secateur.load('{path}', {single.source.again})"
         again += "" if notes else f", or secateur.load('{path}'), which runs the graph in the file"
         return lambda: files.load(scratch, original), again, notes
-    with failing(f"cannot write '{case.config.out}'"):
+    with failing(f"cannot write '{single.config.out}'"):
         kind.write(cut, text, scratch)
     if kind.folder:
         return lambda: from_folder(scratch), f"transformers.{type(cut).__name__}.from_pretrained('{path}')", ()
     return lambda: resolve.network(str(scratch)), f"keras.saving.load_model('{path}')", ()
 
 
-def _save(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tuple[str, ...]:
+def _save(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, ...]:
     """Write a file of :func:`secateur.save`, with the network's graph where possible; returns why that is not."""
     try:
-        example = case.example_of(case.source.batch or 2, device_of(cut))
+        example = single.task.example_of(single.source.batch or 2, device_of(cut))
         files.save(cut, path, example, settings=told)
     except UnsupportedError as error:
         files.save(cut, path, settings=told)
@@ -110,7 +111,7 @@ def bytes_of(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def _check_same(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: bool) -> None:
+def _check_same(cut: nn.Module, back: nn.Module, path: Path, single: SingleCut, exact: bool) -> None:
     """Refuse a network that was read back where a tensor or an output differs.
 
     ``exact`` is left out for forms that sum in another order; outputs may then differ by rounding.
@@ -121,8 +122,8 @@ def _check_same(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: 
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
                              if not same_bits(a, b)]):
         raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
-    size = case.source.batch or COMPARED
-    pairs = list(zip(case.outputs(cut, size), case.outputs(back, size), strict=True))
+    size = single.source.batch or COMPARED
+    pairs = list(zip(single.task.outputs_of(cut, size), single.task.outputs_of(back, size), strict=True))
     if exact and not all(torch.equal(a, b) for a, b in pairs):
         raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
     if not all(difference(b, a) <= ROUNDING for a, b in pairs if a.is_floating_point()):
