@@ -23,7 +23,7 @@ from secateur.data import resolve
 from secateur.data.calibration import calibration
 from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec
-from secateur.recovery.methods.base import Patient
+from secateur.recovery.methods.base import RecoveryContext
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.reconstruct import Reconstruct
 from secateur.recovery.pipeline import recover
@@ -108,10 +108,10 @@ def ours(granularity: str, criterion: str, recovery: Any = "none", scope: str = 
         cut = sc.apply(case.network, plan)
         first, *more = recovery if isinstance(recovery, tuple) else (recovery,)
         cut = recover(case.network, cut, plan, first, calibration(
-            (case.source.train_x, case.source.train_y) if everything and not more else case.inputs), case.seed)
+            (case.source.train_x, case.source.train_y) if everything and not more else case.inputs), case.seed).network
         for item in more:
             cut = recover(case.network, cut, plan, item, calibration((case.source.train_x, case.source.train_y)),
-                          case.seed)
+                          case.seed).network
         return cut
     return method
 
@@ -173,7 +173,7 @@ def then_finetune(method: Method) -> Method:
         cut = method(case, sparsity)
         samples = calibration((case.source.train_x, case.source.train_y))
         plan = Plan("neuron", "peer", "layer", sparsity, (), {})
-        return TUNED.recover(Patient(case.network, cut, plan, samples, case.seed))
+        return TUNED.recover(RecoveryContext(case.network, cut, plan, samples, case.seed))
     return tuned
 
 

@@ -85,7 +85,8 @@ def points(model: str, seed: int, data: Data, folder: Path) -> Iterator[dict[str
         chosen = Selection(net, spec, example=example, structure=structure, samples=samples)
         for sparsity in (s for w, s in missing if w == way):
             made = chosen.plan(sparsity)
-            small = recover(net, sc.apply(net, made), made, recoveries(recovery), samples, seed) if sparsity else net
+            small = recover(net, sc.apply(net, made), made, recoveries(recovery), samples,
+                            seed).network if sparsity else net
             point = {"way": way, "sparsity": sparsity, "seed": seed,
                      "left": sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in net.parameters()),
                      "accuracy": evaluate(small, data[2], data[3], 100).accuracy}

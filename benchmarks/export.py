@@ -49,7 +49,8 @@ def networks(case: Case) -> Iterator[tuple[str, float, nn.Module]]:
         granularity, criterion, sparsity = how
         plan = case.selection(granularity, criterion).plan(sparsity)
         cut = sc.apply(case.network, plan)
-        yield name, sparsity, recover(case.network, cut, plan, "best", calibration(case.inputs), case.seed).eval()
+        recovered = recover(case.network, cut, plan, "best", calibration(case.inputs), case.seed)
+        yield name, sparsity, recovered.network.eval()
 
 
 def accuracy(run: Callable[[list[Tensor]], list[Tensor]], case: Case) -> float:

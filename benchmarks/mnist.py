@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import secateur as sc
+from secateur.experiment.row import Row
 from secateur.report.conclusions import sentence
-from secateur.report.rows import digest
+from secateur.report.gather import gather_results
 
 HERE = Path(__file__).parent
 
@@ -24,7 +25,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     folder = Path(sys.argv[1])
     run = sc.load_run(folder)
-    result = {"machine": run.machine, "command": run.command, "answer": sentence(digest(run)),
+    result = {"machine": run.machine, "command": run.command, "answer": sentence(gather_results(run)),
               "dense": [t["accuracy"] for t in run.trained], "rows": list(rows(run))}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "mnist.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -40,13 +41,13 @@ def rows(run: Any) -> Any:
         points = [p for p in run.points if tuple(p[n] for n in names) == kind]
         accuracies = [p["accuracy"] for p in points]
         yield {**dict(zip(names, kind, strict=True)), "control": points[0]["control"],
-               "samples_seen": points[0].get("samples_seen", 0),
+               "samples_seen": points[0]["samples_seen"],
                "accuracy": statistics.mean(accuracies), "least": min(accuracies), "most": max(accuracies),
                "bytes": points[0]["bytes"], "bytes_sparse": statistics.mean(p["bytes_sparse"] for p in points),
-               "engine": points[0].get("engine_used", ""), "speedup": speedups(points)}
+               "engine": points[0]["engine_used"], "speedup": speedups(points)}
 
 
-def speedups(points: list[dict[str, Any]]) -> dict[str, float]:
+def speedups(points: list[Row]) -> dict[str, float]:
     """The median speed-up over the seeds at each batch size: sparse kernels, or the smaller network."""
     if not all(p["latency"] for p in points):
         return {}

@@ -168,8 +168,8 @@ def pruned(recipe: Recipe, model: nn.Module, data: Dataset, seed: int) -> Pruner
     total = steps_of(data, recipe.epochs, recipe.batch_size)
     schedule = Exponential(target, begin=round(recipe.begin * total), end=round(recipe.end * total), every=100)
     pruner = fit(model, data, recipe.epochs, lambda net, optimizer: Pruner(net, schedule, optimizer, **choices(
-        recipe, net, data)), teacher, lr=recipe.lr, batch_size=recipe.batch_size, hold=recipe.hold, l1=recipe.l1,
-        temperature=recipe.temperature, share=recipe.share, seed=seed,
+        recipe, net, data)), teacher=teacher, lr=recipe.lr, batch_size=recipe.batch_size, hold=recipe.hold,
+        l1=recipe.l1, temperature=recipe.temperature, share=recipe.share, seed=seed,
         on_epoch=lambda epoch, pruner: tell(recipe, seed, epoch, pruner, data))
     assert pruner is not None
     return pruner

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
 from secateur.experiment.weight_statistics import anatomy
 
@@ -74,7 +75,7 @@ def accuracy(seed: int, granularity: str, control: bool, s: float) -> float:
 
 
 def point(seed: int, granularity: str, criterion: str, scope: str, s: float, labels: Any, batches: Any,
-          images: bool) -> dict[str, Any]:
+          images: bool) -> Row:
     control = criterion == "random"
     right = round(TESTS * accuracy(seed, granularity, control, s))
     correct = np.zeros(TESTS, np.uint8)
@@ -83,15 +84,15 @@ def point(seed: int, granularity: str, criterion: str, scope: str, s: float, lab
     layers, left, dense = sizes(granularity, s)
     items, removed = sum(x["items"] for x in layers), sum(x["removed"] for x in layers)
     kept = dense if granularity == "neuron" else sum(a * b for a, b in SHAPES.values()) + LAST
-    return {"seed": seed, "granularity": granularity, "criterion": criterion, "scope": scope, "sparsity": s,
-            "control": control, "reached": removed / items, "items": items, "removed": removed,
-            "loss": 0.09 + 0.005 * seed + 3 * (dense_accuracy(seed) - right / TESTS), "accuracy": right / TESTS,
-            "correct": np.packbits(correct).tobytes(), "tests": TESTS, "parameters": kept, "nonzeros": left,
-            "bytes": 4 * kept, "bytes_sparse": min(4 * kept, 8 * left + 400), "flops": 2 * kept,
-            "flops_nonzero": 2 * left, "layers": layers,
-            "notes": ["2.weight: kept one neuron"] if s > 0.98 and granularity == "neuron" else [],
-            "predictions": guesses if images else [], "latency": latency(granularity, s, batches, seed),
-            "sparse_error": 2e-7 if granularity == "weight" else None}
+    return Row(
+        seed=seed, granularity=granularity, criterion=criterion, scope=scope, sparsity=s, control=control,
+        reached=removed / items, items=items, removed=removed,
+        loss=0.09 + 0.005 * seed + 3 * (dense_accuracy(seed) - right / TESTS), accuracy=right / TESTS,
+        correct=np.packbits(correct).tobytes(), tests=TESTS, parameters=kept, nonzeros=left, bytes=4 * kept,
+        bytes_sparse=min(4 * kept, 8 * left + 400), flops=2 * kept, flops_nonzero=2 * left, layers=layers,
+        notes=["2.weight: kept one neuron"] if s > 0.98 and granularity == "neuron" else [],
+        predictions=guesses if images else [], latency=latency(granularity, s, batches, seed),
+        sparse_error=2e-7 if granularity == "weight" else None)
 
 
 def sizes(granularity: str, s: float) -> tuple[list[dict[str, Any]], int, int]:

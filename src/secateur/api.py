@@ -22,7 +22,7 @@ from secateur.pruning.scopes import ScopeChoice
 from secateur.pruning.spec import PruningSpec, default_criterion, spec_from
 from secateur.recovery.pipeline import (
     RecoveryChoice,
-    check_heard,
+    check_criterion_is_used,
     check_recoveries,
     default_recovery,
     kinds_of,
@@ -84,13 +84,13 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     usual = default_recovery(chosen.criterion is not None, kinds) if samples else "none"
     items = recoveries(chosen.recovery if chosen.recovery is not None else usual)
     check_recoveries(items, samples)
-    check_heard(chosen.criterion, items, kinds, default_criterion(chosen.granularity_item, samples is not None))
+    check_criterion_is_used(chosen.criterion, items, kinds,
+                            default_criterion(chosen.granularity_item, samples is not None))
     made = make_plan(model, sparsity, chosen, samples, example)
     with untouched(model):
         small = applied(model, made)
         told(model, small)
-        seen: dict[str, tuple[int, int]] = {}
-        network = recover(model, small, made, items, samples, chosen.seed, seen)
-    for note in few(seen, REFIT):
+        result = recover(model, small, made, items, samples, chosen.seed)
+    for note in few(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
-    return network
+    return result.network

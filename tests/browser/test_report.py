@@ -7,7 +7,7 @@ import shutil
 import pytest
 import synthetic_run
 
-from secateur.report import rows
+from secateur.report.gather import gather_results
 from secateur.report.render import page
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
@@ -27,7 +27,7 @@ def browser():
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(page.render(rows.digest(synthetic_run.make())), encoding="utf-8")
+    path.write_text(page.render(gather_results(synthetic_run.make())), encoding="utf-8")
     return path
 
 

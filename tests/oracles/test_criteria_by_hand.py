@@ -15,8 +15,8 @@ from secateur.pruning.signals.unfold import rows_in, rows_out
 FLAT = nn.CrossEntropyLoss()
 
 
-def signals(model, needs, name, data, **options):
-    return Gatherer(model, needs, [name], calibration(data, **options)).of("weight", name)
+def signals(model, needs, name, data):
+    return Gatherer(model, needs, [name], calibration(data)).of("weight", name)
 
 
 def linear(weight):
@@ -60,8 +60,8 @@ def test_windows_times_weights_are_the_outputs(conv):
 def test_gradient_by_hand():
     """The loss (w x - y)**2 has the gradient 2 (w x - y) x; at w = (1, 2), x = (1, 1), y = 0 that is (6, 6)."""
     net = nn.Sequential(linear(torch.tensor([[1.0, 2.0]])))
-    data = (torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0]]))
-    found = signals(net, {"gradient", "hessian_gradient"}, "0.weight", data, loss=mean_square)
+    data = sc.Samples(torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0]]), loss=mean_square)
+    found = signals(net, {"gradient", "hessian_gradient"}, "0.weight", data)
     assert found.gradient.tolist() == [[6.0, 6.0]]
     assert found.hessian_gradient.tolist() == [[24.0, 24.0]]
 

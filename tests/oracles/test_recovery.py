@@ -11,13 +11,13 @@ from secateur.core import registry
 from secateur.core.linalg import damped, least_squares
 from secateur.data.calibration import Batch, calibration
 from secateur.pruning.selection import Selection
-from secateur.recovery.layer_io import RELUS, reads
+from secateur.recovery.layer_io import RELUS, output_readers
 from secateur.recovery.methods.base import Recovery
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
 from secateur.recovery.methods.rewind import Rewind
-from secateur.recovery.methods.sparsegpt import swept
+from secateur.recovery.methods.sparsegpt import sweep
 from secateur.recovery.pipeline import recover
 
 
@@ -74,7 +74,7 @@ def test_refitted_layers_are_nearer_and_what_went_stays_gone(make, granularity):
     plan = sc.plan(net, 0.5, granularity=granularity, criterion="l2" if granularity == "neuron" else "magnitude",
                    example=x[:1], skip=[str(len(net) - 1)])
     cut, before = sc.apply(net, plan), copy.deepcopy(net.state_dict())
-    refitted = recover(net, copy.deepcopy(cut), plan, "reconstruct", calibration(x))
+    refitted = recover(net, copy.deepcopy(cut), plan, "reconstruct", calibration(x)).network
     assert apart(net, refitted, x) < 0.75 * apart(net, cut, x)
     for name, parameter in refitted.named_parameters():
         assert parameter.shape == cut.get_parameter(name).shape
@@ -107,7 +107,7 @@ def test_a_redundant_neuron_is_given_back_exactly():
 def test_one_layer_is_the_ridge_regression_on_its_mask():
     net, x = nn.Sequential(nn.Linear(8, 3)), torch.randn(900, 8) @ torch.randn(8, 8)
     plan = sc.plan(net, 0.5, skip=())
-    found = recover(net, sc.apply(net, plan), plan, Reconstruct(), calibration(x))
+    found = recover(net, sc.apply(net, plan), plan, Reconstruct(), calibration(x)).network
     errors = (found(x) - net(x)).square().sum(0).tolist()
     ones = torch.cat([x, torch.ones(900, 1)], 1)
     for o in range(3):
@@ -129,7 +129,7 @@ def test_who_reads_a_layer_is_seen():
             return torch.relu(a) + nn.functional.relu(b) * b + joined[:, :4], d, d.relu(), self.e(x).relu_()
 
     net = Net().eval()
-    readers = reads(net, Batch((torch.randn(2, 4),)))
+    readers = output_readers(net, Batch((torch.randn(2, 4),)))
     rectified = {n for n, r in readers.items() if r and set(r) <= RELUS}
     assert rectified == {"a", "e"}
     assert list(readers) == ["a", "b", "c", "d", "e"]
@@ -138,7 +138,7 @@ def test_who_reads_a_layer_is_seen():
 def test_negative_outputs_before_a_relu_need_only_stay_negative():
     net, x = mlp(), samples(mlp())
     plan = sc.plan(net, 0.7, skip=["4"])
-    plain, aware = (recover(net, sc.apply(net, plan), plan, Reconstruct(relu_rounds=r), calibration(x))
+    plain, aware = (recover(net, sc.apply(net, plan), plan, Reconstruct(relu_rounds=r), calibration(x)).network
                     for r in (0, 4))
     hidden = [(m[:2](x) - net[:2](x)).square().mean() for m in (plain, aware)]
     assert hidden[1] < hidden[0]
@@ -147,7 +147,8 @@ def test_negative_outputs_before_a_relu_need_only_stay_negative():
 def test_rechosen_weights_are_as_many_and_better():
     net, x = mlp(), samples(mlp())
     plan = sc.plan(net, 0.7, skip=["4"])
-    kept, chosen = (recover(net, sc.apply(net, plan), plan, r, calibration(x)) for r in (Reconstruct(), Rechoose()))
+    kept, chosen = (recover(net, sc.apply(net, plan), plan, r, calibration(x)).network
+                    for r in (Reconstruct(), Rechoose()))
     for layer in (0, 2):
         assert int((chosen[layer].weight != 0).sum()) == int((kept[layer].weight != 0).sum())
     assert apart(net[:2], chosen[:2], x) < apart(net[:2], kept[:2], x)
@@ -172,7 +173,7 @@ def test_sparsegpt_is_the_published_procedure():
     draw = torch.Generator().manual_seed(2)
     x, weight = torch.randn(300, 6, generator=draw).double(), torch.randn(4, 6, generator=draw).double()
     gram = damped((x.T @ x / 300)[None])
-    found = swept(weight[None], gram, 12, 6)[0]
+    found = sweep(weight[None], gram, 12, 6)[0]
     rest, left = torch.linalg.inv(gram[0]), weight.clone()
     factors = []
     for i in range(6):
@@ -195,7 +196,7 @@ def test_sparsegpt_is_the_published_procedure():
 def test_batch_norms_are_recalibrated_to_the_cut_network():
     net, x = cnn(), samples(cnn()) + 3
     plan = sc.plan(net, 0.5, granularity="neuron", example=x[:1])
-    small = recover(net, sc.apply(net, plan), plan, "recalibrate", calibration([x[:300], x[300:]]))
+    small = recover(net, sc.apply(net, plan), plan, "recalibrate", calibration([x[:300], x[300:]])).network
     with torch.no_grad():
         seen = small[0](x)
     assert torch.allclose(small[1].running_mean, seen.mean((0, 2, 3)), atol=1e-4)
@@ -252,7 +253,7 @@ def test_every_recovery_runs_on_weights_and_neurons_or_refuses(name):
             with pytest.raises(sc.SecateurError, match=f"recovery {name}"):
                 recover(net, sc.apply(net, plan), plan, name, calibration((x, y)))
             continue
-        done = recover(net, sc.apply(net, plan), plan, name, calibration((x, y)))
+        done = recover(net, sc.apply(net, plan), plan, name, calibration((x, y))).network
         assert torch.isfinite(done(x)).all()
         assert sum(int(p.count_nonzero()) for p in done[0].parameters()) <= sum(
             int(p.count_nonzero()) for p in sc.apply(net, plan)[0].parameters())

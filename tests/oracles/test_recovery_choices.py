@@ -11,7 +11,7 @@ from secateur.data.calibration import calibration
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.task import problem
-from secateur.recovery.methods.base import Patient
+from secateur.recovery.methods.base import RecoveryContext
 from secateur.recovery.methods.best import distance
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
@@ -116,6 +116,6 @@ def test_the_best_is_never_further_from_the_original_than_the_cut(count, sparsit
         net, x = nn.Linear(16, 4), torch.randn(count, 16)
         plan = sc.plan(net, sparsity, skip=())
         plain = sc.apply(net, plan)
-        best = recover(net, copy.deepcopy(plain), plan, "best", calibration(x))
-        patient = Patient(net, plain, plan, calibration(x))
-        assert distance(best, patient) <= distance(plain, patient)
+        best = recover(net, copy.deepcopy(plain), plan, "best", calibration(x)).network
+        context = RecoveryContext(net, plain, plan, calibration(x))
+        assert distance(best, context) <= distance(plain, context)

@@ -9,8 +9,9 @@ from torch import nn
 import secateur as sc
 from secateur.core.linalg import Equations
 from secateur.data.calibration import calibration
-from secateur.recovery.layer_io import Rows, tasks
-from secateur.recovery.methods.base import Patient
+from secateur.recovery.layer_io import LayerRows, refit_layers
+from secateur.recovery.methods.base import Recovery, RecoveryContext
+from secateur.recovery.pipeline import recover
 
 
 def branched():
@@ -20,9 +21,9 @@ def branched():
                          nn.Flatten(), nn.Linear(32, 16), nn.ReLU(inplace=True), nn.Linear(16, 4)).eval()
 
 
-def patient_of(net, data):
+def context_of(net, data):
     plan = sc.plan(net, 0.5, granularity="weight", criterion="magnitude", example=torch.zeros(1, 2, 6, 6), skip=())
-    return Patient(net, sc.apply(net, plan), plan, calibration(data))
+    return RecoveryContext(net, sc.apply(net, plan), plan, calibration(data))
 
 
 def seen(net, layer, x):
@@ -45,13 +46,13 @@ def shuffled(x):
 @pytest.mark.parametrize("form", [lambda x: x.split(40), shuffled], ids=["fixed batches", "shuffled batches"])
 def test_rows_are_what_the_cut_layer_reads_and_the_original_gives_while_layers_change(form):
     net, x = branched(), torch.randn(100, 2, 6, 6)
-    patient = patient_of(net, form(x))
+    context = context_of(net, form(x))
     before = copy.deepcopy(net.state_dict())
-    for task in tasks(patient):
-        pairs = list(Rows(patient, task))
-        inputs, _ = seen(patient.pruned, task.name, x)
-        _, outputs = seen(patient.original, task.name, x)
-        if isinstance(task.module, nn.Linear):
+    for layer in refit_layers(context):
+        pairs = list(LayerRows(context, layer))
+        inputs, _ = seen(context.pruned, layer.name, x)
+        _, outputs = seen(context.original, layer.name, x)
+        if isinstance(layer.module, nn.Linear):
             found = torch.cat([torch.cat([a[0], b[0]], 1) for a, b in pairs])
             want = torch.cat([inputs, outputs], 1)
             order = [t[:, -1].argsort() for t in (found, want)]
@@ -59,9 +60,9 @@ def test_rows_are_what_the_cut_layer_reads_and_the_original_gives_while_layers_c
         total = sum(float(b.double().square().sum()) for _, b in pairs)
         assert total == pytest.approx(float(outputs.double().square().sum()), rel=1e-5)
         with torch.no_grad():
-            task.module.weight.mul_(1.5)
+            layer.module.weight.mul_(1.5)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-    assert not any("forward" in vars(m) for n in (patient.original, patient.pruned) for m in n.modules())
+    assert not any("forward" in vars(m) for n in (context.original, context.pruned) for m in n.modules())
 
 
 @pytest.mark.parametrize("kept", ["none", "all"])
@@ -84,3 +85,25 @@ def test_equations_for_many_right_sides_are_least_squares_row_by_row(share, clos
             if mask.any():
                 want = torch.linalg.lstsq(x[:, mask], target[:, None]).solution[:, 0]
                 assert torch.allclose(x[:, mask] @ row[mask], x[:, mask] @ want, atol=1e-4)
+
+
+class Own(Recovery):
+    """Gives a network back, as a class of a user's own may."""
+
+    def recover(self, context):
+        return context.pruned
+
+
+@pytest.mark.parametrize("first", ["reconstruct", "rechoose", "best"])
+def test_the_rows_that_layers_were_refitted_to_come_back_beside_the_network(first):
+    context = context_of(branched(), torch.randn(10, 2, 6, 6))
+    result = recover(context.original, context.pruned, context.plan, [Own(), first, Own()], context.samples)
+    assert result.rows == {"0": (160, 18), "2": (40, 27), "5": (10, 32), "7": (10, 16)}
+    assert recover(context.original, context.pruned, context.plan, Own(), context.samples).rows == {}
+
+
+def test_sparsegpt_sees_rows_of_the_layers_that_are_cut():
+    net, x = branched(), torch.randn(10, 2, 6, 6)
+    plan = sc.plan(net, 0.5, skip=["7"], example=x[:1])
+    result = recover(net, sc.apply(net, plan), plan, "sparsegpt", calibration(x))
+    assert result.rows == {"0": (160, 18), "2": (40, 27), "5": (10, 32)}

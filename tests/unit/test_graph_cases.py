@@ -229,4 +229,4 @@ def test_single_weights_that_a_parametrization_computes_are_refused(granularity)
     net = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 4))
     with pytest.raises(sc.SecateurError, match=r"'0.weight' is computed by a parametrization"):
         sc.plan(net, 0.5, granularity=granularity, skip=())
-    assert sc.plan(net, 0.5, granularity=granularity, skip=["0"]).cuts
+    assert sc.plan(net, 0.5, granularity=granularity, skip=(), layers={"0": {"skip": True}}).cuts

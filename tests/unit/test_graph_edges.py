@@ -215,7 +215,7 @@ def test_state_that_cannot_be_cut_is_refused():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"skip": "10"}, "skip: got '10'"), ({"skip": None}, "skip: got None"), ({"skip": [0]}, r"skip: got \[0\]"),
+    ({"skip": "10"}, "skip: got '10'"), ({"skip": 3}, "skip: got 3"), ({"skip": [0]}, r"skip: got \[0\]"),
     ({"example": torch.zeros(0, 6)}, "an empty tensor"), ({"example": torch.full((2, 6), float("nan"))}, "holds NaN")])
 def test_bad_arguments_are_one_line(change, message):
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))

@@ -1,21 +1,25 @@
 """Recoveries that cannot do what they are asked for say so in one line, and leave no broken network."""
 
 import copy
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
 from torch import nn
 
 import secateur as sc
+from secateur import recovery as recovery_room
+from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.recovery.methods.base import Recovery
 from secateur.recovery.methods.best_finetune import BestFinetune
-from secateur.recovery.methods.finetune import Finetune, Training
+from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
 from secateur.recovery.methods.rewind import Rewind
 from secateur.recovery.methods.sparsegpt import Sparsegpt
+from secateur.training.early_stop import EarlyStop
 
 X = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long()
@@ -29,9 +33,9 @@ def net():
 class Broken(Recovery):
     """Leaves what is no number."""
 
-    def recover(self, patient):
-        patient.pruned[2].bias.data[1] = float("nan")
-        return patient.pruned
+    def recover(self, context):
+        context.pruned[2].bias.data[1] = float("nan")
+        return context.pruned
 
 
 @pytest.mark.parametrize("recovery", [Finetune(epochs=2, lr=1e30), Gradual(epochs=2, lr=1e30), Broken(),
@@ -66,16 +70,16 @@ def test_nothing_can_be_held_out_of_seven_samples():
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
 def test_early_stop_is_the_loop_by_hand_over_the_losses_held_out(patience, monkeypatch):
-    losses, states, measured = [], [], Training.held_loss
+    losses, states, measured = [], [], EarlyStop.held_loss
 
-    def look(training):
-        losses.append(measured(training))
-        states.append(copy.deepcopy(training.model.state_dict()))
-        by_hand = nn.functional.cross_entropy(training.model.eval()(X[training.held]), Y[training.held])
+    def look(early):
+        losses.append(measured(early))
+        states.append(copy.deepcopy(early.training.model.state_dict()))
+        by_hand = nn.functional.cross_entropy(early.training.model.eval()(X[early.held]), Y[early.held])
         assert losses[-1] == pytest.approx(by_hand.item())
         return losses[-1]
 
-    monkeypatch.setattr(Training, "held_loss", look)
+    monkeypatch.setattr(EarlyStop, "held_loss", look)
     made = sc.prune(net(), 0.5, data=(X, Y), recovery=Finetune(epochs=60, patience=patience, lr=0.1), skip=())
     best = losses.index(min(losses))
     assert len(losses) == best + 1 + patience < 60
@@ -99,3 +103,12 @@ def test_a_setting_that_is_not_allowed_is_named(kind, settings):
     ((name, value),) = settings.items()
     with pytest.raises(SecateurError, match=f"{kind.__name__.lower()} {name} {value!r}: allowed"):
         kind(**settings)
+
+
+def test_every_recovery_is_found_by_its_class_and_is_a_frozen_value():
+    for name, path in registry.files("recovery").items():
+        kind = registry.get("recovery", name)
+        assert getattr(recovery_room, kind.__name__) is kind, path
+        assert kind.__name__ in recovery_room.__all__
+        with pytest.raises(FrozenInstanceError):
+            kind().extra = 1

@@ -67,7 +67,7 @@ def test_every_point_is_there(run):
     assert len(run.points) == 2 * 4 * 3
     assert {(p["granularity"], p["criterion"], p["control"]) for p in run.points} == {
         ("weight", "magnitude", False), ("weight", "random", True), ("neuron", "l2", False), ("neuron", "random", True)}
-    assert len(run.trained) == len(run.anatomy) == 2
+    assert len(run.trained) == len(run.weight_statistics) == 2
     assert run.samples["images"].shape == (4, 4, 4)
 
 
@@ -229,7 +229,7 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
 
 def test_modules_skipped_by_an_expression_are_not_explained(tmp_path):
     run = study(config=replace(SMALL, seeds=1, epochs=0, skip=("[12]",), latency_batches=()), out=tmp_path / "run")
-    assert [layer["name"] for layer in run.anatomy[0]["layers"]] == ["3.weight"]
+    assert [layer["name"] for layer in run.weight_statistics[0]["layers"]] == ["3.weight"]
 
 
 def test_another_network_of_the_same_shapes_is_another_row():

@@ -8,7 +8,7 @@ import secateur as sc
 from secateur import report
 from secateur.experiment.point import Point
 from secateur.experiment.store import key_of
-from secateur.report.rows import digest
+from secateur.report.gather import gather_results
 
 SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5), "criterion": ("wanda", "energy"),
             "recovery": ("none", "best", "reconstruct"), "seeds": 1, "epochs": 1, "latency_batches": (),
@@ -64,7 +64,7 @@ def test_what_is_there_is_not_computed_again_and_plain_rows_keep_their_keys(run,
 
 
 def test_the_report_tells_them_apart(run):
-    curves = digest(run).curves
+    curves = gather_results(run).curves
     assert len({c.method.name for c in curves}) == len(curves)
     assert any("best" in c.method.name for c in curves)
 

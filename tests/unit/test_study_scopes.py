@@ -17,7 +17,7 @@ from secateur.experiment.store import Store
 from secateur.experiment.study import study
 from secateur.experiment.task import problem
 from secateur.pruning.sensitivity import sensitivity
-from secateur.report import rows
+from secateur.report.gather import gather_results
 from secateur.report.render import matplotlib_, page
 
 WIDE = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
@@ -64,7 +64,7 @@ def test_the_scans_are_kept_and_drawn(run):
     assert [(s["granularity"], s["criterion"]) for s in run.scans] == [
         ("weight", "magnitude"), ("neuron", "l2"), ("4x1", "magnitude")]
     assert [layer["name"] for layer in run.scans[0]["layers"]] == ["1.weight", "3.weight"]
-    found = rows.digest(run)
+    found = gather_results(run)
     assert "Sensitivity: each layer cut by itself" in page.render(found)
     assert len(matplotlib_.collect(found)["sensitivity"]) == 2
 
@@ -125,7 +125,7 @@ def test_a_file_holds_settings_of_layers_as_a_table():
      "scope 'erk' is defined for weight"),
     ({"granularity": ("5:4",)}, "allowed is n:m with 0 < n < m"), ({"layers": "{"}, "is not JSON"),
     ({"layers": '{"1": 2}'}, "allowed is a fraction removed in [0, 1)"),
-    ({"least": 2.0}, "least of every layer is 2.0"),
+    ({"least": 2.0}, "min_sparsity of every layer is 2.0"),
     ({"pooling": "median"}, "did you mean 'mean'"), ({"budget": "ms"}, "for milliseconds take secateur.plan"),
     ({"budget": "flop"}, "did you mean 'flops'")])
 def test_what_cannot_be_is_refused_at_once(settings, message):

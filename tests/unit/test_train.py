@@ -9,6 +9,7 @@ from torch import nn
 from secateur import data
 from secateur.core.errors import SecateurError
 from secateur.training import loop
+from secateur.training.batches import TrainingBatches
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +112,45 @@ def test_an_interruption_stops_the_loop():
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.flushing_denormals(run, stop)
+        loop.run_without_denormals(run, stop)
     assert stop.is_set()
     assert len(rounds) == 3
 
 
 def test_denormals_are_flushed_there_and_not_here():
     tiny = torch.tensor([1e-30])
-    inside = loop.flushing_denormals(lambda: (tiny * 1e-12).item(), threading.Event())
+    inside = loop.run_without_denormals(lambda: (tiny * 1e-12).item(), threading.Event())
     assert (tiny * 1e-12).item() > 0
     assert inside == 0 or not torch.set_flush_denormal(False)
+
+
+def training(toy, model, **settings):
+    batches = TrainingBatches((toy.train_x,), toy.train_y, nn.functional.cross_entropy)
+    return loop.Training(model=model, batches=batches, epochs=3, batch_size=50, lr=0.01, **settings)
+
+
+def test_so_many_steps_are_the_first_ones_with_a_rate_that_falls_over_them(toy):
+    seen, short, plain = [], network(), network()
+    training(toy, short, seed=7, most_steps=6, on_step=lambda places, *_: seen.append(places)).run()
+    optimizer, order = torch.optim.Adam(plain.parameters()), torch.Generator().manual_seed(7)
+    parts = [p for _ in range(2) for p in torch.randperm(170, generator=order).split(50)][:6]
+    assert [p.tolist() for p in seen] == [p.tolist() for p in parts]
+    for step, part in enumerate(parts):
+        optimizer.param_groups[0]["lr"] = 0.01 * loop.cosine(step / 6, 0)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(plain(toy.train_x[part]), toy.train_y[part]).backward()
+        optimizer.step()
+    assert torch.allclose(weights(short), weights(plain), atol=1e-6)
+
+
+def test_only_the_places_that_are_given_are_learned_from(toy):
+    seen, places = [], torch.arange(20, 90)
+    training(toy, network(), places=places, on_step=lambda at, *_: seen.append(at)).run()
+    assert all(sorted(torch.cat(seen[i:i + 2]).tolist()) == places.tolist() for i in (0, 2, 4))
+
+
+def test_stopped_after_an_epoch_it_does_not_begin_another(toy):
+    epochs = []
+    run = training(toy, network(), on_epoch=lambda epoch, _: (epochs.append(epoch), run.stop.set()))
+    run.run()
+    assert epochs == [1]

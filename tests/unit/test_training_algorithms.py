@@ -188,7 +188,7 @@ def test_the_recipe_with_a_teacher_leaves_it_as_it_is():
     with pytest.raises(SecateurError, match="hold 1"):
         fit(teacher, digits, 1, hold=1)
     for wrong in ({"epochs": -1}, {"epochs": 1.5}, {"epochs": 1, "batch_size": 0}, {"epochs": 1, "lr": -1.0}):
-        with pytest.raises(SecateurError, match=f"{list(wrong)[-1]} .*: allowed is"):
+        with pytest.raises(SecateurError, match=f"{list(wrong)[-1]} .*: allowed are"):
             fit(teacher, digits, **wrong)
     with pytest.raises(SecateurError, match="the training diverged"):
         fit(copy.deepcopy(teacher), digits, 1, lr=1e30)

@@ -13,7 +13,7 @@ from secateur.core.errors import SecateurError
 from secateur.pruning.criteria.base import Criterion
 from secateur.pruning.signals.base import Signals
 from secateur.training import Live, rounds
-from secateur.training.keep_pruned import Kept
+from secateur.training.keep_pruned import KeepPruned
 from secateur.training.schedules import Constant, Linear, OneShot
 
 X, Y, _, _ = blobs()
@@ -61,7 +61,7 @@ class Flat(Criterion):
 
 
 def test_what_is_zero_is_worth_less_than_what_is_worth_nothing():
-    scores = Kept(Flat()).score(torch.tensor([2.0, 0.0, -1.0]), Signals())
+    scores = KeepPruned(Flat()).score(torch.tensor([2.0, 0.0, -1.0]), Signals())
     assert scores[1] == 0
     assert (scores[[0, 2]] > 0).all()
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError
 from secateur.core.types import Plan, Structure
 from secateur.data.calibration import Calibration, calibration
+from secateur.experiment.row import method_facts
 from secateur.experiment.spec import spec_of
 from secateur.experiment.timing import Timing
 from secateur.experiment.timing import time as timing_of
@@ -33,6 +34,7 @@ from secateur.pruning.apply import applied
 from secateur.pruning.checks import REFIT, few
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
+from secateur.recovery.methods.base import RowCounts
 from secateur.recovery.pipeline import recover
 
 ROOM = 1 << 28
@@ -129,7 +131,7 @@ class Subject:
         self.training, self.scans = training, scans or {}
         self._selections: dict[Point, Selection] = {}
         self._made: dict[Point, nn.Module] = {}
-        self._seen: dict[Point, dict[str, tuple[int, int]]] = {}
+        self._rows: dict[Point, RowCounts] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -159,9 +161,8 @@ class Subject:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._made:
             cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
-            seen = self._seen.setdefault(point, {})
-            made = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed, seen)
-            self._made[point] = made
+            result = recover(self.model, cut, plan, point.recovery, self.calibration(point.samples), point.seed)
+            self._made[point], self._rows[point] = result.network, result.rows
             while len(self._made) > 1 and sum(held(model) for model in self._made.values()) > ROOM:
                 del self._made[next(iter(self._made))]
         return self._made[point]
@@ -194,8 +195,8 @@ class Subject:
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*plan.notes, *few(self._seen.get(point, {}), REFIT)],
-                **self.seen(point)}
+                "layers": plan.layers(), "notes": [*plan.notes, *few(self._rows.get(point, {}), REFIT)],
+                **self.seen(point), **method_facts(point.criterion, point.recovery)}
 
     def seen(self, point: Point) -> dict[str, int]:
         """How many training samples were shown for a point, where any were."""

@@ -15,6 +15,7 @@ from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point, opened
+from secateur.experiment.row import Row
 from secateur.experiment.run import RunData, load_run
 from secateur.experiment.store import Store, key_of
 from secateur.experiment.study import kept_outputs
@@ -46,7 +47,7 @@ class Remade:
     example: Tensor
     test: tuple[Tensor, Tensor]
     accuracy: float
-    row: dict[str, Any]
+    row: Row
     name: str
     told: str
     notes: tuple[str, ...]
@@ -81,7 +82,7 @@ def remade(folder: Path, asked: Mapping[str, Any]) -> Remade:
                   (differs,) if wrong else ())
 
 
-def chosen(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
+def chosen(run: RunData, asked: Mapping[str, Any]) -> Row:
     """The one row that was asked for.
 
     Raises:
@@ -105,13 +106,13 @@ def chosen(run: RunData, asked: Mapping[str, Any]) -> dict[str, Any]:
     return found[0]
 
 
-def options(points: list[dict[str, Any]], name: str) -> str:
+def options(points: list[Row], name: str) -> str:
     """What a field of rows holds, in words."""
     values = sorted({p[name] for p in points})
     return " or ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def words(row: Mapping[str, Any]) -> str:
+def words(row: Row) -> str:
     """Which network a row is."""
     if not row["sparsity"]:
         return f"the uncut network of seed {row['seed']}"
@@ -136,7 +137,7 @@ def again(folder: Path, run: RunData) -> Problem:
     return replace(task, outputs=kept_outputs(folder, task))
 
 
-def point_of(task: Problem, row: Mapping[str, Any]) -> Point:
+def point_of(task: Problem, row: Row) -> Point:
     """The point of the sweep that a row was measured at."""
     return task.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
 

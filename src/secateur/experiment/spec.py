@@ -8,6 +8,8 @@ from typing import Any
 
 from secateur.core.errors import SecateurError
 from secateur.pruning.granularity import configure, resolve
+from secateur.pruning.granularity.base import check_pooling
+from secateur.pruning.ranking import check_round_to
 from secateur.pruning.scopes import resolve_scope
 from secateur.pruning.scopes.base import Scope
 from secateur.pruning.scopes.budget import read_budget
@@ -25,7 +27,8 @@ def spec_of(granularity: str, criterion: str | None, scope: str, *, layers: Mapp
     Raises:
         SecateurError: a value that is not allowed, a budget beside another scope.
     """
-    item = configure(resolve(granularity), pooling=pooling, round_to=round_to)
+    check_pooling(pooling)
+    item = configure(resolve(granularity), pooling=pooling, round_to=check_round_to(round_to))
     return PruningSpec(granularity=item, criterion=criterion, skip=skip, layers=layers, seed=seed,
                        scope=_scope_of(scope, budget, min_sparsity=min_sparsity, max_sparsity=max_sparsity))
 

@@ -29,7 +29,7 @@ from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.signals.base import SOURCES
 from secateur.pruning.spec import default_criterion
-from secateur.recovery.pipeline import kinds_of, recoveries, unheard
+from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
 
 SCANNING = ("sensitivity", "budget")
 
@@ -127,7 +127,7 @@ class Problem:
         control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
         usual = default_criterion(granularity, True)
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
-                and not unheard(criterion, recoveries(r), kinds, usual)]
+                and not ignored_by(criterion, recoveries(r), kinds, usual)]
 
     def check_crossed(self) -> None:
         """Refuse recoveries that can do nothing, and a granularity of which no criterion goes with any recovery."""
@@ -149,7 +149,7 @@ class Problem:
         if any("labels" in item.needs for item in items):
             return len(self.data.train_x)
         looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
-        looks = looks or "samples" in registry.get("scopes", scope).needs
+        looks = looks or bool(registry.get("scopes", scope).needs)
         return self.config.calibration if looks or any(item.needs for item in items) else 0
 
     def shown(self, count: int) -> tuple[Tensor, Tensor]:

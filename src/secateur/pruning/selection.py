@@ -58,7 +58,8 @@ class Selection:
         skipped = resolve_skip(model, spec.skip or ()) | {name for name, rule in self._rules.items() if rule.skip}
         example = samples.example() if example is None and samples is not None else example
         self.structure = structure or self._trace(model, example)
-        self.outputs, self._output_notes = ((), ()) if spec.skip == () else (
+        # No group that reaches an output can be cut, so that neurons need no output layer kept beside that.
+        self.outputs, self._output_notes = ((), ()) if spec.skip == () or self.granularity.needs_example else (
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
         places = self.granularity.places(self.structure, skipped | resolve_skip(model, self.outputs))
         self._check_places(places)

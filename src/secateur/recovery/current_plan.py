@@ -12,36 +12,36 @@ from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Unit
 
 
-def standing(plan: Plan, network: nn.Module) -> Plan:
-    """The plan itself where all that it removes is zero; else one of as many items, with those that are zero.
+def current_plan(plan: Plan, network: nn.Module) -> Plan:
+    """The plan itself where all that it removes is zero; else a plan that removes as many items, those that are zero.
 
-    Neurons that went are no zeros and stay gone.
+    Cuts of neurons stay as they are: nothing of them is left that could be read.
 
     >>> import torch
     >>> from secateur import plan
     >>> net = nn.Linear(2, 1, bias=False)
     >>> net.weight.data = torch.tensor([[1.0, 2.0]])
-    >>> made = plan(net, 0.5)
+    >>> made = plan(net, 0.5, skip=())
     >>> net.weight.data = torch.tensor([[3.0, 0.0]])
-    >>> made.cuts[0].keep.tolist(), standing(made, net).cuts[0].keep.tolist()
+    >>> made.cuts[0].keep.tolist(), current_plan(made, net).cuts[0].keep.tolist()
     ([[False, True]], [[True, False]])
     """
-    if all(cut.group is not None or holds(cut, network) for cut in plan.cuts):
+    if all(cut.group is not None or _is_zero(cut, network) for cut in plan.cuts):
         return plan
     targets = {target.name: target for target in graph.targets(network)}
-    return replace(plan, cuts=tuple(cut if cut.group is not None or holds(cut, network) else
-                                    read(cut, network, targets[cut.name], cut.granularity or plan.granularity)
+    return replace(plan, cuts=tuple(cut if cut.group is not None or _is_zero(cut, network) else
+                                    _cut_of_zeros(cut, network, targets[cut.name], cut.granularity or plan.granularity)
                                     for cut in plan.cuts))
 
 
-def holds(cut: Cut, network: nn.Module) -> bool:
+def _is_zero(cut: Cut, network: nn.Module) -> bool:
     """Whether all that a cut removes is zero."""
     weight = network.get_parameter(cut.name).detach()
     return not bool(weight[~cut.keep.to(weight.device)].any())
 
 
-def read(cut: Cut, network: nn.Module, target: Target, written: str) -> Cut:
-    """A cut of as many items that are zero; of more zeros than that, those that the given cut removes go first."""
+def _cut_of_zeros(cut: Cut, network: nn.Module, target: Target, written: str) -> Cut:
+    """A cut that removes as many items, of those that are zero; items that the given cut removes go first."""
     def worth(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:  # noqa: ARG001
         return (tensor != 0).float() + cut.keep.to(tensor.device).float() / 2
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,31 +15,34 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError
-from secateur.data.calibration import Batch, Calibration
+from secateur.data.calibration import Batch
 from secateur.data.forward import call, watched
-from secateur.graph import surgery
 from secateur.pruning.signals.unfold import groups_of, real, rows_in, rows_out
 from secateur.recovery.layerwise_passes import Passes
-from secateur.recovery.methods.base import Patient
+from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 
 ROWS = 1 << 18
-ROOM = 1 << 30
-JOINED = 1 << 12
+"""How many rows of a layer are used by default: many more than a layer has inputs, so that more would say no more."""
+_ROOM = 1 << 30
+"""Bytes of rows that are kept, and of the outputs of layers that are done; beyond, they are computed again."""
+_JOINED = 1 << 12
+"""Rows that are multiplied at once: small batches would spend their time on calls."""
 RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, Tensor.relu, Tensor.relu_}
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class RefitLayer:
     """One layer of the cut network that may be refitted.
 
-    ``support`` is what of its weight stays, ``(outputs, columns)``, or None where all of it does; ``outputs``
-    which of the original's outputs it still gives; ``rectified`` whether nothing but a ReLU reads them;
-    ``before`` are the layers that were refitted before it, ``layers`` those that may be in all; ``passes`` give what
-    layers of the cut network and of the original see.
+    ``original`` is the layer before the cut; ``support`` what of its weight stays, ``(outputs, columns)``, or None
+    where all of it does; ``outputs`` which of the original's outputs it still gives; ``rectified`` whether nothing but
+    a ReLU reads them; ``before`` are the layers that were refitted before it, ``layers`` those that may be in all;
+    ``passes`` give what layers of the cut network and of the original see.
     """
 
     name: str
     module: nn.Module
+    original: nn.Module
     support: Tensor | None
     outputs: Tensor | None
     rectified: bool
@@ -46,21 +50,27 @@ class Task:
     layers: tuple[str, ...]
     passes: tuple[Passes, Passes]
 
+    @property
+    def removed(self) -> int:
+        """How many single weights went."""
+        return 0 if self.support is None else int((~self.support).sum())
 
-class Reads(TorchFunctionMode):
+
+class _Readers(TorchFunctionMode):
     """Notes which functions read the output of each layer, for one call of a network."""
 
     def __init__(self, names: dict[nn.Module, str]):
         super().__init__()
-        self.names, self.read, self._tensors = names, dict[str, list[Any]](), dict[int, tuple[str, Tensor]]()
+        self.names, self.readers = names, dict[str, list[Any]]()
+        self._tensors = dict[int, tuple[str, Tensor]]()
 
-    def made(self, module: nn.Module, _: Any, output: Tensor) -> None:
+    def see_output(self, module: nn.Module, _: Any, output: Tensor) -> None:
         """A forward hook: this tensor is the output of that layer."""
         name = self.names[module]
-        if name in self.read:
-            self.read[name].append("called again")
+        if name in self.readers:
+            self.readers[name].append("called again")
             return
-        self.read[name] = []
+        self.readers[name] = []
         self._tensors[id(output)] = (name, output)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -74,11 +84,12 @@ class Reads(TorchFunctionMode):
     def note(self, reader: Any, values: Any) -> None:
         """Note who reads the outputs among some values, lists and dicts of them too."""
         for value in pytree.tree_leaves(values):
+            # an id may be that of a new tensor whose predecessor is gone, hence the look at the tensor itself
             if id(value) in self._tensors and self._tensors[id(value)][1] is value:
-                self.read[self._tensors[id(value)][0]].append(reader)
+                self.readers[self._tensors[id(value)][0]].append(reader)
 
 
-def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+def output_readers(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
     """The linear and convolutional layers in the order in which a network calls them, with what reads each.
 
     A layer whose weight is no parameter of its own (a parametrization makes it) is none of them.
@@ -87,29 +98,29 @@ def reads(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         module: name for name, module in model.named_modules()
         if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
         and "weight" in module._parameters}
-    noted = Reads(layers)
-    with watched(model, dict.fromkeys(layers.values(), noted.made)), torch.no_grad():
-        with noted:
+    readers = _Readers(layers)
+    with watched(model, dict.fromkeys(layers.values(), readers.see_output)), torch.no_grad():
+        with readers:
             outputs = call(model, batch)
-        noted.note("returned", outputs)
-    return noted.read
+        readers.note("returned", outputs)
+    return readers.readers
 
 
-def frozen(module: nn.Module) -> bool:
+def _is_frozen(module: nn.Module) -> bool:
     """Whether a parameter of a layer's own is not to be changed (``requires_grad`` is False)."""
     return any(not parameter.requires_grad for parameter in module.parameters(recurse=False))
 
 
-def check_free(model: nn.Module) -> None:
+def _check_some_free(model: nn.Module) -> None:
     """Refuse a network whose every layer is frozen: none of it could be refitted."""
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, _ConvNd))]
-    if layers and all(map(frozen, layers)):
+    if layers and all(map(_is_frozen, layers)):
         raise SecateurError(f"all {len(layers)} linear and convolutional layers are frozen (requires_grad is False), "
                             "and frozen layers are not refitted: call requires_grad_(True) on those that may be, or "
                             "take recovery none")
 
 
-def tasks(patient: Patient) -> Iterator[Task]:
+def refit_layers(context: RecoveryContext) -> Iterator[RefitLayer]:
     """The layers that can be refitted, in the order in which the cut network calls them.
 
     A layer that either network calls twice or never (a fused path), that shares its weight with another, or that is
@@ -119,95 +130,102 @@ def tasks(patient: Patient) -> Iterator[Task]:
         SecateurError: all layers are frozen.
         UnsupportedError: the cut network is no module with the original's layers.
     """
-    assert patient.samples is not None
-    check_free(patient.original)
-    original, pruned = dict(patient.original.named_modules()), dict(patient.pruned.named_modules())
-    kept = surgery.masks(patient.original, [c for c in patient.plan.cuts if c.group])
-    supports = {c.name: c.keep for c in patient.plan.cuts if c.group is None}
-    users: dict[int, int] = {}
-    for module in pruned.values():
-        for parameter in module.parameters(recurse=False):
-            users[id(parameter)] = users.get(id(parameter), 0) + 1
-    first = next(iter(patient.samples))
-    passes, before = (Passes(patient.pruned, ROOM // 2), Passes(patient.original, ROOM // 2)), list[str]()
-    called = {name for name, readers in reads(patient.original, first).items() if "called again" not in readers}
-    for name, readers in reads(patient.pruned, first).items():
-        module = pruned[name]
-        if not isinstance(original.get(name), (nn.Linear, _ConvNd)):
+    assert context.samples is not None
+    _check_some_free(context.original)
+    original, pruned = dict(context.original.named_modules()), dict(context.pruned.named_modules())
+    users = Counter(id(parameter) for module in pruned.values() for parameter in module.parameters(recurse=False))
+    first = next(iter(context.samples))
+    passes, before = (Passes(context.pruned, _ROOM // 2), Passes(context.original, _ROOM // 2)), list[str]()
+    called = {name for name, by in output_readers(context.original, first).items() if "called again" not in by}
+    for name, readers in output_readers(context.pruned, first).items():
+        module, whole = pruned[name], original.get(name)
+        if not isinstance(whole, (nn.Linear, _ConvNd)):
             raise UnsupportedError(f"layer '{name}' of the cut network has no counterpart in the original (it was cut "
                                    "as a graph): it cannot be refitted; use finetune")
-        if name not in called or users[id(module.weight)] > 1 or "called again" in readers or frozen(original[name]):
+        if name not in called or users[id(module.weight)] > 1 or "called again" in readers or _is_frozen(whole):
             continue
         weight = f"{name}.weight" if name else "weight"
-        support = supports[weight].flatten(1) if weight in supports else None
+        support = context.masks[weight].flatten(1) if weight in context.masks else None
         rectified = bool(readers) and set(readers) <= RELUS
-        yield Task(name, module, support, kept.get(weight, {}).get(0), rectified, tuple(before), tuple(called), passes)
+        yield RefitLayer(name, module, whole, support, context.kept_units.get(weight, {}).get(0), rectified,
+                         tuple(before), tuple(called), passes)
         before.append(name)
 
 
-class Rows:
+class LayerRows:
     """Inputs of one layer of the cut network and outputs of the original's, as rows; gone through as often as needed.
 
-    At most ``most`` rows of all batches are taken, evenly; they are kept where they fit ``room`` bytes.
+    At most ``most`` rows of all batches are taken, evenly; they are kept where they fit a GiB.
     """
 
-    def __init__(self, patient: Patient, task: Task, most: int = ROWS, room: int = ROOM):
-        assert patient.samples is not None
-        self.patient, self.task, self.most, self.room = patient, task, most, room
-        self.samples: Calibration = patient.samples
+    def __init__(self, context: RecoveryContext, layer: RefitLayer, most: int = ROWS):
+        assert context.samples is not None
+        self.samples, self.layer, self.most = context.samples, layer, most
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self._kept) if self._kept is not None else joined(self._seen())
+        return iter(self._kept) if self._kept is not None else _join_rows(self._batches())
 
     @cached_property
     def _kept(self) -> list[tuple[Tensor, Tensor]] | None:
         kept, size = [], 0
-        for x, y in joined(self._seen()):
+        for x, y in _join_rows(self._batches()):
             kept.append((x, y))
             size += 4 * (x.numel() + y.numel())
-            if size > self.room:
+            if size > _ROOM:
                 return None
         if not kept:
             raise SecateurError("data holds no samples to refit layers with")
         return kept
 
-    @cached_property
-    def _batches(self) -> int:
-        return sum(1 for _ in self.samples)
-
-    def _seen(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """``(groups, rows, columns)`` and ``(groups, rows, outputs)`` of each batch."""
-        task, limit = self.task, max(1, self.most // self._batches)
-        (cut, whole), module = task.passes, task.module
+        layer, limit = self.layer, max(1, self.most // sum(1 for _ in self.samples))
+        (cut, whole), module = layer.passes, layer.module
         for number, batch in enumerate(self.samples):
-            x = rows_in(module, real(module, batch, cut.input(task.name, number, batch, task.before)))
-            y = rows_out(module, real(module, batch, whole.output(task.name, number, batch, task.layers)))
-            y = y if task.outputs is None else y[:, task.outputs.to(y.device)]
+            x = rows_in(module, real(module, batch, cut.input(layer.name, number, batch, layer.before)))
+            y = rows_out(module, real(module, batch, whole.output(layer.name, number, batch, layer.layers)))
+            y = y if layer.outputs is None else y[:, layer.outputs.to(y.device)]
             if x.shape[1] != len(y):
-                raise UnsupportedError(f"layer '{task.name}' has {x.shape[1]} rows in the cut network, {len(y)} in the "
-                                       "original: it cannot be refitted")
+                raise UnsupportedError(f"layer '{layer.name}' has {x.shape[1]} rows in the cut network, {len(y)} in "
+                                       "the original: it cannot be refitted")
             step = -(-len(y) // limit)
             groups = groups_of(module)
             yield x[:, ::step], y[::step].view(-(-len(y) // step), groups, -1).transpose(0, 1)
 
 
-def joined(pairs: Iterator[tuple[Tensor, Tensor]], rows: int = JOINED) -> Iterator[tuple[Tensor, Tensor]]:
+def _join_rows(pairs: Iterator[tuple[Tensor, Tensor]], rows: int = _JOINED) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs put together until they hold so many rows, so that sums over them are made less often.
 
-    >>> [len(x[0]) for x, _ in joined(iter([(torch.zeros(1, 3, 2), torch.zeros(1, 3, 1))] * 3), 5)]
+    >>> [len(x[0]) for x, _ in _join_rows(iter([(torch.zeros(1, 3, 2), torch.zeros(1, 3, 1))] * 3), 5)]
     [6, 3]
     """
     waiting: list[tuple[Tensor, Tensor]] = []
     for pair in pairs:
         waiting.append(pair)
         if sum(x.shape[1] for x, _ in waiting) >= rows:
-            yield together(waiting)
+            yield _concatenate(waiting)
             waiting = []
     if waiting:
-        yield together(waiting)
+        yield _concatenate(waiting)
 
 
-def together(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Some pairs as one."""
-    x, y = (torch.cat(parts, 1) if len(parts) > 1 else parts[0] for parts in zip(*pairs, strict=True))
-    return x, y
+def _concatenate(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    if len(pairs) == 1:
+        return pairs[0]
+    xs, ys = zip(*pairs, strict=True)
+    return torch.cat(xs, 1), torch.cat(ys, 1)
+
+
+def refit_each(context: RecoveryContext, most: int, refit: Callable[[RefitLayer, LayerRows], int]) -> RecoveryResult:
+    """The cut network after each of its layers was refitted in place, one after the other.
+
+    Args:
+        context: what is recovered.
+        most: at most so many rows are shown for a layer.
+        refit: refits one layer to its rows; gives how many rows it saw, 0 where it left the layer as it is.
+    """
+    rows = dict[str, tuple[int, int]]()
+    for layer in refit_layers(context):
+        if seen := refit(layer, LayerRows(context, layer, most)):
+            rows[layer.name] = (seen, layer.module.weight[0].numel())  # type: ignore[index,operator]
+    return RecoveryResult(context.pruned, rows)

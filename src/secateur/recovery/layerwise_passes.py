@@ -17,12 +17,12 @@ from secateur.data.forward import Seen, call, watched
 class Passes:
     """What layers of one network read or give for numbered batches.
 
-    The outputs of layers that are done are kept up to ``room`` bytes; with a room of 0 every pass computes all.
+    The outputs of layers that are done are kept up to ``room`` bytes.
     """
 
     def __init__(self, model: nn.Module, room: int):
         self.model, self.room = model, room
-        self._given: dict[tuple[str, int], Tensor] = {}
+        self._outputs: dict[tuple[str, int], Tensor] = {}
 
     def input(self, name: str, number: int, batch: Batch, done: Sequence[str]) -> Tensor:
         """What a layer reads; layers named in ``done`` will not change any more."""
@@ -41,34 +41,34 @@ class Passes:
 
         def see(_: nn.Module, __: Any, made: Tensor) -> None:
             found.append(made)
-            if (name, number) not in self._given:
+            if (name, number) not in self._outputs:
                 raise Seen
 
-        if (name, number) not in self._given:
+        if (name, number) not in self._outputs:
             self._run(batch, number, done, self.model.get_submodule(name).register_forward_hook(see))
-        return self._given[name, number] if (name, number) in self._given else found[0]
+        return self._outputs[name, number] if (name, number) in self._outputs else found[0]
 
     def _run(self, batch: Batch, number: int, done: Sequence[str], handle: RemovableHandle) -> None:
         """One call of the network with a hook that is taken away again."""
         with torch.no_grad(), watched(self.model, {}), ExitStack() as stack:
             stack.callback(handle.remove)
-            for name in done if self.room else ():
-                stack.enter_context(self._replayed(name, number))
+            for name in done:
+                stack.enter_context(self._replay(name, number))
             call(self.model, batch)
 
     @contextmanager
-    def _replayed(self, name: str, number: int) -> Iterator[None]:
+    def _replay(self, name: str, number: int) -> Iterator[None]:
         """A layer that gives what it gave for this batch, once that is known; what follows may write over a copy."""
         layer, key = self.model.get_submodule(name), (name, number)
         own, forward = vars(layer).get("forward"), layer.forward
 
         def replay(*inputs: Any, **named: Any) -> Tensor:
-            if key in self._given:
-                return self._given[key].clone()
+            if key in self._outputs:
+                return self._outputs[key].clone()
             made: Tensor = forward(*inputs, **named)
             if made.nbytes <= self.room:
                 self.room -= made.nbytes
-                self._given[key] = made.clone()
+                self._outputs[key] = made.clone()
             return made
 
         layer.forward = replay  # type: ignore[method-assign,assignment]

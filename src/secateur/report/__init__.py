@@ -10,14 +10,14 @@ from secateur.core.errors import MissingExtraError
 from secateur.experiment.run import RunData
 from secateur.report import provenance
 from secateur.report.conclusions import sentence
+from secateur.report.gather import gather_results
 from secateur.report.provenance import Report
 from secateur.report.render import csv as export_rows
 from secateur.report.render import markdown, matplotlib_, page
-from secateur.report.rows import digest
 
 __all__ = ["Report", "check_installed", "write"]
 
-NEEDED = ("matplotlib", "plotly", "scipy")
+_NEEDED = ("matplotlib", "plotly", "scipy", "jinja2")
 
 
 def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False,
@@ -36,25 +36,21 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
 
     Raises:
         RunError: the run is empty, or the folder cannot be written.
-        MissingExtraError: Matplotlib, Plotly, SciPy or, for Parquet, PyArrow is not installed.
+        MissingExtraError: Matplotlib, Plotly, SciPy, Jinja2 or, for Parquet, PyArrow is not installed.
     """
     check_installed(parquet)
     place = Path(folder or run.folder)
     report = None if anew else provenance.current(run, place)
     if report is None:
-        report = drawn(run, place)
+        results = gather_results(run)
+        figures = matplotlib_.write(results, place / "figures")
+        report = Report(sentence(results), [paths.write(place / "report.html", page.render(results)),
+                                            paths.write(place / "summary.md", markdown.render(results, figures)),
+                                            *figures])
         provenance.write(run, place, report)
     rows = [export_rows.write_csv(run, place / "rows.csv")] if csv else []
     rows += [export_rows.write_parquet(run, place / "rows.parquet")] if parquet else []
     return Report(report.headline, [*report.files, *rows])
-
-
-def drawn(run: RunData, place: Path) -> Report:
-    """Draw the figures, the page and the summary."""
-    found = digest(run)
-    shown = matplotlib_.write(found, place / "figures")
-    return Report(sentence(found), [paths.write(place / "report.html", page.render(found)),
-                                    paths.write(place / "summary.md", markdown.render(found, shown)), *shown])
 
 
 def check_installed(parquet: bool = False) -> None:
@@ -63,6 +59,6 @@ def check_installed(parquet: bool = False) -> None:
     Raises:
         MissingExtraError: it names the package and the command that installs it.
     """
-    for module in (*NEEDED, *["pyarrow"] * parquet):
+    for module in (*_NEEDED, *["pyarrow"] * parquet):
         if find_spec(module) is None:
             raise MissingExtraError(module, "report", "the report")

@@ -1,20 +1,18 @@
-"""What the report draws from: a run's points gathered over the seeds, one cell for every method and sparsity."""
+"""What the report draws from: a run's rows gathered over the seeds, one cell for every method and sparsity."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
 from secateur.measure.speed import Speed
 from secateur.report.statistics import Interval, Spread
 
-Point = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Method:
-    """One way to cut: granularity, criterion, scope, recovery; ``tone`` counts the methods of a granularity."""
+    """One way to cut; ``tone`` counts the methods of a granularity, for their colours."""
 
     granularity: str
     criterion: str
@@ -23,42 +21,42 @@ class Method:
     name: str = ""
     tone: int = 0
     recovery: str = "none"
-
-    @property
-    def words(self) -> str:
-        """The settings in words."""
-        return f"{self.criterion}, scope {self.scope}" + (f", {self.recovery} recovery" if self.recovered else "")
+    needs_labels: bool = False
 
     @property
     def recovered(self) -> bool:
         """Whether anything was done after the cut to win accuracy back."""
         return self.recovery != "none"
 
-
+    @property
+    def way(self) -> str:
+        """How its networks are meant to run: zeros with sparse kernels, what lost neurons as a smaller network."""
+        return "small" if self.granularity == "neuron" else "sparse"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method at one sparsity, over the seeds. ``cost`` is the accuracy lost, as a fraction, ``stored`` the bytes
-    of its file."""
+    """One method at one sparsity: means over the seeds.
+
+    ``cost`` is the accuracy lost, as a fraction, ``stored`` the bytes of the network's file, ``speeds`` the timings
+    as batch → way to run → speed.
+    """
 
     sparsity: float
-    reached: float
-    seeds: tuple[int, ...]
     accuracy: Spread
     loss: Spread
     cost: Interval
     items: float
     removed: float
-    parameters: float
     nonzeros: float
-    bytes: float
-    bytes_sparse: float
-    stored: float
-    flops: float
     flops_nonzero: float
-    speed: dict[str, dict[str, Speed]]
-    points: tuple[Point, ...]
+    stored: float
+    speeds: dict[str, dict[str, Speed]]
+    rows: tuple[Row, ...]
+
+    def speed(self, batch: str, way: str) -> Speed | None:
+        """The speed at a batch in one way to run; None where it was not measured."""
+        return self.speeds.get(batch, {}).get(way)
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,13 @@ class Dense:
     """The uncut network over the seeds; ``seconds`` is its latency by batch."""
 
     accuracy: Spread
-    loss: Spread
     parameters: float
     bytes: float
     seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Digest:
+class Results:
     """All that the report draws from."""
 
     run: RunData
@@ -91,20 +88,20 @@ class Digest:
     tolerance: float
 
     def methods(self, granularity: str | None = None, controls: bool = False) -> list[Curve]:
-        """The curves of a granularity (None: all), those of controls only on demand."""
+        """The curves of one granularity, or of all; those of controls only where asked for."""
         return [c for c in self.curves if granularity in (None, c.method.granularity)
                 and (controls or not c.method.control)]
 
     def plain(self, granularity: str | None = None) -> list[Curve]:
-        """The methods without recovery, no controls; of a granularity that has none of those, all."""
+        """The methods without recovery; all methods of a granularity that has only recovered ones. No controls."""
         found = self.methods(granularity)
         bare = {c.method.granularity for c in found if not c.method.recovered}
         return [c for c in found if not c.method.recovered or c.method.granularity not in bare]
 
     def recovered(self, granularity: str | None = None) -> list[Curve]:
-        """The methods with a recovery that stand beside others without."""
-        bare = self.plain(granularity)
-        return [c for c in self.methods(granularity) if c not in bare]
+        """The methods with a recovery, of granularities that have methods without one too. No controls."""
+        plain = self.plain(granularity)
+        return [c for c in self.methods(granularity) if c not in plain]
 
     @property
     def granularities(self) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.core.optional import need
 
-NORMAL_95 = 1.96
+_NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -39,36 +40,26 @@ def spread(values: Sequence[float]) -> Spread:
     >>> spread([1.0, 2.0, 6.0])
     Spread(mean=3.0, low=1.0, high=6.0)
     """
-    return Spread(math.fsum(values) / len(values), min(values), max(values))
-
-
-def geometric(values: Sequence[float]) -> float:
-    """The geometric mean of positive values: the mean that suits ratios.
-
-    >>> geometric([0.5, 2.0])
-    1.0
-    """
-    return math.exp(math.fsum(math.log(v) for v in values) / len(values))
-
-
-def t_half(values: Sequence[float]) -> float:
-    """The half-width of Student's 95 % interval of the mean, t * s / sqrt(k); infinite for one value."""
-    k = len(values)
-    if k < 2:
-        return math.inf
-    t = float(need("scipy.stats").t.ppf(0.975, k - 1))
-    return t * float(np.std(values, ddof=1)) / math.sqrt(k)
+    return Spread(fmean(values), min(values), max(values))
 
 
 def t_interval(values: Sequence[float], over: str = "seeds") -> Interval:
-    """The mean of the values with Student's 95 % interval.
+    """The mean of the values with Student's 95 % interval, infinitely wide for one value.
 
     >>> i = t_interval([1.0, 2.0, 3.0])
     >>> round(i.mean, 3), round(i.low, 3), round(i.high, 3)
     (2.0, -0.484, 4.484)
     """
-    mean, half = math.fsum(values) / len(values), t_half(values)
+    mean, half = fmean(values), _t_half(values)
     return Interval(mean, mean - half, mean + half, (over,))
+
+
+def _t_half(values: Sequence[float]) -> float:
+    """The half-width of Student's 95 % interval of the mean; infinite for one value."""
+    if len(values) < 2:
+        return math.inf
+    stats = need("scipy.stats")
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def loss_of_accuracy(dense: Sequence[float], pruned: Sequence[float], dense_correct: NDArray[np.float64] | None,
@@ -92,23 +83,22 @@ def loss_of_accuracy(dense: Sequence[float], pruned: Sequence[float], dense_corr
         The mean of dense less pruned. With one seed the interval is over test samples only.
     """
     differences = [a - b for a, b in zip(dense, pruned, strict=True)]
-    mean = math.fsum(differences) / len(differences)
-    parts = {"seeds": t_half(differences), "test samples": sample_half(dense, dense_correct, pruned_correct)}
-    finite = {name: half for name, half in parts.items() if math.isfinite(half)}
-    half = math.sqrt(sum(h * h for h in finite.values())) if finite else math.nan
+    halves = {"seeds": _t_half(differences), "test samples": _sample_half(dense, dense_correct, pruned_correct)}
+    finite = {name: half for name, half in halves.items() if math.isfinite(half)}
+    mean, half = fmean(differences), math.hypot(*finite.values()) if finite else math.nan
     return Interval(mean, mean - half, mean + half, tuple(finite))
 
 
-def sample_half(dense: Sequence[float], dense_correct: NDArray[np.float64] | None,
-                pruned_correct: NDArray[np.float64] | None) -> float:
+def _sample_half(dense: Sequence[float], dense_correct: NDArray[np.float64] | None,
+                 pruned_correct: NDArray[np.float64] | None) -> float:
     """The half-width that the test samples give; infinite where their correctness is not known."""
     if pruned_correct is None or pruned_correct.shape[1] < 2:
         return math.inf
     n = pruned_correct.shape[1]
     if dense_correct is not None:
-        return NORMAL_95 * float((dense_correct - pruned_correct).mean(axis=0).std(ddof=1)) / math.sqrt(n)
+        return _NORMAL_95 * float((dense_correct - pruned_correct).mean(axis=0).std(ddof=1)) / math.sqrt(n)
     p, q = float(np.mean(dense)), float(pruned_correct.mean())
-    return NORMAL_95 * math.sqrt((p * (1 - p) + q * (1 - q)) / n)
+    return _NORMAL_95 * math.sqrt((p * (1 - p) + q * (1 - q)) / n)
 
 
 def sign_test(positive: int, negative: int) -> float:
@@ -117,5 +107,6 @@ def sign_test(positive: int, negative: int) -> float:
     >>> sign_test(4, 0), sign_test(2, 2)
     (0.125, 1.0)
     """
-    n, k = positive + negative, max(positive, negative)
-    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n) if n else 1.0
+    if positive == negative:
+        return 1.0
+    return float(need("scipy.stats").binomtest(positive, positive + negative).pvalue)

@@ -1,4 +1,4 @@
-"""What a network learns from: samples, moved anew at every step where that is asked for, and a teacher's answers."""
+"""What a network learns from: samples, moved anew at every step where that is asked for, and a teacher's outputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
+from secateur.core.modules import device_of
 from secateur.data.calibration import Batch, Calibration, Loss, Samples, calibration, joined, joined_labels
 from secateur.data.forward import call, watched
 from secateur.training.distillation import distillation
@@ -18,73 +19,79 @@ Augment = Callable[..., Any]
 
 
 @dataclass
-class Lessons:
-    """All samples in memory, what is done to their inputs, and the teacher where there is one."""
+class TrainingBatches:
+    """All samples in memory, what is done to their inputs, and the teacher where there is one.
+
+    ``share`` and ``temperature`` are those of :func:`~secateur.training.distillation.distillation`; ``answers`` are the
+    teacher's outputs for all samples, where they were asked for beforehand.
+    """
 
     inputs: tuple[Tensor, ...]
     labels: Tensor | None
-    of_labels: Loss
-    teacher: nn.Module | None
-    temperature: float
-    share: float
-    augment: Augment | None = None
-    told: Tensor | None = None
+    label_loss: Loss
     names: tuple[str, ...] = ()
+    teacher: nn.Module | None = None
+    temperature: float = 4.0
+    share: float = 0.9
+    augment: Augment | None = None
+    answers: Tensor | None = None
 
     @classmethod
-    def of(cls, samples: Calibration, device: torch.device, teacher: nn.Module | None, temperature: float,
-           share: float, augment: Augment | None = None) -> Lessons:
-        """The lessons that samples give; labels are left out where only the teacher counts."""
-        alone = teacher is not None and share == 1
-        if not alone and not samples.labelled:
+    def of(cls, samples: Calibration, teacher: nn.Module | None, temperature: float, share: float,
+           augment: Augment | None = None) -> TrainingBatches:
+        """The batches that samples give; labels are left out where only the teacher counts.
+
+        Raises:
+            SecateurError: no labels where they are needed.
+        """
+        teacher_alone = teacher is not None and share == 1
+        if not teacher_alone and not samples.labelled:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
-        labels = None if alone else joined_labels(samples).to(device)
-        inputs = tuple(x.to(device) for x in joined(samples))
-        return cls(inputs, labels, samples.loss, teacher, temperature, share, augment, names=samples.names)
+        labels = None if teacher_alone else joined_labels(samples)
+        return cls(joined(samples), labels, samples.loss, samples.names, teacher, temperature, share, augment)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
 
-    def ask(self) -> None:
-        """Ask the teacher once for all samples, where they stay as they are."""
+    def to(self, device: torch.device) -> None:
+        """Move all samples to a device, so that no step has to."""
+        self.inputs = tuple(x.to(device) for x in self.inputs)
+        self.labels = None if self.labels is None else self.labels.to(device)
+
+    def ask_teacher(self) -> None:
+        """Ask the teacher once for all samples, unless they are moved at every step."""
         if self.teacher is not None and self.augment is None:
-            self.told = torch.cat([logits(self.teacher, self.batch(tuple(x[part] for x in self.inputs)))
-                                   for part in torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
+            self.answers = torch.cat([_logits(self.teacher, self.at(places)) for places in
+                                      torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
 
-    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        """The loss of a network on the samples at some places."""
-        seen = self.batch(self.at(batch))
-        outputs = call(model, seen)
+    def loss(self, model: nn.Module, places: Tensor) -> tuple[Tensor, Any]:
+        """The loss of a network on the samples at some places, and its outputs for them."""
+        batch = self.at(places).to(device_of(model))
+        outputs = call(model, batch)
         if self.teacher is None:
-            return self.of_labels(outputs, self.labels[batch])  # type: ignore[index]
-        told = logits(self.teacher, seen) if self.told is None else self.told[batch]
-        apart = distillation(outputs.flatten(0, -2), told.flatten(0, -2), None, self.temperature)
-        if self.labels is None:
-            return apart
-        return self.share * apart + (1 - self.share) * self.of_labels(outputs, self.labels[batch])
+            return self.label_loss(outputs, batch.labels), outputs
+        answers = _logits(self.teacher, batch) if self.answers is None else self.answers[places]
+        return distillation(outputs, answers, batch.labels, self.temperature, self.share, self.label_loss), outputs
 
-    def batch(self, inputs: tuple[Tensor, ...]) -> Batch:
-        """Inputs as the arguments of one call."""
-        return Batch(inputs, None, self.names)
-
-    def at(self, batch: Tensor) -> tuple[Tensor, ...]:
-        """The inputs at some places, as the network is to see them at this step.
+    def at(self, places: Tensor) -> Batch:
+        """The samples at some places, as the network is to see them at this step.
 
         Raises:
             SecateurError: ``augment`` gives other than tensors of as many samples, one for each input.
         """
-        inputs = tuple(x[batch] for x in self.inputs)
+        labels = None if self.labels is None else self.labels[places]
+        inputs = tuple(x[places] for x in self.inputs)
         if self.augment is None:
-            return inputs
-        found = self.augment(*inputs)
-        made: tuple[Tensor, ...] = found if isinstance(found, tuple) else (found,)
-        if len(made) != len(inputs) or not all(isinstance(x, Tensor) and len(x) == len(batch) for x in made):
+            return Batch(inputs, labels, self.names)
+        given = self.augment(*inputs)
+        made: tuple[Tensor, ...] = given if isinstance(given, tuple) else (given,)
+        if len(made) != len(inputs) or not all(isinstance(x, Tensor) and len(x) == len(places) for x in made):
             raise SecateurError(f"augment gave {Batch(made)} for {Batch(inputs)}: allowed are tensors of as many "
                                 "samples, one for each input")
-        return made
+        return Batch(made, labels, self.names)
 
 
-def given(data: Any, loss: Loss | None = None) -> Calibration:
+def require_samples(data: Any, loss: Loss | None = None) -> Calibration:
     """The samples that a caller gave as data.
 
     Raises:
@@ -97,8 +104,7 @@ def given(data: Any, loss: Loss | None = None) -> Calibration:
 
 
 @torch.no_grad()
-def logits(model: nn.Module, batch: Batch) -> Tensor:
+def _logits(model: nn.Module, batch: Batch) -> Tensor:
     """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
     with watched(model, {}):
-        found: Tensor = call(model, batch)
-    return found
+        return call(model, batch)  # type: ignore[no-any-return]

@@ -9,17 +9,18 @@ from typing import Any
 
 from torch import nn
 
+from secateur.core.bounds import check_settings, whole
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.types import Plan
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.weight import Weight
 from secateur.pruning.plan import plan
-from secateur.training.keep_pruned import kept
+from secateur.training.keep_pruned import keep_pruned
 from secateur.training.pruner import Pruner
 from secateur.training.schedules import Exponential
 
-REWINDS = ("weights", "rate", "none")
-Fit = Callable[[nn.Module, Pruner], Any]
+_REWINDS = ("weights", "rate", "none")
+_Fit = Callable[[nn.Module, Pruner], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Round:
     result: Any
 
 
-def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = "weights",
+def rounds(model: nn.Module, fit: _Fit, target: float, count: int, rewind: str = "weights",
            early: nn.Module | None = None, **choices: Any) -> Iterator[Round]:
     """Train, cut what is smallest, rewind, and again, so that ``target`` is reached in ``count`` cuts.
 
@@ -59,17 +60,16 @@ def rounds(model: nn.Module, fit: Fit, target: float, count: int, rewind: str = 
     >>> [r.plan.removed for r in rounds(net, lambda model, pruner: pruner.step(), 0.75, 2)]
     [0, 50, 75]
     """
-    if rewind not in REWINDS:
-        raise unknown("rewind", rewind, REWINDS)
-    if not isinstance(count, int) or count < 1:
-        raise SecateurError(f"count {count!r}: allowed are whole numbers from 1")
+    if rewind not in _REWINDS:
+        raise unknown("rewind", rewind, _REWINDS)
+    check_settings("", {"count": count}, count=whole(1))
     if (item := resolve(choices.pop("granularity", "weight"))) != Weight():
         raise SecateurError(f"rounds with granularity '{item.name}': allowed: weight; for others take a Pruner")
-    pace, start = Exponential(target, end=count), early if early is not None else model
-    criterion = kept(choices.pop("criterion", None), Weight())
+    schedule, start = Exponential(target, end=count), early if early is not None else model
+    criterion = keep_pruned(choices.pop("criterion", None), Weight())
     network = copy.deepcopy(model)
     for number in range(count + 1):
-        made = plan(network, pace.at(number), criterion=criterion, **choices)
+        made = plan(network, schedule.at(number), criterion=criterion, **choices)
         if number and rewind == "weights":
             network = copy.deepcopy(start)
         pruner = Pruner(network, made)

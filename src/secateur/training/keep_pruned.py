@@ -12,14 +12,14 @@ from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.signals.base import Signals
 
 
-class Kept(Criterion):
+class KeepPruned(Criterion):
     """Another criterion, for which a weight that is zero is worth less than every weight that is not.
 
     Criteria that look at gradients give living weights scores of zero, or below; the zeros of earlier cuts would
     tie with them, or come back in their place. Scores that are never negative stay so, as scope ``lamp`` needs them.
 
     >>> from secateur.pruning.criteria.magnitude import Magnitude
-    >>> bool(Kept(Magnitude()).score(torch.tensor([0.0, 1e-30]), Signals()).argmin() == 0)
+    >>> bool(KeepPruned(Magnitude()).score(torch.tensor([0.0, 1e-30]), Signals()).argmin() == 0)
     True
     """
 
@@ -36,7 +36,7 @@ class Kept(Criterion):
         return scores.masked_fill(weight == 0, 2 * least - 1)
 
 
-def kept(criterion: Any, item: Granularity) -> Any:
+def keep_pruned(criterion: Any, item: Granularity) -> Any:
     """A criterion with what is zero below the rest, called as before; neurons need no such thing."""
     name, found = as_criterion(criterion or item.default_criterion)
-    return Kept(found, name) if item.scored_as == "weight" else criterion
+    return KeepPruned(found, name) if item.scored_as == "weight" else criterion

@@ -16,9 +16,9 @@ from secateur.pruning.scopes.budget import Budget
 from secateur.pruning.selection import Selection
 from secateur.pruning.signals.collect import tensor_seed
 from secateur.pruning.spec import PruningSpec
-from secateur.training.keep_pruned import kept
+from secateur.training.keep_pruned import keep_pruned
 from secateur.training.regrowth.base import Regrowth, exchange
-from secateur.training.thresholds import averaged, cut_by, thresholds, unmoved
+from secateur.training.thresholds import cut_by, moving_average, settled_thresholds, thresholds
 
 
 @dataclass
@@ -65,15 +65,15 @@ class Chooser:
         """
         selection = self._selection(model, share)
         plan = selection.plan(sparsity)
-        limits = {**thresholds(selection.layers, plan.cuts), **unmoved(before, held, plan.cuts)}
+        limits = {**thresholds(selection.layers, plan.cuts), **settled_thresholds(before, held, plan.cuts)}
         if not self.decay:
             return plan, limits
-        limits = averaged(limits, before, self.decay)
+        limits = moving_average(limits, before, self.decay)
         return replace(plan, cuts=cut_by(selection.layers, plan.cuts, selection.granularities, limits)), limits
 
     def _selection(self, model: nn.Module, share: float) -> Selection:
         layers = scaled(self.spec.layers, share) if self.spec.layers else self.spec.layers
-        criterion = kept(self.spec.criterion, self.spec.granularity_item)
+        criterion = keep_pruned(self.spec.criterion, self.spec.granularity_item)
         made = Selection(model, replace(self.spec, layers=layers, criterion=criterion), samples=self.samples,
                          example=self.example, structure=self.structure, outputs=self.outputs)
         self.structure, self.outputs = made.structure, made.outputs

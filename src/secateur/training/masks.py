@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, distributed, nn
 
+from secateur.core.modules import device_of
 from secateur.core.types import Cut, Plan
 from secateur.graph import surgery
 
@@ -29,14 +30,14 @@ def masks_of(model: nn.Module, cuts: Iterable[Cut]) -> Masks:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name, axes in units.items():
         if name in parameters:
-            found[name] = crossed(parameters[name], axes)
+            found[name] = _mask_from_axes(parameters[name], axes)
     return found
 
 
-def crossed(parameter: Tensor, axes: Mapping[int, Tensor]) -> Tensor:
+def _mask_from_axes(parameter: Tensor, axes: Mapping[int, Tensor]) -> Tensor:
     """The mask of a whole tensor from those of its axes.
 
-    >>> crossed(torch.zeros(2, 2), {0: torch.tensor([True, False])}).tolist()
+    >>> _mask_from_axes(torch.zeros(2, 2), {0: torch.tensor([True, False])}).tolist()
     [[True, True], [False, False]]
     """
     keep = torch.ones(parameter.shape, dtype=torch.bool, device=parameter.device)
@@ -63,21 +64,14 @@ def forget(optimizer: torch.optim.Optimizer, model: nn.Module, marked: Masks) ->
                 value.masked_fill_(weights, 0)
 
 
-def spread() -> bool:
-    """Whether several processes train together."""
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def agreed(plan: Plan, model: nn.Module) -> Plan:
+def broadcast_plan(plan: Plan, model: nn.Module) -> Plan:
     """The plan of rank 0, on every rank; where one process trains alone, the plan itself."""
-    if not spread():
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return plan
-    device = next(model.parameters()).device
-    return replace(plan, cuts=tuple(replace(cut, keep=from_first(cut.keep, device)) for cut in plan.cuts))
-
-
-def from_first(keep: Tensor, device: torch.device) -> Tensor:
-    """A bool tensor as rank 0 has it."""
-    sent = keep.to(device=device, dtype=torch.uint8).contiguous()
-    distributed.broadcast(sent, 0)
-    return sent.bool().to(keep.device)
+    cuts = []
+    for cut in plan.cuts:
+        # uint8 on the network's device, because backends such as NCCL send neither bools nor tensors of the CPU
+        sent = cut.keep.to(device=device_of(model), dtype=torch.uint8).contiguous()
+        distributed.broadcast(sent, 0)
+        cuts.append(replace(cut, keep=sent.bool().to(cut.keep.device)))
+    return replace(plan, cuts=tuple(cuts))

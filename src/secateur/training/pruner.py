@@ -28,7 +28,7 @@ from secateur.pruning.spec import PruningSpec, spec_from
 from secateur.training import masks, state
 from secateur.training.mask_update import Chooser, regrown
 from secateur.training.regrowth.base import Regrowth
-from secateur.training.sparsity_source import Source, check_asks, check_exchanges, source
+from secateur.training.sparsity_source import SparsitySource, as_source, check_fixed_sparsity, check_regrowth
 from secateur.training.thresholds import check_decay
 
 
@@ -94,16 +94,16 @@ class Pruner:
         self._cut: masks.Masks = {}
         self._chooser = Chooser(chosen, check_decay(threshold_decay), calibration(data), example)
         self._regrow = regrowth(regrow, chosen.granularity_item)
-        self._source: Source | None = None if isinstance(schedule, Plan) else source(schedule)
+        self._source: SparsitySource | None = None if isinstance(schedule, Plan) else as_source(schedule)
         if self._source is not None:
-            check_asks(self._source, chosen.granularity_item)
-        check_exchanges(self._regrow, schedule if self._source is None else self._source)
+            check_fixed_sparsity(self._source, chosen.granularity_item)
+        check_regrowth(self._regrow, schedule if self._source is None else self._source)
         self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0, ())
         self._take(self._plan)
         if saved is not None:
             self.load_state_dict(saved)
         elif self._source is not None and self._source.due(0):
-            self._take(masks.agreed(self._choose(self.sparsity, self._plan.cuts), model))
+            self._take(masks.broadcast_plan(self._choose(self.sparsity, self._plan.cuts), model))
         self.enforce()
 
     def step(self) -> None:
@@ -127,7 +127,7 @@ class Pruner:
             done = self._source.progress(self.steps)
             cuts = regrown(plan.cuts, self.model, self._regrow, done, self._chooser.spec.seed + self.steps)
             plan = replace(plan, cuts=cuts)
-        self._take(masks.agreed(plan, self.model))
+        self._take(masks.broadcast_plan(plan, self.model))
 
     def enforce(self) -> None:
         """Set what is cut to zero, in place."""
@@ -196,7 +196,7 @@ class Pruner:
 
     def state_dict(self) -> dict[str, Any]:
         """Masks, step, live sparsity, thresholds: tensors and plain values. The weights are the network's own."""
-        return state.saved(self._settings(), self.steps, self._live, self._plan, self.thresholds)
+        return state.state_of(self._settings(), self.steps, self._live, self._plan, self.thresholds)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state; load the network's and the optimizer's after the pruner is made.
@@ -207,7 +207,7 @@ class Pruner:
         state.check_state(saved, self._settings())
         self.steps, self._live = saved["steps"], saved["live"]
         self.thresholds = dict(saved["thresholds"])
-        self._take(state.restored(self._plan, saved), reset=False)
+        self._take(state.plan_from(self._plan, saved), reset=False)
 
     def _settings(self) -> str:
         schedule = "a plan" if self._source is None else str(self._source)

@@ -23,7 +23,7 @@ def l1(model: nn.Module, strength: float, skip: Sequence[str] = ()) -> Tensor:
     >>> l1(net, 0.5).item()
     3.0
     """
-    return strength * added([weight.abs().sum() for _, weight in prunable(model, skip)])
+    return strength * _sum([weight.abs().sum() for _, weight in _prunable_weights(model, skip)])
 
 
 def group_lasso(model: nn.Module, strength: float, skip: Sequence[str] = ()) -> Tensor:
@@ -39,24 +39,24 @@ def group_lasso(model: nn.Module, strength: float, skip: Sequence[str] = ()) -> 
     18.0
     """
     terms = []
-    for target, weight in prunable(model, skip):
+    for target, weight in _prunable_weights(model, skip):
         rows = weight.movedim(target.axes.index("out"), 0).flatten(1)
-        terms.append(rows.shape[1] ** 0.5 * lengths(rows).sum())
-    return strength * added(terms)
+        terms.append(rows.shape[1] ** 0.5 * _norms(rows).sum())
+    return strength * _sum(terms)
 
 
-def lengths(rows: Tensor) -> Tensor:
+def _norms(rows: Tensor) -> Tensor:
     """The norm of every row, ``(n, values)`` to ``(n,)``; a row of zeros has the gradient zero, not NaN."""
     zero = (rows == 0).all(1)
     return torch.linalg.vector_norm(torch.where(zero[:, None], torch.ones_like(rows), rows), dim=1) * ~zero
 
 
-def prunable(model: nn.Module, skip: Sequence[str]) -> Iterator[tuple[Target, Tensor]]:
+def _prunable_weights(model: nn.Module, skip: Sequence[str]) -> Iterator[tuple[Target, Tensor]]:
     """Every target outside ``skip`` with its weight."""
     skipped = resolve_skip(model, skip)
     yield from ((t, model.get_parameter(t.name)) for t in graph.targets(model) if t.module not in skipped)
 
 
-def added(terms: Sequence[Tensor]) -> Tensor:
+def _sum(terms: Sequence[Tensor]) -> Tensor:
     """The sum; 0 where there is nothing to add."""
     return torch.stack(list(terms)).sum() if terms else torch.zeros(())

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from secateur.core.bounds import check_settings, whole
 from secateur.core.errors import SecateurError
 from secateur.core.types import Plan
 from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.ranking import check_sparsity
 from secateur.training.schedules import Constant
 from secateur.training.schedules.base import Schedule
-
-
-class Source(Protocol):
-    """What a pruner asks: :class:`~secateur.training.schedules.Schedule` and :class:`Live` answer."""
-
-    def at(self, step: int) -> float:
-        """The sparsity at a step."""
-
-    def due(self, step: int) -> bool:
-        """Whether what is removed is to be chosen anew at a step."""
-
-    def progress(self, step: int) -> float:
-        """How far a step is on the way, in [0, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +34,11 @@ class Live:
     (0.5, True, False)
     """
 
-    source: Tensor | Callable[[int], float]
+    source: Tensor | Callable[[int], float] = field(repr=False)
     every: int = 10
 
     def __post_init__(self) -> None:
-        if not isinstance(self.every, int) or isinstance(self.every, bool) or self.every < 1:
-            raise SecateurError(f"every {self.every!r}: allowed are whole numbers from 1")
+        check_settings("", vars(self), every=whole(1))
 
     def at(self, step: int) -> float:
         """The value that the tensor has now, or that the function gives for the step."""
@@ -71,17 +58,18 @@ class Live:
         """0: a live sparsity has no end."""
         return 0.0
 
-    def __repr__(self) -> str:
-        return f"Live(every={self.every})"
+
+SparsitySource = Schedule | Live
+"""What a pruner asks for the sparsity at a step and whether to choose anew; an object with the same methods will do."""
 
 
-def source(given: Any) -> Source:
+def as_source(given: Any) -> SparsitySource:
     """What a pruner was given as its schedule, as something that it can ask.
 
     Raises:
         SecateurError: it is none of the things that are allowed.
 
-    >>> source(0.9).at(0)
+    >>> as_source(0.9).at(0)
     0.9
     """
     if isinstance(given, (int, float)) and not isinstance(given, bool):
@@ -94,7 +82,7 @@ def source(given: Any) -> Source:
                         "end=1000), a sparsity, a tensor of one value, or a function of the step")
 
 
-def check_asks(source: Source, granularity: Granularity) -> None:
+def check_fixed_sparsity(source: SparsitySource, granularity: Granularity) -> None:
     """Refuse a schedule that asks N:M for another sparsity than it has on the way.
 
     Raises:
@@ -110,7 +98,7 @@ def check_asks(source: Source, granularity: Granularity) -> None:
                                 f"Constant({fixed:g}, begin={source.begin}) or OneShot({fixed:g}, end={source.end})")
 
 
-def check_exchanges(regrow: object, schedule: Any) -> None:
+def check_regrowth(regrow: object, schedule: Any) -> None:
     """Refuse a regrowth beside a plan, or a schedule under which no choice is made that exchanges anything.
 
     Raises:

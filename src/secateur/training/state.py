@@ -11,12 +11,13 @@ from torch import Tensor
 from secateur.core.errors import SecateurError
 from secateur.core.types import Plan
 
-FORMAT = 1
+_FORMAT = 1
 
 
-def saved(settings: str, steps: int, live: float | None, plan: Plan, thresholds: Mapping[str, float]) -> dict[str, Any]:
+def state_of(settings: str, steps: int, live: float | None, plan: Plan,
+             thresholds: Mapping[str, float]) -> dict[str, Any]:
     """The state: masks bit for bit, the step, the live sparsity, the thresholds, and the settings that they go with."""
-    return {"format": FORMAT, "settings": settings, "steps": steps, "live": live, "asked": plan.sparsity,
+    return {"format": _FORMAT, "settings": settings, "steps": steps, "live": live, "asked": plan.sparsity,
             "keeps": {cut.name: cut.keep.clone() for cut in plan.cuts}, "thresholds": dict(thresholds)}
 
 
@@ -26,7 +27,7 @@ def check_state(state: Mapping[str, Any], settings: str) -> None:
     Raises:
         SecateurError: it is none, or its settings are not these.
     """
-    if not isinstance(state, Mapping) or state.get("format") != FORMAT:
+    if not isinstance(state, Mapping) or state.get("format") != _FORMAT:
         raise SecateurError(f"state: got a {type(state).__name__} that no pruner of this version saved; allowed is "
                             "what Pruner.state_dict() gave")
     if state["settings"] != settings:
@@ -34,7 +35,7 @@ def check_state(state: Mapping[str, Any], settings: str) -> None:
                             f"{settings}; allowed are the same")
 
 
-def restored(plan: Plan, state: Mapping[str, Any]) -> Plan:
+def plan_from(plan: Plan, state: Mapping[str, Any]) -> Plan:
     """The plan with the masks of a state in place of its own.
 
     Raises:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
+from secateur.core.bounds import between, check_settings
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut
 from secateur.pruning.granularity.base import Granularity, Layer
@@ -18,37 +17,27 @@ def check_decay(decay: float) -> float:
     Raises:
         SecateurError: it is not a number in [0, 1).
     """
-    if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
-        raise SecateurError(f"threshold_decay {decay!r}: allowed is a number in [0, 1), such as 0.9")
+    check_settings("", {"threshold_decay": decay}, threshold_decay=between(0, 1, with_high=False))
     return float(decay)
 
 
-def threshold(scores: Tensor, removed: int) -> float:
-    """The greatest of the ``removed`` lowest scores, any shape; 0 where nothing goes.
-
-    >>> import torch
-    >>> threshold(torch.tensor([3.0, 1.0, 2.0]), 2)
-    2.0
-    """
-    return float(scores.detach().flatten().kthvalue(removed).values) if removed else 0.0
-
-
 def thresholds(layers: Sequence[Layer], cuts: Sequence[Cut]) -> dict[str, float]:
-    """The threshold of every layer under the cuts of a plan; an item is one score."""
-    return {layer.name: threshold(layer.scores, cut.removed) for layer, cut in zip(layers, cuts, strict=True)}
+    """The greatest score that goes in every layer under the cuts of a plan; 0 where nothing goes."""
+    return {layer.name: float(layer.scores.detach().flatten().kthvalue(cut.removed).values) if cut.removed else 0.0
+            for layer, cut in zip(layers, cuts, strict=True)}
 
 
-def unmoved(before: Mapping[str, float], held: Sequence[Cut], cuts: Sequence[Cut]) -> dict[str, float]:
+def settled_thresholds(before: Mapping[str, float], held: Sequence[Cut], cuts: Sequence[Cut]) -> dict[str, float]:
     """The thresholds of the layers that lose nothing more: what is cut already scores less than all that lives."""
     pairs = zip(held, cuts, strict=True) if held else ()
     return {cut.name: before[cut.name] for past, cut in pairs
             if cut.name in before and past.removed and cut.removed and not (past.keep & ~cut.keep).any()}
 
 
-def averaged(now: Mapping[str, float], before: Mapping[str, float], decay: float) -> dict[str, float]:
+def moving_average(now: Mapping[str, float], before: Mapping[str, float], decay: float) -> dict[str, float]:
     """The moving average ``decay * before + (1 - decay) * now``; what has no past starts at 0.
 
-    >>> averaged({"a": 1.0}, {}, 0.75), averaged({"a": 1.0}, {"a": 0.5}, 0.5)
+    >>> moving_average({"a": 1.0}, {}, 0.75), moving_average({"a": 1.0}, {"a": 0.5}, 0.5)
     ({'a': 0.25}, {'a': 0.75})
     """
     return {name: decay * before.get(name, 0.0) + (1 - decay) * value for name, value in now.items()}

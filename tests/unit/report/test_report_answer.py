@@ -11,7 +11,8 @@ import synthetic_run
 from secateur.core import text as words
 from secateur.measure import speed
 from secateur.measure.speed import Speed
-from secateur.report import conclusions, rows
+from secateur.report import conclusions
+from secateur.report.gather import gather_results
 from secateur.report.plots import curves
 from secateur.report.results import Curve, Method
 from secateur.report.statistics import Interval
@@ -59,7 +60,7 @@ def test_the_pace_is_that_of_the_ratio_that_is_printed():
 
 
 def test_sentence_says_slower_where_zeros_do_not_pay():
-    text = conclusions.sentence(rows.digest(synthetic_run.make()))
+    text = conclusions.sentence(gather_results(synthetic_run.make()))
     assert text.startswith("Within 0.5 points of its 97% accuracy, mlp on digits can lose 70% of its weights (")
     assert ("with sparse kernels makes it about as fast (0.97× the speed at batch 1) but slower (0.84× the speed at "
             "batch 64); ") in text
@@ -68,30 +69,30 @@ def test_sentence_says_slower_where_zeros_do_not_pay():
 
 
 def test_sentence_without_latency_says_so():
-    text = conclusions.sentence(rows.digest(synthetic_run.make(batches=())))
+    text = conclusions.sentence(gather_results(synthetic_run.make(batches=())))
     assert text.count("speed was not measured") == 2
 
 
 def test_sentence_at_the_end_of_the_grid():
-    text = conclusions.sentence(rows.digest(synthetic_run.make(grid=(0.0, 0.1), granularities=("weight",))))
+    text = conclusions.sentence(gather_results(synthetic_run.make(grid=(0.0, 0.1), granularities=("weight",))))
     assert "can lose 10% of its weights, the end of the grid (" in text
     assert "neurons" not in text
 
 
 def test_sentence_where_no_cut_is_small_enough():
-    text = conclusions.sentence(rows.digest(synthetic_run.make(grid=(0.0, 0.99), granularities=("neuron",))))
+    text = conclusions.sentence(gather_results(synthetic_run.make(grid=(0.0, 0.99), granularities=("neuron",))))
     assert "can lose no share of its neurons on this grid (at 99%, " in text
 
 
 def test_controls_alone_give_no_answer():
     run = synthetic_run.make(criteria={"weight": ("random",), "neuron": ("random",)})
-    assert "random controls only" in conclusions.sentence(rows.digest(run))
+    assert "random controls only" in conclusions.sentence(gather_results(run))
 
 
 def test_of_several_methods_the_one_that_cuts_most_answers():
     run = synthetic_run.make(criteria={"weight": ("a", "b"), "neuron": ("l2",)}, granularities=("weight",))
-    worse = [dict(p, accuracy=0.5) if p["criterion"] == "a" and p["sparsity"] > 0.2 else p for p in run.points]
-    found = conclusions.answers(rows.digest(replace(run, points=worse)))
+    worse = [replace(p, accuracy=0.5) if p["criterion"] == "a" and p["sparsity"] > 0.2 else p for p in run.points]
+    found = conclusions.answers(gather_results(replace(run, points=worse)))
     assert [a.method.criterion for a in found] == ["b"]
     assert found[0].cell.sparsity == 0.7
 
@@ -118,16 +119,16 @@ def with_recovery(**given):
     """A made-up run with a best cut of each granularity that loses nothing up to 90 %."""
     run = synthetic_run.make(**given)
     whole = {p["seed"]: p for p in run.points if p["sparsity"] == 0}
-    best = [dict(p, recovery="best", criterion={"weight": "magnitude", "neuron": "elimination"}[p["granularity"]],
+    best = [replace(p, recovery="best", criterion={"weight": "magnitude", "neuron": "elimination"}[p["granularity"]],
                  samples_seen=1000, accuracy=whole[p["seed"]]["accuracy"] if p["sparsity"] <= 0.9 else 0.5,
                  correct=whole[p["seed"]]["correct"] if p["sparsity"] <= 0.9 else p["correct"])
             for p in run.points if p["sparsity"] >= 0.7 and not p["control"]]
-    return rows.digest(replace(run, points=[*run.points, *best]))
+    return gather_results(replace(run, points=[*run.points, *best]))
 
 
 def test_both_answers_are_told_the_plain_one_first():
     found = with_recovery()
-    assert [(a.method.recovery, a.cell.sparsity) for a in conclusions.both(found)] == [
+    assert [(a.method.recovery, a.cell.sparsity) for a in conclusions.all_answers(found)] == [
         ("none", 0.7), ("best", 0.9), ("none", 0.6), ("best", 0.9)]
     text = conclusions.sentence(found)
     assert "mlp on digits, with nothing done after the cut, can lose 70% of its weights (" in text
@@ -148,15 +149,16 @@ def test_methods_are_named_by_their_recovery_and_marked_apart():
 
 def test_a_recovery_that_takes_labels_is_called_by_its_name():
     found = with_recovery()
-    (best,) = [a for a in conclusions.recovered(found) if a.method.granularity == "weight"]
+    (best,) = [a for a in conclusions.recovered_answers(found) if a.method.granularity == "weight"]
     assert conclusions.source(best) == "recovery from 1,000 unlabelled samples"
-    labelled = replace(best, method=replace(best.method, recovery="best-finetune"))
+    labelled = replace(best, method=replace(best.method, recovery="best-finetune", needs_labels=True))
     assert conclusions.source(labelled) == "recovery best-finetune"
-    assert conclusions.source(replace(best, method=replace(best.method, criterion="taylor"))) == "recovery best"
+    taught = replace(best.method, criterion="taylor", needs_labels=True)
+    assert conclusions.source(replace(best, method=taught)) == "recovery best"
 
 
 def test_where_every_method_has_a_recovery_it_is_the_answer():
     run = synthetic_run.make()
-    found = rows.digest(replace(run, points=[dict(p, recovery="best") for p in run.points]))
+    found = gather_results(replace(run, points=[replace(p, recovery="best") for p in run.points]))
     assert [a.method.recovery for a in conclusions.answers(found)] == ["best", "best"]
-    assert not conclusions.recovered(found) and "With recovery" not in conclusions.sentence(found)
+    assert not conclusions.recovered_answers(found) and "With recovery" not in conclusions.sentence(found)

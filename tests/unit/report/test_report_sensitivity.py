@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import synthetic_run
 
-from secateur.report import rows
+from secateur.report.gather import gather_results
 from secateur.report.plots import sensitivity
 from secateur.report.plots.palette import LIGHT
 from secateur.report.render import markdown, matplotlib_, page
@@ -19,7 +19,7 @@ def scan(seed, layers, granularity="weight"):
 
 def digest(layers=3, seeds=2, granularities=("weight",)):
     run = synthetic_run.make(grid=(0.0, 0.5), seeds=1)
-    return rows.digest(replace(run, scans=[scan(s, layers, g) for s in range(seeds) for g in granularities]))
+    return gather_results(replace(run, scans=[scan(s, layers, g) for s in range(seeds) for g in granularities]))
 
 
 def test_a_line_a_layer_with_the_mean_and_the_spread_of_the_seeds():
@@ -48,7 +48,7 @@ def test_the_table_and_the_sentence_name_the_layers():
 
 
 def test_a_run_without_a_scan_has_no_such_section():
-    plain = rows.digest(synthetic_run.make(grid=(0.0, 0.5), seeds=1))
+    plain = gather_results(synthetic_run.make(grid=(0.0, 0.5), seeds=1))
     assert "sensitivity" not in matplotlib_.collect(plain)
     assert 'id="sensitivity"' not in page.render(plain)
     assert "## Sensitivity" not in markdown.render(plain, [])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.measure.speed import Speed
-from secateur.report import rows
+from secateur.report.gather import gather_results
 from secateur.report.plots import speed
 from secateur.report.results import Curve, Method
 
@@ -41,11 +41,12 @@ def measured(**ratios: float) -> list[tuple[float, Speed]]:
      "At batch 64, zeros pay from 95% on (1.50× at 95%); under that no sure gain at 90%."),
 ])
 def test_break_even_in_words(ratios, text):
-    assert speed.said(WEIGHTS, "64", measured(**ratios)) == text
+    assert speed.break_even_sentence(WEIGHTS, "64", measured(**ratios)) == text
 
 
 def test_break_even_of_neurons_speaks_of_neurons():
-    assert speed.said(NEURONS, "1", measured(s50=2.0)).startswith("At batch 1, removed neurons pay from 50% on")
+    told = speed.break_even_sentence(NEURONS, "1", measured(s50=2.0))
+    assert told.startswith("At batch 1, removed neurons pay from 50% on")
 
 
 def test_a_ratio_whose_lower_quartile_is_under_one_does_not_pay():
@@ -54,9 +55,9 @@ def test_a_ratio_whose_lower_quartile_is_under_one_does_not_pay():
 
 def test_a_ratio_above_one_that_is_no_gain_says_why():
     noisy = [(0.5, Speed(1, 1.3, 0.9, 1.4))]
-    assert speed.said(WEIGHTS, "1", noisy).endswith(
+    assert speed.break_even_sentence(WEIGHTS, "1", noisy).endswith(
         "there the network runs at 1.30× the original's speed, no sure gain with a lower quartile of 0.90×.")
-    assert "at 50% and below no gain is sure (1.30× at 50%)" in speed.said(
+    assert "at 50% and below no gain is sure (1.30× at 50%)" in speed.break_even_sentence(
         WEIGHTS, "1", [*noisy, (0.9, Speed(1, 2.0, 1.9, 2.1))])
 
 
@@ -71,10 +72,10 @@ def test_sparsity_zero_is_no_cut():
                               "part is the engine's, not the zeros'."),
     (Speed(1, 1.2, 0.9, 1.4), ""), (Speed(1, 1.01, 1.005, 1.02), ""), (Speed(1, 0.5, 0.4, 0.6), ""), (None, "")])
 def test_what_the_engine_gains_without_a_cut_is_not_the_zeros_doing(whole, told):
-    cells = next(c for c in rows.digest(synthetic_run.make()).methods("weight")[0].cells if c.sparsity == 0)
-    curve = replace(WEIGHTS, cells=(replace(cells, speed={"1": {} if whole is None else {"sparse": whole}}),))
-    assert speed.engine(curve, "1") == told
-    assert speed.engine(curve, "64") == ""
+    cells = next(c for c in gather_results(synthetic_run.make()).methods("weight")[0].cells if c.sparsity == 0)
+    curve = replace(WEIGHTS, cells=(replace(cells, speeds={"1": {} if whole is None else {"sparse": whole}}),))
+    assert speed.engine_sentence(curve, "1") == told
+    assert speed.engine_sentence(curve, "64") == ""
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12))
@@ -86,14 +87,14 @@ def test_front_is_what_nothing_beats(points):
 
 
 def test_speedup_plot_has_the_break_even_line_and_every_variant():
-    plot = speed.speedup(rows.digest(synthetic_run.make()), "64")
+    plot = speed.speedup(gather_results(synthetic_run.make()), "64")
     assert [(g.y, g.label) for g in plot.guides] == [(1.0, "break-even")]
     assert [s.name for s in plot.series] == ["weights, sparse kernels", "weights, zeros kept, run dense",
                                              "neurons, smaller dense network"]
 
 
 def test_pareto_holds_the_original_and_no_controls():
-    plot = speed.pareto(rows.digest(synthetic_run.make()), "1")
+    plot = speed.pareto(gather_results(synthetic_run.make()), "1")
     names = [s.name for s in plot.series]
     assert "original network" in names
     assert not any("control" in n for n in names)

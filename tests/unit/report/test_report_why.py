@@ -9,13 +9,14 @@ import synthetic_run
 import torch
 
 from secateur.experiment.weight_statistics import anatomy
-from secateur.report import evidence, explanation, rows
+from secateur.report import evidence, explanation
+from secateur.report.gather import gather_results
 
 GRID = synthetic_run.GRID
 
 
 def with_weights(*networks: dict[str, torch.Tensor]):
-    return replace(synthetic_run.make(), anatomy=[anatomy(w, GRID) for w in networks])
+    return replace(synthetic_run.make(), weight_statistics=[anatomy(w, GRID) for w in networks])
 
 
 def dead_neurons(seed: int) -> dict[str, torch.Tensor]:
@@ -26,23 +27,23 @@ def dead_neurons(seed: int) -> dict[str, torch.Tensor]:
 
 
 def test_gaussian_weights_support_the_hypothesis():
-    first = explanation.paragraphs(rows.digest(synthetic_run.make()))[0]
+    first = explanation.paragraphs(gather_results(synthetic_run.make()))[0]
     assert first == explanation.VERDICTS["supported"]
 
 
 def test_dead_neurons_do_not_support_it():
-    paragraphs = explanation.paragraphs(rows.digest(with_weights(dead_neurons(0), dead_neurons(1))))
+    paragraphs = explanation.paragraphs(gather_results(with_weights(dead_neurons(0), dead_neurons(1))))
     assert paragraphs[0] == explanation.VERDICTS["open"]
     assert "lie 50% of the weights and 50% of the neuron norms" in paragraphs[1]
 
 
 def test_no_anatomy_says_untested():
-    assert explanation.paragraphs(rows.digest(synthetic_run.make(with_anatomy=False))) == [explanation.NONE]
+    assert explanation.paragraphs(gather_results(synthetic_run.make(with_anatomy=False))) == [explanation.NONE]
 
 
 def test_verdict_covers_every_outcome():
-    up, down = evidence.paired([0.2, 0.3, 0.2], [0.0, 0.0, 0.01]), evidence.paired([0.0, 0.01, 0.0], [0.2, 0.3, 0.3])
-    some, none = evidence.paired([0.05, 0.06, 0.05], [0.0, 0.0, 0.0]), evidence.paired([0.1, 0.2], [0.2, 0.1])
+    up, down = evidence.pair([0.2, 0.3, 0.2], [0.0, 0.0, 0.01]), evidence.pair([0.0, 0.01, 0.0], [0.2, 0.3, 0.3])
+    some, none = evidence.pair([0.05, 0.06, 0.05], [0.0, 0.0, 0.0]), evidence.pair([0.1, 0.2], [0.2, 0.1])
     assert evidence.verdict(up, up) == "supported"
     assert evidence.verdict(up, some) == "partly"
     assert evidence.verdict(down, down) == "contradicted"
@@ -50,24 +51,24 @@ def test_verdict_covers_every_outcome():
 
 
 def test_one_pair_has_a_direction_but_no_interval():
-    pair = evidence.paired([0.3], [0.1])
+    pair = evidence.pair([0.3], [0.1])
     assert pair.direction == 1
     assert "95%" not in explanation.points_with_interval(pair)
 
 
 def test_large_weights_are_counted_at_the_first_sparsity_that_is_too_much():
-    digest = rows.digest(synthetic_run.make())
-    text = explanation.large_words(digest)
-    found = evidence.fallen(digest.run.anatomy, 0.7)
+    digest = gather_results(synthetic_run.make())
+    text = explanation.large_weight_words(digest)
+    found = evidence.large_weight_loss(digest.run.weight_statistics, 0.7)
     assert "lie in the 70% weakest neurons" in text
     assert found.weight == pytest.approx(0.7)
     assert found.neuron < 0.6
 
 
 def test_equal_size_interpolates_between_cells():
-    digest = rows.digest(synthetic_run.make())
+    digest = gather_results(synthetic_run.make())
     cells = digest.curves[0].cells
     middle = (cells[4].nonzeros + cells[5].nonzeros) / 2
     between = (cells[4].accuracy.mean + cells[5].accuracy.mean) / 2
-    assert explanation.interpolated(cells, middle) == pytest.approx(between)
-    assert explanation.interpolated(cells, 1e9) is None
+    assert explanation.interpolate(cells, middle) == pytest.approx(between)
+    assert explanation.interpolate(cells, 1e9) is None

@@ -17,12 +17,11 @@ import synthetic_run
 from secateur import report
 from secateur.core import optional
 from secateur.core.errors import MissingExtraError, RunError
-from secateur.report import rows as gather
+from secateur.report.gather import gather_results
 from secateur.report.plots import speed
 from secateur.report.plots.palette import DARK, LIGHT
 from secateur.report.render import csv as export_rows
-from secateur.report.render import html as markup
-from secateur.report.render import markdown, matplotlib_, page, plotly_, tables
+from secateur.report.render import markdown, matplotlib_, page, plotly_, tables, templates
 
 SMALL = (0.0, 0.5, 0.9)
 EDGES = {
@@ -81,7 +80,7 @@ def read(html: str) -> Reader:
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_page_and_summary_stand_at_every_edge(edge):
-    digest = gather.digest(synthetic_run.make(**EDGES[edge]))
+    digest = gather_results(synthetic_run.make(**EDGES[edge]))
     reader = read(page.render(digest))
     data = json.loads(reader.data)
     assert reader.open == []
@@ -93,29 +92,29 @@ def test_page_and_summary_stand_at_every_edge(edge):
 
 
 def test_page_fetches_nothing():
-    reader = read(page.render(gather.digest(synthetic_run.make(grid=SMALL))))
+    reader = read(page.render(gather_results(synthetic_run.make(grid=SMALL))))
     assert reader.links
     assert all(link.startswith(("#", "data:")) for link in reader.links)
-    assert "url(" not in page.asset("page.css")
-    assert "@import" not in page.asset("page.css")
-    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", page.asset("page.js"))
+    assert "url(" not in templates.read("page.css")
+    assert "@import" not in templates.read("page.css")
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", templates.read("page.js"))
 
 
 def test_names_from_a_run_cannot_break_the_page():
     run = synthetic_run.make(grid=SMALL, criteria={"weight": ("</script><b>", "x|y"), "neuron": ("l2",)})
     run = replace(run, command="secateur study --model '</pre><script>alert(1)</script>'")
-    html = page.render(gather.digest(run))
+    html = page.render(gather_results(run))
     reader = read(html)
     assert reader.open == []
     assert "</script><b>" not in html
     assert "weights, </script><b>" in [n["name"] for n in json.loads(reader.data)["boards"]["curves"]["frames"][0][
         "cut|all"]["names"]]
-    assert "x\\|y" in markdown.render(gather.digest(run), [])
+    assert "x\\|y" in markdown.render(gather_results(run), [])
 
 
 def test_every_colour_is_in_both_palettes():
     assert set(LIGHT) == set(DARK)
-    digest = gather.digest(synthetic_run.make(grid=SMALL, criteria=EDGES["several criteria and scopes"]["criteria"]))
+    digest = gather_results(synthetic_run.make(grid=SMALL, criteria=EDGES["several criteria and scopes"]["criteria"]))
     tokens = set()
     for board in page.collect(digest).values():
         for frame in board.frames:
@@ -134,7 +133,7 @@ def test_specs_are_valid_plotly():
             return [painted(v) for v in value]
         return "#123456" if isinstance(value, str) and value.startswith("@") else value
 
-    for board in page.collect(gather.digest(synthetic_run.make(grid=SMALL))).values():
+    for board in page.collect(gather_results(synthetic_run.make(grid=SMALL))).values():
         for frame in board.frames:
             assert set(frame) == set(board.choices or ("",))
             spec = plotly_.spec(frame[board.choices[0]])
@@ -170,7 +169,7 @@ def test_an_unchanged_run_is_not_drawn_again(tmp_path):
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):
     def made(folder):
-        digest = gather.digest(synthetic_run.make(grid=SMALL, seeds=2, batches=(1,)))
+        digest = gather_results(synthetic_run.make(grid=SMALL, seeds=2, batches=(1,)))
         with matplotlib.rc_context(matplotlib_.STYLE):
             figure = matplotlib_.draw([speed.speedup(digest, "1")])
             drawn = [matplotlib_.save(figure, folder / f"speedup.{kind}").read_bytes() for kind in ("png", "svg")]
@@ -181,16 +180,16 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_figures_are_chosen_by_what_the_run_holds(edge):
-    digest = gather.digest(synthetic_run.make(**EDGES[edge]))
+    digest = gather_results(synthetic_run.make(**EDGES[edge]))
     found = matplotlib_.collect(digest)
     assert {"accuracy", "loss"} <= set(found)
     assert all(panel.series for panels in found.values() for panel in panels) or edge == "controls only"
     assert ("pareto" in found) == bool(digest.batches)
-    assert ("large-weights" in found) == bool(digest.run.anatomy)
+    assert ("large-weights" in found) == bool(digest.run.weight_statistics)
 
 
 def test_figures_of_a_single_point_can_be_drawn(tmp_path):
-    digest = gather.digest(synthetic_run.make(**EDGES["nothing but one point"]))
+    digest = gather_results(synthetic_run.make(**EDGES["nothing but one point"]))
     names = {p.name for p in matplotlib_.write(digest, tmp_path)}
     drawn = ("accuracy", "accuracy-by-cost", "accuracy-closer", "loss", "loss-by-cost")
     assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
@@ -216,7 +215,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_an_empty_run_is_refused():
     with pytest.raises(RunError, match="0 points"):
-        gather.digest(replace(synthetic_run.make(grid=(0.5,), seeds=1), points=[]))
+        gather_results(replace(synthetic_run.make(grid=(0.5,), seeds=1), points=[]))
 
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
@@ -229,7 +228,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
 
 
 def test_tables_tell_every_method_and_note():
-    digest = gather.digest(synthetic_run.make())
+    digest = gather_results(synthetic_run.make())
     assert len(tables.results(digest).rows) == 4 * len(synthetic_run.GRID)
     assert len(tables.results(digest, controls=False).rows) == 2 * len(synthetic_run.GRID)
     neurons = tables.layers(digest)[2]["sparsities"][-1]
@@ -239,9 +238,9 @@ def test_tables_tell_every_method_and_note():
 
 def test_values_that_are_not_finite_become_gaps():
     run = synthetic_run.make(grid=SMALL, seeds=1)
-    run = replace(run, points=[dict(p, loss=float("nan") if p["sparsity"] == 0.9 else p["loss"]) for p in run.points])
-    digest = gather.digest(run)
-    assert markup.embedded(plotly_.spec(page.curves.plot(digest, "loss"))).count("null") >= 2
+    run = replace(run, points=[replace(p, loss=float("nan")) if p["sparsity"] == 0.9 else p for p in run.points])
+    digest = gather_results(run)
+    assert json.dumps(plotly_.spec(page.curves.plot(digest, "loss")), allow_nan=False).count("null") >= 2
     assert isinstance(page.render(digest), str)
 
 

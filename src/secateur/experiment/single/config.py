@@ -17,7 +17,7 @@ from secateur.experiment.config import StudyConfig
 from secateur.experiment.spec import spec_of
 from secateur.models import resolve
 from secateur.pruning.spec import PruningSpec, default_criterion
-from secateur.recovery.pipeline import check_heard, default_recovery, kinds_of, recoveries
+from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
 STUDY = {f.name: f for f in fields(StudyConfig)}
 
@@ -82,7 +82,7 @@ class CutConfig:
             check_name(self.data)
         _ = self.study
         self.spec().target(self.sparsity)
-        check_heard(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
+        check_criterion_is_used(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
         check_out(Path(self.out).expanduser(), self.force)
 
     @classmethod

@@ -97,8 +97,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     model = case.trained(told)
     told.stage("cut", 1)
     plan = planned(case, model.eval(), samples)
-    seen: dict[str, tuple[int, int]] = {}
-    cut = recover(model, applied(model, plan), plan, chosen, samples, config.seed, seen)
+    recovered = recover(model, applied(model, plan), plan, chosen, samples, config.seed)
+    cut = recovered.network
     told.step()
     zeroed = plan.granularity != "neuron"
     crowd = busy() if case.timing.batches else ()
@@ -108,7 +108,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(seen, REFIT), *graph.notes(cut), *ungraphed, *crowd),
+                      (*case.notes, *plan.notes, *few(recovered.rows, REFIT), *graph.notes(cut), *ungraphed, *crowd),
                       case.chance, again)
 
 

@@ -32,7 +32,7 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.signals.base import SOURCES
-from secateur.recovery.pipeline import named, recoveries
+from secateur.recovery.pipeline import name_of, recoveries
 
 COMPARED = 256
 HELD = "no labels: outputs are compared with the original's, on samples that were held out"
@@ -283,6 +283,6 @@ def looking(config: CutConfig) -> list[str]:
     """Criterion, scope and recoveries, those of them that look at samples."""
     criterion, scope = config.chosen_criterion, config.scope
     found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-             f"scope {scope}": "samples" in registry.get("scopes", scope).needs,
-             **{f"recovery {named(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
+             f"scope {scope}": bool(registry.get("scopes", scope).needs),
+             **{f"recovery {name_of(r)}": bool(r.needs) for r in recoveries(config.recoveries)}}
     return [name for name, looks in found.items() if looks]

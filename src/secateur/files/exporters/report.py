@@ -8,8 +8,8 @@ from pathlib import Path
 from secateur.core.errors import MeasurementError
 from secateur.experiment.run import load_run
 from secateur.files.exporters.base import RunExporter
+from secateur.report.gather import gather_results
 from secateur.report.render import page
-from secateur.report.rows import digest
 
 OUTSIDE = re.compile(r"""<(?:script|img|link|iframe|source)[^>]*?(?:src|href)\s*=\s*["'](?!data:|#)([^"']+)""", re.I)
 
@@ -18,12 +18,12 @@ class ReportFile(RunExporter):
     """``report.html``, drawn anew from the run's rows."""
 
     suffix = ".html"
-    packages = ("matplotlib", "plotly", "scipy")
+    packages = ("matplotlib", "plotly", "scipy", "jinja2")
     extra = "report"
 
     def write(self, folder: Path, path: Path) -> None:
         """Draw the page, see that it asks for nothing outside of it, write it and read it back."""
-        text = page.render(digest(load_run(folder)))
+        text = page.render(gather_results(load_run(folder)))
         if found := OUTSIDE.search(text):
             raise MeasurementError(f"the report asks for '{found[1]:.80}', which is outside of the file")
         path.write_bytes(text.encode())

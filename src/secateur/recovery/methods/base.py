@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
+from secateur.graph import surgery
+
+RowCounts = Mapping[str, tuple[int, int]]
+"""For each layer that was refitted, to how many rows of data, and how many inputs a row has."""
 
 
 @dataclass(frozen=True, eq=False)
-class Patient:
+class RecoveryContext:
     """What a recovery works on.
 
     Attributes:
@@ -22,8 +28,6 @@ class Patient:
         plan: what was cut.
         samples: the calibration samples, where ``data=`` was given.
         seed: what a recovery that draws at random draws from.
-        seen: takes, of each layer that is refitted, how many rows of data it was fitted to and how many inputs a row
-            has; layers with fewer rows than inputs are told of.
     """
 
     original: nn.Module
@@ -31,30 +35,60 @@ class Patient:
     plan: Plan
     samples: Calibration | None
     seed: int = 0
-    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @cached_property
+    def masks(self) -> dict[str, Tensor]:
+        """What is kept of each weight of which single items went: bool, in its shape; the rest is zero."""
+        return {cut.name: cut.keep for cut in self.plan.cuts if cut.group is None}
+
+    @cached_property
+    def kept_units(self) -> dict[str, dict[int, Tensor]]:
+        """Which slices of the original's tensors are left after a cut of neurons, by tensor and axis."""
+        return surgery.masks(self.original, [cut for cut in self.plan.cuts if cut.group])
+
+    @property
+    def granularities(self) -> frozenset[str]:
+        """What an item is in the layers of the plan."""
+        return frozenset(cut.granularity or self.plan.granularity for cut in self.plan.cuts)
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveryResult:
+    """A recovered network, and what the recovery saw of the data.
+
+    ``rows`` counts what each layer was refitted to; the caller warns where a layer has more inputs than rows.
+    """
+
+    network: nn.Module
+    rows: RowCounts = field(default_factory=dict)
 
 
 class Recovery(ABC):
-    """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass.
+    """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass that checks itself.
 
-    ``needs`` names what it cannot do without: ``data`` (inputs), ``labels`` (data with labels). What
-    was cut stays cut: zeroed weights are zero afterwards. ``control`` marks a baseline; ``chooses`` says whether
-    it chooses itself which weights go, so that of a plan's choice only the counts are left.
+    What was cut stays cut: zeroed weights are zero afterwards.
+
+    Attributes:
+        needs: what it cannot do without: ``data`` (inputs), ``labels`` (data with labels).
+        control: whether it is a baseline to compare with, not a method.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
 
     def chooses(self, kinds: frozenset[str]) -> bool:
-        """Whether it chooses anew what goes, in a plan of these granularities."""
+        """Whether it chooses itself what goes, in a plan of these granularities: only the plan's counts then hold."""
         return False
 
     def check(self) -> None:  # noqa: B027
         """Raise a SecateurError where settings are missing without which it can do nothing."""
 
     @abstractmethod
-    def recover(self, patient: Patient) -> nn.Module:
-        """The cut network with its accuracy won back; ``patient.pruned`` itself or another."""
+    def recover(self, context: RecoveryContext) -> nn.Module | RecoveryResult:
+        """The cut network with its accuracy won back: ``context.pruned`` itself or another.
+
+        A recovery that refits layers gives a :class:`RecoveryResult`, with the rows that it saw.
+        """
 
 
 CONTRACT = Recovery

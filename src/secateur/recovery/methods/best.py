@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from secateur.data.forward import call, watched
-from secateur.recovery.methods.base import Patient, Recovery
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
@@ -20,8 +20,8 @@ from secateur.recovery.methods.reconstruct import Reconstruct
 @dataclass(frozen=True)
 class Best(Recovery):
     """What measured best of all that needs no labels: ``rechoose`` where single weights are cut, else
-    ``reconstruct``; where neurons are, ``recalibrate`` after it. Of these and of the cut network as it is, that is
-    taken whose outputs for the samples are nearest to those of the original."""
+    ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns, of these and of the cut network as it is, the
+    candidate whose outputs for the samples are closest to those of the original."""
 
     needs = frozenset({"data"})
 
@@ -29,23 +29,23 @@ class Best(Recovery):
         """Where single weights are cut."""
         return kinds == {"weight"}
 
-    def recover(self, patient: Patient) -> nn.Module:
-        """The cut network, refitted where that brings it nearer."""
-        kinds = frozenset(c.granularity or patient.plan.granularity for c in patient.plan.cuts)
-        tried = [copy.deepcopy(patient.pruned)]
-        tried.append((Rechoose() if self.chooses(kinds) else Reconstruct()).recover(patient))
-        if "neuron" in kinds and any(isinstance(m, _BatchNorm) for m in tried[-1].modules()):
-            tried.append(Recalibrate().recover(replace(patient, pruned=copy.deepcopy(tried[-1]))))
-        return min(tried, key=lambda model: distance(model, patient))
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
+        """The cut network, refitted where that brings it closer."""
+        cut = copy.deepcopy(context.pruned)
+        refitted = (Rechoose() if self.chooses(context.granularities) else Reconstruct()).recover(context)
+        candidates = [cut, refitted.network]
+        if "neuron" in context.granularities and any(isinstance(m, _BatchNorm) for m in refitted.network.modules()):
+            candidates.append(Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network))))
+        return RecoveryResult(min(candidates, key=lambda model: distance(model, context)), refitted.rows)
 
 
-def distance(model: nn.Module, patient: Patient) -> float:
+def distance(model: nn.Module, context: RecoveryContext) -> float:
     """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
-    assert patient.samples is not None
-    total = 0.0
-    with watched(model, {}), watched(patient.original, {}), torch.no_grad():
-        for batch in patient.samples:
-            pairs = zip(*(pytree.tree_leaves(call(m, batch)) for m in (model, patient.original)), strict=True)
+    assert context.samples is not None
+    total, original = 0.0, context.original
+    with watched(model, {}), watched(original, {}), torch.no_grad():
+        for batch in context.samples:
+            pairs = zip(*(pytree.tree_leaves(call(m, batch)) for m in (model, original)), strict=True)
             total += sum(float(batch.real(a.double() - b.double()).square().sum()) for a, b in pairs
                          if isinstance(a, Tensor))
     return total

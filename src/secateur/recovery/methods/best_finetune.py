@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torch import nn
-
-from secateur.pruning.granularity.n_m import NM
-from secateur.recovery.methods.base import Patient, Recovery
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.recovery.methods.best import Best
 from secateur.recovery.methods.finetune import Finetune
-from secateur.recovery.methods.gradual import Gradual, kinds
+from secateur.recovery.methods.gradual import Gradual
 
-REFITTED = 8192
-TRAINING = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)
+_REFITTED = 8192
+"""Samples for the refit, which more of them hardly improve, and which the training goes over again."""
 
 
 @dataclass(frozen=True)
 class BestFinetune(Recovery):
-    """``gradual`` where weights or blocks are cut. Where neurons are, or N:M, ``best`` on the first 8,192 samples or
-    so, then ``finetune`` on all of them, half of whose loss is the divergence from the original network's outputs."""
+    """``gradual`` where weights or blocks are cut. Where neurons or N:M are, ``best`` on the first 8,192 samples or so,
+    then ``finetune`` on all of them; half of its loss is the divergence from the original network's outputs."""
 
-    finetune: Finetune = TRAINING
+    finetune: Finetune = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)  # noqa: RUF009
     gradual: Gradual = Gradual()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
 
@@ -29,10 +26,10 @@ class BestFinetune(Recovery):
         """Where ``gradual`` does, and where ``best`` does."""
         return self.gradual.chooses(kinds) or Best().chooses(kinds)
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network, trained."""
-        assert patient.samples is not None
-        if all(item.scored_as == "weight" and not isinstance(item, NM) for item in kinds(patient.plan)):
-            return self.gradual.recover(patient)
-        refitted = Best().recover(replace(patient, samples=patient.samples.first(REFITTED)))
-        return self.finetune.recover(replace(patient, pruned=refitted))
+        assert context.samples is not None
+        if self.gradual.chooses(context.granularities):
+            return RecoveryResult(self.gradual.recover(context))
+        best = Best().recover(replace(context, samples=context.samples.first(_REFITTED)))
+        return RecoveryResult(self.finetune.recover(replace(context, pruned=best.network)), best.rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +11,14 @@ import torch
 from torch import nn
 
 from secateur import graph
+from secateur.core.bounds import Bound, above, at_least, between, check_settings, is_number, whole
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Cut, Plan
 from secateur.pruning.granularity import resolve
-from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.granularity.n_m import NM
 from secateur.pruning.ranking import removal_count
-from secateur.recovery.methods.base import Patient, Recovery
-from secateur.recovery.settings import above, between, check, check_learns, whole
+from secateur.recovery.checks import check_learns
+from secateur.recovery.methods.base import Recovery, RecoveryContext
 from secateur.training.loop import fit, steps_of
 from secateur.training.pruner import Pruner
 from secateur.training.schedules import Exponential
@@ -31,11 +30,10 @@ class Gradual(Recovery):
     fraction of what is left, down to what the plan leaves; then train on while the step size falls.
 
     Half of the loss is the divergence from the original network's outputs (Hinton et al., 2015), and weights are drawn
-    to zero while they are still being cut (Han et al., NeurIPS 2015; Zhu and Gupta, 2017). Every layer loses
-    as many items as the plan says; where the plan's scope is ``global`` and no settings of single layers, no ``least``
-    and no ``most`` took part in it, all layers together do, in one competition.
-    Which ones go is chosen anew, except under N:M, where the plan's masks are held. For weights and blocks, not for
-    neurons.
+    to zero while they are still being cut (Han et al., NeurIPS 2015; Zhu and Gupta, 2017). Every layer loses as many
+    items as the plan says. Where the plan's scope is ``global``, without bounds and without settings of single layers,
+    the layers compete, and all together lose as many. Which items go is chosen anew, except under N:M, where the
+    plan's masks are held. For weights and blocks, not for neurons.
 
     Attributes:
         epochs: passes over the samples.
@@ -62,13 +60,11 @@ class Gradual(Recovery):
     every: int = 50
 
     def __post_init__(self) -> None:
-        check("gradual", self, {
-            **{name: whole(getattr(self, name), 1) for name in ("epochs", "batch_size", "every")},
-            **{name: above(getattr(self, name), 0) for name in ("lr", "temperature")},
-            "l1": between(self.l1, 0, math.inf), "distil": between(self.distil, 0, 1),
-            "end": between(self.end, 0, 1) and self.end != 1, "begin": between(self.begin, 0, self.end)},
-            "whole epochs, batch_size and every from 1, finite l1 from 0, finite lr and temperature above 0, distil in "
-            "[0, 1], 0 <= begin <= end < 1")
+        order = "numbers with 0 <= begin <= end < 1"
+        check_settings("gradual", vars(self), epochs=whole(1), batch_size=whole(1), every=whole(1), lr=above(0),
+                       temperature=above(0), l1=at_least(0), distil=between(0, 1),
+                       end=Bound(order, lambda end: is_number(end) and 0 <= end < 1),
+                       begin=Bound(order, lambda begin: is_number(begin) and 0 <= begin <= self.end))
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
@@ -76,53 +72,47 @@ class Gradual(Recovery):
         return frozenset({"data"}) if self.distil == 1 else frozenset({"data", "labels"})
 
     def chooses(self, kinds: frozenset[str]) -> bool:
-        """Except under N:M."""
+        """Where weights and blocks are cut, but not under N:M."""
         return all(item.scored_as == "weight" and not isinstance(item, NM) for item in map(resolve, kinds))
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> nn.Module:
         """Another network than the cut one: the original's copy, trained and cut.
 
         Raises:
             UnsupportedError: the plan cuts neurons.
         """
-        assert patient.samples is not None
-        check_kept(patient.plan)
-        check_learns("gradual", patient.original)
-        student, teacher = copy.deepcopy(patient.original), copy.deepcopy(patient.original).eval()
-        total = steps_of(patient.samples, self.epochs, self.batch_size)
-        fit(student, patient.samples, self.epochs, lambda net, adam: self.pruner(net, adam, patient.plan, total),
-            teacher if self.distil else None, lr=self.lr, batch_size=self.batch_size, hold=self.end, l1=self.l1,
-            temperature=self.temperature, share=self.distil, seed=patient.seed)
+        assert context.samples is not None
+        if any(resolve(item).scored_as == "neuron" for item in context.granularities):
+            raise UnsupportedError("recovery gradual takes plans of weights, blocks and N:M, got 'neuron': use "
+                                   "reconstruct and finetune, or sc.Pruner(granularity='neuron') in a training of your "
+                                   "own")
+        check_learns("gradual", context.original)
+        student = copy.deepcopy(context.original)
+        total = steps_of(context.samples, self.epochs, self.batch_size)
+        fit(student, context.samples, self.epochs, lambda net, optimizer: self._pruner(net, optimizer, context, total),
+            teacher=copy.deepcopy(context.original) if self.distil else None, lr=self.lr, batch_size=self.batch_size,
+            hold=self.end, l1=self.l1, temperature=self.temperature, share=self.distil, seed=context.seed)
         return student
 
-    def pruner(self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, total: int) -> Pruner:
+    def _pruner(self, model: nn.Module, optimizer: torch.optim.Optimizer, context: RecoveryContext,
+                total: int) -> Pruner:
         """The pruner that ends at what a plan leaves, in a training of so many steps."""
-        if any(isinstance(item, NM) for item in kinds(plan)):
+        plan = context.plan
+        if any(isinstance(resolve(item), NM) for item in context.granularities):
             return Pruner(model, plan, optimizer)
         end = round(self.end * total)
         schedule = Exponential(plan.reached, begin=round(self.begin * total), end=end, every=self.every, last=end)
         modules = {t.name: t.module for t in graph.targets(model)}
         cut = {modules[c.name] for c in plan.cuts}
-        whole = sorted(set(modules.values()) - cut)
+        uncut = {module: {"skip": True} for module in sorted(set(modules.values()) - cut)}
         if plan.scope == "global" and not plan.mixed and not plan.bounded:
-            return Pruner(model, schedule, optimizer, granularity=plan.granularity, scope="global", skip=whole)
+            return Pruner(model, schedule, optimizer, granularity=plan.granularity, scope="global", skip=(),
+                          layers=uncut)
         settings = {module: rule_for([c for c in plan.cuts if modules[c.name] == module], plan) for module in cut}
         if set(modules.values()) == {""}:
             return Pruner(model, replace(schedule, target=settings[""]["sparsity"]), optimizer,
-                          granularity=settings[""]["granularity"])
-        return Pruner(model, schedule, optimizer, granularity=plan.granularity, layers=settings, skip=whole)
-
-
-def kinds(plan: Plan) -> list[Granularity]:
-    """What an item is in each of the layers of a plan."""
-    return [resolve(cut.granularity or plan.granularity) for cut in plan.cuts]
-
-
-def check_kept(plan: Plan) -> None:
-    """Refuse plans that cut neurons: they are gone from the network, not zero."""
-    if any(item.scored_as == "neuron" for item in kinds(plan)):
-        raise UnsupportedError("recovery gradual takes plans of weights, blocks and N:M, got 'neuron': use reconstruct "
-                               "and finetune, or sc.Pruner(granularity='neuron') in a training of your own")
+                          granularity=settings[""]["granularity"], skip=())
+        return Pruner(model, schedule, optimizer, granularity=plan.granularity, skip=(), layers=settings | uncut)
 
 
 def rule_for(cuts: Sequence[Cut], plan: Plan) -> dict[str, Any]:

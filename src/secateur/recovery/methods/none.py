@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from secateur.recovery.methods.base import Patient, Recovery
+from secateur.recovery.methods.base import Recovery, RecoveryContext
 
 
 @dataclass(frozen=True)
 class Nothing(Recovery):
     """Leave the network as the cut left it."""
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> nn.Module:
         """The cut network."""
-        return patient.pruned
+        return context.pruned

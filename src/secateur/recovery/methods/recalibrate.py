@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.data.forward import call, watched
-from secateur.recovery.methods.base import Patient, Recovery
+from secateur.recovery.methods.base import Recovery, RecoveryContext
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Recalibrate(Recovery):
 
     needs = frozenset({"data"})
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> nn.Module:
         """The cut network with new statistics; weights stay as they are."""
-        model, samples = patient.pruned, patient.samples
+        model, samples = context.pruned, context.samples
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
         if not norms or samples is None:
             return model

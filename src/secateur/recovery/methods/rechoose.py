@@ -1,29 +1,29 @@
-"""Rechoose: choose anew which weights of each layer stay, together with their values."""
+"""Rechoose: which weights of each layer stay is chosen anew, together with their values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from secateur.core.errors import UnsupportedError
+from secateur.core.bounds import check_settings, whole
 from secateur.recovery import least_squares as normal
-from secateur.recovery.layer_io import ROWS, Rows, Task, tasks
-from secateur.recovery.methods.base import Patient, Recovery
-from secateur.recovery.methods.reconstruct import improved, refit
-from secateur.recovery.settings import check, whole
+from secateur.recovery.checks import check_single_weights
+from secateur.recovery.layer_io import ROWS, LayerRows, RefitLayer, refit_each
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
+from secateur.recovery.methods.reconstruct import refit_layer, write_best
 
-DAMPING = 1e-3
+_DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
 class Rechoose(Recovery):
-    """Keep how many weights the plan leaves each layer, but choose which ones anew: those with which the layer
-    comes nearest to what the original's gave, found with their values by the alternating direction method of
-    multipliers, and then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng et al.,
-    *ALPS*, NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut
-    network so far; layers that were not cut are refitted. No labels, no training.
+    """Choose anew which weights of each layer stay, as many as the plan leaves it, so that the layer comes closest to
+    what the original's layer gave. The alternating direction method of multipliers finds them together with their
+    values, which are then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng et al., *ALPS*,
+    NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut network so far; layers
+    that were not cut are refitted. It needs neither labels nor training.
 
     The plan then says how many weights of each layer went, not which ones. For granularity ``weight``.
 
@@ -38,81 +38,70 @@ class Rechoose(Recovery):
     needs = frozenset({"data"})
 
     def __post_init__(self) -> None:
-        check("rechoose", self, {"rounds": whole(self.rounds, 0), "relu_rounds": whole(self.relu_rounds, 0),
-                                 "rows": whole(self.rows, 1)}, "whole rounds and relu_rounds from 0, rows from 1")
+        check_settings("rechoose", vars(self), rounds=whole(0), relu_rounds=whole(0), rows=whole(1))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Always."""
         return True
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network with other weights left, and refitted.
 
         Raises:
             UnsupportedError: the plan cuts something else than single weights.
         """
-        check_single(patient, "rechoose")
-        dense = dict(patient.original.named_modules())
-        for task in tasks(patient):
-            rows = Rows(patient, task, self.rows)
-            if task.support is None or bool(task.support.all()):
-                normal.write(task.module, refit(task, rows, self.relu_rounds))
-                continue
-            fit, held = normal.gathered(task, rows)
-            start, whole = normal.layer_rows(dense[task.name]), fit + held
-            support = chosen(whole, task, int(task.support.sum()), start, self.rounds)
-            columns = task.support.shape[1]
-            task = replace(task, support=support[..., :columns].reshape(task.support.shape))
-            damping = normal.best_damping(fit, held, support, start)
-            normal.write(task.module, improved(task, rows, whole, damping, support, start, self.relu_rounds))
-        return patient.pruned
+        check_single_weights("rechoose", context)
+        return refit_each(context, self.rows, self._refit)
+
+    def _refit(self, layer: RefitLayer, rows: LayerRows) -> int:
+        if not layer.removed:
+            return refit_layer(layer, rows, self.relu_rounds)
+        fit, held = normal.sum_equations(layer, rows)
+        start = normal.weight_rows(layer.original)
+        support = _choose(fit + held, layer, start, self.rounds)
+        write_best(layer, rows, fit, held, support, start, self.relu_rounds)
+        return fit.rows + held.rows
 
 
-def check_single(patient: Patient, recovery: str) -> None:
-    """Refuse plans whose items are no single weights."""
-    plan = patient.plan
-    others = {getattr(c, "granularity", "") or plan.granularity for c in plan.cuts} - {"weight"}
-    if others:
-        raise UnsupportedError(f"recovery {recovery} takes plans of granularity 'weight', got '{sorted(others)[0]}': "
-                               "use reconstruct, which keeps what the plan keeps")
+def _choose(whole: normal.NormalEquations, layer: RefitLayer, start: Tensor, rounds: int) -> Tensor:
+    """Which entries of a layer's rows stay, ``(groups, outputs, n)``: as many weights as in the plan, and every bias.
 
-
-def chosen(whole: normal.Normal, task: Task, keep: int, start: Tensor, rounds: int) -> Tensor:
-    """Which entries of a layer's rows stay, ``(groups, outputs, n)``: ``keep`` weights, and every bias.
-
-    Inputs are brought to one size first; ``values`` solves the equations near what was chosen last, ``left``
-    is what choosing lost, added up, and the pull between them grows from round to round.
+    Inputs are scaled to one size first. ``values`` solves the equations near what was chosen last, ``left`` is the sum
+    of what choosing lost, and the pull between them grows from round to round.
     """
-    pulled = normal.ridge(whole, DAMPING, start)
+    assert layer.support is not None
+    keep = int(layer.support.sum())
+    pulled = normal.ridge(whole, _DAMPING, start)
     size = pulled.gram.diagonal(dim1=1, dim2=2).sqrt()
     strengths, base = torch.linalg.eigh((pulled.gram / size[:, :, None] / size[:, None]).float())
     aim = (pulled.cross / size[:, :, None]).float().transpose(1, 2)
     free = torch.zeros(start.shape, dtype=torch.bool, device=start.device)
-    free[..., task.support.shape[1]:] = True  # type: ignore[union-attr]
-    values = aim @ near(base, strengths)
-    support = greatest(values, keep, free)
+    free[..., layer.support.shape[1]:] = True
+    values = aim @ _inverse(base, strengths)
+    support = _greatest(values, keep, free)
     picked, left, pull = values * support, torch.zeros_like(values), 0.1
     for step in range(rounds):
         if step % 3 == 0:
-            solving = near(base, strengths + pull)
+            solving = _inverse(base, strengths + pull)
         values = left + (aim + pull * (picked - left)) @ solving
-        before, support = support, greatest(values, keep, free)
+        before, support = support, _greatest(values, keep, free)
         picked = values * support
         left = values - picked
         changed = int((before != support).sum()) / max(keep, 1)
         if changed == 0 and step > rounds // 2:
             break
         if step % 3 == 2:
+            # as ALPS does: the pull grows faster while many entries still change
             pull *= 1.3 if changed > 0.1 else 1.2 if changed > 0.005 else 1.1
     return support
 
 
-def near(base: Tensor, strengths: Tensor) -> Tensor:
+def _inverse(base: Tensor, strengths: Tensor) -> Tensor:
     """The inverse of a symmetric matrix from its eigenvectors (columns) and eigenvalues."""
     return (base / strengths[:, None]) @ base.transpose(1, 2)
 
 
-def greatest(values: Tensor, keep: int, free: Tensor) -> Tensor:
+def _greatest(values: Tensor, keep: int, free: Tensor) -> Tensor:
     """The ``keep`` entries of greatest size among those that are not free, and the free ones."""
     support = free.flatten().clone()
     support[values.abs().masked_fill(free, -1).flatten().topk(keep, sorted=False).indices] = True

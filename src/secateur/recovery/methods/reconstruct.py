@@ -6,25 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from secateur.core.linalg import single
+from secateur.core.bounds import check_settings, whole
 from secateur.recovery import least_squares as normal
-from secateur.recovery.layer_io import ROWS, Rows, Task, tasks
-from secateur.recovery.methods.base import Patient, Recovery
-from secateur.recovery.settings import check, whole
+from secateur.recovery.layer_io import ROWS, LayerRows, RefitLayer, refit_each
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 
 
 @dataclass(frozen=True)
 class Reconstruct(Recovery):
-    """Refit every layer behind the first cut, one after the other: the inputs are those of the cut network so
-    far, the targets what the original's layer gave; weights that went stay zero, biases are fitted too.
+    """Refit every layer behind the first cut, one after the other. The inputs are those of the cut network so far, the
+    targets are the outputs of the original's layer. Weights that went stay zero; biases are fitted too.
 
-    Each row is solved exactly on what it has left (Cholesky, in float64 where the condition asks). The
-    damping pulls towards the weights as they were and is chosen by the error on an eighth of the rows.
+    Each row is solved exactly on the weights that it has left (Cholesky, in float64 where the condition number asks for
+    it). The damping pulls towards the weights as they were and is chosen by the error on an eighth of the rows.
     Where nothing but a ReLU reads a layer, negative outputs need only stay negative (Zhang et al.,
-    *Accelerating Very Deep Convolutional Networks*, TPAMI 2016), which some more solutions use. No labels,
-    no training.
+    *Accelerating Very Deep Convolutional Networks*, TPAMI 2016); further solutions make use of that. It needs neither
+    labels nor training.
 
     Attributes:
         relu_rounds: solutions after the first for layers that a ReLU follows.
@@ -36,50 +35,47 @@ class Reconstruct(Recovery):
     needs = frozenset({"data"})
 
     def __post_init__(self) -> None:
-        check("reconstruct", self, {"relu_rounds": whole(self.relu_rounds, 0), "rows": whole(self.rows, 1)},
-              "whole relu_rounds from 0, rows from 1")
+        check_settings("reconstruct", vars(self), relu_rounds=whole(0), rows=whole(1))
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network with its layers refitted.
 
         Raises:
             UnsupportedError: the cut network was built from a graph and has not the original's layers.
         """
-        for task in tasks(patient):
-            rows = Rows(patient, task, self.rows)
-            normal.write(task.module, refit(task, rows, self.relu_rounds))
-        return patient.pruned
+        return refit_each(context, self.rows, lambda layer, rows: refit_layer(layer, rows, self.relu_rounds))
 
 
-def refit(task: Task, rows: Rows, relu_rounds: int) -> Tensor:
-    """The rows of one layer that come nearest to the targets: ``(groups, outputs, n)``."""
-    start, support = normal.layer_rows(task.module), normal.supports(task)
-    fit, held = normal.gathered(task, rows)
-    damping = normal.best_damping(fit, held, support, start)
+def refit_layer(layer: RefitLayer, rows: LayerRows, relu_rounds: int) -> int:
+    """Fit a layer to its targets, in place; gives the number of rows that it was fitted to."""
+    fit, held = normal.sum_equations(layer, rows)
+    write_best(layer, rows, fit, held, normal.row_support(layer), normal.weight_rows(layer.module), relu_rounds)
+    return fit.rows + held.rows
+
+
+def write_best(layer: RefitLayer, rows: LayerRows, fit: normal.NormalEquations, held: normal.NormalEquations,
+               support: Tensor | None, start: Tensor, relu_rounds: int) -> None:
+    """Write the solution of a layer's equations on a support into it, and where a ReLU follows a better one.
+
+    The damping, a pull towards the rows ``start``, ``(groups, outputs, n)``, is the one with the least error on the
+    equations held out.
+    """
     whole = fit + held
-    return improved(task, rows, whole, damping, support, start, relu_rounds)
+    pulled = normal.ridge(whole, normal.best_damping(fit, held, support, start), start)
+    systems = normal.systems_of(pulled, support)
+    found = normal.solve(systems, pulled.cross)
+    for _ in range(relu_rounds if layer.rectified else 0):
+        cross = _rectified_cross(layer, rows, found) + (pulled.cross - whole.cross)
+        found = normal.solve(systems, cross)
+    normal.write_rows(layer.module, found)
 
 
-def improved(task: Task, rows: Rows, whole: normal.Normal, damping: float, support: Tensor | None, start: Tensor,
-             relu_rounds: int) -> Tensor:
-    """The solution, and where a ReLU follows better ones."""
-    pulled = normal.ridge(whole, damping, start)
-    systems = normal.equations(pulled, support)
-    found = normal.fitted(systems, pulled.cross)
-    for _ in range(relu_rounds if task.rectified else 0):
-        again = rectified_cross(task, rows, found) + (pulled.cross - whole.cross)
-        found = normal.fitted(systems, again)
-    return found
-
-
-def rectified_cross(task: Task, rows: Rows, found: Tensor) -> Tensor:
+def _rectified_cross(layer: RefitLayer, rows: LayerRows, found: Tensor) -> Tensor:
     """The products of inputs and targets where a target that a ReLU would cut may be whatever is negative."""
     total: Any = 0.0
-    layer = found.transpose(1, 2)
+    weights = found.transpose(1, 2)
     for x, y in rows:
-        x = normal.with_one(task.module, x)
-        x, y = (x.double(), y.double()) if x.shape[2] <= normal.FEW else (single(x), single(y))
-        given = x @ layer.to(x.dtype)
-        target = torch.where(y > 0, y, given.clamp_max(0))
+        x, y = normal.in_precision(normal.add_ones(layer.module, x), y)
+        target = torch.where(y > 0, y, (x @ weights.to(x.dtype)).clamp_max(0))
         total = total + (x.transpose(1, 2) @ target).double()
     return total  # type: ignore[no-any-return]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from secateur.core.errors import UnsupportedError
-from secateur.recovery.methods.base import Patient, Recovery
+from secateur.recovery.methods.base import Recovery, RecoveryContext
 from secateur.recovery.methods.finetune import Finetune
-
-TRAINING = Finetune(epochs=5, batch_size=64, lr=1e-3)
 
 
 @dataclass(frozen=True)
@@ -20,30 +18,29 @@ class Reinitialised(Recovery):
     (Frankle and Carbin, *The Lottery Ticket Hypothesis*, ICLR 2019), after a cut of neurons a dense network of
     the same size (Liu et al., *Rethinking the Value of Network Pruning*, ICLR 2019)."""
 
-    training: Finetune = TRAINING
+    training: Finetune = Finetune()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
     control = True
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> nn.Module:
         """A network of the same structure, trained anew.
 
         Raises:
             UnsupportedError: a layer with parameters has no ``reset_parameters``.
         """
-        masks = {c.name: c.keep for c in patient.plan.cuts if c.group is None}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(patient.seed + 1)
-            for name, module in patient.pruned.named_modules():
+            torch.manual_seed(context.seed + 1)
+            for name, module in context.pruned.named_modules():
                 if next(module.parameters(recurse=False), None) is not None:
-                    redraw(name, module)
+                    _draw_anew(name, module)
         with torch.no_grad():
-            for name, keep in masks.items():
-                weight = patient.pruned.get_parameter(name)
+            for name, keep in context.masks.items():
+                weight = context.pruned.get_parameter(name)
                 weight.mul_(keep.to(weight.device))
-        return self.training.recover(replace(patient, pruned=patient.pruned))
+        return self.training.recover(context)
 
 
-def redraw(name: str, module: nn.Module) -> None:
+def _draw_anew(name: str, module: nn.Module) -> None:
     """Draw the parameters of one module as its class does."""
     reset = getattr(module, "reset_parameters", None)
     if reset is None:

@@ -1,4 +1,4 @@
-"""Rewind: put what is left back to earlier weights."""
+"""Rewind: give what is left its earlier weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, failing
 from secateur.graph import surgery
-from secateur.recovery.methods.base import Patient, Recovery
+from secateur.recovery.methods.base import Recovery, RecoveryContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,26 +32,24 @@ class Rewind(Recovery):
             raise SecateurError("recovery rewind needs the earlier weights: give Rewind(weights=...), a state_dict or "
                                 "a safetensors file; got none")
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> nn.Module:
         """The cut network with the earlier values.
 
         Raises:
             SecateurError: no weights were given, or they are another network's.
         """
-        early = self._loaded(patient)
-        kept = surgery.masks(patient.original, [c for c in patient.plan.cuts if c.group])
-        masks = {c.name: c.keep for c in patient.plan.cuts if c.group is None}
+        early, masks = self._read_weights(context), context.masks
         with torch.no_grad():
-            for name, parameter in patient.pruned.named_parameters():
-                whole = surgery.slice_tensor(early[name], kept.get(name, {}))
+            for name, parameter in context.pruned.named_parameters():
+                whole = surgery.slice_tensor(early[name], context.kept_units.get(name, {}))
                 parameter.copy_(whole.masked_fill(~masks[name].to(whole.device), 0) if name in masks else whole)
-        return patient.pruned
+        return context.pruned
 
-    def _loaded(self, patient: Patient) -> Mapping[str, Tensor]:
+    def _read_weights(self, context: RecoveryContext) -> Mapping[str, Tensor]:
         self.check()
         with failing(f"rewind: cannot read '{self.weights if not isinstance(self.weights, Mapping) else ''}'"):
             found = self.weights if isinstance(self.weights, Mapping) else safetensors.torch.load_file(self.weights)
-        wrong = [n for n, p in patient.original.named_parameters() if n not in found or found[n].shape != p.shape]
+        wrong = [n for n, p in context.original.named_parameters() if n not in found or found[n].shape != p.shape]
         if wrong:
             raise SecateurError(f"rewind: the earlier weights are another network's: '{wrong[0]}' is missing or of "
                                 "another shape")

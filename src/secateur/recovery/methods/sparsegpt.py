@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from secateur.core.bounds import above, check_settings, whole
 from secateur.core.linalg import damped, inverse
 from secateur.pruning.signals.inputs import check_sums
-from secateur.recovery.layer_io import ROWS, Rows, tasks
-from secateur.recovery.methods.base import Patient, Recovery
-from secateur.recovery.methods.rechoose import check_single
-from secateur.recovery.settings import above, check, whole
+from secateur.recovery.checks import check_single_weights
+from secateur.recovery.layer_io import ROWS, LayerRows, RefitLayer, refit_each
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 
 
 @dataclass(frozen=True)
 class Sparsegpt(Recovery):
-    """The procedure of Frantar and Alistarh (*SparseGPT*, ICML 2023): in blocks of columns take the weights that cost
-    least by ``w**2 / c**2``, and let the columns behind make up for each one that goes. How many weights each
-    layer loses is the plan's; which ones is chosen here, as in ``rechoose``. Biases and layers that were
+    """The procedure of Frantar and Alistarh (*SparseGPT*, ICML 2023): go through a layer in blocks of columns, remove
+    the weights that cost least by ``w**2 / c**2``, and let the columns behind make up for each one that goes. The plan
+    says how many weights each layer loses; which ones is chosen here, as in ``rechoose``. Biases and layers that were
     not cut stay, as published.
 
     Attributes:
@@ -34,40 +34,37 @@ class Sparsegpt(Recovery):
     needs = frozenset({"data"})
 
     def __post_init__(self) -> None:
-        check("sparsegpt", self, {"block": whole(self.block, 1), "damping": above(self.damping, 0),
-                                  "rows": whole(self.rows, 1)}, "whole block and rows from 1, damping above 0")
+        check_settings("sparsegpt", vars(self), block=whole(1), damping=above(0), rows=whole(1))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Always."""
         return True
 
-    def recover(self, patient: Patient) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network with the weights that the procedure leaves.
 
         Raises:
             UnsupportedError: the plan cuts something else than single weights.
         """
-        check_single(patient, "sparsegpt")
-        dense = dict(patient.original.named_modules())
-        for task in tasks(patient):
-            if task.support is None or bool(task.support.all()):
-                continue
-            weight = dense[task.name].weight
-            assert isinstance(weight, Tensor)
-            gram, count = torch.zeros(()).double(), 0
-            for x, _ in Rows(patient, task, self.rows):
-                gram, count = gram + x.transpose(1, 2).double() @ x.double(), count + x.shape[1]
-            patient.seen[task.name] = (count, gram.shape[-1])
-            check_sums(task.name, gram)
-            rows = weight.detach().double().reshape(len(gram), -1, gram.shape[-1])
-            gone = task.support.numel() - int(task.support.sum())
-            found = swept(rows, damped(gram, self.damping), gone, self.block)
-            with torch.no_grad():
-                task.module.weight.copy_(found.reshape(weight.shape))  # type: ignore[operator,union-attr]
-        return patient.pruned
+        check_single_weights("sparsegpt", context)
+        return refit_each(context, self.rows, self._refit)
+
+    def _refit(self, layer: RefitLayer, given: LayerRows) -> int:
+        if not layer.removed:
+            return 0
+        weight, gram, count = layer.original.weight, torch.zeros(()).double(), 0
+        assert isinstance(weight, Tensor)
+        for x, _ in given:
+            gram, count = gram + x.transpose(1, 2).double() @ x.double(), count + x.shape[1]
+        check_sums(layer.name, gram)
+        rows = weight.detach().double().reshape(len(gram), -1, gram.shape[-1])
+        found = sweep(rows, damped(gram, self.damping), layer.removed, self.block)
+        with torch.no_grad():
+            layer.module.weight.copy_(found.reshape(weight.shape))  # type: ignore[operator,union-attr]
+        return count
 
 
-def swept(rows: Tensor, gram: Tensor, gone: int, block: int) -> Tensor:
+def sweep(rows: Tensor, gram: Tensor, gone: int, block: int) -> Tensor:
     """The rows of a layer after the sweep: ``(groups, outputs, n)``, ``gone`` of their values zero.
 
     Each block loses its share of ``gone``, the last what is left of it.
@@ -83,12 +80,12 @@ def swept(rows: Tensor, gram: Tensor, gone: int, block: int) -> Tensor:
         cost = (part / steps.diagonal(dim1=1, dim2=2)[:, None]).square()
         cut = torch.zeros(cost.numel(), dtype=torch.bool, device=rows.device)
         cut[cost.flatten().topk(here, largest=False).indices] = True
-        errors = column_by_column(part, steps, cut.view(cost.shape))
+        errors = _sweep_columns(part, steps, cut.view(cost.shape))
         rows[..., last:] -= errors @ factor[:, first:last, last:]
     return rows
 
 
-def column_by_column(part: Tensor, steps: Tensor, cut: Tensor) -> Tensor:
+def _sweep_columns(part: Tensor, steps: Tensor, cut: Tensor) -> Tensor:
     """Zero what is cut of a block in place, each column's error spread over those behind; gives the errors."""
     errors = torch.zeros_like(part)
     for i in range(part.shape[2]):

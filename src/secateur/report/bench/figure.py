@@ -12,10 +12,10 @@ from secateur.core.optional import need
 from secateur.report.plots.palette import LIGHT
 from secateur.report.render import matplotlib_
 
-COLOURS = {"dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
-OTHERS = ("neuron", "neuron-2", "neuron-3", "other")
-WIDTH = 4.6
-BAR = 0.27
+_COLOURS = {"dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
+_OTHERS = ("neuron", "neuron-2", "neuron-3", "other")
+_WIDTH = 4.6
+_BAR = 0.27
 
 
 def check_installed() -> None:
@@ -43,28 +43,28 @@ def draw(found: dict[str, Any]) -> Any:
     for p in found["points"]:
         cases.setdefault((p["threads"], p["batch"]), []).append(p)
     heights = [len(rows) for rows in cases.values()]
-    tall = BAR * sum(heights) + 0.75 * len(heights) + 0.2
-    figure = need("matplotlib.figure").Figure(figsize=(WIDTH, tall), layout="constrained")
+    tall = _BAR * sum(heights) + 0.75 * len(heights) + 0.2
+    figure = need("matplotlib.figure").Figure(figsize=(_WIDTH, tall), layout="constrained")
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, ((threads, batch), rows) in zip(grid, cases.items(), strict=True):
-        panel(axes, found, rows)
+        _draw_panel(axes, found, rows)
         axes.set_title(f"batch {batch}, {threads} thread{'s' * (threads > 1)}", loc="left")
     figure.supxlabel("ms a call: bar to the median, line to p99 (▸: beyond)", fontsize=8.5)
     return figure
 
 
-def panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def _draw_panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Bars of one case, the fastest label in bold; the axis ends where the labels have room."""
     names = [r["engine"] for r in rows]
     values, ends = [r["p50"] * 1e3 for r in rows], [r["p99"] * 1e3 for r in rows]
     most, best = max(values), quickest(rows)
-    axes.barh(range(len(rows)), values, color=[LIGHT[c] for c in colours(names)], height=0.72)
+    axes.barh(range(len(rows)), values, color=[LIGHT[c] for c in _colours(names)], height=0.72)
     for place, (row, value, end) in enumerate(zip(rows, values, ends, strict=True)):
         tip = min(end, 1.25 * most)
         axes.plot([value, tip], [place, place], color=LIGHT["ink"], linewidth=1, marker=">" if end > tip else "",
                   markevery=[1], markersize=4)
-        told = f"{value:.3g} ms" + (f", {text.times(row['speedup'])}" if "speedup" in row else "")
-        axes.annotate(told, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
+        label = f"{value:.3g} ms" + (f", {text.times(row['speedup'])}" if "speedup" in row else "")
+        axes.annotate(label, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
                       fontsize=8.5, fontweight="bold" if row is best else "normal")
     axes.set_yticks(range(len(rows)), [title(found, n) for n in names])
     axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
@@ -73,11 +73,11 @@ def panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     axes.xaxis.set_major_locator(need("matplotlib.ticker").MaxNLocator(4))
 
 
-def colours(names: list[str]) -> list[str]:
+def _colours(names: list[str]) -> list[str]:
     """The colour role of each engine: torch grey and orange, ours red, others blue.
 
-    >>> colours(["dense", "sparse", "openvino"])
+    >>> _colours(["dense", "sparse", "openvino"])
     ['soft', 'weight', 'neuron']
     """
-    others = [n for n in names if n not in COLOURS]
-    return [COLOURS.get(n) or OTHERS[others.index(n) % len(OTHERS)] for n in names]
+    others = [n for n in names if n not in _COLOURS]
+    return [_COLOURS.get(n) or _OTHERS[others.index(n) % len(_OTHERS)] for n in names]

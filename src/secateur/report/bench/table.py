@@ -11,24 +11,24 @@ from rich.table import Table
 from secateur.bench.verdict import quickest, speed, title
 from secateur.core import text
 
-FEW = 100
-LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
-          "libraries: peak, from reading the network to the last batch, and what is kept after that.")
+_FEW = 100
+_LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
+           "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 
 
 def show(found: dict[str, Any], console: Console | None = None) -> None:
     """Print the results of :func:`secateur.bench.bench`."""
     console = console or Console()
-    console.print(heading(found), soft_wrap=True, highlight=False, markup=False)
+    console.print(_heading(found), soft_wrap=True, highlight=False, markup=False)
     for threads in found["settings"]["threads"]:
         for batch in found["settings"]["batches"]:
             if rows := [p for p in found["points"] if (p["threads"], p["batch"]) == (threads, batch)]:
-                console.print(table(found, rows))
-    for line in (LEGEND, *remarks(found), text.capital(found["verdict"])):
+                console.print(_table(found, rows))
+    for line in (_LEGEND, *_remarks(found), text.capital(found["verdict"])):
         console.print(line, highlight=False, markup=False)
 
 
-def heading(found: dict[str, Any]) -> str:
+def _heading(found: dict[str, Any]) -> str:
     """What was timed, and its bytes."""
     net = found["network"]
     what = {"neuron": "neurons removed", "weight": "weights zeroed", "": "not cut"}[net["cut"]]
@@ -41,7 +41,7 @@ def heading(found: dict[str, Any]) -> str:
             f"weights {text.scaled(net['bytes'], 'B')}{small}{before}{inputs}")
 
 
-def table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
+def _table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
     """One batch size on one count of threads; the fastest in bold."""
     threads, batch, base = rows[0]["threads"], rows[0]["batch"], rows[0]["against"]
     made = Table("engine", *(f"{p} ms" for p in ("p50", "p90", "p99")), "samples/s", f"× {base}", "peak", "kept",
@@ -52,22 +52,22 @@ def table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
     best = quickest(rows)
     for row in rows:
         made.add_row(title(found, row["engine"]), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
-                     text.count(row["samples_per_s"]), text.times(speed(row)), *memory(found, row),
+                     text.count(row["samples_per_s"]), text.times(speed(row)), *_memory(found, row),
                      style="bold" if row is best else "")
     return made
 
 
-def memory(found: dict[str, Any], row: dict[str, Any]) -> list[str]:
+def _memory(found: dict[str, Any], row: dict[str, Any]) -> list[str]:
     """What the engine's process held at most, and in the end."""
-    told = next(m for m in found["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
-    return ["–" if told[k] is None else text.scaled(told[k], "B") for k in ("peak_bytes", "held_bytes")]
+    held = next(m for m in found["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
+    return ["–" if held[k] is None else text.scaled(held[k], "B") for k in ("peak_bytes", "held_bytes")]
 
 
-def remarks(found: dict[str, Any]) -> Iterator[str]:
+def _remarks(found: dict[str, Any]) -> Iterator[str]:
     """What a reader has to know besides, and every engine that was not timed."""
     yield from (f"note: {note}" for note in found["notes"])
-    if any(p["calls"] < FEW for p in found["points"]):
-        yield f"note: where fewer than {FEW} calls were timed, p99 is close to the slowest; --seconds times more"
+    if any(p["calls"] < _FEW for p in found["points"]):
+        yield f"note: where fewer than {_FEW} calls were timed, p99 is close to the slowest; --seconds times more"
     reasons: dict[tuple[str, str], list[str]] = {}
     for r in found["refused"]:
         reasons.setdefault((r["engine"], r["reason"]), []).append("" if r["batch"] is None else str(r["batch"]))

@@ -1,6 +1,6 @@
 """What a plot function returns: plain data, which the renderers draw.
 
-``figures.py`` draws these values with Matplotlib, ``traces.py`` turns them into Plotly's terms.
+``render/matplotlib_.py`` draws these values with Matplotlib, ``render/plotly_.py`` turns them into Plotly's terms.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ class Guide:
 
 @dataclass(frozen=True)
 class Plot:
-    """One panel, ready to draw. ``key`` is unique in the report; ``near`` is a range of y worth a closer look."""
+    """One panel, ready to draw; ``near`` is a range of y worth a closer look."""
 
-    key: str
     title: str
     x: Axis
     y: Axis
@@ -98,8 +97,8 @@ class Board:
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in columns; ``numbers`` are the columns set to the right."""
+    """Texts in columns; the first ``labels`` columns name the row, the others hold numbers and are set to the right."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
+    labels: int

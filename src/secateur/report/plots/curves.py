@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from secateur.core import text
-from secateur.report.conclusions import RUN_WITH, cost_words
+from secateur.report.conclusions import cost_words
 from secateur.report.plots.base import Axis, Board, Control, Guide, Plot, Series
 from secateur.report.plots.palette import TONES, role, symbol
-from secateur.report.results import Cell, Curve, Digest
+from secateur.report.results import Cell, Curve, Results
 
-X = Callable[[Curve, Cell], float | None]
+METRICS = {"accuracy": Axis("test accuracy", percent=True), "loss": Axis("test loss (cross-entropy, nats)", log=True)}
 CUT = Axis("fraction cut", percent=True, low=0, high=1)
+X = Callable[[Curve, Cell], float | None]
 
 
-def x_choices(digest: Digest) -> dict[str, tuple[str, Axis, X]]:
+def x_choices(results: Results) -> dict[str, tuple[str, Axis, X]]:
     """What the x axis can show: value → (label, axis, function of curve and cell)."""
     choices: dict[str, tuple[str, Axis, X]] = {
         "cut": ("fraction cut", CUT, lambda _, cell: cell.sparsity),
@@ -23,57 +24,50 @@ def x_choices(digest: Digest) -> dict[str, tuple[str, Axis, X]]:
                        lambda _, cell: cell.nonzeros),
         "flops": ("zero-aware FLOPs", Axis("FLOPs of one example, zeros not counted", log=True),
                   lambda _, cell: cell.flops_nonzero)}
-    for batch in digest.batches:
+    for batch in results.batches:
         axis = Axis(f"measured latency at batch {batch} (ms)", log=True)
-        choices[f"latency-{batch}"] = (f"latency, batch {batch}", axis, latency(batch))
+        choices[f"latency-{batch}"] = (f"latency, batch {batch}", axis, _milliseconds(batch))
     return choices
 
 
-def latency(batch: str) -> X:
-    """Milliseconds at a batch: zeros with sparse kernels, smaller networks dense."""
-    def read(curve: Curve, cell: Cell) -> float | None:
-        speed = cell.speed.get(batch, {}).get(RUN_WITH.get(curve.method.granularity, "sparse"))
-        return speed.seconds * 1e3 if speed else None
-    return read
+def _milliseconds(batch: str) -> X:
+    """The latency at a batch, in the way made for the method."""
+    return lambda curve, cell: s.seconds * 1e3 if (s := cell.speed(batch, curve.method.way)) else None
 
 
-METRICS = {"accuracy": Axis("test accuracy", percent=True), "loss": Axis("test loss (cross-entropy, nats)", log=True)}
-
-
-def board(digest: Digest) -> Board:
+def board(results: Results) -> Board:
     """Accuracy and loss under a choice of x axis and of granularity."""
-    choices = x_choices(digest)
-    shown = shows(digest)
+    choices, shown = x_choices(results), shows(results)
     controls = (Control("x", "x axis", tuple((v, label) for v, (label, _, _) in choices.items())),
                 Control("show", "show", shown))
-    frames = tuple({f"{x}|{show}": plot(digest, metric, x, show) for x in choices for show, _ in shown}
+    frames = tuple({f"{x}|{show}": plot(results, metric, x, show) for x in choices for show, _ in shown}
                    for metric in METRICS)
-    beside = (" Stars and diamonds are cuts with a recovery after them." if digest.recovered() else "")
+    recovered = " Stars and diamonds are cuts with a recovery after them." if results.recovered() else ""
     return Board("curves", controls, frames, "Lines are means over the seeds, bands run from the lowest to the "
-                 f"highest seed; controls, which cut at random, are dashed.{beside}")
+                 f"highest seed; controls, which cut at random, are dashed.{recovered}")
 
 
-def shows(digest: Digest) -> tuple[tuple[str, str], ...]:
+def shows(results: Results) -> tuple[tuple[str, str], ...]:
     """All granularities overlaid, then each alone where there are several."""
-    each = tuple((g, f"{text.noun(g)} alone") for g in digest.granularities)
+    each = tuple((g, f"{text.noun(g)} alone") for g in results.granularities)
     return (("all", "overlaid"), *each) if len(each) > 1 else (("all", each[0][1]),)
 
 
-def plot(digest: Digest, metric: str, x: str = "cut", show: str = "all") -> Plot:
+def plot(results: Results, metric: str, x: str = "cut", show: str = "all") -> Plot:
     """One metric against one way to count what is left."""
-    _, axis, value = x_choices(digest)[x]
-    curves = digest.methods(None if show == "all" else show, controls=True)
-    drawn = tuple(s for c in curves if (s := series(c, metric, value)).x)
-    guides = (Guide(digest.dense.accuracy.mean - digest.tolerance, "tolerance"),) if metric == "accuracy" else ()
-    key = "-".join([metric] + [x] * (x != "cut") + [show] * (show != "all"))
-    return Plot(key, f"Test {metric} against {x_choices(digest)[x][0]}", axis, METRICS[metric], drawn, guides,
-                near(digest) if metric == "accuracy" else None)
+    label, axis, value = x_choices(results)[x]
+    curves = results.methods(None if show == "all" else show, controls=True)
+    lines = tuple(s for c in curves if (s := _line(c, metric, value)).x)
+    if metric != "accuracy":
+        return Plot(f"Test {metric} against {label}", axis, METRICS[metric], lines)
+    guide = Guide(results.dense.accuracy.mean - results.tolerance, "tolerance")
+    return Plot(f"Test {metric} against {label}", axis, METRICS[metric], lines, (guide,), near(results))
 
 
-def near(digest: Digest) -> tuple[float, float]:
+def near(results: Results) -> tuple[float, float]:
     """The accuracies around the original's, a few tolerances wide."""
-    best = max([digest.dense.accuracy.high, *(cell.accuracy.high for c in digest.curves for cell in c.cells)])
-    return digest.dense.accuracy.mean - max(0.03, 6 * digest.tolerance), best + 0.003
+    best = max([results.dense.accuracy.high, *(cell.accuracy.high for c in results.curves for cell in c.cells)])
+    return results.dense.accuracy.mean - max(0.03, 6 * results.tolerance), best + 0.003
 
 
 def closer(plot: Plot) -> Plot:
@@ -82,7 +76,7 @@ def closer(plot: Plot) -> Plot:
     return replace(plot, title=f"{plot.title}, closer", y=replace(plot.y, low=low, high=high))
 
 
-def series(curve: Curve, metric: str, value: X) -> Series:
+def _line(curve: Curve, metric: str, value: X) -> Series:
     """One method's mean and spread of a metric."""
     placed = [(x, cell, getattr(cell, metric)) for cell in curve.cells if (x := value(curve, cell)) is not None]
     m = curve.method
@@ -94,12 +88,12 @@ def series(curve: Curve, metric: str, value: X) -> Series:
 
 
 def tooltip(curve: Curve, cell: Cell) -> str:
-    """What hovering over a point tells."""
+    """What hovering over a point shows."""
     lines = [f"{text.percent(cell.sparsity)} of {curve.method.name} cut",
              f"accuracy {text.percent(cell.accuracy.mean, 2)}, loss {cell.loss.mean:.4g}",
              cost_words(cell), f"{text.count(cell.nonzeros)} parameters left, "
              f"{text.scaled(cell.flops_nonzero)} FLOPs"]
-    for batch, variants in cell.speed.items():
+    for batch, ways in cell.speeds.items():
         lines += [f"batch {batch}: {text.duration(s.seconds)}, {text.times(s.ratio)} the speed "
-                  f"({text.VARIANTS.get(v, v)})" for v, s in variants.items()]
+                  f"({text.VARIANTS.get(way, way)})" for way, s in ways.items()]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ DARK = {
     "front": "#e9ecef",
 }
 TONES = 4
-SYMBOLS = {"weight": ("circle", "star"), "neuron": ("square", "diamond"), "other": ("diamond", "star")}
+_SYMBOLS = {"weight": ("circle", "star"), "neuron": ("square", "diamond"), "other": ("diamond", "star")}
 
 
 def role(granularity: str, tone: int = 0) -> str:
@@ -32,9 +32,4 @@ def role(granularity: str, tone: int = 0) -> str:
 
 def symbol(granularity: str, recovered: bool = False) -> str:
     """The marker of a granularity, cut plainly or with a recovery, so that colour is never the only difference."""
-    return SYMBOLS.get(granularity, SYMBOLS["other"])[recovered]
-
-
-def css(colours: dict[str, str]) -> str:
-    """The colours as CSS custom properties."""
-    return "".join(f"--{name}:{value};" for name, value in colours.items())
+    return _SYMBOLS.get(granularity, _SYMBOLS["other"])[recovered]

@@ -7,64 +7,44 @@ from dataclasses import dataclass
 
 from secateur.core import text
 from secateur.measure.speed import Speed, pace
-from secateur.report.conclusions import RUN_WITH
 from secateur.report.plots.base import Axis, Board, Control, Guide, Plot, Series
 from secateur.report.plots.curves import CUT, METRICS, near, tooltip
 from secateur.report.plots.palette import role, symbol
-from secateur.report.results import Curve, Digest
+from secateur.report.results import Cell, Curve, Results
 
 
-def variants(curve: Curve) -> list[str]:
-    """The ways in which the networks of a method were timed, the one made for them first."""
-    found = {v for c in curve.cells for timed in c.speed.values() for v in timed}
-    return sorted(found, key=lambda v: (v != RUN_WITH.get(curve.method.granularity, "sparse"), v))
-
-
-def batch_control(digest: Digest) -> Control:
-    """The choice of the batch size."""
-    return Control("batch", "batch size", tuple((b, b) for b in digest.batches))
-
-
-def pareto_board(digest: Digest) -> Board:
+def pareto_board(results: Results) -> Board:
     """Accuracy against measured latency, under a choice of batch."""
-    return Board("pareto", (batch_control(digest),), ({b: pareto(digest, b) for b in digest.batches},),
+    return Board("pareto", (_batch_control(results),), ({b: pareto(results, b) for b in results.batches},),
                  "Latency is the original network's median over the run, divided by the median ratio that was timed "
                  "in interleaved rounds. The staircase joins what nothing else beats in both accuracy and latency.")
 
 
-def speedup_board(digest: Digest) -> Board:
+def speedup_board(results: Results) -> Board:
     """Speed-up against sparsity, under a choice of batch."""
-    return Board("speedup", (batch_control(digest),), ({b: speedup(digest, b) for b in digest.batches},),
+    return Board("speedup", (_batch_control(results),), ({b: speedup(results, b) for b in results.batches},),
                  "Lines are geometric means over the seeds of the median ratio, bands its quartiles. Above the line "
                  "at 1 the cut network is faster than the original.")
 
 
-def pareto(digest: Digest, batch: str) -> Plot:
+def _batch_control(results: Results) -> Control:
+    return Control("batch", "batch size", tuple((b, b) for b in results.batches))
+
+
+def pareto(results: Results, batch: str) -> Plot:
     """Every measured way to run every cut network, with the original and the front."""
-    bare = digest.plain()
-    clouds = [s for curve in digest.methods() for v in variants(curve)[:None if curve in bare else 1]
-              if (s := cloud(curve, batch, v)).x]
-    original = digest.dense.seconds[batch] * 1e3
-    whole = Series("original network", "ink", (original,), (digest.dense.accuracy.mean,), symbol="cross",
-                   shape="points", text=(f"original network\naccuracy {text.percent(digest.dense.accuracy.mean, 2)}\n"
-                         f"{text.duration(original / 1e3)} at batch {batch}",))
-    xy = [p for s in (*clouds, whole) for p in zip(s.x, s.y, strict=True)]
-    best = front(xy)
+    plain = results.plain()
+    clouds = [s for curve in results.methods() for way in _ways(curve)[:None if curve in plain else 1]
+              if (s := _cloud(curve, batch, way)).x]
+    seconds, accuracy = results.dense.seconds[batch], results.dense.accuracy.mean
+    original = Series("original network", "ink", (seconds * 1e3,), (accuracy,), symbol="cross", shape="points",
+                      text=(f"original network\naccuracy {text.percent(accuracy, 2)}\n{text.duration(seconds)} at "
+                            f"batch {batch}",))
+    best = front(p for s in (*clouds, original) for p in zip(s.x, s.y, strict=True))
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
-    return Plot(f"pareto-batch-{batch}", f"Accuracy against latency, batch {batch}",
-                Axis(f"measured latency at batch {batch} (ms)", log=True), METRICS["accuracy"], (edge, *clouds, whole),
-                near=near(digest))
-
-
-def cloud(curve: Curve, batch: str, variant: str) -> Series:
-    """The cut networks of one method, run in one way."""
-    timed = [(c.speed[batch][variant], c) for c in curve.cells if variant in c.speed.get(batch, {})]
-    m, main = curve.method, variant == RUN_WITH.get(curve.method.granularity, "sparse")
-    return Series(f"{m.name}, {text.VARIANTS.get(variant, variant)}", role(m.granularity, m.tone),
-                  tuple(s.seconds * 1e3 for s, _ in timed), tuple(c.accuracy.mean for _, c in timed),
-                  symbol=symbol(m.granularity, m.recovered) if main else "triangle", shape="points",
-                  text=tuple(tooltip(curve, c) for _, c in timed))
+    return Plot(f"Accuracy against latency, batch {batch}", Axis(f"measured latency at batch {batch} (ms)", log=True),
+                METRICS["accuracy"], (edge, *clouds, original), near=near(results))
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -80,24 +60,46 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return best
 
 
-def speedup(digest: Digest, batch: str) -> Plot:
-    """How many times faster than the original, with the break-even line; a recovery hardly changes it."""
-    drawn = tuple(s for curve in digest.plain() for v in variants(curve) if (s := ratios(curve, batch, v)).x)
-    return Plot(f"speedup-batch-{batch}", f"Speed-up against fraction cut, batch {batch}", CUT,
-                Axis("speed-up over the original (×)", log=True), drawn, (Guide(1.0, "break-even"),))
+def speedup(results: Results, batch: str) -> Plot:
+    """How many times faster than the original. Methods with a recovery are left out: it hardly changes the speed."""
+    lines = tuple(s for curve in results.plain() for way in _ways(curve) if (s := _ratios(curve, batch, way)).x)
+    return Plot(f"Speed-up against fraction cut, batch {batch}", CUT, Axis("speed-up over the original (×)", log=True),
+                lines, (Guide(1.0, "break-even"),))
 
 
-def ratios(curve: Curve, batch: str, variant: str) -> Series:
-    """One way to run the networks of one method."""
-    timed = [(c.speed[batch][variant], c) for c in curve.cells if variant in c.speed.get(batch, {})]
-    m, main = curve.method, variant == RUN_WITH.get(curve.method.granularity, "sparse")
-    return Series(f"{m.name}, {text.VARIANTS.get(variant, variant)}", role(m.granularity, m.tone),
-                  tuple(c.sparsity for _, c in timed), tuple(s.ratio for s, _ in timed),
-                  tuple(s.low for s, _ in timed), tuple(s.high for s, _ in timed), "solid" if main else "dot",
-                  symbol(m.granularity, m.recovered) if main else "triangle",
-                  text=tuple(f"{text.percent(c.sparsity)} of {m.name} cut, {text.VARIANTS.get(variant, variant)}\n"
+def _ways(curve: Curve) -> list[str]:
+    """The ways in which the networks of a method were timed, the one made for them first."""
+    found = {way for c in curve.cells for ways in c.speeds.values() for way in ways}
+    return sorted(found, key=lambda way: (way != curve.method.way, way))
+
+
+def _timed_cells(curve: Curve, batch: str, way: str) -> list[tuple[Cell, Speed]]:
+    return [(c, s) for c in curve.cells if (s := c.speed(batch, way))]
+
+
+def _look(curve: Curve, way: str) -> tuple[str, str, str]:
+    """Name, colour and marker of the networks of a method, run in one way."""
+    m = curve.method
+    return (f"{m.name}, {text.VARIANTS.get(way, way)}", role(m.granularity, m.tone),
+            symbol(m.granularity, m.recovered) if way == m.way else "triangle")
+
+
+def _cloud(curve: Curve, batch: str, way: str) -> Series:
+    """The cut networks of one method, run in one way."""
+    timed, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
+    return Series(name, colour, tuple(s.seconds * 1e3 for _, s in timed), tuple(c.accuracy.mean for c, _ in timed),
+                  symbol=marker, shape="points", text=tuple(tooltip(curve, c) for c, _ in timed))
+
+
+def _ratios(curve: Curve, batch: str, way: str) -> Series:
+    """The speed-ups of one method's networks, run in one way."""
+    timed, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
+    return Series(name, colour, tuple(c.sparsity for c, _ in timed), tuple(s.ratio for _, s in timed),
+                  tuple(s.low for _, s in timed), tuple(s.high for _, s in timed),
+                  "solid" if way == curve.method.way else "dot", marker,
+                  text=tuple(f"{text.percent(c.sparsity)} of {curve.method.name} cut, {text.VARIANTS.get(way, way)}\n"
                              f"{text.times(s.ratio)} the speed at batch {batch} (quartiles {text.times(s.low)} to "
-                             f"{text.times(s.high)})\n{text.duration(s.seconds)}" for s, c in timed))
+                             f"{text.times(s.high)})\n{text.duration(s.seconds)}" for c, s in timed))
 
 
 @dataclass(frozen=True)
@@ -126,66 +128,57 @@ def break_even(measured: Sequence[tuple[float, Speed]]) -> BreakEven:
     return BreakEven(start, before, cut[-1], some, failing)
 
 
-def break_even_words(digest: Digest) -> list[str]:
+def break_even_sentences(results: Results) -> list[str]:
     """One sentence a granularity and batch: from which sparsity on the cut pays, or that it does not."""
-    told = []
-    for granularity in digest.granularities:
-        for curve in digest.methods(granularity)[:1]:
-            told += [said(curve, batch, measured) + engine(curve, batch) for batch in digest.batches
-                     if (measured := timed(curve, batch))]
-    return told
+    sentences = []
+    for granularity in results.granularities:
+        for curve in results.methods(granularity)[:1]:
+            for batch in results.batches:
+                timed = [(c.sparsity, s) for c, s in _timed_cells(curve, batch, curve.method.way) if c.sparsity > 0]
+                if timed:
+                    sentences.append(break_even_sentence(curve, batch, timed) + engine_sentence(curve, batch))
+    return sentences
 
 
-def engine(curve: Curve, batch: str) -> str:
-    """What of the speed is the sparse engine's own, as it runs the uncut network faster than torch; else nothing."""
-    whole = next((s for c in curve.cells if c.sparsity == 0 and (s := c.speed.get(batch, {}).get("sparse"))), None)
+def engine_sentence(curve: Curve, batch: str) -> str:
+    """How much of the speed is the engine's own, where it runs even the uncut network faster than torch; else empty."""
+    whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
     if whole is None or pace(whole.ratio) != "faster" or whole.low <= 1:
         return ""
     return (f" With nothing cut the compiled network already runs at {text.times(whole.ratio)} the speed of torch: "
             "that part is the engine's, not the zeros'.")
 
 
-def timed(curve: Curve, batch: str) -> list[tuple[float, Speed]]:
-    """The (sparsity, speed) pairs above sparsity 0, run in the way made for the method."""
-    variant = RUN_WITH.get(curve.method.granularity, "sparse")
-    return [(c.sparsity, s) for c in curve.cells if c.sparsity > 0 and (s := c.speed.get(batch, {}).get(variant))]
-
-
-def said(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> str:
-    """The break-even of one method and batch in words.
-
-    Zeros run through sparse kernels; removed neurons leave a smaller dense network.
-    """
-    found = break_even(measured)
-    what = {"weight": "zeros", "neuron": "removed neurons"}.get(curve.method.granularity, text.noun(
-        curve.method.granularity))
-    where = f"At batch {batch}, {what}"
+def break_even_sentence(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> str:
+    """The break-even of one method and batch in words."""
+    found, granularity = break_even(measured), curve.method.granularity
+    items = {"weight": "zeros", "neuron": "removed neurons"}.get(granularity, text.noun(granularity))
+    where = f"At batch {batch}, {items}"
     if found.start is None:
-        also = f", though they pay at {text.listed([text.percent(s) for s in found.some])}" if found.some else ""
-        return (f"{where} do not pay up to {text.percent(found.last[0])}, the largest sparsity measured: "
-                f"there the network runs at {text.times(found.last[1].ratio)} the original's speed"
-                f"{unsure(found.last[1])}{also}.")
-    gains = f"({text.listed([at(p) for p in dict.fromkeys((found.start, max(measured, key=lambda p: p[1].ratio)))])})"
+        return f"{where} do not pay {_no_gain(found)}."
+    fastest = max(measured, key=lambda p: p[1].ratio)
+    gains = f"({text.listed([_gain(p) for p in dict.fromkeys((found.start, fastest))])})"
     pays = f"{where} pay from {text.percent(found.start[0])} on"
     if found.before is None:
         return f"{pays}, the smallest sparsity measured {gains}."
     if found.some:
-        return f"{pays} {gains}; under that {exceptions(found)}."
+        paying, failing = (text.listed([text.percent(s) for s in group]) for group in (found.some, found.failing))
+        fewer = f"only at {paying}" if len(found.some) < len(found.failing) else f"no sure gain at {failing}"
+        return f"{pays} {gains}; under that {fewer}."
     verdict = "they do not" if found.before[1].ratio < 1 else "no gain is sure"
-    return f"{pays} {gains}; at {text.percent(found.before[0])} and below {verdict} ({at(found.before)})."
+    return f"{pays} {gains}; at {text.percent(found.before[0])} and below {verdict} ({_gain(found.before)})."
 
 
-def exceptions(found: BreakEven) -> str:
-    """The sparsities under the break-even that pay, or those that do not, whichever are fewer."""
-    paying, failing = (text.listed([text.percent(s) for s in group]) for group in (found.some, found.failing))
-    return f"only at {paying}" if len(found.some) < len(found.failing) else f"no sure gain at {failing}"
+def _no_gain(found: BreakEven) -> str:
+    """How fast the network is at the largest sparsity, which does not pay, and which smaller ones do."""
+    sparsity, speed = found.last
+    some = f", though they pay at {text.listed([text.percent(s) for s in found.some])}" if found.some else ""
+    # A median ratio above 1 is no gain while its lower quartile is not.
+    unsure = f", no sure gain with a lower quartile of {text.times(speed.low)}" if speed.ratio > 1 else ""
+    return (f"up to {text.percent(sparsity)}, the largest sparsity measured: there the network runs at "
+            f"{text.times(speed.ratio)} the original's speed{unsure}{some}")
 
 
-def at(point: tuple[float, Speed]) -> str:
-    """A speed-up and where it is."""
+def _gain(point: tuple[float, Speed]) -> str:
+    """A speed-up and its sparsity."""
     return f"{text.times(point[1].ratio)} at {text.percent(point[0])}"
-
-
-def unsure(speed: Speed) -> str:
-    """Why a ratio above 1 is no gain: its lower quartile is not above 1."""
-    return f", no sure gain with a lower quartile of {text.times(speed.low)}" if speed.ratio > 1 else ""

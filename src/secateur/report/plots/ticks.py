@@ -7,8 +7,9 @@ import math
 from secateur.core import text
 from secateur.report.plots.base import Axis, Plot
 
-STEPS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
-MOST = 7
+# The multiples of powers of ten that may be ticks, densest first: the first that give few enough ticks are taken.
+_MULTIPLES = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
+_MOST = 7
 
 
 def extent(plot: Plot, axis: str) -> tuple[float, float] | None:
@@ -20,41 +21,36 @@ def extent(plot: Plot, axis: str) -> tuple[float, float] | None:
     return (min(finite), max(finite)) if finite else None
 
 
-def log_range(low: float, high: float) -> tuple[float, float]:
-    """A little room around positive values, at least a factor of 1.6 apart.
-
-    >>> log_range(1.0, 1.0)[1] / log_range(1.0, 1.0)[0] > 1.5
-    True
-    """
-    pad = max(1.06, (1.6 / (high / low)) ** 0.5, (high / low) ** 0.04)
-    return low / pad, high * pad
-
-
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Ticks of a logarithmic axis between two positive values: round numbers, at most :data:`MOST`.
+    """Ticks of a logarithmic axis between two positive values: round numbers, at most seven, with their labels.
 
     >>> [label for _, label in log_ticks(0.3, 12)]
     ['0.5', '1', '2', '5', '10']
     """
-    for steps in STEPS:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        values = [v for d in decades for step in steps if low <= (v := float(f"{step}e{d}")) <= high]
-        if len(values) <= MOST:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for multiples in _MULTIPLES:
+        values = [v for d in decades for m in multiples if low <= (v := float(f"{m}e{d}")) <= high]
+        if len(values) <= _MOST:
             break
     if len(values) < 2:
         values = sorted({float(f"{low * (high / low) ** f:.2g}") for f in (0.1, 0.5, 0.9)})
-    return [(v, tick(v)) for v in values]
-
-
-def tick(value: float) -> str:
-    """A tick's label."""
-    return text.scaled(value).replace(" ", "") if value >= 1000 else f"{value:.4g}"
+    return [(v, text.scaled(v).replace(" ", "") if v >= 1000 else f"{v:.4g}") for v in values]
 
 
 def bounds(axis: Axis, found: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The range of an axis in data values; None where the renderer may choose."""
+    """The range of an axis in data values, which lie between ``found``; None where the renderer may choose.
+
+    >>> low, high = bounds(Axis("milliseconds", log=True), (1.0, 1.0))
+    >>> high / low > 1.5
+    True
+    """
     if axis.log:
-        return log_range(*found) if found else None
+        if found is None:
+            return None
+        low, high = found
+        # A little room at both ends; ends that are close, or the same, come to lie a factor of 1.6 apart.
+        room = max(1.06, (1.6 / (high / low)) ** 0.5, (high / low) ** 0.04)
+        return low / room, high * room
     if axis.low is not None and axis.high is not None:
         room = 0.02 * (axis.high - axis.low)
         return axis.low - room * axis.percent, axis.high + room * axis.percent

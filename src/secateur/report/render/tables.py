@@ -5,117 +5,98 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from secateur.core import text
-from secateur.report.conclusions import RUN_WITH
 from secateur.report.plots.base import Table
-from secateur.report.plots.distributions import by_layer, mean_of
-from secateur.report.results import Cell, Curve, Digest
+from secateur.report.plots.distributions import by_layer, mean_by_place
+from secateur.report.results import Cell, Curve, Results
 
-ANATOMY = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
-
-
+LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
 
 
-def markdown(table: Table) -> str:
-    """The table in Markdown."""
-    def line(cells: tuple[str, ...]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
-
-    rule = "|" + "|".join("---:" if i in table.numbers else "---" for i in range(len(table.head))) + "|"
-    return "\n".join([line(table.head), rule, *(line(r) for r in table.rows)])
-
-
-def results(digest: Digest, controls: bool = True) -> Table:
+def results(found: Results, controls: bool = True) -> Table:
     """Every method and sparsity, means over the seeds."""
     head = ("cut", "sparsity", "accuracy", "points lost (95%)", "loss", "parameters left", "FLOPs left", "stored",
-            *(f"speed at batch {b}" for b in digest.batches))
-    rows = tuple(result(curve, cell, digest) for curve in digest.methods(controls=controls) for cell in curve.cells)
-    return Table(head, rows, frozenset(range(1, len(head))))
+            *(f"speed at batch {b}" for b in found.batches))
+    return Table(head, tuple(_result(curve, cell, found) for curve in found.methods(controls=controls)
+                             for cell in curve.cells), 1)
 
 
-def result(curve: Curve, cell: Cell, digest: Digest) -> tuple[str, ...]:
+def _result(curve: Curve, cell: Cell, found: Results) -> tuple[str, ...]:
     """The row of one cell."""
-    return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2), cost(cell),
-            f"{cell.loss.mean:.4g}", text.count(cell.nonzeros), text.scaled(cell.flops_nonzero),
-            text.scaled(cell.stored, "B"), *(ratio(curve, cell, b) for b in digest.batches))
+    cost = cell.cost
+    span = f" ({text.points(cost.low)} to {text.points(cost.high)})" if math.isfinite(cost.low) else ""
+    speeds = [cell.speed(b, curve.method.way) for b in found.batches]
+    return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
+            text.points(cost.mean) + span, f"{cell.loss.mean:.4g}", text.count(cell.nonzeros),
+            text.scaled(cell.flops_nonzero), text.scaled(cell.stored, "B"),
+            *(text.times(s.ratio) if s else "–" for s in speeds))
 
 
-def cost(cell: Cell) -> str:
-    """The loss of accuracy with its interval."""
-    c = cell.cost
-    span = f" ({text.points(c.low)} to {text.points(c.high)})" if math.isfinite(c.low) else ""
-    return text.points(c.mean) + span
-
-
-def ratio(curve: Curve, cell: Cell, batch: str) -> str:
-    """The speed-up, or a dash."""
-    speed = cell.speed.get(batch, {}).get(RUN_WITH.get(curve.method.granularity, "sparse"))
-    return text.times(speed.ratio) if speed else "–"
-
-
-def anatomy(digest: Digest) -> Table:
+def weight_statistics(found: Results) -> Table:
     """Each layer's weights / neurons, means over the seeds."""
-    thresholds = digest.run.anatomy[0]["thresholds"]
+    thresholds = found.run.weight_statistics[0]["thresholds"]
     head = ("layer", "shape", "variation", "Gini", *(f"under {t:g} × mean" for t in thresholds))
-    return Table(head, tuple(anatomy_row(name, records) for name, records in by_layer(digest).items()),
-                 frozenset(range(2, len(head))))
+    return Table(head, tuple(_statistics_row(name, records) for name, records in by_layer(found).items()), 2)
 
 
-def anatomy_row(name: str, records: list[dict[str, Any]]) -> tuple[str, ...]:
+def _statistics_row(name: str, records: list[dict[str, Any]]) -> tuple[str, ...]:
     """One layer."""
     kinds = ("weight", "neuron")
-    spreads = [" / ".join(f"{mean_of([[r[k][m]] for r in records])[0]:.2f}" for k in kinds) for m in ("cv", "gini")]
-    below = [mean_of([r[k]["by_mean"]["below"] for r in records]) for k in kinds]
+    spreads = [" / ".join(f"{fmean(r[k][m] for r in records):.2f}" for k in kinds) for m in ("cv", "gini")]
+    below = [mean_by_place([r[k]["by_mean"]["below"] for r in records]) for k in kinds]
     return (name, "\u00a0×\u00a0".join(str(n) for n in records[0]["shape"]), *spreads,
             *(f"{text.percent(w)} / {text.percent(n)}" for w, n in zip(*below, strict=True)))
 
 
-def layers(digest: Digest) -> list[dict[str, Any]]:
+def training(found: Results) -> Table:
+    """The networks before the cut, one row a seed."""
+    rows = tuple((str(t["seed"]), f"{t['accuracy']:.4f}", f"{t['loss']:.4g}", f"{t['parameters']:,}",
+                  str(len(t.get("history") or ()))) for t in found.run.trained)
+    return Table(("seed", "test accuracy", "test loss", "parameters", "epochs trained here"), rows, 0)
+
+
+def layers(found: Results) -> list[dict[str, Any]]:
     """What each method removes of each layer at each sparsity: records for the page to choose from."""
     return [{"method": curve.method.name, "noun": text.noun(curve.method.granularity), "sparsities": [
-        {"sparsity": text.percent(cell.sparsity), "rows": layer_rows(cell), "notes": notes(cell)}
-        for cell in curve.cells]} for curve in digest.methods(controls=True)]
+        {"sparsity": text.percent(cell.sparsity), "rows": _layer_rows(cell),
+         "notes": sorted({note for row in cell.rows for note in row.notes})}
+        for cell in curve.cells]} for curve in found.methods(controls=True)]
 
 
-def layer_rows(cell: Cell) -> list[list[str]]:
+def _layer_rows(cell: Cell) -> list[list[str]]:
     """One row a layer: name, items, removed, kept, sparsity; means over the seeds."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for p in cell.points:
-        for layer in p["layers"]:
-            found.setdefault(layer["name"], []).append(layer)
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for layer in (layer for row in cell.rows for layer in row.layers):
+        by_name.setdefault(layer["name"], []).append(layer)
     rows = []
-    for name, records in found.items():
-        items, removed = (mean_of([[r[k]] for r in records])[0] for k in ("items", "removed"))
+    for name, records in by_name.items():
+        items, removed = fmean(r["items"] for r in records), fmean(r["removed"] for r in records)
         rows.append([name, text.count(items), text.count(removed), text.count(items - removed),
                      text.percent(removed / items, 2)])
     return rows
 
 
-def notes(cell: Cell) -> list[str]:
-    """What the guards did, each once."""
-    return sorted({n for p in cell.points for n in p.get("notes") or ()})
-
-
 def settings(values: Mapping[str, Any]) -> Table:
     """Names and values."""
-    return Table(("setting", "value"), tuple((str(k), value(v)) for k, v in values.items()))
+    return Table(("setting", "value"), tuple((str(k), _value(v)) for k, v in values.items()), 2)
 
 
-def machine(digest: Digest) -> dict[str, Any]:
-    """The machine, and what the timings ran with where the points tell."""
-    used = {name: sorted({p[key] for p in digest.run.points if p.get(key)})
+def machine(found: Results) -> Table:
+    """The machine, and what the timings ran with where the rows have it."""
+    used = {name: sorted({row[key] for row in found.run.points if row[key]})
             for key, name in (("engine_used", "sparse engine that ran"), ("threads_used", "threads while timing"))}
-    errors = [p["sparse_error"] for p in digest.run.points if p.get("sparse_error") is not None]
+    errors = [row.sparse_error for row in found.run.points if row.sparse_error is not None]
     checked = {"greatest difference, sparse run against dense": f"{max(errors):.2g} relative"} if errors else {}
-    return {**digest.run.machine, **{k: v for k, v in used.items() if v}, **checked}
+    return settings({**found.run.machine, **{k: v for k, v in used.items() if v}, **checked})
 
 
-def value(v: Any) -> str:
+def _value(v: Any) -> str:
     """A setting's value as text."""
     if isinstance(v, (list, tuple)):
-        return ", ".join(value(x) for x in v) or "none"
+        return ", ".join(_value(x) for x in v) or "none"
     if isinstance(v, dict):
         return json.dumps(v, sort_keys=True, default=str)
     named = {None: "none", True: "yes", False: "no", "": "none"}

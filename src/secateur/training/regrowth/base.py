@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from secateur.core.errors import SecateurError
+from secateur.core.bounds import between, check_settings
 
 
 class Regrowth(ABC):
@@ -26,8 +26,7 @@ class Regrowth(ABC):
     gradients: ClassVar[bool]
 
     def __init__(self, share: float = 0.3):
-        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise SecateurError(f"share {share!r}: allowed is a fraction of the living weights in [0, 1]")
+        check_settings("", {"share": share}, share=between(0, 1))
         self.share = float(share)
 
     def __repr__(self) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from secateur.core.bounds import check_settings, whole
 from secateur.core.errors import SecateurError
 from secateur.pruning.ranking import check_sparsity
 
@@ -34,7 +33,12 @@ class Schedule(ABC):
     def __post_init__(self) -> None:
         check_sparsity(self.target)
         check_sparsity(self.initial)
-        check_steps(vars(self))
+        optional = {} if self.last is None else {"last": whole(0)}
+        check_settings("", vars(self), begin=whole(0), end=whole(0), every=whole(1), first=whole(0), **optional)
+        for early, late in (("begin", "end"), ("first", "last")):
+            earliest, step = getattr(self, early), getattr(self, late)
+            if step is not None and step < earliest:
+                raise SecateurError(f"{late} {step} comes before {early} {earliest}: allowed are steps from {earliest}")
 
     @abstractmethod
     def share(self, progress: float) -> float:
@@ -58,21 +62,3 @@ class Schedule(ABC):
 
 
 CONTRACT = Schedule
-
-
-def check_steps(given: Mapping[str, Any]) -> None:
-    """Refuse steps that are no whole numbers, negative or out of order.
-
-    Raises:
-        SecateurError: they are.
-    """
-    for name in ("begin", "end", "every", "first", "last"):
-        value, least = given[name], int(name == "every")
-        if value is None and name == "last":
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise SecateurError(f"{name} {value!r}: allowed are whole numbers from {least}")
-    for early, late in (("begin", "end"), ("first", "last")):
-        if given[late] is not None and given[late] < given[early]:
-            raise SecateurError(f"{late} {given[late]} comes before {early} {given[early]}: allowed are steps from "
-                                f"{given[early]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateur.core.errors import SecateurError
+from secateur.core.bounds import above, check_settings
 from secateur.training.schedules.base import Schedule
 
 
@@ -26,8 +26,7 @@ class Polynomial(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.exponent, (int, float)) or not 0 < self.exponent < float("inf"):
-            raise SecateurError(f"exponent {self.exponent!r}: allowed are finite numbers above 0")
+        check_settings("", vars(self), exponent=above(0))
 
     def share(self, progress: float) -> float:
         """``1 - (1 - progress) ** exponent``."""

@@ -1,0 +1,73 @@
+"""Which values a setting may have, with the words for them, and one check of all settings of an item."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.core.errors import SecateurError
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a setting may be; ``words`` end the sentence "allowed are ..."."""
+
+    words: str
+    allows: Callable[[Any], bool]
+
+
+def check_settings(owner: str, values: Mapping[str, Any], **bounds: Bound) -> None:
+    """Refuse the first setting that is out of bounds.
+
+    Args:
+        owner: begins the message; empty for the arguments of a function.
+        values: the settings by name; those of an item are its ``vars``.
+        bounds: what each of them may be.
+
+    Raises:
+        SecateurError: one is not; the message names it, its value and what is allowed.
+
+    >>> check_settings("finetune", {"epochs": 3, "distil": 2.0}, epochs=whole(0), distil=between(0, 1))
+    Traceback (most recent call last):
+    secateur.core.errors.SecateurError: finetune distil 2.0: allowed are numbers in [0, 1]
+    """
+    for name, bound in bounds.items():
+        if not bound.allows(value := values[name]):
+            raise SecateurError(f"{owner} {name} {value!r}: allowed are {bound.words}".lstrip())
+
+
+def whole(least: int) -> Bound:
+    """Whole numbers from ``least``; truth values are none.
+
+    >>> [whole(1).allows(value) for value in (3, 0, 3.0, True)]
+    [True, False, False, False]
+    """
+    return Bound(f"whole numbers from {least}",
+                 lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least)
+
+
+def between(low: float, high: float, with_high: bool = True) -> Bound:
+    """Numbers from ``low`` to ``high``.
+
+    >>> [between(0, 1).allows(value) for value in (1, "1", True, math.nan)], between(0, 1, False).allows(1)
+    ([True, False, False, False], False)
+    """
+    return Bound(f"numbers in [{low:g}, {high:g}{']' if with_high else ')'}",
+                 lambda value: is_number(value) and low <= value <= high and (with_high or value != high))
+
+
+def at_least(low: float) -> Bound:
+    """Finite numbers from ``low``."""
+    return Bound(f"finite numbers from {low:g}", lambda value: is_number(value) and low <= value < math.inf)
+
+
+def above(low: float) -> Bound:
+    """Finite numbers above ``low``."""
+    return Bound(f"finite numbers above {low:g}", lambda value: is_number(value) and low < value < math.inf)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number; truth values are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,118 @@
+"""One measured result of a study: every setting and every figure of one cut network."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.pruning.criteria.base import as_criterion
+from secateur.pruning.signals.base import SOURCES
+from secateur.recovery.pipeline import recoveries
+
+SETTINGS = ("seed", "granularity", "criterion", "scope", "recovery", "sparsity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured result; ``row["accuracy"]`` reads the same as ``row.accuracy``, ``dict(row)`` gives all.
+
+    Attributes:
+        seed, granularity, criterion, scope, sparsity, recovery: which network was cut, and how.
+        control: whether the criterion or the recovery is a baseline rather than a method to use.
+        needs_labels: whether the criterion or the recovery learns from labels.
+        reached: the sparsity that the cut gave.
+        items, removed: how many removable items there are, and how many went.
+        loss, accuracy: on the test samples.
+        correct: ``numpy.packbits`` of the correctness of each test sample, as bytes.
+        tests: the number of test samples.
+        parameters, nonzeros: of the network as cut.
+        bytes: of its tensors as dense float32.
+        bytes_sparse: the same with each tensor in the smallest of dense, bit mask and CSR.
+        bytes_file: of the file that :func:`secateur.save` writes; None in rows of versions that did not measure it.
+        flops, flops_nonzero: of one example; the second leaves out the products with a zero weight.
+        layers: records of name, items, removed, sparsity.
+        notes: what a reader has to know of the cut.
+        samples_seen: training samples shown to criterion and recovery; 0 for none.
+        predictions: the classes given to the sample images.
+        latency: batch as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high over
+            ``original``; None where nothing was timed.
+        sparse_error: greatest relative difference of the sparse run's outputs from the dense run's.
+        threads_used, engine_used: what the timing ran with.
+    """
+
+    seed: int
+    granularity: str
+    criterion: str
+    scope: str
+    sparsity: float
+    recovery: str = "none"
+    control: bool = False
+    needs_labels: bool = False
+    reached: float
+    items: int
+    removed: int
+    loss: float
+    accuracy: float
+    correct: builtins.bytes | None = None
+    tests: int
+    parameters: int
+    nonzeros: int
+    bytes: int
+    bytes_sparse: int
+    bytes_file: int | None = None
+    flops: int
+    flops_nonzero: int
+    layers: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+    samples_seen: int = 0
+    predictions: list[int] = field(default_factory=list)
+    latency: dict[str, dict[str, dict[str, float]]] | None = None
+    sparse_error: float | None = None
+    threads_used: int | None = None
+    engine_used: str = ""
+
+    def keys(self) -> list[str]:
+        """The names of all settings and figures."""
+        return [f.name for f in fields(self)]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:
+            raise KeyError(name)
+        return getattr(self, name)
+
+
+def read_row(settings: Mapping[str, Any], figures: Mapping[str, Any], timing: Mapping[str, Any] | None) -> Row:
+    """The row of stored settings and figures; figures that this version does not know are left out."""
+    given = {k: settings[k] for k in SETTINGS if k in settings}
+    if "needs_labels" not in figures:
+        given |= facts_of_older_row(settings["criterion"], settings.get("recovery", "none"))
+    given |= {k: v for k, v in {**figures, **(timing or {})}.items() if k in Row.__dataclass_fields__}
+    return Row(**given)
+
+
+def method_facts(criterion: str, recovery: str) -> dict[str, bool]:
+    """What a row keeps of its criterion and its recovery, so that its readers need not ask the registries.
+
+    >>> method_facts("magnitude", "finetune")
+    {'control': False, 'needs_labels': True}
+    """
+    items = recoveries(recovery)
+    needs = {need for item in items for need in item.needs}
+    needs |= {source for need in as_criterion(criterion)[1].needs for source in SOURCES[need]}
+    control = getattr(registry.get("criteria", criterion), "control", False) or any(item.control for item in items)
+    return {"control": bool(control), "needs_labels": "labels" in needs}
+
+
+def facts_of_older_row(criterion: str, recovery: str) -> dict[str, bool]:
+    """The facts of a row stored before rows held them: those of today's criterion and recovery of the same names.
+
+    A criterion or a recovery that is there no more is taken for a method that needs no labels.
+    """
+    try:
+        return method_facts(criterion, recovery)
+    except SecateurError:
+        return {"control": False, "needs_labels": False}

@@ -1,0 +1,51 @@
+"""What the page and the summary both say, as values for their templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secateur.core import text as words
+from secateur.report import conclusions, explanation
+from secateur.report.conclusions import Answer
+from secateur.report.plots import distributions, palette, sensitivity, speed
+from secateur.report.render import tables
+from secateur.report.results import Cell, Results
+
+
+def content(results: Results) -> dict[str, Any]:
+    """Sentences, paragraphs and tables; a table that the run cannot fill is not among them."""
+    shown = {"results": tables.results(results), "training": tables.training(results),
+             "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
+    if distributions.by_layer(results):
+        shown["weight_statistics"] = tables.weight_statistics(results)
+    if results.run.scans:
+        shown["sensitivity"] = sensitivity.table(results)
+    return {"run": results.run, "config": results.run.config, "sentence": conclusions.sentence(results),
+            "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
+            "explanation": explanation.paragraphs(results), "tables": shown, "legend": tables.LEGEND,
+            "sensitivity": sensitivity.sentence(results) if results.run.scans else ""}
+
+
+def cards(results: Results) -> list[dict[str, Any]]:
+    """One card an answer: its title, its colour role, the share that can go, and its facts as (name, value)."""
+    return [{"title": f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})",
+             "role": palette.role(a.method.granularity), "share": words.percent(a.cell.sparsity if a.cell else 0),
+             "facts": _facts(a, results)} for a in conclusions.all_answers(results)]
+
+
+def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
+    """Cost, size and speed; where nothing can go, the cost of the first cut."""
+    cell = a.cell
+    if cell is None:
+        return [(f"at {words.percent(a.refused.sparsity)}", _cost(a.refused))] if a.refused else []
+    facts = [("accuracy", _cost(cell)),
+             ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
+             ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),
+             ("stored", f"{words.scaled(cell.stored, 'B')} of {words.scaled(results.dense.bytes, 'B')}")]
+    return facts + [(f"speed, batch {b}", f"{words.times(s.ratio)} (quartiles {words.times(s.low)} to "
+                     f"{words.times(s.high)})") for b, s in conclusions.headline_speeds(a.method, cell, results)]
+
+
+def _cost(cell: Cell) -> str:
+    """The loss of accuracy, and what its interval is drawn over."""
+    return conclusions.cost_words(cell) + (f" over {words.listed(cell.cost.over)}" if cell.cost.over else "")
