@@ -14,7 +14,7 @@ from secateur.data.calibration import calibration
 from secateur.graph.check import check_module
 from secateur.pruning.apply import applied, told
 from secateur.pruning.arguments import answer_wrong_names
-from secateur.pruning.checks import REFIT, few
+from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.plan import make_plan
@@ -91,6 +91,6 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         small = applied(model, made)
         told(model, small)
         result = recover(model, small, made, items, samples, chosen.seed)
-    for note in few(result.rows, REFIT):
+    for note in underdetermined_layers(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
     return result.network

@@ -19,7 +19,7 @@ from secateur.core.settings import setting
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import check_pooling
-from secateur.pruning.layer_rules import read
+from secateur.pruning.layer_rules import read_rule
 from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes.base import check_bounds
 from secateur.pruning.scopes.budget import Budget, read_budget
@@ -227,7 +227,7 @@ def _check_layers(config: StudyConfig) -> None:
         raise SecateurError(f"layers {config.layers!r} is not JSON: allowed is such as "
                             '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
     for pattern, said in given.items():
-        read(pattern, said)
+        read_rule(pattern, said)
     check_bounds("every layer", config.least, config.most)
     check_pooling(config.pooling)
 

@@ -31,7 +31,7 @@ from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, few
+from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
 from secateur.recovery.methods.base import RowCounts
@@ -195,7 +195,8 @@ class Subject:
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*plan.notes, *few(self._rows.get(point, {}), REFIT)],
+                "layers": plan.layers(),
+                "notes": [*plan.notes, *underdetermined_layers(self._rows.get(point, {}), REFIT)],
                 **self.seen(point), **method_facts(point.criterion, point.recovery)}
 
     def seen(self, point: Point) -> dict[str, int]:

@@ -25,7 +25,7 @@ from secateur.measure.size import size
 from secateur.models import resolve
 from secateur.models.resolve import Options, Source
 from secateur.pruning.apply import applied
-from secateur.pruning.checks import REFIT, few
+from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import check_recoveries, recover, recoveries
 
@@ -108,7 +108,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
     return CutNetwork(cut, plan, before, after, near, timing, path,
                       config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(recovered.rows, REFIT), *graph.notes(cut), *ungraphed, *crowd),
+                      (*case.notes, *plan.notes, *underdetermined_layers(recovered.rows, REFIT),
+                       *graph.notes(cut), *ungraphed, *crowd),
                       case.chance, again)
 
 

@@ -42,7 +42,7 @@ def own(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
 def mean_gradient(model: nn.Module, samples: Calibration) -> Grads:
     """The gradient of the mean loss, for every parameter."""
     twin, parameters = own(model)
-    return averaged(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
+    return _mean_over(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
                                                                                 allow_unused=True))
 
 
@@ -57,10 +57,10 @@ def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
         assert isinstance(inner, Tensor)
         return torch.autograd.grad(inner, list(parameters.values()), allow_unused=True)
 
-    return averaged(twin, parameters, samples, product)
+    return _mean_over(twin, parameters, samples, product)
 
 
-def averaged(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
+def _mean_over(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
              found: Callable[[Tensor], Sequence[Tensor | None]]) -> Grads:
     """The mean over all samples of what is found at the mean loss of each batch, one tensor or none a parameter."""
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
