@@ -72,5 +72,5 @@ def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
 
 
 def test_all_are_timed_unless_some_are_chosen():
-    assert set(BenchConfig().chosen) == set(NAMES)
-    assert BenchConfig(engines=("sparse", "dense")).chosen == ("dense", "sparse")
+    assert set(BenchConfig().ordered_engines) == set(NAMES)
+    assert BenchConfig(engines=("sparse", "dense")).ordered_engines == ("dense", "sparse")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from secateur.bench import memory
-from secateur.bench.network import Subject, filled, outputs_of
+from secateur.bench.network import Subject, fill_zeros, outputs_of
 from secateur.core import registry
 from secateur.core.errors import first_line
 from secateur.core.modules import Plain
@@ -65,7 +65,7 @@ class Child:
         memory.trim()
         now = memory.resident()
         peak, held = (None if before is None or x is None else x - before for x in (most, now))
-        return {"version": self.engine.version(), "told": self.engine.told(call), "weights_bytes": stored,
+        return {"version": self.engine.version(), "told": self.engine.remark(call), "weights_bytes": stored,
                 "peak_bytes": peak, "held_bytes": held}
 
     def warm(self) -> None:
@@ -85,7 +85,7 @@ class Child:
         if cut:
             _load_tensors(found, Path(cut))
         names = tuple(self.order["names"])
-        whole = filled(found) if fill else found
+        whole = fill_zeros(found) if fill else found
         return Plain(whole, names) if names else whole
 
     def inputs(self, batch: int) -> Inputs:

@@ -123,7 +123,7 @@ def cut_of(network: nn.Module) -> str:
     return "weight" if has_zeroed_weights(network) else ""
 
 
-def filled(network: nn.Module) -> nn.Module:
+def fill_zeros(network: nn.Module) -> nn.Module:
     """A copy with small random numbers where there are zeros: a dense network of the same shapes."""
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad(), warnings.catch_warnings():

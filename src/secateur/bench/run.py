@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from secateur.bench.network import Subject, cut_of, filled, outputs_of
+from secateur.bench.network import Subject, cut_of, fill_zeros, outputs_of
 from secateur.bench.verdict import verdict
 from secateur.bench.worker import Worker, WorkerError
 from secateur.core import registry
@@ -59,7 +59,7 @@ class BenchConfig(Settings):
                                        check=partial(registry.get, "engines"))
 
     @property
-    def chosen(self) -> tuple[str, ...]:
+    def ordered_engines(self) -> tuple[str, ...]:
         """The engines in the order of tables: torch first, then ours, then others."""
         first = [name for name in ("dense", "zeroed", "sparse") if name in registry.files("engines")]
         every = [*first, *(n for n in registry.files("engines") if n not in first)]
@@ -110,21 +110,21 @@ class Case:
         self.cut, self.notes = cut_of(self.pruned), [*subject.source.notes]
         self.fill = self.original is None and self.cut != "neuron"
         if self.fill:
-            self.original = filled(self.pruned)
+            self.original = fill_zeros(self.pruned)
             self.notes.append(FILLED)
         if isinstance(self.pruned, FileNetwork):
             self.notes.append(GRAPH)
         sample, self.names = subject.sample(self.pruned)
         self.check_batches(sample)
-        self.inputs = self.written(sample)
-        self.cut_tensors = "" if subject.sparsity is None else self.kept()
+        self.inputs = self.write_inputs(sample)
+        self.cut_tensors = "" if subject.sparsity is None else self.cut_file()
         self.told: dict[str, dict[str, str]] = {}
         self.refused: list[dict[str, Any]] = []
         self.memory: list[dict[str, Any]] = []
         self.points: list[dict[str, Any]] = []
         self.files: dict[str, tuple[str, str]] = {}
 
-    def kept(self) -> str:
+    def cut_file(self) -> str:
         """The cut network's tensors in a file, so that no other process has to plan the cut again."""
         path = self.folder / "cut.safetensors"
         save_file({name: x.detach().contiguous() for name, x in tensors(self.pruned)}, path)
@@ -137,7 +137,7 @@ class Case:
         if only and set(self.settings.batches) != {only}:
             raise SecateurError(f"'{self.subject.name}' takes batches of {only} alone: --batch {only}")
 
-    def written(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
+    def write_inputs(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""
         found = {batch: repeat(sample, batch) for batch in self.settings.batches}
         for batch, inputs in found.items():
@@ -155,16 +155,16 @@ class Case:
     def run(self, threads: int, say: Say) -> None:
         """Time every engine on so many threads."""
         with ExitStack() as stack:
-            workers = {name: worker for name in self.settings.chosen
-                       if (worker := self.opened(name, threads, stack, say))}
+            workers = {name: worker for name in self.settings.ordered_engines
+                       if (worker := self.open_engine(name, threads, stack, say))}
             for batch in self.settings.batches:
                 fit = {name: error for name, worker in workers.items()
-                       if (error := self.checked(name, worker, threads, batch)) is not None}
+                       if (error := self.check_outputs(name, worker, threads, batch)) is not None}
                 say(f"timing {len(fit)} engines at batch {batch}, threads {threads}")
                 times = self.turns({name: workers[name] for name in fit}, threads, batch)
                 self.points += list(points(times, fit, threads, batch))
 
-    def opened(self, name: str, threads: int, stack: ExitStack, say: Say) -> Worker | None:
+    def open_engine(self, name: str, threads: int, stack: ExitStack, say: Say) -> Worker | None:
         """The process of an engine with the network ready in it; None, with the reason kept, where it cannot be."""
         engine: Engine = registry.get("engines", name)()
         if reasons := [*engine.refusals(), *self.why_not(name, engine)]:
@@ -172,7 +172,7 @@ class Case:
             return None
         say(f"preparing {engine.title}, threads {threads}")
         try:
-            converted, warm = self.converted(name, engine)
+            converted, warm = self.convert(name, engine)
             worker = Worker({"engine": name, "threads": threads, "subject": asdict(self.subject), "fill": self.fill,
                              "names": self.names, "folder": str(self.folder), "converted": converted, "warm": warm,
                              "cut": self.cut_tensors})
@@ -191,7 +191,7 @@ class Case:
             return [] if self.original is not None else [GONE]
         return [WHOLE] if name == "zeroed" and not self.cut else []
 
-    def converted(self, name: str, engine: Engine) -> tuple[str, str]:
+    def convert(self, name: str, engine: Engine) -> tuple[str, str]:
         """The files of the network, and of a tiny one, in the engine's format; empty where it takes networks."""
         if name in self.files:
             return self.files[name]
@@ -211,7 +211,7 @@ class Case:
         path.mkdir(exist_ok=True)
         return path
 
-    def checked(self, name: str, worker: Worker, threads: int, batch: int) -> float | None:
+    def check_outputs(self, name: str, worker: Worker, threads: int, batch: int) -> float | None:
         """The greatest difference of an engine's outputs from torch's; None, with the reason kept, if too great."""
         network, path = self.run_by(registry.get("engines", name)), self.folder / "outputs.safetensors"
         try:

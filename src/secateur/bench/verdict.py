@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from secateur.core.text import capital, listed, times
+from secateur.core.text import capital, join_words, times
 from secateur.measure.speed import pace
 
 _PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
@@ -60,8 +60,8 @@ def _describe_fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[s
         name, base = best["engine"], best["against"]
         over = "" if name == base else f" ({times(speed(best))} {base})"
         wins.setdefault(name, []).append(f"{batch}{over}")
-    first, *rest = [f"'{title(found, name)}'{{}} at batch {listed(at)}" for name, at in wins.items()]
-    return listed([first.format(" is fastest"), *(other.format("") for other in rest)])
+    first, *rest = [f"'{title(found, name)}'{{}} at batch {join_words(at)}" for name, at in wins.items()]
+    return join_words([first.format(" is fastest"), *(other.format("") for other in rest)])
 
 
 def _describe_gain(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
@@ -72,7 +72,7 @@ def _describe_gain(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str
     for batch, case in cases.items():
         word, ratio = gain(case, cut)
         groups.setdefault(word, []).append(f"{batch}{ratio}")
-    parts = [f"{_PAYS[g]} {listed(groups[g])}" for g in _PAYS if g in groups]
+    parts = [f"{_PAYS[g]} {join_words(groups[g])}" for g in _PAYS if g in groups]
     if parts[0].startswith("it "):
         parts[0] = parts[0].replace("it ", "the cut ", 1)
     return ", but ".join(parts)

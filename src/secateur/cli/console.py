@@ -164,13 +164,13 @@ def lines(done: Done) -> list[str]:
     """The lines."""
     found = [f"{done.what}: {done.path}"]
     if done.written is not None:
-        found += described(done.written)
+        found += _export_lines(done.written)
     if done.accuracy is not None:
         found.append(f"test accuracy of the file {done.accuracy[0]:.4f}, of the run's row {done.accuracy[1]:.4f}")
     return [*found, *(f"note: {note}" for note in done.notes)]
 
 
-def described(written: Exported) -> list[str]:
+def _export_lines(written: Exported) -> list[str]:
     """Bytes, inputs, check."""
     sizes = ", ".join(f"{name} {size:,} bytes" for name, size in written.files.items())
     seconds = sum(written.seconds.values())

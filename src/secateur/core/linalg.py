@@ -8,12 +8,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-DAMPING = 0.01
+_DAMPING = 0.01
 ROOM = 1 << 22
 """Numbers of the systems that are solved in one batch."""
 KEPT = 1 << 30
 """Bytes up to which factors are kept for further right sides."""
-WORST = 1e-4
+_WORST = 1e-4
 """Below this squared ratio of a factor's smallest to its largest diagonal entry, float32 has too few digits."""
 
 
@@ -26,7 +26,7 @@ def single(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def damp(gram: Tensor, damping: float = DAMPING) -> Tensor:
+def damp(gram: Tensor, damping: float = _DAMPING) -> Tensor:
     """Gram matrices ``(groups, n, n)`` with a fraction of their mean diagonal added to the diagonal.
 
     A matrix that is all zero gets ones, so that it can be inverted too.
@@ -191,7 +191,7 @@ def _cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Cholesky factors, and which of them failed or are conditioned poorly."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     diagonal = factor.diagonal(dim1=1, dim2=2)
-    return factor, (info > 0) | ~(diagonal.amin(1) > WORST**0.5 * diagonal.amax(1))
+    return factor, (info > 0) | ~(diagonal.amin(1) > _WORST**0.5 * diagonal.amax(1))
 
 
 def _batches(counts: Tensor) -> Iterator[Tensor]:

@@ -59,10 +59,10 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def scaled(number: float, unit: str = "") -> str:
+def with_prefix(number: float, unit: str = "") -> str:
     """A number with three digits and a decimal prefix.
 
-    >>> scaled(9120000, "B"), scaled(532), scaled(0)
+    >>> with_prefix(9120000, "B"), with_prefix(532), with_prefix(0)
     ('9.12 MB', '532', '0')
     """
     for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -82,10 +82,10 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
-def listed(parts: Sequence[str], word: str = "and") -> str:
+def join_words(parts: Sequence[str], word: str = "and") -> str:
     """Parts joined as in a sentence.
 
-    >>> listed(["a", "b", "c"]), listed(["a"], "or")
+    >>> join_words(["a", "b", "c"]), join_words(["a"], "or")
     ('a, b and c', 'a')
     """
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""

@@ -66,11 +66,11 @@ def read(data: str, encode: Callable[[], Encode], batch: int = 0) -> Dataset | H
         if suffix == ".npz" and any(set(names) <= found.keys() for names in (PARTS, KERAS_PARTS)):
             return datasets.resolve(data)
         tensors = {name: usable(data, name, value) for name, value in found.items()}
-        return parted(next(iter(tensors.values())) if len(tensors) == 1 else tensors, data, batch)
+        return split_samples(next(iter(tensors.values())) if len(tensors) == 1 else tensors, data, batch)
     if ":" not in data:
         return datasets.resolve(data)
-    given = called(data)
-    return datasets.resolve(data) if labelled(given) else parted(given, data, batch)
+    given = _call_import(data)
+    return datasets.resolve(data) if _is_labelled(given) else split_samples(given, data, batch)
 
 
 def arrays(path: Path, suffix: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def usable(data: str, name: str, value: Any) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
-def called(data: str) -> Any:
+def _call_import(data: str) -> Any:
     """The object behind an import path; what it gives, where it is a function."""
     found = registry.import_path(data, "data set")
     if callable(found) and not isinstance(found, (Tensor, Mapping)):
@@ -103,10 +103,10 @@ def called(data: str) -> Any:
     return found
 
 
-def labelled(given: Any) -> bool:
+def _is_labelled(given: Any) -> bool:
     """Whether an object has training and test samples with labels, as :func:`secateur.data.resolve` takes them.
 
-    >>> labelled({"train_x": 0, "train_y": 0, "test_x": 0, "test_y": 0}), labelled(torch.zeros(4, 2))
+    >>> _is_labelled({"train_x": 0, "train_y": 0, "test_x": 0, "test_y": 0}), _is_labelled(torch.zeros(4, 2))
     (True, False)
     """
     if isinstance(given, Mapping):
@@ -117,7 +117,7 @@ def labelled(given: Any) -> bool:
     return isinstance(given, Dataset) or (pair and not any(isinstance(v, (Tensor, np.ndarray, Mapping)) for v in given))
 
 
-def parted(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
+def split_samples(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
     """Samples in an order that is always the same, a fifth of them held out.
 
     Raises:
@@ -129,7 +129,7 @@ def parted(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
         raise SecateurError(f"data set '{data}' gives None; allowed are samples")
     batches = list(found)
     whole = isinstance(given, (Tensor, np.ndarray, Mapping)) or len(batches) < HELD_OUT
-    parts = shuffled(batches, batch or SIZE) if whole else batches
+    parts = _shuffle(batches, batch or SIZE) if whole else batches
     if batch:
         parts = [b for b in parts if len(b) == batch]
     held = parts[HELD_OUT - 1::HELD_OUT]
@@ -141,10 +141,10 @@ def parted(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
     return HeldOutSamples(shown, Calibration(held))
 
 
-def shuffled(batches: list[Batch], size: int) -> list[Batch]:
+def _shuffle(batches: list[Batch], size: int) -> list[Batch]:
     """The samples of some batches in small ones, in an order drawn once for all."""
     rows = [row(batch, i) for batch in batches for i in range(len(batch))]
-    alike = len({tuple(described(v) for v in (*r.inputs, r.labels)) for r in rows}) == 1
+    alike = len({tuple(_alike_key(v) for v in (*r.inputs, r.labels)) for r in rows}) == 1
     if not alike:
         return batches
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
@@ -159,7 +159,7 @@ def row(batch: Batch, index: int) -> Batch:
     return Batch(tuple(pick[:-1]), pick[-1], batch.names)
 
 
-def described(value: Any) -> Any:
+def _alike_key(value: Any) -> Any:
     """What must be the same of samples that lie in one batch."""
     return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
 
@@ -189,10 +189,10 @@ def sentences(path: Path, encode: Encode, batch: int = 0) -> HeldOutSamples:
     order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
     count = max(1, len(lines) // HELD_OUT)
     held, shown = ([lines[i] for i in part] for part in (order[:count], order[count:]))
-    return HeldOutSamples(encoded(shown, encode, batch or SIZE), encoded(held, encode, batch or SIZE))
+    return HeldOutSamples(_encode(shown, encode, batch or SIZE), _encode(held, encode, batch or SIZE))
 
 
-def encoded(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
+def _encode(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
     """Sentences as batches of inputs, the batches in an order drawn once for all."""
     ordered: Iterable[str] = sorted(lines, key=len)
     lines = list(ordered)

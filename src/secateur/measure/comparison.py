@@ -67,8 +67,8 @@ class Comparison:
             yield "outputs, relative error", "0", f"{near.error:.4f}", seen
         for name, was, now, show in (("parameters", old.parameters, new.parameters, text.count),
                                      ("not zero", old.nonzeros, new.nonzeros, text.count),
-                                     ("bytes, saved", old.bytes, new.bytes, lambda n: text.scaled(n, "B")),
-                                     ("FLOPs, zeros not counted", old.flops, new.flops, text.scaled)):
+                                     ("bytes, saved", old.bytes, new.bytes, lambda n: text.with_prefix(n, "B")),
+                                     ("FLOPs, zeros not counted", old.flops, new.flops, text.with_prefix)):
             yield name, show(was), show(now), text.percent(now / was) if was else "–"
         for batch, (seconds, speed) in self.latency.items():
             yield (f"ms at batch {batch}", f"{seconds * 1e3:.3g}", f"{seconds / speed.ratio * 1e3:.3g}",

@@ -142,7 +142,7 @@ def doubt(cell: Cell, tolerance: float) -> str:
 def _size_words(cell: Cell, results: Results) -> str:
     """What the cut does to the size."""
     new, old = cell.stored, results.dense.bytes
-    return (f"shrinks it from {words.scaled(old, 'B')} to {words.scaled(new, 'B')}" if new < old else
+    return (f"shrinks it from {words.with_prefix(old, 'B')} to {words.with_prefix(new, 'B')}" if new < old else
             "leaves its size as it was")
 
 
@@ -161,4 +161,5 @@ def _speed_words(method: Method, cell: Cell, results: Results) -> str:
     if not groups:
         return " (speed was not measured)"
     how = " with sparse kernels" if method.way == "sparse" else ""
-    return f" and{how} makes it {words.listed([f'{PACES[p]} ({words.listed(at)})' for p, at in groups.items()], 'but')}"
+    paces = [f"{PACES[p]} ({words.join_words(at)})" for p, at in groups.items()]
+    return f" and{how} makes it {words.join_words(paces, 'but')}"

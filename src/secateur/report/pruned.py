@@ -19,7 +19,7 @@ def verdict(done: CutNetwork) -> str:
     if not groups:
         return f"The network is {size}; its speed was not measured."
     how = f", compiled on engine {done.timing['engine_used']}" if done.timing["engine_used"] else ""
-    paces = text.listed([f"{PACES[p]} ({text.listed(at)})" for p, at in groups.items()], "but")
+    paces = text.join_words([f"{PACES[p]} ({text.join_words(at)})" for p, at in groups.items()], "but")
     pays = {frozenset({"faster"}): "The cut pays", frozenset({"even"}): "The cut buys no speed"}.get(
         frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
     joint = "but" if "faster" in groups and done.after.bytes > done.before.bytes else "and"
@@ -40,5 +40,5 @@ def remarks(done: CutNetwork) -> list[str]:
 
 def how_to_load(done: CutNetwork) -> str:
     """Where the file is, how large it is with all that it tells, and how to get the network out of it."""
-    size = text.scaled(bytes_of(done.path), "B")
+    size = text.with_prefix(bytes_of(done.path), "B")
     return f"{done.path}, {size} with all that it tells, read back and compared: {done.again}"

@@ -48,8 +48,8 @@ class Chooser:
         bounds = "" if scope == type(scope)() else f"({scope.min_sparsity:g} to {scope.max_sparsity:g})"
         settings = {"pooling": "mean", **{f.name: getattr(item, f.name) for f in fields(item)}}
         rounded = f", round_to={settings['round_to']}" if settings.get("round_to", 1) != 1 else ""
-        return (f"granularity={item.name}, criterion={named(spec.criterion)}, scope={scope.name}{bounds}, skip={skip}, "
-                f"layers={spec.layers}, seed={spec.seed}, pooling={settings['pooling']}{rounded}, "
+        return (f"granularity={item.name}, criterion={criterion_name(spec.criterion)}, scope={scope.name}{bounds}, "
+                f"skip={skip}, layers={spec.layers}, seed={spec.seed}, pooling={settings['pooling']}{rounded}, "
                 f"threshold_decay={self.decay}")
 
     def choose(self, model: nn.Module, sparsity: float, share: float, before: Mapping[str, float],
@@ -72,7 +72,7 @@ class Chooser:
         return replace(plan, cuts=cut_by(selection.layers, plan.cuts, selection.granularities, limits)), limits
 
     def _selection(self, model: nn.Module, share: float) -> Selection:
-        layers = scaled(self.spec.layers, share) if self.spec.layers else self.spec.layers
+        layers = scale_sparsities(self.spec.layers, share) if self.spec.layers else self.spec.layers
         criterion = keep_pruned(self.spec.criterion, self.spec.granularity_item)
         made = Selection(model, replace(self.spec, layers=layers, criterion=criterion), samples=self.samples,
                          example=self.example, structure=self.structure, outputs=self.outputs)
@@ -80,15 +80,15 @@ class Chooser:
         return made
 
 
-def named(criterion: Any) -> str:
+def criterion_name(criterion: Any) -> str:
     """What a criterion is called, the same in every process."""
     return criterion if isinstance(criterion, str) else getattr(criterion, "__qualname__", type(criterion).__qualname__)
 
 
-def scaled(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
+def scale_sparsities(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Settings of single layers with every sparsity brought to a share of itself.
 
-    >>> scaled({"fc1": 0.5, "fc2": {"sparsity": 0.8, "granularity": "4x1"}}, 0.5)
+    >>> scale_sparsities({"fc1": 0.5, "fc2": {"sparsity": 0.8, "granularity": "4x1"}}, 0.5)
     {'fc1': 0.25, 'fc2': {'sparsity': 0.4, 'granularity': '4x1'}}
     """
     def one(given: Any) -> Any:

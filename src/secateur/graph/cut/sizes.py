@@ -56,7 +56,7 @@ class Sizes:
     def changes(self, node: fx.Node) -> list[Change]:
         """Every explicit size of a call, those that stay as they are too."""
         value, name = self.flow.values.get(node), base_name(node)
-        given = named(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
+        given = arguments_by_name(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
         if not given or value is None:
             return []
         return [c for c in self._changes(name, given, value, node) if c.old is not None]
@@ -138,7 +138,7 @@ class Sizes:
         return Change(key, old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)][-len(old):])
 
 
-def named(node: fx.Node) -> dict[str, Any]:
+def arguments_by_name(node: fx.Node) -> dict[str, Any]:
     """The arguments of a call by the names of its schema, defaults filled in."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
     given = dict(zip((a.name for a in schema), node.args, strict=False))

@@ -32,13 +32,13 @@ def _heading(found: dict[str, Any]) -> str:
     """What was timed, and its bytes."""
     net = found["network"]
     what = {"neuron": "neurons removed", "weight": "weights zeroed", "": "not cut"}[net["cut"]]
-    before = f", {text.scaled(net['bytes_before'], 'B')} before the cut" if "bytes_before" in net else ""
-    small = f", {text.scaled(net['bytes_sparse'], 'B')} without zeros" if net["cut"] == "weight" else ""
+    before = f", {text.with_prefix(net['bytes_before'], 'B')} before the cut" if "bytes_before" in net else ""
+    small = f", {text.with_prefix(net['bytes_sparse'], 'B')} without zeros" if net["cut"] == "weight" else ""
     name = found["subject"]["file"] or found["subject"]["model"]
     zeros = text.percent(1 - net["nonzeros"] / max(1, net["parameters"]))
     inputs = f"; inputs {', '.join(net['inputs'])}" if "inputs" in net else ""
     return (f"{name}: {net['class']}, {what}; {text.count(net['parameters'])} parameters, {zeros} of them zero; "
-            f"weights {text.scaled(net['bytes'], 'B')}{small}{before}{inputs}")
+            f"weights {text.with_prefix(net['bytes'], 'B')}{small}{before}{inputs}")
 
 
 def _table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
@@ -60,7 +60,7 @@ def _table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
 def _memory(found: dict[str, Any], row: dict[str, Any]) -> list[str]:
     """What the engine's process held at most, and in the end."""
     held = next(m for m in found["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
-    return ["–" if held[k] is None else text.scaled(held[k], "B") for k in ("peak_bytes", "held_bytes")]
+    return ["–" if held[k] is None else text.with_prefix(held[k], "B") for k in ("peak_bytes", "held_bytes")]
 
 
 def _remarks(found: dict[str, Any]) -> Iterator[str]:
@@ -72,5 +72,5 @@ def _remarks(found: dict[str, Any]) -> Iterator[str]:
     for r in found["refused"]:
         reasons.setdefault((r["engine"], r["reason"]), []).append("" if r["batch"] is None else str(r["batch"]))
     for (engine, reason), batches in reasons.items():
-        at = f" at batch {text.listed(sorted({b for b in batches if b}, key=int))}" if all(batches) else ""
+        at = f" at batch {text.join_words(sorted({b for b in batches if b}, key=int))}" if all(batches) else ""
         yield f"not timed: {engine}{at}: {reason}"

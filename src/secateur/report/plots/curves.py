@@ -92,7 +92,7 @@ def tooltip(curve: Curve, cell: Cell) -> str:
     lines = [f"{text.percent(cell.sparsity)} of {curve.method.name} cut",
              f"accuracy {text.percent(cell.accuracy.mean, 2)}, loss {cell.loss.mean:.4g}",
              cost_words(cell), f"{text.count(cell.nonzeros)} parameters left, "
-             f"{text.scaled(cell.flops_nonzero)} FLOPs"]
+             f"{text.with_prefix(cell.flops_nonzero)} FLOPs"]
     for batch, ways in cell.speeds.items():
         lines += [f"batch {batch}: {text.duration(s.seconds)}, {text.times(s.ratio)} the speed "
                   f"({text.VARIANTS.get(way, way)})" for way, s in ways.items()]

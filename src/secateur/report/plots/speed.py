@@ -157,12 +157,12 @@ def break_even_sentence(curve: Curve, batch: str, measured: Sequence[tuple[float
     if found.start is None:
         return f"{where} do not pay {_no_gain(found)}."
     fastest = max(measured, key=lambda p: p[1].ratio)
-    gains = f"({text.listed([_gain(p) for p in dict.fromkeys((found.start, fastest))])})"
+    gains = f"({text.join_words([_gain(p) for p in dict.fromkeys((found.start, fastest))])})"
     pays = f"{where} pay from {text.percent(found.start[0])} on"
     if found.before is None:
         return f"{pays}, the smallest sparsity measured {gains}."
     if found.some:
-        paying, failing = (text.listed([text.percent(s) for s in group]) for group in (found.some, found.failing))
+        paying, failing = (text.join_words([text.percent(s) for s in group]) for group in (found.some, found.failing))
         fewer = f"only at {paying}" if len(found.some) < len(found.failing) else f"no sure gain at {failing}"
         return f"{pays} {gains}; under that {fewer}."
     verdict = "they do not" if found.before[1].ratio < 1 else "no gain is sure"
@@ -172,7 +172,7 @@ def break_even_sentence(curve: Curve, batch: str, measured: Sequence[tuple[float
 def _no_gain(found: BreakEven) -> str:
     """How fast the network is at the largest sparsity, which does not pay, and which smaller ones do."""
     sparsity, speed = found.last
-    some = f", though they pay at {text.listed([text.percent(s) for s in found.some])}" if found.some else ""
+    some = f", though they pay at {text.join_words([text.percent(s) for s in found.some])}" if found.some else ""
     # A median ratio above 1 is no gain while its lower quartile is not.
     unsure = f", no sure gain with a lower quartile of {text.times(speed.low)}" if speed.ratio > 1 else ""
     return (f"up to {text.percent(sparsity)}, the largest sparsity measured: there the network runs at "

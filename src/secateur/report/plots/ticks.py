@@ -34,7 +34,7 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
             break
     if len(values) < 2:
         values = sorted({float(f"{low * (high / low) ** f:.2g}") for f in (0.1, 0.5, 0.9)})
-    return [(v, text.scaled(v).replace(" ", "") if v >= 1000 else f"{v:.4g}") for v in values]
+    return [(v, text.with_prefix(v).replace(" ", "") if v >= 1000 else f"{v:.4g}") for v in values]
 
 
 def bounds(axis: Axis, found: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -41,11 +41,11 @@ def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
     facts = [("accuracy", _cost(cell)),
              ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
              ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),
-             ("stored", f"{words.scaled(cell.stored, 'B')} of {words.scaled(results.dense.bytes, 'B')}")]
+             ("stored", f"{words.with_prefix(cell.stored, 'B')} of {words.with_prefix(results.dense.bytes, 'B')}")]
     return facts + [(f"speed, batch {b}", f"{words.times(s.ratio)} (quartiles {words.times(s.low)} to "
                      f"{words.times(s.high)})") for b, s in conclusions.headline_speeds(a.method, cell, results)]
 
 
 def _cost(cell: Cell) -> str:
     """The loss of accuracy, and what its interval is drawn over."""
-    return conclusions.cost_words(cell) + (f" over {words.listed(cell.cost.over)}" if cell.cost.over else "")
+    return conclusions.cost_words(cell) + (f" over {words.join_words(cell.cost.over)}" if cell.cost.over else "")

@@ -31,7 +31,7 @@ def _result(curve: Curve, cell: Cell, found: Results) -> tuple[str, ...]:
     speeds = [cell.speed(b, curve.method.way) for b in found.batches]
     return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
             text.points(cost.mean) + span, f"{cell.loss.mean:.4g}", text.count(cell.nonzeros),
-            text.scaled(cell.flops_nonzero), text.scaled(cell.stored, "B"),
+            text.with_prefix(cell.flops_nonzero), text.with_prefix(cell.stored, "B"),
             *(text.times(s.ratio) if s else "–" for s in speeds))
 
 

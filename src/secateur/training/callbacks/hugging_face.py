@@ -55,7 +55,7 @@ class Pruning(TrainerCallback):
         if state.global_step:
             for name, value in weights.items():
                 model.get_parameter(name).data.copy_(value)
-            self.pruner.load_state_dict(torch.load(found(args, state), weights_only=True))
+            self.pruner.load_state_dict(torch.load(checkpoint_file(args, state), weights_only=True))
             self.pruner.enforce()
 
     def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -77,7 +77,7 @@ def folder(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
 
 
-def found(args: TrainingArguments, state: TrainerState) -> Path:
+def checkpoint_file(args: TrainingArguments, state: TrainerState) -> Path:
     """The pruner's file of the checkpoint that the training is resumed from."""
     given = args.resume_from_checkpoint
     places = [folder(args, state), *([Path(given)] if isinstance(given, str) else [])]
