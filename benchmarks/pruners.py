@@ -183,7 +183,7 @@ def stir(model: nn.Module, trace: Any) -> None:
     from secateur.graph.cut import surgery
 
     with torch.no_grad():
-        for name, tensor in surgery.stored(model).items():
+        for name, tensor in surgery.stored_tensors(model).items():
             tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
 
 

@@ -46,6 +46,7 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     from secateur import graph
     from secateur.graph import capture
     from secateur.graph.cut import graph_module
+    from secateur.pruning.apply import carry_out
     from secateur.pruning.selection import Selection
     from secateur.pruning.spec import PruningSpec
 
@@ -57,20 +58,22 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     except sc.SecateurError:
         found = None
     row: dict[str, Any] = {"export_s": time.process_time() - start, "bytes": size}
-    small, spent = None, {}
+    removal, spent = None, {}
     try:
         with limited("prune", limit) as spent:
             structure = graph.analyse(model, found) if found else graph.trace(model, example)
             row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
-            small = sc.apply(model, Selection(model, PruningSpec(granularity="neuron"), structure=structure).plan(0.5))
+            selection = Selection(model, PruningSpec(granularity="neuron"), structure=structure)
+            removal = carry_out(model, selection.plan(0.5))
     except sc.SecateurError as error:
         row["refused"] = str(error)
     except OutOfTime:
         row["limit_s"] = limit
     row |= {"s": spent["s"], "peak": spent["peak_bytes"] / size}
-    if small is None:
+    if removal is None:
         return row
-    return row | {"proved": True, "removed": 1 - parameters(small) / parameters(model), "notes": graph.notes(small)[:8],
+    small = removal.network
+    return row | {"proved": True, "removed": 1 - parameters(small) / parameters(model), "notes": removal.notes[:8],
                   "kind": "parts" if not found else "graph" if isinstance(small, graph_module.ExportedNetwork)
                   else "module"}
 

@@ -111,7 +111,7 @@ def kept_units(rows: Rows, trace: Any) -> tuple[dict[int, Tensor], dict[int, Ten
 
 def statistic(trace: Any, broken: dict[int, Tensor]) -> bool:
     """Whether a mean, a norm, an extreme or a softmax is taken over an axis on which one of these leaves lies."""
-    from secateur.graph.flow import base_name
+    from secateur.graph.calls import base_name
     from secateur.graph.proof.masked import SPECIAL
     from secateur.graph.rules.base import Value
 

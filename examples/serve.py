@@ -190,7 +190,7 @@ class Server(ThreadingHTTPServer):
 def loaded(args: argparse.Namespace) -> tuple[Callable[[Tensor], Tensor], str]:
     """The network of the file, compiled unless ``--dense``, and what it is in words."""
     torch.set_num_threads(args.threads)
-    factory = (lambda: models.made(args.model, args.shape, args.classes)) if args.model else None
+    factory = (lambda: models.make_network(args.model, args.shape, args.classes)) if args.model else None
     network = sc.load(args.file, factory).eval()
     if args.dense:
         return network, f"{args.file} dense, torch"

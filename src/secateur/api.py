@@ -20,7 +20,7 @@ from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
 from secateur.measure.size import has_zeroed_weights, size
 from secateur.measure.speed import Speed, speeds
-from secateur.pruning.apply import applied, told
+from secateur.pruning.apply import carry_out, warn_of_graph
 from secateur.pruning.arguments import answer_wrong_names
 from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.criteria.base import CriterionChoice
@@ -98,9 +98,9 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
                             default_criterion(chosen.granularity_item, samples is not None))
     made = make_plan(model, sparsity, chosen, samples, example)
     with untouched(model):
-        small = applied(model, made)
-        told(model, small)
-        result = recover(model, small, made, items, samples, chosen.seed)
+        removal = carry_out(model, made)
+        warn_of_graph(model, removal)
+        result = recover(model, removal.network, made, items, samples, chosen.seed)
     for note in underdetermined_layers(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
     return result.network

@@ -10,6 +10,7 @@ import networks
 import numpy as np
 import pytest
 import torch
+from support import diagonal
 from torch import nn
 
 import secateur as sc
@@ -87,8 +88,7 @@ def test_says_what_it_writes_and_needs(name, monkeypatch):
             made.check_installed()
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("make", [convolutions, cut_graph])
+@pytest.mark.parametrize(("make", "name"), diagonal([convolutions, cut_graph], FORMATS))
 def test_its_own_runtime_gives_the_outputs_of_float64(name, make, tmp_path):
     model, x = make()
     before = {n: t.clone() for n, t in model.state_dict().items()}
@@ -139,6 +139,7 @@ def test_nothing_is_left_of_an_interruption(name, error, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_pt2_loads_where_secateur_cannot_be_imported(tmp_path):
     """A network cut of neurons by class, and as a graph."""
     found = {}
@@ -162,6 +163,7 @@ print(json.dumps(told))
     assert json.loads(done.stdout) == pytest.approx(found, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a full disk is simulated with a limit of the size of files")
 def test_a_disk_that_fills_while_a_program_is_written_does_not_end_the_process(tmp_path):
     code = ("import resource, signal, torch, secateur as sc\n"

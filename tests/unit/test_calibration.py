@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.data.calibration import calibration, joined, joined_labels
+from secateur.data.calibration import calibration, join, joined_labels
 from secateur.recovery.methods.best_finetune import BestFinetune
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
@@ -55,7 +55,7 @@ KINDS = {"shuffling": shuffling, "generator": lambda x, y: zip(x.split(50), y.sp
 def test_labels_stay_with_their_inputs_in_every_pass(kind):
     samples = calibration(KINDS[kind](*blobs()))
     assert samples.labelled and sum(map(len, samples)) == 256
-    assert torch.equal(joined(samples)[0][:, 0].long(), joined_labels(samples))
+    assert torch.equal(join(samples)[0][:, 0].long(), joined_labels(samples))
     assert all(torch.equal(batch.inputs[0][:, 0].long(), batch.labels) for batch in samples)
     assert all(a.labels is b.labels for a, b in zip(samples, samples.first(100), strict=False))
 

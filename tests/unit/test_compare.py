@@ -66,7 +66,7 @@ def test_the_table_is_aligned_and_says_what_each_number_is():
 def test_both_networks_are_timed_and_stay_as_they_are(granularity):
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 4)), torch.rand(20, 8)
-    small = sc.prune(net, 0.5, granularity, example=x[:1]).train()
+    small = sc.prune(net, 0.5, granularity=granularity, example=x[:1]).train()
     before = [t.clone() for t in (*net.parameters(), *small.parameters())]
     found = sc.compare(net, small, x, batches=(1, 3), seconds=0.01)
     assert list(found.latency) == ["1", "3"]

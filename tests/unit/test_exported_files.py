@@ -13,7 +13,7 @@ from torch import nn
 import secateur as sc
 from secateur.core.errors import CutGraphWarning, MeasurementError, MissingExtraError
 from secateur.files.exporters import Exported, ExportWarning, _verify, base, export_checked, onnx_
-from secateur.files.exporters._program import subject, traced
+from secateur.files.exporters._program import subject, trace_program
 
 
 class Words(nn.Module):
@@ -127,6 +127,7 @@ def test_a_fixed_batch_is_told_with_the_reason(tmp_path):
     assert dims(onnx.load(path).graph.input[0]) == [4, 8]
 
 
+@pytest.mark.slow
 def test_lengths_that_a_format_unrolls_are_told(tmp_path):
     torch.manual_seed(0)
     net = nn.LSTM(4, 5, batch_first=True).eval()
@@ -141,6 +142,7 @@ def test_lengths_that_a_format_unrolls_are_told(tmp_path):
     assert torch.allclose(again(x)[0], net(x)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cut_transformer_with_batch_and_length_open(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -240,12 +242,12 @@ def test_differences_by_hand():
 def test_random_inputs_stay_in_the_range_of_the_example(words):
     model, example = words
     example["mask"] = torch.tensor([[3, 3, 4, 5, 6, 7]] * 2)
-    trace = traced(type(subject(model, example))(model, (), example, "Words", "length"))
-    ids, mask = _verify.drawn(trace, 5, True)
+    trace = trace_program(type(subject(model, example))(model, (), example, "Words", "length"))
+    ids, mask = _verify._random_inputs(trace, 5, True)
     assert ids.shape == mask.shape == (5, 3)
     assert int(ids.min()) >= 0 and int(ids.max()) <= int(example["ids"].max())
     assert mask.unique().tolist() == [3, 4, 5, 6, 7]
-    assert all(torch.equal(a, b) for a, b in zip(_verify.drawn(trace, 5, True), (ids, mask), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(_verify._random_inputs(trace, 5, True), (ids, mask), strict=True))
 
 
 @pytest.mark.parametrize(("given", "message"), [
@@ -276,6 +278,7 @@ def test_a_missing_package_is_named_with_the_command(tmp_path, monkeypatch):
         sc.export(nn.Linear(4, 2), tmp_path / "x.onnx", torch.rand(2, 4))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(tmp_path, capfd):
     net = nn.Linear(4, 2)
     for name, to, int8 in (("a.onnx", "onnx", False), ("b.onnx", "onnx", True), ("c.pt2", "pt2", False),

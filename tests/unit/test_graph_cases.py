@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur import graph
 from secateur.core.errors import UnsupportedError
+from secateur.pruning.apply import carry_out
 
 
 def half(net: nn.Module, example: object) -> nn.Module:
@@ -218,10 +218,10 @@ def test_a_module_named_twice_in_skip_is_refused():
 
 def test_modes_and_a_second_cut_of_parts_work():
     net, x = Choosing().train(), torch.randn(2, 6).abs()
-    small = half(net, x)
-    again = half(copy.deepcopy(small), x)
+    removal = carry_out(net.eval(), sc.plan(net, 0.5, granularity="neuron", example=x))
+    again = half(copy.deepcopy(removal.network), x)
     assert again.tail[0].out_features == 3
-    assert graph.notes(small) == []
+    assert removal.notes == ()
 
 
 @pytest.mark.parametrize("granularity", ["weight", "4x1", "2:4"])

@@ -202,7 +202,7 @@ def test_state_of_tied_weights_is_carried():
     plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     small = sc.apply(net, plan)
     assert small[0].weight.shape == (9, 4)
-    step(small, graph.carried(optimizer, net, small, plan.cuts), x)
+    step(small, graph.carry_optimizer(optimizer, net, small, plan.cuts), x)
 
 
 def test_state_that_cannot_be_cut_is_refused():
@@ -211,7 +211,7 @@ def test_state_that_cannot_be_cut_is_refused():
     step(net, optimizer, x)
     plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     with pytest.raises(sc.SecateurError, match=r"keeps a state of shape .* build it anew"):
-        graph.carried(optimizer, net, sc.apply(net, plan), plan.cuts)
+        graph.carry_optimizer(optimizer, net, sc.apply(net, plan), plan.cuts)
 
 
 @pytest.mark.parametrize(("change", "message"), [

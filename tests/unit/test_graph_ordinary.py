@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur import graph
 from secateur.graph.cut.graph_module import ExportedNetwork
+from secateur.pruning.apply import carry_out
 
 
 def halved(net, example):
@@ -122,7 +122,7 @@ class Latents(nn.Module):
 def test_heads_that_the_code_multiplies_with_the_batch_are_cut_for_any_batch():
     torch.manual_seed(0)
     small, gone = halved(Latents(), torch.randn(2, 7, 6))
-    assert isinstance(small, ExportedNetwork), graph.notes(small)
+    assert isinstance(small, ExportedNetwork)
     for shape in ((2, 7, 6), (5, 7, 6)):
         x = torch.randn(shape)
         hidden = gone.out.bias * (~gone.latents.flatten(0, 1).any(-1)).sum()
@@ -181,9 +181,9 @@ def test_what_only_training_uses_stays():
 
 def test_units_that_a_head_of_training_reads_too_give_the_graph_and_a_note():
     net, x = Auxiliary(apart=False).eval(), torch.randn(2, 6)
-    small = sc.prune(net, 0.5, granularity="neuron", example=x)
-    assert isinstance(small, ExportedNetwork)
-    assert "train mode of the cut code fails" in graph.notes(small)[0]
+    removal = carry_out(net, sc.plan(net, 0.5, granularity="neuron", example=x))
+    assert isinstance(removal.network, ExportedNetwork)
+    assert "train mode of the cut code fails" in removal.notes[0]
 
 
 def test_no_warning_comes_from_a_fresh_network():

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
-from secateur import graph
 from secateur.core.errors import CutGraphWarning
 from secateur.graph.cut.graph_module import ExportedNetwork
+from secateur.pruning.apply import carry_out
 
 
 class Noisy(nn.Module):
@@ -61,7 +61,7 @@ def test_code_that_only_trains_with_a_size_written_into_it_gives_the_graph_and_s
         small = sc.prune(net.train(), 0.5, granularity="neuron", example=x)
     assert isinstance(small, ExportedNetwork)
     assert not small.training
-    (note,) = graph.notes(small)
+    (note,) = carry_out(net, sc.plan(net, 0.5, granularity="neuron", example=x)).notes
     assert "its cut graph is returned instead" in note
     assert "train mode of the cut code fails: RuntimeError: The size of tensor a (5) must match" in note
     with pytest.warns(CutGraphWarning, match="no dropout, and norms by their stored statistics"):

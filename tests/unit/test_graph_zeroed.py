@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import secateur as sc
-from secateur import graph
+from secateur.pruning.apply import carry_out
 
 
 class Paths(nn.Module):
@@ -29,25 +29,28 @@ class Paths(nn.Module):
         return self.b(y)  # type: ignore[no-any-return]
 
 
+def _notes(net: nn.Module) -> tuple[str, ...]:
+    return carry_out(net, sc.plan(net, 0.5, granularity="neuron", example=torch.rand(2, 8))).notes
+
+
 def test_a_train_mode_that_differs_is_told() -> None:
     """The first numbers of a row as long as the units were are not those of the units that stay."""
     torch.manual_seed(0)
-    small = sc.prune(Paths("training", nn.BatchNorm1d(16)).eval(), 0.5, granularity="neuron", example=torch.rand(2, 8))
-    assert any("in train mode the outputs differ by" in note for note in graph.notes(small))
+    net = Paths("training", nn.BatchNorm1d(16)).eval()
+    assert any("in train mode the outputs differ by" in note for note in _notes(net))
 
 
 def test_a_train_mode_that_is_right_is_not_mentioned() -> None:
     """Batch norm in train mode, dropout left out."""
     torch.manual_seed(0)
-    assert not graph.notes(sc.prune(Paths("", nn.BatchNorm1d(16)).eval(), 0.5, granularity="neuron",
-                                    example=torch.rand(2, 8)))
+    assert not _notes(Paths("", nn.BatchNorm1d(16)).eval())
 
 
 def test_spectral_norm_in_training_is_told() -> None:
     """A step of training takes the norm of what is left."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), parametrizations.spectral_norm(nn.Linear(16, 3))).eval()
-    (note,) = graph.notes(sc.prune(net, 0.5, granularity="neuron", example=torch.rand(2, 8)))
+    (note,) = _notes(net)
     assert "in train mode the outputs differ by" in note
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import tiny
+from support import HereWorker, sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -21,7 +21,9 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence
 
 @pytest.fixture(autouse=True)
 def there(tmp_path, monkeypatch):
+    """In a folder of its own; the engines in this process: test_bench_measure.py has them in theirs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
     torch.manual_seed(0)
 
 
@@ -50,6 +52,7 @@ def exported(name, batch=None):
     torch.export.save(torch.export.export(tiny(), (torch.rand(batch or 2, 1, 4, 4),), dynamic_shapes=axes), name)
 
 
+@pytest.mark.slow
 def test_a_folder_is_timed_with_inputs_by_name(folder):
     found = bench(Subject.named(folder, sparsity=0.8, shape=(12,)), BenchConfig(batches=(1, 3), seconds=0.02))
     assert found["network"]["inputs"] == ["int64[12]"] * 3
@@ -95,6 +98,7 @@ def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
     assert resolve.find("whole.pt2").example is None
 
 
+@pytest.mark.slow
 def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_cut_with(folder):
     small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
@@ -107,6 +111,7 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
     assert found["network"]["inputs"] == ["int64[16]"] * 3
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(folder):
     source = resolve.find(folder)
     net = sc.prune(source.make(), 0.5, recovery="none", skip=())
@@ -124,7 +129,7 @@ def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(
     assert "input_ids [batch, length]" in said("export", "words.safetensors", "--to", "pt2")
 
 
-@pytest.mark.parametrize("to", ["pt2", "onnx"])
+@pytest.mark.parametrize("to", sweep(["pt2", "onnx"], {"pt2"}.__contains__))
 def test_any_network_is_exported_with_its_lengths_open(folder, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")

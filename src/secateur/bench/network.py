@@ -116,15 +116,6 @@ def ready(make: Callable[[], nn.Module]) -> nn.Module:
     return make().cpu().eval()
 
 
-def batch_of(sample: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
-    """As many samples as asked for, those that are there over and over.
-
-    >>> batch_of((torch.tensor([[1.0], [2.0]]),), 3)[0].flatten().tolist()
-    [1.0, 2.0, 1.0]
-    """
-    return tuple(x[torch.arange(count) % len(x)].contiguous() for x in sample)
-
-
 def cut_of(network: nn.Module) -> str:
     """What was cut: ``neuron``; ``weight`` where a tenth of some parameter of two axes or more is zero; or nothing."""
     if steps(network):

@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from secateur.bench.network import Subject, batch_of, cut_of, filled, outputs_of
+from secateur.bench.network import Subject, cut_of, filled, outputs_of
 from secateur.bench.verdict import verdict
 from secateur.bench.worker import Worker, WorkerError
 from secateur.core import registry
 from secateur.core.errors import SecateurError, first_line
 from secateur.core.machine import busy, machine
 from secateur.core.modules import Plain
+from secateur.core.pytree import repeat
 from secateur.core.settings import TIMING, Settings, setting
 from secateur.core.tensors import dtype_name
 from secateur.engines.base import Engine
@@ -138,10 +139,10 @@ class Case:
 
     def written(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""
-        found = {batch: batch_of(sample, batch) for batch in self.settings.batches}
+        found = {batch: repeat(sample, batch) for batch in self.settings.batches}
         for batch, inputs in found.items():
             save_file({str(k): x.clone() for k, x in enumerate(inputs)}, self.folder / f"{batch}.safetensors")
-        self.wide = batch_of(sample, 3)
+        self.wide = repeat(sample, 3)
         return found
 
     def facts(self) -> dict[str, Any]:

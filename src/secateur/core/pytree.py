@@ -1,13 +1,49 @@
-"""Values nested in tuples, lists and dicts as plain JSON, in which nothing names a class that a reader would import."""
+"""Inputs and outputs nested in tuples, lists and dicts: other sizes of them, and plain JSON that names no class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
 
+Example = TypeVar("Example")
+
 PLAIN = (str, int, float, bool, type(None))
+
+
+def repeat(example: Example, count: int, axis: int = 0) -> Example:
+    """An example of another batch: the first ``count`` entries along an axis of every tensor, from the start again
+    where there are fewer. The tensors are contiguous.
+
+    >>> repeat({"x": torch.tensor([1, 2, 3]), "scale": 0.5}, 5)
+    {'x': tensor([1, 2, 3, 1, 2]), 'scale': 0.5}
+    """
+    def entries(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.ndim <= axis:
+            return value
+        return value.index_select(axis, torch.arange(count, device=value.device) % value.shape[axis])
+
+    repeated: Example = pytree.tree_map(entries, example)
+    return repeated
+
+
+def without_classes(value: Any) -> Any:
+    """Outputs with dicts in place of other mappings and tuples in place of named ones.
+
+    >>> from collections import OrderedDict
+    >>> without_classes(OrderedDict(logits=(1, 2)))
+    {'logits': (1, 2)}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_classes(inner) for key, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return (list if isinstance(value, list) else tuple)(without_classes(inner) for inner in value)
+    return value
 
 
 def flatten(value: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:

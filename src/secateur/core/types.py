@@ -113,8 +113,8 @@ class Structure:
     ``trace`` is the graph itself, by which a cut is proved; it is not pickled. ``example`` is the input that it was
     traced with, from which it can be traced again. ``tied`` lists the names of every tensor that has several,
     ``unknown`` the operators without a rule and the lines that call them. ``outputs`` are all layers that make an
-    output, ``output_layers`` those of them that make its last axis alone; the others add to a residual stream, which
-    ``notes`` say.
+    output, ``output_layers`` those of them that make its last axis alone; the others add to a residual stream.
+    ``notes`` say so, and that the network was traced in parts.
     """
 
     targets: tuple[Target, ...]
@@ -138,6 +138,7 @@ class Structure:
         yield from (f"  {group}" for group in self.groups)
         yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
         yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
+        yield from (f"  note: {note}" for note in self.notes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trace": None}

@@ -65,7 +65,7 @@ class Batch:
         return Batch(moved, labels, self.names)
 
     def __str__(self) -> str:
-        told = map(described, self.inputs)
+        told = map(describe_value, self.inputs)
         return " and ".join(f"{name} {what}" for name, what in zip(self.names, told, strict=True)) if self.names else (
             " and ".join(told))
 
@@ -73,10 +73,10 @@ class Batch:
         return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
 
 
-def described(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """The shape and type of a tensor, the class of anything else.
 
-    >>> described(torch.zeros(2, 3)), described("a")
+    >>> describe_value(torch.zeros(2, 3)), described("a")
     ('(2, 3) float32', 'str')
     """
     if isinstance(value, Tensor):
@@ -92,7 +92,7 @@ class Told:
 
     def __call__(self, outputs: Any, labels: Any) -> Tensor:
         """The loss; labels that it does not take are a :class:`SecateurError`."""
-        what = f"data: no loss of outputs {described(outputs)} and labels {described(labels)}"
+        what = f"data: no loss of outputs {describe_value(outputs)} and labels {describe_value(labels)}"
         with failing(what, "the cross-entropy takes whole numbers from 0, one a class; for other labels give "
                      "data=Samples(inputs, labels, loss=...)"):
             return self.loss(outputs, labels)
@@ -242,13 +242,13 @@ def _batches(data: Any) -> Iterable[Any]:
                                 "several inputs without labels are [((first, second), None)]")
         return list(zip(data[0].split(BATCH), data[1].split(BATCH), strict=True)) if len(data[0]) else []
     if isinstance(data, Mapping):
-        return in_parts(data)
+        return _in_parts(data)
     if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
         raise SecateurError(f"data is a {type(data).__name__}; allowed is {ALLOWED}")
     return data
 
 
-def in_parts(data: Mapping[str, Any]) -> list[Batch]:
+def _in_parts(data: Mapping[str, Any]) -> list[Batch]:
     """Tensors by argument, 512 samples at a time.
 
     >>> [len(batch) for batch in in_parts({"ids": torch.zeros(700, 3)})]
@@ -256,7 +256,7 @@ def in_parts(data: Mapping[str, Any]) -> list[Batch]:
     """
     if not data or not all(isinstance(v, Tensor) and v.ndim for v in data.values()) or len(
             {len(v) for v in data.values()}) > 1:
-        got = ", ".join(f"{name} {described(v)}" for name, v in data.items()) or "nothing"
+        got = ", ".join(f"{name} {describe_value(v)}" for name, v in data.items()) or "nothing"
         raise SecateurError(f"data is a dict of {got}; allowed are tensors by argument, all of as many samples")
     parts = zip(*(v.split(BATCH) for v in data.values()), strict=True)
     return [Batch(tuple(part), None, tuple(map(str, data))) for part in parts]
@@ -284,7 +284,7 @@ def as_batch(batch: Any) -> Batch:
     return Batch(tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), labels)
 
 
-def joined(samples: Calibration) -> tuple[Tensor, ...]:
+def join(samples: Calibration) -> tuple[Tensor, ...]:
     """All inputs as one tensor for each argument.
 
     Raises:
@@ -300,7 +300,7 @@ def joined(samples: Calibration) -> tuple[Tensor, ...]:
 
 
 def joined_labels(samples: Calibration) -> Tensor:
-    """All labels as one tensor, in the order of :func:`joined`.
+    """All labels as one tensor, in the order of :func:`join`.
 
     Raises:
         SecateurError: labels that are no tensors, or not one a sample.

@@ -12,27 +12,15 @@ from secateur.core.errors import failing
 from secateur.core.modules import device_of, same_modes
 from secateur.data.calibration import Batch
 
-PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
+_PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
 
 
 class Seen(Exception):  # noqa: N818
     """Raised inside a network when all that was asked for has been seen."""
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 @contextmanager
-def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
+def watch(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
     """Evaluation mode with forward hooks on named modules, for the length of a block.
 
     A hook takes the module, its inputs and its output.
@@ -47,10 +35,6 @@ def watched(model: nn.Module, hooks: dict[str, Any]) -> Iterator[None]:
                 handle.remove()
 
 
-
-
-
-
 def call(model: nn.Module, batch: Batch) -> Any:
     """The outputs of a network for a batch, on the network's device; ``None`` where a hook had seen enough.
 
@@ -58,7 +42,7 @@ def call(model: nn.Module, batch: Batch) -> Any:
         SecateurError: the network does not run on the batch.
     """
     device = device_of(model)
-    with failing(f"data: the network does not run on a batch of {batch}", PAIRS if batch.labels is not None else ""):
+    with failing(f"data: the network does not run on a batch of {batch}", _PAIRS if batch.labels is not None else ""):
         try:
             args, kwargs = batch.to(device).arguments
             return model(*args, **kwargs)

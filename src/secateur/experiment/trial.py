@@ -6,7 +6,6 @@ evaluation of the unpruned network.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -30,7 +29,7 @@ from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation
 from secateur.measure.flops import Work, work
 from secateur.measure.size import nonzeros, size, tensors
-from secateur.pruning.apply import applied
+from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
@@ -109,6 +108,7 @@ class Trial:
         self._selections: dict[Point, Selection] = {}
         self._recovered: dict[Point, nn.Module] = {}
         self._rows: dict[Point, RowCounts] = {}
+        self.removal_notes: dict[Point, tuple[str, ...]] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -125,7 +125,7 @@ class Trial:
         selection = self.selection(point)
         plan = selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
         return plan, self._recover(plan, point) if point.recovery != "none" else (
-            applied(self.model, plan) if plan.removed else self.model)
+            carry_out(self.model, plan).network if plan.removed else self.model)
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
@@ -138,8 +138,9 @@ class Trial:
     def _recover(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._recovered:
-            cut = applied(self.model, plan) if plan.removed else copy.deepcopy(self.model)
-            made = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
+            removal, samples = carry_out(self.model, plan), self.task.calibration(point.samples)
+            self.removal_notes[point] = removal.notes
+            made = recover(self.model, removal.network, plan, point.recovery, samples, point.seed)
             self._recovered[point], self._rows[point] = made.network, made.rows
             while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > _KEPT_BYTES:
                 del self._recovered[next(iter(self._recovered))]

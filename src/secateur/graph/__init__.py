@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,9 @@ from secateur.graph import capture, partial
 from secateur.graph.analysis import analyse
 from secateur.graph.check import check_copied, check_whole
 from secateur.graph.cut import cut, repair, surgery
+from secateur.graph.cut.cut import Removal
 from secateur.graph.cut.graph_module import ExportedNetwork
-from secateur.graph.cut.optimizer import carried
+from secateur.graph.cut.optimizer import carry_optimizer
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.example import examples, inputs
 from secateur.graph.proof.dead_units import UNFELT, with_unfelt
@@ -24,19 +24,18 @@ from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.graph.weight_norms import keep_norms
 
-_NOTES: weakref.WeakKeyDictionary[nn.Module, list[str]] = weakref.WeakKeyDictionary()
+__all__ = ["UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
+           "trace_outputs"]
 
-__all__ = ["UNFELT", "carried", "check_whole", "inputs", "notes", "remove", "targets", "trace", "trace_outputs"]
 
-
-def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
+def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
     """Export a network once and say which axes go together.
 
     Args:
         model: any module that ``torch.export`` takes.
         example: one input, a tuple of inputs, or a dict of keyword inputs; or a list of such examples, of which
             each is traced, for code that takes another path for other inputs.
-        lanes: also offer the inner one of two free factors of one axis, such as the size of heads.
+        inner: also offer the inner one of two free factors of one axis, such as the size of heads.
 
     Raises:
         SecateurError: the example does not run on the network.
@@ -44,17 +43,12 @@ def trace(model: nn.Module, example: Any, lanes: bool = False) -> Structure:
     """
     check_copied(model)
     with evaluating(model):
-        return traced(model, example, lanes)
-
-
-def traced(model: nn.Module, example: Any, lanes: bool) -> Structure:
-    """The structure of a network in evaluation mode."""
-    check_whole(model)
-    try:
-        first, *more = (capture.capture(model, one) for one in examples(example))
-    except UnsupportedError as why:
-        return partial.trace_parts(model, example, lanes, why)
-    return with_unfelt(model, analyse(model, first, lanes, more))
+        check_whole(model)
+        try:
+            first, *more = (capture.capture(model, one) for one in examples(example))
+        except UnsupportedError as why:
+            return partial.trace_parts(model, example, inner, why)
+        return with_unfelt(model, analyse(model, first, inner, more))
 
 
 def trace_outputs(model: nn.Module, example: Any) -> Structure:
@@ -71,7 +65,7 @@ def trace_outputs(model: nn.Module, example: Any) -> Structure:
         return analyse(model, first, False, more)
 
 
-def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> nn.Module:
+def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> Removal:
     """Remove the units that the cuts do not keep, physically, in a copy of the network.
 
     Args:
@@ -86,19 +80,16 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
     """
     modes = {name: module.training for name, module in model.named_modules()}
     with evaluating(model):
-        small, told = removed(model, cuts, structure, prove)
-    for name, module in small.named_modules():
+        removal = _remove_in_evaluation(model, cuts, structure, prove)
+    for name, module in removal.network.named_modules():
         module.training = modes.get(name, False)
-    for module in (m for m in small.modules() if isinstance(m, ExportedNetwork)):
+    for module in (m for m in removal.network.modules() if isinstance(m, ExportedNetwork)):
         module.eval()
-    if told:
-        _NOTES[small] = told
-    return small
+    return removal
 
 
-def removed(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None,
-            prove: bool) -> tuple[nn.Module, list[str]]:
-    """A network in evaluation mode without the units that the cuts do not keep, and what had to be set in it."""
+def _remove_in_evaluation(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None, prove: bool) -> Removal:
+    """As :func:`remove`, for a network in evaluation mode."""
     trace = structure.trace if structure is not None else None
     if isinstance(trace, partial.Parts):
         return partial.cut_parts(model, cuts, trace)
@@ -108,14 +99,9 @@ def removed(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None,
         return cut.cut_and_prove(model, cuts, trace)
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
-    keep_norms(surgery.stored(small), model, kept, lambda _, t, pick: pick(t.detach()))
+    keep_norms(surgery.stored_tensors(small), model, kept, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
         for one in trace.every:
             repair.repair_traced(small, one, Sizes(trace.flow, cut.keeps_of(cuts, trace)))
-    return small, []
-
-
-def notes(small: nn.Module) -> list[str]:
-    """What :func:`remove` had to set in a network besides its tensors, or that it is the cut graph."""
-    return list(_NOTES.get(small, []))
+    return Removal(small)

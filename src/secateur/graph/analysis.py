@@ -15,12 +15,12 @@ from secateur.graph.proof.oracles import Trace
 from secateur.graph.targets import targets
 
 
-def analyse(model: nn.Module, captured: Captured, lanes: bool = False, more: Sequence[Captured] = ()) -> Structure:
+def analyse(model: nn.Module, captured: Captured, inner: bool = False, more: Sequence[Captured] = ()) -> Structure:
     """The structure of a network whose graph was captured; ``more`` holds its graphs for further examples."""
     found = flow.follow(model, captured, *more)
     keep_norms(found, model, (captured, *more))
     examples = [c.kwargs or c.args for c in (captured, *more)]
-    made, leaf_of = groups.groups(model, found, lanes)
+    made, leaf_of = groups.groups(model, found, inner)
     names: dict[str, list[str]] = defaultdict(list)
     for name, first in found.names.items():
         names[first].append(name)

@@ -11,7 +11,7 @@ def base_name(node: fx.Node) -> str:
     return schema.name.split("::")[-1] if schema else getattr(node.target, "__name__", str(node.target))
 
 
-def described(node: fx.Node) -> str:
+def describe_call(node: fx.Node) -> str:
     """The operator and the line of the model's source that called it."""
     return f"{base_name(node)} ({source_of(node)})"
 

@@ -1,4 +1,4 @@
-"""From a module and example inputs to one flat ATen graph, through ``torch.export``."""
+"""From a module and example inputs to a program of ``torch.export``, and from that to one flat ATen graph."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import io
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.graph.example import check_runs, check_values, inputs
 
-WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+_Found = TypeVar("_Found")
+
+_WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+"""Operators whose body is a graph of its own, with the place of that body among their arguments."""
+_DATA_DEPENDENT = ("GuardOnDataDependentSymNode", "UserError", "DataDependentOutputException",
+                   "UnsupportedOperatorException")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,22 +34,35 @@ class Captured:
     """One network as a flat graph.
 
     ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
-    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``; ``leaves`` holds the
-    example's leaves by position. ``guards`` are the conditions on open sizes, as Python over ``L``, the inputs by name;
-    none where torch does not tell them.
+    name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``, a position among
+    the ``leaves`` of the example. ``guards`` are the conditions on open sizes, as Python over ``L``, the inputs by
+    name; none where torch does not tell them. The program itself is left out: it would keep the network's tensors.
     """
 
     graph: fx.GraphModule
     sources: dict[str, tuple[str, Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    leaves: dict[int, Any]
     out_spec: Any
     guards: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
+        """The graph of a program that was exported with these inputs."""
+        guards = getattr(program, "_guards_code", None)
+        return cls(_flatten(program.graph_module), _sources(program), args, kwargs, program.call_spec.out_spec,
+                   None if guards is None else tuple(guards))
 
+    @property
+    def leaves(self) -> list[Any]:
+        """The example's inputs, one by one."""
+        return pytree.tree_leaves((self.args, self.kwargs))
 
-
+    @property
+    def inputs(self) -> list[fx.Node]:
+        """The placeholders of the inputs, one for each leaf."""
+        return [n for n in self.graph.graph.nodes
+                if n.op == "placeholder" and self.sources[str(n.target)][0] == "input"]
 
 
 def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
@@ -61,54 +80,66 @@ def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
     with evaluating(model):
         if not reach:
             check_runs(model, args, kwargs)
-        return export(model, args, kwargs, reach)
+        return capture_as_it_is(model, args, kwargs, reach)
 
 
-def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "") -> Captured:
-    """Export a network as it is.
+def capture_as_it_is(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "") -> Captured:
+    """Export a network in the mode that it is in.
 
     Raises:
         UnsupportedError: ``torch.export`` refuses it; the message says why, where, and what may help.
     """
-    try:
-        with quiet(), torch.enable_grad():
-            open_axes = axes_left_open(model, args, kwargs, reach == "length") if reach else None
-            program = torch.export.export(model, args, kwargs, dynamic_shapes=open_axes, strict=False)
-    except Exception as error:
-        raise UnsupportedError(f"torch.export cannot take {type(model).__name__}: {refusal(error)}{line_of(error)}; "
-                               "try other example inputs") from error
-    graph = flat(program.graph_module)
-    first = sum(s.kind.name != "USER_INPUT" for s in program.graph_signature.input_specs)
-    given = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
-    guards = getattr(program, "_guards_code", None)
-    return Captured(graph, sources(program), args, kwargs, given, program.call_spec.out_spec,
-                    None if guards is None else tuple(guards))
+    # Gradients are on, since layers of attention take a fused path without them, of which no rule knows the axes.
+    with torch.enable_grad():
+        return Captured.of(export(model, args, kwargs, reach, hint="; try other example inputs"), args, kwargs)
 
 
-def axes_left_open(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], length: bool) -> dict[str, Any]:
-    """What ``torch.export`` is told so that the first axis of every input stays open, and lengths where asked."""
-    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    words = any(isinstance(v, Tensor) and not v.is_floating_point() for v in pytree.tree_leaves(bound))
+def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "", name: str = "",
+           hint: str = "") -> ExportedProgram:
+    """The program of a network as it is, with sizes open as far as ``reach`` says.
 
-    def axes(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return None
-        return dict.fromkeys(range(open_axes(value, words) if length else min(1, value.ndim)), torch.export.Dim.AUTO)
+    ``name`` is what an error calls the network, by default its class; ``hint`` ends the error.
 
-    return dict(pytree.tree_map(axes, dict(bound)))
-
-
-def open_axes(value: Tensor, words: bool) -> int:
-    """How many leading axes of an input are a batch and lengths: all of numbers, masks beside them, two of three of
-    values.
+    Raises:
+        UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
     """
-    if not value.is_floating_point() or (words and value.ndim == 4 and value.shape[1] == 1):
-        return value.ndim
-    return min(value.ndim, 2 if value.ndim == 3 else 1)
+    try:
+        with quiet():
+            shapes = _open_shapes(model, args, kwargs, reach) if reach else None
+            return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        raise UnsupportedError(f"torch.export cannot take {name or type(model).__name__}: "
+                               f"{_reason(error)}{_line_of(error)}{hint}") from error
 
 
+def reaches(example: Any) -> list[str]:
+    """How far the sizes of inputs may stay open, in the order to try: lengths and batch, the batch, nothing.
+
+    >>> reaches(torch.rand(2, 4)), reaches(torch.zeros(2, 4, dtype=torch.long)), reaches(3)
+    (['batch', ''], ['length', 'batch', ''], [''])
+    """
+    tensors = [v for v in pytree.tree_leaves(example) if isinstance(v, Tensor)]
+    words = _has_numbers(tensors)
+    lengths = ["length"] if any(_open_axes(x, words) > 1 for x in tensors) else []
+    return [*lengths, "batch", ""] if tensors else [""]
 
 
+def widest(attempt: Callable[[str], _Found], tried: Sequence[str],
+           errors: type[Exception] | tuple[type[Exception], ...] = UnsupportedError) -> tuple[_Found, dict[str, str]]:
+    """What ``attempt`` gives for the first reach that works, and why those before it do not.
+
+    The error of the last reach is raised, and so are others than ``errors``.
+
+    >>> widest(lambda reach: {"batch": 1}[reach], ["length", "batch", ""], KeyError)
+    (1, {'length': "'length'"})
+    """
+    reasons: dict[str, str] = {}
+    for reach in tried[:-1]:
+        try:
+            return attempt(reach), reasons
+        except errors as error:
+            reasons[reach] = str(error)
+    return attempt(tried[-1]), reasons
 
 
 @contextlib.contextmanager
@@ -124,25 +155,50 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
+def input_nodes(program: ExportedProgram) -> list[fx.Node]:
+    """What stands for each input in the graph of a program."""
+    names = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
+    return [n for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
 
 
+def sizes_of(tensor: Tensor) -> tuple[int | str, ...]:
+    """The sizes of a traced tensor: numbers, or torch's names where they are open."""
+    return tuple(s if isinstance(s, int) else str(s) for s in tensor.shape)
 
 
+def _open_shapes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str) -> dict[str, Any]:
+    """The axes that stay open, for each input by the name that the network's forward has for it."""
+    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    words = _has_numbers(pytree.tree_leaves(bound))
+
+    def axes(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return None
+        count = _open_axes(value, words) if reach == "length" else min(1, value.ndim)
+        return dict.fromkeys(range(count), Dim.AUTO)
+
+    return dict(pytree.tree_map(axes, dict(bound)))
 
 
+def _has_numbers(values: Sequence[Any]) -> bool:
+    """Whether a tensor holds whole numbers or booleans, as tokens and masks do."""
+    return any(isinstance(v, Tensor) and not v.is_floating_point() for v in values)
 
 
+def _open_axes(value: Tensor, words: bool) -> int:
+    """How many leading axes of an input are a batch and lengths: all of numbers, masks beside them, two of three of
+    values.
+    """
+    if not value.is_floating_point() or (words and value.ndim == 4 and value.shape[1] == 1):
+        return value.ndim
+    return min(value.ndim, 2 if value.ndim == 3 else 1)
 
 
-
-
-DATA = ("GuardOnDataDependentSymNode", "UserError", "DataDependentOutputException", "UnsupportedOperatorException")
-
-
-def refusal(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Why ``torch.export`` refuses a network, in plain words where the reason is known."""
     kind, text = type(error).__name__, str(error)
-    if kind in DATA and ("data-dependent" in text or "Dynamic control flow" in text or "aten._local_scalar" in text):
+    if kind in _DATA_DEPENDENT and ("data-dependent" in text or "Dynamic control flow" in text
+                                    or "aten._local_scalar" in text):
         return "its code takes a path or makes a shape that depends on the values of the data"
     if "FakeTensor" in text or "FakeTensor" in kind:
         return ("its code takes a size from the values of a tensor, as packed sequences do (give them padded, or the "
@@ -150,39 +206,41 @@ def refusal(error: BaseException) -> str:
     return readable(error)
 
 
-def line_of(error: BaseException) -> str:
-    """The innermost line outside of torch that an error came from, as a clause."""
+def _line_of(error: BaseException) -> str:
+    """The innermost line of the network's own code that an error came from, as a clause."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = ("/torch/", "/secateur/graph/", "/secateur/files/exporters/")
     own = [f for f in frames if not any(place in f.filename for place in ours)]
     return f" at {own[-1].filename.rsplit('/', 1)[-1]}:{own[-1].lineno}" if own else ""
 
 
-def sources(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Any]]:
+def _sources(program: ExportedProgram) -> dict[str, tuple[str, Any]]:
     """What each placeholder of an exported program stands for."""
     found: dict[str, tuple[str, Any]] = {}
-    for position, spec in enumerate(program.graph_signature.input_specs):
+    position = 0
+    for spec in program.graph_signature.input_specs:
         kind = spec.kind.name.lower()
         if kind in ("parameter", "buffer"):
             found[spec.arg.name] = kind, spec.target
         elif kind == "user_input":
             found[spec.arg.name] = "input", position
+            position += 1
         else:
             found[spec.arg.name] = "constant", program.constants.get(spec.target)
     return found
 
 
-def flat(module: fx.GraphModule) -> fx.GraphModule:
+def _flatten(module: fx.GraphModule) -> fx.GraphModule:
     """A copy of the graph with the bodies of grad-mode and autocast regions in line."""
     graph = fx.Graph()
-    outputs = inline(module, graph, {}, None)
+    outputs = _inline(module, graph, {}, None)
     graph.output(outputs)
     for node in [n for n in graph.nodes if n.op == "get_attr" and not n.users]:
         graph.erase_node(node)
     return fx.GraphModule(module, graph)
 
 
-def inline(module: fx.GraphModule, graph: fx.Graph, values: dict[fx.Node, Any], given: list[Any] | None) -> Any:
+def _inline(module: fx.GraphModule, graph: fx.Graph, values: dict[fx.Node, Any], given: list[Any] | None) -> Any:
     """Copy one graph's nodes into another; gives what it returns."""
     arguments = iter(given or [])
     for node in module.graph.nodes:
@@ -190,10 +248,10 @@ def inline(module: fx.GraphModule, graph: fx.Graph, values: dict[fx.Node, Any], 
             return fx.map_arg(node.args[0], lambda n: values[n])
         if node.op == "placeholder" and given is not None:
             values[node] = next(arguments)
-        elif skip := WRAPPERS.get(getattr(node.target, "__name__", "")):
+        elif skip := _WRAPPERS.get(getattr(node.target, "__name__", "")):
             body = getattr(module, str(node.args[skip].target))
             passed = fx.map_arg(list(node.args[skip + 1:]), lambda n: values[n])
-            values[node] = inline(body, graph, {}, list(passed))
+            values[node] = _inline(body, graph, {}, list(passed))
         elif node.target is not None and getattr(node.target, "__name__", "") == "getitem" and not isinstance(
                 values[node.args[0]], fx.Node):
             values[node] = values[node.args[0]][node.args[1]]

@@ -9,7 +9,7 @@ from torch import nn
 
 from secateur.core.errors import SecateurError
 
-LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
+_LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
 
 
 def check_module(call: str, model: Any) -> None:
@@ -42,7 +42,7 @@ def check_whole(model: nn.Module) -> None:
                 raise SecateurError(f"{where} has not seen an input yet: run it once, then '{kind}' has a shape")
             if parameter is not None and parameter.device.type == "meta":
                 raise SecateurError(f"{where} holds '{kind}' on the meta device: load its values first")
-        told = stated(module)
+        told = _shape_by_attributes(module)
         held = getattr(module, "weight", None)
         if told and isinstance(held, torch.Tensor) and tuple(held.shape) != told:
             raise SecateurError(f"{where} says that its weight is {list(told)}, the weight is {list(held.shape)}: "
@@ -68,9 +68,9 @@ def check_copied(model: nn.Module) -> None:
                             ".module, wrap the result")
 
 
-def stated(module: nn.Module) -> tuple[int, ...]:
+def _shape_by_attributes(module: nn.Module) -> tuple[int, ...]:
     """The shape of the weight that a module's attributes say, of the classes that say it."""
-    for kind, names in LAYOUT.items():
+    for kind, names in _LAYOUT.items():
         if type(module) is kind:
             return tuple(getattr(module, n) for n in names)
     if isinstance(module, nn.modules.conv._ConvNd) and type(module) in (nn.Conv1d, nn.Conv2d, nn.Conv3d):

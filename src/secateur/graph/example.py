@@ -46,7 +46,7 @@ def has_words(example: Any) -> bool:
     return any(isinstance(v, Tensor) and v.ndim > 1 and not v.is_floating_point() for v in pytree.tree_leaves(example))
 
 
-def doubled(example: Any) -> Any:
+def double_batch(example: Any) -> Any:
     """An example of twice the batch: every tensor after itself."""
     return pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, Tensor) and v.ndim else v, example)
 
@@ -88,7 +88,7 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     except Exception as error:
         given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
-                            f"got {given or 'no inputs'}{mismatch(model, [*args, *kwargs.values()])}") from error
+                            f"got {given or 'no inputs'}{_mismatch(model, [*args, *kwargs.values()])}") from error
     if made:
         raise SecateurError(f"{type(model).__name__} makes its parameter '{made[0]}' when it first runs: run it once, "
                             "then there is something to cut")
@@ -99,7 +99,7 @@ def describe(value: Any) -> str:
     return f"{dtype_name(value.dtype)} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def mismatch(model: nn.Module, given: list[Any]) -> str:
+def _mismatch(model: nn.Module, given: list[Any]) -> str:
     """What differs between the network's device or dtype and the example's, as a clause."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     tensor = next((a for a in given if isinstance(a, Tensor) and a.is_floating_point()), None)

@@ -10,17 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.graph.axes import ONE, Axes
-from secateur.graph.calls import base_name, described, source_of
+from secateur.graph.axes import Axes
+from secateur.graph.calls import base_name, describe_call, source_of
 from secateur.graph.capture import Captured
-from secateur.graph.rules.base import RULES, Op, Value, rule
+from secateur.graph.rules import RULES
+from secateur.graph.rules.base import Op, Value
 
-BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
-           "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
-
-
-
-
+_BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
+            "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
 
 
 @dataclass
@@ -44,9 +41,7 @@ class Flow:
 
 def follow(model: nn.Module, *captured: Captured) -> Flow:
     """Walk every graph of a network once and tie what each operator ties; all share the stored tensors."""
-    import secateur.graph.rules  # noqa: F401
-
-    flow = Flow(Axes(), names=canonical_names(model))
+    flow = Flow(Axes(), names=_canonical_names(model))
     for one in captured:
         for node in one.graph.graph.nodes:
             _visit(flow, one, node)
@@ -68,7 +63,7 @@ def _share(flow: Flow, axis: int, reason: str) -> None:
 
 
 def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
-    flow.axes.context = functools.partial(described, node)
+    flow.axes.context = functools.partial(describe_call, node)
     if node.op == "placeholder":
         flow.values[node] = _stored(flow, captured, node)
     elif node.op == "get_attr":
@@ -79,7 +74,7 @@ def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
         _finish(flow, node)
 
 
-def canonical_names(model: nn.Module) -> dict[str, str]:
+def _canonical_names(model: nn.Module) -> dict[str, str]:
     """Every name of a stored tensor, with the first name of the same tensor: tied weights share one."""
     first: dict[int, str] = {}
     everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
@@ -91,13 +86,13 @@ def _stored(flow: Flow, captured: Captured, node: fx.Node) -> Any:
     if kind in ("parameter", "buffer"):
         name = flow.names[what]
         if name not in flow.stored:
-            shape = shape_of(node.meta["val"])
+            shape = _shape_of(node.meta["val"])
             flow.stored[name] = Value(shape, [flow.axes.leaf(s) for s in shape], (name, tuple(range(len(shape)))))
         return flow.stored[name]
     if kind == "constant":
         return constant(flow.axes, what)
     if isinstance(node.meta.get("val"), Tensor):
-        return Value(shape := shape_of(node.meta["val"]), [flow.axes.leaf(s, "an axis of the input") for s in shape])
+        return Value(shape := _shape_of(node.meta["val"]), [flow.axes.leaf(s, "an axis of the input") for s in shape])
     return node.meta.get("val")
 
 
@@ -108,7 +103,7 @@ def constant(axes: Axes, tensor: Any) -> Any:
     return Value(tuple(tensor.shape), [axes.leaf(s, "a constant of the code") for s in tensor.shape])
 
 
-def shape_of(value: Any) -> tuple[int, ...]:
+def _shape_of(value: Any) -> tuple[int, ...]:
     """The sizes of a traced tensor: an open one as the example had it, one that depends on data as -1."""
     return tuple(s if isinstance(s, int) else (s.node.hint if s.node.has_hint() else -1) for s in value.shape)
 
@@ -116,7 +111,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 def _call(flow: Flow, node: fx.Node) -> Any:
     if node.target is operator.getitem:
         return flow.values[node.args[0]][node.args[1]]  # type: ignore[index]
-    shapes = output_shapes(node)
+    shapes = _output_shapes(node)
     if not shapes or not hasattr(node.target, "_schema"):
         op = Op(flow.axes, node, base_name(node), {"all": _values(flow, node)}, shapes, flow.roles)
         return package(op, _unknown(flow, op), isinstance(node.meta["val"], (tuple, list))) if shapes else None
@@ -132,7 +127,7 @@ def _call(flow: Flow, node: fx.Node) -> Any:
 
 def _apply(flow: Flow, op: Op) -> Any:
     shapes = [*(v.shape for v in op.tensors), *op.shapes]
-    if any(-1 in s for s in shapes) and (any(-1 in s[1:] for s in shapes) or not counts_rows(op)):
+    if any(-1 in s for s in shapes) and (any(-1 in s[1:] for s in shapes) or not _counts_rows(op)):
         return _unknown(flow, op, "a size that depends on the data")
     function = RULES.get(op.name) or RULES.get(op.name.rstrip("_"))
     if function is None and is_pointwise(op.node.target):
@@ -140,9 +135,9 @@ def _apply(flow: Flow, op: Op) -> Any:
     return function(op) if function else _unknown(flow, op)
 
 
-def counts_rows(op: Op) -> bool:
+def _counts_rows(op: Op) -> bool:
     """Whether a rule holds for any number of rows, one that depends on the data too and that came with an input."""
-    return any(-1 in v.shape for v in op.tensors) and (op.name.rstrip("_") in BY_ROWS or is_pointwise(op.node.target))
+    return any(-1 in v.shape for v in op.tensors) and (op.name.rstrip("_") in _BY_ROWS or is_pointwise(op.node.target))
 
 
 def is_pointwise(target: Any) -> bool:
@@ -183,11 +178,11 @@ def package(op: Op, result: Any, several: bool) -> Any:
     return values if several else values[0]
 
 
-def output_shapes(node: fx.Node) -> list[tuple[int, ...]]:
+def _output_shapes(node: fx.Node) -> list[tuple[int, ...]]:
     """The shapes of what a call gives, tensors only."""
     value = node.meta.get("val")
     parts = value if isinstance(value, (tuple, list)) else [value]
-    return [shape_of(v) for v in parts if isinstance(v, Tensor)]
+    return [_shape_of(v) for v in parts if isinstance(v, Tensor)]
 
 
 def arguments(flow: Flow, node: fx.Node) -> dict[str, Any]:
@@ -210,6 +205,3 @@ def _finish(flow: Flow, node: fx.Node) -> None:
         flow.outputs.append(value)
         for axis in value.axes:
             flow.axes.fix(axis, "it reaches the network's output")
-
-
-__all__ = ["ONE", "RULES", "Captured", "Flow", "Op", "Value", "base_name", "described", "follow", "rule", "source_of"]

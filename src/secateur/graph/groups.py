@@ -10,15 +10,16 @@ from math import prod
 from torch import nn
 
 from secateur.core.types import Group, Member
+from secateur.graph.calls import source_of
 from secateur.graph.dims import Place
-from secateur.graph.flow import Flow, source_of
+from secateur.graph.flow import Flow
 
-Slices = list[tuple[str, int, Place]]
+_Slices = list[tuple[str, int, Place]]
 
 
-def leaves(flow: Flow) -> dict[int, Slices]:
+def leaves(flow: Flow) -> dict[int, _Slices]:
     """Every leaf that lies in a stored tensor, in the order of use, with where it lies."""
-    found: dict[int, Slices] = defaultdict(list)
+    found: dict[int, _Slices] = defaultdict(list)
     order = [*flow.first_use, *(n for n in flow.stored if n not in flow.first_use)]
     for name in order:
         for axis, node in enumerate(flow.stored[name].axes):
@@ -27,42 +28,42 @@ def leaves(flow: Flow) -> dict[int, Slices]:
     return found
 
 
-def groups(model: nn.Module, flow: Flow, lanes: bool = False) -> tuple[list[Group], dict[str, int]]:
+def groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list[Group], dict[str, int]]:
     """The groups of a network in the order of its graph, and the leaf that each one is.
 
     Args:
         model: the network that was traced.
         flow: what the rules found.
-        lanes: also cut the inner one of two free factors of one axis (a head's size beside the heads).
+        inner: also cut the inner one of two free factors of one axis (a head's size beside the heads).
     """
     made: list[Group] = []
     leaf_of: dict[str, int] = {}
     taken: set[str] = set()
     found = leaves(flow)
     learned = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
-    nested = {} if lanes else inner_leaves(flow, found)
+    nested = {} if inner else _inner_leaves(flow, found)
     for leaf, slices in sorted(found.items(), key=lambda item: item[0] in flow.axes.fixed):
         members = tuple(member(flow, name, axis, place) for name, axis, place in slices)
         if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
             continue
         if not any(m.tensor in learned for m in members):
             continue
-        members = with_producer(members, learned)
-        name = unique(producer(members), taken)
+        members = _with_producer(members, learned)
+        name = unique(_producer(members), taken)
         used = any(m.tensor in flow.first_use for m in members)
         reason = flow.axes.fixed.get(leaf, "" if used else "it is not used for this example, in evaluation mode")
         if not reason and leaf in nested:
-            reason = f"it lies inside {leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with lanes=True)"
-        unit = "expert" if leaf in flow.experts else unit_of(model, members)
+            reason = f"it lies inside {_leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with inner=True)"
+        unit = "expert" if leaf in flow.experts else _unit_of(model, members)
         made.append(Group(name, unit, flow.axes.sizes[leaf], members, reason,
                           source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else "",
-                          carried_along(flow, members, learned)))
+                          _carried_along(flow, members, learned)))
         leaf_of[name] = leaf
     order = {leaf: i for i, leaf in enumerate(found)}
     return sorted(made, key=lambda g: order[leaf_of[g.name]]), leaf_of
 
 
-def carried_along(flow: Flow, members: Iterable[Member], learned: dict[str, int]) -> int:
+def _carried_along(flow: Flow, members: Iterable[Member], learned: dict[str, int]) -> int:
     """How many learned numbers lie in the positions of a group; a tensor cut along two axes counts once."""
     total = 0
     for name in dict.fromkeys(m.tensor for m in members if m.tensor in learned):
@@ -75,15 +76,15 @@ def carried_along(flow: Flow, members: Iterable[Member], learned: dict[str, int]
     return total
 
 
-def leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
+def _leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
     """The name of the group of a leaf."""
     return next((f"'{name}'" for name, other in leaf_of.items() if other == leaf), "another group")
 
 
-def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
+def _inner_leaves(flow: Flow, found: dict[int, _Slices]) -> dict[int, int]:
     """Free leaves that share a product with another free leaf: the outer one is cut, heads rather than lanes,
     but the channels of grouped convolutions rather than a smaller number of groups."""
-    outside, partners = shared_products(flow, found)
+    outside, partners = _shared_products(flow, found)
     chosen: set[int] = set()
     inner: dict[int, int] = {}
     groups = {flow.axes.find(leaf) for notes in flow.notes.values() for leaf in notes.values()}
@@ -99,12 +100,12 @@ def inner_leaves(flow: Flow, found: dict[int, Slices]) -> dict[int, int]:
     return inner
 
 
-def shared_products(flow: Flow, found: dict[int, Slices]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+def _shared_products(flow: Flow, found: dict[int, _Slices]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
     """For each free leaf, those that lie outside of it in a product, and all that share one with it."""
     outside: dict[int, set[int]] = defaultdict(set)
     partners: dict[int, list[int]] = defaultdict(list)
     for name, axis in dict.fromkeys((name, axis) for slices in found.values() for name, axis, _ in slices):
-        for a, b in multiplied(flow, flow.stored[name].axes[axis]):
+        for a, b in _factor_pairs(flow, flow.stored[name].axes[axis]):
             if a != b and not {a, b} & flow.axes.fixed.keys():
                 outside[b].add(a)
                 partners[a].append(b)
@@ -112,7 +113,7 @@ def shared_products(flow: Flow, found: dict[int, Slices]) -> tuple[dict[int, set
     return outside, partners
 
 
-def multiplied(flow: Flow, node: int) -> Iterable[tuple[int, int]]:
+def _factor_pairs(flow: Flow, node: int) -> Iterable[tuple[int, int]]:
     """Pairs of leaves from different factors of one product, the outer one first."""
     factors = flow.axes.factors(node)
     inside = [{p.leaf for p in flow.axes.places(f)} for f in factors]
@@ -122,7 +123,7 @@ def multiplied(flow: Flow, node: int) -> Iterable[tuple[int, int]]:
     for factor in factors:
         if len(segments := flow.axes.segments(factor)) > 1:
             for segment in segments:
-                yield from multiplied(flow, segment)
+                yield from _factor_pairs(flow, segment)
 
 
 def member(flow: Flow, name: str, axis: int, place: Place) -> Member:
@@ -131,7 +132,7 @@ def member(flow: Flow, name: str, axis: int, place: Place) -> Member:
     return Member(name, axis, role, flow.axes.sizes[place.leaf], place.offset, place.loops, place.inner)
 
 
-def with_producer(members: tuple[Member, ...], learned: dict[str, int]) -> tuple[Member, ...]:
+def _with_producer(members: tuple[Member, ...], learned: dict[str, int]) -> tuple[Member, ...]:
     """Name a producer where no rule did: the parameter of the most axes among those that only go along."""
     if any(m.role == "out" and m.tensor in learned for m in members):
         return members
@@ -140,7 +141,7 @@ def with_producer(members: tuple[Member, ...], learned: dict[str, int]) -> tuple
     return tuple(replace(m, role="out") if m is first else m for m in members)
 
 
-def producer(members: Iterable[Member]) -> str:
+def _producer(members: Iterable[Member]) -> str:
     """The module that produces a group, or the tensor where it belongs to the network itself."""
     tensor = next(m.tensor for m in members if m.role == "out")
     module = tensor.split(".parametrizations.")[0] if ".parametrizations." in tensor else tensor.rpartition(".")[0]
@@ -157,7 +158,7 @@ def unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def unit_of(model: nn.Module, members: Iterable[Member]) -> str:
+def _unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     """The word for one unit of a group."""
     made = [m for m in members if m.role == "out"]
     modules = [model.get_submodule(m.tensor.rpartition(".")[0].split(".parametrizations")[0]) for m in made]

@@ -19,7 +19,7 @@ from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.core.types import Cut, Group, Structure
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, export
+from secateur.graph.capture import Captured, capture_as_it_is
 from secateur.graph.cut import cut as attempts
 from secateur.graph.cut import surgery
 from secateur.graph.example import inputs
@@ -30,7 +30,7 @@ from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
 
-MOST_TRIED = 60
+_MOST_TRIED = 60
 
 
 @dataclass(eq=False)
@@ -62,7 +62,7 @@ def calls(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> di
     return found
 
 
-def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedError) -> Structure:
+def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedError) -> Structure:
     """The structure of a network whose parts are traced one by one.
 
     Raises:
@@ -70,25 +70,25 @@ def trace_parts(model: nn.Module, example: Any, lanes: bool, why: UnsupportedErr
     """
     args, kwargs = inputs(example)
     seen = calls(model, args, kwargs)
-    shared = used_twice(model)
-    found = dict(exportable(model, "", seen, lanes, [MOST_TRIED]))
-    groups = [renamed(path, g, shared) for path, s in found.items() for g in s.groups]
+    shared = _used_twice(model)
+    found = dict(_exportable(model, "", seen, inner, [_MOST_TRIED]))
+    groups = [_rename_group(path, g, shared) for path, s in found.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
         raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
     reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(found)}"
-    return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, (), (reason,))
+    return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, notes=(reason,))
 
 
-def exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], lanes: bool,
-               left: list[int]) -> Iterator[tuple[str, Structure]]:
+def _exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], inner: bool,
+                left: list[int]) -> Iterator[tuple[str, Structure]]:
     """The outermost modules inside a module that can be exported, with their structures."""
     for name, child in model.named_children():
         inside = f"{path}.{name}".lstrip(".")
         captured = attempt(child, *seen[inside], left) if inside in seen else None
         if captured is None:
-            yield from exportable(child, inside, seen, lanes, left)
+            yield from _exportable(child, inside, seen, inner, left)
         else:
-            yield inside, with_unfelt(child, analyse(child, captured, lanes))
+            yield inside, with_unfelt(child, analyse(child, captured, inner))
 
 
 def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captured | None:
@@ -98,20 +98,20 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
     left[0] -= 1
     try:
         with evaluating(module):
-            return export(module, args, kwargs)
+            return capture_as_it_is(module, args, kwargs)
     except UnsupportedError:
         return None
 
 
-def used_twice(model: nn.Module) -> set[str]:
+def _used_twice(model: nn.Module) -> set[str]:
     """The names of tensors that lie in several places of a network."""
     names: dict[int, list[str]] = {}
-    for name, tensor in surgery.stored(model).items():
+    for name, tensor in surgery.stored_tensors(model).items():
         names.setdefault(id(tensor), []).append(name)
     return {n for same in names.values() if len(same) > 1 for n in same}
 
 
-def renamed(path: str, group: Group, shared: set[str]) -> Group:
+def _rename_group(path: str, group: Group, shared: set[str]) -> Group:
     """A part's group under the names of the whole network; one whose tensors lie elsewhere too stays."""
     members = tuple(replace(m, tensor=f"{path}.{m.tensor}") for m in group.members)
     tied = next((m.tensor for m in members if m.tensor in shared), None)
@@ -119,7 +119,7 @@ def renamed(path: str, group: Group, shared: set[str]) -> Group:
     return replace(group, name=f"{path}.{group.name}", members=members, reason=why)
 
 
-def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> tuple[nn.Module, list[str]]:
+def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> attempts.Removal:
     """Cut and prove every part, then the whole: it must give what it gives with its parts masked.
 
     Raises:
@@ -134,16 +134,17 @@ def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> tuple[nn.M
             part = model.get_submodule(path)
             if not parts.proved:
                 prove_groups(part, structure.trace, structure.groups)
-            smaller[id(part)], told = attempts.cut_and_prove(part, some, structure.trace)
+            removal = attempts.cut_and_prove(part, some, structure.trace)
+            smaller[id(part)] = removal.network
             stand_ins[id(part)] = Masking(part, structure, some)
-            notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in told]
+            notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in removal.notes]
     small = copy.deepcopy(model, dict(smaller))
-    prove_whole(small, copy.deepcopy(model, stand_ins), parts)
+    _prove_whole(small, copy.deepcopy(model, stand_ins), parts)
     parts.proved = True
-    return small, notes
+    return attempts.Removal(small, tuple(notes))
 
 
-def prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
+def _prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
     """Compare a network of cut parts with the same network of masked ones.
 
     Raises:
@@ -192,9 +193,7 @@ class Masking(nn.Module):
         """What the cut part must give."""
         part, structure, cuts = self.held
         trace = structure.trace
-        first = min(trace.captured.leaves, default=0)
-        leaves = dict(enumerate(pytree.tree_leaves((args, kwargs)), first))
         masked = Masked(trace.flow, attempts.keeps_of(cuts, trace), lambda _, t: double(t))
-        outputs = reference.everything(part, replace(trace.captured, leaves=leaves), trace.flow, masked.stored,
-                                       masked.call)
-        return pytree.tree_unflatten(outputs, trace.captured.out_spec)
+        captured = replace(trace.captured, args=args, kwargs=kwargs)
+        outputs = reference.everything(part, captured, trace.flow, masked.stored, masked.call)
+        return pytree.tree_unflatten(outputs, captured.out_spec)

@@ -8,7 +8,7 @@ from torch import nn
 
 from secateur.core.types import Target
 
-AXES = {
+_AXES = {
     nn.Linear: ("out", "in"),
     nn.Conv1d: ("out", "in", "width"),
     nn.Conv2d: ("out", "in", "height", "width"),
@@ -48,6 +48,6 @@ def weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], str]]:
         yield from ((name, ("out", "in"), "recurrent") for name, _ in module.named_parameters(recurse=False)
                     if name.startswith("weight_"))
         return
-    for layer, axes in AXES.items():
+    for layer, axes in _AXES.items():
         if isinstance(module, layer):
             yield "weight", axes, "linear" if len(axes) == 2 else "conv" if axes[0] == "out" else "conv-transpose"

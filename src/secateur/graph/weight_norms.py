@@ -41,7 +41,7 @@ def norms(model: nn.Module) -> Iterator[Norm]:
             yield from newer(dot, module[0])
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, WeightNorm):
-                yield of_weight(f"{dot}{hook.name}_v", f"{dot}{hook.name}_g", hook.dim)
+                yield _of_weight(f"{dot}{hook.name}_v", f"{dot}{hook.name}_g", hook.dim)
             elif isinstance(hook, SpectralNorm):
                 names = [f"{dot}{hook.name}_{part}" for part in ("orig", "u", "v")]
                 yield spectral(names, hook.reshape_weight_to_matrix)
@@ -50,12 +50,12 @@ def norms(model: nn.Module) -> Iterator[Norm]:
 def newer(dot: str, module: nn.Module) -> Iterator[Norm]:
     """The norm that a parametrization takes."""
     if isinstance(module, _WeightNorm):
-        yield of_weight(f"{dot}original1", f"{dot}original0", module.dim)
+        yield _of_weight(f"{dot}original1", f"{dot}original0", module.dim)
     elif isinstance(module, _SpectralNorm) and hasattr(module, "_u"):
         yield spectral([f"{dot}original", f"{dot}0._u", f"{dot}0._v"], module._reshape_weight_to_matrix)
 
 
-def of_weight(v: str, g: str, dim: int | None) -> Norm:
+def _of_weight(v: str, g: str, dim: int | None) -> Norm:
     """A norm of all axes but one."""
     along = -1 if dim is None else dim
     return Norm((v,), g, None if along == -1 else along, lambda w: torch.norm_except_dim(w, 2, along))
@@ -66,7 +66,7 @@ def spectral(names: list[str], matrix: Callable[[Tensor], Tensor]) -> Norm:
     return Norm(tuple(names), names[1], None, lambda w, u, v: torch.vdot(u, torch.mv(matrix(w), v)))
 
 
-def mended(model: nn.Module) -> set[str]:
+def tensors_with_norm(model: nn.Module) -> set[str]:
     """The names of the tensors whose norms a cut keeps."""
     return {name for norm in norms(model) for name in (*norm.of, norm.scale)}
 
@@ -74,7 +74,7 @@ def mended(model: nn.Module) -> set[str]:
 def held_wide(model: nn.Module) -> set[str]:
     """The names of the parameters that a proof holds in float64: those of which norms are taken or that norms hold
     down, and those that a parametrization computes with its buffers outside of a call."""
-    found = mended(model)
+    found = tensors_with_norm(model)
     for path, module in model.named_modules(remove_duplicate=False):
         dot = f"{path}." if path else ""
         if isinstance(module, ParametrizationList):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError
 from secateur.core.tensors import tensors_in
 from secateur.data.calibration import Batch, Calibration
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _IGNORED = -100
@@ -82,7 +82,7 @@ def squared_distance(original: nn.Module, cut: nn.Module, samples: Calibration) 
 
 def _outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:
     """Each batch with what the two networks give for it, in evaluation mode."""
-    with watched(original, {}), watched(cut, {}), torch.no_grad():
+    with watch(original, {}), watch(cut, {}), torch.no_grad():
         for batch in samples:
             yield batch, call(original, batch), call(cut, batch)
 

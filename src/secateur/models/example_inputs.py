@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur import models
 from secateur.core.errors import SecateurError
-from secateur.data.input_spec import sketched
+from secateur.core.pytree import repeat
+from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.files.native.program import FileNetwork
 from secateur.graph.example import has_words
 from secateur.models.loaders.base import Options, Source
@@ -31,33 +30,34 @@ def example_for(network: nn.Module, source: Source, options: Options, what: str)
     """
     if options.example:
         return models.example_of(options.example)
-    known = source.example if source.example is not None else told_by(network)
+    known = source.example if source.example is not None else example_from(network)
     if options.shape:
         if source.encode:
             return tokens(source, options.shape)
-        return stretched(known, options.shape) if has_words(known) else random_of(options.shape)
+        return _stretch(known, options.shape) if has_words(known) else _random_samples(options.shape)
     if known is None:
         raise SecateurError(f"the inputs of '{what}' are not known: --shape 3,32,32 for random ones, or --example "
                             "pkg.module:name of a tensor, a tuple or a dict")
     return known
 
 
-def told_by(network: nn.Module) -> Any:
+def example_from(network: nn.Module) -> Any:
     """Random inputs as a network itself tells them: the graph out of a file, what it is made for, what it was cut with;
     None where it tells nothing."""
     if isinstance(network, FileNetwork) and (like := network.example()) is not None:
         return like
-    if (found := random_of(made_for(network))) is not None:
+    if (found := _random_samples(_sample_shape(network))) is not None:
         return found
-    return sketched(cuts[-1].example, torch.device("cpu")) if (cuts := steps(network)) and cuts[-1].example else None
+    cuts = steps(network)
+    return InputSpec.from_json(cuts[-1].example).random() if cuts and cuts[-1].example else None
 
 
-def random_of(sides: tuple[int, ...]) -> Tensor | None:
+def _random_samples(sides: tuple[int, ...]) -> Tensor | None:
     """Two random samples of a shape; None without one."""
-    return torch.rand(2, *sides, generator=torch.Generator().manual_seed(0)) if sides else None
+    return InputSpec(TensorSpec((2, *sides))).random() if sides else None
 
 
-def made_for(network: nn.Module) -> tuple[int, ...]:
+def _sample_shape(network: nn.Module) -> tuple[int, ...]:
     """The shape of a sample that a network tells."""
     return network.shape if isinstance(network, (models.Network, FileNetwork)) else ()
 
@@ -74,13 +74,12 @@ def tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
     return found
 
 
-def stretched(example: Any, shape: tuple[int, ...]) -> Any:
+def _stretch(example: Any, shape: tuple[int, ...]) -> Any:
     """An example whose rows have so many places: its own, over and over."""
     if len(shape) > 1:
         raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, how "
                             "many each sample has")
-    return pytree.tree_map(lambda v: v[:, torch.arange(shape[0]) % v.shape[1]] if isinstance(v, Tensor) and v.ndim > 1
-                           else v, example)
+    return repeat(example, shape[0], axis=1)
 
 
 def by_place(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:

@@ -36,12 +36,12 @@ def build(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
     >>> type(build("lenet-300-100")).__name__
     'Lenet300100'
     """
-    model = made(spec, shape, classes)
+    model = make_network(spec, shape, classes)
     check_fits(model, shape, classes, dtype, f"model '{spec}'")
     return model
 
 
-def made(spec: str, shape: tuple[int, ...], classes: int) -> nn.Module:
+def make_network(spec: str, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network behind a name or import path, whatever it takes and gives.
 
     Raises:
@@ -110,7 +110,7 @@ def _call(spec: str, known: dict[str, Any]) -> nn.Module:
     if not callable(factory) or isinstance(factory, nn.Module):
         raise SecateurError(f"model '{spec}': it is {type(factory).__name__}; allowed: a function or class that makes "
                             "the network, called without arguments")
-    needed = _needed(factory)
+    needed = _required_arguments(factory)
     if unknown := [name for name in needed if name not in known]:
         raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, or "
                             f"with {', '.join(known)} where it has no defaults for these (--shape, --classes)")
@@ -123,7 +123,7 @@ def _call(spec: str, known: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _needed(factory: Any) -> list[str]:
+def _required_arguments(factory: Any) -> list[str]:
     """The arguments that a factory cannot do without."""
     try:
         parameters = inspect.signature(factory).parameters.values()

@@ -15,15 +15,29 @@ from secateur import files
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
-from secateur.models.example_inputs import by_place, example_for, told_by
+from secateur.models.example_inputs import by_place, example_for, example_from
 from secateur.models.factory import example_of
 from secateur.models.loaders.base import Kind, Options, Source
 
-__all__ = ["Kind", "Options", "Source", "by_place", "check_read", "cut_file", "example_for", "file_named", "find",
-           "kind_of", "kinds", "network", "unread", "why_not"]
+__all__ = [
+    "Kind",
+    "Options",
+    "Source",
+    "by_place",
+    "check_read",
+    "cut_file",
+    "example_for",
+    "file_named",
+    "find",
+    "kind_of",
+    "kinds",
+    "network",
+    "why_not",
+    "why_unreadable",
+]
 
-RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
-PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
+_RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
+_PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
 
 
 def kinds() -> list[Kind]:
@@ -85,7 +99,7 @@ def file_named(text: str) -> Path | None:
         return path
     check_read(text, "; ".join([ours, *(kind.form for kind in kinds())]))
     weights = path.suffix == ".safetensors"
-    if path.is_file() and path.suffix not in PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
+    if path.is_file() and path.suffix not in _PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
         try:
             files.tell(path)
         except SecateurError as error:
@@ -116,11 +130,11 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
     original = source.original or source.make
     given = example_of(options.example) if options.example else None
     if source.example is None and facts.runnable:
-        source = replace(source, example=told_by(files.load(path)))
-    return replace(source, make=partial(loaded, path, original, given, model), original=original)
+        source = replace(source, example=example_from(files.load(path)))
+    return replace(source, make=partial(load_network, path, original, given, model), original=original)
 
 
-def loaded(path: Path, original: Callable[[], nn.Module], given: Any, model: str) -> nn.Module:
+def load_network(path: Path, original: Callable[[], nn.Module], given: Any, model: str) -> nn.Module:
     """The network of a file, from the one that it was; an error says what a built-in one is made for."""
     try:
         return files.load(path, original, given).eval()
@@ -133,10 +147,10 @@ def loaded(path: Path, original: Callable[[], nn.Module], given: Any, model: str
 def why_not(text: str) -> str:
     """Why a text names no network, and what is allowed."""
     path, allowed = Path(text).expanduser(), "; ".join(kind.form for kind in kinds())
-    if told := unread(text, allowed):
+    if told := why_unreadable(text, allowed):
         return told
-    if path.suffix in PICKLES:
-        how = ("in Keras: model.save('NAME.keras')" if PICKLES[path.suffix] else
+    if path.suffix in _PICKLES:
+        how = ("in Keras: model.save('NAME.keras')" if _PICKLES[path.suffix] else
                "with safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')")
         return f"model '{text}': such a file can run code when it is read, and is not read; convert it {how}"
     if path.is_dir():
@@ -147,15 +161,15 @@ def why_not(text: str) -> str:
     return f"unknown model '{text}':{hint} allowed: {allowed} (built-in: {names})"
 
 
-def unread(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
+def why_unreadable(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
     """Why a file that is written for a runtime is not read, what can be, and how to time it; empty for any other.
 
-    >>> unread("net.safetensors"), unread("net.onnx").partition(":")[0]
+    >>> why_unreadable("net.safetensors"), unread("net.onnx").partition(":")[0]
     ('', "'net.onnx'")
     """
-    if ":" in text or (suffix := Path(text).suffix.lower()) not in RUNTIMES:
+    if ":" in text or (suffix := Path(text).suffix.lower()) not in _RUNTIMES:
         return ""
-    form, runtime, engine = RUNTIMES[suffix]
+    form, runtime, engine = _RUNTIMES[suffix]
     return (f"'{text}': {form} file is for its runtime alone and is not read; allowed: {allowed}. To time a network in "
             f"{runtime}: secateur bench FILE.safetensors --engines {engine}, which converts it itself")
 
@@ -166,5 +180,5 @@ def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") 
     Raises:
         SecateurError: it is one.
     """
-    if told := unread(text, allowed):
+    if told := why_unreadable(text, allowed):
         raise SecateurError(told)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph
-from secateur.core.errors import CutGraphWarning, SecateurError
+from secateur.core.errors import CutGraphWarning, SecateurError, caller_level
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.types import Plan, Structure
 from secateur.graph.check import check_module
@@ -35,26 +35,27 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
         SecateurError: the plan was made for a network of other shapes, or cannot be proved for want of an example.
         UnsupportedError: the cut network is not proved.
     """
-    return told(model, applied(model, plan, prove, example))
+    removal = carry_out(model, plan, prove, example)
+    warn_of_graph(model, removal)
+    return removal.network
 
 
-def told(model: nn.Module, small: nn.Module) -> nn.Module:
-    """The cut network, with a warning at the line of the caller's caller where it is a cut graph and was none."""
-    if as_graph(small) and not as_graph(model):
-        warnings.warn("; ".join(graph.notes(small)), CutGraphWarning, stacklevel=3)
-    return small
+def warn_of_graph(model: nn.Module, removal: graph.Removal) -> None:
+    """Warn the user where a cut graph stands in place of a network that was none."""
+    if _holds_graph(removal.network) and not _holds_graph(model):
+        warnings.warn("; ".join(removal.notes), CutGraphWarning, stacklevel=caller_level())
 
 
-def as_graph(network: Any) -> bool:
+def _holds_graph(network: nn.Module) -> bool:
     """Whether a network, or a part of it, is a cut graph in place of its class."""
     return any(isinstance(module, ExportedNetwork) for module in network.modules())
 
 
-def applied(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> nn.Module:
-    """As :func:`apply`, for callers that tell the notes themselves: without a warning."""
+def carry_out(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> graph.Removal:
+    """As :func:`apply`; the notes come with the network in place of a warning."""
     check_given("apply", model, plan)
     with untouched(model):
-        return carried_out(model, plan, prove, example)
+        return _cut_copy(model, plan, prove, example)
 
 
 def check_given(call: str, model: Any, plan: Any) -> None:
@@ -64,22 +65,23 @@ def check_given(call: str, model: Any, plan: Any) -> None:
         raise SecateurError(f"{call}: got {type(plan).__name__} as plan, allowed: what secateur.plan gives")
 
 
-def carried_out(model: nn.Module, plan: Plan, prove: bool, example: Any) -> nn.Module:
-    """A plan carried out on a copy; running the network may leave traces in it."""
+def _cut_copy(model: nn.Module, plan: Plan, prove: bool, example: Any) -> graph.Removal:
+    """A copy of a network with a plan carried out; running the network may leave traces in it."""
     if any(cut.group for cut in plan.cuts):
         with evaluating(model):
             graph.check_whole(model)
     check_fits(model, plan)
     cuts = [cut for cut in plan.cuts if cut.removed]
     if any(cut.group for cut in cuts):
-        structure = traced(model, plan, example) if prove else plan.structure
-        small = graph.remove(model, cuts, structure, prove)
+        structure = _trace_of(model, plan, example) if prove else plan.structure
+        removal = graph.remove(model, cuts, structure, prove)
         shown = example if structure is None else structure.example
-        return remember(small, (*steps(model), step(model, cuts, shown, prove)))
-    return zeroed_copy(model, {cut.name: cut.keep for cut in cuts})
+        remember(removal.network, (*steps(model), step(model, cuts, shown, prove)))
+        return removal
+    return graph.Removal(_zeroed_copy(model, {cut.name: cut.keep for cut in cuts}))
 
 
-def traced(model: nn.Module, plan: Plan, example: Any) -> Structure:
+def _trace_of(model: nn.Module, plan: Plan, example: Any) -> Structure:
     """The structure that a plan was made from, traced again where it came without its graph.
 
     Raises:
@@ -91,13 +93,10 @@ def traced(model: nn.Module, plan: Plan, example: Any) -> Structure:
     if example is None and (structure is None or structure.example is None):
         raise SecateurError("the plan has lost its graph (it was saved or sent): give example= so that the cut "
                             "can be proved, or prove=False; got neither")
-    again = graph.trace(model, example if example is not None or structure is None else structure.example)
-    if structure is not None:
-        object.__setattr__(structure, "trace", again.trace)
-    return again
+    return graph.trace(model, example if example is not None or structure is None else structure.example)
 
 
-def zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
+def _zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
     """A copy whose named parameters are zero where ``keep`` is false; those are written once, not copied first, and
     lie in memory as they did."""
     made: dict[int, Any] = {}

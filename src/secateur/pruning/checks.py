@@ -16,7 +16,7 @@ from secateur.core.module_state import evaluating
 from secateur.core.modules import device_of
 from secateur.core.tensors import to_device
 from secateur.core.types import Target
-from secateur.data.calibration import Calibration, described
+from secateur.data.calibration import Calibration, describe_value
 from secateur.data.forward import call
 from secateur.graph.example import examples, inputs
 from secateur.pruning.granularity.base import Layer
@@ -58,7 +58,7 @@ def _call_example(example: Any, model: nn.Module) -> Any:
         SecateurError: the network does not run on it.
     """
     args, kwargs = to_device(inputs(example), device_of(model))
-    with failing(f"the network does not run on {' and '.join(map(described, (*args, *kwargs.values())))}"):
+    with failing(f"the network does not run on {' and '.join(map(describe_value, (*args, *kwargs.values())))}"):
         return model(*args, **kwargs)
 
 
@@ -73,7 +73,7 @@ def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[
     ...     def forward(self, x):
     ...         return self.used(x)
     >>> net = Net()
-    >>> [target.name for target in unread(net, targets(net), runs(None, torch.ones(1, 2)))]
+    >>> [target.name for target in unread_targets(net, targets(net), example_calls(None, torch.ones(1, 2)))]
     ['idle.weight']
     """
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
@@ -88,7 +88,7 @@ def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[
 def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
     """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
 
-    >>> list(few({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
+    >>> list(underdetermined_layers({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
     ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); give more data']
     """
     short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}

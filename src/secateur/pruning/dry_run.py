@@ -17,10 +17,10 @@ from secateur.graph.check import check_module
 from secateur.graph.example import check_example, inputs
 from secateur.measure.flops import flops_of, work
 from secateur.measure.latency import interleaved
-from secateur.pruning.apply import applied, check_given
+from secateur.pruning.apply import carry_out, check_given
 
-SECONDS = 0.2
-ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
+_SECONDS = 0.2
+_ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class DryRun:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def targets(model: nn.Module, example: Any = None, lanes: bool = False) -> Structure:
+def targets(model: nn.Module, example: Any = None, inner: bool = False) -> Structure:
     """What can be cut: the layers with weights, and with an example the groups of neurons.
 
     Args:
         model: any module.
         example: one input, a tuple of them, or a dict of keyword inputs.
-        lanes: also offer the inner one of two free factors of one axis, such as the size of heads.
+        inner: also offer the inner one of two free factors of one axis, such as the size of heads.
 
     >>> _ = torch.manual_seed(0)
     >>> print(targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(8, 4)))
@@ -57,7 +57,7 @@ def targets(model: nn.Module, example: Any = None, lanes: bool = False) -> Struc
     """
     check_module("targets", model)
     with evaluating(model):
-        return Structure(graph.targets(model), (), ()) if example is None else graph.trace(model, example, lanes)
+        return Structure(graph.targets(model), (), ()) if example is None else graph.trace(model, example, inner)
 
 
 def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
@@ -72,13 +72,12 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     check_given("dry_run", model, plan)
     with evaluating(model):
         check_example(model, example)
-        small = applied(model, plan, example=example)
+        removal = carry_out(model, plan, example=example)
+        small = removal.network
         zeros = not any(cut.group for cut in plan.cuts)
         flops = work(model, example).flops, flops_of(small, example, zeros)
         return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops, ms(model, small, example),
-                      (*graph.notes(small), *((ZEROS,) if zeros and plan.removed else ())))
-
-
+                      (*removal.notes, *((_ZEROS,) if zeros and plan.removed else ())))
 
 
 def nonzero(network: nn.Module) -> list[int]:
@@ -95,5 +94,5 @@ def ms(model: nn.Module, small: nn.Module, example: Any) -> tuple[float, float]:
     """The median times of a forward pass of two networks in milliseconds, measured in turns."""
     args, kwargs = copy.deepcopy(inputs(example))
     with torch.no_grad():
-        times = interleaved({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, SECONDS)
+        times = interleaved({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, _SECONDS)
     return statistics.median(times["old"]) * 1e3, statistics.median(times["new"]) * 1e3

@@ -16,7 +16,7 @@ from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
 from secateur.core.tensors import type_and_shape
 from secateur.core.types import Cut, Group, Plan, Structure
-from secateur.data.input_spec import outline, sketched
+from secateur.data.input_spec import InputSpec
 from secateur.measure.size import tensors
 
 NAME = "_secateur_steps"
@@ -57,10 +57,10 @@ def remember(network: nn.Module, made: Sequence[Step]) -> nn.Module:
 def step(model: nn.Module, cuts: Sequence[Cut], example: Any, proved: bool) -> Step:
     """One cut of a network as it is kept; ``example`` may be None."""
     keeps = tuple((c.name, digest(c.group), c.group.units, pack_bits(c.keep)) for c in cuts if c.group)
-    return Step(described(model), keeps, "" if example is None else outline(example), proved)
+    return Step(tensor_shapes(model), keeps, "" if example is None else InputSpec.of(example).to_json(), proved)
 
 
-def described(model: nn.Module) -> dict[str, str]:
+def tensor_shapes(model: nn.Module) -> dict[str, str]:
     """Type and shape of every tensor of a network.
 
     >>> described(nn.Linear(3, 4, bias=False))
@@ -82,8 +82,8 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
     """
     if example is None and not step.example:
         raise SecateurError("the cut was traced with inputs that are no tensors: give example=, inputs like those")
-    inputs = sketched(step.example, device_of(network)) if example is None else example
-    structure, groups = found(network, step, inputs)
+    inputs = InputSpec.from_json(step.example).random(device=device_of(network)) if example is None else example
+    structure, groups = _find_groups(network, step, inputs)
     if odd := next((name for name, key, units, _ in step.keeps if groups[key].units != units), None):
         raise SecateurError(f"the network's group '{odd}' has another number of units than the one that was cut")
     cuts = tuple(Cut(groups[key].name, unpack_bits(bits, units), groups[key]) for _, key, units, bits in step.keeps)
@@ -91,27 +91,13 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
     return Plan("neuron", "saved", "layer", 0.0, cuts, shapes, structure=structure)
 
 
-def found(network: nn.Module, step: Step, example: Any) -> tuple[Structure, dict[str, Group]]:
+def _find_groups(network: nn.Module, step: Step, example: Any) -> tuple[Structure, dict[str, Group]]:
     """The structure of a network that has the groups of a cut, and its groups by digest."""
-    for lanes in (False, True):
-        structure = graph.trace(network, example, lanes)
+    for inner in (False, True):
+        structure = graph.trace(network, example, inner)
         groups = {digest(g): g for g in structure.groups}
         missing = [name for name, key, _, _ in step.keeps if key not in groups]
         if not missing:
             return structure, groups
     raise SecateurError(f"the network has no group '{missing[0]}' like the one that was cut: its code, torch or "
                         "secateur has changed since")
-
-
-
-
-
-
-
-
-
-
-
-
-
-

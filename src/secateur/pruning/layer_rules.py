@@ -101,7 +101,7 @@ def _is_inside(name: str, module: str) -> bool:
 def read_rule(pattern: str, given: Any) -> Rule:
     """One entry of ``layers`` as a rule.
 
-    >>> read_rule("fc", 0.5), read("conv.*", {"granularity": "4x1"}).granularity
+    >>> read_rule("fc", 0.5), read_rule("conv.*", {"granularity": "4x1"}).granularity
     (Rule(sparsity=0.5, granularity=None, min_sparsity=None, max_sparsity=None, skip=None), '4x1')
     """
     known = [f.name for f in fields(Rule)]
@@ -156,7 +156,7 @@ def rule_of(modules: Iterable[str], known: Mapping[str, Rule], what: str) -> Rul
 def _matches(pattern: str, name: str) -> bool:
     """Whether a regular expression is all of a name; what is no expression matches nothing.
 
-    >>> _matches("block.*", "block1"), matches("[", "block1")
+    >>> _matches("block.*", "block1"), _matches("[", "block1")
     (True, False)
     """
     try:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.data.calibration import Batch
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 from secateur.measure.compare import divergence, same_classes
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count
@@ -116,7 +116,7 @@ def outputs(model: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...]
     Raises:
         SecateurError: it gives no tensor of at least two classes, or one that is not finite.
     """
-    with watched(model, {}), torch.inference_mode():
+    with watch(model, {}), torch.inference_mode():
         return torch.cat([logs(call(model, Batch(batch, None, names)))
                           for batch in zip(*(x.split(BATCH) for x in inputs), strict=True)])
 

@@ -85,7 +85,8 @@ class Selection:
             kept = f" ({', '.join(self.outputs)} makes the output and stays: skip=() lets it go)" * bool(self.outputs)
             raise SecateurError(f"nothing to cut: no {self.granularity.item} outside skip can be removed{kept}"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason)
-                                + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown))
+                                + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)
+                                + "".join(f"; {note}" for note in self.structure.notes))
 
     def _score(self, model: nn.Module, places: Sequence[Any], gather: SignalCollector) -> list[Entry]:
         """Every place with the scores of its items, by its own granularity where it has one."""

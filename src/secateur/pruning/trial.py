@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.data.calibration import Calibration, joined
+from secateur.core.pytree import repeat
+from secateur.data.calibration import Calibration, join
 from secateur.pruning.granularity.base import Layer
 
 _MOST_SAMPLES = 1024
@@ -59,9 +59,9 @@ class Trials:
         """
         if self.samples is None:
             raise SecateurError("data= is missing: samples of the network's input; got None")
-        return tuple(column[:_MOST_SAMPLES] for column in joined(self.samples.first(_MOST_SAMPLES)))
+        return tuple(column[:_MOST_SAMPLES] for column in join(self.samples.first(_MOST_SAMPLES)))
 
     def example(self, batch: int) -> Any:
         """As many samples as a batch has, from the start again where there are fewer: a tuple, or a dict by name."""
-        found = tuple(x[torch.arange(batch) % len(x)] for x in self.inputs)
+        found = repeat(self.inputs, batch)
         return dict(zip(self.names, found, strict=True)) if self.names else found

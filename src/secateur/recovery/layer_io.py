@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.data.calibration import Batch
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import groups_of, real, rows_in, rows_out
 from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
@@ -99,7 +99,7 @@ def output_readers(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
         and "weight" in module._parameters}
     readers = _Readers(layers)
-    with watched(model, dict.fromkeys(layers.values(), readers.see_output)), torch.no_grad():
+    with watch(model, dict.fromkeys(layers.values(), readers.see_output)), torch.no_grad():
         with readers:
             outputs = call(model, batch)
         readers.note("returned", outputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from secateur.data.calibration import Batch
-from secateur.data.forward import Seen, call, watched
+from secateur.data.forward import Seen, call, watch
 
 
 class Passes:
@@ -50,7 +50,7 @@ class Passes:
 
     def _run(self, batch: Batch, number: int, done: Sequence[str], handle: RemovableHandle) -> None:
         """One call of the network with a hook that is taken away again."""
-        with torch.no_grad(), watched(self.model, {}), ExitStack() as stack:
+        with torch.no_grad(), watch(self.model, {}), ExitStack() as stack:
             stack.callback(handle.remove)
             for name in done:
                 stack.enter_context(self._replay(name, number))

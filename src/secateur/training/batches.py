@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
-from secateur.data.calibration import Batch, Calibration, Loss, Samples, calibration, joined, joined_labels
-from secateur.data.forward import call, watched
+from secateur.data.calibration import Batch, Calibration, Loss, Samples, calibration, join, joined_labels
+from secateur.data.forward import call, watch
 from secateur.training.distillation import distillation
 
 Augment = Callable[..., Any]
@@ -48,7 +48,7 @@ class TrainingBatches:
         if not teacher_alone and not samples.labelled:
             raise SecateurError("data has no labels; allowed are pairs (inputs, labels), or a teacher with share=1")
         labels = None if teacher_alone else joined_labels(samples)
-        return cls(joined(samples), labels, samples.loss, samples.names, teacher, temperature, share, augment)
+        return cls(join(samples), labels, samples.loss, samples.names, teacher, temperature, share, augment)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -106,5 +106,5 @@ def require_samples(data: Any, loss: Loss | None = None) -> Calibration:
 @torch.no_grad()
 def _logits(model: nn.Module, batch: Batch) -> Tensor:
     """The outputs of a network in evaluation mode: ``(n, ..., classes)``; its mode stays as it is."""
-    with watched(model, {}):
+    with watch(model, {}):
         return call(model, batch)  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.data.forward import watched
+from secateur.data.forward import watch
 from secateur.training.loop import Training
 
 
@@ -44,7 +44,7 @@ class EarlyStop:
     def held_loss(self) -> float:
         """The mean loss of the samples held out, in evaluation mode."""
         model, batches, total = self.training.model, self.training.batches, 0.0
-        with watched(model, {}), torch.no_grad():
+        with watch(model, {}), torch.no_grad():
             for places in self.held.split(self.training.batch_size):  # type: ignore[no-untyped-call]
                 total += float(batches.loss(model, places)[0]) * len(places)
         return total / max(len(self.held), 1)

@@ -16,10 +16,10 @@ from typing import Any
 from secateur.core.errors import MissingExtraError, SecateurError
 from secateur.core.paths import user_cache
 
-TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 
 
-def cache_folder(name: str) -> Path:
+def _cache_folder(name: str) -> Path:
     """The folder of the cache in which the files of a data set are kept."""
     return Path(os.environ.get("SECATEUR_DATA") or user_cache()).expanduser() / name
 
@@ -44,7 +44,7 @@ def obtain(name: str, file: str, mirrors: Sequence[str], check: Callable[[Path],
         SecateurError: it is not there and no mirror gives it; the message names the folder to put it in.
         MissingExtraError: it is not there, and what fetches it is not installed.
     """
-    for folder in (checkout_folder(name), *map(Path, places), cache_folder(name)):
+    for folder in (checkout_folder(name), *map(Path, places), _cache_folder(name)):
         if (folder / file).is_file():
             return folder / file
     return fetch(name, file, mirrors, check)
@@ -52,7 +52,7 @@ def obtain(name: str, file: str, mirrors: Sequence[str], check: Callable[[Path],
 
 def fetch(name: str, file: str, mirrors: Sequence[str], check: Callable[[Path], Any]) -> Path:
     """Fetch a file into the cache folder; what is there is always whole and checked."""
-    folder = cache_folder(name)
+    folder = _cache_folder(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -76,7 +76,7 @@ def _try_mirrors(target: Path, mirrors: Sequence[str], check: Callable[[Path], A
     for mirror in mirrors:
         host = mirror.split("/")[2]
         try:
-            pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)(mirror + target.name, str(target), None)
+            pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS)(mirror + target.name, str(target), None)
             check(target)
             break
         except SecateurError as error:

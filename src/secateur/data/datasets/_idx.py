@@ -22,7 +22,7 @@ from secateur.core.errors import SecateurError
 from secateur.data.datasets._download import obtain
 from secateur.data.datasets.base import Dataset, dataset
 
-UNSIGNED_BYTE = 8
+_UNSIGNED_BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_idx(path: Path, file: IdxFile) -> Tensor:
         _check_sum(path, packed, file.packed_sha256)
     raw = _unpack(path, packed)
     header = 4 + 4 * len(file.shape)
-    magic = bytes([0, 0, UNSIGNED_BYTE, len(file.shape)])
+    magic = bytes([0, 0, _UNSIGNED_BYTE, len(file.shape)])
     if raw[:4] != magic or len(raw) < header:
         raise _error(path, f"is not the IDX file it should be: magic number {raw[:4].hex()}, expected {magic.hex()}")
     shape = struct.unpack(f">{len(file.shape)}I", raw[4:header])

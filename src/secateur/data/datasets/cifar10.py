@@ -16,7 +16,7 @@ from secateur.data.datasets._download import obtain
 from secateur.data.datasets.base import Dataset, Source, dataset
 
 FILE = "cifar-10-binary.tar.gz"
-SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 MIRRORS = (
     "https://www.cs.toronto.edu/~kriz/",
     "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
@@ -24,7 +24,7 @@ MIRRORS = (
 TRAIN = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
 TEST = ("cifar-10-batches-bin/test_batch.bin",)
 SHAPE = (3, 32, 32)
-IMAGES_A_BATCH = 10000
+_IMAGES_A_BATCH = 10000
 
 
 class Cifar10(Source):
@@ -41,7 +41,7 @@ class Cifar10(Source):
         return dataset("cifar10", *read_batches(path, TRAIN), *read_batches(path, TEST), classes=10)
 
 
-def check_archive(path: Path, expected: str = SHA256) -> None:
+def check_archive(path: Path, expected: str = _SHA256) -> None:
     """Refuse an archive with other bytes than the published one."""
     try:
         with path.open("rb") as stream:
@@ -54,7 +54,7 @@ def check_archive(path: Path, expected: str = SHA256) -> None:
         raise _error(path, f"is truncated or was altered: SHA-256 {got.hexdigest()}, expected {expected}")
 
 
-def read_batches(path: Path, members: tuple[str, ...], images: int = IMAGES_A_BATCH) -> tuple[Tensor, Tensor]:
+def read_batches(path: Path, members: tuple[str, ...], images: int = _IMAGES_A_BATCH) -> tuple[Tensor, Tensor]:
     """The images, uint8 ``(n, 3, 32, 32)``, and labels, int64 ``(n,)``, of some batches of the archive.
 
     Raises:

@@ -7,8 +7,8 @@ import torch
 from secateur.core.errors import MissingExtraError
 from secateur.data.datasets.base import Dataset, Source, dataset
 
-TRAIN_SAMPLES = 1437
-LARGEST_PIXEL = 16.0
+_TRAIN_SAMPLES = 1437
+_LARGEST_PIXEL = 16.0
 
 
 class Digits(Source):
@@ -29,6 +29,7 @@ class Digits(Source):
         except ImportError as error:
             raise MissingExtraError("scikit-learn", "data", "data set 'digits'") from error
         raw = load_digits()
-        x = torch.from_numpy(raw.images).float().unsqueeze(1) / LARGEST_PIXEL
+        x = torch.from_numpy(raw.images).float().unsqueeze(1) / _LARGEST_PIXEL
         y = torch.from_numpy(raw.target).long()
-        return dataset("digits", x[:TRAIN_SAMPLES], y[:TRAIN_SAMPLES], x[TRAIN_SAMPLES:], y[TRAIN_SAMPLES:], classes=10)
+        return dataset("digits", x[:_TRAIN_SAMPLES], y[:_TRAIN_SAMPLES], x[_TRAIN_SAMPLES:], y[_TRAIN_SAMPLES:],
+                       classes=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from torch import nn
 
 from secateur.core import paths, registry
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError
-from secateur.files.exporters._program import Subject, attempts, subject
-from secateur.files.exporters._verify import Checked, checked
+from secateur.files.exporters._program import Subject, subject
+from secateur.files.exporters._verify import Checked, verify
 from secateur.files.exporters.base import Exporter, Format, Run
+from secateur.graph.capture import reaches, widest
 
 __all__ = ["ExportWarning", "Exported", "export", "export_checked", "format_of", "write_unchecked"]
 
@@ -103,52 +104,41 @@ def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: 
     if example is None and chosen.traced:
         raise SecateurError(f"export to {to} needs an example: one input, a tuple of inputs, or a dict of keyword "
                             "inputs; got None")
-    whole, why = subject(model, example), dict[str, str]()
-    for taken in attempts(whole) if chosen.traced else (whole,):
-        try:
-            return _write_checked(taken, chosen, place, to, int8, why)
-        except (UnsupportedError, MeasurementError) as error:
-            if not taken.reach:
-                raise
-            why[taken.reach] = str(error).partition("is not left behind: ")[2] or str(error)
-    raise AssertionError("an attempt that leaves nothing open is the last")
+    whole = subject(model, example)
+    done, closed = widest(lambda reach: _write_checked(replace(whole, reach=reach), chosen, place, to, int8),
+                          reaches(whole.inputs) if chosen.traced else [""], (UnsupportedError, MeasurementError))
+    return replace(done, notes=(*_fixed_sizes(whole, closed), *done.notes))
 
 
 def write_unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
     """Write a network with as many open sizes as its format can hold; the caller compares the outputs itself."""
     chosen = format_of(to)
     assert isinstance(chosen, Exporter)
-    for taken in attempts(subject(model, example)):
-        try:
-            chosen.write(taken, path)
-            return path
-        except UnsupportedError:
-            if not taken.reach:
-                raise
-    raise AssertionError("an attempt that leaves nothing open is the last")
+    whole = subject(model, example)
+    widest(lambda reach: chosen.write(replace(whole, reach=reach), path), reaches(whole.inputs))
+    return path
 
 
-def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool, why: dict[str, str]) -> Exported:
-    """Write a file to a scratch path, check it, and move it into place; ``why`` says what could not stay open."""
+def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool) -> Exported:
+    """Write a file to a scratch path, check it, and move it into place."""
     begin = time.perf_counter()
     with paths.write_whole(place, several=True) as path:
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
         run = chosen.open(path, taken)
-        found = checked(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
+        found = verify(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
         end = time.perf_counter()
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
     return Exported(place, files, to, chosen.runtime(), taken.traced.told() if chosen.traced else "", found,
-                    {"written": middle - begin, "checked": end - middle}, _notes(taken, found, why), run)
+                    {"written": middle - begin, "checked": end - middle}, found.notes if found else (), run)
 
 
-def _notes(taken: Subject, found: Checked | None, why: dict[str, str]) -> tuple[str, ...]:
-    """What a user should know of a file."""
-    if "batch" in why:
-        fixed = [f"the batch is fixed at the example's {len(taken.inputs[0])}, and so are all sizes: {why['batch']}"]
-    else:
-        fixed = [f"lengths are fixed at the example's: {reason}" for reason in why.values()]
-    return (*fixed, *(found.notes if found else ()))
+def _fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
+    """Which sizes could not stay open, and why."""
+    reasons = {reach: text.partition("is not left behind: ")[2] or text for reach, text in closed.items()}
+    if "batch" in reasons:
+        return [f"the batch is fixed at the example's {len(whole.inputs[0])}, and so are all sizes: {reasons['batch']}"]
+    return [f"lengths are fixed at the example's: {reason}" for reason in reasons.values()]
 
 
 def _place(path: str | Path, chosen: Format, to: str) -> Path:

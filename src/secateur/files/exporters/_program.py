@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from secateur import graph
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.module_state import evaluating, untouched
+from secateur.core.pytree import repeat, without_classes
 from secateur.core.tensors import tensors_in
 from secateur.graph import capture
 from secateur.graph.check import check_module
@@ -48,7 +49,7 @@ class Subject:
     @cached_property
     def traced(self) -> Traced:
         """The network's program, traced when first asked for."""
-        return traced(self)
+        return trace_program(self)
 
     @cached_property
     def in_double(self) -> nn.Module:
@@ -147,43 +148,22 @@ def subject(model: nn.Module, example: Any = None) -> Subject:
     return Subject(made, args, kwargs, original)
 
 
-def attempts(subject: Subject) -> Iterator[Subject]:
-    """The network with as much left open as it may allow: lengths and batch, the batch, nothing."""
-    words = any(not x.is_floating_point() for x in subject.inputs)
-    lengths = any(capture.open_axes(x, words) > 1 for x in subject.inputs)
-    for reach in ("length", "batch", "") if lengths else ("batch", "") if subject.inputs else ("",):
-        yield replace(subject, reach=reach)
-
-
-def traced(subject: Subject) -> Traced:
+def trace_program(subject: Subject) -> Traced:
     """Trace a network with its sizes open as far as asked.
 
     Raises:
         UnsupportedError: torch.export refuses it, or its code fixes the batch.
     """
-    inputs = widened(subject.inputs) if subject.reach else subject.inputs
+    inputs = [repeat(x, WIDE) if subject.reach and x.ndim and len(x) == 1 else x for x in subject.inputs]
     args, kwargs = subject.given([x.clone() for x in inputs])
-    try:
-        with capture.quiet(), traceable(subject.model, kwargs), torch.no_grad():
-            shapes = capture.axes_left_open(subject.model, args, kwargs, subject.reach == "length"
-                                            ) if subject.reach else None
-            program = torch.export.export(subject.model, args, kwargs, dynamic_shapes=shapes, strict=False)
-    except Exception as error:
-        raise UnsupportedError(f"torch.export cannot take {subject.original}: {capture.refusal(error)}"
-                               f"{capture.line_of(error)}") from error
-    nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
-    taken = [nodes[str(n)] for n in program.graph_signature.user_inputs if str(n) in nodes]
-    shown = [n for n in taken if isinstance(n.meta.get("val"), Tensor)]
-    sizes = tuple(tuple(s if isinstance(s, int) else str(s) for s in n.meta["val"].shape) for n in shown)
+    with traceable(subject.model, kwargs), torch.no_grad():
+        program = capture.export(subject.model, args, kwargs, subject.reach, subject.original)
+    shown = [n for n in capture.input_nodes(program) if isinstance(n.meta.get("val"), Tensor)]
+    sizes = tuple(capture.sizes_of(n.meta["val"]) for n in shown)
     found = Traced(program, tuple(n.name for n in shown), sizes, inputs)
     if subject.reach and not found.open:
         raise UnsupportedError(f"its code fixes the first axis of its first input at {len(inputs[0])}")
     return found
-
-
-def widened(inputs: list[Tensor]) -> list[Tensor]:
-    """Inputs whose batch is more than one."""
-    return [torch.cat([x] * WIDE) if x.ndim and x.shape[0] == 1 else x for x in inputs]
 
 
 @contextmanager
@@ -195,9 +175,9 @@ def traceable(model: nn.Module, kwargs: dict[str, Any]) -> Iterator[None]:
 
     @functools.wraps(forward)
     def plainly(*args: Any, **kwargs: Any) -> Any:
-        return plain(forward(*args, **kwargs))
+        return without_classes(forward(*args, **kwargs))
 
-    plainly.__signature__ = named_signature(forward, kwargs)  # type: ignore[attr-defined]
+    plainly.__signature__ = _named_signature(forward, kwargs)  # type: ignore[attr-defined]
     model.forward = plainly
     try:
         yield
@@ -207,7 +187,7 @@ def traceable(model: nn.Module, kwargs: dict[str, Any]) -> Iterator[None]:
             model.forward = own
 
 
-def named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> inspect.Signature:
+def _named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> inspect.Signature:
     """A signature with the given names in place of ``**kwargs``.
 
     >>> str(named_signature(lambda x, **more: x, {"x": 1, "mask": 2}))
@@ -219,17 +199,3 @@ def named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> insp
     names = {p.name for p in known}
     more = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in kwargs if k not in names]
     return inspect.Signature([*(p for p in known if p.kind is not p.VAR_KEYWORD), *more])
-
-
-def plain(value: Any) -> Any:
-    """A value with dicts for mappings and tuples for named ones.
-
-    >>> from collections import OrderedDict
-    >>> plain(OrderedDict(logits=(1, 2)))
-    {'logits': (1, 2)}
-    """
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(v) for v in value] if isinstance(value, list) else tuple(plain(v) for v in value)
-    return value

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import MeasurementError, UnsupportedError, first_line
+from secateur.core.pytree import repeat
 from secateur.core.tensors import dtype_name, same_bits
-from secateur.data.input_spec import between
+from secateur.data.input_spec import InputSpec
 from secateur.files.exporters._program import Subject, Traced
 from secateur.files.exporters.base import Run
 from secateur.graph.capture import quiet
@@ -45,7 +46,7 @@ class Checked:
     notes: tuple[str, ...]
 
 
-def checked(run: Run, subject: Subject, int8: bool, what: str, traced: bool = True) -> Checked:
+def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = True) -> Checked:
     """Run a file and its network on the same inputs.
 
     For a number, at most 128 units of its type's rounding (4 of a type of 16 bits) of the output's greatest value are
@@ -56,15 +57,15 @@ def checked(run: Run, subject: Subject, int8: bool, what: str, traced: bool = Tr
     Raises:
         MeasurementError: the file's outputs differ.
     """
-    sets = shown(subject) if traced else [subject.inputs]
-    found = [compared(run, subject, inputs, int8, what) for inputs in sets]
+    sets = _input_sets(subject) if traced else [subject.inputs]
+    found = [_compare(run, subject, inputs, int8, what) for inputs in sets]
     same, rows = sum(f.same * f.rows for f in found if f.same is not None), sum(f.rows for f in found)
     return Checked(tuple(f.batches[0] for f in found if f.batches), max(f.error for f in found),
                    max(f.allowed for f in found), max(f.distance for f in found), same / rows if rows else None, rows,
                    tuple(dict.fromkeys(n for f in found for n in f.notes)))
 
 
-def shown(subject: Subject) -> Iterator[list[Tensor]]:
+def _input_sets(subject: Subject) -> Iterator[list[Tensor]]:
     """The example, and random inputs of other batches and lengths where these are open.
 
     Raises:
@@ -74,11 +75,11 @@ def shown(subject: Subject) -> Iterator[list[Tensor]]:
     trace, several, taken = subject.traced, len(set(subject.traced.symbols.values())) > 1, 0
     for batch in BATCHES if trace.open else (None,):
         for shorter in (False, True) if several and batch != 1 else (False,):
-            inputs = drawn(trace, batch, shorter)
+            inputs = _random_inputs(trace, batch, shorter)
             if takes(subject, inputs):
                 taken += batch is not None and batch != len(subject.inputs[0])
                 yield inputs
-            elif batch is not None and takes(subject, rows := repeated(trace, batch)):
+            elif batch is not None and takes(subject, rows := _repeat_rows(trace, batch)):
                 taken += batch != len(subject.inputs[0])
                 yield rows
     if trace.open and not taken:
@@ -94,53 +95,41 @@ def takes(subject: Subject, inputs: Sequence[Tensor]) -> bool:
         return False
 
 
-def drawn(trace: Traced, batch: int | None, shorter: bool) -> list[Tensor]:
+def _random_inputs(trace: Traced, batch: int | None, shorter: bool) -> list[Tensor]:
     """Random inputs in the range of the example's: the same each time."""
-    generator = torch.Generator().manual_seed(batch or 0)
-
     def size(symbol: int | str, own: int) -> int:
         if isinstance(symbol, int):
             return symbol
         return batch if trace.symbols[symbol] == "batch" and batch else own // 2 if shorter and own > 3 else own
 
-    return [random_like(like, [size(s, n) for s, n in zip(sizes, like.shape, strict=True)], generator)
-            for like, sizes in zip(trace.example, trace.sizes, strict=True)]
+    shapes = [[size(symbol, own) for symbol, own in zip(sizes, like.shape, strict=True)]
+              for like, sizes in zip(trace.example, trace.sizes, strict=True)]
+    inputs: list[Tensor] = InputSpec.of(trace.example, ranges=True).random(batch or 0, shapes=shapes)
+    return inputs
 
 
-def random_like(like: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Numbers between the least and the greatest of a tensor's; booleans as they are there."""
-    if like.dtype == torch.bool or like.is_complex():
-        picked = torch.randint(like.numel(), size, generator=generator)
-        return like.flatten()[picked]
-    if not like.is_floating_point():
-        return between(int(like.min()), int(like.max()), size, generator).to(like.dtype)
-    low, high = float(like.min()), float(like.max())
-    low, high = (low, high) if high > low else (0.0, 1.0)
-    return (low + (high - low) * torch.rand(size, generator=generator, dtype=torch.float64)).to(like.dtype)
-
-
-def repeated(trace: Traced, batch: int) -> list[Tensor]:
+def _repeat_rows(trace: Traced, batch: int) -> list[Tensor]:
     """The rows of the example, from the start again where there are fewer."""
-    return [x[torch.arange(batch) % len(x)] if sizes and trace.symbols.get(str(sizes[0])) == "batch" else x
+    return [repeat(x, batch) if sizes and trace.symbols.get(str(sizes[0])) == "batch" else x
             for x, sizes in zip(trace.example, trace.sizes, strict=True)]
 
 
-def compared(run: Run, subject: Subject, inputs: list[Tensor], int8: bool, what: str) -> Checked:
+def _compare(run: Run, subject: Subject, inputs: list[Tensor], int8: bool, what: str) -> Checked:
     """One call of both.
 
     Raises:
         MeasurementError: the outputs differ, or the file does not run.
     """
-    where = f"{what} is not left behind: for inputs {told(inputs)}"
+    where = f"{what} is not left behind: for inputs {_describe(inputs)}"
     own = subject.outputs(inputs)
-    truth, notes = truth_of(subject, inputs, own)
+    truth, notes = _truth_of(subject, inputs, own)
     try:
         got = run([x.contiguous() for x in inputs])
     except Exception as error:
         raise MeasurementError(f"{where} its runtime gives no outputs: {first_line(error):.200}"
                                ) from error
-    if told(got) != told(own):
-        raise MeasurementError(f"{where} it gives {told(got) or 'nothing'}, the network {told(own)}")
+    if _describe(got) != _describe(own):
+        raise MeasurementError(f"{where} it gives {_describe(got) or 'nothing'}, the network {_describe(own)}")
     pairs = [difference(g, t, o, int8) for g, t, o in zip(got, truth, own, strict=True)]
     for position, pair in enumerate(pairs):
         if not (pair.distance <= COARSE if int8 else pair.error <= pair.allowed):
@@ -153,7 +142,7 @@ def compared(run: Run, subject: Subject, inputs: list[Tensor], int8: bool, what:
                    max(p.distance for p in pairs), same, rows, notes)
 
 
-def truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tuple[list[Tensor], tuple[str, ...]]:
+def _truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tuple[list[Tensor], tuple[str, ...]]:
     """The outputs in float64; those of the network's own type, with a note, where it does not run so."""
     try:
         truth = subject.truth(inputs)
@@ -165,7 +154,7 @@ def truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tuple
         "the network does not run in float64: the file was compared with its outputs in its own type",)
 
 
-def told(outputs: Sequence[Tensor]) -> str:
+def _describe(outputs: Sequence[Tensor]) -> str:
     """Types and shapes in words."""
     return ", ".join(f"{dtype_name(t.dtype)} {list(t.shape)}" for t in outputs)
 

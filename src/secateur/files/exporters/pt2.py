@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secateur.core.tensors import tensors_in
-from secateur.data.input_spec import outline, sketched
+from secateur.data.input_spec import InputSpec
 from secateur.files.exporters._program import Subject
 from secateur.files.exporters.base import Exporter, Run
 from secateur.graph.capture import quiet
@@ -25,8 +25,8 @@ class Pt2(Exporter):
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
         """Write the program, through memory: torch's own writer ends the process where the disk is full."""
         program = subject.traced.program
-        told = outline((subject.args, subject.kwargs))
-        program.example_inputs = sketched(told, torch.device("cpu")) if told else None
+        spec = InputSpec.of((subject.args, subject.kwargs))
+        program.example_inputs = spec.random() if spec.to_json() else None
         for module in (m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)):
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)

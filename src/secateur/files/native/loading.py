@@ -18,8 +18,8 @@ from secateur.files.native.program import FileNetwork, read
 from secateur.files.native.read import read_whole
 from secateur.files.native.steps import check_example, type_and_shape
 from secateur.measure.size import tensors
-from secateur.pruning.apply import applied
-from secateur.pruning.history import Step, again, described, remember
+from secateur.pruning.apply import carry_out
+from secateur.pruning.history import Step, again, remember, tensor_shapes
 
 _NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
               "as it was before the cut; or save it with example=, inputs like its own, then it loads without one")
@@ -124,12 +124,12 @@ def _cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Mo
     if example is None:
         check_example(step.example, where)
     with failing(f"{where} do not fit the network that make_model makes"):
-        return applied(network, again(network, step, example), step.proved)
+        return carry_out(network, again(network, step, example), step.proved).network
 
 
 def _check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:
     """Refuse a network whose tensors have other names or shapes than a file says; the message names all of them."""
-    own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (described(network), told))
+    own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (tensor_shapes(network), told))
     if found := differences(saved, own):
         raise SecateurError(f"'{path}' was saved from another network than make_model makes: {found}")
 

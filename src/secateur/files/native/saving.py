@@ -17,7 +17,7 @@ from secateur.core.errors import SecateurError, first_line
 from secateur.core.paths import path_of, write_whole
 from secateur.core.version import __version__
 from secateur.files.native import dtypes, layout, sparse, strict
-from secateur.files.native.program import FileNetwork, made
+from secateur.files.native.program import FileNetwork, make_graph
 from secateur.files.native.write import write_parts, write_tensors
 from secateur.graph.cut.graph_module import ExportedNetwork
 from secateur.measure.size import tensors
@@ -72,7 +72,7 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
 def _graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     """The graph to store and its constants: traced with an example, or the one that the network already runs."""
     if example is not None:
-        return made(model, example)
+        return make_graph(model, example)
     return (model.program.text if isinstance(model, FileNetwork) else b""), {}
 
 

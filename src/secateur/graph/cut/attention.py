@@ -61,16 +61,16 @@ class CutAttention(nn.MultiheadAttention):
         """One additive mask from all, or none."""
         if causal and mask is None:
             mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
-        mask = additive(mask, q)
+        mask = _additive(mask, q)
         if mask is not None and mask.dim() == 3:
             mask = self.per_head(mask, q.shape[0])
-        padding = additive(padding, q)
+        padding = _additive(padding, q)
         if padding is None:
             return mask
         return padding[:, None, None] if mask is None else mask + padding[:, None, None]
 
 
-def additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
+def _additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
     """A mask of booleans (true: not attended) as numbers to add."""
     if mask is None or mask.dtype != torch.bool:
         return mask

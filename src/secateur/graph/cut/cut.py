@@ -6,6 +6,7 @@ import copy
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,29 @@ from torch import Tensor, nn
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.core.types import Cut
+from secateur.graph.calls import describe_call
 from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.masked_original import Zeroed
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
-from secateur.graph.example import doubled
-from secateur.graph.flow import described
+from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
-from secateur.graph.proof.perturb import held
+from secateur.graph.proof.perturb import round_to_float32
 from secateur.graph.weight_norms import held_wide, keep_norms
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """A network without the units that a cut removed.
+
+    ``notes`` say what had to be set in it besides its tensors, or that it is the cut graph in place of its class.
+    """
+
+    network: nn.Module
+    notes: tuple[str, ...] = ()
 
 
 def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
@@ -36,7 +48,7 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
          change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
     """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
     done: set[int] = set()
-    for name, tensor in surgery.stored(model).items():
+    for name, tensor in surgery.stored_tensors(model).items():
         if name in small and id(small[name]) not in done:
             done.add(id(small[name]))
             mask = kept.get(name, {})
@@ -44,8 +56,8 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
     keep_norms(small, model, kept, change)
 
 
-def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[nn.Module, list[str]]:
-    """The cut network, proved to be the original without the removed units, and what had to be repaired.
+def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Removal:
+    """The cut network, proved to be the original without the removed units.
 
     Raises:
         UnsupportedError: neither the module nor the graph gives the right outputs.
@@ -58,11 +70,11 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
     training, untrained = Training(model, trace.captured), ""
     zeroed = Zeroed(model, trace, keeps, want)
     base = surgery.sliced_copy(model, kept)
-    tensors, wide = surgery.stored(base), held_wide(model)
-    fill(tensors, model, kept, lambda n, t, pick: held(trace.stirred(names[n], t, pick), t, n in wide))
+    tensors, wide = surgery.stored_tensors(base), held_wide(model)
+    fill(tensors, model, kept, lambda n, t, pick: round_to_float32(trace.stirred(names[n], t, pick), t, n in wide))
     for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
         why = refusal(small, trace, want)
-        if not why and notes and graphs.ONE_SHAPE not in notes[0] and not takes_two(model, small, trace, want):
+        if not why and notes and graphs.ONE_SHAPE not in notes[0] and not _takes_two(model, small, trace, want):
             why = "it does not take twice the batch, which the network does"
         if not why and attempt is not None and notes and blind(model, trace, keeps, want):
             why = ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "
@@ -86,8 +98,8 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> tuple[
             notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
         fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
         surgery.refresh(small)
-        return small, notes
-    where = blamed(model, cuts, trace)
+        return Removal(small, tuple(notes))
+    where = _find_culprit(model, cuts, trace)
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
 
 
@@ -113,9 +125,9 @@ def refusal(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> str:
     return told
 
 
-def takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
+def _takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
     """Whether a cut network gives the same outputs for the example twice over, if the network takes that at all."""
-    args, kwargs = doubled((trace.captured.args, trace.captured.kwargs))
+    args, kwargs = double_batch((trace.captured.args, trace.captured.kwargs))
     try:
         got = eager_outputs(small, args, kwargs)
     except Exception:
@@ -132,7 +144,7 @@ def takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[T
     return False
 
 
-def blamed(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
+def _find_culprit(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
     """The first group that cannot be cut alone, with its operator and line, as a clause."""
     for cut in cuts if len(cuts) > 1 else ():
         try:
@@ -143,7 +155,7 @@ def blamed(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
     if len(cuts) > 1 or cuts[0].group is None:
         return ", though each group alone is"
     first = next((m.tensor for m in cuts[0].group.members if m.tensor in trace.flow.first_use), None)
-    return f" at group '{cuts[0].name}'" + (f", {described(trace.flow.first_use[first])}" if first else "")
+    return f" at group '{cuts[0].name}'" + (f", {describe_call(trace.flow.first_use[first])}" if first else "")
 
 
 def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,

@@ -13,10 +13,10 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import CutGraphWarning
 from secateur.core.modules import place_in
+from secateur.graph.calls import base_name
 from secateur.graph.capture import Captured
-from secateur.graph.cut.signature import Taken, taken
+from secateur.graph.cut.signature import Taken, signature_of
 from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
-from secateur.graph.flow import base_name
 
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
 
@@ -55,7 +55,7 @@ class ExportedNetwork(nn.Module):
         return pytree.tree_unflatten(flat, self._out_spec)
 
 
-def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
+def build_network(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
     """The traced graph with the small tensors in place and every written size rewritten.
 
     ``small`` holds the sliced parameters and buffers by name.
@@ -63,24 +63,24 @@ def exported(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str
     graph, values = fx.Graph(), {}
     for node in captured.graph.graph.nodes:
         if node.op == "placeholder":
-            values[node] = placed(graph, captured, node)
+            values[node] = _place(graph, captured, node)
         elif node.op == "output":
             graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], lambda n: values[n]))))
         elif base_name(node) not in DROPPED:
             values[node] = graph.node_copy(node, lambda n: values[n])
-            rewrite(values[node], sizes.changes(node), values)
+            _rewrite(values[node], sizes.changes(node), values)
     root = holder(captured, small)
     for name, tensor in vars(captured.graph).items():
         root.__dict__.setdefault(name, tensor)
     for name, branch in captured.graph.named_children():
         root.add_module(name, branch)
     for name, tensor in captured.graph.named_buffers():
-        attach(root, name, tensor)
-    body, takes = fx.GraphModule(root, graph), taken(model.forward, captured)
+        _attach(root, name, tensor)
+    body, takes = fx.GraphModule(root, graph), signature_of(model.forward, captured)
     return ExportedNetwork(body, takes, captured.out_spec, type(model).__name__)
 
 
-def placed(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
+def _place(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
     """A placeholder as the stored tensor or the input that it stands for."""
     kind, what = captured.sources[str(node.target)]
     if kind in ("parameter", "buffer"):
@@ -95,13 +95,13 @@ def holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
         if node.op == "placeholder":
             kind, what = captured.sources[str(node.target)]
             if kind in ("parameter", "buffer"):
-                attach(root, what, small[what])
+                _attach(root, what, small[what])
             elif kind == "constant" and isinstance(what, Tensor):
-                attach(root, f"constant_{node.name}", what)
+                _attach(root, f"constant_{node.name}", what)
     return root
 
 
-def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
+def _attach(root: nn.Module, name: str, tensor: Tensor) -> None:
     """Store a tensor under a dotted name."""
     root, last = place_in(root, name)
     if isinstance(tensor, nn.Parameter):
@@ -110,21 +110,21 @@ def attach(root: nn.Module, name: str, tensor: Tensor) -> None:
         root.register_buffer(last, tensor)
 
 
-def rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node]) -> None:
+def _rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node]) -> None:
     """Put new sizes into a copied call; open ones among them are the copies of what computes them."""
-    for change in (replace(c, new=copied(node, c.new, copies)) for c in changes if c.old != c.new):
+    for change in (replace(c, new=_copy_argument(node, c.new, copies)) for c in changes if c.old != c.new):
         if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
             several, dim = isinstance(change.new, list), argument(node, "dim") or 0
             node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
             node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
         else:
-            set_argument(node, change.argument, change.new)
+            _set_argument(node, change.argument, change.new)
 
 
-def copied(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> Any:
+def _copy_argument(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> Any:
     """A new argument of a copied call, with the copies of the nodes in it, scaled where a cut reaches an open size."""
     if isinstance(new, list):
-        return [copied(node, one, copies) for one in new]
+        return [_copy_argument(node, one, copies) for one in new]
     if isinstance(new, Scaled):
         with node.graph.inserting_before(node):
             whole = node.graph.call_function(operator.mul, (copies[new.size], new.new))
@@ -139,7 +139,7 @@ def argument(node: fx.Node, name: str) -> Any:
     return node.args[at] if at < len(node.args) else node.kwargs.get(name)
 
 
-def set_argument(node: fx.Node, name: str, value: Any) -> None:
+def _set_argument(node: fx.Node, name: str, value: Any) -> None:
     """Set an argument of a call by name."""
     names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
     at = names.index(name)

@@ -6,19 +6,21 @@ import copy
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
+from secateur.core.pytree import repeat
 from secateur.core.types import Cut
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, axes_left_open, capture
+from secateur.graph.capture import Captured, capture, reaches
 from secateur.graph.cut import graph_module, surgery
 from secateur.graph.cut.sizes import Sizes
-from secateur.graph.example import doubled
+from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 
@@ -31,36 +33,34 @@ def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
     """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
     told = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
             "computes as in evaluation mode")
-    captured = trace.captured
-    several = axes_left_open(model, captured.args, captured.kwargs, True) != axes_left_open(
-        model, captured.args, captured.kwargs, False)
-    for reach in ("length", "batch") if several else ("batch",):
+    for reach in reaches((trace.captured.args, trace.captured.kwargs))[:-1]:
         try:
-            yield opened(model, small, cuts, trace, reach), [told]
+            yield _open_graph(model, small, cuts, trace, reach), [told]
         except Exception as error:
             log.debug("no graph for any %s: %s", reach, readable(error))
-    fixed = graph_module.exported(model, trace.captured, sizes, surgery.stored(small))
+    fixed = graph_module.build_network(model, trace.captured, sizes, surgery.stored_tensors(small))
     yield fixed, [f"{told}; {ONE_SHAPE}"]
 
 
-def opened(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace, reach: str) -> nn.Module:
+def _open_graph(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace, reach: str) -> nn.Module:
     """The cut graph of a trace with open axes, checked at other sizes too.
 
     Raises:
         UnsupportedError: the network cannot be traced so, or the graph does not hold at other sizes.
     """
     whole = trace.captured.kwargs or trace.captured.args
-    structure = analyse(model, capture(model, doubled(whole), reach), True)
+    structure = analyse(model, capture(model, double_batch(whole), reach), True)
     traced: Trace = structure.trace
     leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
     keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
-    cut_graph = graph_module.exported(model, traced.captured, Sizes(traced.flow, keeps), surgery.stored(small))
+    sizes = Sizes(traced.flow, keeps)
+    cut_graph = graph_module.build_network(model, traced.captured, sizes, surgery.stored_tensors(small))
     if reach == "length":
-        check_lengths(model, cut_graph, traced, keeps)
+        _check_lengths(model, cut_graph, traced, keeps)
     return cut_graph
 
 
-def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict[int, Tensor]) -> None:
+def _check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict[int, Tensor]) -> None:
     """Compare a cut graph with the masked original at other sizes of all open axes.
 
     Raises:
@@ -68,7 +68,7 @@ def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict
     """
     if traced.captured.guards is None:
         raise UnsupportedError("this torch does not tell for which lengths a trace holds")
-    other = resized(traced.captured)
+    other = _resize(traced.captured)
     with evaluating(model), torch.no_grad():
         model(*copy.deepcopy(other.args), **copy.deepcopy(other.kwargs))
     traced = replace(traced, captured=other)
@@ -77,15 +77,14 @@ def check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict
         raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} of their size")
 
 
-def resized(captured: Captured) -> Captured:
+def _resize(captured: Captured) -> Captured:
     """A trace with an example of other sizes: every open axis half as long, or twice where that is short."""
-    nodes = [n for n in captured.graph.graph.nodes if n.op == "placeholder"
-             and captured.sources[str(n.target)][0] == "input"]
-    leaves = dict(captured.leaves)
-    for node, (position, value) in zip(nodes, captured.leaves.items(), strict=True):
-        for d, size in enumerate(node.meta["val"].shape if isinstance(value, Tensor) else ()):
+    def other_sizes(value: Any, node: fx.Node) -> Any:
+        for axis, size in enumerate(node.meta["val"].shape if isinstance(value, Tensor) else ()):
             if not isinstance(size, int):
-                length = value.shape[d] // 2 if value.shape[d] > 3 else 2 * value.shape[d]
-                leaves[position] = leaves[position].index_select(d, torch.arange(length) % value.shape[d])
-    args, kwargs = pytree.tree_unflatten(list(leaves.values()), pytree.tree_structure((captured.args, captured.kwargs)))
-    return replace(captured, leaves=leaves, args=args, kwargs=kwargs)
+                value = repeat(value, value.shape[axis] // 2 if value.shape[axis] > 3 else 2 * value.shape[axis], axis)
+        return value
+
+    leaves = [other_sizes(value, node) for value, node in zip(captured.leaves, captured.inputs, strict=True)]
+    args, kwargs = pytree.tree_unflatten(leaves, pytree.tree_structure((captured.args, captured.kwargs)))
+    return replace(captured, args=args, kwargs=kwargs)

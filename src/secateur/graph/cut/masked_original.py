@@ -16,13 +16,14 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
 from secateur.core.module_state import same_random_numbers
-from secateur.graph.cut.surgery import stored
+from secateur.core.pytree import repeat
+from secateur.graph.cut.surgery import stored_tensors
 from secateur.graph.cut.training import training_copy
-from secateur.graph.example import doubled
+from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs, eager_tensors, give_back
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
-from secateur.graph.proof.perturb import held
+from secateur.graph.proof.perturb import round_to_float32
 from secateur.graph.weight_norms import held_wide
 
 
@@ -31,7 +32,7 @@ class Zeroed:
 
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]):
         self.example, self.several = (trace.captured.args, trace.captured.kwargs), bool(trace.more)
-        self.model = filled(model, trace, Masked(trace.flow, keeps, trace.stirred))
+        self.model = _masked_copy(model, trace, Masked(trace.flow, keeps, trace.stirred))
         self.first = self._tensors(self.model, self.example)
         every = [self._tensors(self.model, (c.args, c.kwargs)) for c in trace.more]
         self.true = distance([t for one in (self.first, *every) for t in one or ()], want) <= LIMIT
@@ -42,11 +43,11 @@ class Zeroed:
     @cached_property
     def alone(self) -> bool:
         """Whether every row of the example is by itself: told by all rows as the first one, and in reverse order."""
-        size = common_rows(self.example)
+        size = _common_rows(self.example)
         if self.first is None or self.several:
             return False
         for order in (torch.zeros(size, dtype=torch.int64), torch.arange(size).flip(0)) if size > 1 else ():
-            again = self._tensors(self.model, picked(self.example, order))
+            again = self._tensors(self.model, _pick_rows(self.example, order))
             if again is None or not by_rows(again, self.first, order):
                 return False
         return size > 1
@@ -69,7 +70,7 @@ class Zeroed:
                 continue
             if not self.true and [t.shape for t in other] != [(batch, *t.shape[1:]) for t in self.first]:
                 continue
-            rows = torch.arange(batch) % common_rows(self.example)
+            rows = torch.arange(batch) % _common_rows(self.example)
             steady = by_rows(other, self.first, rows)
             if self.alone and not steady:
                 self.path = (f"the code takes another path for a batch of {batch}; give an example of each (a list of "
@@ -87,8 +88,9 @@ class Zeroed:
         """
         if not self.true:
             return ""
-        for example in (self.example, doubled(self.example)):
-            want, again, got = (trained(m, example, seed) for m, seed in ((self.model, 0), (self.model, 1), (small, 0)))
+        for example in (self.example, double_batch(self.example)):
+            runs = ((self.model, 0), (self.model, 1), (small, 0))
+            want, again, got = (_train_outputs(model, example, seed) for model, seed in runs)
             if want is None or again is None or got is None:
                 continue
             if distance(again, want) > 0 or distance(got, want) <= LIMIT:
@@ -98,21 +100,22 @@ class Zeroed:
         return ""
 
 
-def filled(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
+def _masked_copy(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
     """A copy of a network with the masked tensors, made in their place: the old ones are never copied."""
     memo: dict[int, Any] = {}
     wide = held_wide(model)
-    for name, tensor in stored(model).items():
+    for name, tensor in stored_tensors(model).items():
         if id(tensor) in memo or (name not in trace.flow.stored and trace.flow.names.get(name, name) != name):
             continue
         value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.stirred(name, tensor)
-        value = held(value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach(), tensor, name in wide)
+        value = value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach()
+        value = round_to_float32(value, tensor, name in wide)
         memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value
     give_back()
     return copy.deepcopy(model, memo)
 
 
-def trained(model: nn.Module, example: Any, seed: int) -> list[Tensor] | None:
+def _train_outputs(model: nn.Module, example: Any, seed: int) -> list[Tensor] | None:
     """What a copy of a network, which shares its parameters, gives in train mode without dropout; none where it does
     not run."""
     model = training_copy(model)
@@ -129,22 +132,22 @@ def trained(model: nn.Module, example: Any, seed: int) -> list[Tensor] | None:
         return None
 
 
-def common_rows(example: Any) -> int:
+def _common_rows(example: Any) -> int:
     """The length of the first axis that all tensors of an example share; 0 where they share none."""
     sizes = {t.shape[0] if t.ndim else 0 for t in pytree.tree_leaves(example) if isinstance(t, Tensor)}
     return sizes.pop() if len(sizes) == 1 else 0
 
 
-def picked(example: Any, rows: Tensor) -> Any:
+def _pick_rows(example: Any, rows: Tensor) -> Any:
     """Some rows of every tensor of an example."""
     return pytree.tree_map(lambda t: t[rows.to(t.device)] if isinstance(t, Tensor) else t, example)
 
 
 def batches(example: Any) -> Iterator[tuple[int, Any]]:
     """The example at a batch of one and of one more than twice its own; none where its tensors share no first axis."""
-    size = common_rows(example)
+    size = _common_rows(example)
     for batch in sorted({1, 2 * size + 1} - {size}) if size else ():
-        yield batch, picked(example, torch.arange(batch) % size)
+        yield batch, repeat(example, batch)
 
 
 def by_rows(got: Sequence[Tensor], want: Sequence[Tensor], rows: Tensor) -> bool:

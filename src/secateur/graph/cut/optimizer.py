@@ -14,8 +14,8 @@ from secateur.core.types import Cut
 from secateur.graph.cut.surgery import Masks, masks, slice_tensor
 
 
-def carried(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module,
-            cuts: Sequence[Cut]) -> torch.optim.Optimizer:
+def carry_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module,
+                    cuts: Sequence[Cut]) -> torch.optim.Optimizer:
     """An optimizer for the cut network that goes on where the old one is; the old one stays as it is.
 
     Args:
@@ -27,20 +27,20 @@ def carried(optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module
     Raises:
         SecateurError: the optimizer holds parameters that are not the network's, or state of other shapes than theirs.
     """
-    kept = by_every_name(model, masks(model, [cut for cut in cuts if cut.removed]))
+    kept = _by_every_name(model, masks(model, [cut for cut in cuts if cut.removed]))
     names = {id(p): n for n, p in model.named_parameters(remove_duplicate=False)}
     after = dict(small.named_parameters(remove_duplicate=False))
     after |= {n.removeprefix("body."): p for n, p in after.items()}
     groups = [{**group, "params": [after[name_of(p, names)] for p in group["params"]]}
               for group in optimizer.param_groups]
-    new = type(optimizer)(groups, **constructor_defaults(optimizer))
+    new = type(optimizer)(groups, **_constructor_defaults(optimizer))
     for parameter, state in optimizer.state.items():
         name = name_of(parameter, names)
-        new.state[after[name]] = {k: cut_state(v, parameter, name, kept) for k, v in state.items()}
+        new.state[after[name]] = {k: _cut_state(v, parameter, name, kept) for k, v in state.items()}
     return new
 
 
-def by_every_name(model: nn.Module, kept: Masks) -> Masks:
+def _by_every_name(model: nn.Module, kept: Masks) -> Masks:
     """The masks of shared weights under all of their names."""
     every = dict(model.named_parameters(remove_duplicate=False))
     held = {id(every[name]): mask for name, mask in kept.items() if name in every}
@@ -55,7 +55,7 @@ def name_of(parameter: Tensor, names: dict[int, str]) -> str:
     return names[id(parameter)]
 
 
-def cut_state(value: Any, parameter: Tensor, name: str, kept: Masks) -> Any:
+def _cut_state(value: Any, parameter: Tensor, name: str, kept: Masks) -> Any:
     """One entry of an optimizer's state, sliced where it has the shape of its weight."""
     if isinstance(value, Tensor) and value.shape == parameter.shape:
         return slice_tensor(value, kept.get(name, {})).clone()
@@ -65,7 +65,7 @@ def cut_state(value: Any, parameter: Tensor, name: str, kept: Masks) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
-def constructor_defaults(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _constructor_defaults(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """The defaults that the optimizer's own constructor takes."""
     taken = inspect.signature(type(optimizer).__init__).parameters
     return {k: v for k, v in optimizer.defaults.items() if k in taken}

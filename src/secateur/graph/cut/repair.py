@@ -24,17 +24,17 @@ from secateur.graph.cut.attention import CutAttention
 from secateur.graph.cut.sizes import Sizes, module_of
 from secateur.graph.rules.base import Value
 
-STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
-            nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
+_STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
+             nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
 MOST = 12
 SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|heads?$"
                    r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
-NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
-                       r"|key_value_groups|batch|chunk|img|grid|label|kv_groups|depth|_ratio|dilation|padding")
-NAMED = re.compile(rf"^(?!.*(?:{NOT_SIZES.pattern})).*(?:{SIZES.pattern})")
+_NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
+                        r"|key_value_groups|batch|chunk|img|grid|label|kv_groups|depth|_ratio|dilation|padding")
+NAMED = re.compile(rf"^(?!.*(?:{_NOT_SIZES.pattern})).*(?:{SIZES.pattern})")
 ANY = re.compile("")
 
-Evidence = dict[str, dict[int, dict[int, int]]]
+_Evidence = dict[str, dict[int, dict[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def repair_known(model: nn.Module) -> None:
             first = module.weight if module.weight is not None else module.running_mean
             module.num_features = module.num_features if first is None else first.shape[0]
         elif isinstance(module, nn.RNNBase):
-            repair_recurrent(module)
+            _repair_recurrent(module)
         elif isinstance(module, nn.RNNCellBase):
             module.hidden_size, module.input_size = module.weight_hh.shape[1], module.weight_ih.shape[1]
         elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module.weight is not None:
@@ -79,7 +79,7 @@ def repair_known(model: nn.Module) -> None:
             vars(module).update(zip(("nx", "nf"), module.get_parameter("weight").shape, strict=True))
 
 
-def repair_recurrent(module: nn.RNNBase) -> None:
+def _repair_recurrent(module: nn.RNNBase) -> None:
     """The sizes of a recurrent network, from its weights."""
     rows, module.input_size = module.get_parameter("weight_ih_l0").shape
     module.hidden_size = rows // {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
@@ -104,10 +104,10 @@ def repair_traced(model: nn.Module, captured: Captured, sizes: Sizes) -> None:
         elif isinstance(module, nn.LayerNorm) and "normalized_shape" in new:
             module.normalized_shape = tuple(new["normalized_shape"])
         elif isinstance(module, nn.MultiheadAttention):
-            repair_attention(module)
+            _repair_attention(module)
 
 
-def repair_attention(module: nn.MultiheadAttention) -> None:
+def _repair_attention(module: nn.MultiheadAttention) -> None:
     """Give attention a forward that allows for other heads than its width, where heads were cut."""
     module.embed_dim = module.out_proj.weight.shape[0]
     inner = module.out_proj.weight.shape[1]
@@ -131,21 +131,21 @@ def find(model: nn.Module, path: str) -> nn.Module | None:
         return None
 
 
-def evidence(captured: Iterable[Captured], sizes: Sizes, broad: bool = False) -> Evidence:
+def evidence(captured: Iterable[Captured], sizes: Sizes, broad: bool = False) -> _Evidence:
     """For each module, what the sizes given to calls in its forward must become, with how often.
 
     ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
     """
-    found: Evidence = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
+    found: _Evidence = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
     for node in (n for one in captured for n in one.graph.graph.nodes if n.op == "call_function"):
         path = module_of(node)
-        for old, new in [*written(sizes, node), *(axes_of(sizes, node) if broad else ())]:
+        for old, new in [*_written_sizes(sizes, node), *(axes_of(sizes, node) if broad else ())]:
             if old > 1:
                 found[path][old][new] += 1
     return found
 
 
-def written(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
+def _written_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
     """Pairs of plain numbers from the explicit sizes of a call."""
     for change in sizes.changes(node):
         old, new = change.old, change.new
@@ -166,18 +166,19 @@ def axes_of(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
                 yield sizes.flow.axes.sizes[axis], sizes.of(axis)
 
 
-def slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> list[Slot]:
+def slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) -> list[Slot]:
     """Every remembered size of a fitting name that the evidence speaks of and that may have to change."""
     made: list[Slot] = []
     for path, seen in found.items():
         module = find(model, path)
-        if module is not None and not isinstance(module, STANDARD):
+        if module is not None and not isinstance(module, _STANDARD):
             owner = type(module).__name__
-            made += [s for k, v in vars(module).items() if names.search(k) and (s := slot_for(owner, path, k, v, seen))]
-    return made + config_slots(model, found, names)
+            made += [slot for key, value in vars(module).items()
+                     if names.search(key) and (slot := _slot_for(owner, path, key, value, seen))]
+    return made + _config_slots(model, found, names)
 
 
-def config_slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> list[Slot]:
+def _config_slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) -> list[Slot]:
     """The sizes in configurations: one slot where all modules that share one agree, one a module where not."""
     users: dict[int, list[str]] = defaultdict(list)
     for path in found:
@@ -187,20 +188,20 @@ def config_slots(model: nn.Module, found: Evidence, names: re.Pattern[str]) -> l
     made: list[Slot] = []
     for paths in users.values():
         config = getattr(find(model, paths[0]), "config", None)
-        pool = pooled([found[p] for p in paths])
+        pool = _pool([found[p] for p in paths])
         for key, value in vars(config).items():
             if not names.search(key):
                 continue
-            agreed = slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
+            agreed = _slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
             if agreed is None or len(agreed.choices) == 1:
                 made += [agreed] if agreed else []
                 continue
-            own = (slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths)
+            own = (_slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths)
             made += [slot for slot in own if slot]
     return made
 
 
-def pooled(evidences: list[dict[int, dict[int, int]]]) -> dict[int, dict[int, int]]:
+def _pool(evidences: list[dict[int, dict[int, int]]]) -> dict[int, dict[int, int]]:
     """The evidence of several modules as one."""
     pool: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for seen in evidences:
@@ -210,19 +211,19 @@ def pooled(evidences: list[dict[int, dict[int, int]]]) -> dict[int, dict[int, in
     return pool
 
 
-def slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dict[int, int]]) -> Slot | None:
+def _slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dict[int, int]]) -> Slot | None:
     """A slot for an attribute that holds an old size (or a list of them), if one may change."""
     if isinstance(value, (tuple, list)) and value and all(type(v) is int for v in value):
         choices: list[Any] = [type(value)(c) if type(value) is not torch.Size else torch.Size(c)
-                              for c in itertools.islice(itertools.product(*(ranked(key, v, seen) for v in value)), 4)]
+                              for c in itertools.islice(itertools.product(*(_rank(key, v, seen) for v in value)), 4)]
     elif type(value) is int:
-        choices = ranked(key, value, seen)
+        choices = _rank(key, value, seen)
     else:
         return None
     return Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
 
 
-def ranked(key: str, old: int, seen: dict[int, dict[int, int]]) -> list[int]:
+def _rank(key: str, old: int, seen: dict[int, dict[int, int]]) -> list[int]:
     """What an old size may become, most likely first: names of one head's size stay as they are."""
     options = seen.get(old, {})
     if not options:

@@ -41,7 +41,7 @@ class Taken:
         Raises:
             SecateurError: other inputs, sizes or settings than the graph was traced with.
         """
-        bound = bound_to(self.signature, args, kwargs)
+        bound = _bound_to(self.signature, args, kwargs)
         if list(bound) != self.names:
             raise SecateurError(f"inputs of the cut graph: got {', '.join(bound)}, allowed: {', '.join(self.names)}, "
                                 "as in the example")
@@ -54,7 +54,7 @@ class Taken:
             if not fits(value, like):
                 raise SecateurError(f"input {position} of the cut graph: got "
                                     f"{list(value.shape) if isinstance(value, Tensor) else repr(value)}, "
-                                    f"allowed: {allowed(like)}")
+                                    f"allowed: {_describe_allowed(like)}")
         self.check_guards(bound)
         return found
 
@@ -70,7 +70,7 @@ class Taken:
                 raise SecateurError(f"inputs of the cut graph: got {got}, allowed: sizes with {words}")
 
 
-def taken(forward: Callable[..., Any], captured: Captured) -> Taken:
+def signature_of(forward: Callable[..., Any], captured: Captured) -> Taken:
     """What a trace takes; ``forward`` is the network's own, which says how its inputs are called.
 
     Raises:
@@ -80,9 +80,9 @@ def taken(forward: Callable[..., Any], captured: Captured) -> Taken:
     parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
     leaves, spec = pytree.tree_flatten((captured.args, captured.kwargs))
     args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
-    made = Taken(parameters, bound_to(signature(parameters), args, kwargs), likes(captured),
-                 [(guard, partial(told_by_torch, guard)) for guard in captured.guards or ()])
-    made.check_guards(bound_to(made.signature, captured.args, captured.kwargs))
+    made = Taken(parameters, _bound_to(signature(parameters), args, kwargs), likes(captured),
+                 [(guard, partial(_holds_by_torch, guard)) for guard in captured.guards or ()])
+    made.check_guards(_bound_to(made.signature, captured.args, captured.kwargs))
     return made
 
 
@@ -92,12 +92,12 @@ def signature(parameters: list[tuple[str, Any, bool]]) -> inspect.Signature:
                               for n, k, d in parameters])
 
 
-def told_by_torch(guard: str, bound: dict[str, Any]) -> bool:
+def _holds_by_torch(guard: str, bound: dict[str, Any]) -> bool:
     """Whether a guard holds, which torch told a moment ago; one of a file never comes here."""
     return bool(eval(guard, {"torch": torch}, {"L": bound}))
 
 
-def bound_to(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _bound_to(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Inputs by the names that a forward has for them.
 
     Raises:
@@ -119,9 +119,7 @@ def by_name(value: Any) -> Any:
 
 def likes(captured: Captured) -> list[Any]:
     """What each input of a graph must be: a tuple of sizes, nothing where one is open, or the value itself."""
-    nodes = [n for n in captured.graph.graph.nodes if n.op == "placeholder"
-             and captured.sources[str(n.target)][0] == "input"]
-    return [like(node, value) for node, value in zip(nodes, captured.leaves.values(), strict=True)]
+    return [like(node, value) for node, value in zip(captured.inputs, captured.leaves, strict=True)]
 
 
 def like(node: fx.Node, value: Any) -> Any:
@@ -138,7 +136,7 @@ def fits(value: Any, like: Any) -> bool:
     return value.ndim == len(like) and all(s in (None, got) for s, got in zip(like, value.shape, strict=True))
 
 
-def allowed(like: Any) -> str:
+def _describe_allowed(like: Any) -> str:
     """What an input may be, in words."""
     if not isinstance(like, tuple):
         return repr(like)

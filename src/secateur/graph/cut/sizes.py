@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.flow import Flow, base_name
+from secateur.graph.calls import base_name
+from secateur.graph.flow import Flow
 from secateur.graph.rules.base import Value
 
-SHAPED = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "expand": "size", "broadcast_to": "size",
-          "zeros": "size", "ones": "size", "full": "size", "empty": "size", "new_zeros": "size", "new_ones": "size",
-          "new_full": "size", "new_empty": "size"}
+_SHAPED = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "expand": "size", "broadcast_to": "size",
+           "zeros": "size", "ones": "size", "full": "size", "empty": "size", "new_zeros": "size", "new_ones": "size",
+           "new_full": "size", "new_empty": "size"}
 SPLITS = {"split", "split_with_sizes", "chunk", "tensor_split", "unsafe_chunk", "unsafe_split"}
 
 
@@ -61,9 +62,9 @@ class Sizes:
         return [c for c in self._changes(name, given, value, node) if c.old is not None]
 
     def _changes(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Iterator[Change]:
-        if name in SHAPED:
-            old = given[SHAPED[name]]
-            yield Change(SHAPED[name], old, self.listed(old, value.axes[-len(old):] if old else []))
+        if name in _SHAPED:
+            old = given[_SHAPED[name]]
+            yield Change(_SHAPED[name], old, self.listed(old, value.axes[-len(old):] if old else []))
         elif name == "unflatten":
             first = given["dim"] % len(self.source(node).axes)
             yield Change("sizes", given["sizes"], self.listed(given["sizes"], value.axes[first:]))

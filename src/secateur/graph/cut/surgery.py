@@ -17,7 +17,7 @@ from secateur.core.types import Cut
 Masks = dict[str, dict[int, Tensor]]
 
 
-def stored(model: nn.Module) -> dict[str, Tensor]:
+def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer by all of its names."""
     return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
@@ -29,7 +29,7 @@ def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
         SecateurError: a cut without a group, or one that cannot be cut, or that leaves no unit.
     """
     found: Masks = defaultdict(dict)
-    whole = stored(model)
+    whole = stored_tensors(model)
     for cut in cuts:
         check(cut)
         assert cut.group is not None

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from secateur.core.errors import CutGraphWarning, readable
 from secateur.core.module_state import same_random_numbers
 from secateur.graph.capture import Captured
-from secateur.graph.example import doubled
+from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_tensors
 
 
@@ -21,7 +21,7 @@ class Training:
     """Runs copies in train mode: the original once, on the example or on it twice over, and cut networks beside it."""
 
     def __init__(self, model: nn.Module, captured: Captured):
-        self._example, self._shapes = tried(model, captured)
+        self._example, self._shapes = find_train_example(model, captured)
 
     def failure(self, small: nn.Module) -> str:
         """Why a cut network, its tensors in float64, does not run in train mode where the original does; "" if it does.
@@ -39,11 +39,11 @@ class Training:
         return "" if got == self._shapes else f"outputs of {got}, wanted {self._shapes}"
 
 
-def tried(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
+def find_train_example(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
     """Inputs on which a copy of the original runs in train mode, none if there are none, and the shapes that it gives.
     """
     given = captured.args, captured.kwargs
-    for example in (given, doubled(given)):
+    for example in (given, double_batch(given)):
         try:
             with same_random_numbers(), torch.no_grad():
                 args, kwargs = copy.deepcopy(example)

@@ -16,7 +16,8 @@ from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Group, Structure
-from secateur.graph.flow import Flow, base_name
+from secateur.graph.calls import base_name
+from secateur.graph.flow import Flow
 from secateur.graph.proof import reference
 from secateur.graph.proof.float64 import CONVOLUTIONS, double_dtype
 from secateur.graph.proof.oracles import Trace, distance, masked_outputs
@@ -24,7 +25,7 @@ from secateur.graph.rules.base import Value
 
 UNFELT = ("the outputs do not feel it for this example (a gate that is closed, a branch that is not taken): give an "
           "example, or a network in a state, in which they do")
-PRODUCTS = CONVOLUTIONS | {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"}
+_PRODUCTS = CONVOLUTIONS | {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"}
 OPEN = {"embedding", "cat", "stack", "lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
@@ -35,48 +36,48 @@ def with_unfelt(model: nn.Module, structure: Structure) -> Structure:
     """
     trace: Trace = structure.trace
     try:
-        doubtful = suspects(model, trace, [g for g in structure.groups if g.cuttable])
+        doubtful = _suspects(model, trace, [g for g in structure.groups if g.cuttable])
     except UnsupportedError:
         return structure
     if not doubtful:
         return structure
     whole = trace.outputs(model, trace.stirred)
-    stay = {g.name for g in doubtful if not feels(model, trace, trace.leaf_of[g.name], whole)}
+    stay = {g.name for g in doubtful if not _feels(model, trace, trace.leaf_of[g.name], whole)}
     return replace(structure, groups=tuple(replace(g, reason=UNFELT) if g.name in stay else g
                                            for g in structure.groups))
 
 
-def feels(model: nn.Module, trace: Trace, leaf: int, whole: list[Tensor]) -> bool:
+def _feels(model: nn.Module, trace: Trace, leaf: int, whole: list[Tensor]) -> bool:
     """Whether the outputs change when one half or the other of a leaf's units is masked."""
     first = torch.arange(trace.flow.axes.sizes[leaf]) % 2 == 0
     return any(distance(masked_outputs(model, trace, {leaf: keep}), whole) > 0 for keep in (first, ~first))
 
 
-def suspects(model: nn.Module, trace: Trace, groups: Iterable[Group]) -> list[Group]:
+def _suspects(model: nn.Module, trace: Trace, groups: Iterable[Group]) -> list[Group]:
     """The groups of which something lies in values that reach the outputs through closed places only."""
     leaves: set[int] = set()
     for one in trace.every:
-        probe = Probe()
+        probe = _Probe()
         reference.everything(model, one, trace.flow, trace.stirred, probe.call)
-        for node in cut_off(one.graph.graph, probe.dead):
-            leaves |= set(carried(trace.flow, node))
+        for node in _cut_off(one.graph.graph, probe.dead):
+            leaves |= set(_leaves_of(trace.flow, node))
     return [g for g in groups if trace.leaf_of[g.name] in leaves]
 
 
-def carried(flow: Flow, node: fx.Node) -> Iterator[int]:
+def _leaves_of(flow: Flow, node: fx.Node) -> Iterator[int]:
     """The leaves in the axes of a value."""
     value = flow.values.get(node)
     for axis in value.axes if isinstance(value, Value) else ():
         yield from (place.leaf for place in flow.axes.places(axis))
 
 
-def cut_off(graph: fx.Graph, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
+def _cut_off(graph: fx.Graph, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
     """The nodes that reach the output, but only through dead edges."""
     end = next(n for n in graph.nodes if n.op == "output")
-    return reaching(end, set()) - reaching(end, dead)
+    return _reaching(end, set()) - _reaching(end, dead)
 
 
-def reaching(end: fx.Node, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
+def _reaching(end: fx.Node, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
     """The nodes from which a path leads to ``end`` without one of the ``dead`` edges."""
     seen, stack = {end}, [end]
     while stack:
@@ -87,7 +88,7 @@ def reaching(end: fx.Node, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
     return seen
 
 
-class Probe:
+class _Probe:
     """Calls operators, and notes the edges ``(source, node)`` through which nothing passes."""
 
     def __init__(self) -> None:
@@ -96,15 +97,15 @@ class Probe:
 
     def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one operator, once as it is and once for each input that may not matter."""
-        given = dict(paired((node.args, node.kwargs), (args, kwargs)))
+        given = dict(_pairs((node.args, node.kwargs), (args, kwargs)))
         schema = getattr(node.target, "_schema", None)
         before = copies(given) if schema is not None and writes(node) else given
         result = reference.plain(node, args, kwargs)
         sources = [n for n, v in given.items() if isinstance(v, Tensor) and v.is_floating_point()] if schema else []
         name = base_name(node).rstrip("_")
-        if name in PRODUCTS:
-            self.dead |= {(s, node) for s in sources if not multiplied(s, given)}
-        elif name not in OPEN and not passes_on(schema):
+        if name in _PRODUCTS:
+            self.dead |= {(s, node) for s in sources if not _is_multiplied(s, given)}
+        elif name not in OPEN and not _passes_on(schema):
             self.dead |= {(s, node) for s in sources if not self.moves(node, before, s, result)}
         return result
 
@@ -130,27 +131,27 @@ def writes(node: fx.Node) -> bool:
     return bool(node.target._schema.is_mutable)  # type: ignore[union-attr]
 
 
-def multiplied(source: fx.Node, given: dict[fx.Node, Any]) -> bool:
+def _is_multiplied(source: fx.Node, given: dict[fx.Node, Any]) -> bool:
     """Whether what a factor is multiplied with is anywhere other than zero; what is only added always matters."""
     factors = {n: v for n, v in given.items() if isinstance(v, Tensor) and v.ndim > 1}
     return source not in factors or all(bool(v.any()) for n, v in factors.items() if n is not source)
 
 
-def passes_on(schema: Any) -> bool:
+def _passes_on(schema: Any) -> bool:
     """Whether an operator gives a view of its input."""
     return schema is None or any(a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments)
 
 
-def paired(nodes: Any, values: Any) -> Iterator[tuple[fx.Node, Any]]:
+def _pairs(nodes: Any, values: Any) -> Iterator[tuple[fx.Node, Any]]:
     """Every node among the arguments of a call with what it stands for."""
     if isinstance(nodes, fx.Node):
         yield nodes, values
     elif isinstance(nodes, dict):
         for key in nodes:
-            yield from paired(nodes[key], values[key])
+            yield from _pairs(nodes[key], values[key])
     elif isinstance(nodes, (list, tuple)):
         for one, value in zip(nodes, values, strict=True):
-            yield from paired(one, value)
+            yield from _pairs(one, value)
 
 
 __all__ = ["UNFELT", "with_unfelt"]

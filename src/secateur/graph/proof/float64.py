@@ -22,10 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from secateur.core.module_state import evaluating
 from secateur.graph.capture import quiet
 
-DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
-          torch.complex64: torch.complex128}
-FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-MOVES = {"embedding", "index_select", "index", "gather"}
+_DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
+           torch.complex64: torch.complex128}
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_MOVES = {"embedding", "index_select", "index", "gather"}
 CONVOLUTIONS = {"convolution", "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
                 "conv_transpose3d"}
 
@@ -33,8 +33,8 @@ CONVOLUTIONS = {"convolution", "_convolution", "conv1d", "conv2d", "conv3d", "co
 def double(value: Any) -> Any:
     """A tensor or dtype in double precision; anything else as it is."""
     if isinstance(value, Tensor):
-        return value.detach().to(DOUBLE.get(value.dtype, value.dtype))
-    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+        return value.detach().to(_DOUBLE.get(value.dtype, value.dtype))
+    return _DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
 
 
 def own(value: Any) -> Any:
@@ -64,10 +64,10 @@ def give_back() -> None:
 
 def double_dtype(value: Any) -> Any:
     """A float type as float64."""
-    return DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+    return _DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
 
 
-def called(target: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call_operator(target: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call an operator; a convolution of several samples one at a time, since in float64 torch unfolds them all."""
     if name not in CONVOLUTIONS or not args or args[0].ndim != args[1].ndim or args[0].shape[0] < 2:
         return target(*args, **kwargs)
@@ -80,7 +80,7 @@ def called(target: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
     return out
 
 
-class InDouble(TorchDispatchMode):
+class _InDouble(TorchDispatchMode):
     """Runs a network's own code in float64: casts to narrower types become casts to this one.
 
     ``narrow``: the addresses of parameters that are held in a narrower type.
@@ -99,18 +99,18 @@ class InDouble(TorchDispatchMode):
             self.conditions = True
             return func(*self.wide(args), **self.wide(kwargs or {}))
         if func is torch.ops.aten._grouped_mm.default:
-            return grouped(*self.wide(args), **self.wide(kwargs or {}))
+            return _grouped_product(*self.wide(args), **self.wide(kwargs or {}))
         name, changes = func.overloadpacket.__name__, func._schema.is_mutable
         if not changes and any(r.alias_info for r in func._schema.returns):
             return func(*args, **(kwargs or {}))
-        if name in MOVES and self.is_narrow(args[0]):
+        if name in _MOVES and self.is_narrow(args[0]):
             return double(func(*args, **(kwargs or {})))
         args = (args[0], *self.wide(args[1:])) if changes and args else self.wide(args)
         named = self.wide(kwargs or {})
-        types = {t.dtype for t in args if isinstance(t, Tensor) and t.dtype in FLOATS}
+        types = {t.dtype for t in args if isinstance(t, Tensor) and t.dtype in _FLOATS}
         if len(types) > 1 and not changes:
             args = tuple(double(a) for a in args)
-        return called(func, name, args, named)
+        return call_operator(func, name, args, named)
 
     def wide(self, value: Any) -> Any:
         """Types, and parameters that are held in narrower ones, in float64, in whatever they lie."""
@@ -124,13 +124,13 @@ class InDouble(TorchDispatchMode):
 
     def is_narrow(self, value: Tensor) -> bool:
         """Whether a tensor is a parameter held in a narrower type, or a view of one."""
-        return bool(self.narrow) and value.dtype in DOUBLE and address(value) in self.narrow
+        return bool(self.narrow) and value.dtype in _DOUBLE and address(value) in self.narrow
 
 
-class Widened(TorchFunctionMode):
+class _Widened(TorchFunctionMode):
     """Gives convolutions their parameters in float64: torch compares types before any operator is called."""
 
-    def __init__(self, mode: InDouble):
+    def __init__(self, mode: _InDouble):
         super().__init__()
         self.mode = mode
 
@@ -148,7 +148,7 @@ def address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
 
 
-def grouped(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> Tensor:
+def _grouped_product(rows: Tensor, weights: Tensor, offs: Tensor, *_: Any, **__: Any) -> Tensor:
     """Rows of each expert times its matrix: torch's own kernel takes no float64."""
     starts = [0, *offs.tolist()]
     return torch.cat([rows[a:b] @ w for a, b, w in zip(starts, starts[1:], weights, strict=False)])
@@ -165,7 +165,7 @@ def eager_tensors(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
 
     Its parameters stay in their types, unless its code minds that they differ from its inputs'.
     """
-    narrow = [p for p in model.parameters() if p.dtype in DOUBLE]
+    narrow = [p for p in model.parameters() if p.dtype in _DOUBLE]
     try:
         return run(model, args, kwargs, {address(p) for p in narrow})
     except Exception as error:
@@ -187,9 +187,9 @@ def run(model: nn.Module, args: Any, kwargs: Any, narrow: Collection[int]) -> li
     ``torch.cond`` is compiled where it is called; what was compiled for float64 is forgotten afterwards.
     """
     args, kwargs = pytree.tree_map(own, (args, kwargs))
-    mode = InDouble(narrow)
+    mode = _InDouble(narrow)
     try:
-        with quiet(), in_double(), Widened(mode) if narrow else nullcontext(), mode:
+        with quiet(), in_double(), _Widened(mode) if narrow else nullcontext(), mode:
             outputs = model(*args, **kwargs)
     finally:
         if mode.conditions:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.flow import Flow, base_name
+from secateur.graph.calls import base_name
+from secateur.graph.flow import Flow
 from secateur.graph.proof.float64 import address
 from secateur.graph.proof.reference import flatten, plain
 from secateur.graph.rules.base import Value
@@ -116,26 +117,26 @@ def named(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[
     return {a.name: a.default_value for a in schema} | dict(zip((a.name for a in schema), args, strict=False)) | kwargs
 
 
-def reduce_dims(given: dict[str, Any], x: Tensor) -> list[int]:
+def _reduce_dims(given: dict[str, Any], x: Tensor) -> list[int]:
     """The axes that a reduction names."""
     dims = given.get("dim")
     dims = [dims] if isinstance(dims, int) else dims
     return [d % x.ndim for d in dims] if dims else list(range(x.ndim))
 
 
-def masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """The mean over kept positions."""
     given = named(node, args, kwargs)
     x = given["self"]
-    there, dims = masked.present(x, value), reduce_dims(given, x)
+    there, dims = masked.present(x, value), _reduce_dims(given, x)
     keep = bool(given.get("keepdim"))
     return x.sum(dims, keepdim=keep) / there.sum(dims, keepdim=keep).clamp_min(1)
 
 
-def masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Variance or standard deviation over kept positions, with the mean where asked."""
     given = named(node, args, kwargs)
-    x, dims = given["self"], reduce_dims(given, given["self"])
+    x, dims = given["self"], _reduce_dims(given, given["self"])
     count, mean, squares = moments(x, masked.present(x, value), dims)
     correction = given.get("correction", int(bool(given.get("unbiased", True))))
     result = squares / (count - (1 if correction is None else correction)).clamp_min(0)
@@ -144,12 +145,12 @@ def masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: A
     return tuple(parts) if "mean" in base_name(node) else parts[0]
 
 
-def masked_prod(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_prod(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """A product over kept positions: the removed ones are factors of one, or true."""
     return plain(node, (masked.blank(args[0], value, 1), *args[1:]), kwargs)
 
 
-def masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """A norm over kept positions: of a negative order the least value leads, and a removed one can never be it."""
     given = named(node, args, kwargs)
     order = next((given[k] for k in ("ord", "p") if given.get(k) is not None), 2)
@@ -157,25 +158,25 @@ def masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs
     return plain(node, (masked.blank(args[0], value, torch.inf) if least else args[0], *args[1:]), kwargs)
 
 
-def masked_extremes(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_extremes(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Both extremes over kept positions."""
     low, high = (plain(node, (masked.blank(args[0], value, fill), *args[1:]), kwargs)
                  for fill in (torch.inf, -torch.inf))
     return low[0], high[1]
 
 
-def masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """An extreme over kept positions: the removed ones can never win."""
     low = any(word in base_name(node) for word in ("max", "logsumexp"))
     return plain(node, (masked.blank(args[0], value, -torch.inf if low else torch.inf), *args[1:]), kwargs)
 
 
-def masked_softmax(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_softmax(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """A softmax over kept positions: the removed ones get nothing."""
     return plain(node, (masked.blank(args[0], value, -torch.inf), *args[1:]), kwargs)
 
 
-def masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Layer, RMS, group, instance or training-mode batch norm with statistics over kept positions."""
     given, name = named(node, args, kwargs), base_name(node)
     x = given["input"]
@@ -208,12 +209,12 @@ def affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
 
 
 SPECIAL: dict[str, Callable[[Masked, fx.Node, Value, Any, Any], Any]] = {
-    **dict.fromkeys(["mean", "nanmean"], masked_mean),
-    **dict.fromkeys(["prod", "all"], masked_prod),
-    **dict.fromkeys(["aminmax"], masked_extremes),
-    **dict.fromkeys(["norm", "linalg_vector_norm"], masked_length),
-    **dict.fromkeys(["var", "std", "var_mean", "std_mean"], masked_var),
-    **dict.fromkeys(["amax", "amin", "max", "min", "logsumexp"], masked_extreme),
-    **dict.fromkeys(["softmax", "log_softmax", "_softmax", "_log_softmax"], masked_softmax),
-    **dict.fromkeys(["layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"], masked_norm),
+    **dict.fromkeys(["mean", "nanmean"], _masked_mean),
+    **dict.fromkeys(["prod", "all"], _masked_prod),
+    **dict.fromkeys(["aminmax"], _masked_extremes),
+    **dict.fromkeys(["norm", "linalg_vector_norm"], _masked_length),
+    **dict.fromkeys(["var", "std", "var_mean", "std_mean"], _masked_var),
+    **dict.fromkeys(["amax", "amin", "max", "min", "logsumexp"], _masked_extreme),
+    **dict.fromkeys(["softmax", "log_softmax", "_softmax", "_log_softmax"], _masked_softmax),
+    **dict.fromkeys(["layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"], _masked_norm),
 }

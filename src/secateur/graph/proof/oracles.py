@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Group
+from secateur.graph.calls import describe_call
 from secateur.graph.capture import Captured
-from secateur.graph.flow import Flow, described
+from secateur.graph.flow import Flow
 from secateur.graph.proof import reference
 from secateur.graph.proof.masked import Masked
 from secateur.graph.proof.perturb import Stirred
@@ -31,7 +32,6 @@ class Trace:
     more: tuple[Captured, ...] = ()
     proved: bool = field(default=False)
     stirred: Stirred = field(default_factory=Stirred)
-
 
     @property
     def every(self) -> tuple[Captured, ...]:
@@ -72,7 +72,7 @@ def apart(got: Tensor, want: Tensor) -> float:
     return worst / (size or 1.0) if worst == worst else float("inf")
 
 
-def permuted(model: nn.Module, trace: Trace, leaves: Sequence[int], seed: int = 0) -> list[Tensor]:
+def permuted_outputs(model: nn.Module, trace: Trace, leaves: Sequence[int], seed: int = 0) -> list[Tensor]:
     """The outputs with the units of some leaves in a random order, in every stored tensor."""
     axes, stored = trace.flow.axes, trace.flow.stored
     noise = torch.Generator().manual_seed(seed)
@@ -101,21 +101,22 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
     """
     free = [g for g in groups if g.cuttable]
     before = trace.outputs(model, trace.stirred)
-    error = distance(permuted(model, trace, [trace.leaf_of[g.name] for g in free]), before)
+    error = distance(permuted_outputs(model, trace, [trace.leaf_of[g.name] for g in free]), before)
     if not error <= LIMIT:
-        moved = (g for g in free if not distance(permuted(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
+        moved = (g for g in free
+                 if not distance(permuted_outputs(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
         wrong = next(moved, None)
-        what = f"group '{wrong.name}' ({operator_of(trace, wrong)})" if wrong else "the groups together"
+        what = f"group '{wrong.name}' ({_operator_of(trace, wrong)})" if wrong else "the groups together"
         raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} moves the outputs by "
                                f"{error:.1e} of their size, allowed {LIMIT:g}")
     trace.proved = True
     return error
 
 
-def operator_of(trace: Trace, group: Group) -> str:
+def _operator_of(trace: Trace, group: Group) -> str:
     """The operator that first uses a group's tensors, with the line of the model's source."""
     first = next((m.tensor for m in group.members if m.tensor in trace.flow.first_use), None)
-    return described(trace.flow.first_use[first]) if first else "not used"
+    return describe_call(trace.flow.first_use[first]) if first else "not used"
 
 
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:

@@ -29,24 +29,24 @@ class Stirred:
     def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
         """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
         if name not in self._factors:
-            self._factors[name] = factor_for(tensor)
+            self._factors[name] = _factor_for(tensor)
         tensor = tensor.detach()
         factor = self._factors[name]
         if factor is None:
-            return pick(varied(name, tensor))
+            return pick(_vary(name, tensor))
         value = double(pick(tensor))
         if factor == 1:
             return value
         return value * factor if value.data_ptr() == tensor.data_ptr() else value.mul_(factor)
 
 
-def held(value: Tensor, tensor: Tensor, wide: bool) -> Tensor:
+def round_to_float32(value: Tensor, tensor: Tensor, wide: bool) -> Tensor:
     """A stirred tensor as a proof holds it: a parameter in float32, which is exact, unless it is wider or ``wide``."""
     narrow = not wide and isinstance(tensor, nn.Parameter) and tensor.dtype in NARROW
     return value.to(torch.float32) if narrow else value
 
 
-def factor_for(tensor: Tensor) -> float | None:
+def _factor_for(tensor: Tensor) -> float | None:
     """The power of two that brings a tensor to about unit gain, one at least; none for a constant one."""
     if not tensor.is_floating_point() or tensor.numel() < 2:
         alone = isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and tensor.numel() == 1
@@ -60,7 +60,7 @@ def factor_for(tensor: Tensor) -> float | None:
     return 2.0 ** max(0, round(math.log2(1.4 / gain))) if known else 1.0
 
 
-def varied(name: str, tensor: Tensor) -> Tensor:
+def _vary(name: str, tensor: Tensor) -> Tensor:
     """Differing values around those of a constant tensor, of the same sign where it has one."""
     noise = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     draw = torch.rand(tensor.shape, generator=noise, dtype=torch.float64).to(tensor.device)

@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError, readable
+from secateur.graph.calls import base_name, describe_call
 from secateur.graph.capture import Captured
-from secateur.graph.flow import Flow, base_name, described
-from secateur.graph.proof.float64 import called, double, double_dtype, in_double, own
+from secateur.graph.flow import Flow
+from secateur.graph.proof.float64 import call_operator, double, double_dtype, in_double, own
 
 Change = Callable[[str, Tensor], Tensor]
 Call = Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], Any]
@@ -33,7 +34,7 @@ def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change,
     """
     stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
     values: dict[fx.Node, Any] = {}
-    last = last_uses(captured.graph.graph)
+    last = _last_uses(captured.graph.graph)
     with in_double():
         for node in captured.graph.graph.nodes:
             if node.op == "output":
@@ -42,7 +43,7 @@ def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change,
                 fetch(node, captured, flow, stored, change, values)
                 args = fx.node.map_aggregate(fx.map_arg(node.args, values.__getitem__), double_dtype)
                 kwargs = fx.node.map_aggregate(fx.map_arg(node.kwargs, values.__getitem__), double_dtype)
-                values[node] = tried(call or plain, node, args, kwargs)
+                values[node] = _try_call(call or plain, node, args, kwargs)
             elif node.op == "get_attr":
                 values[node] = double(getattr(captured.graph, str(node.target)))
             for dead in last.get(node, ()):
@@ -50,7 +51,7 @@ def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change,
     raise AssertionError("a graph without an output")
 
 
-def tried(call: Call, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _try_call(call: Call, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call an operator.
 
     Raises:
@@ -59,7 +60,7 @@ def tried(call: Call, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, An
     try:
         return call(node, args, kwargs)
     except Exception as error:
-        raise UnsupportedError(f"{described(node)} does not run in float64, as the proof needs: {readable(error)}"
+        raise UnsupportedError(f"{describe_call(node)} does not run in float64, as the proof needs: {readable(error)}"
                                ) from error
 
 
@@ -76,7 +77,7 @@ def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tenso
                 values[source] = own(what if kind == "constant" else captured.leaves[what])
 
 
-def last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
     """For each node, the nodes that nothing after it uses."""
     seen: set[fx.Node] = set()
     last: dict[fx.Node, list[fx.Node]] = {}
@@ -95,4 +96,4 @@ def flatten(value: Any) -> list[Any]:
 
 def plain(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the operator."""
-    return called(node.target, base_name(node), args, kwargs)  # type: ignore[arg-type]
+    return call_operator(node.target, base_name(node), args, kwargs)  # type: ignore[arg-type]

@@ -6,5 +6,9 @@ A rule registers itself with :func:`secateur.graph.rules.base.rule`; the files o
 import importlib
 import pkgutil
 
+from secateur.graph.rules.base import RULES
+
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
+
+__all__ = ["RULES"]

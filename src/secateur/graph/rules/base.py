@@ -9,7 +9,7 @@ from typing import Any
 from torch import fx
 
 from secateur.graph.axes import Axes
-from secateur.graph.calls import described
+from secateur.graph.calls import describe_call
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Op:
     @property
     def where(self) -> str:
         """The operator and the line of the model's source."""
-        return described(self.node)
+        return describe_call(self.node)
 
     @property
     def tensors(self) -> list[Value]:

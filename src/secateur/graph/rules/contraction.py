@@ -25,10 +25,10 @@ def linear(op: Op) -> list[int]:
 @rule("matmul", "bmm", "mm", "mv", "dot", "vdot", "inner")
 def matmul(op: Op) -> list[int]:
     """Contracts the last axis of the first with the second-to-last of the second."""
-    return product_of(op, *op.tensors[:2])
+    return _product_of(op, *op.tensors[:2])
 
 
-def product_of(op: Op, a: Value, b: Value) -> list[int]:
+def _product_of(op: Op, a: Value, b: Value) -> list[int]:
     """The matrix product of two values."""
     op.tie(a.axes[-1], b.axes[-2 if len(b.axes) > 1 else 0])
     op.role(a, -1, "in")
@@ -48,7 +48,7 @@ def product_of(op: Op, a: Value, b: Value) -> list[int]:
 def addmm(op: Op) -> list[int]:
     """A matrix product with something added."""
     bias, a, b = op.tensors[:3]
-    out = product_of(op, a, b)
+    out = _product_of(op, a, b)
     return broadcast(op, [Value(op.shapes[0], out), bias], len(out))
 
 
@@ -56,7 +56,7 @@ def addmm(op: Op) -> list[int]:
 def addbmm(op: Op) -> list[int]:
     """A sum of matrix products with something added."""
     bias, a, b = op.tensors[:3]
-    return broadcast(op, [Value((), product_of(op, a, b)[1:]), bias], 2)
+    return broadcast(op, [Value((), _product_of(op, a, b)[1:]), bias], 2)
 
 
 @rule("tensordot")

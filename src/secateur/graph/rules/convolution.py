@@ -16,9 +16,9 @@ def convolution(op: Op) -> list[int]:
     """Channels are contracted; groups are an outer factor of the input and output channels."""
     x, w, b = op["input"], op["weight"], op["bias"]
     if op["transposed"]:
-        return list(transposed(op))
+        return list(transposed_convolution(op))
     c = len(x.axes) - len(w.axes) + 1
-    tie_groups(op, x.axes[c], w.axes[0], w.axes[1])
+    _tie_groups(op, x.axes[c], w.axes[0], w.axes[1])
     op.role(w, 0, "out")
     op.role(w, 1, "in")
     op.fix(w, range(2, len(w.axes)), "the kernel's window")
@@ -27,7 +27,7 @@ def convolution(op: Op) -> list[int]:
     return [*x.axes[:c], w.axes[0], *space(op, x, op.shapes[0], c + 1)]
 
 
-def tie_groups(op: Op, whole: int, grouped: int, inner: int) -> None:
+def _tie_groups(op: Op, whole: int, grouped: int, inner: int) -> None:
     """``whole`` is groups times ``inner``; ``grouped`` is groups times something of its own."""
     groups = op["groups"] or 1
     if groups == 1:
@@ -38,7 +38,7 @@ def tie_groups(op: Op, whole: int, grouped: int, inner: int) -> None:
 
 
 @rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def transposed(op: Op) -> list[int]:
+def transposed_convolution(op: Op) -> list[int]:
     """As a convolution, with the weight's first two axes exchanged."""
     x, w, b = op["input"], op["weight"], op["bias"]
     c = len(x.axes) - len(w.axes) + 1

@@ -13,6 +13,6 @@ def uniform(op: Op) -> list[int]:
 
 @rule("arange", "eye", "linspace", "rand", "randn", "randint", "randperm", "tril_indices", "triu_indices",
       "hann_window", "logspace")
-def enumerated(op: Op) -> list[int]:
+def enumeration(op: Op) -> list[int]:
     """Values that say where they are: all axes are fixed."""
     return [op.axes.leaf(s, f"a constant of the code at {op.where}") for s in op.shapes[0]]

@@ -34,7 +34,7 @@ def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
     values = op.tensors
     if len(op.shapes) > 1:
         return [broadcast(op, values, len(s)) for s in op.shapes]
-    out = expanded(op, broadcast(op, values, len(op.shapes[0])))
+    out = _expand(op, broadcast(op, values, len(op.shapes[0])))
     if len(values) == 1 and values[0].origin:
         return Value(op.shapes[0], out, values[0].origin)
     return out
@@ -59,7 +59,7 @@ def like(op: Op) -> list[int]:
     return list(op.tensors[0].axes)
 
 
-def expanded(op: Op, axes: list[int]) -> list[int]:
+def _expand(op: Op, axes: list[int]) -> list[int]:
     """Axes of one that the result has in full become free ones."""
     return [op.axes.leaf(s) if op.axes.sizes[a] == 1 and s != 1 else a
             for a, s in zip(axes, op.shapes[0], strict=True)]

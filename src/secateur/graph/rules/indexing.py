@@ -29,7 +29,7 @@ def index(op: Op) -> list[int]:
     x, picks = op.tensors[0], op["indices"]
     indexed = [d for d, p in enumerate(picks) if p is not None]
     op.fix(x, indexed, "picked by number")
-    if any(len(p.axes) != 1 and p.shape != () and op_is_mask(op, d) for d, p in enumerate(picks) if p is not None):
+    if any(len(p.axes) != 1 and p.shape != () and _op_is_mask(op, d) for d, p in enumerate(picks) if p is not None):
         return [op.fixed(s) for s in op.shapes[0]]
     new = broadcast(op, [picks[d] for d in indexed])
     rest = [a for d, a in enumerate(x.axes) if d not in indexed]
@@ -39,7 +39,7 @@ def index(op: Op) -> list[int]:
     return out if [op.axes.sizes[a] for a in out] == list(op.shapes[0]) else barrier(op)
 
 
-def op_is_mask(op: Op, position: int) -> bool:
+def _op_is_mask(op: Op, position: int) -> bool:
     """Whether an index is a mask of booleans."""
     nodes: Any = op.node.args[1]
     return bool(nodes[position].meta["val"].dtype == torch.bool)
@@ -123,7 +123,7 @@ def index_put(op: Op) -> list[int]:
     """Written by number: the axes that are written to are fixed; one value where a mask says so fixes nothing."""
     x = op["self"]
     picks = op["indices"]
-    if len(picks) == 1 and op_is_mask(op, 0) and prod(op["values"].shape) == 1:
+    if len(picks) == 1 and _op_is_mask(op, 0) and prod(op["values"].shape) == 1:
         for a, b in zip(x.axes, picks[0].axes, strict=False):
             op.tie(a, b)
         return list(x.axes)

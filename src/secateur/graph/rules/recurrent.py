@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secateur.graph.rules.base import Op, Value, rule
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -39,7 +39,7 @@ def single(op: Op) -> list[int] | list[list[int]]:
 def cell(op: Op, params: list[Value], features: int) -> tuple[int, int]:
     """Tie the weights of one layer and direction; gives the axes of its output and of its memory."""
     w_ih, w_hh, *rest = params
-    count = GATES[op.name.partition("_")[0]]
+    count = _GATES[op.name.partition("_")[0]]
     gates, memory = op.fixed(count, "the gates of a recurrent cell"), op.axes.leaf(w_ih.shape[0] // count)
     packed = op.axes.product([gates, memory])
     op.tie(w_ih.axes[1], features)

@@ -24,12 +24,12 @@ def reshape(op: Op) -> list[int]:
 def permute(op: Op) -> Value:
     """The axes in another order."""
     x = op.tensors[0]
-    order = order_of(op, len(x.axes))
+    order = _order_of(op, len(x.axes))
     origin = (x.origin[0], tuple(x.origin[1][d] for d in order)) if x.origin else None
     return Value(op.shapes[0], [x.axes[d] for d in order], origin)
 
 
-def order_of(op: Op, rank: int) -> list[int]:
+def _order_of(op: Op, rank: int) -> list[int]:
     """Which axis of the input each axis of the output is."""
     order = list(range(rank))
     if op.name == "permute":

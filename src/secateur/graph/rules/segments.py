@@ -64,12 +64,12 @@ def slice_(op: Op) -> list[int]:
         return out
     start, step = op["start"] or 0, op["step"] or 1
     start = min(start + size if start < 0 else start, size)
-    out[d] = strided(op, x.axes[d], start, step) if step > 1 else \
+    out[d] = stride(op, x.axes[d], start, step) if step > 1 else \
         op.axes.cut(x.axes[d], [start, length, size - start - length])[1]
     return out
 
 
-def strided(op: Op, axis: int, start: int, step: int) -> int:
+def stride(op: Op, axis: int, start: int, step: int) -> int:
     """Every ``step``-th position: the outer factor of the axis, where the axis is whole periods."""
     size = op.axes.sizes[axis]
     if size % step == 0 and start < step:

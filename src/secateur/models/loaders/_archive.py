@@ -14,21 +14,21 @@ import torch
 
 from secateur.core.errors import SecateurError, first_line
 
-CALLED = re.compile(r"(torch\.ops\.(aten|prims|higher_order)\.|_operator\.|math\.|torch\.sym_)\w+(\.\w+)?")
-PICKLED = re.compile(r"(^|/)((custom|script)_obj_\w*|serialized_\w+\.pt|data\.pkl)$")
-CODE = re.compile(r"(^|/)(aotinductor|executorch)/")
+_CALLED = re.compile(r"(torch\.ops\.(aten|prims|higher_order)\.|_operator\.|math\.|torch\.sym_)\w+(\.\w+)?")
+_PICKLED = re.compile(r"(^|/)((custom|script)_obj_\w*|serialized_\w+\.pt|data\.pkl)$")
+_CODE = re.compile(r"(^|/)(aotinductor|executorch)/")
 WORDS = re.compile(r"[A-Za-z_]\w*")
 KNOWN = {"Max", "Min", "Mod", "PythonMod", "FloorDiv", "CeilDiv", "CleanDiv", "ModularIndexing", "Where", "Eq", "Ne",
          "Gt", "Ge", "Lt", "Le", "And", "Or", "Not", "true", "false", "IntTrueDiv", "FloatTrueDiv", "PowByNatural",
          "ToFloat", "TruncToInt", "oo", "int_oo", "size", "stride", "storage_offset", "dtype", "and", "or", "not",
          "max", "min", "int", "Integer", "Rational", "Add", "Mul", "Pow", "positive", "integer", "nonnegative",
          "real", "finite", "evaluate", "floor", "True", "False", "None"}
-SYMBOL = re.compile(r"Symbol\('\w+'")
+_SYMBOL = re.compile(r"Symbol\('\w+'")
 KEYS = re.compile(r"L(\[\s*(\"\w*\"|'\w*'|\d+)\s*\])+|L\[[\"']\w+[\"']\]")
 LARGEST = 1 << 28
 
 
-def checked(path: Path) -> io.BytesIO:
+def read_checked(path: Path) -> io.BytesIO:
     """The bytes of an exported program without pickled objects, compiled code, and text that is no plain size or
     operator.
 
@@ -46,7 +46,7 @@ def checked(path: Path) -> io.BytesIO:
             if len(set(names)) < len(names):
                 raise SecateurError(f"'{path}' holds several files of one name; allowed is each once")
             for info in archive.infolist():
-                check_member(path, archive, info)
+                _check_member(path, archive, info)
     except OSError as error:
         raise SecateurError(f"cannot read '{path}': {error.strerror or first_line(error)}") from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
@@ -58,16 +58,16 @@ def checked(path: Path) -> io.BytesIO:
     return held
 
 
-def check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+def _check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     """Refuse pickles, code, graphs of anything unknown, and sizes that cannot be."""
     name = info.filename
-    if PICKLED.search(name) or CODE.search(name):
+    if _PICKLED.search(name) or _CODE.search(name):
         raise SecateurError(f"'{path}' holds '{name}', a pickle or compiled code, which could run anything; allowed "
                             "are exported programs of tensors and operators alone")
     if info.file_size > LARGEST and name.endswith(".json"):
         raise SecateurError(f"'{path}': the graph '{name}' would be {info.file_size} bytes, allowed {LARGEST}")
     if name.endswith(".json"):
-        check_graph(path, archive.read(info))
+        _check_graph(path, archive.read(info))
     elif "sample_inputs" in name or name.endswith((".pt", ".pkl", ".pth")):
         check_example(path, name, archive.read(info))
 
@@ -82,16 +82,16 @@ def check_example(path: Path, name: str, data: bytes) -> None:
                             "allowed are tensors and plain values") from error
 
 
-def check_graph(path: Path, text: bytes) -> None:
+def _check_graph(path: Path, text: bytes) -> None:
     """Refuse a graph with operators or sizes that are not known."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SecateurError(f"'{path}' is no whole exported program: {first_line(error)}") from error
-    for key, value in said(found):
+    for key, value in _texts(found):
         if key == "use_pickle":
             raise SecateurError(f"'{path}' holds a pickled tensor, which could run anything; allowed are plain ones")
-        if key == "target" and not CALLED.fullmatch(value):
+        if key == "target" and not _CALLED.fullmatch(value):
             raise SecateurError(f"'{path}' calls '{value[:80]}'; allowed are operators of torch")
         if key in ("expr_str", "guards_code") and not plain(value):
             raise SecateurError(f"'{path}' has the size '{value[:80]}'; allowed are symbols, numbers, known functions")
@@ -103,13 +103,13 @@ def plain(text: str) -> bool:
     >>> plain("Max(1, s0//2)"), plain("L['x'].size()[0] >= 2"), plain("__import__('os')")
     (True, True, False)
     """
-    rest = KEYS.sub("0", SYMBOL.sub("(0", text))
+    rest = KEYS.sub("0", _SYMBOL.sub("(0", text))
     words = WORDS.findall(rest)
     return re.fullmatch(r"[\w\s()\[\].,+\-*/%<>=!&|~^]*", rest) is not None and all(
         word in KNOWN or re.fullmatch(r"[suz][\w]*\d+|e\d*", word) for word in words)
 
 
-def said(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Every text in nested values, and everything that is true, with the key that it or its list stands under."""
     waiting = [(key, value)]
     while waiting:

@@ -10,9 +10,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 
 from secateur.core.modules import at
-from secateur.models.loaders._stored_tensors import MOVED, SAME, Origin, Origins, base, moved, stored
+from secateur.models.loaders._stored_tensors import MOVED, SAME, Origin, Origins, base, find_stored, move
 
-PASSED = SAME | (MOVED - {"reshape", "view"})
+_PASSED = SAME | (MOVED - {"reshape", "view"})
 
 
 def fold_biases(root: nn.Module, graph: fx.Graph, tensors: Mapping[str, Any], origins: Origins) -> None:
@@ -25,7 +25,7 @@ def fold_biases(root: nn.Module, graph: fx.Graph, tensors: Mapping[str, Any], or
         last = moves[-1] if moves else node
         if base(total) not in ("add", "add_") or total.kwargs or total.args[0] is not last:
             continue
-        bias = stored(total.args[1], tensors)
+        bias = find_stored(total.args[1], tensors)
         if bias and along(bias.value, node, layer, moves):
             layer.bias = nn.Parameter(bias.value.flatten().clone())
             origins[f"{node.target}.bias"] = Origin(bias.name, bias)
@@ -38,7 +38,7 @@ def ahead(node: fx.Node) -> tuple[list[fx.Node], Any]:
     moves: list[fx.Node] = []
     while len(node.users) == 1:
         node = next(iter(node.users))
-        if base(node) not in PASSED:
+        if base(node) not in _PASSED:
             return moves, node
         moves.append(node)
     return moves, None
@@ -50,5 +50,5 @@ def along(bias: Tensor, node: fx.Node, layer: nn.Module, moves: Sequence[fx.Node
     weight, shape = layer.weight, [1] * node.meta["val"].ndim
     assert isinstance(weight, Tensor)
     shape[len(shape) - 1 - sides] = weight.shape[0]
-    after = tuple(moved(torch.empty(shape), moves).shape)
+    after = tuple(move(torch.empty(shape), moves).shape)
     return (1,) * (len(shape) - bias.ndim) + tuple(bias.shape) == after

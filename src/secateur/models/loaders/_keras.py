@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.core.errors import MissingExtraError, SecateurError, UnsupportedError, failing
-from secateur.graph.capture import quiet
+from secateur.core.errors import MissingExtraError, SecateurError, UnsupportedError
+from secateur.data.input_spec import InputSpec, TensorSpec
+from secateur.graph.capture import export
 from secateur.graph.targets import targets
-from secateur.models.loaders._rebuild_layers import Layered, layered
+from secateur.models.loaders._rebuild_layers import Layered, rebuild_layers
 from secateur.models.loaders._stored_tensors import Origins
 from secateur.models.loaders.base import Source
 
-OLDEST = (3, 12)
+_OLDEST = (3, 12)
 
 
 def is_keras(model: object) -> bool:
@@ -45,7 +46,7 @@ def keras() -> Any:
     if found.backend.backend() != "torch":
         raise SecateurError(f"Keras runs on backend '{found.backend.backend()}'; needed is torch: set "
                             "KERAS_BACKEND=torch before Keras is imported")
-    if tuple(int(n) for n in found.__version__.split(".")[:2]) < OLDEST:
+    if tuple(int(n) for n in found.__version__.split(".")[:2]) < _OLDEST:
         raise SecateurError(f"Keras {found.__version__}: older than 3.12 it can be made to run code of a file; "
                             "pip install -U 'keras>=3.12'")
     return found
@@ -54,15 +55,15 @@ def keras() -> Any:
 def native(make: Callable[[], Any], again: str) -> Source:
     """The source of a Keras model: its graph as a network of torch's layers, for any batch."""
     keras()
-    return Source(partial(converted, make), again, example_of(make()), drawn="2 samples of the model's inputs")
+    return Source(partial(convert, make), again, example_of(make()), drawn="2 samples of the model's inputs")
 
 
-def converted(make: Callable[[], Any]) -> nn.Module:
+def convert(make: Callable[[], Any]) -> nn.Module:
     """A Keras model as a network of torch's layers."""
     return layers_of(make())[0]
 
 
-class Called(nn.Module):
+class _Called(nn.Module):
     """A Keras model that takes its inputs one by one, as it is used: what drops at random drops nothing."""
 
     def __init__(self, model: Any):
@@ -81,20 +82,18 @@ def layers_of(model: Any) -> tuple[Layered, Origins]:
         UnsupportedError: ``torch.export`` cannot take it, or weights of a layer were not found in its graph.
     """
     example = example_of(model)
-    with quiet(), failing(f"torch.export cannot take the Keras model '{model.name}'"):
-        axes = tuple({0: torch.export.Dim.AUTO} for _ in example)
-        program = torch.export.export(Called(model), example, dynamic_shapes=(axes,), strict=False)
+    program = export(_Called(model), example, {}, "batch", f"the Keras model '{model.name}'")
     variables = {v.value.data_ptr(): v.path for v in model.variables if v.value.numel()}
     stored = {**program.state_dict, **program.constants}
     paths = {n: variables[t.data_ptr()] for n, t in stored.items()
              if isinstance(t, Tensor) and t.data_ptr() in variables}
-    network, origins = layered(program, {n: named(path) for n, path in paths.items()})
-    check_found(model, network)
-    check_open(model, program, example)
+    network, origins = rebuild_layers(program, {n: tensor_name(path) for n, path in paths.items()})
+    _check_found(model, network)
+    _check_open(model, program, example)
     return network, {new: replace(o, name=paths.get(o.name, "")) for new, o in origins.items()}
 
 
-def check_open(model: Any, program: torch.export.ExportedProgram, example: tuple[Tensor, ...]) -> None:
+def _check_open(model: Any, program: torch.export.ExportedProgram, example: tuple[Tensor, ...]) -> None:
     """Refuse a graph that takes no other batch than the example's: Keras 3.12, the last for Python 3.10, fixes it."""
     try:
         with torch.no_grad():
@@ -104,17 +103,17 @@ def check_open(model: Any, program: torch.export.ExportedProgram, example: tuple
                                "when torch.export takes it; needed is a newer Keras (Python 3.11)") from error
 
 
-def named(path: str) -> str:
+def tensor_name(path: str) -> str:
     """The name of a variable's tensor: its path without the model's, and torch's names for what torch's layers hold.
 
-    >>> named("sequential/dense/kernel"), named("dense/bias")
+    >>> tensor_name("sequential/dense/kernel"), named("dense/bias")
     ('dense.kernel', 'dense.bias')
     """
     parts = [p.replace(".", "_") for p in path.split("/")]
     return ".".join(parts[1:] if len(parts) > 2 else parts)
 
 
-def check_found(model: Any, network: nn.Module) -> None:
+def _check_found(model: Any, network: nn.Module) -> None:
     """Refuse a model of whose kernels some became no layer: they would be skipped in silence."""
     wanted = {v.path: v.value.numel() for v in model.variables if v.path.endswith("kernel")}
     found = sum(math.prod(target.shape) for target in targets(network))
@@ -137,5 +136,6 @@ def example_of(model: Any) -> tuple[Tensor, ...]:
     if opened := next((i for i in inputs if None in i.shape[1:]), None):
         raise UnsupportedError(f"input {tuple(opened.shape)} of the Keras model '{model.name}': axes besides the batch "
                                "must have a size")
-    return tuple(torch.rand(2, *i.shape[1:]) if "float" in str(i.dtype) else
-                 torch.zeros(2, *i.shape[1:], dtype=torch.long) for i in inputs)
+    samples = (TensorSpec((2, *i.shape[1:]), torch.float32 if "float" in str(i.dtype) else torch.long) for i in inputs)
+    example: tuple[Tensor, ...] = InputSpec(tuple(samples)).random()
+    return example

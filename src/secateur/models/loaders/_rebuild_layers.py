@@ -12,10 +12,20 @@ from torch.export import ExportedProgram
 
 from secateur.core.modules import at, place_in
 from secateur.models.loaders._fold_bias import fold_biases
-from secateur.models.loaders._stored_tensors import MOVED, SAME, Origin, Origins, Stored, base, given, stored, tidied
+from secateur.models.loaders._stored_tensors import (
+    MOVED,
+    SAME,
+    Origin,
+    Origins,
+    Stored,
+    base,
+    call_arguments,
+    find_stored,
+    tidy,
+)
 from secateur.pruning.history import NAME
 
-CONVS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+_CONVS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
@@ -44,7 +54,7 @@ class Layer:
     turned: bool = False
 
 
-def layered(program: ExportedProgram, names: dict[str, str] | None = None) -> tuple[Layered, Origins]:
+def rebuild_layers(program: ExportedProgram, names: dict[str, str] | None = None) -> tuple[Layered, Origins]:
     """The module of an exported program, with layers where it multiplies by stored weights, and where these come from.
 
     A tensor that several calls read stays as it is, and so does what no layer computes.
@@ -57,12 +67,12 @@ def layered(program: ExportedProgram, names: dict[str, str] | None = None) -> tu
         The module; and for each of its tensors where it comes from.
     """
     body = program.module(check_guards=False)
-    graph, root, origins = tidied(body.graph), nn.Module(), Origins()
+    graph, root, origins = tidy(body.graph), nn.Module(), Origins()
     tensors = {str(n.target): at(body, str(n.target)) for n in graph.nodes if n.op == "get_attr"}
     named = {old: (names or {}).get(old, old) for old in tensors}
     for node in [n for n in graph.nodes if n.op == "call_function"]:
-        if layer := layer_of(node, tensors):
-            placed(root, graph, node, layer, named, origins)
+        if layer := _layer_of(node, tensors):
+            _place_layer(root, graph, node, layer, named, origins)
     fold_biases(root, graph, tensors, origins)
     for node in reversed(graph.nodes):
         if not node.users and (node.op == "get_attr" or base(node) in SAME | MOVED):
@@ -70,7 +80,7 @@ def layered(program: ExportedProgram, names: dict[str, str] | None = None) -> tu
     left = {str(n.target) for n in graph.nodes if n.op == "get_attr"}
     for old in sorted(left):
         named[old] = free(root, named[old])
-        put(root, named[old], owned(tensors[old]))
+        put(root, named[old], _own(tensors[old]))
         origins[named[old]] = Origin(old)
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         node.target = named[str(node.target)]
@@ -79,7 +89,7 @@ def layered(program: ExportedProgram, names: dict[str, str] | None = None) -> tu
     return made.eval(), origins
 
 
-def layer_of(node: fx.Node, tensors: dict[str, Any]) -> Layer | None:
+def _layer_of(node: fx.Node, tensors: dict[str, Any]) -> Layer | None:
     """The layer that a call is, where it is one."""
     kind, args = base(node), [*node.args, None, None]
     if kind == "linear":
@@ -89,19 +99,19 @@ def layer_of(node: fx.Node, tensors: dict[str, Any]) -> Layer | None:
     if kind == "addmm" and not node.kwargs:
         return linear(args[2], args[0], args[1], True, tensors)
     if kind in ("conv1d", "conv2d", "conv3d", "convolution"):
-        return convolution(given(node), tensors)
-    return batch_norm(given(node), tensors) if kind == "batch_norm" else None
+        return convolution(call_arguments(node), tensors)
+    return batch_norm(call_arguments(node), tensors) if kind == "batch_norm" else None
 
 
-def held(tensors: dict[str, Any], **nodes: Any) -> dict[str, Stored] | None:
+def _stored_by_name(tensors: dict[str, Any], **nodes: Any) -> dict[str, Stored] | None:
     """The stored tensors that nodes read, without those that are None; None where one computes more."""
-    found = {name: stored(node, tensors) for name, node in nodes.items() if node is not None}
+    found = {name: find_stored(node, tensors) for name, node in nodes.items() if node is not None}
     return {n: s for n, s in found.items() if s} if all(found.values()) else None
 
 
 def linear(weight: Any, bias: Any, source: Any, turned: bool, tensors: dict[str, Any]) -> Layer | None:
     """A linear layer of a stored matrix; ``turned`` where the call multiplies by it from the right."""
-    found = held(tensors, weight=weight, bias=bias)
+    found = _stored_by_name(tensors, weight=weight, bias=bias)
     if found is None or found["weight"].value.ndim != 2 or ("bias" in found and found["bias"].value.ndim != 1):
         return None
     into, out = found["weight"].value.shape if turned else found["weight"].value.shape[::-1]
@@ -110,7 +120,7 @@ def linear(weight: Any, bias: Any, source: Any, turned: bool, tensors: dict[str,
 
 def convolution(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
     """A convolution with a stored kernel, unless it is transposed."""
-    found = held(tensors, weight=call["weight"], bias=call["bias"])
+    found = _stored_by_name(tensors, weight=call["weight"], bias=call["bias"])
     if found is None or call.get("transposed"):
         return None
     out, into, *kernel = found["weight"].value.shape
@@ -119,7 +129,7 @@ def convolution(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
         sizes = call[name]
         return sizes if isinstance(sizes, str) or len(sizes) == len(kernel) else [*sizes] * len(kernel)
 
-    make: Any = CONVS[len(kernel) + 2]
+    make: Any = _CONVS[len(kernel) + 2]
     module = make(into * call["groups"], out, tuple(kernel), sides("stride"), sides("padding"),
                                     sides("dilation"), call["groups"], "bias" in found, device="meta")
     return Layer(module, found, call["input"])
@@ -128,7 +138,7 @@ def convolution(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
 def batch_norm(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
     """A batch norm in evaluation mode with all its tensors stored."""
     names = ("weight", "bias", "running_mean", "running_var")
-    found, value = held(tensors, **{n: call[n] for n in names}), call["input"].meta.get("val")
+    found, value = _stored_by_name(tensors, **{n: call[n] for n in names}), call["input"].meta.get("val")
     if found is None or len(found) < len(names) or call["training"] or not isinstance(value, Tensor):
         return None
     module = NORMS[value.ndim](len(found["weight"].value), call["eps"], call["momentum"], device="meta")
@@ -136,8 +146,8 @@ def batch_norm(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
     return Layer(module, found, call["input"])
 
 
-def placed(root: nn.Module, graph: fx.Graph, node: fx.Node, layer: Layer, named: dict[str, str],
-           origins: Origins) -> None:
+def _place_layer(root: nn.Module, graph: fx.Graph, node: fx.Node, layer: Layer, named: dict[str, str],
+                 origins: Origins) -> None:
     """Put a layer in the place of a call, under the name that its weight's module had."""
     path = free(root, path_of(named[layer.held["weight"].name]))
     for name, tensor in layer.held.items():
@@ -196,7 +206,7 @@ def put(root: nn.Module, path: str, what: nn.Module | Tensor) -> None:
         root.register_buffer(leaf, what)
 
 
-def owned(what: Any) -> Any:
+def _own(what: Any) -> Any:
     """A tensor in memory of its own, a parameter where it was one; a module as it is."""
     if isinstance(what, nn.Module):
         return what

@@ -24,8 +24,8 @@ class Stored:
 
     def back(self, value: Tensor) -> Tensor:
         """Another value as it has to be stored so that this one comes out."""
-        places = moved(torch.arange(torch.Size(self.shape).numel()).view(self.shape),
-                       [m for m in self.moves if base(m) in MOVED])
+        places = move(torch.arange(torch.Size(self.shape).numel()).view(self.shape),
+                      [m for m in self.moves if base(m) in MOVED])
         made = value.new_empty(value.numel())
         made[places.flatten()] = value.detach().flatten()
         return made.view(self.shape)
@@ -48,7 +48,7 @@ class Origin:
 Origins = dict[str, Origin]
 
 
-def stored(node: Any, tensors: Mapping[str, Any]) -> Stored | None:
+def find_stored(node: Any, tensors: Mapping[str, Any]) -> Stored | None:
     """The floating tensor that a node reads, moved on the way at most; None where it computes more, or where others
     read that tensor too."""
     moves: list[fx.Node] = []
@@ -60,10 +60,10 @@ def stored(node: Any, tensors: Mapping[str, Any]) -> Stored | None:
     tensor = tensors[str(node.target)]
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         return None
-    return Stored(str(node.target), tuple(tensor.shape), tuple(moves), moved(tensor.detach(), moves))
+    return Stored(str(node.target), tuple(tensor.shape), tuple(moves), move(tensor.detach(), moves))
 
 
-def moved(tensor: Tensor, moves: Sequence[fx.Node]) -> Tensor:
+def move(tensor: Tensor, moves: Sequence[fx.Node]) -> Tensor:
     """A tensor after some moves."""
     for node in moves:
         tensor = node.target(tensor, *node.args[1:], **node.kwargs)  # type: ignore[operator]
@@ -77,14 +77,14 @@ def base(node: Any) -> str:
     return str(getattr(node.target, "_opname", getattr(node.target, "__name__", "")))
 
 
-def given(node: fx.Node) -> dict[str, Any]:
+def call_arguments(node: fx.Node) -> dict[str, Any]:
     """The arguments of a called operator by name, with its defaults."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
     return {a.name: a.default_value for a in schema} | dict(zip((a.name for a in schema), node.args, strict=False)) | (
         dict(node.kwargs))
 
 
-def tidied(graph: fx.Graph) -> fx.Graph:
+def tidy(graph: fx.Graph) -> fx.Graph:
     """The graph without checks of metadata, and without conversions to the type that a value has."""
     for node in list(graph.nodes):
         if base(node) == "_assert_tensor_metadata" or (node.op == "call_module" and "guards" in str(node.target)):

@@ -27,11 +27,11 @@ class BuiltIn(Kind):
         """The network, with weights where a file is given."""
         refuse(options, f"the built-in network '{text}'", "factory")
         shape, classes = options.shape or SHAPE, options.classes or CLASSES
-        return Source(partial(filled, text, shape, classes, options.weights),
+        return Source(partial(load_network, text, shape, classes, options.weights),
                       f"lambda: secateur.models.resolve('{text}', {shape}, {classes})")
 
 
-def filled(name: str, shape: tuple[int, ...], classes: int, weights: str) -> nn.Module:
+def load_network(name: str, shape: tuple[int, ...], classes: int, weights: str) -> nn.Module:
     """A network of a name or an import path, with weights where a file is given."""
-    network = models.made(name, shape, classes)
+    network = models.make_network(name, shape, classes)
     return models.load_weights(network, weights) if weights else network

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from secateur.core.errors import MissingExtraError, SecateurError, failing, first_line
-from secateur.models.loaders._dummy_inputs import drawn
+from secateur.models.loaders._dummy_inputs import find_inputs
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 
 LONGEST = 128
@@ -38,10 +38,10 @@ class HuggingFace(Kind):
         drawn at random."""
         refuse(options, f"the folder '{text}'", "weights", "factory")
         folder = Path(text).expanduser()
-        check_folder(folder)
-        made, told = opened(folder)
+        _check_folder(folder)
+        made, told = open_folder(folder)
         encode, notes = encoder(folder), differences(told)
-        example, random = (encode(SENTENCES), "") if encode else drawn(made)
+        example, random = (encode(SENTENCES), "") if encode else find_inputs(made)
         return Source(partial(network, folder), f"lambda: secateur.models.network('{text}')", example, encode, notes,
                       drawn=random)
 
@@ -84,7 +84,7 @@ def still() -> Iterator[None]:
             told.enable_progress_bar()
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
+def _check_folder(folder: Path) -> dict[str, Any]:
     """The configuration of a folder, refused where it could only be read by running code of it."""
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -107,12 +107,12 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 def network(folder: Path) -> nn.Module:
     """The network of a folder."""
-    return opened(folder)[0]
+    return open_folder(folder)[0]
 
 
-def opened(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def open_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a folder, and which tensors the class has that the folder has not, and the other way round."""
-    name = check_folder(folder)["architectures"][0]
+    name = _check_folder(folder)["architectures"][0]
     with still(), failing(f"transformers cannot read folder '{folder}'"):
         made, told = getattr(transformers(), name).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True,

@@ -28,17 +28,17 @@ class Keras(Kind):
     def load(self, text: str, options: Options) -> Source:
         """The network of the file."""
         refuse(options, f"'{text}'", "weights", "factory")
-        return native(partial(opened, Path(text).expanduser()), f"lambda: secateur.models.network('{text}')")
+        return native(partial(open_model, Path(text).expanduser()), f"lambda: secateur.models.network('{text}')")
 
     def write(self, network: nn.Module, text: str, path: Path) -> None:
         """A Keras file: the first one with the cut weights."""
-        model = opened(Path(text).expanduser())
+        model = open_model(Path(text).expanduser())
         _, origins = layers_of(model)
         put_back(model, network, origins)
         model.save(path)
 
 
-def opened(path: Path) -> Any:
+def open_model(path: Path) -> Any:
     """The model of a file.
 
     Raises:

@@ -12,8 +12,10 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, failing
-from secateur.models.loaders._archive import checked
-from secateur.models.loaders._rebuild_layers import layered
+from secateur.data.input_spec import InputSpec, TensorSpec
+from secateur.graph.capture import input_nodes
+from secateur.models.loaders._archive import read_checked
+from secateur.models.loaders._rebuild_layers import rebuild_layers
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 
 
@@ -32,28 +34,28 @@ class Pt2(Kind):
         """The network of the graph; it takes the batches that the program takes."""
         refuse(options, f"'{text}'", "weights", "factory")
         path = Path(text).expanduser()
-        program = opened(path)
-        batch = fixed_batch(program)
+        program = open_program(path)
+        batch = _fixed_batch(program)
         notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
         random = "" if program.example_inputs else "inputs of the program's sizes"
         return Source(partial(network, path), f"lambda: secateur.models.network('{text}')", example_of(program),
                       notes=notes, batch=batch, drawn=random)
 
 
-def opened(path: Path) -> ExportedProgram:
+def open_program(path: Path) -> ExportedProgram:
     """The program of a file, looked at first.
 
     Raises:
         SecateurError: the file is missing, or no exported program without pickles and foreign code.
     """
-    held = checked(path)
+    held = read_checked(path)
     with failing(f"torch.export cannot load '{path}'", "was it written by another version of torch?"):
         return torch.export.load(held)
 
 
 def network(path: Path) -> nn.Module:
     """The network of a file."""
-    return layered(opened(path))[0]
+    return rebuild_layers(open_program(path))[0]
 
 
 def example_of(program: ExportedProgram) -> Any:
@@ -63,32 +65,31 @@ def example_of(program: ExportedProgram) -> Any:
     Raises:
         SecateurError: it takes positional and keyword inputs together.
     """
-    args, kwargs = program.example_inputs or drawn(program)
+    args, kwargs = program.example_inputs or _random_inputs(program)
     if args and kwargs:
         raise SecateurError(f"the program takes {len(args)} positional inputs and {', '.join(kwargs)} by name; allowed "
                             "are all by place or all by name: export it again so")
     return (dict(kwargs) if kwargs else tuple(args)) or None
 
 
-def drawn(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _random_inputs(program: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Random inputs of the sizes that a program takes, open ones as they were when it was exported; none where one is
     no floating-point tensor."""
-    values, spec = taken(program), program.call_spec.in_spec
+    values, spec = _traced_inputs(program), program.call_spec.in_spec
     if spec is None or not all(isinstance(v, Tensor) and v.is_floating_point() for v in values):
         return (), {}
     sizes = [[s if isinstance(s, int) else s.node.hint or 2 for s in v.shape] for v in values]
-    args, kwargs = pytree.tree_unflatten([torch.rand(size).to(v.dtype) for size, v in zip(sizes, values, strict=True)],
-                                         spec)
+    tensors = [TensorSpec(tuple(size), v.dtype) for size, v in zip(sizes, values, strict=True)]
+    args, kwargs = InputSpec(pytree.tree_unflatten(tensors, spec)).random()
     return args, kwargs
 
 
-def taken(program: ExportedProgram) -> list[Any]:
+def _traced_inputs(program: ExportedProgram) -> list[Any]:
     """What stands for each input in the graph."""
-    inputs = {s.arg.name for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"}
-    return [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in inputs]
+    return [node.meta.get("val") for node in input_nodes(program)]
 
 
-def fixed_batch(program: ExportedProgram) -> int:
+def _fixed_batch(program: ExportedProgram) -> int:
     """The only size of a batch that a program takes; 0 where the first axis of its inputs is open."""
-    sizes = [v.shape[0] for v in taken(program) if isinstance(v, Tensor) and v.ndim]
+    sizes = [v.shape[0] for v in _traced_inputs(program) if isinstance(v, Tensor) and v.ndim]
     return next((int(size) for size in sizes if isinstance(size, int)), 0)

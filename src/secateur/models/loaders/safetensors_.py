@@ -28,14 +28,14 @@ class Safetensors(Kind):
         if not options.factory:
             raise SecateurError(f"'{text}' holds weights, which need the network that they belong to: give --factory "
                                 "pkg.module:factory or a built-in name")
-        make = partial(models.made, options.factory, options.shape or SHAPE, options.classes or CLASSES)
+        make = partial(models.make_network, options.factory, options.shape or SHAPE, options.classes or CLASSES)
         again = options.factory.replace(":", ".") if ":" in options.factory else (
             f"lambda: secateur.models.resolve('{options.factory}', {options.shape or SHAPE}, "
             f"{options.classes or CLASSES})")
-        return Source(partial(filled, make, Path(text).expanduser()), again, original=make)
+        return Source(partial(load_network, make, Path(text).expanduser()), again, original=make)
 
 
-def filled(make: object, path: Path) -> nn.Module:
+def load_network(make: object, path: Path) -> nn.Module:
     """The network that a function makes, with the weights of a file of secateur's or of others."""
     if files.is_ours(path):
         return files.load(path, make)  # type: ignore[arg-type]

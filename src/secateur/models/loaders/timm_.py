@@ -8,14 +8,15 @@ import importlib.util
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from secateur import models
 from secateur.core.errors import SecateurError, failing, first_line, unknown
+from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 
-FRESH = "timm's network has fresh random weights: trained ones are not fetched, give them as --weights FILE.safetensors"
+_FRESH = ("timm's network has fresh random weights: trained ones are not fetched, give them as "
+          "--weights FILE.safetensors")
 
 
 class Timm(Kind):
@@ -43,8 +44,9 @@ class Timm(Kind):
         make = partial(network, name, options.classes, options.weights)
         sides = options.shape or tuple(timm().get_pretrained_cfg(name.partition(".")[0]).input_size)
         classes = f", num_classes={options.classes}" if options.classes else ""
-        return Source(make, f"lambda: timm.create_model('{name}', pretrained=False{classes})", torch.rand(2, *sides),
-                      notes=() if options.weights else (FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
+        example = InputSpec(TensorSpec((2, *sides))).random()
+        return Source(make, f"lambda: timm.create_model('{name}', pretrained=False{classes})", example,
+                      notes=() if options.weights else (_FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
 
 
 def timm() -> Any:

@@ -43,7 +43,7 @@ def _raw_density(layer: Layer) -> float:
 
     >>> from secateur.core.types import Target
     >>> import torch
-    >>> raw_density(Layer("a", torch.zeros(6, 4), target=Target("a", "", (6, 4), ("out", "in"), "linear")))
+    >>> _raw_density(Layer("a", torch.zeros(6, 4), target=Target("a", "", (6, 4), ("out", "in"), "linear")))
     0.4166666666666667
     """
     assert layer.target is not None

@@ -57,7 +57,7 @@ def _outlier_share(weight: Tensor, norm: Tensor, times: float) -> float:
     """How many of the products |w| x input norm are above ``times`` their mean, as a fraction.
 
     >>> import torch
-    >>> outlier_share(torch.tensor([[1.0, -1.0], [1.0, 9.0]]), torch.ones(1, 2), 2.0)
+    >>> _outlier_share(torch.tensor([[1.0, -1.0], [1.0, 9.0]]), torch.ones(1, 2), 2.0)
     0.25
     """
     products = weight.abs() * norm

@@ -13,7 +13,7 @@ from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.linalg import single
 from secateur.core.modules import device_of
 from secateur.data.calibration import Batch, Calibration
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, rows_out
 
 MOVEMENT_LR = 1e-2
@@ -128,7 +128,7 @@ def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibrat
     hooks = {name: hook(name) for name in modules if check_layer(name, twin.get_submodule(name))}
     total = {name: single(torch.zeros_like(twin.get_submodule(name).weight)) for name in modules}  # type: ignore[arg-type]
     count = 0
-    with watched(twin, hooks):
+    with watch(twin, hooks):
         for loss, size in losses(twin, samples):
             grads = torch.autograd.grad(loss, [output for _, output in seen.values()])
             for (name, (x, _)), grad in zip(seen.items(), grads, strict=True):

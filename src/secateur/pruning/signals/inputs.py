@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.linalg import single
 from secateur.data.calibration import Batch, Calibration
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, real, rows_in
 
 BUDGET = 512 * 2**20
@@ -87,7 +87,7 @@ def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration
         return see
 
     hooks = {name: hook(name) for name in modules if check_layer(name, model.get_submodule(name))}
-    with watched(model, hooks), torch.no_grad():
+    with watch(model, hooks), torch.no_grad():
         for batch in samples:
             shown[:] = [batch]
             call(model, batch)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from secateur.data.forward import call, watched
+from secateur.data.forward import call, watch
 from secateur.recovery.methods.base import Recovery, RecoveryContext
 
 
@@ -28,7 +28,7 @@ class Recalibrate(Recovery):
             return model
         momenta = {norm: norm.momentum for norm in norms}
         try:
-            with watched(model, {}), torch.no_grad():
+            with watch(model, {}), torch.no_grad():
                 for norm in norms:
                     norm.reset_running_stats()
                     norm.momentum = None

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.runtime.frontend.exporting import Exported, exported, has_sequences
+from secateur.graph.capture import reaches, sizes_of
+from secateur.runtime.frontend.exporting import Exported, export_graph
 from secateur.runtime.frontend.fuse import fuse
 from secateur.runtime.frontend.lower import Refused, lower, rows_of
 from secateur.runtime.frontend.node import is_constant
@@ -56,12 +57,12 @@ def capture(model: nn.Module, inputs: Sequence[Tensor]) -> Captured:
         UnsupportedError: the network cannot be exported; the message gives torch's reason.
     """
     inputs = tuple(inputs)
-    if not has_sequences(inputs):
-        return _cut(exported(model, inputs, False))
-    found = _cut(exported(model, inputs, True))
+    if "length" not in reaches(inputs):
+        return _cut(export_graph(model, inputs, False))
+    found = _cut(export_graph(model, inputs, True))
     if not any("another open axis" in reason for _, reason in found.refused):
         return found
-    other = _cut(exported(model, inputs, False))
+    other = _cut(export_graph(model, inputs, False))
     return other if other.weights > found.weights else found
 
 
@@ -113,7 +114,7 @@ class _Places:
             raise Refused("it makes no tensor")
         if first < 1 or tensor.ndim <= first:
             raise Refused("it has no rows apart from features")
-        return tuple(map(plain, tensor.shape[:first]))
+        return sizes_of(tensor)[:first]
 
 
 def _ahead(node: fx.Node) -> int:
@@ -138,7 +139,7 @@ def _runs(module: fx.GraphModule, refused: list[tuple[str, str]]) -> list[_Run]:
         if node.op == "call_function" and isinstance(node.meta.get("val"), Tensor) and not is_constant(node):
             try:
                 kind = places.wanted(node)
-                ops[node] = _lowered(module, node, kind, values)
+                ops[node] = _lower_node(module, node, kind, values)
             except Refused as reason:
                 kind = None
                 refused.append((f"{node.name} ({node.target})", str(reason)))
@@ -157,16 +158,11 @@ def _runs(module: fx.GraphModule, refused: list[tuple[str, str]]) -> list[_Run]:
     return list(groups.values())
 
 
-def _lowered(module: fx.GraphModule, node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value]) -> Op:
+def _lower_node(module: fx.GraphModule, node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value]) -> Op:
     sizes = [a.meta.get("val") for a in node.all_input_nodes]
     if any(isinstance(size, torch.SymInt) and str(size) not in kind for size in sizes):
         raise Refused("it needs a size that is computed")
     return lower(module, node, lambda n: _value(n, kind, values))
-
-
-def plain(size: Any) -> Any:
-    """A size as a number, or the name of its symbol."""
-    return size if isinstance(size, int) else str(size)
 
 
 def _key(node: fx.Node, places: _Places, index: int) -> tuple[Any, ...]:
@@ -184,7 +180,7 @@ def _value(node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value])
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
             raise Refused(f"{node.name} is no float32 tensor")
         first = len(kind)
-        if tensor.ndim <= first or tuple(map(plain, tensor.shape[:first])) != kind:
+        if tensor.ndim <= first or sizes_of(tensor)[:first] != kind:
             raise Refused(f"the first axes of {node.name} are not the rows of what it reads")
         if any(not isinstance(s, int) for s in tensor.shape[first:]):
             raise Refused(f"{node.name} has another open axis than its rows")

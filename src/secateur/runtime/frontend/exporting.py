@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.core.errors import UnsupportedError, first_line
+from secateur.core.errors import SecateurError, UnsupportedError, readable
 from secateur.core.modules import at
+from secateur.core.pytree import repeat
+from secateur.graph.capture import export, reaches, sizes_of, widest
 from secateur.runtime.frontend.node import same
 
 VIEWS = {torch.ops.aten.dropout.default, torch.ops.aten.contiguous.default}
@@ -51,7 +52,7 @@ class Exported:
         return True
 
 
-def exported(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) -> Exported:
+def export_graph(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) -> Exported:
     """The exported graph, with as much left open as the network allows.
 
     Args:
@@ -63,52 +64,37 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) -> E
         UnsupportedError: torch cannot export the network; the message gives its reason.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    errors = []
-    for open_axes in ([_sequences] if sequences else []) + [_batch, None]:
-        try:
-            with torch.no_grad():
-                return _export(model, inputs, open_axes)
-        except Exception as error:
-            errors.append(first_line(error))
-    raise UnsupportedError(f"torch.export cannot capture the network: {errors[-1]}")
+    tried = [reach for reach in reaches(inputs) if sequences or reach != "length"]
+    try:
+        with torch.no_grad():
+            return widest(lambda reach: _export(model, inputs, reach), tried, Exception)[0]
+    except SecateurError:
+        raise
+    except Exception as error:
+        raise UnsupportedError(f"{type(model).__name__} cannot be made a graph of its own: {readable(error)}"
+                               ) from error
 
 
-def _batch(x: Tensor) -> list[int]:
-    del x
-    return [0]
-
-
-def _sequences(x: Tensor) -> list[int]:
-    """The batch, and the second axis of sequences of vectors, or any of numbers of tokens and masks."""
-    return list(range(x.ndim)) if not x.is_floating_point() else [0, 1] if x.ndim == 3 else [0]
-
-
-def has_sequences(inputs: Sequence[Tensor]) -> bool:
-    """Whether an input looks like a sequence."""
-    return any(len(_sequences(x)) > 1 for x in inputs)
-
-
-def _export(model: nn.Module, inputs: tuple[Tensor, ...], open_axes: Any) -> Exported:
-    if open_axes is None:
-        return _closed(model, torch.export.export(model, inputs, strict=False), False)
-    if not inputs or any(x.ndim < 1 or x.shape[0] != inputs[0].shape[0] for x in inputs):
+def _export(model: nn.Module, inputs: tuple[Tensor, ...], reach: str) -> Exported:
+    if not reach:
+        return _without_guards(model, export(model, inputs, {}), False)
+    if any(x.ndim < 1 or x.shape[0] != inputs[0].shape[0] for x in inputs):
         raise UnsupportedError("inputs have no common batch axis")
-    wide = tuple(torch.cat([x, x, x], 0)[:max(3, x.shape[0])] if 0 < x.shape[0] < 3 else x for x in inputs)
-    shapes = tuple(dict.fromkeys(open_axes(x), torch.export.Dim.AUTO) for x in wide)
-    program = torch.export.export(model, wide, dynamic_shapes=(shapes,) if _variadic(model) else shapes, strict=False)
-    found = _closed(model, program, True)
-    if not isinstance(batch_of(found.module), torch.SymInt):  # type: ignore[arg-type]
+    # torch fixes an axis of size 1, and code that asks for a size of 2 would fix the rows by accident.
+    wide = tuple(repeat(x, 3) if 0 < x.shape[0] < 3 else x for x in inputs)
+    found = _without_guards(model, export(model, wide, {}, reach), True)
+    if not isinstance(_batch_of(found.module), torch.SymInt):  # type: ignore[arg-type]
         raise UnsupportedError("the network fixes its batch")
     return found
 
 
-def _closed(model: nn.Module, program: Any, dynamic: bool) -> Exported:
+def _without_guards(model: nn.Module, program: Any, dynamic: bool) -> Exported:
     """The program as a graph without guards, writes in place, and sizes read in many places."""
     module = program.module()
     if any(_writes_shared(node) for node in module.graph.nodes):
         module = program.run_decompositions({}).module()
     inputs = [n for n in module.graph.nodes if n.op == "placeholder"]
-    sizes = tuple(tuple(s if isinstance(s, int) else str(s) for s in n.meta["val"].shape) for n in inputs)
+    sizes = tuple(sizes_of(n.meta["val"]) for n in inputs)
     bounds = {str(s): (int(r.lower) if int(r.lower) > 3 else 0, int(r.upper) if r.upper.is_Integer else 1 << 62)
               for s, r in program.range_constraints.items()}
     guards = getattr(module, "_guards_fn", lambda *_: None)
@@ -145,11 +131,6 @@ def _restless(node: fx.Node) -> bool:
     return schema is None or schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags  # type: ignore[union-attr]
 
 
-def _variadic(model: nn.Module) -> bool:
-    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
-    return bool(kinds) and kinds[0] is inspect.Parameter.VAR_POSITIONAL
-
-
 def _writes_shared(node: fx.Node) -> bool:
     """Whether a node writes in place what another node may read under another name."""
     schema = getattr(node.target, "_schema", None)
@@ -166,7 +147,7 @@ def _is_view(node: fx.Node) -> bool:
     return not schema.is_mutable and any(r.alias_info is not None for r in schema.returns)
 
 
-def batch_of(module: fx.GraphModule) -> Any:
+def _batch_of(module: fx.GraphModule) -> Any:
     """The size of the first input's first axis: a symbol, or a number."""
     first = next(n for n in module.graph.nodes if n.op == "placeholder")
     shape = first.meta["val"].shape

@@ -2,6 +2,6 @@
 
 from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import Program, read
-from secateur.files.native.program.trace import made
+from secateur.files.native.program.trace import make_graph
 
-__all__ = ["FileNetwork", "Program", "made", "read"]
+__all__ = ["FileNetwork", "Program", "make_graph", "read"]

@@ -30,11 +30,11 @@ class Several(tuple[Any, ...]):
     """A list of arguments that has a :class:`Ref` in it."""
 
 
-class Device:
+class _Device:
     """The device of the network."""
 
 
-def written(value: Any, at: Callable[[fx.Node], int]) -> Any:
+def to_json(value: Any, at: Callable[[fx.Node], int]) -> Any:
     """An argument of a traced call as JSON; ``at`` says where a node's value stands.
 
     Raises:
@@ -43,7 +43,7 @@ def written(value: Any, at: Callable[[fx.Node], int]) -> Any:
     if isinstance(value, fx.Node):
         return {"at": at(value)}
     if isinstance(value, (list, tuple)):
-        return [written(one, at) for one in value]
+        return [to_json(one, at) for one in value]
     if value is None or type(value) in (bool, int, str) or (type(value) is float and isfinite(value)):
         return value
     if type(value) is float:
@@ -66,7 +66,7 @@ def read(told: Any, before: int, what: str) -> Any:
     """
     if isinstance(told, list):
         found = [read(one, before, what) for one in told]
-        return Several(found) if any(isinstance(one, (Ref, Several, Device)) for one in found) else found
+        return Several(found) if any(isinstance(one, (Ref, Several, _Device)) for one in found) else found
     if not isinstance(told, dict):
         return told
     if len(told) == 1:
@@ -78,20 +78,20 @@ def read(told: Any, before: int, what: str) -> Any:
         if kind == "dtype":
             return dtypes.dtype_of(value, what)
         if kind == "device" and value == "own":
-            return Device()
+            return _Device()
         known: dict[str, Any] = SPECIAL if kind == "float" else WORDS if kind == "word" else {}
         if isinstance(value, str) and value in known:
             return known[value]
     raise SecateurError(f"{what} has an argument that is not known: {strict.short(told)}")
 
 
-def filled(value: Any, values: Sequence[Any], device: torch.device | None) -> Any:
+def fill_in(value: Any, values: Sequence[Any], device: torch.device | None) -> Any:
     """An argument with the values that it refers to."""
     if type(value) is Ref:
         return values[value.at]
     if type(value) is Several:
-        return [filled(one, values, device) for one in value]
-    return device if type(value) is Device else value
+        return [fill_in(one, values, device) for one in value]
+    return device if type(value) is _Device else value
 
 
 def refs(value: Any) -> list[int]:

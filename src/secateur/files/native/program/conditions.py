@@ -17,11 +17,11 @@ NUMBERS: dict[type, tuple[str, Callable[..., Any]]] = {
     ast.FloorDiv: ("//", operator.floordiv), ast.Mod: ("%", operator.mod), ast.Eq: ("==", operator.eq),
     ast.NotEq: ("!=", operator.ne), ast.Lt: ("<", operator.lt), ast.LtE: ("<=", operator.le),
     ast.Gt: (">", operator.gt), ast.GtE: (">=", operator.ge)}
-OPERATORS = dict(NUMBERS.values())
+_OPERATORS = dict(NUMBERS.values())
 WORDS = {ast.And: "and", ast.Or: "or"}
 
 
-def written(guard: str) -> Any:
+def to_json(guard: str) -> Any:
     """A condition such as ``L['x'].size()[0] % 2 == 0`` as JSON.
 
     Raises:
@@ -68,11 +68,11 @@ def key(node: ast.expr, guard: str) -> Any:
     raise SecateurError(f"the graph holds under the condition {strict.short(guard)}, which no file can hold")
 
 
-def checked(told: Any, what: str) -> Any:
+def check_condition(told: Any, what: str) -> Any:
     """A condition of a file, as it is.
 
     Raises:
-        SecateurError: it is none that :func:`written` writes.
+        SecateurError: it is none that :func:`to_json` writes.
     """
     if type(told) is int:
         return told
@@ -81,9 +81,9 @@ def checked(told: Any, what: str) -> Any:
         if type(rest[1]) is int and all(type(k) in (str, int) for k in rest[0]):
             return told
     elif (first in ("and", "or") and rest) or (first == "not" and len(rest) == 1) or (
-            isinstance(first, str) and first in OPERATORS and len(rest) == 2):
+            isinstance(first, str) and first in _OPERATORS and len(rest) == 2):
         for one in rest:
-            checked(one, what)
+            check_condition(one, what)
         return told
     raise SecateurError(f"{what} is not known: {strict.short(told)}")
 
@@ -104,7 +104,7 @@ def value(told: Any, given: dict[str, Any]) -> Any:
         return (all if first == "and" else any)(value(one, given) for one in rest)
     if first == "not":
         return not value(rest[0], given)
-    return OPERATORS[first](*(value(one, given) for one in rest))
+    return _OPERATORS[first](*(value(one, given) for one in rest))
 
 
 def size(given: Any, keys: list[Any], axis: int) -> Any:
@@ -119,7 +119,7 @@ def size(given: Any, keys: list[Any], axis: int) -> Any:
     raise SecateurError(f"the graph's condition is about an input {strict.short(keys)}, which is not there")
 
 
-def shown(told: Any) -> str:
+def describe_condition(told: Any) -> str:
     """A condition in words.
 
     >>> shown(["==", ["%", ["size", ["x"], 0], 2], 0])
@@ -131,5 +131,5 @@ def shown(told: Any) -> str:
     if first == "size":
         return f"size {rest[1]} of {'.'.join(map(str, rest[0]))}"
     if first == "not":
-        return f"not {shown(rest[0])}"
-    return "(" + f" {first} ".join(map(shown, rest)) + ")"
+        return f"not {describe_condition(rest[0])}"
+    return "(" + f" {first} ".join(map(describe_condition, rest)) + ")"

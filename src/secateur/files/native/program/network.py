@@ -7,15 +7,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import CutGraphWarning, SecateurError
 from secateur.core.modules import place_in
-from secateur.data.input_spec import sketched
+from secateur.data.input_spec import InputSpec
 from secateur.files.native import strict
-from secateur.files.native.program.arguments import filled
+from secateur.files.native.program.arguments import fill_in
 from secateur.files.native.program.read import Program
 from secateur.files.native.steps import check_example
 
@@ -56,7 +55,7 @@ class FileNetwork(nn.Module):
         if not self.program.example:
             return None
         check_example(self.program.example, "the graph")
-        return sketched(self.program.example, torch.device("cpu"))
+        return InputSpec.from_json(self.program.example).random()
 
     @property
     def batch(self) -> int:
@@ -87,11 +86,11 @@ class FileNetwork(nn.Module):
         device = next((v.device for v in (*values, *inputs) if isinstance(v, Tensor)), None)
         values += inputs
         for call in self.program.calls:
-            values.append(call.function(*(filled(a, values, device) for a in call.args),
-                                        **{k: filled(v, values, device) for k, v in call.kwargs.items()}))
+            values.append(call.function(*(fill_in(a, values, device) for a in call.args),
+                                        **{k: fill_in(v, values, device) for k, v in call.kwargs.items()}))
             for at in call.done:
                 values[at] = None
-        return pytree.tree_map(lambda at: filled(at, values, device), self.program.gives)
+        return pytree.tree_map(lambda at: fill_in(at, values, device), self.program.gives)
 
 
 def learns(tensor: Tensor, name: str, program: Program) -> bool:

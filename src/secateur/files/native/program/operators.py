@@ -57,15 +57,15 @@ gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell
 fft_fft fft_fft2 fft_fftn fft_fftshift fft_hfft fft_ifft fft_ifft2 fft_ifftn fft_ifftshift fft_ihfft fft_irfft
 fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftn
 """
-ATEN = frozenset(NAMED.split())
+_ATEN = frozenset(NAMED.split())
 PLAIN: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv,
     "truediv": operator.truediv, "mod": operator.mod, "neg": operator.neg, "eq": operator.eq, "ne": operator.ne,
     "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "and_": operator.and_,
     "or_": operator.or_, "sym_max": max, "sym_min": min, "sym_int": int, "sym_float": float, "sym_not": operator.not_}
-TRACED = {operator: ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge",
-                     "and_", "or_"), torch: ("sym_max", "sym_min", "sym_int", "sym_float", "sym_not")}
-NAMES = {getattr(module, name): name for module, names in TRACED.items() for name in names}
+_TRACED = {operator: ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge",
+                      "and_", "or_"), torch: ("sym_max", "sym_min", "sym_int", "sym_float", "sym_not")}
+NAMES = {getattr(module, name): name for module, names in _TRACED.items() for name in names}
 LARGEST = 2**63
 
 
@@ -99,7 +99,7 @@ def operation(name: str) -> Callable[..., Any]:
     if first == "size" and rest in PLAIN:
         return Sizes(rest)
     base, _, overload = rest.partition(".")
-    if first == "aten" and (base in ATEN or (base.endswith("_") and base[:-1] in ATEN)):
+    if first == "aten" and (base in _ATEN or (base.endswith("_") and base[:-1] in _ATEN)):
         packet = getattr(torch.ops.aten, base, None)
         if packet is not None and overload in packet.overloads():
             found = getattr(packet, overload)

@@ -65,12 +65,12 @@ def read(text: bytes, known: set[str], where: str) -> Program:
     told = strict.fields({"example": "", **raw}, PARTS, where)
     check_leaves(told["example"], f"{where}'s example")
     tensors, parameters, frozen = (names(told[key], known, where) for key in ("tensors", "parameters", "frozen"))
-    taken = read_takes(told["takes"], f"{where}'s inputs")
+    taken = _read_takes(told["takes"], f"{where}'s inputs")
     start = len(tensors) + len(taken.like)
-    calls = [read_call(one, start + i, f"{where}'s call {i}")
+    calls = [_read_call(one, start + i, f"{where}'s call {i}")
              for i, one in enumerate(strict.typed(told["calls"], list, where))]
     gives = nested.unflatten(told["gives"], lambda one: arguments.read(one, start + len(calls), f"{where}'s output"))
-    return Program(tensors, taken, with_ends(calls, start, gives), gives, parameters, frozenset(frozen), text,
+    return Program(tensors, taken, _with_ends(calls, start, gives), gives, parameters, frozenset(frozen), text,
                    told["example"])
 
 
@@ -82,7 +82,7 @@ def names(told: Any, known: set[str], where: str) -> list[str]:
     return list(found)
 
 
-def read_call(told: Any, before: int, what: str) -> Call:
+def _read_call(told: Any, before: int, what: str) -> Call:
     """One operator."""
     parts = strict.typed(told, list, what)
     if len(parts) not in (2, 3):
@@ -93,7 +93,7 @@ def read_call(told: Any, before: int, what: str) -> Call:
     return Call(name, operators.operation(name), args, {k: arguments.read(v, before, what) for k, v in named.items()})
 
 
-def with_ends(calls: list[Call], start: int, gives: Any) -> list[Call]:
+def _with_ends(calls: list[Call], start: int, gives: Any) -> list[Call]:
     """The calls, each with the values that no later one needs."""
     last = {at: len(calls) for one in pytree.tree_leaves(gives) for at in arguments.refs(one)}
     done: list[list[int]] = [[] for _ in calls]
@@ -106,23 +106,23 @@ def with_ends(calls: list[Call], start: int, gives: Any) -> list[Call]:
     return [Call(c.name, c.function, c.args, c.kwargs, tuple(ends)) for c, ends in zip(calls, done, strict=True)]
 
 
-def read_takes(value: Any, what: str) -> Taken:
+def _read_takes(value: Any, what: str) -> Taken:
     """What the graph takes."""
     told = strict.fields(value, {"parameters", "inputs", "like", "guards"}, what)
-    parameters = [read_parameter(one, what) for one in strict.typed(told["parameters"], list, what)]
+    parameters = [_read_parameter(one, what) for one in strict.typed(told["parameters"], list, what)]
     inputs = strict.typed(nested.unflatten(told["inputs"], lambda at: strict.size(at, what)), dict, what)
-    like = [read_like(one, what) for one in strict.typed(told["like"], list, what)]
+    like = [_read_like(one, what) for one in strict.typed(told["like"], list, what)]
     if sorted(pytree.tree_leaves(inputs)) != list(range(len(like))):
         raise SecateurError(f"{what} are {len(like)}, their positions are others")
-    guards: list[Guard] = [(conditions.shown(one), partial(conditions.value, one)) for one in
-                           (conditions.checked(one, what) for one in strict.typed(told["guards"], list, what))]
+    guards: list[Guard] = [(conditions.describe_condition(one), partial(conditions.value, one)) for one in
+                           (conditions.check_condition(one, what) for one in strict.typed(told["guards"], list, what))]
     try:
         return Taken(parameters, inputs, like, guards)
     except ValueError as error:
         raise SecateurError(f"{what} have names that no function can have: {strict.short(error)}") from error
 
 
-def read_parameter(value: Any, what: str) -> tuple[str, Any, bool]:
+def _read_parameter(value: Any, what: str) -> tuple[str, Any, bool]:
     """One name of the forward: the name, its kind, whether it has a default."""
     told = strict.typed(value, list, what)
     if len(told) != 3 or strict.size(told[1], what) >= len(KINDS):
@@ -130,7 +130,7 @@ def read_parameter(value: Any, what: str) -> tuple[str, Any, bool]:
     return strict.typed(told[0], str, what), KINDS[told[1]], strict.typed(told[2], bool, what)
 
 
-def read_like(value: Any, what: str) -> Any:
+def _read_like(value: Any, what: str) -> Any:
     """What one input must be."""
     told = strict.typed(value, dict, what)
     if set(told) == {"sizes"}:

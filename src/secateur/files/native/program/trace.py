@@ -13,21 +13,22 @@ from torch.utils import _pytree as pytree
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.modules import device_of
+from secateur.core.pytree import repeat
 from secateur.core.tensors import to_device
-from secateur.data.input_spec import outline
+from secateur.data.input_spec import InputSpec
 from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import read
 from secateur.files.native.program.write import program
-from secateur.graph.capture import capture
-from secateur.graph.example import check_example, doubled, examples, has_words, inputs
+from secateur.graph.capture import capture, reaches, widest
+from secateur.graph.example import check_example, double_batch, examples, has_words, inputs
 from secateur.measure.compare import equal_to_rounding
 from secateur.measure.size import tensors
 
 BATCHES = (1, 3)
-ROUNDINGS = 32
+_TIMES_EPS = 32
 
 
-def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
+def make_graph(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     """The graph of a network as a file holds it, and the constants of its code.
 
     The first axis of every input is left open, and lengths of sentences, where the network allows it: where the graph,
@@ -42,38 +43,32 @@ def made(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
         model = copy.deepcopy(model).cpu()
         example = to_device(example, "cpu")
     check_example(model, example)
-    wide = doubled(example)
-    first: Exception | None = None
-    for reach, traced in [*([("length", wide)] if has_words(example) else []), ("batch", wide), ("", example)]:
-        try:
-            return tried(model, example, traced, reach)
-        except Exception as error:
-            if not reach and isinstance(error, SecateurError):
-                raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: "
-                                       f"{first_line(error)}; save it without example=") from first
-            if not reach:
-                raise
-            first = error
-    raise AssertionError("an attempt that leaves nothing open is the last")
+    wide = double_batch(example)
+    ladder = [reach for reach in reaches(example) if reach != "length" or has_words(example)]
+    try:
+        return widest(lambda reach: _try_reach(model, example, wide if reach else example, reach), ladder, Exception)[0]
+    except SecateurError as error:
+        raise UnsupportedError(f"save: the graph of {type(model).__name__} cannot be kept: {first_line(error)}; save "
+                               "it without example=") from error
 
 
-def tried(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
+def _try_reach(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
     """The graph, where it gives what the network gives."""
     told, constants = program(model, capture(model, traced, reach))
-    told["example"] = outline(example)
+    told["example"] = InputSpec.of(example).to_json()
     text = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
     own = {name: tensor.detach() for name, tensor in tensors(model)} | constants
     graph = FileNetwork(read(text, set(own), "the graph"), own, type(model).__name__)
-    check_gives(model, graph, example)
+    _check_gives(model, graph, example)
     if reach and any(None in one for one in graph.program.taken.like if isinstance(one, tuple)):
         for batch in BATCHES:
-            check_gives(model, graph, resized(example, batch))
+            _check_gives(model, graph, repeat(example, batch))
     if reach == "length":
-        check_gives(model, graph, shortened(graph, example))
+        _check_gives(model, graph, _shorten(graph, example))
     return text, constants
 
 
-def shortened(graph: FileNetwork, example: Any) -> Any:
+def _shorten(graph: FileNetwork, example: Any) -> Any:
     """An example with every open axis but the first half as long."""
     leaves, spec = pytree.tree_flatten(example)
     args, kwargs = inputs(example)
@@ -89,15 +84,7 @@ def shortened(graph: FileNetwork, example: Any) -> Any:
     return pytree.tree_unflatten([half(v) if isinstance(v, Tensor) else v for v in leaves], spec)
 
 
-def resized(example: Any, batch: int) -> Any:
-    """An example of another batch: its own rows over and over."""
-    def rows(value: Any) -> Any:
-        return value[torch.arange(batch) % len(value)] if isinstance(value, Tensor) and value.ndim else value
-
-    return pytree.tree_map(rows, example)
-
-
-def check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
+def _check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
     """Refuse a graph that gives other outputs than the network.
 
     Raises:
@@ -111,6 +98,6 @@ def check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
         return
     with torch.no_grad():
         got = pytree.tree_leaves(graph(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
-    if len(got) != len(want) or not all(equal_to_rounding(a, b, ROUNDINGS) for a, b in zip(got, want, strict=True)):
+    if len(got) != len(want) or not all(equal_to_rounding(a, b, _TIMES_EPS) for a, b in zip(got, want, strict=True)):
         raise SecateurError("it gives other outputs than the network does")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +13,13 @@ from secateur.core import pytree as nested
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 from secateur.files.native.program import arguments, conditions, operators
+from secateur.graph.calls import base_name
 from secateur.graph.capture import Captured
 from secateur.graph.cut.graph_module import DROPPED
-from secateur.graph.cut.signature import taken
-from secateur.graph.flow import base_name
+from secateur.graph.cut.signature import signature_of
 from secateur.measure.size import tensors
 
-CONSTANT = ":constant{}"
+_CONSTANT = ":constant{}"
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Placed:
 
     def store(self, node: fx.Node, kind: str, what: Any, names: dict[str, str]) -> None:
         """A placeholder of a parameter, buffer or constant."""
-        name = names[what] if kind in ("parameter", "buffer") else CONSTANT.format(len(self.constants))
+        name = names[what] if kind in ("parameter", "buffer") else _CONSTANT.format(len(self.constants))
         if kind not in ("parameter", "buffer"):
             if not isinstance(what, Tensor):
                 raise SecateurError(f"the graph holds a {type(what).__name__}, which no file can hold")
@@ -56,7 +55,7 @@ def program(model: nn.Module, captured: Captured) -> tuple[dict[str, Any], dict[
     Raises:
         SecateurError: an operator, argument, condition, input or output that no file can hold.
     """
-    placed, nodes, names = Placed(), list(captured.graph.graph.nodes), one_name(model)
+    placed, nodes, names = Placed(), list(captured.graph.graph.nodes), _one_name(model)
     given = [(node, *captured.sources[str(node.target)]) for node in nodes if node.op == "placeholder"]
     for node, kind, what in given:
         if kind != "input":
@@ -77,12 +76,12 @@ def call(node: fx.Node, placed: Placed) -> list[Any]:
     """One operator with its arguments."""
     if node.op != "call_function":
         raise SecateurError(f"the graph has a {node.op} '{strict.short(node.target)}', which no file can hold")
-    given = [arguments.written(a, placed.position) for a in node.args]
-    named = {k: arguments.written(v, placed.position) for k, v in node.kwargs.items()}
+    given = [arguments.to_json(a, placed.position) for a in node.args]
+    named = {k: arguments.to_json(v, placed.position) for k, v in node.kwargs.items()}
     return [operators.name_of(node.target), given, *([named] if named else [])]
 
 
-def one_name(model: nn.Module) -> dict[str, str]:
+def _one_name(model: nn.Module) -> dict[str, str]:
     """For every name of a tensor in the network the one that the file has for it."""
     first = {id(tensor): name for name, tensor in reversed(tensors(model))}
     every = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
@@ -97,10 +96,10 @@ def kinds(model: nn.Module) -> dict[str, list[str]]:
 
 def takes(model: nn.Module, captured: Captured) -> dict[str, Any]:
     """What the graph takes: the forward's names, the inputs' nesting, their types and sizes, conditions on them."""
-    found = taken(model.forward, captured)
+    found = signature_of(model.forward, captured)
     return {"parameters": [[name, int(kind), default] for name, kind, default in found.parameters],
-            "inputs": nested.flatten(found.takes, number), "guards": [conditions.written(g) for g, _ in found.guards],
-            "like": [like(one, value) for one, value in zip(found.like, captured.leaves.values(), strict=True)]}
+            "inputs": nested.flatten(found.takes, number), "guards": [conditions.to_json(g) for g, _ in found.guards],
+            "like": [like(one, value) for one, value in zip(found.like, captured.leaves, strict=True)]}
 
 
 def number(value: Any) -> int:
@@ -121,20 +120,11 @@ def like(told: Any, value: Any) -> dict[str, Any]:
 
 def gives(captured: Captured, output: fx.Node, placed: Placed) -> dict[str, Any]:
     """The outputs, nested as the network nests them, in tuples, lists and dicts."""
-    flat = [arguments.written(one, placed.position) for one in pytree.tree_leaves(output.args[0])]
+    flat = [arguments.to_json(one, placed.position) for one in pytree.tree_leaves(output.args[0])]
     marks = [torch.empty(0, device="meta") for _ in flat]
     told = {id(mark): one for mark, one in zip(marks, flat, strict=True)}
-    whole = plain(pytree.tree_unflatten(marks, captured.out_spec))
+    whole = nested.without_classes(pytree.tree_unflatten(marks, captured.out_spec))
     return nested.flatten(whole, lambda mark: position(told, mark))
-
-
-def plain(value: Any) -> Any:
-    """Outputs with tuples, lists and dicts in place of the classes that are made of them."""
-    if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return (list if isinstance(value, list) else tuple)(plain(inner) for inner in value)
-    return value
 
 
 def position(told: dict[int, Any], mark: Any) -> Any:
