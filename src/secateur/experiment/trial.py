@@ -6,6 +6,7 @@ evaluation of the unpruned network.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -108,7 +109,7 @@ class Trial:
         self._selections: dict[Point, Selection] = {}
         self._recovered: dict[Point, nn.Module] = {}
         self._rows: dict[Point, RowCounts] = {}
-        self.removal_notes: dict[Point, tuple[str, ...]] = {}
+        self._removal_notes: dict[Point, Sequence[str]] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -125,7 +126,16 @@ class Trial:
         selection = self.selection(point)
         plan = selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
         return plan, self._recover(plan, point) if point.recovery != "none" else (
-            carry_out(self.model, plan).network if plan.removed else self.model)
+            self._carry_out(plan, point) if plan.removed else self.model)
+
+    def _carry_out(self, plan: Plan, point: Point) -> nn.Module:
+        removal = carry_out(self.model, plan)
+        self._removal_notes[point] = removal.notes
+        return removal.network
+
+    def removal_notes(self, point: Point) -> tuple[str, ...]:
+        """What had to be set in the network of a point when neurons were removed."""
+        return tuple(self._removal_notes.get(point, ()))
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
@@ -138,9 +148,8 @@ class Trial:
     def _recover(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._recovered:
-            removal, samples = carry_out(self.model, plan), self.task.calibration(point.samples)
-            self.removal_notes[point] = removal.notes
-            made = recover(self.model, removal.network, plan, point.recovery, samples, point.seed)
+            cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
+            made = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
             self._recovered[point], self._rows[point] = made.network, made.rows
             while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > _KEPT_BYTES:
                 del self._recovered[next(iter(self._recovered))]

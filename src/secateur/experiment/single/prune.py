@@ -87,7 +87,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     near = task.closeness(trial.model, cut)
     before, after = _figures(trial.model, single), _figures(cut, single)
     again, ungraphed = write_checked(cut, path, single, facts(config, plan, before, after, times))
-    notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *trial.removal_notes[point],
+    notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *trial.removal_notes(point),
              *ungraphed, *crowd)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
                       trial.samples_seen(point), notes, task.chance, again)
