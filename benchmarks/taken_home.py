@@ -38,10 +38,7 @@ from secateur.core.machine import machine  # noqa: E402
 from secateur.core.modules import Plain  # noqa: E402
 from secateur.data.calibration import Calibration, as_batch  # noqa: E402
 from secateur.engines.base import Engine  # noqa: E402
-from secateur.measure.compare import (
-    LARGEST_DIFFERENCE,
-    difference,
-)
+from secateur.measure.compare import LARGEST_DIFFERENCE, difference  # noqa: E402
 from secateur.measure.latency import interleaved, summary  # noqa: E402
 from secateur.measure.size import size  # noqa: E402
 from secateur.models import resolve  # noqa: E402
