@@ -17,6 +17,7 @@ from secateur.core import registry
 from secateur.core.errors import OutputLayerWarning, SecateurError, UnsupportedError
 from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
+from secateur.core.pytree import repeat
 from secateur.core.tensors import tensors_in, to_device
 from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, calibration
@@ -201,8 +202,7 @@ class LabelledTask(Task):
 
     def batch(self, size: int) -> tuple[Tensor, ...]:
         """The first test samples."""
-        x = self.data.test_x
-        return (x[torch.arange(size) % len(x)].contiguous(),)
+        return (repeat(self.data.test_x, size),)
 
     def as_timed(self, model: nn.Module) -> nn.Module:
         """As it is."""
@@ -263,8 +263,7 @@ class UnlabelledTask(Task):
     def batch(self, size: int) -> tuple[Tensor, ...]:
         """Samples held out of the middling length."""
         batches = sorted(self.samples.held, key=lambda b: max(v.numel() // max(1, len(b)) for v in b.inputs))
-        inputs = batches[len(batches) // 2].inputs
-        return tuple(v[torch.arange(size) % len(v)].contiguous() for v in inputs)
+        return repeat(batches[len(batches) // 2].inputs, size)
 
     def as_timed(self, model: nn.Module) -> nn.Module:
         """With inputs by place."""
