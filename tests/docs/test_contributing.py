@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 
 
@@ -31,10 +31,12 @@ def run(package, *words):
     return done.stdout
 
 
+@slow
 def test_it_is_listed_with_its_file(package):
     assert re.search(r"peak +secateur/pruning/criteria/peak\.py", run(package, "-m", "secateur", "list"))
 
 
+@slow
 def test_it_passes_the_contract_tests_and_its_own_example(package):
     shown = run(package, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "-q", "-k", "peak",
                 "--doctest-modules", str(ROOT / "tests" / "contract" / "test_criteria.py"),
@@ -42,6 +44,7 @@ def test_it_passes_the_contract_tests_and_its_own_example(package):
     assert int(re.search(r"(\d+) passed", shown)[1]) >= 3
 
 
+@slow
 def test_it_cuts_the_neurons_with_the_smallest_peaks(package):
     code = """
 import torch, secateur as sc
@@ -52,3 +55,19 @@ small = sc.prune(net, 0.34, granularity="neuron", criterion="peak", example=torc
 print(small[0].weight.tolist())
 """
     assert run(package, "-c", code).strip() == "[[5.0, 0.0], [4.0, -4.0]]"
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python run\n(.*?)```", PAGE, re.S),
+                         ids=lambda block: block.split("\n")[-2][:40])
+def test_the_worked_examples_run(block):
+    exec(compile(block, "CONTRIBUTING.md", "exec"), {"__name__": "contributing"})
+
+
+def test_the_picture_of_the_house_has_every_room_on_its_floor():
+    from test_rooms import FLOORS
+
+    shown = {name.rstrip("/").removesuffix(".py"): int(floor)
+             for floor, name in re.findall(r"^\| (\d+) \| `([\w./]+)` \|", PAGE, re.M)}
+    there = {path.name.removesuffix(".py") for path in (ROOT / "src" / "secateur").iterdir()
+             if not path.name.startswith("__") and path.name != "py.typed"}
+    assert shown == {room: FLOORS[room] for room in there}

@@ -132,3 +132,21 @@ def test_the_loss_travels_with_the_data():
 def test_pooling_is_one_of_the_known():
     assert set(POOLINGS) == {"mean", "sum", "max"}
     assert recoveries("none")
+
+
+def test_a_study_takes_a_spec():
+    spec = sc.PruningSpec(granularity=sc.Block(4, 2, pooling="max"), scope=sc.Global(max_sparsity=0.9), skip=["fc1"],
+                          recovery="best", layers={"fc2": 0.5})
+    config = sc.StudyConfig.of(spec, data="digits", sparsity=(0, 0.5), seeds=1)
+    assert config == sc.StudyConfig(granularity=("4x2",), pooling="max", scope=("global",), max_sparsity=0.9,
+                                    criterion=("magnitude",), recovery=("best",), skip=("fc1",), layers='{"fc2": 0.5}',
+                                    data="digits", sparsity=(0, 0.5), seeds=1)
+
+
+@pytest.mark.parametrize("spec", [
+    sc.PruningSpec(granularity=sc.Neuron(round_to=8)), sc.PruningSpec(scope=sc.Owl(reach=0.1)), sc.PruningSpec(skip=()),
+    sc.PruningSpec(scope=sc.Budget(flops=1e6)), sc.PruningSpec(criterion=lambda weight, signals: weight),
+    sc.PruningSpec(recovery=sc.Finetune(epochs=3)), sc.PruningSpec(seed=1)])
+def test_what_the_rows_of_a_study_cannot_hold_is_refused(spec):
+    with pytest.raises(sc.SecateurError, match=r"study: got .*allowed"):
+        sc.StudyConfig.of(spec)

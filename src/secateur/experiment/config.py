@@ -29,13 +29,16 @@ from secateur.core.settings import (
     setting,
     settings_of,
 )
+from secateur.pruning import granularity as granularities
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import POOLINGS
 from secateur.pruning.layer_rules import read_rule
 from secateur.pruning.ranking import check_sparsity
+from secateur.pruning.scopes import resolve_scope
 from secateur.pruning.scopes.base import check_bounds
 from secateur.pruning.scopes.budget import Budget, read_budget
+from secateur.pruning.spec import PruningSpec
 from secateur.runtime.timing import Timing
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
@@ -72,6 +75,13 @@ def check_layers(text: str) -> None:
     """Refuse settings of single layers that are not allowed, whatever the network."""
     for pattern, said in read_layers(text).items():
         read_rule(pattern, said)
+
+
+def _as_name(what: str, choice: Any, default: str) -> str:
+    """The name of a criterion or recovery; rows and configurations are text."""
+    if choice is None or isinstance(choice, str):
+        return choice or default
+    raise SecateurError(f"study: got {what} {choice!r}; allowed is a name, or pkg.module:name of one of yours")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +227,37 @@ class StudyConfig(CommonConfig):
     tolerance: float = setting(0.005, "accuracy that may be lost in the report's answer, in [0, 1]", group=REPORT,
                                least=0, greatest=1)
     samples: int = setting(24, "test samples whose predictions are kept for the report", group=REPORT, least=0)
+
+    @classmethod
+    def of(cls, spec: PruningSpec, **settings: Any) -> StudyConfig:
+        """The settings of a study of one spec; ``settings`` are the others, such as ``sparsity`` and ``seeds``.
+
+        Raises:
+            SecateurError: a spec that rows cannot hold, which are text: a criterion or a recovery that has no name,
+                modules in ``skip``, or a setting that studies do not have.
+
+        >>> from secateur import Block, Global
+        >>> config = StudyConfig.of(PruningSpec(granularity=Block(4, 2, pooling="max"), scope=Global()), seeds=1)
+        >>> config.granularity, config.scope, config.pooling
+        (('4x2',), ('global',), 'max')
+        """
+        item, scope = spec.granularity_item, spec.scope_item
+        config = cls(**{
+            "granularity": (item.name,), "pooling": getattr(item, "pooling", "mean"),
+            "criterion": (_as_name("criterion", spec.criterion, item.default_criterion),),
+            "scope": (scope.name,), "min_sparsity": scope.min_sparsity, "max_sparsity": scope.max_sparsity,
+            "budget": scope.resource if isinstance(scope, Budget) else "parameters",
+            "recovery": (_as_name("recovery", spec.recovery, "none"),),
+            "layers": json.dumps(dict(spec.layers)) if spec.layers else "", "skip": spec.skip, **settings})
+        share = {"share": config.budget} if isinstance(scope, Budget) else {}
+        same = PruningSpec(
+            granularity=granularities.configure(resolve(item.name), pooling=config.pooling), criterion=spec.criterion,
+            scope=resolve_scope(scope.name, **share, min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity),
+            recovery=spec.recovery, skip=spec.skip or None, layers=spec.layers)
+        if same != spec:
+            raise SecateurError(f"study: got {spec}, allowed of its settings are pooling, min_sparsity, max_sparsity "
+                                "and a budget's name; seeds count from 0, and the output layer stays")
+        return config
 
     def command(self, out: str | Path) -> str:
         """What to type for a study with these settings.
