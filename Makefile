@@ -1,5 +1,6 @@
 # make study   sets up .venv, runs the study on MNIST, leaves a report in runs/
-# make test    sets up .venv, runs the tests
+# make test    sets up .venv, runs the tests but the slow ones: 5 minutes on two cores
+# make test-all   every test
 # make lint    ruff and mypy        make wheel   dist/*.whl and *.tar.gz, checked
 # make docs    the docs site in site/, any warning an error
 # make clean   removes .venv and what was built or cached; runs/ stays
@@ -13,10 +14,12 @@ JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+# Each of the processes takes the tests of a file together, as long as there are some: what they share is made once.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -rs
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help study test lint docs wheel clean constraints
+.PHONY: help study test test-all lint docs wheel clean constraints
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -25,7 +28,10 @@ study: $(VENV)/.study
 	$(BIN)/secateur study $(ARGS)
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -rs $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -57,7 +57,7 @@ def once(seed: int) -> str:
 def compiled(net: Network, example: Tensor, found: capture.Captured, name: str, rng: random.Random) -> Any:
     """The network on kernels drawn from those that fit, captured only once."""
     engine.capture = lambda *_: copy.deepcopy(found)  # type: ignore[assignment]
-    choose.Chooser.__call__ = lambda _, __, options: rng.choice(options)  # type: ignore[assignment,method-assign]
+    choose.KernelChooser.__call__ = lambda _, __, options: rng.choice(options)  # type: ignore[assignment,method-assign]
     return engine.KernelNetwork(net, (example,), budget=0, isa=name, always=True)
 
 

@@ -34,12 +34,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import secateur as sc
 from secateur.core.machine import machine
 from secateur.core.progress import Progress
-from secateur.experiment.point import opened
+from secateur.experiment.config import RunOptions
+from secateur.experiment.grid import Grid, load_grid
 from secateur.experiment.run import load_run
 from secateur.experiment.store import Store
 from secateur.experiment.study import study
 from secateur.experiment.sweep import Sweep
-from secateur.experiment.task import Problem, problem
+from secateur.experiment.trial import open_bundle
 from secateur.models import resolve as make_model
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
@@ -56,11 +57,11 @@ def main() -> None:
         if options.run:
             shutil.copytree(options.run, Path(scratch) / "run")
         run = study(config=CONFIG, out=Path(scratch) / "run")
-        task = problem(CONFIG)
+        grid = load_grid(CONFIG)
         ways: dict[str, Callable[[], Any]] = {
-            "secateur": lambda: ours(run.folder, 1, task), "secateur, 2 jobs": lambda: ours(run.folder, 2, task),
-            "obvious, DataLoader": lambda: obvious(run.folder, task, loader),
-            "obvious, slices of 1000": lambda: obvious(run.folder, task, slices)}
+            "secateur": lambda: ours(run.folder, 1, grid), "secateur, 2 jobs": lambda: ours(run.folder, 2, grid),
+            "obvious, DataLoader": lambda: obvious(run.folder, grid, loader),
+            "obvious, slices of 1000": lambda: obvious(run.folder, grid, slices)}
         seconds, answers = interleaved(ways, options.rounds)
     check_same(answers)
     result = {"machine": machine(), "points": len(run.points), "rounds": options.rounds,
@@ -86,20 +87,20 @@ def interleaved(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[s
     return seconds, answers
 
 
-def ours(folder: Path, jobs: int, task: Problem) -> dict[tuple[Any, ...], float]:
+def ours(folder: Path, jobs: int, grid: Grid) -> dict[tuple[Any, ...], float]:
     """The sweep again, its points forgotten, its networks kept."""
     with sqlite3.connect(folder / "rows.sqlite") as db:
         db.execute("DELETE FROM rows WHERE kind = 'point'")
-    opened.cache_clear()
+    open_bundle.cache_clear()
     with Store(folder) as store:
-        Sweep(task, store, Progress()).measure(jobs, "loky", "")
+        Sweep(grid, store, Progress()).measure(RunOptions(jobs=jobs))
     points = load_run(folder).points
     return {(p["seed"], p["granularity"], p["criterion"], p["sparsity"]): p["accuracy"] for p in points}
 
 
-def obvious(folder: Path, task: Problem, batches: Callable[[Tensor, Tensor], Any]) -> dict[tuple[Any, ...], float]:
+def obvious(folder: Path, grid: Grid, batches: Callable[[Tensor, Tensor], Any]) -> dict[tuple[Any, ...], float]:
     """A deep copy, a pruning library and an evaluation for every point."""
-    data = task.data
+    data = grid.task.data
     test = batches(data.test_x, data.test_y)
     found = {}
     for seed, network in enumerate(networks(folder)):

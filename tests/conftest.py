@@ -1,5 +1,24 @@
-"""Shared by all tests: one torch thread, so that parallel test processes do not crowd the machine."""
+"""Shared by all tests: one torch thread, so that parallel test processes do not crowd the machine; nothing of
+Hypothesis' that depends on time, so that a busy machine fails no test.
+"""
 
+import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Every figure of a report is written, and blank: for tests that look at something else, as drawing takes seconds.
+    What is drawn is tested in unit/report/.
+    """
+    from matplotlib.figure import Figure
+
+    from secateur.report.render import matplotlib_
+
+    monkeypatch.setattr(matplotlib_, "draw", lambda panels: Figure((1, 1)))

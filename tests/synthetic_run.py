@@ -11,7 +11,7 @@ import torch
 
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
-from secateur.experiment.weight_statistics import anatomy
+from secateur.experiment.weight_statistics import weight_statistics
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 SHAPES = {"0.weight": (40, 64), "2.weight": (40, 40), "4.weight": (20, 40)}
@@ -35,7 +35,7 @@ def make(folder: Path = Path("run"), grid: tuple[float, ...] = GRID,
     return RunData(folder, config(grid, granularities, criteria, scopes, seeds, batches), MACHINE,
                    "secateur study --model mlp --data digits --seeds 3 --out runs/made-up",
                    [trained(seed, trained_here) for seed in range(seeds)], points,
-                   [anatomy(weights(seed), grid) for seed in range(seeds)] if with_anatomy else [],
+                   [weight_statistics(weights(seed), grid) for seed in range(seeds)] if with_anatomy else [],
                    {"images": pictures(rng), "labels": labels[:16].tolist()} if images else None)
 
 

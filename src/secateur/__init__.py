@@ -7,6 +7,7 @@
     sparse = sc.prune(model, 0.9, data=x)                       # weights, recovered without labels
     small = sc.prune(model, 0.5, granularity="neuron", data=x)  # fewer neurons: a smaller, plain dense network
     fast = sc.compile(sparse, x[:64])                           # same outputs, sparse kernels for this machine
+    print(sc.compare(model, small, x))                          # parameters, bytes, FLOPs, milliseconds, agreement
 
     plan = sc.plan(model, 0.5, granularity="neuron", example=x[:1])     # exactly what goes, nothing touched
     small = sc.apply(model, plan)
@@ -21,7 +22,7 @@ from secateur.core import interruption as _interruption
 _interruption.watch()
 
 from secateur import models
-from secateur.api import prune
+from secateur.api import compare, prune
 from secateur.core.errors import SecateurError
 from secateur.core.types import Group, Plan, Structure, Target
 from secateur.core.version import __version__
@@ -59,11 +60,53 @@ from secateur.runtime import compile
 from secateur.training import schedules
 from secateur.training.pruner import Pruner
 
-__all__ = ["NM", "Best", "BestFinetune", "Block", "Budget", "DryRun", "Erk", "Finetune", "Global", "Gradual", "Group",
-           "Lamp", "Layer", "Neuron", "Owl", "Plan", "Pruner", "PruningSpec", "Recalibrate", "Rechoose",
-           "Reconstruct", "Rewind", "Samples", "SecateurError", "Sensitivity", "Structure", "StudyConfig", "Target",
-           "Weight", "__version__", "apply", "compile", "dry_run", "export", "load", "load_run", "models", "plan",
-           "prune", "save", "schedules", "sensitivity", "study", "targets"]
+__all__ = [
+    "NM",
+    "Best",
+    "BestFinetune",
+    "Block",
+    "Budget",
+    "DryRun",
+    "Erk",
+    "Finetune",
+    "Global",
+    "Gradual",
+    "Group",
+    "Lamp",
+    "Layer",
+    "Neuron",
+    "Owl",
+    "Plan",
+    "Pruner",
+    "PruningSpec",
+    "Recalibrate",
+    "Rechoose",
+    "Reconstruct",
+    "Rewind",
+    "Samples",
+    "SecateurError",
+    "Sensitivity",
+    "Structure",
+    "StudyConfig",
+    "Target",
+    "Weight",
+    "__version__",
+    "apply",
+    "compare",
+    "compile",
+    "dry_run",
+    "export",
+    "load",
+    "load_run",
+    "models",
+    "plan",
+    "prune",
+    "save",
+    "schedules",
+    "sensitivity",
+    "study",
+    "targets",
+]
 
 
 def __dir__() -> list[str]:

@@ -6,15 +6,23 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from secateur.core.errors import FewSamplesWarning
+from secateur import files
+from secateur.core.errors import FewSamplesWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
-from secateur.data.calibration import calibration
+from secateur.core.modules import Plain, same_modes
+from secateur.data.calibration import Calibration, calibration
 from secateur.graph.check import check_module
+from secateur.measure.agreement import agreement
+from secateur.measure.comparison import Comparison, Figures
+from secateur.measure.flops import flops_of
+from secateur.measure.size import has_zeroed_weights, size
+from secateur.measure.speed import Speed, speeds
 from secateur.pruning.apply import carry_out, warn_of_graph
 from secateur.pruning.arguments import answer_wrong_names
-from secateur.pruning.checks import REFIT, few
+from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.plan import make_plan
@@ -29,6 +37,8 @@ from secateur.recovery.pipeline import (
     recover,
     recoveries,
 )
+from secateur.runtime.base import Compiled
+from secateur.runtime.timing import Timing, time_cut
 
 
 @answer_wrong_names
@@ -91,6 +101,86 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         removal = carry_out(model, made)
         warn_of_graph(model, removal)
         result = recover(model, removal.network, made, items, samples, chosen.seed)
-    for note in few(result.rows, REFIT):
+    for note in underdetermined_layers(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
     return result.network
+
+
+def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[int] = (1, 64),
+            seconds: float = 1.0) -> Comparison:
+    """A network and what a cut made of it side by side: what the cut costs, and what it buys on this machine.
+
+    Neither network is changed. Both are run in evaluation mode; the times are those of the CPU, in interleaved rounds.
+    Where weights of ``small`` are zero it is timed compiled, as :func:`secateur.compile` gives it.
+
+    Args:
+        model: the network before the cut.
+        small: the network after it, not compiled.
+        data: what both are run on: inputs ``(samples, ...)`` as a tensor or an array, a pair (inputs, labels), or an
+            iterable of batches. With labels that are classes the accuracy is measured too.
+        batches: the batch sizes that are timed; none where it is empty.
+        seconds: what timing takes at each batch size.
+
+    Returns:
+        A frozen value; ``print`` shows it as a table: accuracy, equal classes, cosine and relative error of the
+        outputs, parameters, bytes in a file, FLOPs of one sample, and milliseconds.
+
+    Raises:
+        SecateurError: a network that is none or is compiled, no data, a batch size below 1, or a network
+            that does not run on the data.
+
+    >>> net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4))
+    >>> found = compare(net, prune(net, 0.5), torch.rand(100, 8), batches=())
+    >>> found.before.nonzeros, found.after.nonzeros, found.agreement.samples
+    (82, 58, 100)
+    >>> print(compare(net, net, torch.rand(100, 8), batches=()))
+                               before    after
+    outputs, same class          100%     100%  100 samples
+    outputs, cosine                 1   1.0000  100 samples
+    outputs, relative error         0   0.0000  100 samples
+    parameters                     82       82         100%
+    not zero                       82       82         100%
+    bytes, saved              1... kB  1... kB         100%
+    FLOPs, zeros not counted      144      144         100%
+    """
+    for one in (model, small):
+        check_module("compare", one)
+        if isinstance(one, Compiled):
+            raise SecateurError("compare: got a compiled network; compare the network that it was compiled from, which "
+                                "is compiled here to be timed")
+    samples = calibration(data)
+    if samples is None:
+        raise SecateurError("compare: data is None; allowed is inputs, a pair (inputs, labels), or batches of them")
+    if any(type(batch) is not int or batch < 1 for batch in batches):
+        raise SecateurError(f"compare: batches {list(batches)}; allowed are whole numbers from 1 on, or none")
+    near = agreement(model, small, samples)
+    was, now = near.accuracy or (None, None)
+    latency, notes = _latency(model, small, samples, Timing(tuple(batches), seconds, 0, ""))
+    return Comparison(_figures(model, was, samples), _figures(small, now, samples), near, latency, notes)
+
+
+def _figures(network: nn.Module, accuracy: float | None, samples: Calibration) -> Figures:
+    found = size(network)
+    return Figures(accuracy, found["parameters"], found["nonzeros"], files.file_bytes(network),
+                   flops_of(network, samples.example(), zeros=True))
+
+
+def _latency(model: nn.Module, small: nn.Module, samples: Calibration,
+             timing: Timing) -> tuple[dict[str, tuple[float, Speed]], tuple[str, ...]]:
+    """For each batch size the original's seconds and the cut network's speed; why it could not be compiled."""
+    first = next(iter(samples)).to("cpu")
+
+    def inputs(count: int) -> tuple[Any, ...]:
+        return tuple(v[torch.arange(count) % len(v)] if isinstance(v, Tensor) and v.ndim else v for v in first.inputs)
+
+    if not timing.batches:
+        return {}, ()
+    notes: tuple[str, ...] = ()
+    with same_modes(model), same_modes(small):
+        old, new = (Plain(one, first.names).eval() for one in (model, small))
+        try:
+            found = time_cut(old, new, has_zeroed_weights(small), inputs, timing, type(small).__name__)
+        except UnsupportedError as error:
+            notes = (f"the zeros are timed like other numbers, as the network cannot be compiled: {error}",)
+            found = time_cut(old, new, False, inputs, timing, type(small).__name__)
+    return speeds(found["latency"]), notes

@@ -11,15 +11,17 @@ from secateur.report.gather import gather_results
 from secateur.report.render import page
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+LIMIT_MS = 120_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs the package playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt install chromium)")
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt install chromium)")]
 
 
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=LIMIT_MS)
         yield opened
         opened.close()
 
@@ -39,6 +41,7 @@ def load(browser, report, width, scheme):
     tab.on("console", lambda m: tab.troubles.append(m.text) if m.type in ("error", "warning") else None)
     tab.on("pageerror", lambda e: tab.troubles.append(str(e)))
     tab.on("request", lambda r: tab.requests.append(r.url))
+    tab.set_default_timeout(LIMIT_MS)
     tab.goto(report.as_uri())
     tab.wait_for_selector("html[data-drawn=yes]")
     tab.add_style_tag(content="html { scroll-behavior: auto !important; }") if width > 400 else None
@@ -64,7 +67,7 @@ def opened(desktop):
 
 def until(tab, expression):
     """Wait until an expression is true; the page's own policy forbids the driver's polling, which evaluates text."""
-    for _ in range(50):
+    for _ in range(600):
         if tab.evaluate(expression):
             return
         tab.wait_for_timeout(100)
@@ -101,6 +104,7 @@ def test_nothing_moves_once_the_page_is_there(browser, report):
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
     tab.add_init_script("window.moved = 0; new PerformanceObserver(l => l.getEntries().forEach(e => "
                         "window.moved += e.value)).observe({type: 'layout-shift', buffered: true})")
+    tab.set_default_timeout(LIMIT_MS)
     tab.goto(report.as_uri())
     tab.wait_for_selector("html[data-drawn=yes]")
     tab.wait_for_timeout(300)
@@ -190,5 +194,5 @@ def test_hovering_tells_the_point(opened):
     box = opened.locator("#speedup-0 .point").first.bounding_box()
     for step in (3, 1, 0):
         opened.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)
-    opened.wait_for_selector("#speedup-0 .hovertext", state="attached", timeout=5000)
+    opened.wait_for_selector("#speedup-0 .hovertext", state="attached", timeout=LIMIT_MS)
     assert "the speed at batch 1" in opened.locator("#speedup-0 .hovertext").first.text_content()

@@ -6,9 +6,10 @@ from torch import nn
 
 import secateur as sc
 from secateur.bench.network import outputs_of
-from secateur.bench.run import Settings, apart
+from secateur.bench.run import BenchConfig
 from secateur.core import registry
 from secateur.engines.base import Engine
+from secateur.measure.compare import difference
 
 NAMES = list(registry.files("engines"))
 
@@ -53,7 +54,7 @@ def test_outputs_are_those_of_torch(name, case, tmp_path):
         call = engine.prepare(converted or network, inputs(2), 1)
         for batch in (1, 2, 5):
             x = inputs(batch)
-            assert apart(outputs_of(call(x)), outputs_of(network(*x))) < 1e-4
+            assert difference(outputs_of(call(x)), outputs_of(network(*x))) < 1e-4
     assert (converted is None) == (not engine.needs)
 
 
@@ -71,5 +72,5 @@ def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
 
 
 def test_all_are_timed_unless_some_are_chosen():
-    assert set(Settings().chosen) == set(NAMES)
-    assert Settings(engines=("sparse", "dense")).chosen == ("dense", "sparse")
+    assert set(BenchConfig().chosen) == set(NAMES)
+    assert BenchConfig(engines=("sparse", "dense")).chosen == ("dense", "sparse")

@@ -10,12 +10,13 @@ import networks
 import numpy as np
 import pytest
 import torch
+from support import diagonal
 from torch import nn
 
 import secateur as sc
 from secateur.core import registry
 from secateur.core.errors import CutGraphWarning, MeasurementError, MissingExtraError
-from secateur.files.exporters import Exported, base, exported
+from secateur.files.exporters import Exported, base, export_checked
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 
 NAMES = list(registry.files("exporters"))
@@ -87,12 +88,11 @@ def test_says_what_it_writes_and_needs(name, monkeypatch):
             made.check_installed()
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("make", [convolutions, cut_graph])
+@pytest.mark.parametrize(("make", "name"), diagonal([convolutions, cut_graph], FORMATS))
 def test_its_own_runtime_gives_the_outputs_of_float64(name, make, tmp_path):
     model, x = make()
     before = {n: t.clone() for n, t in model.state_dict().items()}
-    done = exported(model, suffixed(tmp_path, name), x, name)
+    done = export_checked(model, suffixed(tmp_path, name), x, name)
     assert isinstance(done, Exported)
     assert sorted(done.files) == sorted(p.name for p in tmp_path.iterdir())
     assert "forward" not in vars(model) and all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
@@ -119,7 +119,7 @@ def test_a_file_that_differs_is_not_left_and_an_older_one_stays(name, tmp_path, 
 
     monkeypatch.setattr(cls, "write", wrong)
     with pytest.raises(MeasurementError, match="is not left behind"):
-        exported(model, path, x, name)
+        export_checked(model, path, x, name)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"older"
 
@@ -135,16 +135,17 @@ def test_nothing_is_left_of_an_interruption(name, error, tmp_path, monkeypatch):
 
     monkeypatch.setattr(registry.get("exporters", name), "write", stopped)
     with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else sc.SecateurError):
-        exported(model, suffixed(tmp_path, name), x, name)
+        export_checked(model, suffixed(tmp_path, name), x, name)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_pt2_loads_where_secateur_cannot_be_imported(tmp_path):
     """A network cut of neurons by class, and as a graph."""
     found = {}
     for stem, make in (("module", convolutions), ("graph", cut_graph)):
         model, x = make()
-        exported(model, tmp_path / f"{stem}.pt2", x, "pt2")
+        export_checked(model, tmp_path / f"{stem}.pt2", x, "pt2")
         torch.save(x, tmp_path / f"{stem}.x")
         found[stem] = model(x).detach().double().sum().item()
     code = """
@@ -162,6 +163,7 @@ print(json.dumps(told))
     assert json.loads(done.stdout) == pytest.approx(found, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a full disk is simulated with a limit of the size of files")
 def test_a_disk_that_fills_while_a_program_is_written_does_not_end_the_process(tmp_path):
     code = ("import resource, signal, torch, secateur as sc\n"

@@ -5,7 +5,7 @@ import copy
 import networks
 import pytest
 import torch
-from support import tiny
+from support import every, tiny
 
 import secateur as sc
 from secateur.measure.size import tensors
@@ -31,7 +31,7 @@ def same(got, want):
     return all(a == b and x.dtype == y.dtype and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", every(5, networks.NETWORKS))
 def test_a_network_without_half_of_its_neurons(name, tmp_path):
     model, example = made(name)
     small = sc.apply(model, sc.plan(model, 0.5, granularity="neuron", example=example))
@@ -89,7 +89,7 @@ def test_a_network_that_was_not_cut_is_saved_too(tmp_path):
     assert same(sc.load(sc.save(net, tmp_path / "whole.safetensors"), tiny), net)
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", every(5, networks.NETWORKS, first=1))
 def test_without_a_factory_the_graph_gives_the_outputs(name, tmp_path):
     model, example = made(name)
     path = sc.save(model, tmp_path / "net.safetensors", example)

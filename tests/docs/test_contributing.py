@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.slow
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 
 

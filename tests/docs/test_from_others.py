@@ -1,5 +1,7 @@
 """Every name of the tables of the pages "from …" is there, and the right column runs."""
 
+import copy
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -73,20 +75,33 @@ def images():
 FACTORIES = {"from-torch": (linear, (16,)), "from-torch-pruning": (images, (3, 16, 16)), "from-sparseml": (deep, (16,))}
 
 
-def namespace(page):
-    """What the right column may name: the page's own network, its inputs, a plan, a pruner."""
+@functools.cache
+def cut(page):
+    """The page's own network, its neurons cut, a plan, its weights cut."""
+    model, inputs = start(page)
+    small = sc.prune(model, 0.5, granularity="neuron", example=inputs[:2])
+    plan = sc.plan(model, 0.5, skip=["2"]) if page == "from-torch" else sc.plan(model, 0.5, skip=())
+    return small, plan, sc.prune(model, 0.8, skip=()).eval()
+
+
+def start(page):
+    """The page's own network and inputs."""
     torch.manual_seed(0)
     make, shape = FACTORIES[page]
-    model, inputs = make(), torch.rand(32, *shape)
+    return make(), torch.rand(32, *shape)
+
+
+def namespace(page):
+    """What the right column may name: the page's own network, its inputs, a plan, a pruner."""
+    small, plan, sparse = copy.deepcopy(cut(page))
+    (model, inputs), make = start(page), FACTORIES[page][0]
     for parameter in model.parameters():
         parameter.grad = torch.rand_like(parameter)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    small = sc.prune(model, 0.5, granularity="neuron", example=inputs[:2])
     sc.save(small, "small.safetensors")
-    plan = sc.plan(model, 0.5, skip=["2"]) if page == "from-torch" else sc.plan(model, 0.5, skip=())
     return {"sc": sc, "secateur": secateur, "torch": torch, "model": model, "optimizer": optimizer, "make": make,
             "example": inputs[:2], "samples": (inputs, torch.arange(32) % 4), "small": small, "plan": plan,
-            "by_mask": plan, "sparse": sc.prune(model, 0.8, skip=()).eval(), "Polynomial": Polynomial, "Linear": Linear,
+            "by_mask": plan, "sparse": sparse, "Polynomial": Polynomial, "Linear": Linear,
             "Constant": Constant, "Sparsegpt": Sparsegpt, "distillation": distillation, "l1": l1,
             "group_lasso": group_lasso, "pruner": sc.Pruner(make(), 0.5, skip=())}
 

@@ -15,12 +15,13 @@ def outputs(notebook, kind):
     return [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if kind in o.get("data", o)]
 
 
+@pytest.mark.slow
 def test_it_runs_from_top_to_bottom(monkeypatch):
     monkeypatch.setenv("SECATEUR_NOTEBOOK", "small")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=200, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=None, kernel_name="python3").execute()
     text = "".join(o["text"] for o in outputs(notebook, "text"))
     assert "360 to test" in text
     assert text.count("sc.prune gives the same: True") == 2

@@ -17,7 +17,9 @@ from secateur.core import registry
 
 pytest.importorskip("mkdocstrings", reason="the site needs pip install 'secateur[docs]'")
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.slow
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+LIMIT_MS = 120_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LOADED = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="?(https?:[^">\s]+)|<link[^>]*\shref="?(https?:[^">\s]+)')
 
@@ -73,7 +75,7 @@ def address(site):
 def found(tab, word, timeout):
     """Whether a search finds a word; typed anew where the page was not yet listening when it was typed."""
     tab.wait_for_load_state("networkidle")
-    for _ in range(6):
+    for _ in range(12):
         tab.locator("input.md-search__input").fill("")
         tab.locator("input.md-search__input").press_sequentially(word)
         with contextlib.suppress(timeout):
@@ -86,8 +88,9 @@ def found(tab, word, timeout):
 def test_it_searches_turns_dark_and_fits_a_phone(address):
     started = pytest.importorskip("playwright.sync_api", reason="the browser test needs the package playwright")
     with started.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=LIMIT_MS)
         tab = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark").new_page()
+        tab.set_default_timeout(LIMIT_MS)
         troubles, foreign = [], []
         tab.on("pageerror", lambda e: troubles.append(str(e)))
         tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else foreign.append(r.url))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import tiny
+from support import sweep, tiny
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "examples"))
 
@@ -41,7 +41,7 @@ class Running:
         self.port = int(self.first.strip().rpartition(":")[2])
 
     def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
 
     def ask(self, method, path, body=None, headers=None, connection=None):
         own = connection or self.connect()
@@ -54,7 +54,7 @@ class Running:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        said, errors = self.process.communicate(timeout=60)
+        said, errors = self.process.communicate(timeout=300)
         return self.process.returncode, said, errors
 
 
@@ -109,7 +109,7 @@ def client(server, network, number):
     return right
 
 
-@pytest.mark.parametrize("flags", [["--dense"], []], ids=["dense", "sparse"])
+@pytest.mark.parametrize("flags", sweep([["--dense"], []], lambda flags: not flags), ids=["dense", "sparse"])
 def test_every_answer_under_load_is_that_of_its_own_request(start, network, flags):
     server = start("--max-batch", "8", *flags)
     assert ("compiled" in server.first) == (not flags)
@@ -165,13 +165,14 @@ def test_other_methods_and_paths_are_told_in_json(shared, method, path, status, 
 
 def test_head_is_get_without_the_body_and_a_wild_request_is_told_in_json(shared):
     assert shared.ask("HEAD", "/health") == (200, b"")
-    with socket.create_connection(("127.0.0.1", shared.port), 60) as line:
+    with socket.create_connection(("127.0.0.1", shared.port), 300) as line:
         line.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 65_534)
         head, _, body = line.makefile("rb").read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ") and b"application/json" in head
     assert "error" in json.loads(body)
 
 
+@pytest.mark.slow
 def test_a_file_with_its_graph_starts_without_a_warning(tmp_path):
     torch.manual_seed(3)
     sc.save(sc.prune(tiny().eval(), 0.8, skip=()), tmp_path / "net.safetensors", example=torch.zeros(1, 1, 4, 4))
@@ -190,7 +191,7 @@ class Slow:
         self.seen.append(len(x))
         if x.any():
             self.met.set()
-            assert self.go.wait(60)
+            assert self.go.wait(300)
         return 2 * x
 
 
@@ -201,7 +202,7 @@ def test_a_full_queue_refuses_and_what_is_in_it_is_answered_before_the_end():
     assert network.seen == [1, 2, 4]
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher.submit, torch.tensor([[1.0]]))
-        assert network.met.wait(60)
+        assert network.met.wait(300)
         others = [pool.submit(batcher.submit, torch.tensor([[2.0], [n]])) for n in (3.0, 4.0)]
         while batcher.jobs.qsize() < 2:
             assert first.running()
@@ -213,8 +214,8 @@ def test_a_full_queue_refuses_and_what_is_in_it_is_answered_before_the_end():
         with pytest.raises(Refused, match="closing"):
             batcher.submit(torch.ones(1, 1))
         network.go.set()
-        answers = [job.result(60).flatten().tolist() for job in (first, *others)]
-        closing.result(60)
+        answers = [job.result(300).flatten().tolist() for job in (first, *others)]
+        closing.result(300)
     assert full.value.status == 503
     assert sorted(answers) == [[2.0], [4.0, 6.0], [4.0, 8.0]]
     assert (batcher.answered, batcher.thread.is_alive()) == (3, False)

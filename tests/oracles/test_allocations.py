@@ -44,7 +44,7 @@ def network(shapes):
                           for o, i, *k in shapes])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIDES, st.integers(0, 99))
 def test_erk_is_the_published_loop_and_exact_in_all(sides, hundredths):
     net, sparsity = network(sides), hundredths / 100
@@ -146,7 +146,7 @@ def test_owl_by_hand():
     assert [layer["removed"] for layer in plan.layers()] == [42, 58]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4), min_size=1, max_size=3), st.data())
 def test_bounded_selection_is_exhaustive_search(layers, data):
     bounds = []
@@ -175,7 +175,7 @@ def test_shares_sum_to_the_total_and_stay_near(wanted, data):
     assert all(abs(s - w) <= 1 + 1e-9 for s, w in zip(shares, wanted, strict=True))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SIDES, st.integers(0, 99), st.sampled_from(["global", "lamp", "erk"]))
 def test_the_network_as_a_whole_loses_exactly_what_was_asked(sides, hundredths, scope):
     net = network(sides)

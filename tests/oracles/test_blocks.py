@@ -67,7 +67,7 @@ def slow_n_m(weight, n, m):
     return keep
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.sampled_from([(1, 2), (2, 4), (1, 4), (4, 8), (3, 4)]))
 def test_n_m_of_a_convolution_is_its_slow_twin_with_ties(seed, pattern):
     n, m = pattern
@@ -93,7 +93,7 @@ def slow_blocks(weight, b, c, sparsity, pool):
     return keep
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 99), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]), st.integers(0, 99),
        st.sampled_from(["mean", "max"]), st.sampled_from([(), (2,), (2, 3)]))
 def test_blocks_are_their_slow_twin_with_ties(seed, b, c, hundredths, pool, kernel):

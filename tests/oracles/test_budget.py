@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -36,7 +36,6 @@ def exhaustive(options, limit):
     return min(fair) if fair else None
 
 
-@settings(deadline=None)
 @given(OPTIONS, st.integers(0, 80), st.sampled_from([20_000, 3]))
 def test_the_choice_is_exhaustive_search(options, limit, most):
     """Followed in full it is exact; followed in part it still keeps to the budget."""

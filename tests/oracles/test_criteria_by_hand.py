@@ -9,14 +9,14 @@ from secateur import graph
 from secateur.data.calibration import calibration
 from secateur.pruning.criteria.elimination import costs
 from secateur.pruning.granularity.base import Unit
-from secateur.pruning.signals import Gatherer
+from secateur.pruning.signals import SignalCollector
 from secateur.pruning.signals.unfold import rows_in, rows_out
 
 FLAT = nn.CrossEntropyLoss()
 
 
 def signals(model, needs, name, data):
-    return Gatherer(model, needs, [name], calibration(data)).of("weight", name)
+    return SignalCollector(model, needs, [name], calibration(data)).of("weight", name)
 
 
 def linear(weight):
@@ -73,7 +73,7 @@ def test_squared_gradient_is_that_of_the_samples_one_by_one(net):
     x = torch.randn(7, 5) if isinstance(net[0], nn.Linear) else torch.randn(7, 1, 4, 4)
     y = torch.randint(3, (7,))
     names = [n for n, _ in net.named_parameters() if n.endswith("weight")]
-    gather = Gatherer(net, {"squared_gradient"}, names, calibration([(x[:4], y[:4]), (x[4:], y[4:])]))
+    gather = SignalCollector(net, {"squared_gradient"}, names, calibration([(x[:4], y[:4]), (x[4:], y[4:])]))
     for name in names:
         total = 0
         for i in range(7):
@@ -120,7 +120,7 @@ def test_activations_of_channels_that_are_flattened_are_those_of_their_places():
     net = nn.Sequential(conv, nn.Flatten(), nn.Linear(8, 3))
     x = torch.arange(4.0).view(1, 1, 2, 2)
     group = next(g for g in graph.trace(net, x).groups if g.cuttable)
-    found = Gatherer(net, {"unit_gram", "unit_mean", "unit_zeros"}, [], calibration(x)).of(
+    found = SignalCollector(net, {"unit_gram", "unit_mean", "unit_zeros"}, [], calibration(x)).of(
         "neuron", "0.weight", Unit(group, group.members[0]))
     assert found.unit_gram.tolist() == [[3.5, -7.0], [-7.0, 14.0]]
     assert found.unit_mean.tolist() == [1.5, -3.0]

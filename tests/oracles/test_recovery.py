@@ -8,7 +8,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.core import registry
-from secateur.core.linalg import damped, least_squares
+from secateur.core.linalg import damp, least_squares
 from secateur.data.calibration import Batch, calibration
 from secateur.pruning.selection import Selection
 from secateur.recovery.layer_io import RELUS, output_readers
@@ -172,7 +172,7 @@ def test_sparsegpt_is_the_published_procedure():
     """Against the algorithm of the paper written out for one block, weight by weight in float64."""
     draw = torch.Generator().manual_seed(2)
     x, weight = torch.randn(300, 6, generator=draw).double(), torch.randn(4, 6, generator=draw).double()
-    gram = damped((x.T @ x / 300)[None])
+    gram = damp((x.T @ x / 300)[None])
     found = sweep(weight[None], gram, 12, 6)[0]
     rest, left = torch.linalg.inv(gram[0]), weight.clone()
     factors = []

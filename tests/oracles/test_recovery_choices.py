@@ -9,8 +9,8 @@ from torch import nn
 import secateur as sc
 from secateur.data.calibration import calibration
 from secateur.experiment.config import StudyConfig
+from secateur.experiment.grid import load_grid
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.task import problem
 from secateur.recovery.methods.base import RecoveryContext
 from secateur.recovery.methods.best import distance
 from secateur.recovery.methods.finetune import Finetune
@@ -59,8 +59,8 @@ def test_what_keeps_the_choice_is_not_refused():
 
 
 def test_a_study_does_not_cross_what_would_not_be_heeded():
-    task = problem(StudyConfig(**TINY, criterion=("magnitude", "wanda", "energy"), recovery=("none", "best")))
-    pairs = {(p.granularity, p.criterion, p.recovery) for p in task.points()}
+    grid = load_grid(StudyConfig(**TINY, criterion=("magnitude", "wanda", "energy"), recovery=("none", "best")))
+    pairs = {(p.granularity, p.criterion, p.recovery) for p in grid.points()}
     assert ("weight", "wanda", "best") not in pairs
     assert {("weight", "wanda", "none"), ("weight", "magnitude", "best"), ("neuron", "energy", "best")} <= pairs
 
@@ -76,10 +76,10 @@ def test_a_study_of_nothing_is_refused_at_the_start(given, message, tmp_path):
 
 
 def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch):
+    from secateur.experiment import task
     from secateur.experiment.single import prune as room
-    from secateur.experiment.single import task as case
 
-    monkeypatch.setattr(case, "trained", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(task, "train", lambda *_: pytest.fail("it was trained"))
     base = {"model": "support:tiny", "data": "support:blobs", "sparsity": 0.5, "out": str(tmp_path / "x")}
     assert CutConfig(**base).recoveries == ("best",)
     assert CutConfig(**base, criterion="wanda").recoveries == ("reconstruct",)

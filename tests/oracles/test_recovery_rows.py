@@ -79,7 +79,7 @@ def test_equations_for_many_right_sides_are_least_squares_row_by_row(share, clos
     system = Equations(x.T @ x, support)
     for _ in range(2):
         y = torch.randn(400, 20, generator=draw).double()
-        found = system.solved(x.T @ y)
+        found = system.solve(x.T @ y)
         for row, mask, target in zip(found, support, y.T, strict=True):
             assert not row[~mask].any()
             if mask.any():

@@ -10,7 +10,7 @@ import secateur as sc
 from secateur.core.errors import FewSamplesWarning
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.prune import cut_network
-from secateur.pruning.checks import few
+from secateur.pruning.checks import underdetermined_layers
 from secateur.report.pruned import remarks
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
@@ -127,7 +127,7 @@ def test_a_row_and_a_file_tell_it(tmp_path):
 
 
 def test_the_layer_with_the_fewest_is_named():
-    (note,) = few({"a": (3, 4), "b": (3, 9), "c": (9, 9)}, "it")
+    (note,) = underdetermined_layers({"a": (3, 4), "b": (3, 9), "c": (9, 9)}, "it")
     assert "it of 2 of 3 layers" in note
     assert "(b: 3 rows, 9 inputs)" in note
-    assert not list(few({"a": (4, 4)}, "it"))
+    assert not list(underdetermined_layers({"a": (4, 4)}, "it"))

@@ -1,25 +1,15 @@
-"""The command line as a user meets it: in a process of its own, with its mistakes."""
+"""The command line as a user meets it, with its mistakes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import TESTS, secateur, secateur_process, sweep
 
-TESTS = Path(__file__).parent.parent
 SMALL = ["--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0,0.5", "--seeds", "1", "--epochs", "1",
          "--latency-batches", "1", "--latency-seconds", "0.001"]
 
 
-def secateur(*words, cwd, limit_mib=0):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "src")]),
-                   "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-    return subprocess.run([sys.executable, "-m", "secateur", *words], cwd=cwd, env=environment, text=True,
-                          capture_output=True, timeout=180)
-
-
-def test_a_study_leaves_its_report(tmp_path):
+def test_a_study_leaves_its_report(tmp_path, blank_figures):
     done = secateur("study", *SMALL, "--csv", "--parquet", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file()}
@@ -122,3 +112,10 @@ def test_version(tmp_path):
     from secateur import __version__
 
     assert secateur("--version", cwd=tmp_path).stdout.strip() == __version__
+
+
+@pytest.mark.parametrize("words", sweep([["list"], ["study", "--sparsity", "2"]], lambda words: words != ["list"]))
+def test_a_process_of_its_own_says_the_same(tmp_path, words):
+    here, there = (run(*words, cwd=tmp_path) for run in (secateur, secateur_process))
+    assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
+    assert not list(tmp_path.iterdir())

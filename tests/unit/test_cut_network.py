@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,9 +15,10 @@ from secateur import files
 from secateur.core.errors import MeasurementError
 from secateur.core.progress import Progress
 from secateur.data import resolve
+from secateur.experiment import trial
 from secateur.experiment.single import prune as room
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.task import problem
+from secateur.experiment.single.task import open_cut
 from secateur.measure.size import tensors
 from secateur.report import pruned as cut_report
 from secateur.training.loop import train
@@ -52,7 +54,7 @@ def test_the_default_is_the_best_that_needs_no_labels():
     done = cut(granularity="neuron", sparsity=0.5)
     assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
     same = tiny_of_seed(0)
-    x, _ = problem(CutConfig(**BASE | {"sparsity": 0.5, "out": "other"}).study).shown(100)
+    x, _ = open_cut(CutConfig(**BASE, sparsity=0.5, out="other")).task.training_samples(100)
     expected = sc.prune(same, 0.5, granularity="neuron", data=x, example=blobs()[2][:1], skip=["5"])
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(expected), strict=True))
 
@@ -78,6 +80,15 @@ def test_a_network_of_ones_own_is_taken_as_it_comes_unless_epochs_are_given():
     assert done.before.accuracy == pytest.approx(float((same(x).argmax(1) == y).float().mean()), abs=1e-6)
     assert cut(sparsity=0.5, out="as-it-comes").trained == 0
     assert CutConfig(sparsity=0.5, out="x").training == 5
+
+
+@pytest.mark.parametrize("data", ["support:blobs", "images.npy"])
+def test_the_output_layer_stays_unless_it_is_let_go(data):
+    np.save("images.npy", blobs()[2].numpy())
+    for skip, layers in ((None, ["1.weight", "3.weight"]), (("3",), ["1.weight"]),
+                         ((), ["1.weight", "3.weight", "5.weight"])):
+        done = cut(sparsity=0.5, data=data, skip=skip, recovery=("none",), force=True)
+        assert [layer["name"] for layer in done.plan.layers()] == layers
 
 
 def test_weights_from_a_file():
@@ -128,7 +139,7 @@ def test_an_interruption_leaves_nothing(stopped, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*(room, "recover") if stopped == "recover" else (files, "load"), stop)
+    monkeypatch.setattr(*(trial, "recover") if stopped == "recover" else (files, "load"), stop)
     with pytest.raises(KeyboardInterrupt):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())
@@ -199,12 +210,11 @@ def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
 
     save_file(tiny().state_dict(), "w.safetensors")
     told = "no --data was given, so mnist was taken: --data names other data"
-    monkeypatch.setattr(room, "read", lambda name, *_: {"mnist": resolve("support:blobs")}[name])
+    monkeypatch.setattr(task, "read", lambda *_: resolve("support:blobs"))
     for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
         config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})
-        assert room.opened(config).notes == (told,)
-    assert task.Labelled(config := CutConfig(**BASE, sparsity=0.5), room.opened(config).kind,
-                         room.opened(config).source, resolve("support:blobs")).notes == ()
+        assert task.open_cut(config).notes == (told,)
+    assert task.open_cut(CutConfig(**BASE, sparsity=0.5)).notes == ()
 
 
 def test_the_command_line_tells_an_interruption(monkeypatch, capsys):

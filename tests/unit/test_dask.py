@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from test_cli import TESTS, secateur
+from support import TESTS, secateur
 from test_study import SMALL, rows
 
 from secateur.core.errors import SecateurError
@@ -35,7 +35,7 @@ def cluster(tmp_path):
             process.wait()
 
 
-def wait_for(file, seconds=60):
+def wait_for(file, seconds=300):
     import json
 
     from distributed import Client
@@ -49,12 +49,14 @@ def wait_for(file, seconds=60):
     return address
 
 
+@pytest.mark.slow
 def test_a_cluster_makes_the_same_rows(cluster, tmp_path):
     study(config=SMALL, out=tmp_path / "dask", backend="dask", address=cluster)
     study(config=SMALL, out=tmp_path / "here")
     assert rows(tmp_path / "dask") == rows(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_no_scheduler_is_one_line(tmp_path):
     done = secateur("study", "--model", "support:tiny", "--data", "support:blobs", "--backend", "dask",
                     "--address", "tcp://127.0.0.1:9", "--epochs", "1", "--seeds", "1", cwd=tmp_path)

@@ -15,7 +15,7 @@ from support import blobs, tiny
 import secateur as sc
 from secateur.cli import main
 from secateur.core import registry
-from secateur.experiment.rebuild import remade
+from secateur.experiment.rebuild import remake
 from secateur.files.exporters.onnx_ import session_of
 
 SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5, 0.8), "seeds": 2, "epochs": 2,
@@ -49,7 +49,7 @@ def typed(tmp_path, monkeypatch, capfd):
 def test_a_network_of_a_run_is_the_one_that_was_measured(run, granularity, criterion, recovery, seed):
     asked = {"sparsity": 0.5, "granularity": granularity, "criterion": criterion, "recovery": recovery, "seed": seed}
     row = next(p for p in run.points if all(p[k] == v for k, v in asked.items()))
-    made = remade(run.folder, asked)
+    made = remake(run.folder, asked)
     x, y = blobs()[2:]
     right = (made.network(x).argmax(1) == y).numpy()
     assert np.array_equal(right, np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool))
@@ -161,7 +161,7 @@ def test_an_interruption_is_told_and_leaves_nothing(run, typed, tmp_path, monkey
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry.get("exporters", "onnx"), "opened", stopped)
+    monkeypatch.setattr(registry.get("exporters", "onnx"), "open", stopped)
     code, _, err = typed(run.folder, "--sparsity", "0")
     assert code == 130 and "interrupted" in err
     assert not list(tmp_path.iterdir())

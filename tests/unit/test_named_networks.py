@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import tiny
+from support import HereWorker, sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
 
 import secateur as sc
-from secateur.bench import Settings, Subject, bench
+from secateur.bench import BenchConfig, Subject, bench
 from secateur.cli import app
 from secateur.core.errors import SecateurError
 from secateur.models import resolve
@@ -21,7 +21,9 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence
 
 @pytest.fixture(autouse=True)
 def there(tmp_path, monkeypatch):
+    """In a folder of its own; the engines in this process: test_bench_measure.py has them in theirs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
     torch.manual_seed(0)
 
 
@@ -50,8 +52,9 @@ def exported(name, batch=None):
     torch.export.save(torch.export.export(tiny(), (torch.rand(batch or 2, 1, 4, 4),), dynamic_shapes=axes), name)
 
 
+@pytest.mark.slow
 def test_a_folder_is_timed_with_inputs_by_name(folder):
-    found = bench(Subject.named(folder, sparsity=0.8, shape=(12,)), Settings((1, 3), seconds=0.02))
+    found = bench(Subject.named(folder, sparsity=0.8, shape=(12,)), BenchConfig(batches=(1, 3), seconds=0.02))
     assert found["network"]["inputs"] == ["int64[12]"] * 3
     timed = {p["engine"] for p in found["points"]}
     assert {"dense", "zeroed", "sparse"} <= timed
@@ -63,7 +66,8 @@ def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
     small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
     sc.save(small, "small.safetensors")
-    found = bench(Subject.named("small.safetensors", model=folder), Settings((2,), (1,), 0.02, ("dense", "zeroed")))
+    found = bench(Subject.named("small.safetensors", model=folder),
+                  BenchConfig(batches=(2,), seconds=0.02, engines=("dense", "zeroed")))
     assert found["network"]["cut"] == "neuron"
     assert found["network"]["bytes"] < found["network"]["bytes_before"]
     assert [p["engine"] for p in found["points"]] == ["dense", "zeroed"]
@@ -72,10 +76,11 @@ def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
 def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
     exported("open.pt2")
     exported("two.pt2", 2)
-    found = bench(Subject.named("open.pt2", sparsity=0.5), Settings((1, 5), seconds=0.02, engines=("dense", "sparse")))
+    found = bench(Subject.named("open.pt2", sparsity=0.5),
+                  BenchConfig(batches=(1, 5), seconds=0.02, engines=("dense", "sparse")))
     assert [p["batch"] for p in found["points"]] == [1, 1, 5, 5]
     with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
-        bench(Subject.named("two.pt2"), Settings((1, 2)))
+        bench(Subject.named("two.pt2"), BenchConfig(batches=(1, 2)))
     sc.save(sc.prune(tiny(), 0.5, skip=()), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     assert sc.load("graph.safetensors").batch == 0
 
@@ -93,6 +98,7 @@ def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
     assert resolve.find("whole.pt2").example is None
 
 
+@pytest.mark.slow
 def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_cut_with(folder):
     small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
@@ -101,10 +107,11 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
     assert {n: (x.dtype, x.ndim) for n, x in like.items()} == dict.fromkeys(
         ("input_ids", "token_type_ids", "attention_mask"), (torch.int64, 2))
     assert "neuron" in said("info", "small.pt2")
-    found = bench(Subject.named("small.pt2", shape=(16,)), Settings((2,), (1,), 0.02, ("dense",)))
+    found = bench(Subject.named("small.pt2", shape=(16,)), BenchConfig(batches=(2,), seconds=0.02, engines=("dense",)))
     assert found["network"]["inputs"] == ["int64[16]"] * 3
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(folder):
     source = resolve.find(folder)
     net = sc.prune(source.make(), 0.5, recovery="none", skip=())
@@ -116,12 +123,13 @@ def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(
         given["attention_mask"] = torch.ones_like(given["attention_mask"])
         with torch.no_grad():
             assert torch.allclose(alone(**given)["pooler_output"], net(**given).pooler_output, atol=1e-5)
-    found = bench(Subject.named("words.safetensors", shape=(16,)), Settings((2,), (1,), 0.02, ("dense", "sparse")))
+    found = bench(Subject.named("words.safetensors", shape=(16,)),
+                  BenchConfig(batches=(2,), seconds=0.02, engines=("dense", "sparse")))
     assert found["network"]["inputs"] == ["int64[16]"] * 3
     assert "input_ids [batch, length]" in said("export", "words.safetensors", "--to", "pt2")
 
 
-@pytest.mark.parametrize("to", ["pt2", "onnx"])
+@pytest.mark.parametrize("to", sweep(["pt2", "onnx"], {"pt2"}.__contains__))
 def test_any_network_is_exported_with_its_lengths_open(folder, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")

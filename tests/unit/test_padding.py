@@ -7,7 +7,7 @@ from torch import nn
 import secateur as sc
 from secateur.data.calibration import Batch, Calibration, calibration
 from secateur.data.forward import call
-from secateur.measure.agreement import closeness
+from secateur.measure.agreement import agreement
 from secateur.pruning.signals.inputs import gram_sum, input_moments
 
 
@@ -61,10 +61,10 @@ def test_recoveries_see_no_padding(sequences, granularity, recovery):
         assert torch.allclose(a, b, atol=1e-3)
 
 
-def test_closeness_leaves_padding_out(sequences):
+def test_agreement_leaves_padding_out(sequences):
     network = Tagger()
     cut = sc.prune(network, 0.5, skip=())
-    found, alone = (closeness(network, cut, calibration(data)) for data in (padded(sequences), [
+    found, alone = (agreement(network, cut, calibration(data)) for data in (padded(sequences), [
         {"values": s, "attention_mask": torch.ones(1, s.shape[1], dtype=torch.long)} for s in sequences]))
     assert found.samples == len(sequences)
     assert found.error == pytest.approx(alone.error, rel=1e-5)

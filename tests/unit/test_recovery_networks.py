@@ -3,6 +3,7 @@
 import pytest
 import torch
 from networks import NETWORKS
+from support import diagonal
 from torch import nn
 
 import secateur as sc
@@ -23,8 +24,7 @@ def error(net, cut, inputs):
         return float((cut.eval()(inputs) - net(inputs)).square().mean())
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("granularity", ["weight", "neuron"])
+@pytest.mark.parametrize(("granularity", "name"), diagonal(["weight", "neuron"], NAMES))
 def test_the_outputs_come_nearer(name, granularity):
     net, example, data = made(name)
     criterion = "l2" if granularity == "neuron" else "magnitude"

@@ -16,4 +16,5 @@ def test_an_alias_such_as_a_list_of_numbers_is_not_taken_for_a_class(monkeypatch
     found = registry.get(room, name)
     monkeypatch.setattr(inspect, "isclass", lambda item: isinstance(item, type | types.GenericAlias))
     assert registry.get(room, name) is found
-    assert found.__module__ == f"secateur.{registry.FOLDERS[room].replace('/', '.')}.{registry.files(room)[name].stem}"
+    path = registry.files(room)[name].relative_to(registry.ROOT)
+    assert found.__module__ == ".".join(("secateur", *path.with_suffix("").parts))

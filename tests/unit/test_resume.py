@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from test_cli import TESTS
+from support import TESTS, sweep
 from test_study import SMALL, rows
 
 from secateur.experiment.study import study
@@ -37,18 +37,25 @@ def stored(folder):
         return 0
 
 
-@pytest.mark.parametrize("after", [1, 3, 20, 40])
-def test_killed_and_started_again(tmp_path, after):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The rows of a study that was left alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    study(config=SMALL, out=folder)
+    return rows(folder)
+
+
+@pytest.mark.parametrize("after", sweep([1, 3, 20, 40], {20}.__contains__))
+def test_killed_and_started_again(tmp_path, whole, after):
     process = start(tmp_path / "killed")
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while stored(tmp_path / "killed") < after and process.poll() is None and time.time() < deadline:
         time.sleep(0.002)
     process.kill()
     process.wait()
     assert stored(tmp_path / "killed") >= after
     study(config=SMALL, out=tmp_path / "killed")
-    study(config=SMALL, out=tmp_path / "whole")
-    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert rows(tmp_path / "killed") == whole
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal of POSIX")
@@ -63,7 +70,7 @@ def test_interrupted_by_the_keyboard(tmp_path):
     while stored(tmp_path / "run") < 5 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.count("\n") == 1
     assert "To go on, run again: secateur study --model support:tiny" in errors

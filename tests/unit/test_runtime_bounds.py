@@ -105,14 +105,14 @@ def child() -> None:
     from secateur.runtime.schedule import program as programs
     from secateur.runtime.schedule.candidates import Candidate
 
-    original, room, bias, spread = Candidate.pack, programs.aligned, build_tiles.padded, build_tiles.spread
+    original, room, bias, spread = Candidate.pack, programs.aligned_zeros, build_tiles.pad_bias, build_tiles.spread
     for at_end in (False, True):
         guard = Guarded(at_end)
         Candidate.pack = lambda *a, g=guard: replace(p := original(*a), table=g(p.table), heads=g(p.heads),
                                                      stream=g(p.stream))
-        build_tiles.padded = lambda b, g=guard: None if b is None else g(bias(b))
+        build_tiles.pad_bias = lambda b, g=guard: None if b is None else g(bias(b))
         build_tiles.spread = build_planes.spread = lambda op, planes, g=guard: [g(a) for a in spread(op, planes)]
-        runner.aligned = lambda size, g=guard: g(room(size))
+        runner.aligned_zeros = lambda size, g=guard: g(room(size))
         nets = ([1, 1], 0), ([33, 17, 3], 0.5), ([65, 16], 0.9), ([20, 15, 64], 1)
         segments = [chain(sizes, sparsity, guard) for sizes, sparsity in nets]
         for name in isas.available():
@@ -135,6 +135,7 @@ def run(built, segment, guard, reference, runner) -> None:
             np.testing.assert_allclose(y, twin, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LINUX or not isas.available(), reason="needs mprotect, and an instruction set of llvmlite's")
 def test_guard_pages_are_never_touched(tmp_path_factory):
     import os

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from secateur import SecateurError
-from secateur.runtime.breakeven import Point, break_even, curve
+from secateur.runtime.breakeven import SpeedPoint, break_even, curve
 from secateur.runtime.codegen import isa as isas
 
 
@@ -17,7 +17,7 @@ def test_a_curve_has_a_point_for_every_sparsity():
 
 
 def test_break_even_is_where_nothing_beyond_is_slower():
-    points = [Point(0.2, 2.0, 1.0), Point(0.5, 1.0, 2.0), Point(0.8, 2.0, 1.0), Point(0.9, 4.0, 1.0)]
+    points = [SpeedPoint(*values) for values in ((0.2, 2.0, 1.0), (0.5, 1.0, 2.0), (0.8, 2.0, 1.0), (0.9, 4.0, 1.0))]
     assert break_even(points) == 0.8
     assert break_even(points[:2]) is None
     assert break_even([]) is None

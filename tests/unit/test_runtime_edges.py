@@ -68,6 +68,7 @@ def test_the_example_is_not_written_to():
     assert torch.equal(x, kept)
 
 
+@pytest.mark.slow
 def test_an_exported_program_never_runs_another_network(tmp_path):
     save = ("import sys, torch, secateur as sc; torch.manual_seed(int(sys.argv[1])); x = torch.rand(4, 8);"
             "f = sc.compile(torch.nn.Linear(8, 8).eval(), x, always=True, budget=0);")

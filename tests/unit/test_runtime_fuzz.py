@@ -25,6 +25,7 @@ def environment(tmp_path_factory):
     return {**os.environ, "SECATEUR_CACHE": cache, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
+@pytest.mark.slow
 def test_random_networks_give_what_torch_gives(tmp_path_factory):
     done = subprocess.run([sys.executable, BENCHMARKS / "fuzz.py", "--first", "1000000", "--count", "8", "--here"],
                           capture_output=True, text=True, env=environment(tmp_path_factory), check=False)
@@ -72,13 +73,13 @@ def child() -> None:
     from secateur.runtime.schedule import build, build_tiles
     from secateur.runtime.schedule.candidates import Candidate
 
-    pack, room, bias = Candidate.pack, runner.aligned, build_tiles.padded
+    pack, room, bias = Candidate.pack, runner.aligned_zeros, build_tiles.pad_bias
     for seed in range(2_000_000, 2_000_006):
         guard = bounds.Guarded(seed % 2 == 0)
         Candidate.pack = lambda *a, g=guard: replace(p := pack(*a), table=g(p.table), heads=g(p.heads),
                                                      stream=g(p.stream))
-        build_tiles.padded = lambda b, g=guard: None if b is None else g(bias(b))
-        runner.aligned = lambda size, g=guard: g(room(size))
+        build_tiles.pad_bias = lambda b, g=guard: None if b is None else g(bias(b))
+        runner.aligned_zeros = lambda size, g=guard: g(room(size))
         net, rng = network(seed)
         for segment in capture(net, (torch.randn(2, *net.shape),)).segments:
             for name in isas.available():
@@ -90,6 +91,7 @@ def child() -> None:
     print("within bounds")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mprotect")
 def test_random_networks_stay_within_their_buffers(tmp_path_factory):
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False,

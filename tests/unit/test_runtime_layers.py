@@ -11,9 +11,10 @@ from torch import nn
 from secateur import runtime
 from secateur.runtime.codegen import isa as isas
 from secateur.runtime.execute import layers
-from secateur.runtime.execute.segment import Schedule
+from secateur.runtime.execute.segment import TileSchedule
 from secateur.runtime.ops import Op, Segment, Value
-from secateur.runtime.schedule.mixed import pays, split
+from secateur.runtime.schedule import choose
+from secateur.runtime.schedule.mixed import dense_layers, split
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 
@@ -66,8 +67,8 @@ def test_any_layers_may_be_dense(name):
     places = [k for k, op in enumerate(runner.segment.ops) if op.weight is not None]
     for batch, dense in itertools.product((1, 5), [c for n in (1, 2, len(places))
                                                    for c in itertools.combinations(places, n)]):
-        chunks = runner.schedules.get((batch, 1), runner.model(batch)).chunks
-        runner.schedules[batch, 1] = Schedule(chunks, dense=dense)
+        chunks = runner.schedules.get((batch, 1), runner.estimate(batch)).chunks
+        runner.schedules[batch, 1] = TileSchedule(chunks, dense=dense)
         x = torch.randn(batch, *shape)
         with torch.no_grad():
             torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
@@ -80,7 +81,7 @@ def test_tokens_with_a_dense_layer():
     fast = runtime.compile(net, torch.randn(2, 5, 8), always=True, budget=0)
     (runner,) = fast.runners
     x = torch.randn(3, 4, 8)
-    runner.schedules[12, 1] = Schedule(runner.model(12).chunks, dense=(1,))
+    runner.schedules[12, 1] = TileSchedule(runner.estimate(12).chunks, dense=(1,))
     with torch.no_grad():
         torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
 
@@ -92,10 +93,10 @@ def chain(count):
 
 
 def test_what_pays_hand_solved():
-    assert pays(chain(3), {0: 5, 1: 5, 2: 5}, {0: 9, 1: 1, 2: 9}, 0, 0.1) == (1,)
-    assert pays(chain(3), {0: 5, 1: 5, 2: 5}, {0: 9, 1: 1, 2: 9}, 0.21, 0) == ()
-    assert pays(chain(3), {0: 5, 1: 5, 2: 5}, {0: 1, 1: 1, 2: 1}, 0, 1) == (0, 1, 2)
-    assert pays(chain(2), {0: 5, 1: 5}, {0: float("inf"), 1: float("inf")}, 0, 0) == ()
+    assert dense_layers(chain(3), {0: 5, 1: 5, 2: 5}, {0: 9, 1: 1, 2: 9}, 0, 0.1) == (1,)
+    assert dense_layers(chain(3), {0: 5, 1: 5, 2: 5}, {0: 9, 1: 1, 2: 9}, 0.21, 0) == ()
+    assert dense_layers(chain(3), {0: 5, 1: 5, 2: 5}, {0: 1, 1: 1, 2: 1}, 0, 1) == (0, 1, 2)
+    assert dense_layers(chain(2), {0: 5, 1: 5}, {0: float("inf"), 1: float("inf")}, 0, 0) == ()
 
 
 def test_pieces_are_in_order_and_few():
@@ -131,7 +132,7 @@ def test_measured_choices_are_kept(monkeypatch, tmp_path):
     def never(*arguments):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(layers, "measured", never)
+    monkeypatch.setattr(layers, "measure_costs", never)
     again = runtime.compile(net, x, budget=0.5).runners[0].schedules[20, 1]
     assert again == first
     assert first.seconds is not None
@@ -141,8 +142,8 @@ def test_near_counts_of_rows_are_not_measured_again(monkeypatch, tmp_path):
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
     net = prune(nn.Sequential(nn.Linear(40, 50), nn.ReLU(), nn.Linear(50, 30)), 0.8)
     fast = runtime.compile(net, torch.randn(60, 40), budget=0.5)
-    real, calls = layers.measured, []
-    monkeypatch.setattr(layers, "measured", lambda *a: calls.append(a[2]) or real(*a))
+    real, calls = layers.measure_costs, []
+    monkeypatch.setattr(layers, "measure_costs", lambda *a: calls.append(a[2]) or real(*a))
     for rows in (61, 50, 75, 48):
         x = torch.randn(rows, 40)
         with torch.no_grad():
@@ -167,11 +168,10 @@ def test_segments_share_the_budget():
 
 
 def test_a_measured_mixture_wins_where_it_is_faster(monkeypatch, tmp_path):
-    from secateur.runtime.execute import segment as segments
 
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
-    monkeypatch.setattr(layers, "measured", lambda *_: ({}, (1,)))
-    monkeypatch.setattr(segments, "contest", lambda clock, *calls: (2.0, 1.0, 3.0)[:len(calls)])
+    monkeypatch.setattr(layers, "measure_costs", lambda *_: ({}, (1,)))
+    monkeypatch.setattr(choose.Clock, "contest", lambda clock, *calls, **_: (2.0, 1.0, 3.0)[:len(calls)])
     net = prune(nn.Sequential(nn.Linear(40, 50), nn.ReLU(), nn.Linear(50, 30)), 0.8)
     x = torch.randn(20, 40)
     fast = runtime.compile(net, x, budget=0.5)
@@ -200,3 +200,26 @@ def test_rows_say_what_explain_says():
     text = fast.explain()
     assert all(reason in text for reasons in refused.values() for reason in reasons.values())
     assert all(f"{row.bytes} bytes of {row.dense_bytes} dense" in text for row in table if row.bytes)
+
+
+def test_a_contest_ends_by_rounds_seconds_or_budget():
+    calls = []
+    times = choose.Clock(60).contest(lambda: calls.append("a"), lambda: calls.append("b"), rounds=4)
+    assert len(times) == 2 and min(times) >= 0 and calls == ["a", "b"] * 5  # the first round is not counted
+    calls.clear()
+    choose.Clock(60).contest(lambda: calls.append("a"), min_seconds=0.0, rounds=9)
+    assert len(calls) == 4
+    calls.clear()
+    clock = choose.Clock(0)
+    clock.contest(lambda: calls.append("a"))
+    assert len(calls) == 2 and clock.spent > 0 and not clock.left
+
+
+@pytest.mark.parametrize("act", [nn.ReLU6, nn.Hardsigmoid, nn.Hardswish, nn.SiLU])
+def test_activations_in_place_run_on_kernels(act):
+    net = prune(nn.Sequential(nn.Linear(8, 8), act(inplace=True), nn.Linear(8, 4)), 0.5)
+    x = torch.randn(5, 8)
+    fast = runtime.compile(net, x, always=True, budget=0)
+    assert not fast.captured.refused
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)

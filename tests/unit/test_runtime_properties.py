@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import sweep
 from torch import nn
 from torch.nn.functional import conv1d, conv2d, linear
 
@@ -22,7 +23,7 @@ from secateur.runtime.schedule.build import build, widths
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 SIZES = (1, 2, 3, 7, 13, 15, 16, 17, 31, 63, 64, 65, 127)
 WIDE = (1000, 997)
-steady = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+steady = settings(max_examples=20, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -111,7 +112,7 @@ def convolutions(draw):
     return layer, shape
 
 
-@GO
+@pytest.mark.parametrize("go", sweep([kernels, slow], lambda go: go is slow))
 @given(data=st.data())
 @steady
 def test_convolutions(go, data):
@@ -144,6 +145,7 @@ def net(sparsity=0.7):
 STRANGE = (float("nan"), float("inf"), -float("inf"), 1e-40, -1e-45, 3e38, -0.0)
 
 
+@pytest.mark.slow
 @given(value=st.sampled_from(STRANGE), where=st.sampled_from(["input", "weight", "bias"]),
        layer=st.sampled_from([0, 2]), place=st.integers(0, 84), rows=st.sampled_from([1, 5, 17]),
        name=st.sampled_from(isas.available()))

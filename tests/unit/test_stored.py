@@ -18,9 +18,9 @@ import secateur as sc
 from secateur import report
 from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
+from secateur.experiment.grid import load_grid
 from secateur.experiment.store import Store
 from secateur.experiment.sweep import Sweep
-from secateur.experiment.task import problem
 from secateur.training import checkpoint
 from secateur.training.schedules import Polynomial
 
@@ -58,7 +58,7 @@ def test_rows_keep_their_keys(number, tmp_path):
     """A study that goes on finds what it has measured: every key is that of the same settings then."""
     was = KEYS[number]
     with Store(tmp_path, create=True) as store:
-        sweep = Sweep(problem(StudyConfig.make(was["settings"])), store, Progress())
+        sweep = Sweep(load_grid(StudyConfig.make(was["settings"])), store, Progress())
         keys = {k: "".join(x[:8] for x in v) if isinstance(v, list) else v[:8] for k, v in sweep.keys().items()}
     assert keys == was["keys"]
 
@@ -66,7 +66,7 @@ def test_rows_keep_their_keys(number, tmp_path):
 def test_the_stored_run_has_nothing_left_to_measure(run_folder):
     with Store(run_folder) as store:
         kept = store.meta("run")
-        sweep = Sweep(problem(StudyConfig.make(kept["config"])), store, Progress())
+        sweep = Sweep(load_grid(StudyConfig.make(kept["config"])), store, Progress())
     assert {name: sweep.keys()[name] for name in ("trained", "points", "scans", "latency", "anatomy", "samples")} == {
         name: kept[name] for name in ("trained", "points", "scans", "latency", "anatomy", "samples")}
 

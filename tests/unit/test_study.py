@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import blobs, tiny
+from support import blobs, sweep, tiny
 
 import secateur as sc
 from secateur import graph, models
@@ -15,9 +15,9 @@ from secateur.core.errors import MeasurementError, SecateurError
 from secateur.core.progress import Progress
 from secateur.data import dataset
 from secateur.experiment.config import StudyConfig
+from secateur.experiment.grid import load_grid
 from secateur.experiment.run import load_run
 from secateur.experiment.study import study
-from secateur.experiment.task import problem
 
 SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
                     latency_batches=(1, 8), latency_seconds=0.001, engine="csr", samples=4, best=False)
@@ -54,11 +54,11 @@ def test_the_structure_is_that_of_the_same_network_whatever_was_drawn_before(mon
 
     monkeypatch.setattr(graph, "trace", noted)
     for seed in (1, 2):
-        task = problem(SMALL)
+        grid = load_grid(SMALL)
         torch.manual_seed(seed)
         expected = torch.rand(1)
         torch.manual_seed(seed)
-        assert task.structure
+        assert grid.task.structure
         assert torch.equal(torch.rand(1), expected)
     assert torch.equal(*seen)
 
@@ -166,7 +166,7 @@ class Stop(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("points", [1, 7, 30])
+@pytest.mark.parametrize("points", sweep([1, 7, 30], {7}.__contains__))
 def test_an_interrupted_run_goes_on(run, tmp_path, points):
     with pytest.raises(KeyboardInterrupt):
         study(config=SMALL, out=tmp_path / "cut", progress=Stop(points))
@@ -236,7 +236,7 @@ def test_another_network_of_the_same_shapes_is_another_row():
     nets = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4), last)
             for last in (torch.nn.ReLU(), torch.nn.Tanh())]
     data = dataset("blobs", *blobs())
-    first, second = (problem(SMALL, lambda net=net: net, data).trained_settings(0) for net in nets)
+    first, second = (load_grid(SMALL, lambda net=net: net, data).trained_settings(0) for net in nets)
     assert first != second
 
 
@@ -251,7 +251,7 @@ def test_a_network_of_which_nothing_can_be_cut_is_refused_before_training(tmp_pa
 
 def test_a_damaged_network_of_a_run_is_named(tmp_path):
     from secateur.core.errors import RunError
-    from secateur.experiment.point import _tensors
+    from secateur.experiment.trial import _tensors
 
     (tmp_path / "net.safetensors").write_bytes(b"short")
     with pytest.raises(RunError, match=r"net\.safetensors': .* delete it"):

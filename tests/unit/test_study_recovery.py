@@ -120,22 +120,23 @@ def test_where_a_recovery_is_asked_for_the_sweep_is_as_asked():
         sc.StudyConfig(best_from=2.0)
 
 
-def test_what_the_best_cannot_do_is_told_and_the_study_goes_on(tmp_path, monkeypatch):
+def test_what_the_best_cannot_do_is_told_and_the_study_goes_on(tmp_path, monkeypatch, blank_figures):
     from secateur.pruning.criteria.elimination import Elimination
 
     def refuse(*_):
         raise sc.SecateurError("this layer is called twice")
 
+    few = replace(PLAIN, sparsity=(0.0, 0.5), latency_batches=())
     with monkeypatch.context() as patched:
         patched.setattr(Elimination, "score", refuse)
-        run = sc.study(config=PLAIN, out=tmp_path / "run")
+        run = sc.study(config=few, out=tmp_path / "run")
         with pytest.raises(sc.SecateurError, match="called twice"):
-            sc.study(config=replace(PLAIN, criterion=("elimination",), granularity=("neuron",), best=False),
+            sc.study(config=replace(few, criterion=("elimination",), granularity=("neuron",), best=False),
                      out=tmp_path / "asked")
         with pytest.raises(sc.SecateurError, match="called twice"):
-            sc.study(config=replace(PLAIN, criterion=("elimination",), granularity=("neuron",), recovery=("best",),
+            sc.study(config=replace(few, criterion=("elimination",), granularity=("neuron",), recovery=("best",),
                                     sparsity=(0.5,)), out=tmp_path / "run")
-        run = sc.study(config=PLAIN, out=tmp_path / "run")
+        run = sc.study(config=few, out=tmp_path / "run")
     assert run.refused == {"neuron": "this layer is called twice"}
     assert {p["granularity"] for p in run.points if p["recovery"] == "best"} == {"weight"}
     report.write(run)

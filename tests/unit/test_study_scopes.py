@@ -10,12 +10,11 @@ from support import tiny
 import secateur as sc
 from secateur.core.errors import SecateurError
 from secateur.core.progress import Progress
-from secateur.core.settings import coerce
 from secateur.experiment.config import StudyConfig
+from secateur.experiment.grid import load_grid
 from secateur.experiment.point import Point
 from secateur.experiment.store import Store
 from secateur.experiment.study import study
-from secateur.experiment.task import problem
 from secateur.pruning.sensitivity import sensitivity
 from secateur.report.gather import gather_results
 from secateur.report.render import matplotlib_, page
@@ -70,13 +69,13 @@ def test_the_scans_are_kept_and_drawn(run):
 
 
 def test_a_scan_of_a_run_is_that_of_the_function(run):
-    task = problem(WIDE)
+    grid = load_grid(WIDE)
     net = tiny()
     with Store(run.folder) as store:
         key = store.meta("run")["trained"][0]
     net.load_state_dict(load_file(run.folder / "networks" / f"{key}.safetensors"))
-    order = torch.randperm(len(task.data.train_x), generator=torch.Generator().manual_seed(0))
-    again = sensitivity(net, task.data.train_x[order[:64]], skip=["5"]).plain()
+    order = torch.randperm(len(grid.task.data.train_x), generator=torch.Generator().manual_seed(0))
+    again = sensitivity(net, grid.task.data.train_x[order[:64]], skip=["5"]).plain()
     assert again["samples"] == run.scans[0]["samples"] == 64
     for mine, kept in zip(again["layers"], run.scans[0]["layers"], strict=True):
         assert mine["removed"] == kept["removed"]
@@ -93,17 +92,17 @@ def test_rows_of_earlier_versions_keep_their_keys():
     point = Point("weight", "magnitude", "layer", 0.5, ("5",), 0)
     assert point.settings() == {"granularity": "weight", "criterion": "magnitude", "scope": "layer", "sparsity": 0.5,
                                 "skip": ["5"], "seed": 0}
-    task = problem(replace(WIDE, least=0.1, layers='{"1": 0.25}'))
-    whole = task.point("weight", "magnitude", "layer", 0.0, 0)
-    assert not {"least", "layers", "calibration"} & task.point_settings(whole).keys()
-    looks = task.point_settings(task.point("weight", "magnitude", "owl", 0.5, 0))
+    grid = load_grid(replace(WIDE, min_sparsity=0.1, layers='{"1": 0.25}'))
+    whole = grid.point("weight", "magnitude", "layer", 0.0, 0)
+    assert not {"least", "layers", "calibration"} & grid.point_settings(whole).keys()
+    looks = grid.point_settings(grid.point("weight", "magnitude", "owl", 0.5, 0))
     assert (looks["calibration"], looks["samples"]) == (64, 24)
-    assert task.point("weight", "magnitude", "budget", 0.5, 0).settings()["budget"] == "flops"
+    assert grid.point("weight", "magnitude", "budget", 0.5, 0).settings()["budget"] == "flops"
 
 
 def test_settings_of_single_layers_reach_the_rows(tmp_path):
     config = replace(WIDE, granularity=("weight",), criterion=("magnitude",), scope=("global",), sparsity=(0.0, 0.5),
-                     layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', most=0.4)
+                     layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', max_sparsity=0.4)
     whole, cut = study(config=config, out=tmp_path / "run").points
     assert whole["removed"] == 0
     assert cut["layers"][0] == {"name": "1.weight", "items": 48, "removed": 12, "sparsity": 0.25, "granularity": "4x1"}
@@ -112,7 +111,7 @@ def test_settings_of_single_layers_reach_the_rows(tmp_path):
 
 
 def test_a_file_holds_settings_of_layers_as_a_table():
-    assert coerce("layers", {"1": {"most": 0.5}}, "") == '{"1": {"most": 0.5}}'
+    assert StudyConfig.make({"layers": {"1": {"most": 0.5}}}).layers == '{"1": {"most": 0.5}}'
     config = StudyConfig.make({"layers": {"1": 0.5}, "scan": True})
     assert config.layer_settings == {"1": 0.5}
     assert "--scan --out" in config.command("runs/a")
@@ -125,7 +124,7 @@ def test_a_file_holds_settings_of_layers_as_a_table():
      "scope 'erk' is defined for weight"),
     ({"granularity": ("5:4",)}, "allowed is n:m with 0 < n < m"), ({"layers": "{"}, "is not JSON"),
     ({"layers": '{"1": 2}'}, "allowed is a fraction removed in [0, 1)"),
-    ({"least": 2.0}, "min_sparsity of every layer is 2.0"),
+    ({"min_sparsity": 2.0}, "min_sparsity of every layer is 2.0"),
     ({"pooling": "median"}, "did you mean 'mean'"), ({"budget": "ms"}, "for milliseconds take secateur.plan"),
     ({"budget": "flop"}, "did you mean 'flops'")])
 def test_what_cannot_be_is_refused_at_once(settings, message):

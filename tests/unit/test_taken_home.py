@@ -49,6 +49,7 @@ def first_layer(minilm, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_sentence_transformer_keeps_its_neighbours_and_runs_on_the_kernels(minilm):
     from taken_home import beside, embeddings
 
@@ -67,6 +68,7 @@ def test_the_sentence_transformer_keeps_its_neighbours_and_runs_on_the_kernels(m
         assert torch.allclose(fast(*batch.values())[0], plain(*batch.values())[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_folder_is_cut_by_its_sentences_and_written_as_one(first_layer):
     import transformers
 
@@ -82,6 +84,7 @@ def test_a_folder_is_cut_by_its_sentences_and_written_as_one(first_layer):
     assert transformers.AutoTokenizer.from_pretrained("small", local_files_only=True)("a")["input_ids"]
 
 
+@pytest.mark.slow
 def test_a_folder_without_neurons_comes_back_with_its_maker(first_layer):
     base = {"model": str(first_layer), "sparsity": 0.3, "granularity": "neuron", "latency_batches": (),
             "recovery": ("none",)}
@@ -122,6 +125,7 @@ def silero():
     return voice.silero()
 
 
+@pytest.mark.slow
 def test_a_voice_detector_is_cut_without_labels():
     pytest.importorskip("silero_vad")
     base = {"model": "test_taken_home:silero", "data": "test_taken_home:sounds", "sparsity": 0.5,
@@ -155,6 +159,7 @@ def model(keras):
         layers.Dropout(0.5), layers.Dense(3)])
 
 
+@pytest.mark.slow
 def test_a_keras_model_is_cut_and_written_as_one(keras):
     original = model(keras)
     original.save("net.keras")

@@ -12,7 +12,8 @@ from torch.multiprocessing import spawn
 import secateur as sc
 from secateur.training.schedules import Linear
 
-pytestmark = pytest.mark.skipif(not distributed.is_available() or sys.platform == "win32", reason="no gloo here")
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not distributed.is_available() or sys.platform == "win32", reason="no gloo here")]
 
 
 def train(rank, regrow):

@@ -121,6 +121,6 @@ def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
     for path in (tmp_path / "a.pt", tmp_path / "none.pt"):
         with pytest.raises(SecateurError, match=f"{path} cannot be read"):
             checkpoint.load(path, {})
-    with pytest.raises(SecateurError, match="cannot be written"):
+    with pytest.raises(SecateurError, match="cannot write"):
         checkpoint.save(tmp_path / "none" / "a.pt", {})
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]

@@ -1,6 +1,6 @@
 """A pruned network beside the one that it was cut from, in every engine that is installed, on this machine."""
 
 from secateur.bench.network import Subject
-from secateur.bench.run import Settings, bench
+from secateur.bench.run import BenchConfig, bench
 
-__all__ = ["Settings", "Subject", "bench"]
+__all__ = ["BenchConfig", "Subject", "bench"]

@@ -1,4 +1,6 @@
-"""One engine in a process of its own: an order a line of JSON on standard input, an answer a line on standard output.
+"""One engine in a process of its own: it reads orders from standard input and answers on standard output.
+
+An order and an answer are one line of JSON each.
 
 ``python -m secateur.bench.child JSON``, as :class:`secateur.bench.worker.Worker` starts it.
 """
@@ -28,7 +30,7 @@ from secateur.measure.size import tensors
 
 
 class Child:
-    """The engine with its prepared network.
+    """An engine and the network that it runs.
 
     ``order`` has ``engine``, ``threads``, ``subject``, ``folder`` (with the inputs ``N.safetensors`` of each batch),
     ``names`` (of inputs that are given by name), ``converted`` and ``warm`` (the files that the engine reads, of the
@@ -44,10 +46,10 @@ class Child:
         torch.set_num_threads(order["threads"])
 
     def prepare(self, batches: list[int]) -> dict[str, Any]:
-        """Get the network ready and run every batch once; what that took of memory.
+        """Prepare the network and run every batch once; returns the memory that this took, in bytes.
 
-        The memory is that above what is resident after the network was read once and let go and a tiny one was made
-        ready and run, which loads the libraries.
+        Before the measurement the network is read once and released, and a tiny network runs, so that libraries are
+        loaded already: only memory above that counts.
         """
         self.warm()
         self.network()
@@ -58,22 +60,22 @@ class Child:
         for batch in batches:
             call(self.inputs(batch))
         most = memory.peak()
-        stored = weights_bytes(network) if isinstance(network, nn.Module) else stored_bytes(network)
+        stored = _weight_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
         del network
         memory.trim()
-        now = memory.held()
+        now = memory.resident()
         peak, held = (None if before is None or x is None else x - before for x in (most, now))
         return {"version": self.engine.version(), "told": self.engine.told(call), "weights_bytes": stored,
                 "peak_bytes": peak, "held_bytes": held}
 
     def warm(self) -> None:
-        """Make a tiny network ready and run it."""
+        """Prepare a tiny network and run it."""
         tiny = Path(self.order["warm"]) if self.order["warm"] else nn.Linear(2, 2).eval()
         x = (torch.ones(3, 2),)
         self.engine.prepare(tiny, x, self.order["threads"])(x)
 
     def network(self) -> Any:
-        """What the engine takes."""
+        """The network that the engine takes, or the path of its converted file."""
         if self.order["converted"]:
             return Path(self.order["converted"])
         fill = self.engine.original and self.order["fill"]
@@ -81,7 +83,7 @@ class Child:
         found = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned()
         assert found is not None
         if cut:
-            give(found, Path(cut))
+            _load_tensors(found, Path(cut))
         names = tuple(self.order["names"])
         whole = filled(found) if fill else found
         return Plain(whole, names) if names else whole
@@ -99,14 +101,14 @@ class Child:
         return {}
 
     def time(self, batch: int, seconds: float) -> dict[str, Any]:
-        """Time the calls that fit into some seconds."""
+        """The seconds of each call, as many calls as fit into ``seconds``."""
         call, inputs = self.call, self.inputs(batch)
         assert call is not None
         return {"seconds": samples(lambda: call(inputs), seconds)}
 
     @torch.inference_mode()
     def answer(self, line: str) -> dict[str, Any]:
-        """Do what a line asks; a failure is an answer, too."""
+        """Carry out the order of a line; a failure is an answer, too."""
         order = json.loads(line)
         try:
             return getattr(self, order.pop("do"))(**order)
@@ -115,32 +117,32 @@ class Child:
 
 
 @torch.no_grad()
-def give(network: nn.Module, path: Path) -> None:
-    """Give a network the tensors of a file, one by one, so that none but one is there twice."""
+def _load_tensors(network: nn.Module, path: Path) -> None:
+    """Copy the tensors of a file into a network, one at a time, so that only one is in memory twice."""
     with safe_open(path, "pt") as held:
         for name, tensor in tensors(network):
             tensor.copy_(held.get_tensor(name))
 
 
-def weights_bytes(network: nn.Module) -> int:
-    """The bytes of a network's tensors; none is looked into, which would bring mapped ones into memory."""
+def _weight_bytes(network: nn.Module) -> int:
+    """The bytes of a network's tensors. Their values are not read: that would load memory-mapped ones."""
     return sum(t.numel() * t.element_size() for _, t in tensors(network))
 
 
-def stored_bytes(path: Path) -> int:
-    """The bytes of a converted network: its file, and the one of its weights where that stands beside it."""
+def _file_bytes(path: Path) -> int:
+    """The bytes of a converted network: its file, and the file of its weights where there is one beside it."""
     return sum(p.stat().st_size for p in {path, path.with_suffix(".bin")} if p.exists())
 
 
 def serve(child: Child, lines: Iterable[str], out: TextIO) -> None:
-    """Answer until there are no more orders."""
+    """Answer orders until the input ends."""
     for line in lines:
         out.write(json.dumps(child.answer(line)) + "\n")
         out.flush()
 
 
 def main() -> None:
-    """Serve on standard input and output; what libraries print goes to standard error."""
+    """Serve on standard input and output; whatever libraries print goes to standard error."""
     sys.path.insert(0, "")
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""The memory that this process holds, as Linux counts it."""
+"""The memory that this process uses, as Linux counts it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def held() -> int | None:
-    """The memory that is resident now, in bytes; None where the system does not tell."""
+def resident() -> int | None:
+    """The memory that is resident now, in bytes; None where the system does not report it."""
     return _status("VmRSS")
 
 
 def peak() -> int | None:
-    """The most memory that was resident since :func:`reset_peak`, in bytes; None where the system does not tell."""
+    """The largest memory resident since :func:`reset_peak`, in bytes; None where the system does not report it."""
     return _status("VmHWM")
 
 
 def reset_peak() -> int | None:
-    """Start measuring the peak anew; gives the memory that is resident now."""
+    """Start to measure the peak again; returns the memory that is resident now, in bytes."""
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5")  # 5 resets VmHWM
     return peak()
 
 
 def trim() -> None:
-    """Give freed memory back to the system, so that what is resident is what is used."""
+    """Return freed memory to the system, so that only memory in use is resident."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

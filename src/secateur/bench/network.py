@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
-from secateur.measure.size import tensors
+from secateur.measure.size import has_zeroed_weights, tensors
 from secateur.models import resolve
 from secateur.pruning.apply import apply
 from secateur.pruning.history import steps
@@ -71,7 +71,7 @@ class Subject:
     @cached_property
     def options(self) -> resolve.Options:
         """What is said of the network besides its name."""
-        return resolve.Options("", self.weights, self.example, self.shape, self.classes)
+        return resolve.Options(weights=self.weights, example=self.example, shape=self.shape, classes=self.classes)
 
     @cached_property
     def source(self) -> resolve.Source:
@@ -120,8 +120,7 @@ def cut_of(network: nn.Module) -> str:
     """What was cut: ``neuron``; ``weight`` where a tenth of some parameter of two axes or more is zero; or nothing."""
     if steps(network):
         return "neuron"
-    layers = [p for p in network.parameters() if p.ndim > 1]
-    return "weight" if any(10 * int(torch.count_nonzero(w)) <= 9 * w.numel() for w in layers) else ""
+    return "weight" if has_zeroed_weights(network) else ""
 
 
 def filled(network: nn.Module) -> nn.Module:

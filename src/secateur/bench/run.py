@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from secateur.bench.network import Subject, cut_of, filled, outputs_of
 from secateur.bench.verdict import verdict
 from secateur.bench.worker import Worker, WorkerError
 from secateur.core import registry
-from secateur.core.errors import SecateurError, first_line, unknown
+from secateur.core.errors import SecateurError, first_line
 from secateur.core.machine import busy, machine
 from secateur.core.modules import Plain
 from secateur.core.pytree import repeat
+from secateur.core.settings import TIMING, Settings, setting
+from secateur.core.tensors import dtype_name
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
@@ -39,29 +42,21 @@ WHOLE = "nothing was cut: the network is the one that runs dense"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How it is timed: batch sizes, counts of threads, seconds for each engine at each of both, engines (empty: all).
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig(Settings):
+    """How networks are timed in :func:`bench`.
 
     Raises:
         SecateurError: a value that cannot be; the message says what is allowed.
     """
 
-    batches: tuple[int, ...] = (1, 16, 64)
-    threads: tuple[int, ...] = (1,)
-    seconds: float = 2.0
-    engines: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, values in (("batch", self.batches), ("threads", self.threads)):
-            if not values or min(values) < 1 or len(set(values)) < len(values):
-                raise SecateurError(f"--{name} {','.join(map(str, values))}: allowed are different whole numbers from "
-                                    "1 on, such as 1,16")
-        if not 0 < self.seconds < float("inf"):
-            raise SecateurError(f"--seconds {self.seconds}: allowed is a number above 0")
-        for name in self.engines:
-            if name not in registry.files("engines"):
-                raise unknown("engine", name, registry.files("engines"))
+    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", flags=("--batch",), group=TIMING, least=1,
+                                       some=True)
+    threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
+    seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
+    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; none: all "
+                                       "that are installed", group=TIMING, repeats=True,
+                                       check=partial(registry.get, "engines"))
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -71,7 +66,7 @@ class Settings:
         return tuple(n for n in every if not self.engines or n in self.engines)
 
 
-def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda _: None) -> dict[str, Any]:
+def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lambda _: None) -> dict[str, Any]:
     """Time a network before and after its cut, in every engine that is installed, each in a process of its own.
 
     An engine that cannot run the network, or whose outputs differ from torch's by more than 1e-4 of the largest, is
@@ -90,7 +85,7 @@ def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda 
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
     """
-    chosen, crowd = settings or Settings(), busy()
+    chosen, crowd = settings or BenchConfig(), busy()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         case = Case(subject, chosen, Path(folder))
         for threads in chosen.threads:
@@ -107,7 +102,7 @@ def bench(subject: Subject, settings: Settings | None = None, say: Say = lambda 
 class Case:
     """One subject: its networks, inputs and expected outputs, and what is found of it."""
 
-    def __init__(self, subject: Subject, settings: Settings, folder: Path):
+    def __init__(self, subject: Subject, settings: BenchConfig, folder: Path):
         self.subject, self.settings, self.folder = subject, settings, folder
         with torch.inference_mode(False):
             self.pruned = subject.pruned()
@@ -153,7 +148,7 @@ class Case:
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
         told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
-                "inputs": [f"{str(x.dtype).removeprefix('torch.')}{list(x.shape[1:])}" for x in self.wide],
+                "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
                 **size(self.pruned, nonzeros(self.pruned))}
         return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
@@ -225,7 +220,7 @@ class Case:
             self.refuse(name, threads, batch, first_line(error))
             return None
         held, expected = load_file(path), outputs_of(network(*self.inputs[batch]))
-        gap = apart([held[str(k)] for k in range(len(held))], expected)
+        gap = difference([held[str(k)] for k in range(len(held))], expected)
         if gap <= LARGEST_DIFFERENCE:
             return gap
         self.refuse(name, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
@@ -255,18 +250,6 @@ class Case:
     def refuse(self, name: str, threads: int, batch: int | None, reason: str) -> None:
         """Keep why an engine was not timed."""
         self.refused.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
-
-
-def apart(got: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The greatest difference of outputs as a fraction of the largest of each; infinite where shapes differ.
-
-    >>> apart([torch.ones(2)], [torch.ones(3)])
-    inf
-    """
-    if [x.shape for x in got] != [x.shape for x in expected]:
-        return float("inf")
-    pairs = [(a.detach(), b.detach()) for a, b in zip(got, expected, strict=True) if a.numel()]
-    return max((difference(a, b) for a, b in pairs), default=0.0)
 
 
 def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,

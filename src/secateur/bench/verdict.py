@@ -1,4 +1,4 @@
-"""Who is fastest at which batch, and whether the cut pays, in one sentence."""
+"""The results of a benchmark in one sentence: which engine is fastest at which batch, and whether the cut pays."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 from secateur.core.text import capital, listed, times
 from secateur.measure.speed import pace
 
-PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
+_PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
         "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """One sentence of the results of :func:`secateur.bench.bench`: the fastest engines, then whether the cut pays.
+    """The results of :func:`secateur.bench.bench` in one sentence: the fastest engines, then whether the cut pays.
 
     Zeros pay where the compiled network beats every engine that multiplies by them; removed neurons pay where the
-    smaller network in torch beats the one before the cut in torch: what another engine wins is not the cut's.
+    smaller network in torch beats the one before the cut in torch. What another engine gains is not the cut's gain.
     """
     counts = sorted({p["threads"] for p in found["points"]})
     parts = []
     for threads in counts:
-        cases = by_batch([p for p in found["points"] if p["threads"] == threads])
+        cases = _by_batch([p for p in found["points"] if p["threads"] == threads])
         where = "" if counts == [1] else f"on {threads} thread{'s' * (threads > 1)} "
-        parts.append(f"{where}{fastest(cases, found)}; {pays(cases, found['network']['cut'])}")
+        parts.append(f"{where}{_describe_fastest(cases, found)}; {_describe_gain(cases, found['network']['cut'])}")
     return capital("; ".join(parts)) + "."
 
 
-def by_batch(points: list[dict[str, Any]]) -> dict[int, dict[str, dict[str, Any]]]:
+def _by_batch(points: list[dict[str, Any]]) -> dict[int, dict[str, dict[str, Any]]]:
     """Points of one count of threads by batch and engine."""
     found: dict[int, dict[str, dict[str, Any]]] = {}
     for p in points:
@@ -36,7 +36,7 @@ def by_batch(points: list[dict[str, Any]]) -> dict[int, dict[str, dict[str, Any]
 
 
 def speed(point: dict[str, Any]) -> float:
-    """How many times faster than the engine that it is held against, as the table has it: the rounds' own ratio."""
+    """How many times faster a point is than the engine that it is compared with: the ratio that the table shows."""
     return float(point.get("speedup", 1.0))
 
 
@@ -46,14 +46,14 @@ def quickest(points: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def title(found: dict[str, Any], engine: str) -> str:
-    """An engine's name for a reader: a network whose neurons went is small, one whose weights went has zeros."""
+    """An engine's name for readers: without neurons the network is smaller, without weights it has zeros."""
     name: str = found["engines"][engine]["title"]
     return name.replace("cut, torch", {"neuron": "smaller, torch", "weight": "zeroed, torch"}.get(
         found["network"]["cut"], "cut, torch"))
 
 
-def fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[str, Any]) -> str:
-    """Which engine is fastest where."""
+def _describe_fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[str, Any]) -> str:
+    """Which engine is fastest at which batches."""
     wins: dict[str, list[str]] = {}
     for batch, case in cases.items():
         best = quickest(case.values())
@@ -64,21 +64,25 @@ def fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[str, Any]) 
     return listed([first.format(" is fastest"), *(other.format("") for other in rest)])
 
 
-def pays(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
-    """Where the cut pays, and where it does not, with the ratio that says so."""
+def _describe_gain(cases: dict[int, dict[str, dict[str, Any]]], cut: str) -> str:
+    """At which batches the cut pays and at which it does not, with the ratios."""
     if not cut:
         return "nothing was cut"
     groups: dict[str, list[str]] = {}
     for batch, case in cases.items():
         word, ratio = gain(case, cut)
         groups.setdefault(word, []).append(f"{batch}{ratio}")
-    told = [f"{PAYS[g]} {listed(groups[g])}" for g in PAYS if g in groups]
-    return ", but ".join([told[0].replace("it ", "the cut ", 1) if told[0].startswith("it ") else told[0], *told[1:]])
+    parts = [f"{_PAYS[g]} {listed(groups[g])}" for g in _PAYS if g in groups]
+    if parts[0].startswith("it "):
+        parts[0] = parts[0].replace("it ", "the cut ", 1)
+    return ", but ".join(parts)
 
 
 def gain(case: dict[str, dict[str, Any]], cut: str) -> tuple[str, str]:
-    """Whether the cut pays at one batch: the pace of what gains by it beside the fastest that does not, and their ratio
-    in words; ``unknown`` where too little was timed."""
+    """Whether the cut pays at one batch, and the ratio in words; ``unknown`` where too little was timed.
+
+    The fastest engine that gains by the cut is compared with the fastest one that does not.
+    """
     ours = ("zeroed",) if cut == "neuron" else ("sparse",)
     with_cut = [case[n] for n in ours if n in case]
     against = [p for n, p in case.items() if (n == "dense" if cut == "neuron" else n not in ours)]

@@ -1,4 +1,4 @@
-"""The other end of ``child.py``: an engine in a process of its own, so that none disturbs another's threads."""
+"""Starts ``child.py``: an engine in a process of its own, so that no engine disturbs the threads of another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
-GRACE_S = 5
+_GRACE_SECONDS = 5
+"""How long a process may take to end by itself before it is killed."""
 
 
 class WorkerError(RuntimeError):
@@ -34,10 +35,10 @@ class Worker:
                                         env=environment)
 
     def ask(self, do: str, **order: Any) -> dict[str, Any]:
-        """One order, one answer.
+        """Send one order and return its answer.
 
         Raises:
-            WorkerError: it could not be done.
+            WorkerError: the order failed, or the process ended.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -47,14 +48,14 @@ class Worker:
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         if not line:
-            raise WorkerError(self.ended())
+            raise WorkerError(self._exit_reason())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerError(answer["error"])
         return answer
 
-    def ended(self) -> str:
-        """Why the process is gone."""
+    def _exit_reason(self) -> str:
+        """The exit code of the process, with the last line that it printed."""
         code = self.process.wait()
         self.noise.seek(0)
         last = next((line.strip() for line in reversed(self.noise.readlines()) if line.strip()), "")
@@ -63,7 +64,7 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         with suppress(BrokenPipeError, subprocess.TimeoutExpired):
-            self.process.communicate(timeout=GRACE_S)
+            self.process.communicate(timeout=_GRACE_SECONDS)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(name="secateur", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="How much of a neural network can you cut, and what does the cut buy on your own machine?")
-Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+                  epilog="\n\n".join(["Examples:", "secateur study --data digits --seeds 1",
+                                      "secateur prune lenet-300-100 --data digits --sparsity 0.9",
+                                      "secateur prune --help"]))
+MEASURE, CUT, LOOK = "Measure", "Cut and export", "Look"
+"""The panels of the commands."""
 
 
-def version(show: bool) -> None:
+def _print_version(show: bool) -> None:
     """Print the version and leave."""
     if show:
         from secateur.core.version import __version__
@@ -21,11 +24,11 @@ def version(show: bool) -> None:
 
 
 @app.callback()
-def root(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True,
+def root(show: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True,
                                             help="print the version")] = False) -> None:
     """How much of a neural network can you cut, and what does the cut buy on your own machine?"""
 
 
 def in_order(*names: str) -> None:
     """Show the commands in this order."""
-    app.registered_commands.sort(key=lambda c: names.index(c.name or getattr(c.callback, "__name__", "")))
+    app.registered_commands.sort(key=lambda c: names.index(c.name or ""))

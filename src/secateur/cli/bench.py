@@ -3,69 +3,82 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from secateur.cli.app import Debug, app
+from secateur.bench import BenchConfig, Subject
+from secateur.bench import bench as run
+from secateur.cli.app import MEASURE
+from secateur.cli.flags import command
 from secateur.core.errors import SecateurError
 from secateur.core.interruption import command_line
+from secateur.core.settings import make_each, setting
+from secateur.models.loaders.base import Options
 
-GRID = "0,0.3,0.5,0.7,0.8,0.9,0.95"
+GRID = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 
-@app.command()
-def bench(
-    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="a file of sc.save or secateur prune, or any "
-                                        "network that prune takes; without it, layers are timed")] = "",
-    model: Annotated[str, typer.Option(help="FILE's network before the cut, as prune takes it")] = "",
-    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch: random inputs; for a network "
-                                       "of sentences, how many tokens each has")] = "",
-    classes: Annotated[int | None, typer.Option(help="what a factory that asks for classes is given (default: 10)",
-                                                show_default=False)] = None,
-    example: Annotated[str, typer.Option(help="pkg.module:name of the inputs, or of a function that makes them: a "
-                                         "tensor, a tuple or a dict, samples along the first axis")] = "",
-    weights: Annotated[str, typer.Option(help="trained weights of the model (.safetensors)")] = "",
-    batch: Annotated[str, typer.Option("--batch", "--batches", help="samples at once")] = "1,16,64",
-    threads: Annotated[str, typer.Option(help="threads of every engine")] = "1",
-    seconds: Annotated[float, typer.Option(help="of timing, for each engine at each batch")] = 2.0,
-    engines: Annotated[str, typer.Option(help="those to time, of dense, zeroed, sparse, onnxruntime, openvino; "
-                                         "default: all that are installed")] = "",
-    out: Annotated[Path | None, typer.Option(help="a folder for bench.json and the figure")] = None,
-    sparsity: Annotated[str, typer.Option(help="of a model: the fraction of its smallest weights that is cut first; "
-                                          f"of layers: fractions that are zero (default: {GRID})")] = "",
-    layers: Annotated[str, typer.Option(help="without FILE: linear layers as outputs x inputs")] = "1000x784,3072x768",
-    debug: Debug = False,  # noqa: ARG001
-) -> None:
+def _check_layer(layer: str) -> None:
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", layer):
+        raise SecateurError(f"layers {layer}: allowed are outputs x inputs, such as 1000x784")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions(Options):
+    """What is timed, and where the results go."""
+
+    what: str = setting("", "a file of sc.save or secateur prune, or any network that prune takes; without it, layers "
+                        "are timed", argument="FILE|MODEL")
+    model: str = setting("", "FILE's network before the cut, as prune takes it")
+    sparsity: tuple[float, ...] = setting((), "of a model: the fraction of its smallest weights that is cut first; of "
+                                          "layers: fractions that are zero (default: "
+                                          f"{','.join(f'{s:g}' for s in GRID)})", least=0, greatest=1)
+    layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "without FILE: linear layers as outputs x inputs",
+                                      check=_check_layer, some=True, repeats=True)
+    out: str = setting("", "a folder for bench.json and the figure")
+
+    def subject(self) -> Subject:
+        """The network that is timed.
+
+        Raises:
+            SecateurError: several sparsities, or settings that do not go together.
+        """
+        if len(self.sparsity) > 1:
+            raise SecateurError(f"sparsity {','.join(map(str, self.sparsity))}: for a network, allowed is one fraction "
+                                "in [0, 1), such as 0.9")
+        return Subject.named(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
+                             weights=self.weights, sparsity=self.sparsity[0] if self.sparsity else None)
+
+
+@command("bench", BenchOptions, BenchConfig, panel=MEASURE, examples=(
+    "secateur bench sparse.safetensors --batches 1,64", "secateur bench mlp --sparsity 0.9 --engines dense,sparse",
+    "secateur bench --layers 300x784 --sparsity 0.5,0.9"))
+def bench(settings: dict[str, Any]) -> None:
     """Time a pruned network: dense, with its zeros, compiled, and in ONNX Runtime and OpenVINO where installed.
 
     Without a file, print from which sparsity on zeros pay on this machine: times faster than torch, per layer.
     """
-    counts = numbers("batch", batch), numbers("threads", threads)
-    if not what:
-        break_even(layers, sparsity or GRID, *counts)
-        return
-    from secateur.bench import Settings, Subject
-
-    subject = Subject.named(what, model=model, shape=numbers("shape", shape) if shape else (), classes=classes or 0,
-                            example=example, weights=weights, sparsity=fraction(sparsity))
-    networks(subject, Settings(*counts, seconds, tuple(n for n in engines.split(",") if n)), out)
+    options, config = make_each((BenchOptions, BenchConfig), settings)
+    if options.what:
+        _time_network(options.subject(), config, Path(options.out) if options.out else None)
+    else:
+        _print_break_even(options, config)
 
 
-def networks(subject: Any, settings: Any, out: Path | None) -> None:
+def _time_network(subject: Subject, config: BenchConfig, out: Path | None) -> None:
     """Time one network, print the results, write them where a folder is given."""
     from rich.console import Console
 
-    from secateur.bench import bench as run
     from secateur.core import paths
     from secateur.report.bench import figure, table
 
     if out:
         figure.check_installed()
-    told = Console(stderr=True, markup=False)
-    with told.status("") as status:
-        found = run(subject, settings, lambda line: status.update(line) if told.is_terminal else told.print(line))
+    console = Console(stderr=True, markup=False)
+    with console.status("") as status:
+        found = run(subject, config, lambda line: status.update(line) if console.is_terminal else console.print(line))
     table.show(found)
     if out:
         text = json.dumps({"command": command_line(), **found}, indent=1, allow_nan=False)
@@ -73,39 +86,15 @@ def networks(subject: Any, settings: Any, out: Path | None) -> None:
             print(f"  {path}")
 
 
-def break_even(layers: str, sparsity: str, batches: tuple[int, ...], threads: tuple[int, ...]) -> None:
+def _print_break_even(options: BenchOptions, config: BenchConfig) -> None:
     """Print the break-even of layers, a table a count of threads."""
     import torch
 
     from secateur.runtime import breakeven
 
-    try:
-        shapes = [tuple(int(n) for n in layer.split("x")) for layer in layers.split(",")]
-        grid = [float(s) for s in sparsity.split(",")]
-    except ValueError as error:
-        raise SecateurError(f"bench: got --layers {layers} --sparsity {sparsity}; "
-                            "allowed are such as --layers 1000x784 --sparsity 0.5,0.9") from error
-    if any(len(shape) != 2 for shape in shapes):
-        raise SecateurError(f"bench: layers {layers}; allowed are such as 1000x784")
-    for count in threads:
+    shapes = [(int(outputs), int(inputs)) for outputs, inputs in (layer.split("x") for layer in options.layers)]
+    for count in config.threads:
         torch.set_num_threads(count)
-        if len(threads) > 1:
+        if len(config.threads) > 1:
             print(f"threads {count}")
-        print(breakeven.table([(s[0], s[1]) for s in shapes], list(batches), grid))
-
-
-def numbers(flag: str, text: str) -> tuple[int, ...]:
-    """The whole numbers from 1 on of a flag, with commas between them."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) for part in parts):
-        raise SecateurError(f"--{flag} {text}: allowed are whole numbers from 1 on with commas, such as 1,16")
-    return tuple(map(int, parts))
-
-
-def fraction(text: str) -> float | None:
-    """The sparsity of a network; None where none is given."""
-    try:
-        return float(text) if text else None
-    except ValueError as error:
-        raise SecateurError(f"--sparsity {text}: for a network, allowed is one fraction in [0, 1), such as 0.9"
-                            ) from error
+        print(breakeven.table(shapes, list(config.batches), list(options.sparsity or GRID)))

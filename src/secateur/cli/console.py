@@ -137,13 +137,7 @@ def tell_cut(done: CutNetwork, console: Console | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
     console = console or Console()
     console.print(str(done.plan).partition("\n")[0], soft_wrap=True, highlight=False, markup=False)
-    table = Table("", "before", "after", "", box=None, header_style="bold")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for line in cut_report.lines(done):
-        table.add_row(*line)
-    console.print(table)
-    for text in (cut_report.verdict(done), *(f"note: {n}" for n in cut_report.remarks(done)),
+    for text in (str(done.comparison), cut_report.verdict(done), *(f"note: {n}" for n in cut_report.remarks(done)),
                  cut_report.how_to_load(done)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
@@ -155,7 +149,7 @@ def print_registry(console: Console | None = None) -> None:
         console.print(f"[bold]{word}[/bold]")
         for name, path in registry.files(room).items():
             form = f", {registry.get(room, name).form}" if room == "loaders" else ""
-            where = f"secateur/{registry.FOLDERS[room]}/{path.name}"
+            where = f"secateur/{path.relative_to(registry.ROOT).as_posix()}"
             console.print(f"  {name:<16} {where}{form}", highlight=False, soft_wrap=True)
 
 

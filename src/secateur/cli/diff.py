@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from secateur.cli.app import Debug, app
+from secateur.cli.app import LOOK
+from secateur.cli.flags import command
 
 
-@app.command()
+@command("diff", panel=LOOK, examples=("secateur diff sparse.safetensors small.safetensors",))
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="a file of sc.save or secateur prune")],
     b: Annotated[Path, typer.Argument(metavar="B", help="another one")],
     as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
-    debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Compare two pruned networks: tensors, zeros and neurons in common, settings, bytes.
 

@@ -1,62 +1,75 @@
-"""Flags of a command, made from the fields of its settings."""
+"""Commands made from classes of settings: a flag for every field, in the help's panels by group."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import Field, fields
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from secateur.core.errors import SecateurError
-from secateur.core.settings import like
+from secateur.cli.app import app
+from secateur.core.settings import GROUPS, REQUIRED, Setting, Settings, settings_of
+
+_Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error", show_default=False)]
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
-def with_settings(*classes: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one flag for every field of some classes; those that are given arrive as ``settings``."""
-    known = [f for cls in classes for f in fields(cls)]
+def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str, ...] = ()) -> Callable[[Any], Any]:
+    """Register a function as a command with a flag for every setting of some classes.
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    The settings that are given arrive as the mapping ``settings``, as text; the function's other parameters are options
+    of its own. Every command has ``--debug``, which :func:`secateur.cli.main.main` reads.
+    """
+    epilog = "\n\n".join(["Examples:", *examples]) if examples else None
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-               for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
+               for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
+        debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
+        names = [name for one in known for name in (one.name, *one.aliases)]
 
-        def wrapped(**values: Any) -> None:
-            settings = {f.name: v for f in known if (v := values.pop(f.name)) is not None}
-            command(settings=settings, **values)
+        def call(**values: Any) -> None:
+            given = {name: value for name in names if (value := values.pop(name)) is not None}
+            values.pop("debug")
+            function(**({"settings": given} if classes else {}), **values)
 
-        wrapped.__signature__ = inspect.Signature([*map(_flag, known), *own])  # type: ignore[attr-defined]
-        wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
-        return wrapped
+        flags = [flag for one in known for flag in _parameters(one)]
+        call.__signature__ = inspect.Signature([*flags, *own, debug])  # type: ignore[attr-defined]
+        call.__doc__ = function.__doc__
+        app.command(name, epilog=epilog, rich_help_panel=panel)(call)
+        return function
 
+    known = sorted((one for cls in classes for one in settings_of(cls) if one.flag),
+                   key=lambda one: GROUPS.index(one.group))
     return decorate
 
 
-def _flag(setting: Field[Any]) -> inspect.Parameter:
-    """The command-line flag of a setting: a switch, or text that is read as the setting's type later."""
-    switch = isinstance(setting.default, bool)
-    name = f"--{setting.name}/--no-{setting.name}" if setting.default is True else f"--{setting.name}"
-    option = (typer.Option(name, help=setting.metadata["help"], show_default=False) if switch else
-              typer.Option(help=_help(setting), show_default=False, metavar=_metavar(like(setting))))
-    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None,
-                             annotation=Annotated[bool | None if switch else str | None, option])
+def _parameters(one: Setting) -> Iterator[inspect.Parameter]:
+    """The flag of a setting, and a hidden one for each earlier name; or its argument."""
+    for name in (one.name, *one.aliases):
+        shown = name == one.name
+        kind, required = bool if one.item is bool else str, one.default is REQUIRED
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY,
+                                default=inspect.Parameter.empty if required else None,
+                                annotation=Annotated[kind if required else kind | None, _option(one, name, shown)])
 
 
-def _help(setting: Field[Any]) -> str:
-    """What a setting is, with its default."""
-    if setting.default is None:
-        return str(setting.metadata["help"])
-    values = setting.default if isinstance(setting.default, tuple) else (setting.default,)
+def _option(one: Setting, name: str, shown: bool) -> Any:
+    """A switch, or text that is read as the setting's type later."""
+    if one.argument and shown:
+        return typer.Argument(help=_help(one), metavar=one.argument, show_default=False)
+    flag = f"--{name.replace('_', '-')}"
+    flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
+    metavar = None if one.item is bool else "A,B,…" if one.several else _METAVARS[one.item]
+    return typer.Option(flag, *one.flags, help=_help(one), metavar=metavar, show_default=False, hidden=not shown,
+                        rich_help_panel=one.group or None)
+
+
+def _help(one: Setting) -> str:
+    """What a setting is, the names that it allows, and its default."""
+    values = one.default if isinstance(one.default, tuple) else (one.default,)
     shown = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
-    return f"{setting.metadata['help']} (default: {shown or 'none'})"
-
-
-def _metavar(default: Any) -> str:
-    return {tuple: "A,B,…", int: "N", float: "X", str: "TEXT"}[type(default)]
-
-
-def sides_of(shape: str) -> tuple[int, ...]:
-    """The numbers of ``--shape``."""
-    if not all(part.strip().isdigit() for part in shape.split(",")):
-        raise SecateurError(f"--shape {shape}: allowed are whole numbers with commas, such as 3,32,32")
-    return tuple(int(part) for part in shape.split(","))
+    names = f": {', '.join(one.allowed)}" if one.allowed else ""
+    default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {shown})"
+    return one.help + names + default

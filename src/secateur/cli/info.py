@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-import typer
+from torch import nn
 
-from secateur.cli.app import Debug, app
-from secateur.cli.flags import sides_of
+from secateur.cli.app import LOOK
+from secateur.cli.flags import command
+from secateur.core import registry
 from secateur.core.errors import SecateurError
-from secateur.experiment.config import StudyConfig
+from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
+from secateur.experiment.config import check_layers
+from secateur.experiment.point import Point
+from secateur.models.loaders.base import Options
+from secateur.pruning.granularity import resolve as resolve_granularity
 
 SIDES = (3, 32, 32)
 
 
-@app.command()
-def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL|FILE", help="any network that prune takes; or a file of "
-                                         "sc.save or secateur prune")],
-    shape: Annotated[str, typer.Option(help="the shape of one input, without the batch (default: what the network "
-                                       "tells, or 3,32,32)", show_default=False)] = "",
-    classes: Annotated[int | None, typer.Option(help="how many outputs the network has for a sample: for a built-in "
-                                                "network, or a factory that asks for classes or num_classes (default: "
-                                                "10)", show_default=False)] = None,
-    example: Annotated[str, typer.Option(help="pkg.module:name of the inputs, or of a function that makes them, for a "
-                                         "network of other or several inputs: a tensor, a tuple or a dict")] = "",
-    sparsity: Annotated[float | None, typer.Option(help="also say what cutting this fraction takes of each layer, and "
-                                                   "saves")] = None,
-    granularity: Annotated[str, typer.Option(help="what is cut: neuron, weight, 4x1, 2:4 …")] = "neuron",
-    scope: Annotated[str, typer.Option(help="which items compete, or how much each layer loses")] = "layer",
-    layers: Annotated[str, typer.Option(help="settings of single layers, as for study")] = "",
-    least: Annotated[float, typer.Option(help="fraction of every layer that goes at least")] = 0.0,
-    most: Annotated[float, typer.Option(help="fraction of every layer that goes at most")] = 1.0,
-    budget: Annotated[str, typer.Option(help="what scope budget counts: parameters, flops, bytes or ms")] = "",
-    weights: Annotated[str, typer.Option(help="trained weights (.safetensors)")] = "",
-    data: Annotated[str, typer.Option(help="data set for a scope that needs samples; its shape is the shape")] = "",
-    debug: Debug = False,  # noqa: ARG001
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions(Options):
+    """What is looked at, and the cut that is tried on it."""
+
+    model: str = setting(REQUIRED, "any network that prune takes; or a file of sc.save or secateur prune",
+                         argument="MODEL|FILE")
+    data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group=NETWORK)
+    sparsity: float | None = setting(None, "also say what cutting this fraction takes of each layer, and saves")
+    granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
+                               check=resolve_granularity)
+    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
+                         check=partial(registry.get, "scopes"))
+    layers: str = setting("", "settings of single layers, as for study", group=CUT, check=check_layers, json=True)
+    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",),
+                                  least=0, greatest=1)
+    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",),
+                                  least=0, greatest=1)
+    budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms", group=CUT)
+
+
+@command("info", InfoOptions, panel=LOOK, examples=(
+    "secateur info resnet20 --sparsity 0.5", "secateur info mypackage.nets:make --shape 3,64,64",
+    "secateur info small.safetensors"))
+def info(settings: dict[str, Any]) -> None:
     """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay.
 
     Of a file, what was cut where, how each tensor is stored, and the settings and versions that it was made with.
@@ -46,39 +53,61 @@ def info(
     """
     from secateur.models import resolve
 
-    if path := resolve.file_named(model):
+    options = InfoOptions.make(settings)
+    if path := resolve.file_named(options.model):
         from secateur.files.inspect.show import show
 
         show(path)
-        return
-    from secateur import data as datasets
-    from secateur.experiment.spec import spec_of
-    from secateur.pruning.dry_run import dry_run, targets
-    from secateur.pruning.plan import plan
+    else:
+        _print_network(options)
 
-    loaded = datasets.resolve(data) if data else None
-    sides = loaded.shape if loaded else sides_of(shape) if shape else SIDES if resolve.kind_of(model).fits else ()
-    options = resolve.Options("", weights, example, sides, loaded.classes if loaded else classes or 0)
-    source = resolve.find(model, options)
+
+def _print_network(options: InfoOptions) -> None:
+    """Print what of a network can be cut, and a cut of it where one is asked for."""
+    from secateur import data as datasets
+    from secateur.models import resolve
+
+    data = datasets.resolve(options.data) if options.data else None
+    if data:
+        options = replace(options, shape=data.shape, classes=data.classes)
+    elif not options.shape and resolve.kind_of(options.model).fits:
+        options = replace(options, shape=SIDES)
+    source = resolve.find(options.model, options)
     network = source.make().eval()
-    inputs = resolve.example_for(network, source, options, model)
-    structure = _told(lambda: targets(network, inputs))
-    print(structure)
+    inputs = resolve.example_for(network, source, options, options.model)
+    _print_structure(network, inputs)
     for note in source.notes:
         print(f"note: {note}")
-    if sparsity is not None or ":" in granularity:
-        chosen = StudyConfig.make({"layers": layers}).layer_settings
-        spec = spec_of(granularity, None, scope, layers=chosen, min_sparsity=least, max_sparsity=most, budget=budget)
-        made = plan(network, sparsity, data=loaded and loaded.train_x, example=inputs, spec=spec)
-        print(made)
-        print(dry_run(network, made, inputs))
+    if options.sparsity is not None or ":" in options.granularity:
+        _print_cut(options, network, inputs, data.train_x if data else None)
 
 
-def _told(look: Callable[[], Any]) -> Any:
-    """What a look at the network gives; where the example does not fit it, the error says which flags give another."""
+def _print_structure(network: nn.Module, inputs: Any) -> None:
+    """Print the groups of a network.
+
+    Raises:
+        SecateurError: the inputs do not fit it; the message says which flags give others.
+    """
+    from secateur.pruning.dry_run import targets
+
     try:
-        return look()
+        structure = targets(network, inputs)
     except SecateurError as error:
         if "the example does not run" in str(error):
             raise SecateurError(f"{error}; --shape gives another, --example pkg.module:name any inputs") from error
         raise
+    print(structure)
+
+
+def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any) -> None:
+    """Print what a cut takes of every layer, and what it saves."""
+    from secateur.pruning.dry_run import dry_run
+    from secateur.pruning.plan import plan
+    from secateur.pruning.spec import default_criterion
+
+    criterion = default_criterion(options.granularity, data is not None)
+    point = Point(options.granularity, criterion, options.scope, options.sparsity, None, 0, layers=options.layers,
+                  least=options.min_sparsity, most=options.max_sparsity, budget=options.budget)
+    made = plan(network, options.sparsity, data=data, example=inputs, spec=point.spec)
+    print(made)
+    print(dry_run(network, made, inputs))

@@ -22,33 +22,34 @@ def main() -> None:
     try:
         interruption.begin()
         code = typer.main.get_command(app).main(standalone_mode=False)
-        code = interrupted() if code == INTERRUPTED else code
+        code = _interrupted() if code == INTERRUPTED else code
     except KeyboardInterrupt:
-        code = interrupted()
+        code = _interrupted()
     except (SecateurError, ImportError) as error:
-        code = fail(str(error), 2)
+        code = _fail(str(error), 2)
     except OSError as error:
-        code = fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+        code = _fail(f"{error.filename or 'system'}: {error.strerror or error}", 2)
     except Exception as error:
-        code = fail_at_work(error)
+        code = _fail_at_work(error)
     interruption.over()
     sys.exit(code)
 
 
-def fail(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> int:
     """Print one line on standard error."""
     print(f"secateur: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
-def interrupted() -> int:
+def _interrupted() -> int:
     """Say what is left of the work, and how to go on."""
-    return fail(interruption.told(), INTERRUPTED)
+    return _fail(interruption.message(), INTERRUPTED)
 
 
-def fail_at_work(error: Exception) -> int:
+def _fail_at_work(error: Exception) -> int:
     """A mistake in the command line as the parser words it; anything else is ours, in one line, exit code 1."""
     if hasattr(error, "format_message"):
-        words = error.format_message()
-        return fail(f"{words} See: secateur --help", 2) if words else 2
-    return fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+        words, context = error.format_message(), getattr(error, "ctx", None)
+        command = f" {context.info_name}" if context is not None and context.parent is not None else ""
+        return _fail(f"{words} See: secateur{command} --help", 2) if words else 2
+    return _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)

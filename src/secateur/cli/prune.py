@@ -6,18 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.cli.app import Debug, app
-from secateur.cli.flags import with_settings
+from secateur.cli.app import CUT
+from secateur.cli.flags import command
 from secateur.core.errors import SecateurError
 from secateur.experiment.single.config import CutConfig
 
 
-@app.command("prune")
-@with_settings(CutConfig)
-def prune_command(
+@command("prune", CutConfig, panel=CUT, examples=(
+    "secateur prune lenet-300-100 --data digits --epochs 3 --sparsity 0.9 --out sparse.safetensors",
+    "secateur prune mypackage.nets:make --weights trained.safetensors --data samples.npz --sparsity 0.5 --granularity "
+    "neuron", "secateur prune net.pt2 --data inputs.npy --sparsity 0.8 --granularity 4x1"))
+def prune(
     settings: dict[str, Any],
     network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network: as --model")] = None,
-    debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Cut one network, say what that costs and buys here, and write it to a file.
 

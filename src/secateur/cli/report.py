@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from secateur.cli.app import Debug, app
+from secateur.cli.app import MEASURE
+from secateur.cli.flags import command
+from secateur.experiment.config import ReportOptions
 
 
-@app.command("report")
-def report_command(
-    run: Annotated[Path, typer.Argument(help="the folder of a run")],
-    csv: Annotated[bool, typer.Option("--csv", help="also write rows.csv")] = False,
-    parquet: Annotated[bool, typer.Option("--parquet", help="also write rows.parquet")] = False,
-    debug: Debug = False,  # noqa: ARG001
-) -> None:
+@command("report", ReportOptions, panel=MEASURE, examples=("secateur report runs/mlp-mnist --csv",))
+def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="the folder of a run")]) -> None:
     """Write the report of a run again from its rows."""
-    from secateur import report
+    from secateur import report as reports
     from secateur.cli.console import tell
     from secateur.experiment.run import load_run
 
-    report.check_installed(parquet=parquet)
-    loaded = load_run(run)
-    tell(report.write(loaded, csv=csv, parquet=parquet))
+    chosen = ReportOptions.make(settings)
+    reports.check_installed(parquet=chosen.parquet)
+    tell(reports.write(load_run(run), csv=chosen.csv, parquet=chosen.parquet))

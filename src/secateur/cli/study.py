@@ -7,19 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.cli.app import Debug, app
-from secateur.cli.flags import with_settings
+from secateur.cli.app import MEASURE
+from secateur.cli.flags import command
 from secateur.core.interruption import command_line
 from secateur.core.settings import read_toml
 from secateur.experiment.config import RunOptions, StudyConfig, configure
 
 
-@app.command()
-@with_settings(StudyConfig, RunOptions)
+@command("study", StudyConfig, RunOptions, panel=MEASURE, examples=(
+    "secateur study --model lenet-300-100 --data digits --sparsity 0,0.5,0.9 --seeds 1",
+    "secateur study --model mypackage.nets:make --data samples.npz --granularity neuron --criterion l2,random",
+    "secateur study --config study.toml --jobs 2"))
 def study(
     settings: dict[str, Any],
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
-    debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Train a network, cut it at every sparsity, measure what the cut costs and buys, and report it.
 

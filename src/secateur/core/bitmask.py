@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 
-def packed(keep: Tensor) -> str:
-    """Booleans as text, eight in a byte."""
+def pack_bits(keep: Tensor) -> str:
+    """Booleans as base64 text, eight to a byte."""
     return base64.b64encode(np.packbits(keep.cpu().numpy()).tobytes()).decode()
 
 
-def unpacked(text: str, count: int) -> Tensor:
-    """The booleans of :func:`packed`, ``(count,)``."""
+def unpack_bits(text: str, count: int) -> Tensor:
+    """The booleans of :func:`pack_bits`, ``(count,)``."""
     bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count)
     return torch.from_numpy(bits.astype(bool))

@@ -1,4 +1,4 @@
-"""Errors that a caller can mend, each one line long: what was asked, what was got, what is allowed."""
+"""Errors that a caller can mend. Each is one line: what was asked, what was got, what is allowed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class SecateurError(ValueError):
 
 
 class UnsupportedError(SecateurError):
-    """A network, operator or machine that cannot be served, with the reason."""
+    """A network, operator or machine that is not supported, with the reason."""
 
 
 class CutGraphWarning(UserWarning):
-    """A cut graph stands in place of the network's own class, or is asked for what it does not do."""
+    """A cut graph takes the place of the network's own class, or is asked for something that it cannot do."""
 
 
 class OutputLayerWarning(UserWarning):
@@ -40,7 +40,7 @@ class MissingExtraError(ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; where it has none, the name of its class.
+    """The first line of an error's message, or the name of its class where the message is empty.
 
     >>> first_line(ValueError("too long\\nand more")), first_line(ValueError())
     ('too long', 'ValueError')
@@ -50,9 +50,9 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def failing(what: str, hint: str = "") -> Iterator[None]:
-    """Whatever fails in the block, in code that is not ours, becomes one line that says what it was.
+    """Turns an error of foreign code in the block into one line that says what was being done.
 
-    Errors of this package pass as they are, and so does a lack of memory.
+    Errors of this package pass unchanged, and so does a lack of memory.
 
     >>> with failing("criterion 'mine' failed on '0.weight'"):
     ...     {}["scale"]
@@ -100,10 +100,10 @@ def caller_level() -> int:
 
 
 class MeasurementError(RuntimeError):
-    """A measured value that must not stand in a table."""
+    """A measured value that is wrong, and so must not be reported."""
 
 
 def readable(error: BaseException) -> str:
-    """The first telling line of an error."""
+    """The class of an error and the first line of its message that is not empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Ctrl-C in the command line: one line and exit code 130, from the first line of this package on."""
+"""Ctrl-C in the command line gives one line and exit code 130, even while the package is still being imported."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ INTERRUPTED = 130
 
 
 def watch() -> None:
-    """End the process at Ctrl-C, where it is the command line: nothing is begun while torch is imported.
+    """End the command line at once at Ctrl-C; called before torch is imported, when there is nothing to tidy up.
 
-    An exception would not do: C++ that is being initialised aborts on it, and some code swallows it. Where signals are
-    ignored, as in the background of a shell, they stay so; a process that merely imports the package is left alone.
+    An exception would not do: C++ code that is being initialised aborts on it, and some code swallows it. Signals that
+    are ignored, as in the background of a shell, stay ignored; a process that only imports the package is left alone.
     """
     if is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
 
 def begin() -> None:
-    """From here on Ctrl-C raises ``KeyboardInterrupt``, so that what is at work can tidy up."""
+    """From here on Ctrl-C raises ``KeyboardInterrupt``, so that running code can tidy up."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, _stop)
 
 
 def over() -> None:
-    """All is done: Ctrl-C while the interpreter takes itself down ends it without a word."""
+    """The work is done: from here on Ctrl-C ends the interpreter, which is shutting down, without a message."""
     if signal.getsignal(signal.SIGINT) is _stop:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -42,23 +42,23 @@ def is_command() -> bool:
 
 
 def command_line() -> str:
-    """What was typed, so that a reader can run it again."""
+    """The command as it was typed, so that a reader can run it again."""
     return shlex.join(["secateur", *sys.argv[1:]])
 
 
-def told() -> str:
-    """What is left of the work, and how to go on."""
+def message() -> str:
+    """What is left of the work after an interruption, and how to go on."""
     study = sys.argv[1:2] == ["study"]
     kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
     return f"interrupted; {kept}, run again: {command_line()}"
 
 
 def _stop(*_: Any) -> None:
-    """What Python does itself."""
+    """What Python itself does at Ctrl-C."""
     raise KeyboardInterrupt
 
 
 def _leave(*_: Any) -> None:
-    """Say that it ends, and end at once: no buffers are full and no files are open yet."""
-    os.write(2, f"secateur: {told()}\n".encode(errors="backslashreplace"))
+    """Print the message and end at once: no buffer is full and no file is open yet."""
+    os.write(2, f"secateur: {message()}\n".encode(errors="backslashreplace"))
     os._exit(INTERRUPTED)

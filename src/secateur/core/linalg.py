@@ -10,12 +10,15 @@ from torch import Tensor
 
 DAMPING = 0.01
 ROOM = 1 << 22
+"""Numbers of the systems that are solved in one batch."""
 KEPT = 1 << 30
+"""Bytes up to which factors are kept for further right sides."""
 WORST = 1e-4
+"""Below this squared ratio of a factor's smallest to its largest diagonal entry, float32 has too few digits."""
 
 
 def single(values: Tensor) -> Tensor:
-    """The values in single precision where they have less; products of them are then summed in it.
+    """The values in float32 where their type has fewer bits, so that products of them are summed in float32.
 
     >>> single(torch.ones(2, dtype=torch.bfloat16)).dtype, single(torch.ones(2, dtype=torch.float64)).dtype
     (torch.float32, torch.float64)
@@ -23,10 +26,12 @@ def single(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def damped(gram: Tensor, damping: float = DAMPING) -> Tensor:
-    """Gram matrices ``(groups, n, n)`` with a part of their mean diagonal added to it; one that is all zero gets one.
+def damp(gram: Tensor, damping: float = DAMPING) -> Tensor:
+    """Gram matrices ``(groups, n, n)`` with a fraction of their mean diagonal added to the diagonal.
 
-    >>> damped(torch.eye(2)[None], 0.5)[0].tolist()
+    A matrix that is all zero gets ones, so that it can be inverted too.
+
+    >>> damp(torch.eye(2)[None], 0.5)[0].tolist()
     [[1.5, 0.0], [0.0, 1.5]]
     """
     level = damping * gram.diagonal(dim1=1, dim2=2).mean(1)
@@ -39,13 +44,13 @@ def inverse(matrix: Tensor) -> Tensor:
     return torch.cholesky_inverse(torch.linalg.cholesky(matrix.double()))
 
 
-def solved(matrix: Tensor, right: Tensor) -> Tensor:
+def solve(matrix: Tensor, right: Tensor) -> Tensor:
     """The solutions of positive definite systems, ``(batch, n, n)`` and ``(batch, n, m)``, in float64.
 
-    The factor is made in float32, its solution improved once by its residual in float64; where the factor fails or
-    is worse conditioned than 1e4 to 1, all is done in float64.
+    The factor is made in float32, and its solution is improved once by its residual in float64, which makes it as exact
+    as float64 and takes less time. Where the factor fails or is conditioned worse than 1e4 to 1, float64 does it all.
     """
-    factor, poor = factored(matrix.float())
+    factor, poor = _cholesky(matrix.float())
     found = torch.cholesky_solve(right.float(), factor).double()
     found += torch.cholesky_solve((right - matrix.double() @ found).float(), factor).double()
     if poor.any():
@@ -54,12 +59,12 @@ def solved(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def least_squares(gram: Tensor, cross: Tensor, support: Tensor | None = None) -> Tensor:
-    """For every row ``w`` of a layer the minimum of ``w G w' - 2 w c``, zero outside the row's support.
+    """For every row ``w`` of a layer the ``w`` that minimises ``w G w' - 2 w c`` and is zero outside its support.
 
     Args:
         gram: ``G``, positive definite, ``(n, n)``.
-        cross: one column ``c`` a row, ``(n, rows)``.
-        support: what of each row may differ from zero, bool ``(rows, n)``; everything where it is left out.
+        cross: a column ``c`` for each row, ``(n, rows)``.
+        support: which entries of each row may differ from zero, bool ``(rows, n)``; by default all.
 
     Returns:
         The rows, ``(rows, n)``, float64.
@@ -67,14 +72,14 @@ def least_squares(gram: Tensor, cross: Tensor, support: Tensor | None = None) ->
     >>> least_squares(torch.eye(2), torch.tensor([[3.0], [4.0]]), torch.tensor([[True, False]])).tolist()
     [[3.0, 0.0]]
     """
-    return Equations(gram, support).solved(cross)
+    return Equations(gram, support).solve(cross)
 
 
 class Equations:
-    """The equations of :func:`least_squares` for one Gram matrix and its supports, to be solved for many right sides.
+    """The equations of :func:`least_squares` for one Gram matrix and its supports, solved for many right sides.
 
-    The matrix is brought to a diagonal of ones. Rows with a small support are solved on it; the others by what the
-    unrestricted solution has to give up.
+    The matrix is scaled to a diagonal of ones. A row with a small support is solved on its support. A row with a large
+    one is solved without a support, and corrected on the few entries outside it, which is the smaller system.
     """
 
     def __init__(self, gram: Tensor, support: Tensor | None = None):
@@ -84,13 +89,13 @@ class Equations:
 
     @cached_property
     def _few(self) -> Tensor:
-        """The rows that are solved on their support."""
+        """The rows whose support is at most half of the entries."""
         assert self.support is not None
         return (self.support.sum(1) <= len(self.gram) // 2).nonzero()[:, 0]
 
     @cached_property
     def _many(self) -> Tensor:
-        """The rows that give something up."""
+        """The rows whose support is more than half of the entries."""
         assert self.support is not None
         return (self.support.sum(1) > len(self.gram) // 2).nonzero()[:, 0]
 
@@ -99,21 +104,21 @@ class Equations:
         return inverse(self.gram[None])[0]
 
     @cached_property
-    def _small(self) -> OnSupport:
+    def _small(self) -> _SupportSolver:
         assert self.support is not None
-        return OnSupport(self.gram, self.support[self._few])
+        return _SupportSolver(self.gram, self.support[self._few])
 
     @cached_property
-    def _given_up(self) -> OnSupport:
+    def _large(self) -> _SupportSolver:
         assert self.support is not None
-        poor = factored(self.gram[None])[1]
-        return OnSupport(self._inverse, ~self.support[self._many], torch.float64 if poor.any() else torch.float32)
+        poor = _cholesky(self.gram[None])[1]
+        return _SupportSolver(self._inverse, ~self.support[self._many], torch.float64 if poor.any() else torch.float32)
 
-    def solved(self, cross: Tensor) -> Tensor:
-        """The rows for right sides ``(n, rows)``, improved once by their residual in float64."""
+    def solve(self, cross: Tensor) -> Tensor:
+        """The rows ``(rows, n)`` for right sides ``(n, rows)``, improved once by their residual in float64."""
         right = cross.T.double() * self.size
         if self.support is None:
-            return solved(self.gram[None], right.T[None])[0].T * self.size
+            return solve(self.gram[None], right.T[None])[0].T * self.size
         found = self._once(right)
         return (found + self._once(right - found @ self.gram)) * self.size
 
@@ -125,15 +130,15 @@ class Equations:
         if len(self._many):
             here = self.support[self._many]
             whole = (right[self._many] * here) @ self._inverse
-            found[self._many] = (whole - self._given_up(whole) @ self._inverse) * here
+            found[self._many] = (whole - self._large(whole) @ self._inverse) * here
         return found
 
 
-class OnSupport:
-    """Solves ``matrix[S, S] x = right[S]`` with a support ``S`` for every row, zero outside it.
+class _SupportSolver:
+    """Solves ``matrix[S, S] x = right[S]`` for a support ``S`` of every row; ``x`` is zero outside it.
 
-    The matrix is brought to a diagonal of ones and factored in ``dtype``, where a factor fails or is worse conditioned
-    than 1e4 to 1 in float64. Factors are kept where they fit ``KEPT`` bytes.
+    The matrix is scaled to a diagonal of ones and factored in ``dtype``, or in float64 where a factor fails or is
+    conditioned worse than 1e4 to 1. Factors are kept where they fit into ``KEPT`` bytes.
     """
 
     def __init__(self, matrix: Tensor, support: Tensor, dtype: torch.dtype = torch.float32):
@@ -156,21 +161,24 @@ class OnSupport:
         return list(self._factors()) if fits else None
 
     def _factors(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Rows, the places of their systems' unknowns, and factors; places behind a row's own support hold ones."""
+        """Batches of rows, the places of their unknowns, and the factors.
+
+        Rows of a batch have supports of different sizes; a smaller system is filled up with the unit matrix.
+        """
         matrix = self.matrix.to(self.dtype)
-        for rows in runs(self.counts):
+        for rows in _batches(self.counts):
             width = max(1, int(self.counts[rows].max()))
             place = self.support[rows].to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :width]
-            factor, poor = factored(submatrices(matrix, place, self.counts[rows]))
+            factor, poor = _cholesky(_submatrices(matrix, place, self.counts[rows]))
             if poor.any():
-                again = submatrices(self.matrix, place[poor], self.counts[rows[poor]])
+                again = _submatrices(self.matrix, place[poor], self.counts[rows[poor]])
                 yield rows[poor], place[poor], torch.linalg.cholesky(again)
             if not poor.all():
                 yield rows[~poor], place[~poor], factor[~poor] if poor.any() else factor
 
 
-def submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
-    """The rows and columns at some places, ``(batch, width, width)``; those of the unit matrix behind the count."""
+def _submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
+    """The rows and columns at some places, ``(batch, width, width)``; the unit matrix from the count on."""
     found = matrix[place[:, :, None], place[:, None, :]]
     if bool((counts < place.shape[1]).any()):
         here = torch.arange(place.shape[1], device=place.device) < counts[:, None]
@@ -179,17 +187,17 @@ def submatrices(matrix: Tensor, place: Tensor, counts: Tensor) -> Tensor:
     return found
 
 
-def factored(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factors, and which of them failed or are poorly conditioned."""
+def _cholesky(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky factors, and which of them failed or are conditioned poorly."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     diagonal = factor.diagonal(dim1=1, dim2=2)
     return factor, (info > 0) | ~(diagonal.amin(1) > WORST**0.5 * diagonal.amax(1))
 
 
-def runs(counts: Tensor) -> Iterator[Tensor]:
-    """Rows of similar counts together, so that their systems fit the room, those of the largest first.
+def _batches(counts: Tensor) -> Iterator[Tensor]:
+    """Rows in batches of similar counts whose systems fit ``ROOM``, the largest counts first.
 
-    >>> [r.tolist() for r in runs(torch.tensor([1000, 2, 4000]))]
+    >>> [r.tolist() for r in _batches(torch.tensor([1000, 2, 4000]))]
     [[2], [0, 1]]
     """
     order = counts.argsort(descending=True)

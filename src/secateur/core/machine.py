@@ -1,4 +1,4 @@
-"""What machine this is: part of every result."""
+"""The machine, which is part of every result."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from secateur.core.version import __version__
 
 CROWD = 0.5
-"""How many more processes than cores wanted to run, so that times are taken for rough."""
+"""Times are called rough where the load average exceeds the cores by more: half a core is daily noise."""
 
 
 @lru_cache(maxsize=1)
 def machine() -> dict[str, str | int]:
     """CPU, cores, operating system and the versions that matter, as plain data."""
-    return {"cpu": cpu_name(), "cores": cores(), "os": platform.platform(),
+    return {"cpu": _cpu_name(), "cores": cores(), "os": platform.platform(),
             "instructions": torch.backends.cpu.get_cpu_capability(), "python": platform.python_version(),
             "torch": torch.__version__, "numpy": metadata.version("numpy"), "secateur": __version__}
 
@@ -30,8 +30,9 @@ def cores() -> int:
 
 
 def busy() -> tuple[str, ...]:
-    """A note where other processes wanted to run in the last minute, beside those that this one may have had on every
-    core; else nothing.
+    """A note where more processes than cores wanted to run in the last minute; else nothing.
+
+    The load of this process itself is at most one a core.
     """
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load - cores() <= CROWD:
@@ -40,7 +41,7 @@ def busy() -> tuple[str, ...]:
             "are rough, time again when it is quiet",)
 
 
-def cpu_name() -> str:
+def _cpu_name() -> str:
     """The processor's name, as the operating system gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

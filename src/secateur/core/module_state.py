@@ -1,4 +1,4 @@
-"""A network left exactly as it was: tensors' values, Python attributes, modes and random numbers."""
+"""Running a network without leaving a trace: tensors, attributes, modes and random numbers are put back."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+_OPAQUE = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
-class State:
-    """What running a network may write, all of it as it is now.
+class _State:
+    """Everything that running a network may change, as it is now.
 
-    Every module's attributes are followed into lists, dicts, sets, arrays and objects. Parameters are not copied: what
-    a network assigns to their ``data`` is undone, what it writes into their memory is not. The exception are
-    embeddings that hold their norms down.
+    Attributes of every module are followed into lists, dicts, sets, arrays and objects. Parameters are not copied,
+    which would double the memory: an assignment to their ``data`` is undone, a write into their memory is not. The
+    exception are the weights of embeddings with a ``max_norm``, which a forward pass rescales in place.
     """
 
     def __init__(self, model: nn.Module):
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], object]] = []
         self._seen: dict[int, Any] = {}
         todo: list[Any] = [model]
         while todo:
@@ -36,12 +36,12 @@ class State:
                 todo += self._hold(value)
 
     def restore(self) -> None:
-        """Write everything back that differs."""
+        """Write back everything that differs."""
         for undo in self._undo:
             undo()
 
     def detach(self) -> None:
-        """Take attributes off the gradients' graph of an earlier call, with which a network cannot be copied."""
+        """Detach attributes from the gradient graph of an earlier call: torch does not copy tensors that have one."""
         for value in self._seen.values():
             pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
             for key, tensor in list(pairs):
@@ -49,24 +49,24 @@ class State:
                     value[key] = tensor.detach()
 
     def _hold(self, value: Any) -> list[Any]:
-        """Note one value as it is; gives what lies in it."""
+        """Remember one value as it is; returns the values in it."""
         if isinstance(value, Tensor):
             self._hold_tensor(value, not isinstance(value, nn.Parameter))
             return []
         if isinstance(value, dict):
-            self._undo.append(dict_undo(value))
+            self._undo.append(_restore_dict(value))
             return list(value.values())
         if isinstance(value, (list, deque, set)):
-            self._undo.append(list_undo(value))
+            self._undo.append(_restore_list(value))
             return list(value)
         if isinstance(value, (tuple, frozenset)):
             return list(value)
-        if undo := drawn_undo(value):
+        if undo := _restore_random(value):
             self._undo.append(undo)
             return []
         if isinstance(value, (nn.Embedding, nn.EmbeddingBag)) and value.max_norm is not None:
             self._hold_tensor(value.weight, True)
-        return [] if isinstance(value, OPAQUE) else [vars(value)] if isinstance(
+        return [] if isinstance(value, _OPAQUE) else [vars(value)] if isinstance(
             getattr(value, "__dict__", None), dict) else []
 
     def _hold_tensor(self, tensor: Tensor, values: bool) -> None:
@@ -84,8 +84,8 @@ class State:
         self._undo.append(undo)
 
 
-def dict_undo(value: dict[Any, Any]) -> Callable[[], None]:
-    """Puts the entries of a dict back, in their order."""
+def _restore_dict(value: dict[Any, Any]) -> Callable[[], None]:
+    """What puts the entries of a dict back, in their order."""
     held = list(value.items())
 
     def undo() -> None:
@@ -97,8 +97,8 @@ def dict_undo(value: dict[Any, Any]) -> Callable[[], None]:
     return undo
 
 
-def list_undo(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
-    """Puts the entries of a list, deque or set back."""
+def _restore_list(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
+    """What puts the entries of a list, deque or set back."""
     held = list(value)
 
     def undo() -> None:
@@ -109,14 +109,14 @@ def list_undo(value: list[Any] | deque[Any] | set[Any]) -> Callable[[], None]:
     return undo
 
 
-def drawn_undo(value: Any) -> Callable[[], None] | None:
-    """Puts an array, or a generator of random numbers, back; none for anything else."""
+def _restore_random(value: Any) -> Callable[[], object] | None:
+    """What puts an array, or a generator of random numbers, back; None for anything else."""
     if isinstance(value, np.ndarray):
         values = value.copy()
         return lambda: np.copyto(value, values)
     if isinstance(value, torch.Generator):
         state = value.get_state()
-        return lambda: set_state(value, state)
+        return lambda: value.set_state(state)
     if isinstance(value, random.Random):
         drawn = value.getstate()
         return lambda: value.setstate(drawn)
@@ -127,14 +127,9 @@ def drawn_undo(value: Any) -> Callable[[], None] | None:
     return None
 
 
-def set_state(generator: torch.Generator, state: Tensor) -> None:
-    """Put a generator back."""
-    generator.set_state(state)
-
-
 @contextmanager
-def drawn_again() -> Iterator[None]:
-    """Random numbers of Python, NumPy and torch as if nothing had been drawn, afterwards."""
+def same_random_numbers() -> Iterator[None]:
+    """After the block the generators of Python, NumPy and torch go on as if it had drawn nothing."""
     state, numbers, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
@@ -148,12 +143,9 @@ def drawn_again() -> Iterator[None]:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Whatever is done inside, a network and the random numbers are afterwards as they were before.
-
-    Inside, it can be copied.
-    """
-    state = State(model)
-    with drawn_again():
+    """After the block a network and the random numbers are as they were before it; within it, it can be copied."""
+    state = _State(model)
+    with same_random_numbers():
         try:
             state.detach()
             yield
@@ -163,7 +155,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards the network is as it was, see :func:`untouched`."""
+    """Evaluation mode within the block; after it the network is as it was, see :func:`untouched`."""
     with untouched(model):
         model.eval()
         yield

@@ -1,4 +1,4 @@
-"""Dotted names: what lies under one, and the module that one lies in."""
+"""Modules of a network: by dotted name, their device, their modes, and their inputs by position."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+
+from secateur.core.tensors import tensors_in
 
 
 def at(root: Any, name: str) -> Any:
-    """What lies under a dotted name.
+    """The attribute that a dotted name leads to.
 
     Raises:
-        AttributeError: nothing does.
+        AttributeError: there is none.
     """
     return operator.attrgetter(name)(root)
 
 
 def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that a dotted name lies in, made where it is not there, and the name's last part.
+    """The module that holds a dotted name, and the last part of the name. Missing modules on the way are added.
 
     Raises:
-        KeyError: a part of the way is one that no module can have as a module's name.
+        KeyError: a part of the name cannot be the name of a module.
 
     >>> root = nn.Module()
     >>> home, last = place_in(root, "encoder.fc.weight")
@@ -45,14 +46,9 @@ def device_of(model: nn.Module) -> torch.device:
     return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), torch.device("cpu"))
 
 
-def moved(value: Any, device: torch.device) -> Any:
-    """A tensor on a device; anything else as it is."""
-    return value.to(device) if isinstance(value, Tensor) else value
-
-
 @contextmanager
 def same_modes(model: nn.Module) -> Iterator[None]:
-    """After the block every module trains or evaluates as it did before."""
+    """After the block every module is in training or evaluation mode as before it."""
     modes = {module: module.training for module in model.modules()}
     try:
         yield
@@ -63,9 +59,9 @@ def same_modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def learning(model: nn.Module) -> Iterator[Callable[[], None]]:
-    """What puts a network into training mode, for the length of a block; afterwards modes are as before.
+    """Training mode within the block, and a function that restores it there; after the block modes are as before.
 
-    Where the network as a whole was in training mode, modules in evaluation mode (a frozen batch norm) stay so.
+    Where the network as a whole was in training mode, its modules in evaluation mode (a frozen batch norm) stay so.
     """
     frozen = [module for module in model.modules() if model.training and not module.training]
 
@@ -80,7 +76,7 @@ def learning(model: nn.Module) -> Iterator[Callable[[], None]]:
 
 
 class Plain(nn.Module):
-    """A network whose keyword inputs are given by place, and whose outputs are its tensors in a tuple.
+    """A network that takes its keyword inputs by position, and gives its tensors as a tuple.
 
     >>> import torch
     >>> [tuple(t.shape) for t in Plain(nn.Linear(3, 2), ("input",))(torch.zeros(4, 3))]
@@ -92,6 +88,6 @@ class Plain(nn.Module):
         self.network, self.names = network, names
 
     def forward(self, *inputs: Tensor) -> Any:
-        """The tensors that the network gives."""
+        """The tensors of the network's outputs."""
         given = self.network(**dict(zip(self.names, inputs, strict=True))) if self.names else self.network(*inputs)
-        return tuple(v for v in pytree.tree_leaves(given) if isinstance(v, Tensor))
+        return tuple(tensors_in(given))

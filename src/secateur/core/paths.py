@@ -1,53 +1,75 @@
-"""Folders of the user's that the package may write to."""
+"""Files that appear whole or not at all, and where the package keeps what it can make again."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from secateur.core.errors import RunError, SecateurError, first_line
 
 
 def user_cache() -> Path:
-    """The package's folder in the user's cache, as the system has it; it may not be there yet."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "secateur"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "secateur"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur"
+    """The package's folder in the user's cache; it may not be there yet."""
+    return platformdirs.user_cache_path("secateur", appauthor=False, opinion=False)
 
 
 @contextmanager
-def placed(path: Path) -> Iterator[Path]:
-    """A file beside its place, moved there when the block is done: the data is on the disk before it has the name.
+def write_whole(path: Path, several: bool = False, in_run: bool = False) -> Iterator[Path]:
+    """Gives a scratch path to write to; what is there when the block is done becomes the file at ``path``.
+
+    The scratch path has the name of the file, in a new folder beside it, so that one step of the file system moves it.
+    All of it is on the disk before it moves: a crash leaves the old content or the new one. Where the block fails or is
+    interrupted, nothing is left and what stood at ``path`` stays.
+
+    Args:
+        path: the file, or a new folder. A link is followed: what it points to is replaced.
+        several: further files may be written beside the scratch path; they move too. A link is then replaced itself,
+            because the further files are named like it.
+        in_run: the file belongs to a run or a report: its folder is made where it is missing.
 
     Raises:
-        SecateurError: there is no such folder, or it is full or read-only.
+        SecateurError: there is no such folder, the path is a folder, or the disk is full or read-only; for a file of a
+            run it is a :class:`RunError`.
     """
-    goal = Path(os.path.realpath(path))
-    beside = goal.with_name(f".{goal.name}.{os.getpid()}.partial")
+    kind, hint = (RunError, "; name another folder") if in_run else (SecateurError, "")
+    goal = path if several else Path(os.path.realpath(path))
     try:
-        if not goal.parent.is_dir():
-            raise SecateurError(f"cannot write '{path}': there is no folder '{goal.parent}'")
-        if goal.is_dir():
-            raise SecateurError(f"cannot write '{path}': it is a folder")
-        yield beside
-        on_disk(beside)
-        beside.replace(goal)
-        on_disk(goal.parent)
+        if in_run:
+            goal.parent.mkdir(parents=True, exist_ok=True)
+        check_place(path, kind=kind)
+        with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", suffix=".partial", dir=goal.parent,
+                                         ignore_cleanup_errors=True) as folder:
+            scratch = Path(folder) / goal.name
+            with _errors_about(path, scratch):
+                yield scratch
+            # The named file moves last: where it is, everything that belongs to it is there.
+            for file in sorted(scratch.parent.iterdir(), key=lambda f: f.name == goal.name):
+                for part in (*file.rglob("*"), file):
+                    sync(part)
+                file.replace(goal.with_name(file.name))
+            sync(goal.parent)
     except OSError as error:
-        raise SecateurError(f"cannot write '{path}': {error.strerror or first_line(error)}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        raise kind(f"cannot write '{path}': {error.strerror or first_line(error)}{hint}") from error
 
 
-def on_disk(path: Path) -> None:
+@contextmanager
+def _errors_about(path: Path, scratch: Path) -> Iterator[None]:
+    """Errors that name the scratch path, which the caller does not know, name the path that was asked for."""
+    try:
+        yield
+    except SecateurError as error:
+        if str(scratch) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(scratch), str(path))) from error
+
+
+def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk; systems that cannot open folders do not need it."""
     if os.name == "nt" and path.is_dir():
         return
@@ -58,76 +80,43 @@ def on_disk(path: Path) -> None:
         os.close(handle)
 
 
-def check_out(path: Path, force: bool) -> None:
-    """Refuse a file that could not be written in the end, before any work is done."""
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file of a run or a report.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    with write_whole(path, in_run=True) as scratch:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def check_place(path: Path, what: str = "cannot write", kind: type[SecateurError] = SecateurError) -> None:
+    """Refuse a path at which no file can be.
+
+    Raises:
+        SecateurError: it is a folder, or there is no folder for it.
+    """
     if path.is_dir() or not path.parent.is_dir():
         why = "it is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
-        raise SecateurError(f"out '{path}': {why}; allowed is a new file in a folder that is there")
+        raise kind(f"{what} '{path}': {why}; allowed is a file in a folder that is there")
+
+
+def check_out(path: Path, force: bool) -> None:
+    """Refuse a file that could not be written in the end, before any work is done."""
+    check_place(path, "out")
     if path.exists() and not force:
         raise SecateurError(f"out '{path}' is there already: name another file, or --force to replace it")
     if not os.access(path.parent, os.W_OK):
         raise SecateurError(f"out '{path}': nothing can be written to folder '{path.parent}'")
 
 
-def write(path: Path, content: str | bytes) -> Path:
-    """Write a file under another name and rename it, so that no reader ever sees half of it.
+def path_of(call: str, path: Any) -> Path:
+    """The path that a caller gave, with the home folder in place of ``~``.
 
     Raises:
-        RunError: the folder cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
-        raise RunError(f"cannot write {path}: {error.strerror or error}; name another folder") from error
-    return path
-
-
-def path_of(path: Any, suffix: str, name: str) -> Path:
-    """A path with the home folder in place of ``~``.
-
-    Raises:
-        SecateurError: it is no path, is a folder, lies in no folder, or has another suffix than the format's files.
+        SecateurError: it is no path.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise SecateurError(f"export: got a {type(path).__name__} as path; allowed is a string or a Path")
-    path = Path(path).expanduser()
-    if path.suffix != suffix:
-        raise SecateurError(f"export: '{path}' for {name}: its name has to end in {suffix}")
-    if path.is_dir():
-        raise SecateurError(f"export: '{path}' is a folder; allowed is a file")
-    if not path.parent.is_dir():
-        raise SecateurError(f"cannot write '{path}': there is no folder '{path.parent}'")
-    return path
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A place of the same name in a folder beside a file's; what the block leaves there moves to the file's folder.
-
-    Nothing is moved, and nothing left, where the block fails or is interrupted.
-
-    Raises:
-        SecateurError: the folder is full or read-only.
-    """
-    folder = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        folder.mkdir()
-        yield folder / path.name
-        for file in sorted(folder.iterdir(), key=lambda f: f.name == path.name):
-            synced(file)
-            file.replace(path.with_name(file.name))
-    except OSError as error:
-        raise SecateurError(f"cannot write '{path}': {error.strerror or first_line(error)}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def synced(file: Path) -> None:
-    """Have the system put a file on the disk."""
-    with file.open("rb+") as opened:
-        os.fsync(opened.fileno())
+        raise SecateurError(f"{call}: got a {type(path).__name__} as path; allowed is a string or a Path")
+    return Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""What a study tells while it runs; a silent listener by default."""
+"""What a study reports while it runs; this listener is silent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Progress:
-    """Hears of every step of a study; a subclass shows what it likes."""
+    """Is called at every step of a study; a subclass shows what it likes."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage begins that has ``total`` steps: ``train``, ``measure`` or ``time``."""

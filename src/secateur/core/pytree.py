@@ -46,26 +46,26 @@ def without_classes(value: Any) -> Any:
     return value
 
 
-def flattened(value: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
-    """A nested value, every leaf as ``leaf`` gives it; what is neither tuple, list nor dict is a leaf.
+def flatten(value: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
+    """A nested value as JSON. ``leaf`` turns each leaf, which is whatever is no tuple, list or dict, into JSON.
 
-    >>> flattened({"x": (1, [2])}, str)
+    >>> flatten({"x": (1, [2])}, str)
     {'dict': [['x', {'tuple': [{'leaf': '1'}, {'list': [{'leaf': '2'}]}]}]]}
     """
     if type(value) is dict and all(type(key) in (str, int) for key in value):
-        return {"dict": [[key, flattened(inner, leaf)] for key, inner in value.items()]}
+        return {"dict": [[key, flatten(inner, leaf)] for key, inner in value.items()]}
     if type(value) in (tuple, list):
-        return {type(value).__name__: [flattened(inner, leaf) for inner in value]}
+        return {type(value).__name__: [flatten(inner, leaf) for inner in value]}
     return {"leaf": leaf(value)}
 
 
-def restored(told: Any, leaf: Callable[[Any], Any]) -> Any:
-    """What :func:`flattened` took apart.
+def unflatten(told: Any, leaf: Callable[[Any], Any]) -> Any:
+    """The nested value that :func:`flatten` took apart.
 
     Raises:
-        SecateurError: it is nested in another way.
+        SecateurError: it is not what :func:`flatten` gives.
 
-    >>> restored({"dict": [["x", {"tuple": [{"leaf": "1"}]}]]}, int)
+    >>> unflatten({"dict": [["x", {"tuple": [{"leaf": "1"}]}]]}, int)
     {'x': (1,)}
     """
     if type(told) is not dict or len(told) != 1:
@@ -76,14 +76,14 @@ def restored(told: Any, leaf: Callable[[Any], Any]) -> Any:
     if kind not in ("tuple", "list", "dict") or type(inside) is not list:
         raise SecateurError("inputs or outputs are nested in a way that is not known; allowed: tuple, list, dict")
     if kind != "dict":
-        return (tuple if kind == "tuple" else list)(restored(one, leaf) for one in inside)
+        return (tuple if kind == "tuple" else list)(unflatten(one, leaf) for one in inside)
     if any(type(pair) is not list or len(pair) != 2 or type(pair[0]) not in (str, int) for pair in inside):
         raise SecateurError("a dict of inputs or outputs has names that are neither texts nor whole numbers")
-    return {key: restored(one, leaf) for key, one in inside}
+    return {key: unflatten(one, leaf) for key, one in inside}
 
 
 def leaves(told: Any) -> list[Any]:
-    """The leaves of what :func:`flattened` gave, in order."""
+    """The leaves of what :func:`flatten` gave, in order."""
     found: list[Any] = []
-    restored(told, found.append)
+    unflatten(told, found.append)
     return found

@@ -1,9 +1,8 @@
-"""A folder is its own registry: one file per item, found by scanning, imported when asked for.
+"""A folder is its own registry: one file for each item, found by a scan of the folder and imported when it is needed.
 
 The file ``pruning/criteria/l2.py`` is the criterion ``l2``; ``data/datasets/fashion_mnist.py`` is the data set
-``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class
-that fulfils the contract of the folder's ``base.py`` (the class that ``base.CONTRACT`` names).
-Nothing is listed anywhere else.
+``fashion-mnist`` (granularities keep the underscore: ``n_m``). Each file defines one public class that fulfils the
+contract of the folder's ``base.py``, the class that ``base.CONTRACT`` names. No item is listed anywhere else.
 """
 
 from __future__ import annotations
@@ -32,28 +31,30 @@ ROOMS = {
 """What the items of each registry are called."""
 
 FOLDERS = {
-    "criteria": "pruning/criteria",
-    "granularity": "pruning/granularity",
-    "scopes": "pruning/scopes",
-    "schedules": "training/schedules",
-    "regrowth": "training/regrowth",
-    "recovery": "recovery/methods",
-    "data": "data/datasets",
-    "models": "models/builtin",
-    "loaders": "models/loaders",
-    "engines": "engines",
-    "exporters": "files/exporters",
+    "criteria": ("pruning/criteria",),
+    "granularity": ("pruning/granularity",),
+    "scopes": ("pruning/scopes",),
+    "schedules": ("training/schedules",),
+    "regrowth": ("training/regrowth",),
+    "recovery": ("recovery/methods",),
+    "data": ("data/datasets",),
+    "models": ("models/builtin",),
+    "loaders": ("models/loaders",),
+    "engines": ("engines",),
+    "exporters": ("files/exporters", "report/exporters"),
 }
-"""Where each registry lies below the package."""
+"""Where each registry lies below the package; the contract of its items lies in the first folder."""
+
+ROOT = Path(__file__).parent.parent
 
 
 def files(room: str) -> dict[str, Path]:
     """Every item of a room: its name and the file that defines it."""
-    folder = Path(__file__).parent.parent / FOLDERS[room]
-    modules = (m.name for m in pkgutil.iter_modules([str(folder)]))
-    items = (m for m in sorted(modules) if m != "base" and not m.startswith("_"))
+    found = {m.name: ROOT / folder / f"{m.name}.py" for folder in FOLDERS[room]
+             for m in pkgutil.iter_modules([str(ROOT / folder)])}
     joint = "_" if room == "granularity" else "-"
-    return {m.rstrip("_").replace("_", joint): folder / f"{m}.py" for m in items}
+    return {name.rstrip("_").replace("_", joint): path for name, path in sorted(found.items())
+            if name != "base" and not name.startswith("_")}
 
 
 def get(room: str, name: str) -> Any:
@@ -64,19 +65,25 @@ def get(room: str, name: str) -> Any:
         return import_path(name, ROOMS[room])
     if name not in files(room):
         raise unknown(ROOMS[room], name, files(room))
-    package = f"secateur.{FOLDERS[room].replace('/', '.')}"
-    contract = importlib.import_module(f"{package}.base").CONTRACT
-    module = importlib.import_module(f"{package}.{files(room)[name].stem}")
+    contract = _module(ROOT / FOLDERS[room][0] / "base.py").CONTRACT
+    module = _module(files(room)[name])
     return next(c for _, c in inspect.getmembers(module, inspect.isclass)
                 if c.__module__ == module.__name__ and issubclass(c, contract))
 
 
 def name_of(room: str, kind: type) -> str:
     """The name under which a class is found; ``pkg.module:Class`` for a user's own."""
-    package, _, module = kind.__module__.rpartition(".")
-    if package == f"secateur.{FOLDERS[room].replace('/', '.')}":
-        return next(name for name, path in files(room).items() if path.stem == module)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    found = (name for name, path in files(room).items() if _dotted(path) == kind.__module__)
+    return next(found, f"{kind.__module__}:{kind.__qualname__}")
+
+
+def _module(path: Path) -> Any:
+    return importlib.import_module(_dotted(path))
+
+
+def _dotted(path: Path) -> str:
+    """The name of the module that a file of the package is."""
+    return ".".join(("secateur", *path.relative_to(ROOT).with_suffix("").parts))
 
 
 def import_path(path: str, kind: str) -> Any:

@@ -1,14 +1,28 @@
-"""Settings as the fields of a frozen value: their help, and their values from text, TOML or Python."""
+"""Settings: frozen values that check themselves from what their fields declare; the command line is made from the same.
+
+>>> @dataclass(frozen=True, kw_only=True)
+... class Training(Settings):
+...     epochs: int = setting(5, "training epochs", least=0)
+...     lr: float = setting(1e-3, "learning rate", above=0)
+>>> Training.make({"epochs": "3"})
+Training(epochs=3, lr=0.001)
+>>> Training(lr=-1)
+Traceback (most recent call last):
+secateur.core.errors.SecateurError: lr -1: allowed is a number above 0
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import Field, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from math import inf, isfinite
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import NoneType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from secateur.core.errors import SecateurError, unknown
 
@@ -17,65 +31,231 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Config = TypeVar("Config")
+REQUIRED = MISSING
+MAIN, NETWORK, CUT, RECOVERY, TRAINING, TIMING, REPORT, RUN, ROW = GROUPS = (
+    "", "Network and data", "What is cut", "Recovery", "Training", "Timing", "Report", "How it runs",
+    "Which network of a run")
+"""The groups of settings, in order; the first holds what most calls need."""
+WORDS = {int: "a whole number", float: "a number", str: "text"}
+Made = TypeVar("Made", bound="Settings")
 
 
-def setting(default: Any, help: str) -> Any:
-    """A field with its help, which the command line shows."""
-    return field(default=default, metadata={"help": help})
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """One setting: what its field declares, and its name, type and default.
+
+    Attributes:
+        help: what it is, for the command line.
+        group: one of :data:`GROUPS`, a panel of the command line's help.
+        aliases: earlier names, which go on being taken.
+        flags: other spellings of its flag.
+        least, greatest, above: bounds of a number, or of each of several.
+        allowed: the names that are allowed.
+        check: refuses a value, or each of several, with an error of its own.
+        some: whether an empty tuple is refused.
+        repeats: whether a value may stand in a tuple twice.
+        argument: on the command line it has no flag but is a word of its own, named so in the help.
+        flag: whether the command line has it at all.
+        json: the text is JSON, and a mapping in its place becomes such.
+        kind: the type of the field, None in it where it may be left out.
+    """
+
+    help: str
+    group: str = MAIN
+    aliases: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    least: float | None = None
+    greatest: float | None = None
+    above: float | None = None
+    allowed: tuple[str, ...] = ()
+    check: Callable[[Any], object] | None = None
+    some: bool = False
+    repeats: bool = False
+    argument: str = ""
+    flag: bool = True
+    json: bool = False
+    name: str = ""
+    kind: Any = None
+    default: Any = None
+
+    @property
+    def several(self) -> bool:
+        """Whether it is a tuple."""
+        return get_origin(_present(self.kind)) is tuple
+
+    @property
+    def item(self) -> type:
+        """The type of the value, or of each of several."""
+        kind = _present(self.kind)
+        return get_args(kind)[0] if self.several else kind  # type: ignore[no-any-return]
+
+    def read(self, value: Any) -> Any:
+        """A value that Python gives, in the setting's type; whole numbers stay so where numbers are allowed, as they
+        do in the keys of rows.
+
+        Raises:
+            SecateurError: it cannot be.
+        """
+        parts = value if isinstance(value, tuple) else () if self.several else (value,)
+        if (value is None and self.default is None) or (
+                isinstance(value, tuple) == self.several and all(_is(part, self.item) for part in parts)):
+            return value
+        return self.convert(value)
+
+    def convert(self, value: Any) -> Any:
+        """A value from text, TOML or JSON in the setting's type.
+
+        Raises:
+            SecateurError: it cannot be.
+        """
+        text = json.dumps(value, sort_keys=True) if self.json and isinstance(value, Mapping) else value
+        return coerce(self.name, text, self.kind)
+
+    def check_value(self, value: Any) -> None:
+        """Refuse a value that the field does not allow; the default is always allowed.
+
+        Raises:
+            SecateurError: the message says what is allowed.
+        """
+        if value == self.default:
+            return
+        values, label = value if self.several else (value,), self.name.replace("_", "-")
+        if self.some and not values:
+            raise SecateurError(f"{label} is empty; allowed is at least one value")
+        if not self.repeats and (twice := [v for i, v in enumerate(values) if v in values[:i]]):
+            raise SecateurError(f"{label} {', '.join(map(str, values))}: {twice[0]} stands there twice")
+        for one in values:
+            if self.allowed and one not in self.allowed:
+                raise unknown(label, one, self.allowed)
+            if self.check:
+                self.check(one)
+            if self.item in (int, float) and not self._within(one):
+                raise SecateurError(f"{label} {one}: allowed is {self._range()}")
+
+    def _within(self, value: float) -> bool:
+        """Whether a number keeps to the bounds; what is not finite keeps to none."""
+        low, high = -inf if self.least is None else self.least, inf if self.greatest is None else self.greatest
+        return low <= value <= high and isfinite(value) and (self.above is None or value > self.above)
+
+    def _range(self) -> str:
+        if self.above is not None:
+            return f"a number above {self.above:g}" + (f", at most {self.greatest:g}" if self.greatest else "")
+        if self.least is None:
+            return "a finite number"
+        return f"{self.least:g} or more" if self.greatest is None else f"in [{self.least:g}, {self.greatest:g}]"
 
 
-def optional(kind: type, help: str) -> Any:
-    """A field that may be left out, with the type that it has where it is not."""
-    return field(default=None, metadata={"help": help, "kind": kind})
+def setting(default: Any, help: str, **declared: Any) -> Any:
+    """A field of :class:`Settings`: its default (or :data:`REQUIRED`), its help, and what :class:`Setting` has."""
+    return field(default=default, metadata={"help": help, "setting": Setting(help=help, **declared)})
 
 
-def like(known: Field[Any]) -> Any:
-    """A value of a field's type: its default, or where it has none the type's own."""
-    return known.default if known.default is not None else known.metadata["kind"]()
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The base of every class of settings: a value that it makes has the types and bounds that its fields declare.
 
-
-def make(cls: type[Config], *layers: Mapping[str, Any]) -> Config:
-    """A value of a class of settings from mappings, later ones winning.
+    ``cross_checks`` are called with the value when each field is checked: what holds between fields.
 
     Raises:
-        SecateurError: an unknown setting, a value of the wrong type.
+        SecateurError: a setting is outside what is allowed; the message says what is.
     """
-    merged = {key: value for layer in layers for key, value in layer.items()}
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    if strange := [k for k in merged if k not in known]:
-        raise unknown("setting", strange[0], known)
-    return cls(**{k: coerce(k, v, like(known[k])) for k, v in merged.items()})
+
+    cross_checks: ClassVar[tuple[Callable[[Any], None], ...]] = ()
+
+    def __post_init__(self) -> None:
+        known = settings_of(type(self))
+        for one in known:
+            object.__setattr__(self, one.name, one.read(getattr(self, one.name)))
+        for one in known:
+            one.check_value(getattr(self, one.name))
+        for check in self.cross_checks:
+            check(self)
+
+    @classmethod
+    def make(cls: type[Made], *layers: Mapping[str, Any]) -> Made:
+        """A value from mappings of names to text, TOML or plain values, later ones winning.
+
+        Raises:
+            SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
+        """
+        return make_each((cls,), *layers)[0]  # type: ignore[no-any-return]
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def settle(config: Any) -> None:
-    """Bring fields of a frozen value to the types of their defaults, where they are of others.
-
-    Text becomes what it says, a single value or a list a tuple: what a caller writes in Python is taken as what is
-    written in a file.
+def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A value of each class from mappings that hold settings of any of them, later mappings winning.
 
     Raises:
-        SecateurError: a value that cannot be.
+        SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
     """
-    for known in fields(config):
-        value, wanted = getattr(config, known.name), like(known)
-        value = os.fspath(value) if isinstance(value, os.PathLike) else value
-        if not (settled(value, wanted) or (value is None and known.default is None)):
-            value = coerce(known.name, value, wanted)
-        object.__setattr__(config, known.name, value)
+    owned = {cls: settings_of(cls) for cls in classes}
+    names = {name: one.name for known in owned.values() for one in known for name in (one.name, *one.aliases)}
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        if strange := [key for key in layer if key not in names]:
+            raise unknown("setting", strange[0], set(names.values()))
+        if twice := [key for key in layer if names[key] != key and names[key] in layer]:
+            raise SecateurError(f"{twice[0]} and {names[twice[0]]} are one setting; allowed is one of them")
+        merged |= {names[key]: value for key, value in layer.items()}
+    return tuple(cls(**{one.name: one.convert(merged[one.name]) for one in known if one.name in merged})
+                 for cls, known in owned.items())
 
 
-def settled(value: Any, wanted: Any) -> bool:
-    """Whether a value needs no change to be of a default's type; whole numbers are numbers, truth values are none."""
-    if isinstance(wanted, tuple):
-        return isinstance(value, tuple) and not any(isinstance(part, str) for part in value if numbers(wanted))
-    kinds = (int, float) if isinstance(wanted, float) else type(wanted)
-    return isinstance(value, kinds) and isinstance(value, bool) == isinstance(wanted, bool)
+def settings_of(cls: type[Settings]) -> tuple[Setting, ...]:
+    """The settings of a class by group, in a group those of the class itself before those that it inherits."""
+    hints, own = get_type_hints(cls), inspect.get_annotations(cls)
+    known = sorted(fields(cls), key=lambda f: (GROUPS.index(f.metadata["setting"].group), f.name not in own))
+    return tuple(replace(f.metadata["setting"], name=f.name, kind=hints[f.name], default=f.default) for f in known)
 
 
-def numbers(wanted: tuple[Any, ...]) -> bool:
-    """Whether a tuple holds numbers."""
-    return bool(wanted) and not isinstance(wanted[0], str)
+def coerce(name: str, value: Any, kind: Any) -> Any:
+    """A value from text, TOML or Python in a type.
+
+    Raises:
+        SecateurError: it cannot be; the message has the name.
+
+    >>> coerce("sparsity", "0, 0.5", tuple[float, ...])
+    (0.0, 0.5)
+    """
+    if value is None and kind != _present(kind):
+        return None
+    kind = _present(kind)
+    if get_origin(kind) is tuple:
+        parts = value.rstrip(", ").split(",") if isinstance(value, str) else value
+        parts = parts if isinstance(parts, (list, tuple)) else [parts]
+        parts = [part.strip() if isinstance(part, str) else part for part in parts] if parts != [""] else []
+        return tuple(coerce(name, part, get_args(kind)[0]) for part in parts)
+    return _scalar(name, os.fspath(value) if isinstance(value, os.PathLike) else value, kind)
+
+
+def _scalar(name: str, value: Any, kind: type) -> Any:
+    """A single value in a type."""
+    if kind is bool and not isinstance(value, bool):
+        raise SecateurError(f"{name} {value!r}: allowed are true and false")
+    if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+        return value
+    wrong = isinstance(value, (bool, list, tuple, Mapping)) or kind is str
+    try:
+        result = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        wrong, result = True, value
+    if wrong or (kind is int and float(value) != result):
+        raise SecateurError(f"{name.replace('_', '-')} '{value}': allowed is {WORDS[kind]}")
+    return result
+
+
+def _present(kind: Any) -> Any:
+    """A type without the None that it allows."""
+    rest = [k for k in get_args(kind) if k is not NoneType]
+    return rest[0] if NoneType in get_args(kind) else kind
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value is of a type; whole numbers are numbers, truth values are none."""
+    return isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -90,32 +270,3 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SecateurError(f"config '{path}': {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SecateurError(f"config '{path}' is not TOML: {error}") from error
-
-
-def coerce(name: str, value: Any, like: Any) -> Any:
-    """A value from text or TOML in the type of a default: ``"0,0.5"`` for a tuple of floats.
-
-    >>> coerce("sparsity", "0, 0.5", (0.0,))
-    (0.0, 0.5)
-    """
-    if isinstance(like, tuple):
-        parts = [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
-        parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
-        example = {"sparsity": 0.0, "latency_batches": 0}.get(name, "")
-        return tuple(coerce(name, part, example) for part in parts)
-    if name == "layers" and isinstance(value, dict):
-        value = json.dumps(value, sort_keys=True)
-    if isinstance(like, bool):
-        if not isinstance(value, bool):
-            raise SecateurError(f"{name} {value!r}: allowed are true and false")
-        return value
-    kind = type(like)
-    wrong = isinstance(value, (bool, list, tuple, dict)) or (kind is str and not isinstance(value, str))
-    try:
-        result = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        wrong, result = True, value
-    if wrong or (kind is int and float(value) != result):
-        words = {int: "a whole number", float: "a number", str: "text"}[cast(type, kind)]
-        raise SecateurError(f"{name.replace('_', '-')} '{value}': allowed is {words}")
-    return result

@@ -1,11 +1,11 @@
-"""Numbers and names as a reader wants them."""
+"""Numbers, names and tables as text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
+_NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
 VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small": "smaller dense network",
             "original": "original network"}
 
@@ -18,11 +18,11 @@ def noun(granularity: str) -> str:
     """
     if granularity[0].isdigit():
         return f"{granularity} {'weights' if ':' in granularity else 'blocks'}"
-    return NOUNS.get(granularity, f"{granularity}s")
+    return _NOUNS.get(granularity, f"{granularity}s")
 
 
 def percent(fraction: float, digits: int = 1) -> str:
-    """A fraction as a percentage without idle zeros.
+    """A fraction as a percentage without trailing zeros.
 
     >>> percent(0.7), percent(0.975), percent(0.99999, 2)
     ('70%', '97.5%', '100%')
@@ -44,7 +44,7 @@ def points(fraction: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio with a digit or two behind the point.
+    """A ratio with two or three significant digits.
 
     >>> times(0.4149), times(3.07), times(25.3), times(1234.0)
     ('0.41×', '3.1×', '25×', '1,234×')
@@ -89,6 +89,20 @@ def listed(parts: Sequence[str], word: str = "and") -> str:
     ('a, b and c', 'a')
     """
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under their head, the first column to the left and numbers to the right.
+
+    >>> print(table(("", "before"), [("bytes", "9"), ("accuracy", "97.5%")]))
+              before
+    bytes          9
+    accuracy   97.5%
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
+                                                          zip(row[1:], widths[1:], strict=True))]).rstrip()
+                     for row in (head, *rows))
 
 
 def capital(text: str) -> str:

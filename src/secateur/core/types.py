@@ -1,8 +1,7 @@
 """The nouns, as frozen values: target, member, group, structure, cut, plan.
 
-Words are used as in the whole project: *sparsity* is the fraction removed, *granularity* says what
-one item is, a *group* is a set of axes that must be cut together, a *plan* says exactly what is
-removed where and is made without touching a model.
+Words are used as everywhere in the project: *sparsity* is the fraction removed, *granularity* is what one item is, a
+*group* is a set of axes that must be cut together, a *plan* says exactly what is removed where.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ class Target:
 class Member:
     """Where the units of a group lie along one axis of one tensor.
 
-    Unit ``u`` owns the positions ``offset + loops + u * inner + i`` for ``i`` in ``range(inner)``,
-    where ``loops`` lists outer repetitions as ``(count, stride)``: the layout of a channel in a
-    packed, grouped or flattened axis. ``role`` is ``"out"`` where the tensor produces the units,
-    ``"in"`` where it consumes them, ``"along"`` where it only goes with them (a bias, a norm, a buffer).
+    Unit ``u`` owns the positions ``offset + loops + u * inner + i`` for ``i`` in ``range(inner)``. ``loops`` lists
+    outer repetitions as ``(count, stride)``: the layout of a channel in a packed, grouped or flattened axis. ``role``
+    is ``"out"`` where the tensor produces the units, ``"in"`` where it consumes them, ``"along"`` where it only
+    accompanies them (a bias, a norm, a buffer).
 
     >>> Member("qkv.weight", 0, "out", units=2, loops=((3, 4),), inner=2).positions().tolist()
     [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
@@ -59,10 +58,10 @@ class Member:
         return found
 
 
-def ranges(positions: Tensor) -> str:
-    """Positions as ranges, four of them at most.
+def _ranges(positions: Tensor) -> str:
+    """Positions as text, in at most four ranges.
 
-    >>> ranges(torch.tensor([4, 0, 1, 2, 8, 9]))
+    >>> _ranges(torch.tensor([4, 0, 1, 2, 8, 9]))
     '0-2, 4, 8-9'
     """
     at = positions.unique()
@@ -76,9 +75,9 @@ def ranges(positions: Tensor) -> str:
 class Group:
     """Axes of several tensors that must be cut together because the network ties them.
 
-    ``unit`` says what one unit is (``"neuron"``, ``"channel"``, ``"head"``, ...). A group that
-    cannot be cut carries its ``reason``. ``source`` is the line of the model's code, where known;
-    ``parameters`` counts the numbers that would go with all of the units.
+    ``unit`` is what one unit is (``"neuron"``, ``"channel"``, ``"head"``, ...). A group that cannot be cut has a
+    ``reason``. ``source`` is the line of the model's code, where known; ``parameters`` is how many numbers all of the
+    units have together.
     """
 
     name: str
@@ -95,10 +94,10 @@ class Group:
         return f"{self.name}: {self.units} x {self.unit} ({self.source or 'source unknown'}), {fate}; {parts}"
 
     def _where(self, member: Member) -> str:
-        """A tensor's axis, with the positions of all units of the group where they do not fill it from the start."""
+        """A tensor's axis, with the positions of the units where these do not fill the axis from its start."""
         name = f"{member.tensor}[{member.axis}]"
         same = [m for m in self.members if (m.tensor, m.axis) == (member.tensor, member.axis)]
-        return f"{name} ({ranges(torch.cat([m.positions().flatten() for m in same]))})" if (
+        return f"{name} ({_ranges(torch.cat([m.positions().flatten() for m in same]))})" if (
             len(same) > 1 or member.offset or member.loops) else name
 
     @property
@@ -109,12 +108,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the graph of a network says: its targets, its groups, and the layers that make its outputs.
+    """The targets of a network, its groups, and the layers that make its outputs.
 
-    ``trace`` is the graph itself, what a cut is proved with; it is not pickled. ``example`` is the input
-    that it was traced with, from which it can be traced again. ``tied`` lists the names of tensors that have
-    several, ``unknown`` the operators without a rule with the line that calls them. Of ``outputs``, all layers that
-    make an output, ``output_layers`` are those that make its last axis alone; the others write to a residual stream.
+    ``trace`` is the graph itself, by which a cut is proved; it is not pickled. ``example`` is the input that it was
+    traced with, from which it can be traced again. ``tied`` lists the names of every tensor that has several,
+    ``unknown`` the operators without a rule and the lines that call them. ``outputs`` are all layers that make an
+    output, ``output_layers`` those of them that make its last axis alone; the others add to a residual stream.
     ``notes`` say so, and that the network was traced in parts.
     """
 
@@ -149,8 +148,8 @@ class Structure:
 class Cut:
     """What is kept of one tensor (``keep`` has its shape) or of one group (``keep`` has one entry a unit).
 
-    ``size`` is how many entries of ``keep`` are one item (the values of a block), ``granularity`` what an
-    item is where it is not what the plan says.
+    ``size`` is how many entries of ``keep`` make one item (the values of a block). ``granularity`` is what an item is
+    where it differs from the plan's.
     """
 
     name: str
@@ -166,17 +165,17 @@ class Cut:
 
     @cached_property
     def removed(self) -> int:
-        """How many items go."""
+        """How many items are removed."""
         return (self.keep.numel() - int(torch.count_nonzero(self.keep))) // self.size
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Exactly what is removed where. ``sparsity`` is what was asked, :attr:`reached` what the cuts give.
+    """Exactly what is removed where. ``sparsity`` is what was asked for, :attr:`reached` what the cuts give.
 
-    ``shapes`` holds the shape of every parameter of the network that the plan was made for; a plan
-    is refused by any other network. ``notes`` say where a guard acted. ``bounded`` says whether settings of single
-    layers, or ``least`` and ``most``, took part in it.
+    ``shapes`` holds the shape of every parameter of the network that the plan was made for; the plan is refused by any
+    other network. ``notes`` say where a guard acted. ``bounded`` says whether settings of single layers, or ``least``
+    and ``most``, had a part in it.
     """
 
     granularity: str
@@ -191,7 +190,7 @@ class Plan:
 
     @property
     def mixed(self) -> bool:
-        """Whether layers have granularities of their own; then weights are counted, whatever goes together."""
+        """Whether layers have granularities of their own. Items then differ, and weights are counted in their place."""
         return any(cut.granularity for cut in self.cuts)
 
     @property
@@ -201,7 +200,7 @@ class Plan:
 
     @property
     def removed(self) -> int:
-        """How many items go in all."""
+        """How many items are removed in all."""
         return sum(cut.removed * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property

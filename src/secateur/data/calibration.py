@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, failing
-from secateur.core.module_state import drawn_again
+from secateur.core.module_state import same_random_numbers
+from secateur.core.tensors import dtype_name
 from secateur.data.datasets.base import Dataset
 
 Loss = Callable[[Any, Any], Tensor]
@@ -79,7 +80,7 @@ def describe_value(value: Any) -> str:
     ('(2, 3) float32', 'str')
     """
     if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        return f"{tuple(value.shape)} {dtype_name(value.dtype)}"
     return type(value).__name__
 
 
@@ -179,7 +180,7 @@ def calibration(data: Any) -> Calibration | None:
         return data
     loss: Loss = data.loss if isinstance(data, Samples) else nn.functional.cross_entropy
     batches = _batches(_as_tensors(data))
-    with nullcontext() if isinstance(batches, Iterator) else drawn_again():
+    with nullcontext() if isinstance(batches, Iterator) else same_random_numbers():
         made = Calibration(batches, loss)
     for number, batch in enumerate(made):
         check_finite(number, batch)

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
 
 from secateur.core.errors import failing
-from secateur.core.modules import same_modes
+from secateur.core.modules import device_of, same_modes
 from secateur.data.calibration import Batch
 
 _PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
@@ -42,7 +41,7 @@ def call(model: nn.Module, batch: Batch) -> Any:
     Raises:
         SecateurError: the network does not run on the batch.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     with failing(f"data: the network does not run on a batch of {batch}", _PAIRS if batch.labels is not None else ""):
         try:
             args, kwargs = batch.to(device).arguments

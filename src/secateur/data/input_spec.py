@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils import _pytree as torch_pytree
 
 from secateur.core import pytree
-from secateur.core.bitmask import packed, unpacked
+from secateur.core.bitmask import pack_bits, unpack_bits
+from secateur.core.tensors import dtype_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,9 @@ class TensorSpec:
 
     def to_plain(self) -> dict[str, Any]:
         """Type and shape, the bounds of whole numbers and the values of booleans, for JSON."""
-        plain: dict[str, Any] = {"dtype": str(self.dtype)[6:], "shape": list(self.shape)}
+        plain: dict[str, Any] = {"dtype": dtype_name(self.dtype), "shape": list(self.shape)}
         if self.dtype == torch.bool and self.values is not None:
-            return plain | {"bits": packed(self.values)}
+            return plain | {"bits": pack_bits(self.values)}
         if self.dtype.is_floating_point or self.dtype.is_complex or self.bounds is None:
             return plain
         return plain | {"least": int(self.bounds[0]), "most": int(self.bounds[1])}
@@ -76,7 +77,7 @@ class TensorSpec:
         """What :meth:`to_plain` gave."""
         shape = tuple(plain["shape"])
         bounds = (plain["least"], plain["most"]) if "least" in plain else None
-        values = unpacked(plain["bits"], math.prod(shape)) if "bits" in plain else None
+        values = unpack_bits(plain["bits"], math.prod(shape)) if "bits" in plain else None
         return cls(shape, getattr(torch, plain["dtype"]), bounds, values)
 
 
@@ -122,7 +123,7 @@ class InputSpec:
         '{"leaf": {"dtype": "int64", "shape": [2], "least": 2, "most": 5}}'
         """
         try:
-            return json.dumps(pytree.flattened(self.inputs, _leaf_to_plain), allow_nan=False)
+            return json.dumps(pytree.flatten(self.inputs, _leaf_to_plain), allow_nan=False)
         except (TypeError, ValueError):
             return ""
 
@@ -133,7 +134,7 @@ class InputSpec:
         Raises:
             SecateurError: the inputs are nested in another way.
         """
-        return cls(pytree.restored(json.loads(text), _leaf_from_plain))
+        return cls(pytree.unflatten(json.loads(text), _leaf_from_plain))
 
 
 def _leaf_to_plain(value: Any) -> dict[str, Any]:

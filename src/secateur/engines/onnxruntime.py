@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from secateur.engines.base import Call, Engine, Inputs
-from secateur.files.exporters import unchecked
+from secateur.files.exporters import write_unchecked
 
 
 class OnnxRuntime(Engine):
@@ -19,7 +19,7 @@ class OnnxRuntime(Engine):
 
     def convert(self, network: nn.Module, inputs: Inputs, folder: Path) -> Path:
         """The network as ``model.onnx``."""
-        return unchecked(network, folder / "model.onnx", inputs, "onnx")
+        return write_unchecked(network, folder / "model.onnx", inputs, "onnx")
 
     def prepare(self, network: Path, inputs: Inputs, threads: int) -> Call:
         """A session of as many threads as torch has."""

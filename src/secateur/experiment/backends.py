@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from secateur.core.errors import MissingExtraError, RunError, SecateurError, unknown
+from secateur.core.errors import MissingExtraError, RunError, SecateurError
 from secateur.core.machine import cores
-from secateur.experiment.point import Bundle, Point, opened
+from secateur.experiment.config import RunOptions
+from secateur.experiment.point import Point
+from secateur.experiment.trial import Bundle, open_bundle
 from secateur.measure.latency import torch_threads
 
 Job = tuple[Bundle, Point]
@@ -23,46 +25,33 @@ def measure(job: Job, workers: int) -> dict[str, Any]:
     bundle, point = job
     with torch_threads(max(1, cores() // workers) if workers > 1 else 0):
         try:
-            return opened(bundle).measure(point)
+            return open_bundle(bundle).measure(point)
         except RunError:
             raise
         except SecateurError as error:
             return {"refused": str(error)}
 
 
-def run(jobs: Sequence[Job], workers: int = 1, backend: str = "loky", address: str = "") -> Iterator[Result]:
+def run(jobs: Sequence[Job], options: RunOptions) -> Iterator[Result]:
     """Measure every job; gives ``(index, figures)`` in the order in which they finish.
 
-    Args:
-        jobs: what to measure.
-        workers: processes on this machine, for ``loky``.
-        backend: ``loky`` (joblib on this machine) or ``dask``.
-        address: the Dask scheduler's, such as ``tcp://127.0.0.1:8786``.
-
     Raises:
-        SecateurError: an unknown backend, or no scheduler at the address.
+        SecateurError: no scheduler at the address.
         MissingExtraError: the backend's package is not installed.
     """
-    backends: dict[str, Callable[[], Iterator[Result]]] = {
-        "loky": lambda: _loky(jobs, workers) if workers > 1 else _serial(jobs),
-        "dask": lambda: _dask(jobs, address)}
-    check_backend(workers, backend, address)
-    return backends[backend]() if jobs else iter(())
+    if not jobs:
+        return iter(())
+    if options.backend == "dask":
+        return _dask(jobs, options.address)
+    return _loky(jobs, options.jobs) if options.jobs > 1 else _serial(jobs)
 
 
-def check_backend(workers: int, backend: str, address: str) -> None:
-    """Refuse a backend that cannot be used, before anything is written."""
-    if backend not in ("loky", "dask"):
-        raise unknown("backend", backend, ["loky", "dask"])
-    if workers < 1:
-        raise SecateurError(f"jobs {workers}: allowed is 1 or more")
-    if (backend == "dask") != bool(address):
-        raise SecateurError(f"backend '{backend}' with address '{address}': allowed is --backend dask with "
-                            "--address tcp://HOST:PORT, or neither")
-    if workers > 1 and backend == "loky":
-        _joblib(workers)
-    if address:
-        _client(address).close()
+def check_installed(options: RunOptions) -> None:
+    """Refuse a backend that cannot be used here, before anything is written."""
+    if options.jobs > 1 and options.backend == "loky":
+        _joblib(options.jobs)
+    if options.address:
+        _client(options.address).close()
 
 
 def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
@@ -70,15 +59,15 @@ def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
         yield index, measure(job, 1)
 
 
-def _indexed(index: int, job: Job, workers: int) -> Result:
-    return index, measure(job, workers)
+def _run_job(index: int, bundle: Bundle, point: Point, workers: int) -> Result:
+    return index, measure((bundle, point), workers)
 
 
 def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     joblib = _joblib(workers)
     pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
                            pre_dispatch="2*n_jobs")
-    yield from pool(joblib.delayed(_indexed)(i, job, workers) for i, job in enumerate(jobs))
+    yield from pool(joblib.delayed(_run_job)(i, *job, workers) for i, job in enumerate(jobs))
 
 
 def _joblib(workers: int) -> Any:
@@ -96,8 +85,8 @@ def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
 
     with client, client.as_current():
         crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
-        carried = {b: client.scatter(b.carried(), broadcast=True, hash=False) for b in {bundle for bundle, _ in jobs}}
-        futures = [client.submit(_remote, i, carried[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
+        sent = {b: client.scatter(b.with_contents(), broadcast=True, hash=False) for b in {b for b, _ in jobs}}
+        futures = [client.submit(_run_job, i, sent[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
         for future in as_completed(futures):
             yield future.result()
 
@@ -112,10 +101,6 @@ def _client(address: str) -> Any:
         return Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
-
-
-def _remote(index: int, bundle: Bundle, point: Point, workers: int) -> Result:
-    return index, measure((bundle, point), workers)
 
 
 def _crowd(workers: dict[str, Any], address: str) -> int:

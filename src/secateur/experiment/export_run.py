@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,32 +10,47 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.core.paths import check_out
-from secateur.experiment.rebuild import Remade, remade
-from secateur.files.exporters import Exported, export_run, exported, format_of
+from secateur.core.paths import check_out, write_whole
+from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
+from secateur.experiment.rebuild import remake
+from secateur.files.exporters import Exported, export_checked, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import resolve
+from secateur.models.loaders.base import Options
 
-MANY = 0.2
-CALL = 500
+_MANY = 0.2
+_CALL = 500
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What was asked for; ``cut`` says which network of a run."""
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Options):
+    """What is exported, and where to; of a run the last settings say which network."""
 
-    source: Path
-    to: str
-    out: str
-    force: bool
-    int8: bool
-    model: str
-    shape: tuple[int, ...]
-    classes: int
-    example: str
-    weights: str
-    cut: Mapping[str, Any]
+    source: str = setting(REQUIRED, "the folder of a study, a file of secateur prune or sc.save, or any network that "
+                          "prune takes", argument="RUN|FILE|MODEL")
+    to: str = setting("onnx", "onnx, pt2, openvino, safetensors, or report of a run")
+    out: str = setting("", "the file; empty: the name of the source, here")
+    force: bool = setting(False, "replace the file where it is there")
+    int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
+    model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
+                         "name", group=NETWORK)
+    sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
+    granularity: str | None = setting(None, "which cut", group=ROW)
+    criterion: str | None = setting(None, "which cut", group=ROW)
+    scope: str | None = setting(None, "which cut", group=ROW)
+    recovery: str | None = setting(None, "which cut", group=ROW)
+    seed: int = setting(0, "which network", group=ROW)
+
+    @property
+    def path(self) -> Path:
+        """The source as a path."""
+        return Path(self.source).expanduser()
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        """Which network of a run, as far as that is said."""
+        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.group == ROW}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,104 +64,104 @@ class Done:
     notes: tuple[str, ...]
 
 
-def taken(wanted: Wanted) -> Done:
+def export_source(wanted: ExportConfig) -> Done:
     """Export a run or a network of one, or the network of a file.
 
     Raises:
         SecateurError: anything of the source, the flags or the file that the caller can mend.
     """
     chosen = format_of(wanted.to, wanted.int8)
-    is_run = wanted.source.is_dir() and not (wanted.source / "config.json").is_file()
-    check_flags(wanted, is_run)
+    is_run = wanted.path.is_dir() and not (wanted.path / "config.json").is_file()
+    _check_flags(wanted, is_run)
     if isinstance(chosen, RunExporter):
-        return whole_run(wanted, chosen, is_run)
-    return of_run(wanted, chosen) if is_run else of_network(wanted, chosen)
+        return _export_run(wanted, chosen, is_run)
+    return _export_network_of_run(wanted, chosen) if is_run else _export_network(wanted, chosen)
 
 
-def check_flags(wanted: Wanted, is_run: bool) -> None:
+def _check_flags(wanted: ExportConfig, is_run: bool) -> None:
     """Refuse flags that say nothing here."""
-    file_only = {"--model": wanted.model, "--shape": wanted.shape, "--example": wanted.example,
-                 "--weights": wanted.weights}
-    run_only = {f"--{k}": v for k, v in wanted.cut.items() if v is not None and (k, v) != ("seed", 0)}
-    if wrong := [k for k, v in (file_only if is_run else run_only).items() if v]:
-        kind, other = ("run", "a file") if is_run else ("file", "a run")
-        raise SecateurError(f"'{wanted.source}' is a {kind}: {', '.join(wrong)} is for {other}")
+    group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
+    if wrong := [f"--{one.name}" for one in settings_of(type(wanted))
+                 if one.group == group and getattr(wanted, one.name) != one.default]:
+        raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
-def whole_run(wanted: Wanted, chosen: Format, is_run: bool) -> Done:
+def _export_run(wanted: ExportConfig, chosen: RunExporter, is_run: bool) -> Done:
     """The report of a run."""
     if not is_run:
-        raise SecateurError(f"'{wanted.source}' is a file; {wanted.to} needs the folder of a study")
-    place = place_of(wanted, chosen, f"{wanted.source.resolve().name}-report")
-    return Done(export_run(wanted.source, place, wanted.to), f"the report of {wanted.source}", None, None, ())
+        raise SecateurError(f"'{wanted.path}' is a file; {wanted.to} needs the folder of a study")
+    place = _place_of(wanted, chosen, f"{wanted.path.resolve().name}-report")
+    with write_whole(place, several=True) as scratch:
+        chosen.write(wanted.path, scratch)
+    return Done(place, f"the report of {wanted.path}", None, None, ())
 
 
-def of_run(wanted: Wanted, chosen: Format) -> Done:
+def _export_network_of_run(wanted: ExportConfig, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
-    made: Remade = remade(wanted.source, wanted.cut)
-    place = place_of(wanted, chosen, made.name)
-    done = exported(made.network, place, made.example, wanted.to, wanted.int8)
-    reached = accuracy(done.run, made.test, rows_of(done))
-    return Done(place, made.told, done, (reached, made.row["accuracy"]), (*made.notes, *told(done, made.network)))
+    made = remake(wanted.path, wanted.cut)
+    place = _place_of(wanted, chosen, made.name)
+    done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
+    reached = _accuracy(done.run, made.test, _rows_of(done))
+    notes = (*made.notes, *_notes_on(done, made.network))
+    return Done(place, made.description, done, (reached, made.row["accuracy"]), notes)
 
 
-def of_network(wanted: Wanted, chosen: Format) -> Done:
+def _export_network(wanted: ExportConfig, chosen: Format) -> Done:
     """The network of a file, or any other that secateur prune takes."""
-    options = resolve.Options("", wanted.weights, wanted.example, wanted.shape, wanted.classes)
-    text = str(wanted.source)
+    text = str(wanted.path)
     path = resolve.file_named(text)
     if wanted.model and not path:
         raise SecateurError(f"'{text}' with --model {wanted.model}: allowed is --model beside a file of secateur")
-    place = place_of(wanted, chosen, named(wanted.source, chosen.suffix))
-    source = resolve.cut_file(path, wanted.model, options) if path else resolve.find(text, options)
+    place = _place_of(wanted, chosen, _default_stem(wanted.path, chosen.suffix))
+    source = resolve.cut_file(path, wanted.model, wanted) if path else resolve.find(text, wanted)
     network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
-    inputs = resolve.example_for(network, source, options, text) if needs else None
-    done = exported(network, place, inputs, wanted.to, wanted.int8)
-    return Done(place, f"the network of {text}", done, None, (*source.notes, *told(done, network)))
+    inputs = resolve.example_for(network, source, wanted, text) if needs else None
+    done = export_checked(network, place, inputs, wanted.to, wanted.int8)
+    return Done(place, f"the network of {text}", done, None, (*source.notes, *_notes_on(done, network)))
 
 
-def named(source: Path, suffix: str) -> str:
+def _default_stem(source: Path, suffix: str) -> str:
     """What a file is called by default.
 
-    >>> named(Path("pkg.nets:make"), ".onnx"), named(Path("gone/net.pt2"), ".pt2")
+    >>> _default_stem(Path("pkg.nets:make"), ".onnx"), _default_stem(Path("net.pt2"), ".pt2")
     ('pkg.nets-make', 'net-dense')
     """
     stem = source.stem if ":" not in source.name else source.name.replace(":", "-")
     return f"{stem}-dense" if suffix == source.suffix else stem
 
 
-def place_of(wanted: Wanted, chosen: Format, stem: str) -> Path:
+def _place_of(wanted: ExportConfig, chosen: Format, stem: str) -> Path:
     """Where the file goes; refused before any work is done where it cannot."""
     place = Path(wanted.out).expanduser() if wanted.out else Path(f"{stem}{chosen.suffix}")
     if place.suffix != chosen.suffix:
         raise SecateurError(f"out '{place}': a file of {wanted.to} ends in {chosen.suffix}")
-    if place.exists() and wanted.source.exists() and place.samefile(wanted.source):
+    if place.exists() and wanted.path.exists() and place.samefile(wanted.path):
         raise SecateurError(f"out '{place}' is the source itself: name another file")
     check_out(place, wanted.force)
     return place
 
 
-def rows_of(done: Exported) -> int:
+def _rows_of(done: Exported) -> int:
     """How many rows a file takes at once."""
     sizes = done.inputs.partition("[")[2].partition(",")[0].strip(" ]")
-    return int(sizes) if sizes.isdigit() else CALL
+    return int(sizes) if sizes.isdigit() else _CALL
 
 
-def accuracy(run: Callable[[Sequence[Tensor]], list[Tensor]], test: tuple[Tensor, Tensor], rows: int) -> float:
+def _accuracy(run: Callable[[Sequence[Tensor]], list[Tensor]], test: tuple[Tensor, Tensor], rows: int) -> float:
     """The fraction of test samples that a file answers rightly; what does not fill a fixed batch is left out."""
-    parts = [(x, y) for x, y in zip(*(t.split(rows) for t in test), strict=True) if rows == CALL or len(x) == rows]
+    parts = [(x, y) for x, y in zip(*(t.split(rows) for t in test), strict=True) if rows == _CALL or len(x) == rows]
     right = sum(int((run([x])[0].argmax(1) == y).sum()) for x, y in parts)
     return right / sum(len(y) for _, y in parts)
 
 
-def told(done: Exported, network: nn.Module) -> tuple[str, ...]:
+def _notes_on(done: Exported, network: nn.Module) -> tuple[str, ...]:
     """What a user should know of a file and its network."""
     counts, names = nonzeros(network), [name for name, _ in network.named_parameters()]
     total = sum(p.numel() for p in network.parameters())
     share = 1 - sum(counts[n] for n in names) / total if total else 0.0
     zeros = [f"{share:.0%} of its parameters are zeros, which {done.format} stores like any number: secateur.save "
-             "writes fewer bytes, a cut of neurons a smaller file in every format"] * (share > MANY)
+             "writes fewer bytes, a cut of neurons a smaller file in every format"] * (share > _MANY)
     return (*done.notes, *zeros)
 
 

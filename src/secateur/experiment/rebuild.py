@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,23 @@ from torch import Tensor, nn
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
-from secateur.experiment.point import Point, opened
+from secateur.experiment.grid import Grid, load_grid
+from secateur.experiment.point import Point
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData, load_run
 from secateur.experiment.store import Store, key_of
-from secateur.experiment.study import kept_outputs
+from secateur.experiment.study import restore_outputs
 from secateur.experiment.sweep import Sweep
-from secateur.experiment.task import Problem, problem
+from secateur.experiment.trial import open_bundle
 from secateur.measure.accuracy import evaluate
 
-ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")
-NEAR = 1000
+_ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")
+_NEAR = 1000
 """Of so many test samples, one may come out otherwise than the row says: another machine adds in another order."""
 
 
 @dataclass(frozen=True, eq=False)
-class Remade:
+class RemadeNetwork:
     """A network of a run.
 
     Attributes:
@@ -39,7 +40,7 @@ class Remade:
         accuracy: what the network reached on it, now.
         row: what the run's row says.
         name: a name for its file, without a suffix.
-        told: which network of the run it is, in words.
+        description: which network of the run it is, in words.
         notes: how it differs from what was measured.
     """
 
@@ -49,40 +50,40 @@ class Remade:
     accuracy: float
     row: Row
     name: str
-    told: str
+    description: str
     notes: tuple[str, ...]
 
 
-def remade(folder: Path, asked: Mapping[str, Any]) -> Remade:
+def remake(folder: Path, asked: Mapping[str, Any]) -> RemadeNetwork:
     """Make a network of a run again: its trained weights, cut and recovered as the run did, with the run's data.
 
-    ``asked`` says which: any of :data:`ASKED`, as few as single out one row; the seed is 0 where it is not given.
+    ``asked`` says which: any of :data:`_ASKED`, as few as single out one row; the seed is 0 where it is not given.
 
     Raises:
         RunError: the folder holds no such network, or what it was made of is no longer there, or is another.
     """
     run = load_run(folder)
-    row = chosen(run, asked)
-    task = again(folder, run)
+    row = _choose_row(run, asked)
+    grid = _load_again(folder, run)
     with Store(folder) as store:
-        sweep, point = Sweep(task, store, Progress()), point_of(task, row)
-        check_same(task, sweep, store, point, folder)
+        sweep, point = Sweep(grid, store, Progress()), _point_of(grid, row)
+        _check_same(grid, sweep, store, point, folder)
         with sweep.bundles() as bundles:
-            network = copy.deepcopy(opened(bundles[point.seed]).pruned(point)[1])
-    x, y = task.data.test_x, task.data.test_y
+            network = copy.deepcopy(open_bundle(bundles[point.seed]).cut(point)[1])
+    x, y = grid.task.data.test_x, grid.task.data.test_y
     found = evaluate(network, x, y)
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
     wrong = int((found.correct != then).sum())
     differs = f"made again, the network answers {wrong} of {len(y)} test samples otherwise than its row says"
-    if wrong * NEAR > len(y):
+    if wrong * _NEAR > len(y):
         raise RunError(f"'{folder}': {differs} (accuracy {found.accuracy:.4f}, row {row['accuracy']:.4f}): the run was "
                        "made with other versions or on another machine; run secateur study again into a new folder")
     parts = [run.folder.name, row["granularity"], f"{row['sparsity']:g}"] if row["sparsity"] else [run.folder.name]
-    return Remade(network.eval(), x[:2], (x, y), found.accuracy, row, "-".join(parts), words(row),
+    return RemadeNetwork(network.eval(), x[:2], (x, y), found.accuracy, row, "-".join(parts), _describe(row),
                   (differs,) if wrong else ())
 
 
-def chosen(run: RunData, asked: Mapping[str, Any]) -> Row:
+def _choose_row(run: RunData, asked: Mapping[str, Any]) -> Row:
     """The one row that was asked for.
 
     Raises:
@@ -90,29 +91,30 @@ def chosen(run: RunData, asked: Mapping[str, Any]) -> Row:
     """
     given = {"seed": 0} | {k: v for k, v in asked.items() if v is not None}
     if "sparsity" not in given:
-        raise RunError(f"say which network of '{run.folder}': --sparsity " + options(run.points, "sparsity"))
+        raise RunError(f"say which network of '{run.folder}': --sparsity " + _options(run.points, "sparsity"))
     found = run.points
     for name, value in given.items():
         rest = [p for p in found if p[name] == value]
         if not rest:
-            raise RunError(f"'{run.folder}' holds no network with {name} {value}: allowed here: {options(found, name)}")
+            raise RunError(f"'{run.folder}' holds no network with {name} {value}: allowed here: "
+                           + _options(found, name))
         found = rest
     if given["sparsity"] == 0:
         return found[0]
     found = [p for p in found if not p["control"]] or found
-    if several := [name for name in ASKED if len({p[name] for p in found}) > 1]:
+    if several := [name for name in _ASKED if len({p[name] for p in found}) > 1]:
         raise RunError(f"{len(found)} networks of '{run.folder}' are like that: say which: "
-                       + ", ".join(f"--{name} {options(found, name)}" for name in several))
+                       + ", ".join(f"--{name} {_options(found, name)}" for name in several))
     return found[0]
 
 
-def options(points: list[Row], name: str) -> str:
+def _options(points: list[Row], name: str) -> str:
     """What a field of rows holds, in words."""
     values = sorted({p[name] for p in points})
     return " or ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def words(row: Row) -> str:
+def _describe(row: Row) -> str:
     """Which network a row is."""
     if not row["sparsity"]:
         return f"the uncut network of seed {row['seed']}"
@@ -121,7 +123,7 @@ def words(row: Row) -> str:
             f"seed {row['seed']}")
 
 
-def again(folder: Path, run: RunData) -> Problem:
+def _load_again(folder: Path, run: RunData) -> Grid:
     """The run's network, data and settings, loaded again.
 
     Raises:
@@ -131,27 +133,28 @@ def again(folder: Path, run: RunData) -> Problem:
         raise RunError(f"'{folder}' was made in Python from data of its own, which no file names: export there with "
                        "sc.export, or give the study data by its import path")
     try:
-        task = problem(StudyConfig.make(run.config))
+        grid = load_grid(StudyConfig.make(run.config))
     except SecateurError as error:
         raise RunError(f"'{folder}' cannot make its networks again: {error}") from error
-    return replace(task, outputs=kept_outputs(folder, task))
+    restore_outputs(folder, grid)
+    return grid
 
 
-def point_of(task: Problem, row: Row) -> Point:
+def _point_of(grid: Grid, row: Row) -> Point:
     """The point of the sweep that a row was measured at."""
-    return task.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
+    return grid.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
 
 
-def check_same(task: Problem, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
+def _check_same(grid: Grid, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
     """Refuse a run whose network, data or settings are no longer what they were.
 
     Raises:
         RunError: the row has another key, or the trained weights are gone.
     """
-    if store.get(key_of(task.trained_settings(point.seed))) is None:
-        raise RunError(f"'{folder}' was made with another network or other data than '{task.config.model}' and "
-                       f"'{task.config.data}' are now; run secateur study again")
-    if store.get(key_of(task.point_settings(point))) is None:
+    if store.get(key_of(grid.trained_settings(point.seed))) is None:
+        raise RunError(f"'{folder}' was made with another network or other data than '{grid.config.model}' and "
+                       f"'{grid.config.data}' are now; run secateur study again")
+    if store.get(key_of(grid.point_settings(point))) is None:
         raise RunError(f"'{folder}' was measured by another version of secateur; run secateur study again")
     if not sweep.network(point.seed).exists():
         raise RunError(f"'{folder}' no longer holds its trained network {sweep.network(point.seed).name}; run secateur "

@@ -94,7 +94,7 @@ def read_row(settings: Mapping[str, Any], figures: Mapping[str, Any], timing: Ma
     return Row(**given)
 
 
-def method_facts(criterion: str, recovery: str) -> dict[str, bool]:
+def method_facts(criterion: str, recovery: str | tuple[str, ...]) -> dict[str, bool]:
     """What a row keeps of its criterion and its recovery, so that its readers need not ask the registries.
 
     >>> method_facts("magnitude", "finetune")

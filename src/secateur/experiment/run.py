@@ -27,7 +27,7 @@ class RunData:
             ``loss`` and ``accuracy`` on the test samples, ``parameters``.
         points: one row a (seed, granularity, criterion, scope, recovery, sparsity), see
             :class:`secateur.experiment.row.Row`.
-        weight_statistics: one value of :func:`secateur.experiment.weight_statistics.anatomy` a seed.
+        weight_statistics: one value of :func:`secateur.experiment.weight_statistics.weight_statistics` a seed.
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and

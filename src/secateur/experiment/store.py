@@ -14,7 +14,7 @@ from secateur.core.errors import RunError
 
 FORMAT = 1
 FILE = "rows.sqlite"
-SCHEMA = """
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL,
                                  figures TEXT NOT NULL, machine TEXT NOT NULL);
@@ -52,7 +52,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(SCHEMA)
+            self._db.executescript(_SCHEMA)
             self._check_format()
         except (OSError, sqlite3.Error) as error:
             raise RunError(f"cannot open the run folder '{folder}': {error}") from error

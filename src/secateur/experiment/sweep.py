@@ -10,128 +10,127 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
 
-from secateur import files, models
-from secateur.core.errors import RunError, SecateurError
+from secateur import files
+from secateur.core.errors import SecateurError
 from secateur.core.machine import machine
+from secateur.core.paths import write_whole
 from secateur.core.progress import Progress
 from secateur.core.version import __version__
 from secateur.experiment import backends
-from secateur.experiment.point import Bundle, Point, opened
+from secateur.experiment.config import RunOptions
+from secateur.experiment.grid import Grid, sample_images
+from secateur.experiment.point import Point
 from secateur.experiment.store import Store, key_of
-from secateur.experiment.task import Problem, sample_images
-from secateur.experiment.weight_statistics import anatomy
-from secateur.measure.accuracy import Evaluation, evaluate
-from secateur.measure.latency import torch_threads
-from secateur.training.loop import train
+from secateur.experiment.trial import Bundle, open_bundle
+from secateur.experiment.weight_statistics import weight_statistics
 
 
-def outputs_name(task: Problem) -> str:
+def outputs_name(grid: Grid) -> str:
     """Where a run keeps them: by the network's identity and the version that traced it."""
-    return f"outputs {__version__} {key_of(task.identity)}"
+    return f"outputs {__version__} {key_of(grid.identity)}"
 
 
 class Sweep:
     """The stages of a study over one store; each does only what is missing."""
 
-    def __init__(self, task: Problem, store: Store, progress: Progress):
-        self.task, self.store, self.progress = task, store, progress
-        self.points = list(task.points())
+    def __init__(self, grid: Grid, store: Store, progress: Progress):
+        self.grid, self.store, self.progress = grid, store, progress
+        self.points = list(grid.points())
         self.machine = machine()
 
     def keys(self) -> dict[str, Any]:
         """The keys of the rows that make up this run."""
-        task, seeds = self.task, range(self.task.config.seeds)
-        return {"trained": [key_of(task.trained_settings(s)) for s in seeds],
-                "points": [key_of(task.point_settings(p)) for p in self.points],
-                "latency": [key_of(task.timing_settings(p)) for p in self.points],
-                "scans": [key_of(task.scan_settings(p)) for p in task.scanned()],
-                "anatomy": [key_of(self._anatomy_settings(s)) for s in seeds],
-                "samples": key_of(self._sample_settings())}
+        grid, seeds = self.grid, range(self.grid.config.seeds)
+        return {"trained": [key_of(grid.trained_settings(s)) for s in seeds],
+                "points": [key_of(grid.point_settings(p)) for p in self.points],
+                "latency": [key_of(grid.timing_settings(p)) for p in self.points],
+                "scans": [key_of(grid.scan_settings(p)) for p in grid.scans()],
+                "anatomy": [key_of(self.grid.anatomy_settings(s)) for s in seeds],
+                "samples": key_of(self.grid.sample_settings())}
 
     def network(self, seed: int) -> Path:
         """Where a trained network's weights lie."""
-        return self.store.folder / "networks" / f"{key_of(self.task.trained_settings(seed))}.safetensors"
+        return self.store.folder / "networks" / f"{key_of(self.grid.trained_settings(seed))}.safetensors"
 
     def train(self) -> None:
         """Train every network that the run does not hold."""
-        config = self.task.config
+        config = self.grid.config
         missing = [s for s in range(config.seeds) if not self._has_network(s)]
-        self.progress.stage("train", steps(self.task) * len(missing))
+        self.progress.stage("train", self.grid.task.steps * len(missing))
         for seed in range(config.seeds):
-            record = self._train(seed) if seed in missing else self.store.get(key_of(self.task.trained_settings(seed)))
+            record = self._train(seed) if seed in missing else self.store.get(key_of(self.grid.trained_settings(seed)))
             self.progress.trained({"seed": seed, **(record or {})})
 
     def _has_network(self, seed: int) -> bool:
-        return self.store.get(key_of(self.task.trained_settings(seed))) is not None and self.network(seed).exists()
+        return self.store.get(key_of(self.grid.trained_settings(seed))) is not None and self.network(seed).exists()
 
     def _train(self, seed: int) -> dict[str, Any]:
-        model, history, result = trained(self.task, seed, self.progress)
-        save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
+        model, history, result = self.grid.task.train(seed, self.progress)
+        _save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
         record = {"history": history, "loss": result.loss, "accuracy": result.accuracy,
                   "parameters": sum(p.numel() for p in model.parameters())}
-        self.store.put("trained", self.task.trained_settings(seed), record, self.machine)
+        self.store.put("trained", self.grid.trained_settings(seed), record, self.machine)
         return record
 
     def scan(self) -> None:
         """Cut each layer by itself, where that is asked for and the run does not hold it."""
         have = self.store.keys("sensitivity")
-        missing = [p for p in self.task.scanned() if key_of(self.task.scan_settings(p)) not in have]
+        missing = [p for p in self.grid.scans() if key_of(self.grid.scan_settings(p)) not in have]
         if not missing:
             return
         self.progress.stage("scan", len(missing))
         with self.bundles() as bundles:
             for point in missing:
-                figures = opened(bundles[point.seed]).scan(point)
-                self.store.put("sensitivity", self.task.scan_settings(point), figures, self.machine)
+                figures = open_bundle(bundles[point.seed]).scan(point)
+                self.store.put("sensitivity", self.grid.scan_settings(point), figures, self.machine)
                 self.progress.step()
 
     def _scans(self, seed: int) -> tuple[tuple[str, str, Any], ...]:
         """The scans of one network that the run holds."""
-        found = ((p.granularity, p.criterion, self.store.get(key_of(self.task.scan_settings(p))))
-                 for p in self.task.scanned() if p.seed == seed)
+        found = ((p.granularity, p.criterion, self.store.get(key_of(self.grid.scan_settings(p))))
+                 for p in self.grid.scans() if p.seed == seed)
         return tuple((g, c, scan) for g, c, scan in found if scan)
 
-    def measure(self, jobs: int, backend: str, address: str) -> None:
+    def measure(self, options: RunOptions) -> None:
         """Measure every point that the run does not hold, at once where asked."""
-        missing = [*self._missing("point", self.task.point_settings), *self._refused()]
+        missing = [*self._missing("point", self.grid.point_settings), *self._points_left_out()]
         self.progress.stage("measure", len(missing))
         if not missing:
             return
         with self.bundles() as bundles:
-            for index, figures in backends.run([(bundles[p.seed], p) for p in missing], jobs, backend, address):
-                if "refused" in figures and not self.task.is_beside(missing[index]):
+            for index, figures in backends.run([(bundles[p.seed], p) for p in missing], options):
+                if "refused" in figures and not self.grid.is_beside(missing[index]):
                     raise SecateurError(figures["refused"])
-                self._keep("point", self.task.point_settings(missing[index]), figures, missing[index])
+                self._keep("point", self.grid.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
-        missing = self._missing("latency", self.task.timing_settings) if self.task.config.latency_batches else []
-        missing = [p for p in missing if "refused" not in (self.store.get(key_of(self.task.point_settings(p))) or {})]
+        missing = self._missing("latency", self.grid.timing_settings) if self.grid.config.latency_batches else []
+        missing = [p for p in missing if "refused" not in (self.store.get(key_of(self.grid.point_settings(p))) or {})]
         self.progress.stage("time", len(missing))
         if not missing:
             return
         with self.bundles() as bundles:
             whole: dict[tuple[int, str], dict[str, Any]] = {}
             for point in missing:
-                subject, same = opened(bundles[point.seed]), (point.seed, point.granularity)
+                trial, same = open_bundle(bundles[point.seed]), (point.seed, point.granularity)
                 nothing = point.sparsity == 0
                 figures = whole.get(same) if nothing else None
-                figures = figures or subject.time(point, self.task.timing)
+                figures = figures or trial.time(*trial.cut(point), self.grid.config.timing)
                 if nothing:
                     whole[same] = figures
-                self._keep("latency", self.task.timing_settings(point), figures, point)
+                self._keep("latency", self.grid.timing_settings(point), figures, point)
 
     def _missing(self, kind: str, settings: Callable[[Point], dict[str, Any]]) -> list[Point]:
         """The points that have no row of a kind."""
         have = self.store.keys(kind)
         return [p for p in self.points if key_of(settings(p)) not in have]
 
-    def _refused(self) -> list[Point]:
+    def _points_left_out(self) -> list[Point]:
         """The points that an earlier study, which did not ask for them, could leave out."""
-        asked = [p for p in self.points if p.recovery == "best" and not self.task.is_beside(p)]
-        return [p for p in asked if "refused" in (self.store.get(key_of(self.task.point_settings(p))) or {})]
+        asked = [p for p in self.points if p.recovery == "best" and not self.grid.is_beside(p)]
+        return [p for p in asked if "refused" in (self.store.get(key_of(self.grid.point_settings(p))) or {})]
 
     def _keep(self, kind: str, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
         self.store.put(kind, settings, figures, self.machine)
@@ -141,72 +140,44 @@ class Sweep:
     @contextmanager
     def bundles(self) -> Iterator[list[Bundle]]:
         """What workers open: one bundle a seed, the test data in a file that goes when the block ends."""
-        task = self.task
+        grid, data = self.grid, self.grid.task.data
         with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
             tests = Path(scratch) / "tests.safetensors"
-            save_tensors({"x": task.data.test_x.contiguous(), "y": task.data.test_y.contiguous()}, tests)
-            training = self._training(Path(scratch)) if task.most_samples else None
-            scans = [self._scans(seed) for seed in range(task.config.seeds)]
-            yield [Bundle(f"{key_of(task.trained_settings(seed))}-{task.config.samples}-{task.most_samples}-"
-                          f"{len(scans[seed])}", task.make_model, task.structure, self.network(seed), tests,
-                          task.config.samples, task.config.device, training, scans[seed])
-                   for seed in range(task.config.seeds)]
+            _save_tensors({"x": data.test_x.contiguous(), "y": data.test_y.contiguous()}, tests)
+            training = self._training(Path(scratch)) if grid.most_samples else None
+            scans = [self._scans(seed) for seed in range(grid.config.seeds)]
+            yield [Bundle(f"{key_of(grid.trained_settings(seed))}-{grid.config.samples}-{grid.most_samples}-"
+                          f"{len(scans[seed])}", grid.config, grid.task.make_model, grid.task.structure,
+                          grid.task.outputs, self.network(seed), tests, training, scans[seed])
+                   for seed in range(grid.config.seeds)]
 
     def _training(self, scratch: Path) -> Path:
         """The training samples that criteria and recoveries look at, in a file."""
-        x, y = self.task.shown(self.task.most_samples)
+        x, y = self.grid.task.training_samples(self.grid.most_samples)
         path = scratch / "training.safetensors"
-        save_tensors({"x": x, "y": y}, path)
+        _save_tensors({"x": x, "y": y}, path)
         return path
 
     def describe(self) -> None:
         """Keep what the report explains with: the anatomy of every network, and the sample images."""
-        for seed in range(self.task.config.seeds):
-            settings = self._anatomy_settings(seed)
-            if self.store.get(key_of(settings)) is None:
-                tensors = safetensors.torch.load_file(self.network(seed))
-                prunable = {t.name: tensors[t.name] for t in self.task.structure.targets
-                            if t.module not in self.task.skipped}
-                self.store.put("anatomy", settings, anatomy(prunable, list(self.task.config.sparsity)), self.machine)
-        if self.store.get(key_of(self._sample_settings())) is None:
-            self.store.put("samples", self._sample_settings(), sample_images(self.task), self.machine)
-
-    def _anatomy_settings(self, seed: int) -> dict[str, Any]:
-        return {"kind": "anatomy", "trained": key_of(self.task.trained_settings(seed)),
-                "sparsity": list(self.task.config.sparsity), "skip": list(self.task.skip)}
-
-    def _sample_settings(self) -> dict[str, Any]:
-        return {"kind": "samples", "data": self.task.data.digest, "count": self.task.config.samples}
+        grid, config = self.grid, self.grid.config
+        for seed in range(config.seeds):
+            if self.store.get(key_of(grid.anatomy_settings(seed))) is None:
+                weights = safetensors.torch.load_file(self.network(seed))
+                prunable = {t.name: weights[t.name] for t in grid.task.structure.targets
+                            if t.module not in grid.whole_modules}
+                self.store.put("anatomy", grid.anatomy_settings(seed), weight_statistics(prunable, config.sparsity),
+                               self.machine)
+        if self.store.get(key_of(grid.sample_settings())) is None:
+            self.store.put("samples", grid.sample_settings(), sample_images(grid.task.data, config.samples),
+                           self.machine)
 
 
-def trained(task: Problem, seed: int, progress: Progress) -> tuple[nn.Module, list[dict[str, Any]], Evaluation]:
-    """The network of a seed, trained or with the weights that were given; its epochs, and its evaluation."""
-    config, data = task.config, task.data
-    torch.manual_seed(seed)
-    model, history = task.make_model().to(config.device), list[dict[str, Any]]()
-    with torch_threads(config.threads):
-        if config.weights:
-            models.load_weights(model, Path(config.weights))
-        else:
-            history = train(model, data, seed, config.epochs, config.batch_size, config.lr,
-                            on_step=lambda *_, **__: progress.step(), on_epoch=progress.epoch)
-        return model, history, evaluate(model, data.test_x, data.test_y)
-
-
-def steps(task: Problem) -> int:
-    """The steps of one training."""
-    config = task.config
-    return 0 if config.weights else config.epochs * -(-len(task.data.train_x) // config.batch_size)
-
-
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write a safetensors file, whole or not at all, in a folder that is made where it is not there.
 
     Raises:
         RunError: the folder is full or read-only.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_tensors(tensors, path)
-    except (OSError, SecateurError) as error:
-        raise RunError(str(error)) from error
+    with write_whole(path, in_run=True) as scratch:
+        files.write_tensors(tensors, scratch)

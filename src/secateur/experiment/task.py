@@ -1,250 +1,300 @@
-"""A study's network, data and settings, loaded and checked against each other before anything is written."""
+"""A network with what it is cut for and measured on: the same questions for a study and for the cut of one network."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from secateur import data as datasets
 from secateur import graph, models
 from secateur.core import registry
-from secateur.core.errors import SecateurError, UnsupportedError
+from secateur.core.errors import OutputLayerWarning, SecateurError, UnsupportedError
+from secateur.core.modules import Plain, device_of
+from secateur.core.progress import Progress
+from secateur.core.tensors import tensors_in, to_device
 from secateur.core.types import Structure
+from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import Dataset
-from secateur.experiment.config import StudyConfig
-from secateur.experiment.point import Point
-from secateur.experiment.store import FORMAT, key_of
-from secateur.experiment.timing import Timing
+from secateur.data.samples import HeldOutSamples
+from secateur.experiment.config import CommonConfig
 from secateur.graph.check import check_weights
+from secateur.measure.accuracy import Evaluation, evaluate
+from secateur.measure.agreement import Agreement, agreement
+from secateur.measure.latency import torch_threads
 from secateur.pruning.criteria.base import as_criterion
-from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
+from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.signals.base import SOURCES
-from secateur.pruning.spec import default_criterion
-from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
+from secateur.recovery.pipeline import RecoveryChoice, name_of, recoveries
+from secateur.training.loop import train
 
-SCANNING = ("sensitivity", "budget")
+Trained = tuple[nn.Module, list[dict[str, Any]], Evaluation | None]
+"""A network, the records of its epochs, and its evaluation where there are labels."""
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A study's network, data and settings, checked against each other.
+class Task(ABC):
+    """A network with what it is cut for and measured on.
 
-    ``outputs`` holds the output layers where a run has kept them; else they are read off the structure.
+    Attributes:
+        example: one sample.
+        steps: how many steps of training it takes to make the network.
+        chance: the accuracy of guessing; None without labels.
+        labelled_samples: how many training samples with labels there are.
+        names: the names of the inputs, where they are keyword arguments.
+        output_notes: what is to be known of the layers that make the outputs.
     """
 
-    config: StudyConfig
-    make_model: Callable[[], nn.Module]
-    data: Dataset
-    identity: dict[str, Any]
-    outputs: tuple[str, ...] | None = None
+    example: Any
+    steps: int = 0
+    chance: float | None = None
+    labelled_samples: int = 0
+    names: tuple[str, ...] = ()
+    output_notes: tuple[str, ...] = ()
 
-    @cached_property
+    @property
+    @abstractmethod
     def structure(self) -> Structure:
-        """The network's targets and groups, traced when first asked for: on a network whose random numbers are the same
-        each time, as a group that the outputs do not feel stays whole, and a study that goes on has to find the same.
+        """The network's targets, and its groups where neurons are cut."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """The layers that make the outputs and stay whole."""
+
+    @abstractmethod
+    def train(self, seed: int, progress: Progress) -> Trained:
+        """The network of a seed, trained where that is asked for."""
+
+    @abstractmethod
+    def calibration(self, count: int) -> Calibration | None:
+        """The first ``count`` samples of those that may be shown to criterion, scope and recoveries; None for none."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module) -> Evaluation | None:
+        """Loss, accuracy and predictions on the test samples; None without labels."""
+
+    @abstractmethod
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement | None:
+        """How near the outputs are to the original's on samples held out; None where accuracy is measured."""
+
+    @abstractmethod
+    def batch(self, size: int) -> tuple[Tensor, ...]:
+        """Inputs of a batch size one by one, from samples that nothing was fitted to, repeated where there are few."""
+
+    @abstractmethod
+    def as_timed(self, model: nn.Module) -> nn.Module:
+        """The network as it is timed, with inputs as :meth:`batch` gives them."""
+
+    @final
+    def samples_for(self, criterion: str, scope: str, recovery: RecoveryChoice, most: int) -> int:
+        """How many samples are shown: all where a recovery trains with labels, ``most`` where something looks at
+        samples, else none."""
+        if self.labelled_samples and any("labels" in item.needs for item in recoveries(recovery)):
+            return self.labelled_samples
+        return most if sample_readers(criterion, scope, recovery) else 0
+
+    @final
+    def example_of(self, size: int, device: torch.device | None = None) -> Any:
+        """So many samples, as :func:`secateur.graph.inputs` takes them."""
+        found = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
+        return dict(zip(self.names, found, strict=True)) if self.names else found
+
+    @final
+    def outputs_of(self, model: nn.Module, size: int) -> list[Tensor]:
+        """The tensors that a network gives for so many samples."""
+        inputs = to_device(self.batch(size), device_of(model))
+        with torch.inference_mode():
+            return tensors_in(Plain(model, self.names).eval()(*inputs))
+
+
+@final
+class LabelledTask(Task):
+    """A classifier with a data set.
+
+    Args:
+        config: how it is trained, and which modules stay whole.
+        make_model: makes the network.
+        data: training and test samples.
+        epochs: how long it is trained, where no weights are given.
+        structure: its structure, where it was traced before.
+        outputs: the layers that make the outputs, where a run has kept them.
+        needs_groups: whether neurons are cut, so that the network has to be traced.
+        in_order: whether the training samples stand in the order in which they are shown, as a worker has them.
+    """
+
+    def __init__(self, config: CommonConfig, make_model: Callable[[], nn.Module], data: Dataset, epochs: int = 0, *,
+                 structure: Structure | None = None, outputs: tuple[str, ...] | None = None, needs_groups: bool = True,
+                 in_order: bool = False):
+        self.config, self.make_model, self.data, self.epochs = config, make_model, data, epochs
+        self.example, self.chance = data.test_x[:1], 1 / max(1, data.classes)
+        self.labelled_samples = len(data.train_x)
+        self.steps = 0 if config.weights else epochs * -(-self.labelled_samples // config.batch_size)
+        self._structure, self.kept_outputs = structure, outputs
+        self._needs_groups, self._in_order = needs_groups, in_order
+
+    @property
+    def structure(self) -> Structure:
+        """The targets and groups, traced when first asked for.
 
         Raises:
             UnsupportedError: the network cannot be traced, and neurons are cut or no output layer is named.
         """
-        config = self.config
+        self._structure = self._structure or self._trace()
+        return self._structure
+
+    def _trace(self) -> Structure:
+        # A group that the outputs do not feel stays whole. Which one that is depends on the weights, so they are drawn
+        # alike each time: a study that goes on has to find the same groups.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = self.make_model().eval()
         try:
-            return graph.trace(model, self.data.test_x[:1])
+            return graph.trace(model, self.example)
         except UnsupportedError as error:
-            if "neuron" not in config.granularity and config.skip:
+            if not self._needs_groups and self.config.skip:
                 return Structure(graph.targets(model), (), ())
             raise UnsupportedError(f"{error}; weights alone can be cut where the output layer is named: "
                                    "--granularity weight --skip NAME") from error
 
-    def trained_settings(self, seed: int) -> dict[str, Any]:
-        """All that decides what a trained network is."""
-        config = self.config
-        how = {} if config.weights else {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
-        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, "device": config.device, **how}
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The layers that make the outputs."""
+        return self.structure.outputs if self.kept_outputs is None else self.kept_outputs
 
-    def points(self) -> Iterator[Point]:
-        """Every point of the sweep, those that share a ranking beside each other."""
-        config = self.config
-        for seed in range(config.seeds):
-            for granularity in config.granularity:
-                for criterion in config.criteria_of(granularity):
-                    for scope in config.scopes_of(granularity):
-                        for recovery in self.recoveries_of(granularity, criterion):
-                            for sparsity in config.sparsities_of(granularity):
-                                yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
-                yield from self.beside(granularity, seed)
+    def train(self, seed: int, progress: Progress) -> tuple[nn.Module, list[dict[str, Any]], Evaluation]:
+        """The network of a seed, trained or with the weights that were given."""
+        config, history = self.config, list[dict[str, Any]]()
+        torch.manual_seed(seed)
+        model = self.make_model().to(config.device)
+        with torch_threads(config.threads):
+            if config.weights:
+                models.load_weights(model, Path(config.weights))
+            else:
+                history = train(model, self.data, seed, self.epochs, config.batch_size, config.lr,
+                                on_step=lambda *_, **__: progress.step(), on_epoch=progress.epoch)
+            return model.eval(), history, self.evaluate(model)
 
-    def beside(self, granularity: str, seed: int) -> Iterator[Point]:
-        """The points of the best cut that needs no labels, which stand beside those that were asked for."""
-        if best := self.config.best_of(granularity):
-            for sparsity in self.config.sparsities_of(granularity):
-                if sparsity > 0 and sparsity >= self.config.best_from:
-                    yield self.point(granularity, *best, sparsity, seed, "best")
-
-    def is_beside(self, point: Point) -> bool:
-        """Whether a point stands beside those that were asked for: what cannot be done there is told, no error."""
-        return point.recovery == "best" and self.config.best_of(point.granularity) is not None
-
-    def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
-              recovery: str = "none") -> Point:
-        """One point, with the settings that hold for it."""
-        config, whole = self.config, sparsity == 0
-        return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery,
-                     self.samples_for(criterion, recovery, scope), "" if whole else config.layers,
-                     0.0 if whole else config.least, 1.0 if whole else config.most,
-                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
-
-    def scanned(self) -> Iterator[Point]:
-        """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
-        config = self.config
-        wanted = config.scan or any(s in SCANNING for s in config.scope)
-        for seed in range(config.seeds if wanted else 0):
-            for granularity in (g for g in config.granularity if resolve(g).sparsity is None):
-                for criterion in config.criteria_of(granularity):
-                    if not as_criterion(criterion)[1].control:
-                        point = self.point(granularity, criterion, "layer", 1.0, seed)
-                        yield replace(point, samples=config.calibration)
-
-    def scan_settings(self, point: Point) -> dict[str, Any]:
-        """All that decides a scan."""
-        given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
-        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **given}
-
-    def recoveries_of(self, granularity: str, criterion: str) -> list[str]:
-        """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
-        chooses itself what goes not on the choice of another criterion than the default."""
-        control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
-        usual = default_criterion(granularity, True)
-        return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
-                and not ignored_by(criterion, recoveries(r), kinds, usual)]
-
-    def check_crossed(self) -> None:
-        """Refuse recoveries that can do nothing, and a granularity of which no criterion goes with any recovery."""
-        config = self.config
-        for item in (item for name in config.recovery for item in recoveries(name)):
-            item.check()
-        for granularity in config.granularity:
-            if not any(self.recoveries_of(granularity, c) for c in config.criteria_of(granularity)):
-                raise SecateurError(f"no point for granularity '{granularity}': recovery {', '.join(config.recovery)} "
-                                    f"with criterion {', '.join(config.criteria_of(granularity))} leaves none (what "
-                                    "chooses itself which weights go takes criterion "
-                                    f"{default_criterion(granularity, True)}); allowed: recovery reconstruct, which "
-                                    "keeps what the criterion chose")
-
-    def samples_for(self, criterion: str, recovery: str, scope: str) -> int:
-        """How many training samples a criterion, a recovery and a scope get: all where it trains, ``calibration``
-        where one of them looks at data, else none."""
-        items = recoveries(recovery)
-        if any("labels" in item.needs for item in items):
-            return len(self.data.train_x)
-        looks = any(SOURCES[need] for need in as_criterion(criterion)[1].needs if need != "seed")
-        looks = looks or bool(registry.get("scopes", scope).needs)
-        return self.config.calibration if looks or any(item.needs for item in items) else 0
-
-    def shown(self, count: int) -> tuple[Tensor, Tensor]:
+    def training_samples(self, count: int) -> tuple[Tensor, Tensor]:
         """The first ``count`` inputs and labels of the training part, in an order that is always the same."""
-        order = torch.randperm(len(self.data.train_x), generator=torch.Generator().manual_seed(0))[:count]
-        return self.data.train_x[order], self.data.train_y[order]
+        x, y = self.data.train_x, self.data.train_y
+        if self._in_order:
+            return x[:count], y[:count]
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:count]
+        return x[order], y[order]
 
-    @property
-    def most_samples(self) -> int:
-        """The most training samples that any point or scan gets."""
-        return max(p.samples for p in (*self.points(), *self.scanned()))
+    def calibration(self, count: int) -> Calibration | None:
+        """Training samples with their labels."""
+        return calibration(self.training_samples(count)) if count and self.labelled_samples else None
 
-    @property
-    def output_layers(self) -> tuple[str, ...]:
-        """The layers that make the network's outputs."""
-        return self.structure.outputs if self.outputs is None else self.outputs
+    def evaluate(self, model: nn.Module) -> Evaluation:
+        """On the test part."""
+        return evaluate(model, self.data.test_x, self.data.test_y)
+
+    def closeness(self, original: nn.Module, cut: nn.Module) -> None:
+        """Accuracy is measured."""
+
+    def batch(self, size: int) -> tuple[Tensor, ...]:
+        """The first test samples."""
+        x = self.data.test_x
+        return (x[torch.arange(size) % len(x)].contiguous(),)
+
+    def as_timed(self, model: nn.Module) -> nn.Module:
+        """As it is."""
+        return model
+
+
+@final
+class UnlabelledTask(Task):
+    """Any network with samples without labels.
+
+    Args:
+        model: the network; it is not trained.
+        samples: those that are shown, and those that outputs are compared on.
+        needs_groups: whether neurons are cut, so that the network has to be traced.
+    """
+
+    def __init__(self, model: nn.Module, samples: HeldOutSamples, needs_groups: bool):
+        self.model, self.samples, self._needs_groups = model, samples, needs_groups
+        self.example, self.names = samples.shown.example(), samples.held.names
 
     @cached_property
-    def skip(self) -> tuple[str, ...]:
-        """The modules that stay whole: those asked for, and the layers that make the outputs."""
-        return (*self.config.skip, *(name for name in self.output_layers if name not in self.config.skip))
-
-    @cached_property
-    def skipped(self) -> frozenset[str]:
-        """Every module that :attr:`skip` covers: its expressions resolved, with what lies inside."""
-        return resolve_skip(self.make_model(), self.skip)
-
-    def point_settings(self, point: Point) -> dict[str, Any]:
-        """All that decides a point's figures, its timing apart."""
-        given = {{"samples": "calibration"}.get(k, k): v for k, v in point.settings().items()}
-        return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
-                "samples": self.config.samples, **given}
+    def structure(self) -> Structure:
+        """The targets; where neurons are cut the groups, traced with one sample."""
+        if not self._needs_groups:
+            return Structure(graph.targets(self.model), (), ())
+        return graph.trace(self.model, self._example)
 
     @property
-    def timing(self) -> Timing:
-        """How points are timed."""
-        config = self.config
-        return Timing(config.latency_batches, config.latency_seconds, config.threads, config.engine)
+    def _example(self) -> Any:
+        """One sample on the network's device."""
+        return to_device(self.example, device_of(self.model))
 
-    def timing_settings(self, point: Point) -> dict[str, Any]:
-        """All that decides a point's timing."""
-        config = self.config
-        return {"kind": "latency", "point": key_of(self.point_settings(point)), "threads": config.threads,
-                "batches": list(config.latency_batches), "seconds": config.latency_seconds, "engine": config.engine}
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The layers that make the last axis of an output alone; what is not known of them is a note, no warning."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            names, notes = find_output_layers(self.model, self.structure, self._example)
+        unknown = (str(w.message) for w in caught if issubclass(w.category, OutputLayerWarning))
+        self.output_notes = (*notes, *unknown)
+        return names
+
+    def train(self, seed: int, progress: Progress) -> Trained:
+        """The network as it is."""
+        return self.model, [], None
+
+    def calibration(self, count: int) -> Calibration | None:
+        """Samples that are not held out."""
+        return self.samples.shown.first(count) if count else None
+
+    def evaluate(self, model: nn.Module) -> None:
+        """There are no labels."""
+
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement:
+        """On the samples held out."""
+        return agreement(original, cut, self.samples.held)
+
+    def batch(self, size: int) -> tuple[Tensor, ...]:
+        """Samples held out of the middling length."""
+        batches = sorted(self.samples.held, key=lambda b: max(v.numel() // max(1, len(b)) for v in b.inputs))
+        inputs = batches[len(batches) // 2].inputs
+        return tuple(v[torch.arange(size) % len(v)].contiguous() for v in inputs)
+
+    def as_timed(self, model: nn.Module) -> nn.Module:
+        """With inputs by place."""
+        return Plain(model, self.names).eval()
 
 
-def problem(config: StudyConfig, make_model: Callable[[], nn.Module] | None = None,
-            data: Dataset | None = None) -> Problem:
-    """Load the data, build the network once, and see that they fit.
+def check_network(config: CommonConfig, make_model: Callable[[], nn.Module], data: Dataset, what: str) -> nn.Module:
+    """A network that takes the data's samples, with the weights that the settings name; it is not trained.
 
     Raises:
-        SecateurError: data or network cannot be had, or do not fit each other.
+        SecateurError: what was given is no network, or does not fit the data, the weights or the modules to skip.
     """
-    loaded = data or datasets.resolve(config.data)
-    shape = tuple(loaded.test_x.shape[1:])
-    make = make_model or partial(models.build, config.model, shape, loaded.classes)
-    model = make()
+    model = make_model()
     if not isinstance(model, nn.Module):
-        raise SecateurError(f"model '{config.model}' gave a {type(model).__name__}; allowed is a torch.nn.Module")
-    models.check_fits(model, shape, loaded.classes)
-    identity = {"model": config.model, "shapes": _digest(model), "data": loaded.digest}
+        raise SecateurError(f"model '{what}' gave a {type(model).__name__}; allowed is a torch.nn.Module")
+    models.check_fits(model, data.shape, data.classes)
     if config.weights:
         models.load_weights(model, Path(config.weights))
-        identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
     check_weights(model)
-    resolve_skip(model, config.skip)
-    return Problem(config, make, loaded, identity)
+    resolve_skip(model, config.skip or ())
+    return model
 
 
-def _digest(model: nn.Module) -> str:
-    """What a network is besides its weights: its modules as torch prints them, its tensors' shapes."""
-    shapes = repr([(n, tuple(t.shape), str(t.dtype)) for n, t in model.state_dict().items()])
-    return hashlib.sha256(f"{type(model).__qualname__}{model!r}{shapes}".encode()).hexdigest()[:16]
+def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list[str]:
+    """Criterion, scope and recoveries, those of them that look at samples.
 
-
-def named(config: StudyConfig, make_model: Any, data: Any) -> StudyConfig:
-    """The configuration with the names of a network and data that were given in its place."""
-    names: dict[str, Any] = {}
-    if make_model is not None:
-        names["model"] = (make_model if isinstance(make_model, str)
-                          else f"{make_model.__module__}:{make_model.__qualname__}")
-    if data is not None:
-        names["data"] = data if isinstance(data, str) else data.name if ":" in data.name else f"given:{data.name}"
-    return replace(config, **names)
-
-
-def default_folder(config: StudyConfig) -> Path:
-    """``runs/MODEL-DATA``, with only letters, digits, dots and dashes."""
-    name = f"{config.model}-{Path(config.data).stem if config.data.endswith('.npz') else config.data}"
-    return Path("runs") / "".join(c if c.isalnum() or c in ".-_" else "-" for c in name)
-
-
-def sample_images(task: Problem) -> dict[str, Any]:
-    """The first test images as bytes with their shape, and their labels; no shape where the data are no images."""
-    x, y = task.data.test_x[:task.config.samples], task.data.test_y[:task.config.samples]
-    picture = x.ndim == 4 and x.shape[1] in (1, 3) and float(x.min()) >= 0 and float(x.max()) <= 1
-    pixels = (x * 255).round().to(torch.uint8).movedim(1, -1).numpy() if picture else np.zeros(0, np.uint8)
-    return {"pixels": pixels.tobytes(), "shape": list(pixels.shape) if picture else None, "labels": y.tolist()}
+    >>> sample_readers("wanda", "layer", "none"), sample_readers("magnitude", "owl", "best")
+    (['criterion wanda'], ['scope owl', 'recovery best'])
+    """
+    found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
+             f"scope {scope}": bool(registry.get("scopes", scope).needs),
+             **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
+    return [name for name, looks in found.items() if looks]

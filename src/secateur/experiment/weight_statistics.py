@@ -15,14 +15,14 @@ from torch import Tensor
 from secateur.core.errors import SecateurError
 from secateur.pruning.ranking import removal_count
 
-BINS = 60
+_BINS = 60
 THRESHOLDS = (0.01, 0.05, 0.1, 0.25, 0.5)
-QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+_QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 LARGE = 0.1
-SPAN = {"max": 1.0, "mean": 4.0}
+_SPAN = {"max": 1.0, "mean": 4.0}
 
 
-def anatomy(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[str, Any]:
+def weight_statistics(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[str, Any]:
     """Describe every prunable layer of one trained network.
 
     Args:
@@ -39,26 +39,26 @@ def anatomy(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[
     Raises:
         SecateurError: a weight has fewer than two axes, no values, or values that are not finite.
 
-    >>> layer = anatomy({"a": torch.tensor([[3.0, 4.0], [0.0, 1.0]])}, [0.5])["layers"][0]
+    >>> layer = weight_statistics({"a": torch.tensor([[3.0, 4.0], [0.0, 1.0]])}, [0.5])["layers"][0]
     >>> layer["neuron"]["mean"], layer["fallen"], layer["even"]
     (3.0, [0.0], [0.5])
     """
-    layers = [describe(name, tensor.detach().float(), sparsities) for name, tensor in weights.items()]
-    return {"sparsities": list(sparsities), "thresholds": list(THRESHOLDS), "quantiles": list(QUANTILES),
+    layers = [_describe_layer(name, tensor.detach().float(), sparsities) for name, tensor in weights.items()]
+    return {"sparsities": list(sparsities), "thresholds": list(THRESHOLDS), "quantiles": list(_QUANTILES),
             "large": LARGE, "layers": layers}
 
 
-def describe(name: str, weight: Tensor, sparsities: Sequence[float]) -> dict[str, Any]:
+def _describe_layer(name: str, weight: Tensor, sparsities: Sequence[float]) -> dict[str, Any]:
     """The record of one layer."""
-    check(name, weight)
+    _check(name, weight)
     rows = weight.flatten(1)
     norms = torch.linalg.vector_norm(rows, dim=1)
-    fallen, even = fallen_shares(rows, norms, sparsities)
+    fallen, even = _fallen_shares(rows, norms, sparsities)
     return {"name": name, "shape": list(weight.shape), "weight": distribution(rows.abs().flatten()),
             "neuron": distribution(norms), "fallen": fallen, "even": even}
 
 
-def check(name: str, weight: Tensor) -> None:
+def _check(name: str, weight: Tensor) -> None:
     """Refuse what cannot be described."""
     if weight.ndim < 2 or not weight.numel():
         raise SecateurError(f"anatomy of '{name}': got shape {tuple(weight.shape)}, needs (neurons, values, ...)")
@@ -83,28 +83,28 @@ def distribution(values: Tensor) -> dict[str, Any]:
     ordered = values.double().sort().values
     mean, top = float(ordered.mean()), float(ordered[-1])
     cv = float(ordered.std(correction=0)) / mean if mean else 0.0
-    return {"count": ordered.numel(), "mean": mean, "max": top, "cv": cv, "gini": gini(ordered),
-            "by_max": scaled(ordered, top, SPAN["max"]), "by_mean": scaled(ordered, mean, SPAN["mean"])}
+    return {"count": ordered.numel(), "mean": mean, "max": top, "cv": cv, "gini": _gini(ordered),
+            "by_max": _in_units(ordered, top, _SPAN["max"]), "by_mean": _in_units(ordered, mean, _SPAN["mean"])}
 
 
-def gini(ordered: Tensor) -> float:
+def _gini(ordered: Tensor) -> float:
     """The Gini coefficient of ascending values: sum of (2i - n - 1) x_i over n times their sum."""
     n, total = ordered.numel(), float(ordered.sum())
     ranks = 2 * torch.arange(1, n + 1, dtype=ordered.dtype, device=ordered.device) - n - 1
     return float((ranks * ordered).sum()) / (n * total) if total else 0.0
 
 
-def scaled(ordered: Tensor, unit: float, span: float) -> dict[str, Any]:
+def _in_units(ordered: Tensor, unit: float, span: float) -> dict[str, Any]:
     """Histogram, shares under the thresholds and quantiles of ascending values, measured in ``unit``."""
     relative = (ordered / unit if unit else ordered).cpu()
-    counts = torch.histc(relative[relative <= span], bins=BINS, min=0.0, max=span) / relative.numel()
+    counts = torch.histc(relative[relative <= span], bins=_BINS, min=0.0, max=span) / relative.numel()
     below = [int(torch.searchsorted(relative, t)) / relative.numel() for t in THRESHOLDS]
-    at = [relative[round(q * (relative.numel() - 1))] for q in QUANTILES]
+    at = [relative[round(q * (relative.numel() - 1))] for q in _QUANTILES]
     return {"last_edge": span, "shares": counts.tolist(), "beyond": float((relative > span).double().mean()),
             "below": below, "quantiles": [float(v) for v in at]}
 
 
-def fallen_shares(rows: Tensor, norms: Tensor, sparsities: Sequence[float]) -> tuple[list[float], list[float]]:
+def _fallen_shares(rows: Tensor, norms: Tensor, sparsities: Sequence[float]) -> tuple[list[float], list[float]]:
     """The share of the large weights that goes with the weakest neurons, and the share if spread evenly.
 
     Large are the top :data:`LARGE` of the layer by |w|, at least one; the last neuron always stays.

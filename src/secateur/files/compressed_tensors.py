@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.core.paths import path_of, write_whole
 from secateur.files.native import read, sparse
 from secateur.files.native.differences import differences
-from secateur.files.native.loading import made
-from secateur.files.native.saving import check_savable, path_of
+from secateur.files.native.loading import make_network
+from secateur.files.native.saving import check_savable
 from secateur.files.native.write import write_tensors
 
-PARTS = ("shape", "compressed", "bitmask", "row_offsets")
-WHAT = "the compressed-tensors layout"
+_PARTS = ("shape", "compressed", "bitmask", "row_offsets")
+_WHAT = "the compressed-tensors layout"
 
 
 def save(model: nn.Module, path: str | Path) -> Path:
@@ -37,13 +38,14 @@ def save(model: nn.Module, path: str | Path) -> Path:
         MissingExtraError: compressed-tensors is not installed.
         SecateurError: the file cannot be written.
     """
-    path, pack = path_of("save", path), package().pack_bitmasks
+    path, pack = path_of("save", path), _package().pack_bitmasks
     check_savable(model)
     held: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        held |= parts(name.removesuffix(".weight"), tensor.detach().cpu(), pack) if matrix(name, tensor) else {
+        held |= _parts(name.removesuffix(".weight"), tensor.detach().cpu(), pack) if _is_matrix(name, tensor) else {
             name: tensor}
-    write_tensors(held, path)
+    with write_whole(path) as scratch:
+        write_tensors(held, scratch)
     return path
 
 
@@ -58,7 +60,7 @@ def load(path: str | Path, make_model: Callable[[], nn.Module]) -> nn.Module:
         MissingExtraError: compressed-tensors is not installed.
         SecateurError: the file is damaged, or of another network; every tensor that differs is named.
     """
-    path, network = path_of("load", path), made(make_model)
+    path, network = path_of("load", path), make_network(make_model)
     held, own = tensors_of(path), dict(network.state_dict())
     saved = {name: str(list(tensor.shape)) for name, tensor in held.items()}
     if found := differences(saved, {name: str(list(tensor.shape)) for name, tensor in own.items()}):
@@ -73,10 +75,10 @@ def config(model: nn.Module) -> dict[str, Any]:
     Raises:
         MissingExtraError: compressed-tensors is not installed.
     """
-    package()
+    _package()
     from compressed_tensors.config import BitmaskConfig
 
-    own = [tensor for name, tensor in model.state_dict().items() if matrix(name, tensor)]
+    own = [tensor for name, tensor in model.state_dict().items() if _is_matrix(name, tensor)]
     items, zeros = sum(t.numel() for t in own), sum(int((t == 0).sum()) for t in own)
     return dict(BitmaskConfig(global_sparsity=zeros / max(items, 1)).model_dump())
 
@@ -87,28 +89,28 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     Raises:
         SecateurError: the file is damaged, or a matrix's parts do not fit each other.
     """
-    unpack, held = package().unpack_bitmasks, read.plain(path)
+    unpack, held = _package().unpack_bitmasks, read.read_plain(path)
     sparse_ones = [n.removesuffix(".bitmask") for n in held if n.endswith(".bitmask")]
-    found = {f"{one}.weight": dense(one, held, unpack, path) for one in sparse_ones}
-    gone = {f"{one}.{part}" for one in sparse_ones for part in PARTS}
+    found = {f"{one}.weight": _dense(one, held, unpack, path) for one in sparse_ones}
+    gone = {f"{one}.{part}" for one in sparse_ones for part in _PARTS}
     return found | {name: tensor for name, tensor in held.items() if name not in gone}
 
 
-def package() -> Any:
+def _package() -> Any:
     """The package's own packing of bits."""
     try:
         from compressed_tensors.utils import helpers
     except ImportError as error:
-        raise MissingExtraError("compressed-tensors", "compressed-tensors", WHAT) from error
+        raise MissingExtraError("compressed-tensors", "compressed-tensors", _WHAT) from error
     return helpers
 
 
-def matrix(name: str, tensor: Tensor) -> bool:
+def _is_matrix(name: str, tensor: Tensor) -> bool:
     """Whether the layout holds a tensor sparse."""
     return name.endswith(".weight") and tensor.ndim == 2 and tensor.numel() > 0 and tensor.element_size() <= 8
 
 
-def parts(prefix: str, tensor: Tensor, pack: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+def _parts(prefix: str, tensor: Tensor, pack: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """The four tensors of a matrix."""
     there = torch.from_numpy(sparse.bits(tensor) != 0).view(tensor.shape)
     counts = there.sum(-1)
@@ -116,12 +118,12 @@ def parts(prefix: str, tensor: Tensor, pack: Callable[[Tensor], Tensor]) -> dict
             f"{prefix}.bitmask": pack(there), f"{prefix}.row_offsets": counts.cumsum(0) - counts}
 
 
-def dense(prefix: str, held: dict[str, Tensor], unpack: Callable[[Tensor, list[int]], Tensor], path: Path) -> Tensor:
+def _dense(prefix: str, held: dict[str, Tensor], unpack: Callable[[Tensor, list[int]], Tensor], path: Path) -> Tensor:
     """A matrix out of its four tensors."""
     where = f"'{path}': matrix '{prefix}'"
-    if missing := [part for part in PARTS if f"{prefix}.{part}" not in held]:
+    if missing := [part for part in _PARTS if f"{prefix}.{part}" not in held]:
         raise SecateurError(f"{where} has no {', '.join(missing)}")
-    shape, values, mask, offsets = (held[f"{prefix}.{part}"] for part in PARTS)
+    shape, values, mask, offsets = (held[f"{prefix}.{part}"] for part in _PARTS)
     sides = shape.tolist() if shape.dtype == torch.int64 and shape.ndim == 1 else []
     if len(sides) != 2 or min(sides) < 1 or mask.dtype != torch.uint8 or mask.shape != (sides[0], -(-sides[1] // 8)):
         raise SecateurError(f"{where} is told as {sides}, its bits are {list(mask.shape)}")

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, readable
 from secateur.core.module_state import untouched
+from secateur.core.tensors import dtype_name
 
 
 def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -95,7 +96,7 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def describe(value: Any) -> str:
     """A short word for one input."""
-    return f"{str(value.dtype)[6:]} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    return f"{dtype_name(value.dtype)} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _mismatch(model: nn.Module, given: list[Any]) -> str:

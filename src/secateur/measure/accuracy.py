@@ -1,4 +1,4 @@
-"""A network and data in, figures out: accuracy, loss, items, non-zeros, bytes, FLOPs."""
+"""A classifier and labelled samples in, accuracy and loss out."""
 
 from __future__ import annotations
 
@@ -46,21 +46,3 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch: int = 2000) -> Evalu
     predictions = torch.cat(guesses)
     correct = predictions == y.cpu()
     return Evaluation(total / len(y), int(correct.sum()) / len(y), predictions.numpy(), correct.numpy())
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

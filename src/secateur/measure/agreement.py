@@ -1,35 +1,46 @@
-"""How near a cut network's outputs are to the original's, where there are no labels."""
+"""How alike two networks' outputs are on the same samples; their accuracy where the samples have labels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
+from secateur.core.tensors import tensors_in
 from secateur.data.calibration import Batch, Calibration
 from secateur.data.forward import call, watch
 
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_IGNORED = -100
+"""The label that torch's cross-entropy leaves out."""
+
 
 @dataclass(frozen=True)
-class Closeness:
-    """The outputs of a cut network beside the original's, padding left out.
+class Agreement:
+    """The outputs of a cut network beside the original's; places of padding do not count.
 
     Attributes:
         error: the norm of the difference over all samples as a fraction of the norm of the original's outputs.
         cosine: the mean over the samples of the cosine between the two outputs, each as one vector.
         samples: how many there were.
+        same: the fraction of rows of outputs whose largest value stands in the same place: the predicted class of a
+            classifier, the next token of a language model. None where the outputs have no such rows.
+        accuracy: the fraction of labels that the original and the cut network predict; None without labels, or where
+            the labels are no classes.
     """
 
     error: float
     cosine: float
     samples: int
+    same: float | None = None
+    accuracy: tuple[float, float] | None = None
 
 
-def closeness(original: nn.Module, cut: nn.Module, samples: Calibration) -> Closeness:
+def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agreement:
     """Compare two networks on samples; of several outputs the first is compared.
 
     Raises:
@@ -38,33 +49,75 @@ def closeness(original: nn.Module, cut: nn.Module, samples: Calibration) -> Clos
     >>> net, x = nn.Linear(2, 2, bias=False), torch.eye(2)
     >>> half = nn.Linear(2, 2, bias=False)
     >>> _ = half.weight.data.copy_(net.weight.data / 2)
-    >>> found = closeness(net, half, Calibration([x]))
-    >>> round(found.error, 6), round(found.cosine, 6), found.samples
-    (0.5, 1.0, 2)
+    >>> found = agreement(net, half, Calibration([x]))
+    >>> round(found.error, 6), round(found.cosine, 6), found.samples, found.same
+    (0.5, 1.0, 2, 1.0)
     """
-    apart, size, cosines = 0.0, 0.0, list[Tensor]()
-    with watch(original, {}), watch(cut, {}), torch.inference_mode():
-        for batch in samples:
-            whole, small = first(call(original, batch)), first(call(cut, batch))
-            apart += float(batch.real(whole - small).square().sum())
-            size += float(batch.real(whole).square().sum())
-            cosines.append(torch.cosine_similarity(rows(whole, batch), rows(small, batch), 1))
+    apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
+    for batch, *outputs in _outputs_of_both(original, cut, samples):
+        whole, small = map(_first, outputs)
+        apart += float(batch.real(whole - small).square().sum())
+        size += float(batch.real(whole).square().sum())
+        cosines.append(torch.cosine_similarity(_rows(whole, batch), _rows(small, batch), 1))
+        labels = batch.labels.cpu() if isinstance(batch.labels, Tensor) else None
+        if axis := _class_axis(whole, labels):
+            classes = torch.stack([whole.argmax(axis), small.argmax(axis)], -1)
+            real = _real_places(classes[..., 0], batch)
+            same.append((classes[..., 0] == classes[..., 1])[real])
+            if labels is not None and labels.dtype in _WHOLE and labels.shape == real.shape:
+                right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
     means = torch.cat(cosines)
-    return Closeness((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means))
+    kept, hits = (torch.cat(found).double() if found else None for found in (same, right))
+    return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
+                     None if kept is None else float(kept.mean()),
+                     None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())))
 
 
-def first(outputs: Any) -> Tensor:
+def squared_distance(original: nn.Module, cut: nn.Module, samples: Calibration) -> float:
+    """The sum of the squared differences of all outputs over the samples; places of padding do not count."""
+    return sum(float(batch.real(a.double() - b.double()).square().sum())
+               for batch, *outputs in _outputs_of_both(original, cut, samples)
+               for a, b in zip(*map(tensors_in, outputs), strict=True))
+
+
+def _outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:
+    """Each batch with what the two networks give for it, in evaluation mode."""
+    with watch(original, {}), watch(cut, {}), torch.no_grad():
+        for batch in samples:
+            yield batch, call(original, batch), call(cut, batch)
+
+
+def _first(outputs: Any) -> Tensor:
     """The first tensor of floats among a network's outputs, in float64."""
-    for value in pytree.tree_leaves(outputs):
-        if isinstance(value, Tensor) and value.is_floating_point():
+    for value in tensors_in(outputs):
+        if value.is_floating_point():
             return value.double().cpu()
     raise SecateurError(f"the network gives {type(outputs).__name__} without a tensor of floats; needed is one that "
                         "its outputs can be compared by")
 
 
-def rows(values: Tensor, batch: Batch) -> Tensor:
-    """Outputs as a vector for each sample, zero where the sample is padded."""
+def _class_axis(outputs: Tensor, labels: Tensor | None) -> int:
+    """The axis of the classes: the second where labels say so, else the last; 0 where there is none.
+
+    Images have none without labels: the last axis of four or more is one of pixels.
+    """
+    if labels is not None and outputs.ndim > 2 and labels.shape == (outputs.shape[0], *outputs.shape[2:]) and (
+            labels.shape != outputs.shape[:-1]):
+        return 1
+    known = outputs.ndim in (2, 3) or (labels is not None and labels.shape == outputs.shape[:-1])
+    return outputs.ndim - 1 if known and outputs.ndim > 1 and outputs.shape[-1] > 1 else 0
+
+
+def _real_places(values: Tensor, batch: Batch) -> Tensor:
+    """Which places of ``(samples, length)`` are real, as a mask of the same shape; all of any other shape."""
     mask = batch.mask
-    if mask is not None and values.ndim > 2 and values.shape[:2] == mask.shape:
-        values = values * mask.cpu().view(*mask.shape, *[1] * (values.ndim - 2))
+    fits = mask is not None and mask.shape == values.shape
+    return mask.cpu() if mask is not None and fits else torch.ones_like(values, dtype=torch.bool)
+
+
+def _rows(values: Tensor, batch: Batch) -> Tensor:
+    """Outputs as a vector for each sample, zero where the sample is padded."""
+    if values.ndim > 2:
+        places = _real_places(values.flatten(2)[:, :, 0], batch)
+        values = values * places.view(*places.shape, *[1] * (values.ndim - 2))
     return values.reshape(values.shape[0], -1) if values.ndim else values.view(1, 1)

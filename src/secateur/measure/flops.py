@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from secateur import graph
 from secateur.core.module_state import evaluating
-from secateur.core.modules import device_of, moved
+from secateur.core.modules import device_of
+from secateur.core.tensors import to_device
 from secateur.core.types import Target
 from secateur.measure.size import nonzeros
 
@@ -22,16 +21,15 @@ from secateur.measure.size import nonzeros
 class Work:
     """The arithmetic of one forward pass.
 
-    ``flops`` counts two for every multiply-add of the matrix products, convolutions and attention
-    products that torch's own counter knows; ``positions`` says for each target how often each of
-    its weights is used.
+    ``flops`` counts two for every multiply-add of the matrix products, convolutions and attention products that
+    torch's own counter knows; ``positions`` is how often each weight of a target is used.
     """
 
     flops: int
     positions: dict[str, int]
 
     def nonzero_flops(self, model: nn.Module, counts: dict[str, int] | None = None) -> int:
-        """The FLOPs without those that multiply by a zero weight; ``counts`` as in :func:`size`."""
+        """The FLOPs that do not multiply by a zero weight; ``counts`` is as in :func:`size`."""
         counts = nonzeros(model) if counts is None else counts
         return self.flops - sum(2 * times * (model.get_parameter(name).numel() - counts[name])
                                 for name, times in self.positions.items())
@@ -40,14 +38,14 @@ class Work:
 def work(model: nn.Module, example: Any) -> Work:
     """Count the FLOPs of one forward pass of ``example``, whose batch should be 1.
 
-    Zeros in the weights of recurrent layers are not taken off: how often torch uses them is not seen from outside.
+    Zeros in the weights of recurrent layers are counted: how often torch uses them is not visible from outside.
     """
     positions: dict[str, int] = {}
     hooks = [model.get_submodule(t.module).register_forward_hook(_count(t, positions)) for t in graph.targets(model)
              if t.kind != "recurrent"]
     try:
         with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
-            args, kwargs = pytree.tree_map(partial(moved, device=device_of(model)), graph.inputs(example))
+            args, kwargs = to_device(graph.inputs(example), device_of(model))
             model(*args, **kwargs)
     finally:
         for hook in hooks:
@@ -56,8 +54,8 @@ def work(model: nn.Module, example: Any) -> Work:
 
 
 def _count(target: Target, positions: dict[str, int]) -> Any:
-    """A hook that adds how often each weight of a layer is used: once for every place of an output unit
-    (of an input unit where the convolution is transposed)."""
+    """A hook that adds up how often each weight of a layer is used: once for every place of an output unit, or of an
+    input unit where the convolution is transposed."""
     transposed = "transpose" in target.kind
     units = target.shape[target.axes.index("in" if transposed else "out")]
 
@@ -69,6 +67,6 @@ def _count(target: Target, positions: dict[str, int]) -> Any:
 
 
 def flops_of(network: nn.Module, example: Any, zeros: bool) -> int:
-    """The FLOPs of a network, without those that multiply by a zero weight where it was cut by weights."""
+    """The FLOPs of a network for one example; ``zeros`` leaves out those that multiply by a zero weight."""
     found = work(network, example)
     return found.nonzero_flops(network) if zeros else found.flops

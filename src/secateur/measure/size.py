@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 
 def nonzeros(model: nn.Module) -> dict[str, int]:
-    """How many values of each parameter and buffer are not zero, under every name that it has."""
+    """How many values of each parameter and buffer are not zero, under every name that the tensor has."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     counts = {id(tensor): int(torch.count_nonzero(tensor)) for _, tensor in tensors(model)}
     return {name: counts[id(tensor)] for name, tensor in named}
 
 
 def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """All parameters and buffers with their names, shared ones once."""
+    """All parameters and buffers with their names; a shared one appears once."""
     return [*model.named_parameters(), *model.named_buffers()]
 
 
@@ -36,6 +36,12 @@ def size(model: nn.Module, counts: dict[str, int] | None = None) -> dict[str, in
             "nonzeros": sum(counts[name] for name in names),
             "bytes": sum(t.numel() * t.element_size() for _, t in tensors(model)),
             "bytes_sparse": sum(sparse_bytes(t, counts[name]) for name, t in tensors(model))}
+
+
+def has_zeroed_weights(model: nn.Module) -> bool:
+    """Whether a tenth or more of some parameter of two axes or more is zero; fewer zeros can be there by chance."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    return any(10 * int(torch.count_nonzero(w)) <= 9 * w.numel() for w in weights)
 
 
 def sparse_bytes(tensor: Tensor, nonzeros: int) -> int:

@@ -1,13 +1,17 @@
-"""Faster, slower or about as fast: one margin for every sentence that says so."""
+"""Faster, slower or about as fast, by one margin for every sentence that says so."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from secateur.core import text
 
-MARGIN = 0.03
-"""A ratio that is printed as no further from 1 is about as fast."""
+_MARGIN = 0.03
+"""A ratio whose printed digits are no further from 1 is called about as fast."""
+_FASTEST = ("sparse", "small")
+"""The ways to run a cut network that are made for it: zeros in sparse kernels, fewer neurons as they are."""
 PACES = {"faster": "faster", "slower": "slower", "even": "about as fast"}
 
 
@@ -18,13 +22,13 @@ def pace(ratio: float) -> str:
     ('slower', 'even', 'even', 'faster')
     """
     away = round(round(ratio, 2) - 1, 2)
-    return "even" if abs(away) <= MARGIN else "faster" if away > 0 else "slower"
+    return "even" if abs(away) <= _MARGIN else "faster" if away > 0 else "slower"
 
 
-def told(speed: Speed, the_speed: bool = False) -> str:
-    """A ratio as a sentence has it, with its quartiles where they leave open which network is the faster one.
+def in_words(speed: Speed, the_speed: bool = False) -> str:
+    """A ratio in words, with its quartiles where these leave open which network is faster.
 
-    >>> told(Speed(1.0, 0.91, 0.8, 1.1)), told(Speed(1.0, 2.0, 1.9, 2.1), True)
+    >>> in_words(Speed(1.0, 0.91, 0.8, 1.1)), in_words(Speed(1.0, 2.0, 1.9, 2.1), True)
     ('0.91×, quartiles 0.80× to 1.10×,', '2.0× the speed')
     """
     ratio = text.times(speed.ratio) + (" the speed" if the_speed else "")
@@ -45,3 +49,18 @@ class Speed:
     ratio: float
     low: float
     high: float
+
+
+def speeds(latency: Mapping[str, Any]) -> dict[str, tuple[float, Speed]]:
+    """For each batch size the original's seconds, and the speed of the cut network in the way made for it.
+
+    >>> speeds({"1": {"original": {"median": 4.0}, "small": {"speedup": 2.0, "speedup_low": 1.5, "speedup_high": 2.5}}})
+    {'1': (4.0, Speed(seconds=2.0, ratio=2.0, low=1.5, high=2.5))}
+    """
+    found = {}
+    for batch, ways in latency.items():
+        fast = next(ways[name] for name in _FASTEST if name in ways)
+        original = ways["original"]["median"]
+        found[batch] = original, Speed(original / fast["speedup"], fast["speedup"], fast["speedup_low"],
+                                       fast["speedup_high"])
+    return found

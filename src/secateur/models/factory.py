@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from secateur import files
 from secateur.core import registry
 from secateur.core.errors import SecateurError, first_line
+from secateur.core.modules import device_of, same_modes
 
 KNOWN = ("shape", "classes", "num_classes")
 
@@ -133,15 +134,8 @@ def _required_arguments(factory: Any) -> list[str]:
 
 def _outputs(model: nn.Module, inputs: Tensor) -> object:
     """The outputs in eval mode; every module's mode stays as it was."""
-    modes = {m: m.training for m in model.modules()}
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    model.eval()
-    try:
-        with torch.no_grad():
-            return model(inputs.to(device))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with same_modes(model), torch.no_grad():
+        return model.eval()(inputs.to(device_of(model)))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

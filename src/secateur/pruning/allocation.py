@@ -84,7 +84,7 @@ class Allocator:
         self.samples, self.structure = samples, structure
         alone = [i for i, e in enumerate(entries) if e.own_sparsity is not None]
         kinds = list(dict.fromkeys(e.granularity for e in entries if e.own_sparsity is None))
-        check_scope(scope, [e for e in entries if e.own_sparsity is None] or list(entries), samples)
+        _check_scope(scope, [e for e in entries if e.own_sparsity is None] or list(entries), samples)
         self._check_kinds(kinds)
         self._alone = {i: self._ranking([i]) for i in alone}
         self._contests = [self._contest([i for i, e in enumerate(entries) if e.granularity == kind and i not in alone])
@@ -166,8 +166,8 @@ class Allocator:
         free, kept, notes = ranking.take(count), ranking.take(count, bounds), list[str]()
         for i, before, after, bound in zip(members, free, kept, bounds, strict=True):
             keeps[i] = after
-            notes += self._guard_notes(i, _removed(before), _removed(after), bound)
-        reached = sum(map(_removed, kept))
+            notes += self._guard_notes(i, _count_removed(before), _count_removed(after), bound)
+        reached = sum(map(_count_removed, kept))
         if len(members) > 1 and reached != count:
             notes.append(f"{count} of {ranking.items} asked for, {reached} go: the bounds of the layers allow no more"
                          if reached < count else f"{count} asked for, {reached} go: the layers' min_sparsity is more")
@@ -199,12 +199,12 @@ class Allocator:
         return apply(self.model, plan, prove=False)
 
 
-def _removed(keep: Tensor) -> int:
+def _count_removed(keep: Tensor) -> int:
     """How many items go."""
     return keep.numel() - int(torch.count_nonzero(keep))
 
 
-def check_scope(scope: Scope, entries: Sequence[Entry], samples: Calibration | None) -> None:
+def _check_scope(scope: Scope, entries: Sequence[Entry], samples: Calibration | None) -> None:
     """Refuse a scope that is not defined for these layers, or lacks the samples that it needs.
 
     Raises:

@@ -11,7 +11,7 @@ from secateur.core.errors import SecateurError, unknown
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
-ELSEWHERE = {"round_to": "granularity=Neuron(round_to=8)", "pooling": "granularity=Block(4, 1, pooling='max')",
+_ELSEWHERE = {"round_to": "granularity=Neuron(round_to=8)", "pooling": "granularity=Block(4, 1, pooling='max')",
              "least": "scope=Layer(min_sparsity=0.2)", "most": "scope=Global(max_sparsity=0.95)",
              "min_sparsity": "scope=Layer(min_sparsity=0.2)", "max_sparsity": "scope=Global(max_sparsity=0.95)",
              "budget": "scope=Budget(ms=2.5, batch=64)", "loss": "data=Samples(inputs, labels, loss=...)",
@@ -29,8 +29,8 @@ def answer_wrong_names(call: Call) -> Call:
         for name in given:
             if name not in known:
                 what = call.__qualname__.removesuffix(".__init__")
-                if name in ELSEWHERE:
-                    raise SecateurError(f"{what}: unknown argument '{name}': that is {ELSEWHERE[name]}")
+                if name in _ELSEWHERE:
+                    raise SecateurError(f"{what}: unknown argument '{name}': that is {_ELSEWHERE[name]}")
                 raise unknown(f"argument of {what}", name, known)
         return call(*args, **given)
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from secateur.core.errors import failing
 from secateur.core.module_state import evaluating
-from secateur.core.modules import device_of, moved
+from secateur.core.modules import device_of
+from secateur.core.tensors import to_device
 from secateur.core.types import Target
 from secateur.data.calibration import Calibration, describe_value
 from secateur.data.forward import call
@@ -21,11 +22,11 @@ from secateur.graph.example import examples, inputs
 from secateur.pruning.granularity.base import Layer
 
 REFIT = "the refit"
-Seen = Mapping[str, tuple[int, int]]
+RowCounts = Mapping[str, tuple[int, int]]
 """Of each layer how many rows (samples times places) were seen, and how many inputs a row has."""
 
 
-class Readers(TorchFunctionMode):
+class _Readers(TorchFunctionMode):
     """Notes which of some tensors any function takes."""
 
     def __init__(self, tensors: Iterable[Any]):
@@ -42,26 +43,26 @@ Run = Callable[[nn.Module], Any]
 """One call of a network."""
 
 
-def runs(samples: Calibration | None, example: Any) -> list[Run]:
+def example_calls(samples: Calibration | None, example: Any) -> list[Run]:
     """The call on the first batch of some samples, or those on the examples in place of them; none where there is
     neither."""
     if samples is not None:
         return [partial(call, batch=next(iter(samples)))]
-    return [] if example is None else [partial(called, one) for one in examples(example)]
+    return [] if example is None else [partial(_call_example, one) for one in examples(example)]
 
 
-def called(example: Any, model: nn.Module) -> Any:
+def _call_example(example: Any, model: nn.Module) -> Any:
     """The outputs for an example.
 
     Raises:
         SecateurError: the network does not run on it.
     """
-    args, kwargs = tree_map(partial(moved, device=device_of(model)), inputs(example))
+    args, kwargs = to_device(inputs(example), device_of(model))
     with failing(f"the network does not run on {' and '.join(map(describe_value, (*args, *kwargs.values())))}"):
         return model(*args, **kwargs)
 
 
-def unread(model: nn.Module, targets: Sequence[Target], runs: Sequence[Run]) -> list[Target]:
+def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[Run]) -> list[Target]:
     """The targets whose weight no function takes in any of some calls of a network in evaluation mode.
 
     >>> from secateur.graph import targets
@@ -72,22 +73,22 @@ def unread(model: nn.Module, targets: Sequence[Target], runs: Sequence[Run]) -> 
     ...     def forward(self, x):
     ...         return self.used(x)
     >>> net = Net()
-    >>> [target.name for target in unread(net, targets(net), runs(None, torch.ones(1, 2)))]
+    >>> [target.name for target in unread_targets(net, targets(net), example_calls(None, torch.ones(1, 2)))]
     ['idle.weight']
     """
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
         return []
     weights = {target.name: model.get_parameter(target.name) for target in targets}
-    with evaluating(model), torch.no_grad(), Readers(weights.values()) as readers:
-        for run in runs:
+    with evaluating(model), torch.no_grad(), _Readers(weights.values()) as readers:
+        for run in calls:
             run(model)
     return [target for target in targets if id(weights[target.name]) not in readers.read]
 
 
-def few(seen: Seen, what: str) -> Iterator[str]:
+def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
     """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
 
-    >>> list(few({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
+    >>> list(underdetermined_layers({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
     ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); give more data']
     """
     short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}
@@ -97,11 +98,11 @@ def few(seen: Seen, what: str) -> Iterator[str]:
                f"rows, {inputs} inputs); give more data")
 
 
-def idle(model: nn.Module, layers: Sequence[Layer], runs: Sequence[Run]) -> Iterator[str]:
+def unused_weights(model: nn.Module, layers: Sequence[Layer], calls: Sequence[Run]) -> Iterator[str]:
     """A note for every layer whose weights count though nothing reads them; for neurons the graph says so."""
     counted = {layer.target.name: layer for layer in layers if layer.target is not None}
-    if not runs or not counted:
+    if not calls or not counted:
         return
-    for target in unread(model, [layer.target for layer in counted.values() if layer.target], runs):
+    for target in unread_targets(model, [layer.target for layer in counted.values() if layer.target], calls):
         yield (f"{target.name}: nothing reads it for these samples, but its {counted[target.name].items} items count; "
                f"skip '{target.module}' where it is never used")

@@ -21,8 +21,8 @@ from secateur.pruning.trial import Trials
 from secateur.runtime import breakeven
 
 Numbers = NDArray[np.float64]
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-TIMED = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_TIMED = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
 class Costs(ABC):
@@ -59,13 +59,13 @@ class Costs(ABC):
     def layer(self, index: int, removed: NDArray[Any]) -> Numbers:
         """What a layer costs of which so many items are cut, the others being whole."""
         if self.units:
-            return self._probed(index, removed)
+            return self._probe(index, removed)
         return self.weights(index, (self.trials.layers[index].items - removed) * self.trials.sizes[index])
 
-    def _probed(self, index: int, removed: NDArray[Any]) -> Numbers:
+    def _probe(self, index: int, removed: NDArray[Any]) -> Numbers:
         """Neurons: networks with only this layer cut, what they cost less than the original, read off between."""
         most = self.trials.layers[index].items - 1
-        counts = sorted({round(share * most) for share in SHARES})
+        counts = sorted({round(share * most) for share in _SHARES})
         seen = [self.real(self.trials.cut_one(index, count)) for count in counts]
         found: Numbers = np.interp(removed, counts, np.minimum.accumulate(seen)) - min(seen)
         return found
@@ -148,10 +148,10 @@ class Milliseconds(Costs):
     def _curves(self) -> list[tuple[list[float], Numbers]]:
         """For every layer the sparsities and milliseconds of the faster of torch and the kernels, never rising."""
         modules = [layer.name.rpartition(".")[0] for layer in self.trials.layers]
-        seen, curves = layer_inputs(self.trials.model, modules, self.example), []
+        seen, curves = _layer_inputs(self.trials.model, modules, self.example), []
         for layer in self.trials.layers:
             module = layer.name.rpartition(".")[0]
-            points = breakeven.layer_curve(self.trials.model.get_submodule(module), seen[module], TIMED)
+            points = breakeven.layer_curve(self.trials.model.get_submodule(module), seen[module], _TIMED)
             least = [1e3 * min(p.dense, p.sparse) for p in points]
             curves.append(([p.sparsity for p in points], np.minimum.accumulate(least)))
         return curves
@@ -172,7 +172,7 @@ def costs(resource: str, batch: int, trials: Trials) -> Costs:
     return RESOURCES[resource](trials, batch)
 
 
-def layer_inputs(model: nn.Module, names: Sequence[str], example: tuple[Tensor, ...]) -> dict[str, Tensor]:
+def _layer_inputs(model: nn.Module, names: Sequence[str], example: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """What each of some modules is given in one call of the network.
 
     Raises:

@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 
 from secateur import graph
-from secateur.core.bitmask import packed, unpacked
+from secateur.core.bitmask import pack_bits, unpack_bits
 from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
+from secateur.core.tensors import type_and_shape
 from secateur.core.types import Cut, Group, Plan, Structure
 from secateur.data.input_spec import InputSpec
 from secateur.measure.size import tensors
@@ -55,7 +56,7 @@ def remember(network: nn.Module, made: Sequence[Step]) -> nn.Module:
 
 def step(model: nn.Module, cuts: Sequence[Cut], example: Any, proved: bool) -> Step:
     """One cut of a network as it is kept; ``example`` may be None."""
-    keeps = tuple((c.name, digest(c.group), c.group.units, packed(c.keep)) for c in cuts if c.group)
+    keeps = tuple((c.name, digest(c.group), c.group.units, pack_bits(c.keep)) for c in cuts if c.group)
     return Step(tensor_shapes(model), keeps, "" if example is None else InputSpec.of(example).to_json(), proved)
 
 
@@ -65,7 +66,7 @@ def tensor_shapes(model: nn.Module) -> dict[str, str]:
     >>> described(nn.Linear(3, 4, bias=False))
     {'weight': 'float32[4, 3]'}
     """
-    return {name: f"{str(t.dtype)[6:]}{list(t.shape)}" for name, t in tensors(model)}
+    return {name: type_and_shape(t) for name, t in tensors(model)}
 
 
 def digest(group: Group) -> str:
@@ -85,7 +86,7 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
     structure, groups = _find_groups(network, step, inputs)
     if odd := next((name for name, key, units, _ in step.keeps if groups[key].units != units), None):
         raise SecateurError(f"the network's group '{odd}' has another number of units than the one that was cut")
-    cuts = tuple(Cut(groups[key].name, unpacked(bits, units), groups[key]) for _, key, units, bits in step.keeps)
+    cuts = tuple(Cut(groups[key].name, unpack_bits(bits, units), groups[key]) for _, key, units, bits in step.keeps)
     shapes = {n: tuple(p.shape) for n, p in network.named_parameters()}
     return Plan("neuron", "saved", "layer", 0.0, cuts, shapes, structure=structure)
 

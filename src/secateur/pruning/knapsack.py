@@ -38,7 +38,7 @@ def least_loss(costs: Sequence[Numbers], losses: Sequence[Numbers], budget: floa
         kept = order[front(whole[order], (lost[:, None] + loss).ravel()[order])]
         total, lost = whole[kept], (lost[:, None] + loss).ravel()[kept]
         steps.append(np.stack(np.divmod(kept, len(cost)), 1))
-    return followed(steps, int(np.argmin(lost)))
+    return _trace_back(steps, int(np.argmin(lost)))
 
 
 def front(cost: Numbers, loss: Numbers) -> NDArray[np.int64]:
@@ -57,7 +57,7 @@ def front(cost: Numbers, loss: Numbers) -> NDArray[np.int64]:
     return kept[np.concatenate([step[1:] != step[:-1], [True]])]
 
 
-def followed(steps: Sequence[NDArray[Any]], last: int) -> list[int]:
+def _trace_back(steps: Sequence[NDArray[Any]], last: int) -> list[int]:
     """The choices that led to the last one."""
     chosen = []
     for step in reversed(steps):

@@ -18,7 +18,7 @@ from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes.base import Scope, check_bounds
 
 Settings = Mapping[str, Any]
-FORMER = {"least": "min_sparsity", "most": "max_sparsity"}
+_FORMER = {"least": "min_sparsity", "most": "max_sparsity"}
 """Names that settings of layers had before; stored runs hold them."""
 
 
@@ -83,25 +83,25 @@ def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, 
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}
     for pattern, given in (layers or {}).items():
-        hits = meant("layers", pattern, names)
-        rule = read(pattern, given)
+        hits = matching_modules("layers", pattern, names)
+        rule = read_rule(pattern, given)
         for name in names:
-            around = [h for h in hits if n_inside(name, h)]
+            around = [h for h in hits if _is_inside(name, h)]
             if around:
                 rank = len(pattern) + 1 if pattern in around else 0
                 said.setdefault(name, []).append((rank, pattern, rule))
-    return {"": whole, **{name: merged(name, found, whole) for name, found in said.items()}}
+    return {"": whole, **{name: _merge_rules(name, found, whole) for name, found in said.items()}}
 
 
-def n_inside(name: str, module: str) -> bool:
+def _is_inside(name: str, module: str) -> bool:
     """Whether a module is another, or lies inside it."""
     return name == module or name.startswith(f"{module}.")
 
 
-def read(pattern: str, given: Any) -> Rule:
+def read_rule(pattern: str, given: Any) -> Rule:
     """One entry of ``layers`` as a rule.
 
-    >>> read("fc", 0.5), read("conv.*", {"granularity": "4x1"}).granularity
+    >>> read_rule("fc", 0.5), read_rule("conv.*", {"granularity": "4x1"}).granularity
     (Rule(sparsity=0.5, granularity=None, min_sparsity=None, max_sparsity=None, skip=None), '4x1')
     """
     known = [f.name for f in fields(Rule)]
@@ -110,13 +110,13 @@ def read(pattern: str, given: Any) -> Rule:
     if not isinstance(given, Mapping):
         raise SecateurError(f"layers['{pattern}'] is {given!r}: allowed is a sparsity or a mapping with any of "
                             f"{', '.join(known)}")
-    given = {FORMER.get(name, name): value for name, value in given.items()}
+    given = {_FORMER.get(name, name): value for name, value in given.items()}
     if strange := [k for k in given if k not in known]:
         raise unknown(f"setting of layers['{pattern}']", str(strange[0]), known)
-    return check_rule(f"layers['{pattern}']", Rule(**given))
+    return _check_rule(f"layers['{pattern}']", Rule(**given))
 
 
-def check_rule(what: str, rule: Rule) -> Rule:
+def _check_rule(what: str, rule: Rule) -> Rule:
     """The rule, if its values are allowed."""
     check_bounds(what, rule.min_sparsity, rule.max_sparsity)
     if rule.sparsity is not None:
@@ -126,7 +126,7 @@ def check_rule(what: str, rule: Rule) -> Rule:
     return rule
 
 
-def merged(name: str, found: list[tuple[int, str, Rule]], whole: Rule) -> Rule:
+def _merge_rules(name: str, found: list[tuple[int, str, Rule]], whole: Rule) -> Rule:
     """One rule from all that speak of a module: each setting from the nearest that has it."""
     rule = whole
     for setting in (f.name for f in fields(Rule)):
@@ -137,7 +137,7 @@ def merged(name: str, found: list[tuple[int, str, Rule]], whole: Rule) -> Rule:
             raise SecateurError(f"layers: {setting} of '{name}' is not clear: {said}; allowed is one, or its own name")
         if best:
             rule = replace(rule, **{setting: best[0][1]})
-    return check_rule(f"layers['{name}']", rule)
+    return _check_rule(f"layers['{name}']", rule)
 
 
 def rule_of(modules: Iterable[str], known: Mapping[str, Rule], what: str) -> Rule:
@@ -153,10 +153,10 @@ def rule_of(modules: Iterable[str], known: Mapping[str, Rule], what: str) -> Rul
     return next(iter(found.values()), known[""])
 
 
-def matches(pattern: str, name: str) -> bool:
+def _matches(pattern: str, name: str) -> bool:
     """Whether a regular expression is all of a name; what is no expression matches nothing.
 
-    >>> matches("block.*", "block1"), matches("[", "block1")
+    >>> _matches("block.*", "block1"), _matches("[", "block1")
     (True, False)
     """
     try:
@@ -165,9 +165,9 @@ def matches(pattern: str, name: str) -> bool:
         return False
 
 
-def meant(argument: str, pattern: str, names: Sequence[str]) -> list[str]:
+def matching_modules(argument: str, pattern: str, names: Sequence[str]) -> list[str]:
     """The modules of that name, or whose names the expression matches; none is an error of ``argument``."""
-    hits = [n for n in names if n == pattern or matches(pattern, n)]
+    hits = [n for n in names if n == pattern or _matches(pattern, n)]
     if not hits:
         raise unknown(f"module in {argument}", pattern, names)
     return hits
@@ -186,8 +186,8 @@ def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset
         raise SecateurError(f"skip names {', '.join(twice)} twice")
     found: set[str] = set()
     for pattern in patterns:
-        hits = meant("skip", pattern, names)
-        found.update(n for n in names for hit in hits if n_inside(n, hit))
+        hits = matching_modules("skip", pattern, names)
+        found.update(n for n in names for hit in hits if _is_inside(n, hit))
     return frozenset(found)
 
 

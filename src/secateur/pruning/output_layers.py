@@ -11,9 +11,9 @@ from secateur import graph
 from secateur.core.errors import OutputLayerWarning, UnsupportedError, caller_level
 from secateur.core.types import Structure
 
-NORMS = (nn.PReLU, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
+_NORMS = (nn.PReLU, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 """Modules that learn, but go along with the axis of the layer before them."""
-KEEP = "skip=['name'] keeps a layer whole, skip=() says that all may be cut"
+_KEEP = "skip=['name'] keeps a layer whole, skip=() says that all may be cut"
 
 
 def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -40,7 +40,7 @@ def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> 
 
 
 def _warn(why: str) -> None:
-    warnings.warn(f"{why}, so its output layer is not known and every layer is cut: {KEEP}; with example= (one input) "
+    warnings.warn(f"{why}, so its output layer is not known and every layer is cut: {_KEEP}; with example= (one input) "
                   "it is found", OutputLayerWarning, stacklevel=caller_level())
 
 
@@ -59,5 +59,5 @@ def _last_of(model: nn.Sequential) -> str | None:
 def _transparent(module: nn.Module) -> str | None:
     """Empty for a module of torch that leaves the layer before it the maker of the last axis; None for any other."""
     known = type(module).__module__.startswith("torch.nn.modules.") and not list(module.children())
-    learns = list(module.parameters()) and not isinstance(module, NORMS)
+    learns = list(module.parameters()) and not isinstance(module, _NORMS)
     return "" if known and not learns else None

@@ -63,9 +63,9 @@ class Ranking:
 
     def __init__(self, scores: Sequence[Tensor]):
         self.shapes = [s.shape for s in scores]
-        self._rank = self._ranked(torch.cat([check_scores(s).flatten() for s in scores]))
+        self._rank = self._rank_order(torch.cat([check_scores(s).flatten() for s in scores]))
 
-    def _ranked(self, flat: Tensor) -> Tensor:
+    def _rank_order(self, flat: Tensor) -> Tensor:
         order = torch.sort(flat, stable=True).indices
         rank = torch.empty_like(order)
         rank[order] = torch.arange(order.numel(), device=order.device)
@@ -92,9 +92,9 @@ class Ranking:
         if bounds is None or all(low <= k.numel() - int(k.sum()) <= high
                                  for k, (low, high) in zip(kept, bounds, strict=True)):
             return kept
-        return self._parts(self._bounded(count, bounds))
+        return self._parts(self._keep_within(count, bounds))
 
-    def _bounded(self, count: int, bounds: Sequence[tuple[int, int]]) -> Tensor:
+    def _keep_within(self, count: int, bounds: Sequence[tuple[int, int]]) -> Tensor:
         """The lowest of each layer up to its least go, those above its most stay, the rest compete."""
         rank = self._rank.cpu()
         order = torch.empty_like(rank)
@@ -128,7 +128,7 @@ class GroupRanking(Ranking):
         self.group = scores[0].shape[-1]
         super().__init__(scores)
 
-    def _ranked(self, flat: Tensor) -> Tensor:
+    def _rank_order(self, flat: Tensor) -> Tensor:
         """All that go first of their groups before all that go second, and so on."""
         within = flat.view(-1, self.group).sort(dim=1, stable=True).indices.argsort(dim=1)
         groups = torch.arange(len(within), device=flat.device)[:, None]

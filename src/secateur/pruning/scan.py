@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError
 from secateur.data.calibration import Batch
 from secateur.data.forward import call, watch
+from secateur.measure.compare import divergence, same_classes
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count
 from secateur.pruning.trial import Trials
@@ -88,7 +89,8 @@ def scan(trials: Trials, sparsities: Sequence[float] = GRID) -> Scan:
     before = outputs(trials.model, trials.inputs, trials.names)
 
     def look(index: int, count: int) -> tuple[float, float]:
-        return compared(before, outputs(trials.cut_one(index, count), trials.inputs, trials.names))
+        after = outputs(trials.cut_one(index, count), trials.inputs, trials.names)
+        return divergence(before, after), same_classes(before, after)
 
     return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
                       for i, (layer, (_, high)) in enumerate(zip(trials.layers, trials.bounds, strict=True))),
@@ -129,11 +131,3 @@ def logs(given: Any) -> Tensor:
     return given.double().log_softmax(-1).cpu()
 
 
-def compared(before: Tensor, after: Tensor) -> tuple[float, float]:
-    """The mean divergence of ``after`` from ``before``, and the fraction with the same greatest output.
-
-    >>> compared(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.8, 0.2]]).log())[0]  # ln(0.5 / 0.4)
-    0.2231435...
-    """
-    divergence = (before.exp() * (before - after)).sum(-1).mean()
-    return max(0.0, float(divergence)), float((before.argmax(-1) == after.argmax(-1)).double().mean())

@@ -16,7 +16,7 @@ from secateur.core.types import Cut, Group, Plan, Structure
 from secateur.data.calibration import Calibration
 from secateur.graph.check import check_weights
 from secateur.pruning.allocation import Allocator, Entry
-from secateur.pruning.checks import few, idle, runs
+from secateur.pruning.checks import example_calls, underdetermined_layers, unused_weights
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Granularity, Unit, producers
@@ -24,9 +24,9 @@ from secateur.pruning.granularity.neuron import Neuron
 from secateur.pruning.layer_rules import Rule, resolve_skip, rule_of, rules
 from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.scan import Scan
-from secateur.pruning.signals import Gatherer
+from secateur.pruning.signals import SignalCollector
 from secateur.pruning.signals.base import check_needs
-from secateur.pruning.signals.collect import sources
+from secateur.pruning.signals.collect import signal_sources
 from secateur.pruning.spec import PruningSpec, check_scores, default_criterion
 
 
@@ -51,7 +51,7 @@ class Selection:
         chosen = spec.criterion or default_criterion(self.granularity, samples is not None)
         self.criterion, self._criterion = as_criterion(chosen)
         check_scores(self.criterion, self._criterion, self.granularity)
-        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, sources(samples, example, spec.seed))
+        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, signal_sources(samples, example, spec.seed))
         graph.check_whole(model)
         check_weights(model)
         self._rules = rules(model, spec.layers, self.scope)
@@ -64,9 +64,9 @@ class Selection:
         places = self.granularity.places(self.structure, skipped | resolve_skip(model, self.outputs))
         self._check_places(places)
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
-        gather = Gatherer(model, self._criterion.needs, tensors, samples, example, spec.seed)
+        gather = SignalCollector(model, self._criterion.needs, tensors, samples, example, spec.seed)
         self._entries = self._score(model, places, gather)
-        self._seen, self._runs = gather.seen, runs(samples, example)
+        self._seen, self._runs = gather.seen, example_calls(samples, example)
         self.layers = [entry.layer for entry in self._entries]
         self.granularities = [entry.granularity for entry in self._entries]
         self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
@@ -88,7 +88,7 @@ class Selection:
                                 + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)
                                 + "".join(f"; {note}" for note in self.structure.notes))
 
-    def _score(self, model: nn.Module, places: Sequence[Any], gather: Gatherer) -> list[Entry]:
+    def _score(self, model: nn.Module, places: Sequence[Any], gather: SignalCollector) -> list[Entry]:
         """Every place with the scores of its items, by its own granularity where it has one."""
         def score(tensor: Tensor, name: str, unit: Unit | None = None) -> Tensor:
             signals = gather.of(self.granularity.scored_as, name, unit)
@@ -140,8 +140,8 @@ class Selection:
     @cached_property
     def _cautions(self) -> list[str]:
         """What a caller should know whatever the sparsity."""
-        return [*idle(self._allocator.model, self.layers, self._runs),
-                *few(self._seen, f"criterion '{self.criterion}'")]
+        return [*unused_weights(self._allocator.model, self.layers, self._runs),
+                *underdetermined_layers(self._seen, f"criterion '{self.criterion}'")]
 
     def whole(self) -> Plan:
         """The plan that removes nothing."""

@@ -12,7 +12,7 @@ from secateur.core.errors import SecateurError
 from secateur.pruning.criteria.base import CriterionChoice, as_criterion, criteria_for
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.granularity.base import Granularity
-from secateur.pruning.layer_rules import check_mapping, check_skip, read
+from secateur.pruning.layer_rules import check_mapping, check_skip, read_rule
 from secateur.pruning.ranking import check_seed, check_sparsity
 from secateur.pruning.scopes import ScopeChoice, resolve_scope
 from secateur.pruning.scopes.base import Scope
@@ -61,7 +61,7 @@ class PruningSpec:
             check_skip(self.skip)
         check_mapping(self.layers)
         for pattern, settings in (self.layers or {}).items():
-            read(pattern, settings)
+            read_rule(pattern, settings)
 
     @property
     def granularity_item(self) -> Granularity:
@@ -80,7 +80,7 @@ class PruningSpec:
             SecateurError: it is missing, contradicts the others, or is not in [0, 1).
         """
         if self.granularity_item.sparsity is not None:
-            return _fixed(self.granularity_item, self.granularity_item.sparsity, sparsity)
+            return _check_fixed(self.granularity_item, self.granularity_item.sparsity, sparsity)
         scope = self.scope_item
         amount = isinstance(scope, Budget) and scope.amount is not None
         if sparsity is None and amount:
@@ -124,7 +124,7 @@ def check_scores(name: str, criterion: Any, granularity: Granularity) -> None:
                             f"{', '.join(criteria_for(granularity.name))}")
 
 
-def _fixed(item: Granularity, fixed: float, sparsity: float | None) -> float:
+def _check_fixed(item: Granularity, fixed: float, sparsity: float | None) -> float:
     """The sparsity that N:M has, if nothing else was asked; 0 removes nothing."""
     if sparsity not in (None, 0, fixed):
         raise SecateurError(f"sparsity {sparsity!r} of granularity '{item.name}': that has {fixed:g}; leave the "

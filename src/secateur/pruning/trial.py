@@ -14,7 +14,7 @@ from secateur.core.pytree import repeat
 from secateur.data.calibration import Calibration, join
 from secateur.pruning.granularity.base import Layer
 
-MOST_SAMPLES = 1024
+_MOST_SAMPLES = 1024
 """Enough for a mean over samples; a scan runs the network some eight times a layer on each of them."""
 
 Bounds = Sequence[tuple[int, int]]
@@ -59,7 +59,7 @@ class Trials:
         """
         if self.samples is None:
             raise SecateurError("data= is missing: samples of the network's input; got None")
-        return tuple(column[:MOST_SAMPLES] for column in join(self.samples.first(MOST_SAMPLES)))
+        return tuple(column[:_MOST_SAMPLES] for column in join(self.samples.first(_MOST_SAMPLES)))
 
     def example(self, batch: int) -> Any:
         """As many samples as a batch has, from the start again where there are fewer: a tuple, or a dict by name."""

@@ -111,7 +111,7 @@ def systems_of(normal: NormalEquations, support: Tensor | None) -> list[Equation
 
 def solve(systems: list[Equations], cross: Tensor) -> Tensor:
     """The rows that solve the equations for these right sides: ``(groups, outputs, n)``."""
-    return torch.stack([system.solved(right) for system, right in zip(systems, cross, strict=True)])
+    return torch.stack([system.solve(right) for system, right in zip(systems, cross, strict=True)])
 
 
 def best_damping(fit: NormalEquations, held: NormalEquations, support: Tensor | None, toward: Tensor) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from secateur.core import text as words
-from secateur.measure.speed import PACES, Speed, pace, told
+from secateur.measure.speed import PACES, Speed, in_words, pace
 from secateur.report.results import Cell, Curve, Method, Results
 
 Part = tuple[str, str]
@@ -157,7 +157,7 @@ def _speed_words(method: Method, cell: Cell, results: Results) -> str:
     groups: dict[str, list[str]] = {}
     for batch, s in headline_speeds(method, cell, results):
         at = groups.setdefault(pace(s.ratio), [])
-        at.append(f"{told(s, not at)} at batch {batch}")
+        at.append(f"{in_words(s, not at)} at batch {batch}")
     if not groups:
         return " (speed was not measured)"
     how = " with sparse kernels" if method.way == "sparse" else ""

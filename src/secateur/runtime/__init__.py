@@ -48,18 +48,18 @@ def compile(model: nn.Module, example: Any, engine: str | None = None, **options
     name = "kernels" if engine is None else engine
     if name not in ENGINES:
         raise unknown("engine", str(name), ENGINES)
-    check_options(name, options)
+    _check_options(name, options)
     inputs = check_model(model, example)
     try:
-        return _compiled(name, model, inputs, options)
+        return _instantiate(name, model, inputs, options)
     except UnsupportedError as reason:
         if engine is not None:
             raise
         warn_once(str(reason))
-        return _compiled("torch", model, inputs, {})
+        return _instantiate("torch", model, inputs, {})
 
 
-def check_options(engine: str, options: dict[str, Any]) -> None:
+def _check_options(engine: str, options: dict[str, Any]) -> None:
     """Refuse options that an engine does not have, and values that mean nothing.
 
     Raises:
@@ -75,7 +75,7 @@ def check_options(engine: str, options: dict[str, Any]) -> None:
         raise SecateurError(f"option budget: got {options['budget']!r}, allowed: {OPTIONS['budget'][1]}")
 
 
-def _compiled(name: str, model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Compiled:
+def _instantiate(name: str, model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Compiled:
     made = load(name)(model, inputs, **options)
     assert isinstance(made, Compiled)
     return made

@@ -1,4 +1,4 @@
-"""What every engine returns and checks: a module for inference, and the inputs that it takes."""
+"""The module that every engine returns, and the checks of the model and the example that all engines share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.core.modules import same_modes
 
 
 class Compiled(nn.Module):
@@ -35,7 +36,7 @@ class Compiled(nn.Module):
                                    "allowed: torch.export, torch.compile")
         for position, value in enumerate(inputs):
             if type(value) is not Tensor or value.requires_grad or not value.is_cpu:
-                check_input(value, position)
+                _check_input(value, position)
         return self.run(*inputs)
 
     def run(self, *inputs: Any) -> Any:
@@ -51,7 +52,6 @@ class Compiled(nn.Module):
         if mode:
             raise UnsupportedError("a compiled network is inference only; train the zeroed model and compile again")
         return self
-
 
     def _apply(self, fn: Any, recurse: bool = True) -> Compiled:
         """Refuse to become another type or to move (``half()``, ``to("cuda")``); anything else changes nothing."""
@@ -72,7 +72,7 @@ class Compiled(nn.Module):
                                "save the pruned model and compile it where it is loaded")
 
 
-def check_input(value: Any, position: int) -> None:
+def _check_input(value: Any, position: int) -> None:
     """Refuse what no engine takes, before anything runs."""
     if not isinstance(value, Tensor):
         raise SecateurError(f"input {position}: got {type(value).__name__}, allowed: a tensor on the CPU")
@@ -83,11 +83,6 @@ def check_input(value: Any, position: int) -> None:
     if value.requires_grad and torch.is_grad_enabled():
         raise UnsupportedError(f"input {position} requires gradients: a compiled network is inference only; "
                                "train the zeroed model, or call it under torch.no_grad()")
-
-
-def as_inputs(example: Any) -> tuple[Any, ...]:
-    """The example as the tuple of positional inputs."""
-    return tuple(example) if isinstance(example, (tuple, list)) else (example,)
 
 
 def check_model(model: Any, example: Any) -> tuple[Any, ...]:
@@ -104,17 +99,17 @@ def check_model(model: Any, example: Any) -> tuple[Any, ...]:
                             "give the pruned model that it was made from")
     if example is None:
         raise SecateurError("compile: got no example, needed is one input of the network or a tuple of them")
-    check_tensors(model)
-    inputs = as_inputs(example)
+    _check_tensors(model)
+    inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
     if not inputs:
         raise SecateurError("compile: got an empty example, needed is one input of the network or a tuple of them")
     for position, value in enumerate(inputs):
-        check_input(value.detach() if isinstance(value, Tensor) else value, position)
+        _check_input(value.detach() if isinstance(value, Tensor) else value, position)
     check_runs(model, inputs)
     return inputs
 
 
-def check_tensors(model: nn.Module) -> None:
+def _check_tensors(model: nn.Module) -> None:
     """Refuse parameters and floating-point buffers that are not float32 on the CPU, naming the first."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.device.type != "cpu":
@@ -129,43 +124,38 @@ def check_runs(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
     Raises:
         SecateurError: it does not run.
     """
-    model = copied(model)
-    modes = {module: module.training for module in model.modules()}
+    model = _copy(model)
     try:
-        model.eval()
-        with torch.no_grad():
-            return model(*map(cloned, inputs))
+        with same_modes(model), torch.no_grad():
+            return model.eval()(*map(clone, inputs))
     except Exception as error:
         raise SecateurError(f"the example does not run through the network: {first_line(error)}") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def check_state(model: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Refuse a network that changes at every call; what it makes once, at the first, is no change.
+    """Refuse a network that changes at every call. What it makes once, at the first call, is no change.
 
     Raises:
         UnsupportedError: it writes to its own buffers; the message names the first.
     """
-    model = copied(model).eval()
+    model = _copy(model).eval()
     with torch.no_grad():
-        model(*map(cloned, inputs))
+        model(*map(clone, inputs))
         before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        model(*map(cloned, inputs))
+        model(*map(clone, inputs))
     for name, buffer in model.named_buffers():
         if name not in before or not torch.equal(before[name].nan_to_num(), buffer.nan_to_num()):
             raise UnsupportedError(f"the network writes to its own buffer '{name}' at every call")
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """A copy of the model, or itself where it holds what cannot be copied."""
+def _copy(model: nn.Module) -> nn.Module:
+    """A copy of the model, or the model itself where it holds something that cannot be copied."""
     try:
         return copy.deepcopy(model)
     except Exception:
         return model
 
 
-def cloned(value: Any) -> Any:
-    """A tensor of its own, without history."""
+def clone(value: Any) -> Any:
+    """A copy of a tensor without its history; anything else as it is."""
     return value.detach().clone() if isinstance(value, Tensor) else value

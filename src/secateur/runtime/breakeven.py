@@ -1,4 +1,4 @@
-"""The break-even of this machine: from which sparsity on zeros pay, for a layer's shape and a batch."""
+"""The break-even of this machine: the sparsity from which kernels are faster than torch, by layer and batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import nn
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.runtime import compile
 
-GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+_GRID = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
 @dataclass(frozen=True)
-class Point:
+class SpeedPoint:
     """One measured sparsity: seconds of torch and of the kernels, medians of interleaved calls."""
 
     sparsity: float
@@ -31,12 +31,13 @@ class Point:
         return self.dense / self.sparse
 
 
-def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = GRID, rounds: int = 15) -> list[Point]:
-    """Time a random linear layer at every sparsity, on the kernels alone and in torch, by turns.
+def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = _GRID,
+          rounds: int = 15) -> list[SpeedPoint]:
+    """Time a random linear layer at every sparsity, as :func:`layer_curve` does.
 
     Args:
         shape: outputs and inputs of the layer.
-        batch: rows.
+        batch: rows of the input.
         sparsities: fractions in [0, 1] of weights set to zero.
         rounds: calls of each; the median counts.
 
@@ -46,13 +47,14 @@ def curve(shape: tuple[int, int], batch: int, sparsities: Sequence[float] = GRID
     if min(*shape, batch, rounds) < 1 or any(not 0 <= s <= 1 for s in sparsities):
         raise SecateurError(f"break-even of shape {shape}, batch {batch}, sparsities {tuple(sparsities)}: "
                             "allowed are positive sizes and sparsities in [0, 1]")
-    return [_point(shape, batch, sparsity, rounds) for sparsity in sparsities]
+    layer, x = nn.Linear(shape[1], shape[0]), torch.randn(batch, shape[1])
+    return layer_curve(layer, x, sparsities, rounds)
 
 
-def break_even(points: Sequence[Point]) -> float | None:
-    """The least measured sparsity from which on the kernels are never slower; None where there is none.
+def break_even(points: Sequence[SpeedPoint]) -> float | None:
+    """The lowest measured sparsity from which the kernels are never slower than torch, or None.
 
-    >>> break_even([Point(0.0, 1.0, 2.0), Point(0.5, 1.0, 0.9), Point(0.9, 1.0, 0.2)])
+    >>> break_even([SpeedPoint(0.0, 1.0, 2.0), SpeedPoint(0.5, 1.0, 0.9), SpeedPoint(0.9, 1.0, 0.2)])
     0.5
     """
     found = None
@@ -76,16 +78,19 @@ def table(shapes: Sequence[tuple[int, int]], batches: Sequence[int], sparsities:
     return "\n".join(lines)
 
 
-def layer_curve(layer: nn.Module, x: torch.Tensor, sparsities: Sequence[float] = GRID, rounds: int = 9) -> list[Point]:
-    """Time a layer of a network with random zeros at every sparsity; where no kernel takes it, torch counts twice.
+def layer_curve(layer: nn.Module, x: torch.Tensor, sparsities: Sequence[float] = _GRID,
+                rounds: int = 9) -> list[SpeedPoint]:
+    """Time a layer of a network with random zeros at every sparsity, on the kernels alone and in torch, by turns.
+
+    Where no kernel takes the layer, torch is timed twice.
 
     Args:
         layer: a linear or convolutional layer; it stays as it is.
-        x: what it is given.
+        x: its input.
         sparsities: fractions in [0, 1] of weights set to zero.
         rounds: calls of each; the median counts.
     """
-    return [_timed(copy.deepcopy(layer).eval(), x, sparsity, rounds) for sparsity in sparsities]
+    return [_point(copy.deepcopy(layer).eval(), x, sparsity, rounds) for sparsity in sparsities]
 
 
 def median_seconds(module: nn.Module, inputs: tuple[torch.Tensor, ...], rounds: int = 15) -> float:
@@ -95,11 +100,7 @@ def median_seconds(module: nn.Module, inputs: tuple[torch.Tensor, ...], rounds: 
     return statistics.median(times)
 
 
-def _point(shape: tuple[int, int], batch: int, sparsity: float, rounds: int) -> Point:
-    return _timed(nn.Linear(shape[1], shape[0]), torch.randn(batch, shape[1]), sparsity, rounds)
-
-
-def _timed(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> Point:
+def _point(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> SpeedPoint:
     weight = layer.get_parameter("weight")
     with torch.no_grad():
         weight[torch.rand(weight.shape) < sparsity] = 0
@@ -109,7 +110,7 @@ def _timed(layer: nn.Module, x: torch.Tensor, sparsity: float, rounds: int) -> P
             fast = layer
         times = [(_seconds(layer, x), _seconds(fast, x)) for _ in range(rounds + 1)][1:]
     dense, sparse = (statistics.median(column) for column in zip(*times, strict=True))
-    return Point(sparsity, dense, sparse)
+    return SpeedPoint(sparsity, dense, sparse)
 
 
 def _seconds(module: nn.Module, *inputs: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""The network as torch runs it: what everything falls back to."""
+"""The engine ``torch``: the network as torch runs it, which is what everything falls back to."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class DenseNetwork(Compiled):
 
 @functools.cache
 def warn_once(reason: str) -> None:
-    """Say once in a process why torch runs instead of the kernels."""
+    """Warn, once in a process for each reason, that torch runs in place of the kernels."""
     warnings.warn(f"sparse kernels are not used: {reason}; torch runs the network", RuntimeWarning, stacklevel=4)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from secateur.runtime.codegen.isa import Isa
-from secateur.runtime.execute.segment import Runner, Schedule
+from secateur.runtime.execute.segment import Runner, TileSchedule
 from secateur.runtime.frontend.capture import Captured
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.schedule.program import KernelStep
 
 
 @dataclass(frozen=True)
-class Row:
+class OperatorRow:
     """One operator at one count of rows.
 
-    ``segment`` is None for what torch runs outside of all plans; ``rows`` and ``threads`` are those of the
+    ``segment`` is None for what torch runs outside of all segments; ``rows`` and ``threads`` are those of the
     call, ``width`` the batch rows of a tile (0: torch). ``share`` is the measured or, with budget 0, predicted
     fraction of the segment's time; ``refused`` names every other kernel with the reason why not.
     """
@@ -34,43 +35,47 @@ class Row:
     refused: tuple[tuple[str, str], ...] = ()
 
 
-def rows(captured: Captured, runners: Sequence[Runner]) -> list[Row]:
+def rows(captured: Captured, runners: Sequence[Runner]) -> list[OperatorRow]:
     """Every operator, for every count of rows that was met."""
     found = [row for index, runner in enumerate(runners) for (count, threads), schedule in
              sorted(runner.schedules.items()) for row in _rows(index, runner, count, threads, schedule)]
-    return found + [Row(node, "torch", "torch", refused=(("kernels", reason),)) for node, reason in captured.refused]
+    return found + [OperatorRow(node, "torch", "torch", refused=(("kernels", reason),))
+                    for node, reason in captured.refused]
 
 
-def _rows(index: int, runner: Runner, count: int, threads: int, schedule: Schedule) -> Iterator[Row]:
-    own, torchs, total = schedule.costs, _against(schedule), _total(runner, schedule)
+def _rows(index: int, runner: Runner, count: int, threads: int, schedule: TileSchedule) -> Iterator[OperatorRow]:
+    """The operators of one segment at one count of rows."""
+    ops, how = runner.segment.ops, "predicted" if schedule.seconds is None else "measured"
     steps = _steps(runner, schedule, threads)
-    for place, op in enumerate(runner.segment.ops):
+    in_torch = {op.output.id for k, op in enumerate(ops) if k in schedule.dense or not schedule.chunks}
+    total = sum(pair[key in in_torch] for key, pair in schedule.costs.items())
+    for op in ops:
         if op.kind == "alias":
             continue
-        dense = not schedule.chunks or place in schedule.dense
-        spent = own.get(op.output.id, (0.0, 0.0))[int(dense)]
-        share = spent / total if total and spent else None
-        facts = {"segment": index, "rows": count, "threads": threads, "sparsity": op.sparsity, "share": share,
-                 "dense_bytes": None if op.weight is None else op.weight.nbytes}
-        if dense:
-            against = torchs.get(op.output.id, "torch is faster for the whole segment")
-            yield Row(op.name, op.kind, "torch, dense", refused=(("kernels", against),), **facts)  # type: ignore[arg-type]
+        key = op.output.id
+        kernel, dense = schedule.costs.get(key, (0.0, 0.0))
+        spent = dense if key in in_torch else kernel
+        against = f"{how} {kernel * 1e6:.3g} us on its kernel, {dense * 1e6:.3g} in torch" if dense else None
+        row = partial(OperatorRow, op.name, op.kind, segment=index, rows=count, threads=threads, sparsity=op.sparsity,
+                      share=spent / total if total and spent else None,
+                      dense_bytes=None if op.weight is None else op.weight.nbytes)
+        if key in in_torch:
+            yield row("torch, dense", refused=(("kernels", against or "torch is faster for the whole segment"),))
             continue
-        for width, step in steps.get(op.output.id, []):
-            against = torchs.get(op.output.id, "not measured")
-            why = (*step.refused, *([] if op.weight is None else [("torch, dense", against)]))
-            size = None if step.packed is None else step.bytes
-            kernel = step.kernel or type(step.spec).__name__.lower()
-            yield Row(op.name, op.kind, kernel, width=width, bytes=size, refused=why, **facts)  # type: ignore[arg-type]
+        torch_refused = [] if op.weight is None else [("torch, dense", against or "not measured")]
+        for width, step in steps.get(key, []):
+            yield row(step.kernel or type(step.spec).__name__.lower(), width=width,
+                      bytes=None if step.packed is None else step.bytes, refused=(*step.refused, *torch_refused))
 
 
-def _steps(runner: Runner, schedule: Schedule, threads: int) -> dict[int, list[tuple[int, Step]]]:
-    """The main step of every operator in each program of a schedule, by the number of its output."""
-    parts = [run for _, run in runner.mixed(schedule.dense).pieces if isinstance(run, Runner)] \
-        if schedule.dense else [runner]
-    found: dict[int, list[tuple[int, Step]]] = {}
+def _steps(runner: Runner, schedule: TileSchedule, threads: int) -> dict[int, list[tuple[int, KernelStep]]]:
+    """The main step of every operator in each program of a schedule, with the program's width, by output number."""
+    parts, widths = [runner], {width for width, _ in schedule.chunks}
+    if schedule.dense:
+        parts = [run for _, run in runner.mixture(schedule.dense).pieces if isinstance(run, Runner)]
+        widths.add(1)
+    found: dict[int, list[tuple[int, KernelStep]]] = {}
     for part in parts:
-        widths = {width for width, _ in schedule.chunks} | ({1} if schedule.dense else set())
         for (width, workers), program in sorted(part.programs.items()):
             mains = {s.output.id: s for s in program.steps if s.output is not None}
             if width in widths and workers == threads:
@@ -79,35 +84,19 @@ def _steps(runner: Runner, schedule: Schedule, threads: int) -> dict[int, list[t
     return found
 
 
-def _total(runner: Runner, schedule: Schedule) -> float:
-    """The seconds of all operators as they run."""
-    dense = {op.output.id for k, op in enumerate(runner.segment.ops) if k in schedule.dense or not schedule.chunks}
-    return sum(pair[int(key in dense)] for key, pair in schedule.costs.items())
-
-
-def _against(schedule: Schedule) -> dict[int, str]:
-    """Kernel and torch beside each other in words, for every layer of which both are known."""
-    how = "predicted" if schedule.seconds is None else "measured"
-    return {key: f"{how} {kernel * 1e6:.3g} us on its kernel, {dense * 1e6:.3g} in torch"
-            for key, (kernel, dense) in schedule.costs.items() if dense}
-
-
 def explain(captured: Captured, runners: Sequence[Runner], isa: Isa) -> str:
-    """The whole network's account."""
+    """The whole network in words: one line a segment and count of rows, and below it one an operator."""
     lines = [f"instruction set {isa.name}; {len(runners)} compiled segments; "
              + ("any batch" if captured.dynamic else "the example's batch only, others in torch")]
-    table = rows(captured, runners)
     for index, runner in enumerate(runners):
         for (count, threads), schedule in sorted(runner.schedules.items()):
-            lines.append(f"segment {index}, batch {count}, threads {threads}: {describe(schedule)}"
-                         + _times(schedule))
-            lines.extend(line for row in table if (row.segment, row.rows, row.threads) == (index, count, threads)
-                         for line in _lines(row))
-    lines.extend(f"torch: {row.node}: {row.refused[0][1]}" for row in table if row.segment is None)
+            lines.append(f"segment {index}, batch {count}, threads {threads}: {_describe(schedule)}")
+            lines.extend(line for row in _rows(index, runner, count, threads, schedule) for line in _lines(row))
+    lines.extend(f"torch: {node}: {reason}" for node, reason in captured.refused)
     return "\n".join(lines)
 
 
-def _lines(row: Row) -> Iterator[str]:
+def _lines(row: OperatorRow) -> Iterator[str]:
     tile = f", tiles of {row.width}" if row.width else ""
     facts = [f"  {row.node or 'network'} ({row.kind}): {row.kernel}{tile}"]
     if row.sparsity is not None:
@@ -120,16 +109,10 @@ def _lines(row: Row) -> Iterator[str]:
         yield f"    not {name}: {reason}"
 
 
-def _times(schedule: Schedule) -> str:
-    if schedule.seconds is None or schedule.dense_seconds is None:
-        return ""
-    return f"; measured {schedule.seconds * 1e6:.0f} us, torch {schedule.dense_seconds * 1e6:.0f} us"
-
-
-def describe(schedule: Schedule) -> str:
-    """A schedule in words."""
-    if not schedule.chunks:
-        return "torch"
+def _describe(schedule: TileSchedule) -> str:
+    """A schedule in words, with the measured times where there are any."""
     dense = f", {len(schedule.dense)} layers dense in torch" if schedule.dense else ""
-    return " + ".join(f"{rows} rows in tiles of {width}" for width, rows in schedule.chunks) + dense
-
+    text = " + ".join(f"{rows} rows in tiles of {width}" for width, rows in schedule.chunks) + dense or "torch"
+    if schedule.seconds is None or schedule.dense_seconds is None:
+        return text
+    return f"{text}; measured {schedule.seconds * 1e6:.0f} us, torch {schedule.dense_seconds * 1e6:.0f} us"

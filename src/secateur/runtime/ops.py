@@ -1,4 +1,4 @@
-"""What a captured run of operators is made of: values and operators, without torch and without layout."""
+"""The intermediate representation of the runtime: values and operators of a segment, without torch and layout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operator: its kind, the module that it came from, what it reads and writes, its settings."""
+    """One operator: its kind, the module that it came from, its inputs, output, weights, activation and settings."""
 
     kind: str
     name: str
@@ -56,12 +56,12 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A run of operators that becomes one plan: its inputs, operators in order, and outputs."""
+    """A run of operators that runs as one program: its inputs, its operators in order, its outputs."""
 
     inputs: tuple[Value, ...]
     ops: tuple[Op, ...]
     outputs: tuple[Value, ...]
 
     def lead(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The sizes of the axes of the first input that are rows; outputs have the same."""
+        """The sizes of the leading axes of the first input, which are rows; the outputs have the same."""
         return tuple(shape[:len(shape) - len(self.inputs[0].shape)])

@@ -1,11 +1,9 @@
-"""A training that stops and goes on as if it had not: network, optimizer, pruner, schedulers, random generators."""
+"""Checkpoints of a training: network, optimizer, pruner, schedulers and random generators, so that it goes on alike."""
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 from secateur.core.errors import SecateurError, failing
+from secateur.core.paths import write_whole
 
 
 class Stateful(Protocol):
@@ -28,7 +27,7 @@ class Stateful(Protocol):
 def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
     """Write the state of all parts, and of the random generators of torch, its GPUs, Python and NumPy, to one file.
 
-    The file takes the place of an older one at once, when it is whole.
+    An older file is replaced once the new one is complete.
 
     Args:
         path: the file.
@@ -38,19 +37,13 @@ def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
         SecateurError: the file cannot be written.
     """
     path = Path(path)
-    whole = {"parts": {name: part.state_dict() for name, part in parts.items()}, "random": generators()}
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with failing(f"{path} cannot be written"):
-            torch.save(whole, scratch)
-            scratch.replace(path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
+    whole = {"parts": {name: part.state_dict() for name, part in parts.items()}, "random": _generators()}
+    with write_whole(path) as scratch, failing(f"cannot write '{path}'"):
+        torch.save(whole, scratch)
 
 
 def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:
-    """Put every part, and the random generators, where they were; the pruner is made before, with the same settings.
+    """Restore every part and the random generators. The pruner is made before, with the same settings.
 
     Raises:
         SecateurError: the file cannot be read, holds other parts, or is no such file.
@@ -73,10 +66,10 @@ def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:
                             "allowed are the same names")
     for name, part in parts.items():
         part.load_state_dict(whole["parts"][name])
-    restore(whole["random"])
+    _restore(whole["random"])
 
 
-def generators() -> dict[str, Any]:
+def _generators() -> dict[str, Any]:
     """The states of the random generators."""
     version, internal, gauss = random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -86,8 +79,8 @@ def generators() -> dict[str, Any]:
             "numpy": {**numpy, "state": keys}}
 
 
-def restore(states: Mapping[str, Any]) -> None:
-    """Put the random generators where they were."""
+def _restore(states: Mapping[str, Any]) -> None:
+    """Set the random generators to their states."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])

@@ -51,11 +51,11 @@ def run(*words):
 def test_layers_are_those_of_a_count_by_hand():
     found = {one.name: one for one in layers("a.safetensors")}
     weight = found["2.weight"]
-    assert (weight.before, weight.after, weight.nonzeros, weight.zeros) == ((64, 6), (64, 6), 96, 0.75)
+    assert (weight.before, weight.shape, weight.nonzeros, weight.zeros) == ((64, 6), (64, 6), 96, 0.75)
     assert weight.bytes == min(64 * 6 * 4, 64 * 6 // 8 + 96 * 4, 96 * (4 + 1) + 65)
     assert (weight.dense_bytes, found["0.bias"].zeros, found["0.bias"].form) == (64 * 6 * 4, 0.0, "dense")
     small = {one.name: one for one in layers("small.safetensors")}
-    assert [(small[n].before, small[n].after) for n in ("0.weight", "0.bias", "2.weight")] == [
+    assert [(small[n].before, small[n].shape) for n in ("0.weight", "0.bias", "2.weight")] == [
         ((6, 8), (3, 8)), ((6,), (3,)), ((64, 6), (64, 3))]
     assert small["2.weight"].sparsity == 0.5
 
@@ -76,7 +76,7 @@ def test_info_shows_tree_table_bytes_settings_and_versions():
 
 def test_a_file_of_format_1_has_its_zeros_counted():
     found = layers(FIXTURES / "weights-1.safetensors")
-    assert sum(round(one.zeros * torch.Size(one.after).numel()) for one in found if one.weight) > 0
+    assert sum(round(one.zeros * torch.Size(one.shape).numel()) for one in found if one.weight) > 0
     assert "weights zeroed" in run("info", str(FIXTURES / "weights-1.safetensors"))[1]
 
 

@@ -54,9 +54,9 @@ def test_the_pace_is_that_of_the_ratio_that_is_printed():
         shown = float(words.times(ratio).rstrip("×"))
         expected = "even" if 0.97 <= shown <= 1.03 else "faster" if shown > 1 else "slower"
         assert speed.pace(ratio) == expected, ratio
-    assert speed.told(Speed(1, 0.91, 0.9, 0.92)) == "0.91×"
-    assert speed.told(Speed(1, 1.1, 0.9, 1.2)) == "1.10×, quartiles 0.90× to 1.20×,"
-    assert speed.told(Speed(1, 1.02, 0.9, 1.2), True) == "1.02× the speed"
+    assert speed.in_words(Speed(1, 0.91, 0.9, 0.92)) == "0.91×"
+    assert speed.in_words(Speed(1, 1.1, 0.9, 1.2)) == "1.10×, quartiles 0.90× to 1.20×,"
+    assert speed.in_words(Speed(1, 1.02, 0.9, 1.2), True) == "1.02× the speed"
 
 
 def test_sentence_says_slower_where_zeros_do_not_pay():

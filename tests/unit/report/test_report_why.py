@@ -8,7 +8,7 @@ import pytest
 import synthetic_run
 import torch
 
-from secateur.experiment.weight_statistics import anatomy
+from secateur.experiment.weight_statistics import weight_statistics
 from secateur.report import evidence, explanation
 from secateur.report.gather import gather_results
 
@@ -16,7 +16,7 @@ GRID = synthetic_run.GRID
 
 
 def with_weights(*networks: dict[str, torch.Tensor]):
-    return replace(synthetic_run.make(), weight_statistics=[anatomy(w, GRID) for w in networks])
+    return replace(synthetic_run.make(), weight_statistics=[weight_statistics(w, GRID) for w in networks])
 
 
 def dead_neurons(seed: int) -> dict[str, torch.Tensor]:

@@ -152,7 +152,7 @@ def test_write_leaves_every_file_and_no_other(tmp_path):
     assert (tmp_path / "run" / "report.html").stat().st_size < 8e6
 
 
-def test_an_unchanged_run_is_not_drawn_again(tmp_path):
+def test_an_unchanged_run_is_not_drawn_again(tmp_path, blank_figures):
     few = {"seeds": 1, "batches": (), "with_anatomy": False, "trained_here": False, "granularities": ("weight",)}
     run = synthetic_run.make(tmp_path / "run", grid=(0.5,), **few)
     first = report.write(run)

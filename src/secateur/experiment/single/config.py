@@ -2,110 +2,91 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from secateur.core import registry, settings
+from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out
-from secateur.core.settings import optional, setting
+from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
 from secateur.data.samples import check_name
-from secateur.experiment.config import StudyConfig
-from secateur.experiment.spec import spec_of
+from secateur.experiment.config import CommonConfig, StudyConfig, check_criteria, check_scopes
+from secateur.experiment.point import Point
 from secateur.models import resolve
-from secateur.pruning.spec import PruningSpec, default_criterion
+from secateur.pruning.granularity import resolve as resolve_granularity
+from secateur.pruning.ranking import check_round_to
+from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
-STUDY = {f.name: f for f in fields(StudyConfig)}
+
+def _check_together(config: CutConfig) -> None:
+    """Refuse settings that do not go together, and a file that could not be written."""
+    check_criteria((config.chosen_criterion,), (config.granularity,))
+    check_scopes((config.scope,), (config.granularity,))
+    config.point().spec.target(config.sparsity)
+    _ = config.training
+    check_criterion_is_used(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
+    check_out(Path(config.out).expanduser(), config.force)
 
 
-def shared(name: str, default: Any = MISSING) -> Any:
-    """A setting of the study under its name, with another default where one is given."""
-    known = STUDY[name]
-    return setting(known.default if default is MISSING else default, known.metadata["help"])
 
-
-@dataclass(frozen=True)
-class CutConfig:
+@dataclass(frozen=True, kw_only=True)
+class CutConfig(CommonConfig):
     """The settings of one cut; the command line has a flag for each.
 
     Raises:
         SecateurError: a setting is outside what is allowed; the message says what is.
     """
 
+    cross_checks = (_check_together,)
+
     model: str = setting("mlp", "the network, also as the first word behind prune: a built-in name, "
-                         "pkg.module:factory, a file .safetensors, .pt2 or .keras, a Hugging Face folder, timm:NAME")
-    factory: str = setting("", "pkg.module:factory or built-in name that makes the network of a .safetensors")
+                         "pkg.module:factory, a file .safetensors, .pt2 or .keras, a Hugging Face folder, timm:NAME",
+                         check=lambda text: resolve.kind_of(text).check(text))
     data: str = setting("", "labelled: a built-in name, pkg.module:function, file.npz (default: mnist, where the "
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
-                        ".txt of sentences, pkg.module:name")
-    example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data")
-    weights: str = shared("weights")
-    sparsity: float | None = optional(float, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
-                                      "amount as budget")
-    granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4")
-    criterion: str | None = optional(str, "what decides (default: magnitude, for neurons elimination)")
-    scope: str = setting("layer", "which items compete, or how much each layer loses")
-    layers: str = shared("layers")
-    least: float = shared("least")
-    most: float = shared("most")
-    pooling: str = shared("pooling")
-    budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
-                          'such as {"ms": 2.5, "batch": 64}')
-    round_to: int = setting(1, "neurons and channels left are a multiple of this")
-    recovery: tuple[str, ...] | None = optional(tuple, "what wins accuracy back after the cut, done in this order "
-                                               "(default: best; with a criterion of yours for weights reconstruct, "
-                                               "which keeps what it chose)")
-    calibration: int = shared("calibration")
-    skip: tuple[str, ...] = shared("skip")
-    seed: int = setting(0, "for the training, and what draws at random")
-    epochs: int | None = optional(int, "training epochs before the cut (default: 5 for a built-in network without "
-                                  "weights, else none)")
-    batch_size: int = shared("batch_size")
-    lr: float = shared("lr")
-    latency_batches: tuple[int, ...] = shared("latency_batches", (1, 64))
-    latency_seconds: float = shared("latency_seconds")
-    device: str = shared("device")
-    threads: int = shared("threads")
-    engine: str = shared("engine")
-    out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it, or torch "
-                       "where it ends in .pt2; where weights go, also a folder from a folder, .keras from .keras")
+                        ".txt of sentences, pkg.module:name", check=check_name)
+    sparsity: float | None = setting(None, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
+                                     "amount as budget")
+    granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
+                               check=resolve_granularity)
+    out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it, or torch where it ends "
+                       "in .pt2; where weights go, also a folder from a folder, .keras from .keras")
     force: bool = setting(False, "replace the file where it is there")
+    factory: str = setting("", "pkg.module:factory or built-in name that makes the network of a .safetensors",
+                           group=NETWORK)
+    example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data",
+                           group=NETWORK)
+    criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
+                                    check=partial(registry.get, "criteria"))
+    skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
+                                           "expressions; empty ('') lets the output layer go, too", group=CUT)
+    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
+                         check=partial(registry.get, "scopes"))
+    budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
+                           'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
+    round_to: int = setting(1, "neurons and channels left are a multiple of this", group=CUT, check=check_round_to)
+    recovery: tuple[str, ...] | None = setting(
+        None, "what wins accuracy back after the cut, done in this order (default: best; with a criterion of yours for "
+        "weights reconstruct, which keeps what it chose)", group=RECOVERY, some=True,
+        check=partial(registry.get, "recovery"))
+    seed: int = setting(0, "for the training, and what draws at random", group=TRAINING)
+    epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
+                                 "weights, else none)", group=TRAINING, least=0)
+    latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; none: no timing", group=TIMING,
+                                               least=1)
 
-    def __post_init__(self) -> None:
-        settings.settle(self)
-        resolve.kind_of(self.model).check(self.model)
-        if self.data:
-            check_name(self.data)
-        _ = self.study
-        self.spec().target(self.sparsity)
-        check_criterion_is_used(self.criterion, recoveries(self.recoveries), self._kinds, self.default_criterion)
-        check_out(Path(self.out).expanduser(), self.force)
+    def point(self, skip: tuple[str, ...] | None = None, samples: int = 0) -> Point:
+        """How the network is cut.
 
-    @classmethod
-    def make(cls, *layers: Mapping[str, Any]) -> CutConfig:
-        """Settings from mappings, later ones winning.
-
-        Raises:
-            SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
+        Args:
+            skip: all modules that stay whole, the output layers among them.
+            samples: how many samples are shown.
         """
-        return settings.make(cls, *layers)
-
-    @property
-    def study(self) -> StudyConfig:
-        """The study of one point that has these settings, which checks them."""
-        same = {name: getattr(self, name) for name in STUDY if name in {f.name for f in fields(self)}}
-        known = ":" in self.model or self.model in registry.files("models")
-        data = self.data if ":" in self.data or self.data in registry.files("data") else StudyConfig.data
-        return StudyConfig(**same | {
-            "model": self.model if known else f"file:{self.model}", "data": data, "weights": "",
-            "sparsity": (0.0 if self.sparsity is None else self.sparsity,), "granularity": (self.granularity,),
-            "criterion": (self.chosen_criterion,), "recovery": self.recoveries,
-            "scope": (self.scope,), "epochs": self.training, "seeds": 1,
-            "budget": "parameters", "best": False})
+        return Point(self.granularity, self.chosen_criterion, self.scope, self.sparsity, skip, self.seed,
+                     self.recoveries, samples, self.layers, self.min_sparsity, self.max_sparsity, self.pooling,
+                     self.budget, self.round_to)
 
     @property
     def chosen_criterion(self) -> str:
@@ -115,10 +96,10 @@ class CutConfig:
     @property
     def default_criterion(self) -> str:
         """The criterion where none is asked for."""
-        return default_criterion(self.granularity, self.informed)
+        return default_criterion(self.granularity, self.has_data)
 
     @property
-    def informed(self) -> bool:
+    def has_data(self) -> bool:
         """Whether there are data."""
         return bool(self.chosen_data)
 
@@ -132,12 +113,13 @@ class CutConfig:
     def recoveries(self) -> tuple[str, ...]:
         """The recoveries asked for, or the best that needs no labels and keeps what a criterion of one's own chose."""
         if self.recovery is None:
-            return (default_recovery(self.criterion is not None, self._kinds) if self.informed else "none",)
+            return (default_recovery(self.criterion is not None, self.kinds) if self.has_data else "none",)
         return self.recovery
 
     @property
-    def _kinds(self) -> frozenset[str]:
-        return kinds_of(self.granularity, json.loads(self.layers or "{}"))
+    def kinds(self) -> frozenset[str]:
+        """What is cut, of the network and of single layers."""
+        return kinds_of(self.granularity, self.layer_settings)
 
     @property
     def training(self) -> int:
@@ -147,11 +129,3 @@ class CutConfig:
                                 "is a recovery, such as --recovery best-finetune")
         built_in = self.model in registry.files("models") and not self.weights
         return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0
-
-    def spec(self, skip: Sequence[str] | None = None) -> PruningSpec:
-        """What is cut how; ``skip`` names all modules that stay whole, the output layers among them."""
-        return spec_of(self.granularity, self.chosen_criterion, self.scope, layers=self.study.layer_settings,
-                       min_sparsity=self.least, max_sparsity=self.most, pooling=self.pooling, round_to=self.round_to,
-                       budget=self.budget, skip=skip, seed=self.seed)
-
-

@@ -1,11 +1,8 @@
-"""A cut network in a file that was read back and compared before it got its name."""
+"""A cut network in a file, which is read back and compared before it gets its name."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,12 @@ import torch
 from torch import nn
 
 from secateur import files
-from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError, failing, first_line
+from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError, failing
 from secateur.core.modules import device_of
-from secateur.experiment.single.task import COMPARED, Case
-from secateur.files.exporters import unchecked
+from secateur.core.paths import write_whole
+from secateur.core.tensors import same_bits
+from secateur.experiment.single.task import SingleCut
+from secateur.files.exporters import write_unchecked
 from secateur.measure.compare import difference
 from secateur.measure.size import tensors
 from secateur.models import resolve
@@ -24,13 +23,14 @@ from secateur.models.loaders.hugging_face import network as from_folder
 from secateur.models.resolve import Kind
 
 ROUNDING = 1e-5
+COMPARED = 256
 OWN, PROGRAM = ".safetensors", ".pt2"
 FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xml", ".gguf", ".tflite"}
 
 
 def check_form(path: Path, kind: Kind, zeroed: bool) -> None:
     """Refuse a file that could not hold the cut network, before any work is done."""
-    own = is_own(path, kind)
+    own = _is_own(path, kind)
     if own and not zeroed:
         raise SecateurError(f"out '{path}': {kind.form} cannot hold the other shapes that cut neurons leave; allowed "
                             f"are {OWN} and {PROGRAM}")
@@ -41,67 +41,64 @@ def check_form(path: Path, kind: Kind, zeroed: bool) -> None:
 
 def is_secateurs(path: Path, kind: Kind) -> bool:
     """Whether what is written at a path is a file of :func:`secateur.save`."""
-    return path.suffix != PROGRAM and not is_own(path, kind)
+    return path.suffix != PROGRAM and not _is_own(path, kind)
 
 
-def is_own(path: Path, kind: Kind) -> bool:
+def _is_own(path: Path, kind: Kind) -> bool:
     """Whether a path is one of the kind's own files or folders."""
     return path.suffix != PROGRAM and (kind.folder or bool(kind.suffix)) and path.suffix == kind.suffix
 
 
-def written(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Write a cut network under another name, read it back, compare, and only then give it its name.
+def write_checked(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Write a cut network to a scratch path, read it back, compare, and only then move it into place.
 
     Args:
         cut: the network.
         path: where it goes.
-        case: where it comes from.
-        told: what a file of :func:`secateur.save` tells of how it was made.
+        single: where it comes from.
+        told: what a file of :func:`secateur.save` says of how it was made.
 
     Returns:
-        How it is loaded, as Python, and what is to be known of the file.
+        How it is loaded, as Python, and notes on the file.
 
     Raises:
         MeasurementError: a tensor or an output of what was read back differs.
         SecateurError: the disk is full, or the folder may not be written to.
     """
-    beside = path.with_name(f".{path.stem}-{os.getpid()}-new{path.suffix}")
-    try:
-        read, again, notes = write(cut, beside, case, told)
+    with write_whole(path) as scratch:
+        read, again, notes = _write(cut, scratch, path, single, told)
         back = read().to(device_of(cut)).eval()
-        compare(cut, back, path, case, exact=path.suffix not in (PROGRAM, ".keras"))
-        beside.replace(path)
-    except OSError as error:
-        raise SecateurError(f"cannot write '{path}': {error.strerror or first_line(error)}") from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(beside) if beside.is_dir() else beside.unlink(missing_ok=True)
-    return again.format(path=path), notes
+        _check_same(cut, back, path, single, exact=path.suffix not in (PROGRAM, ".keras"))
+    return again, notes
 
 
-def write(cut: nn.Module, path: Path, case: Case,
-          told: dict[str, Any]) -> tuple[Callable[[], nn.Module], str, tuple[str, ...]]:
-    """Write a cut network in the form that a path has; what reads it back, the same as Python, and notes."""
-    kind, text = case.kind, case.config.model
+def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
+           told: dict[str, Any]) -> tuple[Callable[[], nn.Module], str, tuple[str, ...]]:
+    """Write a cut network to a scratch path in the form that its path asks for.
+
+    Returns:
+        What reads it back, how it is loaded from its path as Python, and notes.
+    """
+    kind, text = single.kind, single.config.model
     if path.suffix == PROGRAM:
-        unchecked(cut, path, case.example_of(case.source.batch or 2), "pt2")
-        return lambda: resolve.network(str(path)), "torch.export.load('{path}').module()", ()
+        write_unchecked(cut, scratch, single.task.example_of(single.source.batch or 2), "pt2")
+        return lambda: resolve.network(str(scratch)), f"torch.export.load('{path}').module()", ()
     if is_secateurs(path, kind):
-        notes, original = saved(cut, path, case, told), case.source.original or case.source.make
-        again = f"secateur.load('{{path}}', {escaped(case.source.again)})"
-        again += "" if notes else ", or secateur.load('{path}'), which runs the graph in the file"
-        return lambda: files.load(path, original), again, notes
-    with failing(f"cannot write '{case.config.out}'"):
-        kind.write(cut, text, path)
+        notes, original = _save(cut, scratch, single, told), single.source.original or single.source.make
+        again = f"secateur.load('{path}', {single.source.again})"
+        again += "" if notes else f", or secateur.load('{path}'), which runs the graph in the file"
+        return lambda: files.load(scratch, original), again, notes
+    with failing(f"cannot write '{single.config.out}'"):
+        kind.write(cut, text, scratch)
     if kind.folder:
-        return lambda: from_folder(path), f"transformers.{type(cut).__name__}.from_pretrained('{{path}}')", ()
-    return lambda: resolve.network(str(path)), "keras.saving.load_model('{path}')", ()
+        return lambda: from_folder(scratch), f"transformers.{type(cut).__name__}.from_pretrained('{path}')", ()
+    return lambda: resolve.network(str(scratch)), f"keras.saving.load_model('{path}')", ()
 
 
-def saved(cut: nn.Module, path: Path, case: Case, told: dict[str, Any]) -> tuple[str, ...]:
-    """Write a file of :func:`secateur.save`, with the network's graph where that can be; gives why it cannot."""
+def _save(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, ...]:
+    """Write a file of :func:`secateur.save`, with the network's graph where possible; returns why that is not."""
     try:
-        example = case.example_of(case.source.batch or 2, device_of(cut))
+        example = single.task.example_of(single.source.batch or 2, device_of(cut))
         files.save(cut, path, example, settings=told)
     except UnsupportedError as error:
         files.save(cut, path, settings=told)
@@ -114,23 +111,19 @@ def bytes_of(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def escaped(text: str) -> str:
-    """A text whose braces are no places to fill."""
-    return text.replace("{", "{{").replace("}", "}}")
+def _check_same(cut: nn.Module, back: nn.Module, path: Path, single: SingleCut, exact: bool) -> None:
+    """Refuse a network that was read back where a tensor or an output differs.
 
-
-def compare(cut: nn.Module, back: nn.Module, path: Path, case: Case, exact: bool) -> None:
-    """Refuse what was read back where it differs: a tensor or an output, but for rounding where its form has another
-    order of sums.
+    ``exact`` is left out for forms that sum in another order; outputs may then differ by rounding.
 
     Raises:
         MeasurementError: the message says what differs.
     """
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
-                             if not torch.equal(a, b)]):
+                             if not same_bits(a, b)]):
         raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
-    size = case.source.batch or COMPARED
-    pairs = list(zip(case.outputs(cut, size), case.outputs(back, size), strict=True))
+    size = single.source.batch or COMPARED
+    pairs = list(zip(single.task.outputs_of(cut, size), single.task.outputs_of(back, size), strict=True))
     if exact and not all(torch.equal(a, b) for a, b in pairs):
         raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
     if not all(difference(b, a) <= ROUNDING for a, b in pairs if a.is_floating_point()):

@@ -12,38 +12,17 @@ from secateur import files
 from secateur.core.machine import busy
 from secateur.core.progress import Progress
 from secateur.core.types import Plan
-from secateur.data.calibration import Calibration
-from secateur.data.datasets.base import Dataset
-from secateur.data.samples import read
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.single.output import check_form, is_secateurs, written
-from secateur.experiment.single.task import Case, Labelled, Unlabelled
-from secateur.experiment.timing import time as timing_of
-from secateur.measure.agreement import Closeness
+from secateur.experiment.single.output import check_form, is_secateurs, write_checked
+from secateur.experiment.single.task import SingleCut, open_cut
+from secateur.experiment.task import LabelledTask
+from secateur.experiment.trial import Trial, check_cuttable
+from secateur.measure.agreement import Agreement
+from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
 from secateur.measure.size import size
-from secateur.models import resolve
-from secateur.models.resolve import Options, Source
-from secateur.pruning.apply import carry_out
-from secateur.pruning.checks import REFIT, few
-from secateur.pruning.selection import Selection
-from secateur.recovery.pipeline import check_recoveries, recover, recoveries
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One of the two networks: accuracy on the test part in [0, 1] (None without labels), sizes, FLOPs of one sample,
-    zeros not counted.
-
-    ``bytes`` are those of the file that :func:`secateur.save` writes of the tensors alone; where another form is
-    written, which stores zeros like other values, those of the tensors themselves.
-    """
-
-    accuracy: float | None
-    parameters: int
-    nonzeros: int
-    bytes: int
-    flops: int
+from secateur.measure.speed import speeds
+from secateur.recovery.pipeline import check_recoveries, recoveries
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +34,7 @@ class CutNetwork:
         plan: what went.
         before, after: the figures of the two networks.
         closeness: how near its outputs are to the original's, where there are no labels.
-        timing: as :func:`secateur.experiment.timing.time` gives it; its latency is empty where nothing was timed.
+        timing: as :func:`secateur.runtime.timing.time_cut` gives it; its latency is empty where nothing was timed.
         path: the file.
         trained: the epochs that the network was trained here before the cut.
         samples: how many samples criterion, scope and recovery saw.
@@ -66,9 +45,9 @@ class CutNetwork:
 
     network: nn.Module
     plan: Plan
-    before: Side
-    after: Side
-    closeness: Closeness | None
+    before: Figures
+    after: Figures
+    closeness: Agreement | None
     timing: dict[str, Any]
     path: Path
     trained: int
@@ -76,6 +55,11 @@ class CutNetwork:
     notes: tuple[str, ...]
     chance: float | None
     again: str
+
+    @property
+    def comparison(self) -> Comparison:
+        """The figures of the two networks as one value, which prints as a table."""
+        return Comparison(self.before, self.after, self.closeness, speeds(self.timing["latency"]), part="test")
 
 
 def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwork:
@@ -88,34 +72,43 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
         ImportError: a package that reads the network is not installed.
         MeasurementError: the compiled network, or the one read back, gives other outputs.
     """
-    told, path = progress or Progress(), Path(config.out).expanduser()
-    case = opened(config)
-    check_form(path, case.kind, config.granularity != "neuron")
-    chosen = recoveries(config.recoveries)
-    samples, count = case.shown()
-    check_recoveries(chosen, samples)
-    model = case.trained(told)
-    told.stage("cut", 1)
-    plan = planned(case, model.eval(), samples)
-    removal = carry_out(model, plan)
-    recovered = recover(model, removal.network, plan, chosen, samples, config.seed)
-    cut = recovered.network
-    told.step()
-    zeroed = plan.granularity != "neuron"
-    crowd = busy() if case.timing.batches else ()
-    timing = timed(case, model, cut, zeroed, str(plan).partition("\n")[0])
-    near = case.closeness(model, cut)
-    before, after = side(model, case, zeroed), side(cut, case, zeroed)
-    again, ungraphed = written(cut, path, case, facts(config, plan, before, after, timing))
-    return CutNetwork(cut, plan, before, after, near, timing, path,
-                      config.training if case.chance else 0, count,
-                      (*case.notes, *plan.notes, *few(recovered.rows, REFIT), *removal.notes, *ungraphed, *crowd),
-                      case.chance, again)
+    progress, path = progress or Progress(), Path(config.out).expanduser()
+    single = open_cut(config)
+    task, point = single.task, single.point
+    check_form(path, single.kind, config.granularity != "neuron")
+    check_recoveries(recoveries(config.recoveries), task.calibration(point.samples))
+    trial = Trial(_train(single, progress), task)
+    progress.stage("cut", 1)
+    plan, cut = trial.cut(point)
+    progress.step()
+    timing = single.timing
+    crowd = busy() if timing.batches else ()
+    times = trial.time(plan, cut, timing) if timing.batches else {"latency": {}}
+    near = task.closeness(trial.model, cut)
+    before, after = _figures(trial.model, single), _figures(cut, single)
+    again, ungraphed = write_checked(cut, path, single, facts(config, plan, before, after, times))
+    notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *trial.removal_notes(point),
+             *ungraphed, *crowd)
+    return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
+                      trial.samples_seen(point), notes, task.chance, again)
 
 
-def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict[str, Any]) -> dict[str, Any]:
+def _train(single: SingleCut, progress: Progress) -> nn.Module:
+    """The network before the cut, trained where that is asked for."""
+    task, seed = single.task, single.config.seed
+    if isinstance(task, LabelledTask):
+        check_cuttable(task, single.point, [single.config.chosen_criterion])
+    progress.stage("train", task.steps)
+    model, _, result = task.train(seed, progress)
+    if result is not None:
+        progress.trained({"seed": seed, "parameters": sum(p.numel() for p in model.parameters()),
+                          "accuracy": result.accuracy, "loss": result.loss})
+    return model
+
+
+def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing: dict[str, Any]) -> dict[str, Any]:
     """What the file tells of how it was made: the settings, what went of every layer, and what was measured."""
-    def figures(one: Side) -> dict[str, Any]:
+    def figures(one: Figures) -> dict[str, Any]:
         return {name: value for name, value in asdict(one).items() if name != "bytes"}
 
     return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
@@ -124,43 +117,10 @@ def facts(config: CutConfig, plan: Plan, before: Side, after: Side, timing: dict
             "before": figures(before), "after": figures(after), "timing": timing}
 
 
-def opened(config: CutConfig) -> Case:
-    """The network and the data that the settings name."""
-    kind, found = resolve.kind_of(config.model), dict[int, Source]()
-
-    def source(data: Dataset | None = None) -> Source:
-        if id(data) not in found:
-            shape, classes = (data.shape, data.classes) if data else ((), 0)
-            options = Options(config.factory, config.weights, config.example, shape, classes)
-            found[id(data)] = resolve.find(config.model, options)
-        return found[id(data)]
-
-    if not config.chosen_data:
-        return Unlabelled(config, kind, source(), None)
-    batch = source().batch if kind.suffix == ".pt2" else 0
-    given = read(config.chosen_data, lambda: source().encode, batch)
-    if isinstance(given, Dataset):
-        return Labelled(config, kind, source(given), given)
-    return Unlabelled(config, kind, source(), given)
-
-
-def planned(case: Case, model: nn.Module, samples: Calibration | None) -> Plan:
-    """What goes."""
-    return Selection(model, case.config.spec(case.skip), samples=samples, example=case.example_on(model),
-                     structure=case.structure, outputs=()).plan(case.config.sparsity)
-
-
-def side(model: nn.Module, case: Case, zeroed: bool) -> Side:
+def _figures(model: nn.Module, single: SingleCut) -> Figures:
     """The figures of a network."""
-    found = size(model)
-    ours = is_secateurs(Path(case.config.out), case.kind)
+    found, result = size(model), single.task.evaluate(model)
+    ours = is_secateurs(Path(single.config.out), single.kind)
     stored = files.file_bytes(model) if ours else found["bytes"]
-    return Side(case.accuracy(model), found["parameters"], found["nonzeros"], stored,
-                flops_of(model, case.example, zeroed))
-
-
-def timed(case: Case, model: nn.Module, cut: nn.Module, zeroed: bool, what: str) -> dict[str, Any]:
-    """Both networks timed side by side, where batch sizes are given."""
-    if not case.timing.batches:
-        return {"latency": {}}
-    return timing_of(case.timed_as(model), case.timed_as(cut), zeroed, case.timed_with, case.timing, what)
+    return Figures(result.accuracy if result else None, found["parameters"], found["nonzeros"], stored,
+                flops_of(model, single.task.example, single.config.granularity != "neuron"))

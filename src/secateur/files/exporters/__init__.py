@@ -14,10 +14,10 @@ from secateur.core import paths, registry
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError
 from secateur.files.exporters._program import Subject, subject
 from secateur.files.exporters._verify import Checked, verify
-from secateur.files.exporters.base import Exporter, Format, Run, RunExporter
+from secateur.files.exporters.base import Exporter, Format, Run
 from secateur.graph.capture import reaches, widest
 
-__all__ = ["ExportWarning", "Exported", "export", "export_run", "exported", "format_of", "unchecked"]
+__all__ = ["ExportWarning", "Exported", "export", "export_checked", "format_of", "write_unchecked"]
 
 class ExportWarning(UserWarning):
     """A file holds less than the network does, such as one batch size alone."""
@@ -87,31 +87,31 @@ def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "o
     ...     export(net, f"{folder}/net.pt2", torch.rand(2, 4), to="pt2").name
     'net.pt2'
     """
-    done = exported(model, path, example, to, int8)
+    done = export_checked(model, path, example, to, int8)
     for note in done.notes:
         warnings.warn(note, ExportWarning, stacklevel=2)
     return done.path
 
 
-def exported(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
+def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
              int8: bool = False) -> Exported:
-    """As :func:`export`, for callers that tell the notes themselves: without a warning."""
+    """As :func:`export`, without warnings: for callers that show the notes themselves."""
     chosen = format_of(to, int8)
     if not isinstance(chosen, Exporter):
         raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
-                            + ", ".join(network_formats()))
-    place = paths.path_of(path, chosen.suffix, to)
+                            + ", ".join(_network_formats()))
+    place = _place(path, chosen, to)
     if example is None and chosen.traced:
         raise SecateurError(f"export to {to} needs an example: one input, a tuple of inputs, or a dict of keyword "
                             "inputs; got None")
     whole = subject(model, example)
-    done, closed = widest(lambda reach: written(replace(whole, reach=reach), chosen, place, to, int8),
+    done, closed = widest(lambda reach: _write_checked(replace(whole, reach=reach), chosen, place, to, int8),
                           reaches(whole.inputs) if chosen.traced else [""], (UnsupportedError, MeasurementError))
-    return replace(done, notes=(*fixed_sizes(whole, closed), *done.notes))
+    return replace(done, notes=(*_fixed_sizes(whole, closed), *done.notes))
 
 
-def unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
-    """Write a network with as much left open as its format can hold, for callers that compare outputs themselves."""
+def write_unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
+    """Write a network with as many open sizes as its format can hold; the caller compares the outputs itself."""
     chosen = format_of(to)
     assert isinstance(chosen, Exporter)
     whole = subject(model, example)
@@ -119,13 +119,13 @@ def unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path:
     return path
 
 
-def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool) -> Exported:
-    """Write a file beside its place, check it, and let it take the place."""
+def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool) -> Exported:
+    """Write a file to a scratch path, check it, and move it into place."""
     begin = time.perf_counter()
-    with paths.beside(place) as path:
+    with paths.write_whole(place, several=True) as path:
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
-        run = chosen.opened(path, taken)
+        run = chosen.open(path, taken)
         found = verify(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
         end = time.perf_counter()
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
@@ -133,7 +133,7 @@ def written(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool) 
                     {"written": middle - begin, "checked": end - middle}, found.notes if found else (), run)
 
 
-def fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
+def _fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
     """Which sizes could not stay open, and why."""
     reasons = {reach: text.partition("is not left behind: ")[2] or text for reach, text in closed.items()}
     if "batch" in reasons:
@@ -141,19 +141,16 @@ def fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
     return [f"lengths are fixed at the example's: {reason}" for reason in reasons.values()]
 
 
-def export_run(folder: str | Path, path: str | Path, to: str = "report") -> Path:
-    """Write a whole run to a file: its report, which opens offline.
+def _place(path: str | Path, chosen: Format, to: str) -> Path:
+    """Where a file goes.
 
     Raises:
-        SecateurError: the folder holds no run, or the file cannot be written.
-        MissingExtraError: a package of the report is not installed.
+        SecateurError: it is no path, is a folder, lies in no folder, or has another suffix than the format's files.
     """
-    chosen = format_of(to)
-    if not isinstance(chosen, RunExporter):
-        raise SecateurError(f"export_run: {to} is a format of networks; allowed: report")
-    place = paths.path_of(path, chosen.suffix, to)
-    with paths.beside(place) as path:
-        chosen.write(Path(folder).expanduser(), path)
+    place = paths.path_of("export", path)
+    if place.suffix != chosen.suffix:
+        raise SecateurError(f"export: '{place}' for {to}: its name has to end in {chosen.suffix}")
+    paths.check_place(place)
     return place
 
 
@@ -171,6 +168,6 @@ def format_of(name: str, int8: bool = False) -> Format:
     return chosen
 
 
-def network_formats() -> list[str]:
+def _network_formats() -> list[str]:
     """The names of the formats of networks."""
     return [n for n in registry.files("exporters") if issubclass(registry.get("exporters", n), Exporter)]

@@ -1,4 +1,4 @@
-"""Dynamic quantisation by ONNX Runtime: weights in eight bits, inputs of layers rounded to eight as they come."""
+"""Dynamic quantisation by ONNX Runtime: weights in eight bits, inputs of layers rounded to eight bits in each call."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from secateur.core.errors import UnsupportedError, first_line
 from secateur.graph.capture import quiet
 
 
-def quantise(path: Path) -> None:
-    """Exchange an ONNX file for one whose matrix products and convolutions are of int8.
+def quantize_weights(path: Path) -> None:
+    """Replace an ONNX file by one whose matrix products and convolutions compute in int8.
 
-    Weights have a scale for every tensor, and no sign: with signs the processors that have no instruction for
-    it (AVX2 without VNNI) run over 16 bits and give other outputs.
+    Each weight tensor has one scale, and its integers no sign: with signs, processors without an instruction for such
+    products (AVX2 without VNNI) overflow 16 bits and give other outputs.
 
     Raises:
         UnsupportedError: nothing in it can be quantised, or ONNX Runtime fails at it.
@@ -22,25 +22,24 @@ def quantise(path: Path) -> None:
 
     whole = path.with_name(f"whole-{path.name}")
     path.rename(whole)
-    forget_shapes(whole)
+    _forget_shapes(whole)
     try:
         with quiet():
             quantize_dynamic(whole, path, weight_type=QuantType.QUInt8)
     except Exception as error:
         raise UnsupportedError(f"ONNX Runtime cannot quantise the network: {type(error).__name__}: {first_line(error)}"
                                ) from error
-    if not integer_operators(path):
+    if not _count_integer_operators(path):
         raise UnsupportedError("int8: the network has no layer that ONNX Runtime quantises (matrix products, "
                                "convolutions, LSTMs); leave it out")
     for file in path.parent.glob(f"{whole.name}*"):
         os.unlink(file)
 
 
-def forget_shapes(path: Path) -> None:
-    """Take the shapes between operators out of an ONNX file.
+def _forget_shapes(path: Path) -> None:
+    """Remove the shapes between operators from an ONNX file; ONNX Runtime infers them again.
 
-    ONNX Runtime finds them anew, and its releases for Python 3.10 turn weights over without turning the shape
-    that the file gives them, then refuse it.
+    Its releases for Python 3.10 transpose weights without transposing the shapes in the file, and then refuse it.
     """
     import onnx
 
@@ -49,7 +48,7 @@ def forget_shapes(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def integer_operators(path: Path) -> int:
+def _count_integer_operators(path: Path) -> int:
     """How many operators of an ONNX file compute in eight bits."""
     import onnx
 

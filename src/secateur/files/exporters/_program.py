@@ -20,6 +20,7 @@ from secateur import graph
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.pytree import repeat, without_classes
+from secateur.core.tensors import tensors_in
 from secateur.graph import capture
 from secateur.graph.check import check_module
 from secateur.graph.cut.graph_module import ExportedNetwork
@@ -59,7 +60,7 @@ class Subject:
     @property
     def inputs(self) -> list[Tensor]:
         """The tensors of the example."""
-        return [v for v in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(v, Tensor)]
+        return tensors_in((self.args, self.kwargs))
 
     def given(self, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword inputs like the example's with other tensors."""
@@ -72,7 +73,7 @@ class Subject:
         """What the network gives in its own type."""
         args, kwargs = self.given([x.clone() for x in inputs])
         with evaluating(self.model), torch.no_grad():
-            return tensors_of(self.model(*args, **kwargs))
+            return tensors_in(self.model(*args, **kwargs))
 
     def truth(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """What the network gives in float64."""
@@ -145,11 +146,6 @@ def subject(model: nn.Module, example: Any = None) -> Subject:
         lambda v: v.detach().cpu().clone() if isinstance(v, Tensor) else v, graph.inputs(example))
     original = model.original if isinstance(model, ExportedNetwork) else type(model).__name__
     return Subject(made, args, kwargs, original)
-
-
-def tensors_of(outputs: Any) -> list[Tensor]:
-    """The tensors of a network's outputs in their order."""
-    return [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
 
 
 def trace_program(subject: Subject) -> Traced:

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from secateur.core.errors import MeasurementError, UnsupportedError, first_line
 from secateur.core.pytree import repeat
+from secateur.core.tensors import dtype_name, same_bits
 from secateur.data.input_spec import InputSpec
 from secateur.files.exporters._program import Subject, Traced
 from secateur.files.exporters.base import Run
 from secateur.graph.capture import quiet
+from secateur.measure.compare import same_classes
 
 BATCHES = (1, 2, 5)
 ROUNDED, HALF, OWN = 128, 4, 10
@@ -154,7 +156,7 @@ def _truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tupl
 
 def _describe(outputs: Sequence[Tensor]) -> str:
     """Types and shapes in words."""
-    return ", ".join(f"{str(t.dtype)[6:]} {list(t.shape)}" for t in outputs)
+    return ", ".join(f"{dtype_name(t.dtype)} {list(t.shape)}" for t in outputs)
 
 
 def difference(got: Tensor, truth: Tensor, own: Tensor, int8: bool) -> Checked:
@@ -170,7 +172,7 @@ def difference(got: Tensor, truth: Tensor, own: Tensor, int8: bool) -> Checked:
     scale = float(exact.abs().max()) or 1.0 if exact.numel() else 1.0
     off, own_off = (float((t - exact).abs().max()) / scale if exact.numel() else 0.0 for t in (near, mine))
     rows = exact.numel() // exact.shape[-1] if exact.ndim > 1 and exact.shape[-1] > 1 and not exact.is_complex() else 0
-    same = float((near.argmax(-1) == exact.argmax(-1)).double().mean()) if rows else None
+    same = same_classes(near, exact) if rows else None
     length = float(exact.norm()) or 1.0
     return Checked((), off, max(rounding(own.dtype), OWN * own_off),
                    float((near - exact).norm()) / length, same, rows, ())
@@ -192,15 +194,7 @@ def check_tensors(held: dict[str, Tensor], told: dict[str, Tensor], what: str) -
     Raises:
         MeasurementError: one differs.
     """
-    differ = [n for n in held.keys() | told.keys() if n not in held or n not in told
-              or held[n].dtype != told[n].dtype or not _same_bits(held[n], told[n])]
+    differ = [n for n in held.keys() | told.keys() if n not in held or n not in told or not same_bits(held[n], told[n])]
     if differ:
         raise MeasurementError(f"{what} is not left behind: read back, {len(differ)} tensors differ, '{min(differ)}' "
                                "one")
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one type are the same to the last bit."""
-    if one.shape != other.shape:
-        return False
-    return torch.equal(*(t.detach().contiguous().flatten().view(torch.uint8) for t in (one, other)))

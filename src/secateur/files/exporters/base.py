@@ -17,13 +17,13 @@ Run = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 class Format(ABC):
-    """One format. A file of this folder defines one, and is found by being there.
+    """One format. A file in this folder defines one, and is found by a scan.
 
     Attributes:
-        suffix: how the names of its files end, with the dot.
-        packages: the modules that it cannot do without, beside torch.
+        suffix: the end of its files' names, with the dot.
+        packages: the modules that it needs besides torch.
         extra: the extra of this package that installs them.
-        options: what it can be asked for beside the plain file: ``int8``.
+        options: what it can do besides the plain file: ``int8``.
     """
 
     suffix: str
@@ -43,27 +43,27 @@ class Format(ABC):
 
 
 class Exporter(Format):
-    """A format of networks. What :meth:`write` wrote is checked by what :meth:`opened` gives for it.
+    """A format of networks. The file that :meth:`write` wrote is checked by running what :meth:`open` gives.
 
-    ``traced`` says that the file holds the network's code, and so needs an example to trace it with.
+    ``traced`` says that the file holds the network's code, which takes an example to trace.
     """
 
     traced = True
 
     @abstractmethod
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
-        """Write the network to ``path``, and what does not fit there to files beside it of the same stem.
+        """Write the network to ``path``, and what does not fit into that file to others of the same stem beside it.
 
         Raises:
             SecateurError: the format cannot hold the network; the message says why.
         """
 
     @abstractmethod
-    def opened(self, path: Path, subject: Subject) -> Run:
-        """The file, read back and ready to run; of the network it takes only what the format does not hold."""
+    def open(self, path: Path, subject: Subject) -> Run:
+        """The file, read back and ready to run. It takes from the network only what the format does not hold."""
 
     def runtime(self) -> str:
-        """What opens the file, in words."""
+        """The program that runs the file, in words."""
         return "torch"
 
 

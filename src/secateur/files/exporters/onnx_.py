@@ -17,11 +17,11 @@ from secateur.files.exporters.base import Exporter, Run
 from secateur.graph.capture import quiet
 
 TOO_LARGE = 1_900_000_000
-"""Bytes of tensors from which they go to a file of their own: one of protobuf ends at 2 GiB."""
+"""Bytes of tensors from which these get a file of their own: a protobuf file ends at 2 GiB."""
 
 
 class Onnx(Exporter):
-    """An ONNX file. Its open axes are called batch and length; it holds no lines of the network's source."""
+    """An ONNX file. Its open axes are named batch and length; it holds no lines of the network's source."""
 
     suffix = ".onnx"
     packages = ("onnx", "onnxscript", "onnxruntime")
@@ -35,16 +35,17 @@ class Onnx(Exporter):
             with quiet():
                 made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names)
         except Exception as error:
-            raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {reason(error)}") from error
+            raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {_first_cause(error)}"
+                                   ) from error
         assert made is not None
-        tidy(made.model, trace)
+        _name_axes(made.model, trace)
         large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
         with quiet():
             made.save(str(path), external_data=large)
         if int8:
-            _int8.quantise(path)
+            _int8.quantize_weights(path)
 
-    def opened(self, path: Path, subject: Subject) -> Run:
+    def open(self, path: Path, subject: Subject) -> Run:
         """A session of ONNX Runtime."""
         session = session_of(path)
         names = [i.name for i in session.get_inputs()]
@@ -78,8 +79,8 @@ def session_of(path: Path) -> Any:
         raise UnsupportedError(f"ONNX Runtime cannot run '{path.name}': {first_line(error)}") from error
 
 
-def tidy(model: Any, trace: Traced) -> None:
-    """Name the open axes, and drop what tells of the exporting machine."""
+def _name_axes(model: Any, trace: Traced) -> None:
+    """Name the open axes, and drop what the file says of the machine and the source code it comes from."""
     import onnx_ir
 
     values = [*model.graph.inputs, *model.graph.outputs]
@@ -91,20 +92,20 @@ def tidy(model: Any, trace: Traced) -> None:
         value.metadata_props.clear()
         for axis, size in enumerate(value.shape or ()):
             if isinstance(size, onnx_ir.SymbolicDim) and size.value is not None:
-                value.shape[axis] = onnx_ir.SymbolicDim(named(str(size.value), trace.symbols))
+                value.shape[axis] = onnx_ir.SymbolicDim(_axis_name(str(size.value), trace.symbols))
 
 
-def named(size: str, symbols: dict[str, str]) -> str:
-    """An open size with the names of a file in place of torch's.
+def _axis_name(size: str, symbols: dict[str, str]) -> str:
+    """An open size with names such as batch in place of torch's symbols.
 
-    >>> named("4*s77", {"s77": "batch"})
+    >>> _axis_name("4*s77", {"s77": "batch"})
     '4*batch'
     """
     return re.sub(r"\w+", lambda word: symbols.get(word[0], word[0]), size)
 
 
-def reason(error: BaseException) -> str:
-    """The first line of what an error came from."""
+def _first_cause(error: BaseException) -> str:
+    """The class and the first line of the error that started a chain of them."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {first_line(error)}"

@@ -24,26 +24,26 @@ class OpenVino(Exporter):
     extra = "openvino"
 
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
-        """Convert the program; its sizes stay fixed where the network's are."""
-        openvino, trace = imported(), subject.traced
+        """Convert the program; sizes that the network fixes stay fixed."""
+        openvino, trace = import_openvino(), subject.traced
         try:
             with quiet():
                 model = openvino.convert_model(trace.program)
-                model.reshape({model.input(name): openvino.PartialShape(closed(sizes)) for name, sizes
-                               in zip(trace.names, trace.sizes, strict=True) if has(model, name)})
+                model.reshape({model.input(name): openvino.PartialShape(_partial_shape(sizes)) for name, sizes
+                               in zip(trace.names, trace.sizes, strict=True) if _has_input(model, name)})
                 openvino.save_model(model, path, compress_to_fp16=False)
         except Exception as error:
             raise UnsupportedError(f"OpenVINO cannot convert {subject.original}: {first_line(error)}") from error
 
-    def opened(self, path: Path, subject: Subject) -> Run:
+    def open(self, path: Path, subject: Subject) -> Run:
         """The model compiled for the CPU, computing in the type that it is written in."""
-        core = imported().Core()
+        core = import_openvino().Core()
         core.set_property({"ENABLE_MMAP": False})
         compiled = core.compile_model(path, "CPU", {
             "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()})
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor]:
-            given = {n: x.numpy() for n, x in zip(subject.traced.names, inputs, strict=True) if has(compiled, n)}
+            given = {n: x.numpy() for n, x in zip(subject.traced.names, inputs, strict=True) if _has_input(compiled, n)}
             found = compiled(given)
             return [torch.from_numpy(found[port].copy()) for port in compiled.outputs]
 
@@ -51,21 +51,21 @@ class OpenVino(Exporter):
 
     def runtime(self) -> str:
         """OpenVINO with its version."""
-        return f"OpenVINO {imported().__version__.partition('-')[0]}"
+        return f"OpenVINO {import_openvino().__version__.partition('-')[0]}"
 
 
-def closed(sizes: Sequence[int | str]) -> list[int]:
-    """Sizes with -1 where they are open."""
+def _partial_shape(sizes: Sequence[int | str]) -> list[int]:
+    """Sizes, with -1 for an open one."""
     return [-1 if isinstance(s, str) else s for s in sizes]
 
 
-def has(model: Any, name: str) -> bool:
-    """Whether a model has an input of a name: those that the network does not use are gone."""
+def _has_input(model: Any, name: str) -> bool:
+    """Whether a model has an input of a name: conversion drops those that the network does not use."""
     return any(name in port.get_names() for port in model.inputs)
 
 
-def imported() -> Any:
-    """OpenVINO, without its package that tells Intel of its use."""
+def import_openvino() -> Any:
+    """OpenVINO without its telemetry package, which reports every use to Intel."""
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino

@@ -9,20 +9,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from secateur.core.tensors import tensors_in
 from secateur.data.input_spec import InputSpec
-from secateur.files.exporters._program import Subject, tensors_of
+from secateur.files.exporters._program import Subject
 from secateur.files.exporters.base import Exporter, Run
 from secateur.graph.capture import quiet
 
 
 class Pt2(Exporter):
-    """The exported program. It holds no lines of the network's source, and of the example types, shapes and bounds: its
-    values are random ones."""
+    """The exported program, without lines of the network's source. Of the example it holds types, shapes and bounds;
+    the values are random."""
 
     suffix = ".pt2"
 
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
-        """Write the program; through memory, as torch's own writer ends the process where a disk is full."""
+        """Write the program, through memory: torch's own writer ends the process where the disk is full."""
         program = subject.traced.program
         spec = InputSpec.of((subject.args, subject.kwargs))
         program.example_inputs = spec.random() if spec.to_json() else None
@@ -34,7 +35,7 @@ class Pt2(Exporter):
             torch.export.save(program, held)
         path.write_bytes(held.getbuffer())
 
-    def opened(self, path: Path, subject: Subject) -> Run:
+    def open(self, path: Path, subject: Subject) -> Run:
         """The program that was read back."""
         with quiet():
             module = torch.export.load(path).module()
@@ -42,6 +43,6 @@ class Pt2(Exporter):
         def run(inputs: Sequence[Tensor]) -> list[Tensor]:
             args, kwargs = subject.given(inputs)
             with torch.no_grad():
-                return tensors_of(module(*args, **kwargs))
+                return tensors_in(module(*args, **kwargs))
 
         return run

@@ -29,12 +29,12 @@ class Safetensors(Exporter):
         Raises:
             SecateurError: it holds what is no tensor.
         """
-        safetensors.torch.save_file({n: t.clone() for n, t in state(subject).items()}, path, {"format": "pt"})
+        safetensors.torch.save_file({n: t.clone() for n, t in _state_dict(subject).items()}, path, {"format": "pt"})
 
-    def opened(self, path: Path, subject: Subject) -> Run:
-        """The network with the file's tensors in place of its own, after these were compared bit for bit."""
+    def open(self, path: Path, subject: Subject) -> Run:
+        """The network with the tensors of the file, once these were compared with its own bit for bit."""
         held = safetensors.torch.load_file(path)
-        check_tensors(held, state(subject), f"'{path.name}'")
+        check_tensors(held, _state_dict(subject), f"'{path.name}'")
         with quiet():
             network = copy.deepcopy(subject.model)
         with torch.no_grad():
@@ -49,7 +49,7 @@ class Safetensors(Exporter):
         return run
 
 
-def state(subject: Subject) -> dict[str, Tensor]:
+def _state_dict(subject: Subject) -> dict[str, Tensor]:
     """The tensors of a network, contiguous."""
     found = subject.model.state_dict()
     if other := next((k for k, v in found.items() if not isinstance(v, Tensor)), None):

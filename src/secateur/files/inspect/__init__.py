@@ -1,6 +1,6 @@
-"""Looking into files of pruned networks: what was cut where, and how two of them differ."""
+"""Files of pruned networks inspected: what was cut where, and how two of them differ."""
 
 from secateur.files.inspect.diff import compare
-from secateur.files.inspect.layers import Layer, layers
+from secateur.files.inspect.layers import layers
 
-__all__ = ["Layer", "compare", "layers"]
+__all__ = ["compare", "layers"]

@@ -13,31 +13,34 @@ from rich.tree import Tree
 
 from secateur import files
 from secateur.core import text as words
-from secateur.files import FileFacts
-from secateur.files.inspect.layers import Layer, layers, sparsity
+from secateur.files import FileFacts, TensorFacts
+from secateur.files.inspect.layers import layers, sparsity
 
 
 def show(path: str | Path, console: Console | None = None) -> None:
-    """Print what a file tells of its network.
+    """Print what a file says of its network.
 
     Raises:
         SecateurError: the file is missing, damaged or of other origin.
     """
     console, facts, found = console or Console(), files.tell(path), layers(path)
-    for line in heading(facts, found):
+    for line in _heading(facts, found):
         console.print(Text(line), soft_wrap=True)
-    console.print(tree(facts, found))
+    console.print(_tree(facts, found))
     if groups := [cut for cut in facts.cuts if cut.what == "neuron"]:
-        console.print(group_table(groups))
-    console.print(table(found))
-    for line in settings(facts.settings):
+        console.print(_group_table(groups))
+    console.print(_tensor_table(found))
+    for line in _settings(facts.settings):
         console.print(Text(line))
 
 
-def settings(told: dict[str, Any]) -> list[str]:
-    """What a file tells of how it was made, a line a part; layers stand in the table, times belong to their machine."""
+def _settings(settings: dict[str, Any]) -> list[str]:
+    """How a file was made, a line for each part.
+
+    Layers are left out because the table has them, and times because they belong to the machine that took them.
+    """
     lines = []
-    for part, value in told.items():
+    for part, value in settings.items():
         known = flat({"": value} if not isinstance(value, dict) else {k: v for k, v in value.items() if k != "layers"})
         text = ", ".join(f"{k} {v}".strip() for k, v in known.items() if v not in ("", "None", "[]"))
         if part != "timing":
@@ -45,25 +48,25 @@ def settings(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def heading(facts: FileFacts, found: Sequence[Layer]) -> list[str]:
+def _heading(facts: FileFacts, found: Sequence[TensorFacts]) -> list[str]:
     """The first lines: what it is, how many bytes, which versions wrote it."""
     dense = sum(one.dense_bytes for one in found)
     torch = f", torch {clean(facts.torch)}" if facts.torch else ""
     runs = "loads without a factory" if facts.runnable else "loads with the factory of the network before the cut"
-    return [f"{facts.path}: {clean(facts.network)}, {whole(found)}",
+    return [f"{facts.path}: {clean(facts.network)}, {_summary(found)}",
             f"{words.count(facts.bytes)} bytes on disk, {words.percent(facts.bytes / max(1, dense))} of the tensors "
             f"before the cut ({words.count(dense)} bytes)",
             f"format {facts.format}, written by secateur {clean(facts.secateur)}{torch}; {runs}"]
 
 
-def whole(found: Sequence[Layer]) -> str:
+def _summary(found: Sequence[TensorFacts]) -> str:
     """What was cut, in a few words."""
-    told = [text for text, cut in (("neurons removed", any(one.before != one.after for one in found)),
+    told = [text for text, cut in (("neurons removed", any(one.before != one.shape for one in found)),
                                    ("weights zeroed", any(one.zeros and one.weight for one in found))) if cut]
     return ", ".join([*told, f"sparsity of the weights {sparsity(found):.4f}"]) if told else "nothing cut"
 
 
-def tree(facts: FileFacts, found: Sequence[Layer]) -> Tree:
+def _tree(facts: FileFacts, found: Sequence[TensorFacts]) -> Tree:
     """The modules of the network, with what is left of every tensor."""
     root = Tree(Text(clean(facts.network), style="bold"), guide_style="dim")
     nodes: dict[tuple[str, ...], Tree] = {(): root}
@@ -73,33 +76,33 @@ def tree(facts: FileFacts, found: Sequence[Layer]) -> Tree:
             key = tuple(path[:depth + 1])
             if key not in nodes:
                 nodes[key] = nodes[key[:-1]].add(Text(clean(key[-1])))
-        nodes[tuple(path)].add(leaf(last, one))
+        nodes[tuple(path)].add(_leaf(last, one))
     return root
 
 
-def leaf(name: str, one: Layer) -> Text:
+def _leaf(name: str, one: TensorFacts) -> Text:
     """A tensor in the tree: red where weights were zeroed, blue where neurons went."""
     text = Text(f"{clean(name)} ")
-    cut = one.before != one.after
-    text.append(f"{sides(one.before)} → {sides(one.after)}" if cut else sides(one.after), "blue" if cut else "")
+    cut = one.before != one.shape
+    text.append(f"{_sides(one.before)} → {_sides(one.shape)}" if cut else _sides(one.shape), "blue" if cut else "")
     if one.zeros and one.weight:
         text.append(f" {words.percent(one.zeros)} zero", "red")
     return text
 
 
-def table(found: Sequence[Layer]) -> Table:
+def _tensor_table(found: Sequence[TensorFacts]) -> Table:
     """How every tensor is stored."""
     made = plain("tensor", "before", "after", "zero", "gone", "stored as", "bytes", "of dense")
     for one in found:
         narrow = f" {one.values}" if one.values != one.dtype else ""
         gone = [words.percent(x) if one.weight else "" for x in (one.zeros, one.sparsity)]
-        made.add_row(Text(clean(one.name)), sides(one.before), sides(one.after) if one.after != one.before else "",
+        made.add_row(Text(clean(one.name)), _sides(one.before), _sides(one.shape) if one.shape != one.before else "",
                      *gone, one.form + narrow, words.count(one.bytes),
                      words.percent(one.bytes / max(1, one.dense_bytes), 0))
     return made
 
 
-def group_table(groups: Sequence[Any]) -> Table:
+def _group_table(groups: Sequence[Any]) -> Table:
     """What each cut left of each group of neurons."""
     made = plain("group of neurons", "cut", "before", "after", "sparsity")
     for cut in groups:
@@ -117,10 +120,10 @@ def plain(first: str, *others: str) -> Table:
     return made
 
 
-def sides(shape: Sequence[int]) -> str:
+def _sides(shape: Sequence[int]) -> str:
     """A shape as it is read.
 
-    >>> sides((64, 3, 3, 3)), sides(())
+    >>> _sides((64, 3, 3, 3)), _sides(())
     ('64×3×3×3', 'one value')
     """
     return "×".join(map(str, shape)) or "one value"
@@ -146,7 +149,7 @@ def flat(settings: Any, prefix: str = "") -> dict[str, str]:
 
 
 def clean(text: Any) -> str:
-    """Text of a file with what could steer the terminal made visible.
+    """Text of a file in which characters that could steer the terminal are written out.
 
     >>> clean("a\\x1b[2J")
     'a\\\\x1b[2J'

@@ -15,17 +15,18 @@ from secateur.files.inspect.show import clean, plain
 def show(found: dict[str, Any], console: Console | None = None) -> None:
     """Print what :func:`secateur.files.inspect.diff` found."""
     console = console or Console()
-    for line in heading(found):
+    for line in _heading(found):
         console.print(Text(line), soft_wrap=True)
     for title, rows in (("group of neurons", found["groups"]), ("tensor", found["tensors"])):
         if rows:
             table = plain(title, "gone in A" if title != "tensor" else "zero in A", "in B", "in common", "differ by")
             for name, one in rows.items():
-                table.add_row(Text(clean(name)), *map(share, one["sparsity"]), share(one["common"]), apart(one))
+                shares = (*one["sparsity"], one["common"])
+                table.add_row(Text(clean(name)), *map(_percent, shares), _distance(one))
             console.print(table)
 
 
-def heading(found: dict[str, Any]) -> Iterator[str]:
+def _heading(found: dict[str, Any]) -> Iterator[str]:
     """The verdict, the files, and what can be said without a table."""
     yield "the same network" if found["same"] else "the networks differ"
     for key, place in (("A", 0), ("B", 1)):
@@ -36,24 +37,25 @@ def heading(found: dict[str, Any]) -> Iterator[str]:
     for key in ("a", "b"):
         yield from (f"only in {key.upper()}: {clean(name)}" for name in found[f"only_{key}"])
     yield from (f"{clean(name)}: {a} in A, {b} in B" for name, (a, b) in found["shapes"].items())
-    yield from (f"setting {clean(name)}: {told(a)} in A, {told(b)} in B" for name, (a, b) in found["settings"].items())
+    yield from (f"setting {clean(name)}: {_in_words(a)} in A, {_in_words(b)} in B"
+                for name, (a, b) in found["settings"].items())
 
 
-def told(value: str | None) -> str:
+def _in_words(value: str | None) -> str:
     """A setting in words, none of which is a value: absent, empty, or left to its default.
 
-    >>> told(None), told(""), told("None"), told("none")
+    >>> _in_words(None), _in_words(""), _in_words("None"), _in_words("none")
     ('absent', 'empty', 'not given', 'none')
     """
     return "absent" if value is None else {"": "empty", "None": "not given"}.get(value) or clean(value)
 
 
-def share(value: float | None) -> str:
+def _percent(value: float | None) -> str:
     """A fraction; a dash where there is none."""
     return "–" if value is None else text.percent(value)
 
 
-def apart(one: dict[str, Any]) -> str:
+def _distance(one: dict[str, Any]) -> str:
     """How far two tensors are apart, or whether the same units went."""
     if "greatest" not in one:
         return "other units" if one["differ"] else "same"

@@ -1,4 +1,4 @@
-"""The types of tensors in the words of torch and of safetensors."""
+"""The types of tensors by their names in torch and in safetensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
+from secateur.core.tensors import dtype_name
 
 NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
          "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
@@ -16,25 +17,17 @@ WORDS = {name: word for word, name in NAMES.items()}
 NARROW = {"bf16": torch.bfloat16, "f16": torch.float16}
 
 
-def name_of(dtype: torch.dtype) -> str:
-    """A type as torch calls it, without ``torch.``.
-
-    >>> name_of(torch.bfloat16)
-    'bfloat16'
-    """
-    return str(dtype).removeprefix("torch.")
-
-
 def word_of(tensor: Tensor, what: str) -> str:
     """A tensor's type as safetensors calls it.
 
     Raises:
         SecateurError: safetensors has no such type, or the tensor is sparse or quantized by torch.
     """
-    if tensor.layout != torch.strided or name_of(tensor.dtype) not in WORDS:
-        raise SecateurError(f"{what} is of type {name_of(tensor.dtype)}, layout {str(tensor.layout)[6:]}; allowed are "
-                            f"dense tensors of {', '.join(WORDS)}")
-    return WORDS[name_of(tensor.dtype)]
+    if tensor.layout != torch.strided or dtype_name(tensor.dtype) not in WORDS:
+        layout = str(tensor.layout).removeprefix("torch.")
+        raise SecateurError(f"{what} is of type {dtype_name(tensor.dtype)}, layout {layout}; allowed are dense tensors "
+                            f"of {', '.join(WORDS)}")
+    return WORDS[dtype_name(tensor.dtype)]
 
 
 def dtype_of(name: Any, what: str) -> torch.dtype:
@@ -46,8 +39,3 @@ def dtype_of(name: Any, what: str) -> torch.dtype:
     if not isinstance(name, str) or name not in WORDS:
         raise SecateurError(f"{what} is told as '{str(name)[:60]}'; allowed: {', '.join(WORDS)}")
     return getattr(torch, name)  # type: ignore[no-any-return]
-
-
-def raw(tensor: Tensor) -> Tensor:
-    """The bytes of a tensor in memory order of its axes, ``(bytes,)`` of uint8; shares memory where it can."""
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: read by itself, every number in it checked against the file's size."""
+"""The header of a safetensors file, read by itself; every number in it is checked against the size of the file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 
 LONGEST = 100_000_000
+"""Bytes that a header may have; safetensors has the same limit."""
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2,
          "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8}
 FOREIGN = {b"PK\x03\x04": "a zip archive, such as torch.save and Keras write", b"\x80": "a pickle",
@@ -36,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the tensors: ``text`` as it is, ``size`` of the whole file in bytes."""
+    """What precedes the tensors. ``text`` is its bytes as they are, ``size`` that of the whole file in bytes."""
 
     text: bytes
     metadata: dict[str, str]
@@ -44,11 +45,11 @@ class Header:
     size: int
 
 
-def opened(path: Path) -> BinaryIO:
-    """A file to read; a pipe or a device is never opened.
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read it. A pipe or a device is not opened: reading one could block for ever.
 
     Raises:
-        SecateurError: it is not there, is no file, or may not be read.
+        SecateurError: it does not exist, is no file, or may not be read.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -64,14 +65,14 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     """The header of an open file.
 
     Raises:
-        SecateurError: the file is none of safetensors, or was cut short or altered.
+        SecateurError: it is no safetensors file, or was cut short or altered.
     """
     whole = os.fstat(file.fileno()).st_size
     start = file.read(8)
     for magic, what in FOREIGN.items():
-        if start.startswith(magic) and not plausible(start, whole):
+        if start.startswith(magic) and not _is_plausible(start, whole):
             raise SecateurError(f"'{path}' is {what}; read are safetensors files only, and nothing else is opened")
-    if len(start) < 8 or not plausible(start, whole):
+    if len(start) < 8 or not _is_plausible(start, whole):
         raise SecateurError(f"'{path}' is no whole safetensors file: its header does not fit its {whole} bytes")
     text = file.read(int.from_bytes(start, "little"))
     where = f"'{path}': the header"
@@ -80,21 +81,21 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     for name, value in metadata.items():
         strict.typed(value, str, f"{where}'s metadata '{strict.short(name)}'")
     base = 8 + len(text)
-    entries = {name: entry(value, base, f"'{path}': tensor '{strict.short(name)}'") for name, value in told.items()}
-    check_gapless(entries, base, whole, path)
+    entries = {name: _entry(value, base, f"'{path}': tensor '{strict.short(name)}'") for name, value in told.items()}
+    _check_gapless(entries, base, whole, path)
     return Header(text, metadata, entries, whole)
 
 
-def plausible(start: bytes, whole: int) -> bool:
-    """Whether the first eight bytes can be the length of a header of a file of so many bytes."""
+def _is_plausible(start: bytes, whole: int) -> bool:
+    """Whether the first eight bytes can be the length of the header of a file of that many bytes."""
     return 2 <= int.from_bytes(start, "little") <= min(whole - 8, LONGEST)
 
 
-def entry(value: Any, base: int, what: str) -> Entry:
+def _entry(value: Any, base: int, what: str) -> Entry:
     """One tensor of the header.
 
     Raises:
-        SecateurError: its type is unknown, or its bytes are not those that its shape needs.
+        SecateurError: its type is unknown, or its bytes are not as many as its shape needs.
     """
     told = strict.fields(value, {"dtype", "shape", "data_offsets"}, what)
     kind, sides = strict.typed(told["dtype"], str, f"{what}: dtype"), strict.shape(told["shape"], f"{what}: shape")
@@ -107,8 +108,8 @@ def entry(value: Any, base: int, what: str) -> Entry:
     return Entry(kind, sides, base + ends[0], base + ends[1])
 
 
-def check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path) -> None:
-    """Refuse tensors that overlap, leave holes, or end elsewhere than the file."""
+def _check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path) -> None:
+    """Refuse tensors that overlap, leave gaps, or do not end where the file ends."""
     at = base
     for name, one in sorted(entries.items(), key=lambda pair: (pair[1].start, pair[1].end)):
         if one.start != at:

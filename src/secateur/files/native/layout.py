@@ -1,4 +1,4 @@
-"""What stands where in a file: one description of it for the writer, the reader, and the count of its bytes."""
+"""What stands where in a file, described once for the writer, the reader and the count of its bytes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
+from secateur.core.tensors import dtype_name
 from secateur.files.native import dtypes, sparse, strict
-from secateur.files.native.header import BYTES
+from secateur.files.native.header import BYTES, Header
 
 VERSION = 2
 FORMAT = "secateur network"
 OURS = ":"
 PROGRAM = ":program"
 CHECKSUM = '"checksum":"{}"'
-UNSIGNED = {1: "U8", 2: "U16", 4: "U32", 8: "U64"}
+_UNSIGNED = {1: "U8", 2: "U16", 4: "U32", 8: "U64"}
 Parts = dict[str, tuple[str, tuple[int, ...]]]
 
 
@@ -32,8 +33,9 @@ class Stored:
         dtype: of the network's tensor, in the words of torch.
         shape: of the network's tensor.
         form: dense, bitmask or csr.
-        values: the type of the stored values, in the words of safetensors; narrower than ``dtype`` where asked for.
-        nonzeros: how many values have a bit set; of files of format 1 it is not known.
+        values: the type of the stored values, in the words of safetensors; narrower than ``dtype`` where ``save`` was
+            asked for that.
+        nonzeros: how many values have a bit set; None for a file of format 1, which does not say.
     """
 
     dtype: str
@@ -44,7 +46,7 @@ class Stored:
 
     @property
     def sizes(self) -> sparse.Sizes:
-        """Its sizes as they are stored."""
+        """The sizes that its forms are counted by."""
         return sparse.sizes(self.shape, BYTES[self.values], self.nonzeros or 0)
 
     @property
@@ -58,28 +60,30 @@ class Stored:
         return prod(self.shape) * BYTES[dtypes.WORDS[self.dtype]]
 
 
-def described(tensor: Tensor, what: str) -> Stored:
-    """How a tensor is stored in the fewest bytes."""
+def describe(tensor: Tensor, what: str) -> Stored:
+    """The form in which a tensor takes the fewest bytes."""
     word, shape = dtypes.word_of(tensor, what), tuple(tensor.shape)
-    nonzeros = sparse.stored(tensor)
+    nonzeros = sparse.count_stored(tensor)
     form = sparse.sizes(shape, tensor.element_size(), nonzeros).form()
-    return Stored(dtypes.name_of(tensor.dtype), shape, form, word, nonzeros)
+    return Stored(dtype_name(tensor.dtype), shape, form, word, nonzeros)
 
 
 def parts(name: str, told: Stored) -> Parts:
-    """The entries that a tensor has in the file: type and shape by name."""
+    """The entries of a tensor in the file: type and shape by name."""
     if told.form == "dense":
         return {name: (told.values, told.shape)}
     count, sizes = told.nonzeros or 0, told.sizes
     known: dict[str, tuple[str, int]] = {
         ":mask": ("U8", ceil(sizes.items / 8)), ":values": (told.values, count),
-        ":rows": (UNSIGNED[sparse.fitting(count)], sizes.rows + 1),
-        ":columns": (UNSIGNED[sparse.fitting(max(sizes.columns - 1, 0))], count)}
+        ":rows": (_UNSIGNED[sparse.byte_width(count)], sizes.rows + 1),
+        ":columns": (_UNSIGNED[sparse.byte_width(max(sizes.columns - 1, 0))], count)}
     return {name + end: (known[end][0], (known[end][1],)) for end in sparse.FORMS[told.form]}
 
 
 def entries(tensors: Mapping[str, Stored], program: int = 0) -> Parts:
-    """Every entry of a file in the order of its bytes: the widest types first, so that each lies where it can be read.
+    """Every entry of a file in the order of its bytes.
+
+    The widest types come first, so that every entry is aligned to its type without padding.
 
     Raises:
         SecateurError: two tensors would have one name.
@@ -95,7 +99,7 @@ def entries(tensors: Mapping[str, Stored], program: int = 0) -> Parts:
 
 
 def header(metadata: Mapping[str, str], placed: Parts) -> bytes:
-    """The header with a checksum of eight noughts, padded so that the tensors begin at a multiple of eight bytes."""
+    """The header with a checksum of eight zeros, padded so that the tensors begin at a multiple of eight bytes."""
     at, told = 0, dict[str, Any]()
     for name, (word, shape) in placed.items():
         end = at + prod(shape) * BYTES[word]
@@ -106,23 +110,29 @@ def header(metadata: Mapping[str, str], placed: Parts) -> bytes:
     return text + b" " * (-len(text) % 8)
 
 
-def told_tensors(tensors: Mapping[str, Stored]) -> str:
-    """The tensors as the header tells of them."""
+def all_dense(found: Header) -> dict[str, Stored]:
+    """How the tensors of a plain safetensors file are stored."""
+    return {name: Stored(dtypes.NAMES[one.dtype], one.shape, "dense", one.dtype, None)
+            for name, one in found.entries.items()}
+
+
+def tensors_as_text(tensors: Mapping[str, Stored]) -> str:
+    """The tensors as the header describes them."""
     return json.dumps({name: asdict(one) for name, one in tensors.items()}, separators=(",", ":"))
 
 
 def read_tensors(text: str, where: str) -> dict[str, Stored]:
-    """What :func:`told_tensors` wrote.
+    """What :func:`tensors_as_text` wrote.
 
     Raises:
         SecateurError: a type, shape, form or count that cannot be.
     """
     read = strict.typed(strict.read_json(text, where), dict, where)
-    return {name: read_tensor(value, f"{where}, '{strict.short(name)}'") for name, value in read.items()}
+    return {name: _read_tensor(value, f"{where}, '{strict.short(name)}'") for name, value in read.items()}
 
 
-def read_tensor(value: Any, what: str) -> Stored:
-    """One tensor of the header."""
+def _read_tensor(value: Any, what: str) -> Stored:
+    """The description of one tensor, checked; it may not claim far more memory than the bytes that the file has."""
     told = strict.fields(value, {"dtype", "shape", "form", "values", "nonzeros"}, what)
     shape = strict.shape(told["shape"], f"{what}: shape")
     dtypes.dtype_of(told["dtype"], f"{what}: dtype")

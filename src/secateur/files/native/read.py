@@ -1,4 +1,4 @@
-"""A file as what it tells of itself, from its header alone, and then as tensors."""
+"""What a file says of itself, from its header alone, and then its tensors."""
 
 from __future__ import annotations
 
@@ -12,27 +12,47 @@ import numpy as np
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
+from secateur.core.paths import path_of
 from secateur.core.version import __version__
-from secateur.files.native import dtypes, layout, sparse, strict, version_1
-from secateur.files.native.contents import Content
-from secateur.files.native.header import Header, opened, read_header
+from secateur.files.native import layout, sparse, strict, version_1
+from secateur.files.native.facts import FileFacts
+from secateur.files.native.header import Header, open_file, read_header
 from secateur.files.native.steps import read_steps
 
-TOLD = {"format", "secateur", "torch", "network", "tensors", "steps", "settings", "program", "data", "checksum"}
+FIELDS = {"format", "secateur", "torch", "network", "tensors", "steps", "settings", "program", "data", "checksum"}
 
 
-def told(file: BinaryIO, path: Path) -> Content:
+def tell(path: str | Path) -> FileFacts:
+    """What a file of :func:`secateur.save` holds, read from its header alone.
+
+    The checksum of the header is checked, that of the tensors is not.
+
+    Raises:
+        SecateurError: the file is missing, damaged, of other origin, or of a later format.
+
+    >>> import tempfile, torch, secateur as sc
+    >>> path = sc.save(sc.prune(torch.nn.Linear(64, 64), 0.9), tempfile.mkdtemp() + "/net.safetensors")
+    >>> facts = tell(path)
+    >>> facts.network, facts.tensors[0].form, facts.cuts[0].before, facts.cuts[0].after
+    ('Linear', 'bitmask', 4096, 410)
+    """
+    path = path_of("tell", path)
+    with open_file(path) as file:
+        return _read_facts(file, path)
+
+
+def _read_facts(file: BinaryIO, path: Path) -> FileFacts:
     """The header of an open file, checked.
 
     Raises:
         SecateurError: the file is damaged, of other origin, or of a later format.
     """
     header = read_header(file, path)
-    version = version_of(header.metadata, path)
+    version = _version_of(header.metadata, path)
     if version == 1:
-        return version_1.content(header, path)
-    strict.fields(header.metadata, TOLD, f"'{path}': the metadata")
-    check_own(header, path)
+        return version_1.read_facts(header, path)
+    strict.fields(header.metadata, FIELDS, f"'{path}': the metadata")
+    _check_own(header, path)
     meta, where = header.metadata, f"'{path}': the header's"
     tensors = layout.read_tensors(meta["tensors"], f"{where} tensors")
     settings = strict.typed(strict.read_json(meta["settings"], f"{where} settings"), dict, f"{where} settings")
@@ -43,11 +63,11 @@ def told(file: BinaryIO, path: Path) -> Content:
     steps = read_steps(strict.read_json(meta["steps"], f"{where} steps"), f"{where} steps")
     constants = {name: one for name, one in tensors.items() if name.startswith(layout.OURS)}
     own = {name: one for name, one in tensors.items() if name not in constants}
-    return Content(path, version, meta["secateur"], meta["torch"], meta["network"], own, constants, steps, settings,
-                   program, meta["data"], header)
+    return FileFacts(path, version, meta["secateur"], meta["torch"], meta["network"], own, constants, steps,
+                     settings, program, meta["data"], header)
 
 
-def version_of(metadata: dict[str, str], path: Path) -> int:
+def _version_of(metadata: dict[str, str], path: Path) -> int:
     """The format of a file.
 
     Raises:
@@ -65,8 +85,8 @@ def version_of(metadata: dict[str, str], path: Path) -> int:
     return version
 
 
-def check_own(header: Header, path: Path) -> None:
-    """Refuse a header whose own checksum is another one."""
+def _check_own(header: Header, path: Path) -> None:
+    """Refuse a header that does not have its own checksum, which counts as eight zeros in its sum."""
     says = header.metadata["checksum"]
     blank = header.text.replace(layout.CHECKSUM.format(says).encode(), layout.CHECKSUM.format("0" * 8).encode(), 1)
     if (found := f"{zlib.crc32(blank):08x}") != says:
@@ -74,16 +94,10 @@ def check_own(header: Header, path: Path) -> None:
                             f"{strict.short(says)}")
 
 
-def content(path: Path) -> Content:
-    """What the header of a file tells; no tensor is read."""
-    with opened(path) as file:
-        return told(file, path)
-
-
 def is_ours(path: Path) -> bool:
     """Whether a file says that :func:`secateur.save` wrote it."""
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             return read_header(file, path).metadata.get("format", "").startswith(layout.FORMAT)
     except SecateurError:
         return False
@@ -95,41 +109,42 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     Raises:
         SecateurError: the file is damaged or of other origin.
     """
-    return whole(path)[1]
+    return read_whole(path)[1]
 
 
-def whole(path: Path, check: Callable[[Content], Any] | None = None) -> tuple[Content, dict[str, Tensor], bytes]:
-    """The header, the tensors in the network's types, and the program of a file.
+def read_whole(path: Path, check: Callable[[FileFacts], Any] | None = None
+               ) -> tuple[FileFacts, dict[str, Tensor], bytes]:
+    """The facts of a file, its tensors in the network's types, and its program.
 
     Args:
         path: the file.
-        check: is given the header before any tensor is read, and may refuse it.
+        check: is called with the facts before any tensor is read, and may refuse them.
 
     Raises:
         SecateurError: the file is damaged or of other origin.
     """
-    with opened(path) as file:
-        found = told(file, path)
+    with open_file(path) as file:
+        found = _read_facts(file, path)
         if check:
             check(found)
-        parts = read_parts(file, found)
+        parts = _read_parts(file, found)
     program = parts.pop(layout.PROGRAM).tobytes() if found.program else b""
-    every = found.tensors | found.constants
-    return found, {name: tensor(name, one, parts, path) for name, one in every.items()}, program
+    every = found.stored | found.constants
+    return found, {name: _tensor(name, one, parts, path) for name, one in every.items()}, program
 
 
-def read_parts(file: BinaryIO, found: Content) -> dict[str, sparse.Bytes]:
+def _read_parts(file: BinaryIO, found: FileFacts) -> dict[str, sparse.Bytes]:
     """Every entry's bytes, checked by their checksum."""
-    parts, total = read_entries(file, found.header, found.path), 0
+    parts, total = _read_entries(file, found.header, found.path), 0
     for part in parts.values():
         total = zlib.crc32(part.data, total)
-    got = version_1.checksum(parts) if found.version == 1 else f"{total:08x}"
-    if got != found.data:
-        raise SecateurError(f"'{found.path}' is damaged: its checksum is {got}, told is {strict.short(found.data)}")
+    got = version_1.checksum(parts) if found.format == 1 else f"{total:08x}"
+    if got != found.checksum:
+        raise SecateurError(f"'{found.path}' is damaged: its checksum is {got}, told is {strict.short(found.checksum)}")
     return parts
 
 
-def read_entries(file: BinaryIO, header: Header, path: Path) -> dict[str, sparse.Bytes]:
+def _read_entries(file: BinaryIO, header: Header, path: Path) -> dict[str, sparse.Bytes]:
     """The bytes of every entry, in the order in which they lie."""
     parts: dict[str, sparse.Bytes] = {}
     for name, entry in sorted(header.entries.items(), key=lambda item: (item[1].start, item[1].end)):
@@ -140,28 +155,27 @@ def read_entries(file: BinaryIO, header: Header, path: Path) -> dict[str, sparse
     return parts
 
 
-def plain(path: Path) -> dict[str, Tensor]:
+def read_plain(path: Path) -> dict[str, Tensor]:
     """The tensors of any safetensors file, as they stand in it.
 
     Raises:
         SecateurError: the file is damaged or none of safetensors.
     """
-    with opened(path) as file:
+    with open_file(path) as file:
         header = read_header(file, path)
-        parts = read_entries(file, header, path)
-    told = {n: layout.Stored(dtypes.NAMES[e.dtype], e.shape, "dense", e.dtype, None) for n, e in header.entries.items()}
-    return {name: tensor(name, one, parts, path) for name, one in told.items()}
+        parts = _read_entries(file, header, path)
+    return {name: _tensor(name, one, parts, path) for name, one in layout.all_dense(header).items()}
 
 
-def tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path: Path) -> Tensor:
-    """One tensor of the network out of its parts, which are let go."""
+def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path: Path) -> Tensor:
+    """One tensor of the network, from its parts; these are removed from the mapping, so that memory is freed early."""
     what = f"'{path}': tensor '{strict.short(name)}'"
     own = tuple(parts.pop(part) for part in layout.parts(name, one))
     for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):
         if word == "BOOL" and part.size and part.max() > 1:
             raise SecateurError(f"{what} holds truth values that are neither 0 nor 1")
-    found = sparse.decoded(own, one.form, layout.values(one), one.shape, what)
-    if one.nonzeros is not None and sparse.stored(found) != one.nonzeros:
-        raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.stored(found)}")
+    found = sparse.decode(own, one.form, layout.values(one), one.shape, what)
+    if one.nonzeros is not None and sparse.count_stored(found) != one.nonzeros:
+        raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.count_stored(found)}")
     return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))
 

@@ -1,9 +1,8 @@
-"""From a network to a file, bit for bit: safetensors, never pickle."""
+"""From a network to a file: every bit is kept, in safetensors and never in a pickle."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.core.errors import SecateurError, first_line
+from secateur.core.paths import path_of, write_whole
 from secateur.core.version import __version__
 from secateur.files.native import dtypes, layout, sparse, strict
 from secateur.files.native.program import FileNetwork, make_graph
@@ -27,21 +27,21 @@ from secateur.runtime.base import Compiled
 
 def save(model: nn.Module, path: str | Path, example: Any = None, values: str | None = None,
          settings: Mapping[str, Any] | None = None) -> Path:
-    """Write a network's tensors, and what :func:`secateur.load` needs to make it again, to a safetensors file.
+    """Write a network to a safetensors file from which :func:`secateur.load` makes it again.
 
-    Each tensor is written in the fewest bytes of three forms: dense, a bitmask with the values, or compressed sparse
-    rows. What comes back is the same bit for bit. A network whose neurons went (:func:`secateur.apply`,
-    :func:`secateur.prune`) remembers what stayed of each group, through copies, training and further cuts; the file
-    holds that with the shapes and types of its example inputs, never their values. It appears whole or not at all.
+    Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or
+    compressed sparse rows. It comes back with the same bits. A network that lost neurons remembers, through copies,
+    training and further cuts, which units of each group were kept; the file holds that, with the shapes and types of
+    the example inputs, never their values. The file appears whole or not at all.
 
     Args:
-        model: the network; a compiled one is refused, save what it was compiled from.
-        path: the file; its folder must be there. What stands in it is replaced.
-        example: inputs, as :func:`secateur.plan` takes them: the network's graph goes into the file with them, and
-            ``secateur.load(path)`` runs it without the network's code.
+        model: the network. Of a compiled one, save the network that it was compiled from.
+        path: the file. Its folder must exist; an existing file is replaced.
+        example: inputs, as :func:`secateur.plan` takes them. With them the file holds the network's graph too, which
+            ``secateur.load(path)`` runs without the network's code.
         values: ``"bf16"`` or ``"f16"`` stores weights of two axes or more in two bytes each; they come back rounded,
             in their own type. None keeps every bit.
-        settings: what is to be told of the network, as JSON has it; :func:`secateur.files.tell` gives it back.
+        settings: JSON values that describe the network; :func:`secateur.files.tell` gives them back.
 
     Returns:
         The path.
@@ -57,55 +57,58 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
     """
     path = path_of("save", path)
     check_savable(model)
-    text, constants = graph_of(model, example)
+    text, constants = _graph_of(model, example)
     told, parts = dict[str, layout.Stored](), dict[str, sparse.Bytes]()
     for name, tensor in [*tensors(model), *constants.items()]:
-        told[name], narrow = described(name, tensor, None if name in constants else values)
-        parts.update(zip(layout.parts(name, told[name]), sparse.encoded(narrow, told[name].form), strict=True))
+        told[name], narrow = _describe(name, tensor, None if name in constants else values)
+        parts.update(zip(layout.parts(name, told[name]), sparse.encode(narrow, told[name].form), strict=True))
     parts[layout.PROGRAM] = np.frombuffer(text, np.uint8)
-    write_parts(path, metadata(model, told, settings, len(text)), layout.entries(told, len(text)), parts)
+    about = _metadata(model, told, settings, len(text))
+    with write_whole(path) as scratch:
+        write_parts(scratch, about, layout.entries(told, len(text)), parts)
     return path
 
 
-def graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
-    """The graph to keep and its constants: traced with an example, or the one that the network runs already."""
+def _graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
+    """The graph to store and its constants: traced with an example, or the one that the network already runs."""
     if example is not None:
         return make_graph(model, example)
     return (model.program.text if isinstance(model, FileNetwork) else b""), {}
 
 
 def save_dense(model: nn.Module, path: str | Path) -> Path:
-    """Write a network's ``state_dict`` as a plain safetensors file that any tool reads: dense, in its shapes of now.
+    """Write a network's ``state_dict`` as a plain, dense safetensors file that any tool reads.
 
     Tensors that share memory are written under each of their names.
 
     Args:
         model: the network.
-        path: the file; what stands in it is replaced.
+        path: the file; an existing one is replaced.
 
     Raises:
         SecateurError: the file cannot be written.
     """
     path = path_of("save_dense", path)
     check_savable(model)
-    write_tensors(model.state_dict(), path)
+    with write_whole(path) as scratch:
+        write_tensors(model.state_dict(), scratch)
     return path
 
 
 def file_bytes(model: nn.Module, values: str | None = None, settings: Mapping[str, Any] | None = None) -> int:
-    """The bytes of the file that :func:`secateur.save` writes of a network, counted without writing it.
+    """The bytes of the file that :func:`secateur.save` would write, counted without writing it.
 
     >>> file_bytes(nn.Linear(64, 64)) > 64 * 64 * 4
     True
     """
     check_savable(model)
-    told = {name: described(name, tensor, values)[0] for name, tensor in tensors(model)}
-    kept = len(graph_of(model, None)[0])
-    text = layout.header({**metadata(model, told, settings, kept), "data": "0" * 8}, layout.entries(told, kept))
+    told = {name: _describe(name, tensor, values)[0] for name, tensor in tensors(model)}
+    kept = len(_graph_of(model, None)[0])
+    text = layout.header({**_metadata(model, told, settings, kept), "data": "0" * 8}, layout.entries(told, kept))
     return 8 + len(text) + kept + sum(one.bytes for one in told.values())
 
 
-def described(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Stored, Tensor]:
+def _describe(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Stored, Tensor]:
     """How a tensor is stored, and the tensor as its values are stored.
 
     Raises:
@@ -113,18 +116,18 @@ def described(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Sto
     """
     if values is not None and values not in dtypes.NARROW:
         raise SecateurError(f"save: values '{values}'; allowed: None, {', '.join(dtypes.NARROW)}")
-    own = layout.described(tensor, f"save: '{name}'")
+    own = layout.describe(tensor, f"save: '{name}'")
     if values is None or tensor.ndim < 2 or tensor.dtype not in (torch.float32, torch.float64):
         return own, tensor
     narrow = tensor.detach().to(dtypes.NARROW[values])
     if bool((narrow.isinf() & tensor.isfinite()).any()):
         raise SecateurError(f"save: '{name}' holds values beyond what {values} can; allowed are None, or bf16")
-    return replace(layout.described(narrow, name), dtype=own.dtype), narrow
+    return replace(layout.describe(narrow, name), dtype=own.dtype), narrow
 
 
-def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapping[str, Any] | None,
+def _metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapping[str, Any] | None,
              program: int) -> dict[str, str]:
-    """What the header tells beside the tensors and the checksums."""
+    """The metadata of the header, without the checksums."""
     if not isinstance(settings or {}, Mapping):
         raise SecateurError(f"save: settings is a {type(settings).__name__}; allowed is a mapping of names to values")
     try:
@@ -133,25 +136,18 @@ def metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Mapp
     except (TypeError, ValueError) as error:
         raise SecateurError(f"save: settings cannot be written as JSON: {first_line(error)}") from error
     return {"format": f"{layout.FORMAT} {layout.VERSION}", "secateur": __version__, "torch": torch.__version__,
-            "network": original(model), "tensors": layout.told_tensors(told),
+            "network": _class_name(model), "tensors": layout.tensors_as_text(told),
             "steps": json.dumps([asdict(step) for step in steps(model)], separators=(",", ":")),
             "settings": given, "program": str(program)}
 
 
-def original(model: nn.Module) -> str:
+def _class_name(model: nn.Module) -> str:
     """The name of the class that a network has, or had before it became a graph."""
     return model.original if isinstance(model, (FileNetwork, ExportedNetwork)) else type(model).__name__
 
 
-def path_of(call: str, path: Any) -> Path:
-    """A path with the home folder in place of ``~``."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise SecateurError(f"{call}: got a {type(path).__name__} as path; allowed is a string or a Path")
-    return Path(path).expanduser()
-
-
 def check_savable(model: nn.Module) -> None:
-    """Refuse what could not be made again from a file."""
+    """Refuse a network that could not be made again from a file."""
     if not isinstance(model, nn.Module):
         raise SecateurError(f"save: got a {type(model).__name__}; allowed is a torch.nn.Module")
     if isinstance(model, Compiled):

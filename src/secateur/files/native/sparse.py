@@ -1,6 +1,6 @@
 """A tensor as the fewest bytes that give it back bit for bit: dense, bitmask and values, or CSR.
 
-What is stored is every value that has a bit set: a negative zero, a NaN with its payload and a denormal are values.
+Every value that has a bit set is stored: a negative zero, a NaN with its payload and a denormal count as values.
 A matrix is the first axis by all the others; a vector is one row.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
-from secateur.files.native.dtypes import raw
+from secateur.core.tensors import raw_bytes
 
 FORMS = {"dense": ("",), "bitmask": (":mask", ":values"), "csr": (":rows", ":columns", ":values")}
 ENTRY = 80
@@ -43,8 +43,8 @@ class Sizes:
             return self.items * self.item
         if form == "bitmask":
             return ceil(self.items / 8) + self.nonzeros * self.item
-        return (self.nonzeros * (self.item + fitting(max(self.columns - 1, 0)))
-                + (self.rows + 1) * fitting(self.nonzeros))
+        return (self.nonzeros * (self.item + byte_width(max(self.columns - 1, 0)))
+                + (self.rows + 1) * byte_width(self.nonzeros))
 
     def form(self) -> str:
         """The smallest form, its lines in the header counted; CSR only where the dense tensor stays in bounds."""
@@ -55,10 +55,10 @@ class Sizes:
         return min(allowed, key=lambda form: self.bytes(form) + ENTRY * len(FORMS[form]))
 
 
-def fitting(most: int) -> int:
+def byte_width(most: int) -> int:
     """The bytes of the smallest unsigned integer that holds a number.
 
-    >>> [fitting(n) for n in (255, 256, 65536)]
+    >>> [byte_width(n) for n in (255, 256, 65536)]
     [1, 2, 4]
     """
     return next(width for width in (1, 2, 4, 8) if most < 256**width)
@@ -71,19 +71,19 @@ def sizes(shape: tuple[int, ...], item: int, nonzeros: int) -> Sizes:
 
 def bits(tensor: Tensor) -> NDArray[np.generic]:
     """The values of a tensor as unsigned integers, ``(items,)``; of 16 bytes two for one."""
-    return raw(tensor).numpy().view(f"<u{min(tensor.element_size(), 8)}")
+    return raw_bytes(tensor).numpy().view(f"<u{min(tensor.element_size(), 8)}")
 
 
-def stored(tensor: Tensor) -> int:
+def count_stored(tensor: Tensor) -> int:
     """How many values have a bit set.
 
-    >>> stored(torch.tensor([0.0, -0.0, 1.0]))
+    >>> count_stored(torch.tensor([0.0, -0.0, 1.0]))
     2
     """
     return int(np.count_nonzero(bits(tensor))) if tensor.numel() else 0
 
 
-def encoded(tensor: Tensor, form: str) -> tuple[Bytes, ...]:
+def encode(tensor: Tensor, form: str) -> tuple[Bytes, ...]:
     """The parts of a form, each as bytes, in the order of :data:`FORMS`."""
     flat = bits(tensor)
     if form == "dense":
@@ -94,11 +94,11 @@ def encoded(tensor: Tensor, form: str) -> tuple[Bytes, ...]:
         return np.packbits(there, bitorder="little"), values
     matrix = there.reshape(tensor.shape[0] if tensor.ndim > 1 else 1, -1)
     ends = np.concatenate([[0], np.cumsum(matrix.sum(1))])
-    return (ends.astype(f"<u{fitting(len(values) // tensor.element_size())}").view(np.uint8),
-            np.nonzero(matrix)[1].astype(f"<u{fitting(matrix.shape[1] - 1)}").view(np.uint8), values)
+    return (ends.astype(f"<u{byte_width(len(values) // tensor.element_size())}").view(np.uint8),
+            np.nonzero(matrix)[1].astype(f"<u{byte_width(matrix.shape[1] - 1)}").view(np.uint8), values)
 
 
-def decoded(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple[int, ...], what: str) -> Tensor:
+def decode(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple[int, ...], what: str) -> Tensor:
     """The tensor of parts whose lengths were checked.
 
     Raises:
@@ -110,7 +110,7 @@ def decoded(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple
         whole = parts[0]
     else:
         count = len(parts[-1]) // kind.itemsize
-        there = by_mask(parts[0], prod(shape), what) if form == "bitmask" else by_rows(
+        there = _places_of_mask(parts[0], prod(shape), what) if form == "bitmask" else _places_of_rows(
             parts[0], parts[1], sizes(shape, kind.itemsize, count), what)
         if len(there) != count:
             raise SecateurError(f"{what}: {len(there)} places for {count} values")
@@ -119,7 +119,7 @@ def decoded(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple
     return torch.from_numpy(whole).view(kind).view(shape)
 
 
-def by_mask(mask: Bytes, items: int, what: str) -> NDArray[np.intp]:
+def _places_of_mask(mask: Bytes, items: int, what: str) -> NDArray[np.intp]:
     """The places of the bits that are set, ``(values,)``."""
     there = np.unpackbits(mask, bitorder="little")
     if there[items:].any():
@@ -127,10 +127,10 @@ def by_mask(mask: Bytes, items: int, what: str) -> NDArray[np.intp]:
     return np.flatnonzero(there)
 
 
-def by_rows(rows: Bytes, columns: Bytes, told: Sizes, what: str) -> NDArray[np.intp]:
+def _places_of_rows(rows: Bytes, columns: Bytes, told: Sizes, what: str) -> NDArray[np.intp]:
     """The places of values by the ends of their rows and their columns, ``(values,)``."""
-    ends = rows.view(f"<u{fitting(told.nonzeros)}").astype(np.int64)
-    at = columns.view(f"<u{fitting(max(told.columns - 1, 0))}").astype(np.int64)
+    ends = rows.view(f"<u{byte_width(told.nonzeros)}").astype(np.int64)
+    at = columns.view(f"<u{byte_width(max(told.columns - 1, 0))}").astype(np.int64)
     counts = np.diff(ends)
     if ends[0] or ends[-1] != len(at) or (counts < 0).any():
         raise SecateurError(f"{what}: its rows do not add up to {len(at)} values")

@@ -1,4 +1,4 @@
-"""The cuts of neurons that a file tells of, checked before anything is done with them."""
+"""The cuts of neurons in the header of a file, checked before anything is done with them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from math import ceil, prod
 from typing import Any
 
 from secateur.core import pytree
-from secateur.core.bitmask import unpacked
+from secateur.core.bitmask import unpack_bits
 from secateur.core.errors import SecateurError
 from secateur.files.native import dtypes, strict
 from secateur.pruning.history import Step
 
-LARGEST = 2**28
-TENSOR = re.compile(r"([a-z0-9_]{1,20})(\[[0-9, ]{0,2000}\])")
+_LARGEST = 2**28
+_TENSOR = re.compile(r"([a-z0-9_]{1,20})(\[[0-9, ]{0,2000}\])")
 
 
 def read_steps(told: Any, where: str) -> tuple[Step, ...]:
@@ -24,16 +24,16 @@ def read_steps(told: Any, where: str) -> tuple[Step, ...]:
     Raises:
         SecateurError: one is not as :func:`secateur.save` writes it.
     """
-    return tuple(read_step(one, where) for one in strict.typed(told, list, where))
+    return tuple(_read_step(one, where) for one in strict.typed(told, list, where))
 
 
-def read_step(value: Any, where: str) -> Step:
+def _read_step(value: Any, where: str) -> Step:
     """One cut."""
     told = strict.fields(value, {"tensors", "keeps", "example", "proved"}, where)
     tensors = strict.typed(told["tensors"], dict, where)
     for name, text in tensors.items():
-        described(text, f"{where}, '{strict.short(name)}'")
-    keeps = tuple(read_keep(one, where) for one in strict.typed(told["keeps"], list, where))
+        type_and_shape(text, f"{where}, '{strict.short(name)}'")
+    keeps = tuple(_read_keep(one, where) for one in strict.typed(told["keeps"], list, where))
     if len({keep[1] for keep in keeps}) != len(keeps):
         raise SecateurError(f"{where} cut a group twice in one step")
     example = check_leaves(told["example"], where)
@@ -41,36 +41,36 @@ def read_step(value: Any, where: str) -> Step:
 
 
 def check_leaves(value: Any, where: str) -> str:
-    """The inputs that something was traced with as text: empty, or JSON that tells of each what it was."""
+    """The inputs of a trace as text: empty, or JSON that describes each of them."""
     example = strict.typed(value, str, where)
     for leaf in pytree.leaves(strict.read_json(example, where)) if example else ():
-        check_leaf(leaf, f"{where}, an input")
+        _check_leaf(leaf, f"{where}, an input")
     return example
 
 
-def described(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
-    """Type and shape out of a text such as ``float32[4, 3]``."""
-    if not (match := TENSOR.fullmatch(strict.typed(text, str, what))):
+def type_and_shape(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
+    """Type and shape from a text such as ``float32[4, 3]``."""
+    if not (match := _TENSOR.fullmatch(strict.typed(text, str, what))):
         raise SecateurError(f"{what} is told as '{strict.short(text)}', allowed is such as float32[4, 3]")
     dtypes.dtype_of(match[1], what)
     return match[1], strict.shape(strict.read_json(match[2], what), what)
 
 
-def read_keep(value: Any, where: str) -> tuple[str, str, int, str]:
-    """What stays of one group: its name, its digest, its units, and their bits."""
+def _read_keep(value: Any, where: str) -> tuple[str, str, int, str]:
+    """What is kept of one group: its name, its digest, the number of its units, and a bit for each."""
     told = strict.typed(value, list, where)
     if len(told) != 4:
         raise SecateurError(f"{where} tell {len(told)} things of a group, needed are 4")
     name, key, bits = (strict.typed(told[i], str, where) for i in (0, 1, 3))
     units = strict.size(told[2], where)
-    packed = from_base64(bits, where)
-    if len(packed) != ceil(units / 8) or not unpacked(bits, units).any():
+    packed = _from_base64(bits, where)
+    if len(packed) != ceil(units / 8) or not unpack_bits(bits, units).any():
         raise SecateurError(f"{where} say of group '{strict.short(name)}' with {units} units what stays of "
                             f"{8 * len(packed)}, or that nothing stays")
     return name, key, units, bits
 
 
-def from_base64(text: str, where: str) -> bytes:
+def _from_base64(text: str, where: str) -> bytes:
     """The bytes of a text."""
     try:
         return base64.b64decode(text, validate=True)
@@ -78,7 +78,7 @@ def from_base64(text: str, where: str) -> bytes:
         raise SecateurError(f"{where} hold bits that are no base64") from error
 
 
-def check_leaf(value: Any, what: str) -> None:
+def _check_leaf(value: Any, what: str) -> None:
     """Refuse an input that is neither a plain value nor a tensor by type, shape and bounds or bits."""
     told = strict.typed(value, dict, what)
     if set(told) == {"value"}:
@@ -91,7 +91,7 @@ def check_leaf(value: Any, what: str) -> None:
         strict.fields(told, {"dtype", "shape"}, what)
     elif "bits" in told:
         bits = strict.typed(strict.fields(told, {"dtype", "shape", "bits"}, what)["bits"], str, what)
-        if len(from_base64(bits, what)) != ceil(prod(sides) / 8):
+        if len(_from_base64(bits, what)) != ceil(prod(sides) / 8):
             raise SecateurError(f"{what} has bits for another shape")
     else:
         read = strict.fields(told, {"dtype", "shape", "least", "most"}, what)
@@ -100,19 +100,14 @@ def check_leaf(value: Any, what: str) -> None:
             raise SecateurError(f"{what} has numbers from {least} to {most}")
 
 
-def check_example(step: Step, where: str) -> None:
-    """Refuse to draw inputs that take more memory than :data:`LARGEST` bytes only because a file says so.
+def check_example(example: str, where: str) -> None:
+    """Refuse inputs, described as text, that would take more memory than :data:`_LARGEST` bytes.
 
     Raises:
-        SecateurError: they would.
+        SecateurError: they would; no file decides how much memory is taken.
     """
-    check_drawn(step.example, where)
-
-
-def check_drawn(example: str, where: str) -> None:
-    """The same of inputs that are told as text."""
     told = pytree.leaves(strict.read_json(example, where)) if example else []
     needed = sum(8 * prod(one["shape"]) for one in told if "shape" in one)
-    if needed > LARGEST:
-        raise SecateurError(f"{where} were traced with inputs of {needed} bytes, more than {LARGEST}: give example=, "
+    if needed > _LARGEST:
+        raise SecateurError(f"{where} were traced with inputs of {needed} bytes, more than {_LARGEST}: give example=, "
                             "inputs like those")

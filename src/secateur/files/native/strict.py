@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from secateur.core.errors import SecateurError, first_line
 
 T = TypeVar("T")
-DIGITS = 20
-DEPTH = 64
+_DIGITS = 20
+_DEPTH = 64
 MOST = 2**63 - 1
 
 
@@ -31,7 +31,7 @@ def read_json(text: str | bytes, what: str) -> Any:
         return found
 
     def whole(digits: str) -> int:
-        if len(digits) > DIGITS or abs(int(digits)) > MOST:
+        if len(digits) > _DIGITS or abs(int(digits)) > MOST:
             raise SecateurError(f"{what} holds a number of {len(digits)} digits; allowed are numbers of 64 bits")
         return int(digits)
 
@@ -44,19 +44,19 @@ def read_json(text: str | bytes, what: str) -> Any:
     except SecateurError:
         raise
     except RecursionError as error:
-        raise SecateurError(f"{what} nests deeper than {DEPTH}") from error
+        raise SecateurError(f"{what} nests deeper than {_DEPTH}") from error
     except ValueError as error:
         raise SecateurError(f"{what} is no JSON: {first_line(error)}") from error
-    check_depth(found, what)
+    _check_depth(found, what)
     return found
 
 
-def check_depth(value: Any, what: str) -> None:
-    """Refuse what nests deeper than :data:`DEPTH`, without recursion."""
+def _check_depth(value: Any, what: str) -> None:
+    """Refuse what nests deeper than :data:`_DEPTH`, without recursion."""
     level, depth = [value], 0
     while level:
-        if depth > DEPTH:
-            raise SecateurError(f"{what} nests deeper than {DEPTH}")
+        if depth > _DEPTH:
+            raise SecateurError(f"{what} nests deeper than {_DEPTH}")
         level = [inner for v in level if isinstance(v, (dict, list))
                  for inner in (v.values() if isinstance(v, dict) else v) if isinstance(inner, (dict, list))]
         depth += 1
@@ -89,7 +89,7 @@ def shape(value: Any, what: str) -> tuple[int, ...]:
     total = 1
     for side in sizes:
         total *= max(side, 1)
-        if total > MOST or len(sizes) > DEPTH:
+        if total > MOST or len(sizes) > _DEPTH:
             raise SecateurError(f"{what} is no shape that a tensor can have")
     return sizes
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
-from secateur.core.module_state import drawn_again
+from secateur.core.module_state import same_random_numbers
 from secateur.core.pytree import repeat
 from secateur.graph.cut.surgery import stored_tensors
 from secateur.graph.cut.training import training_copy
@@ -55,7 +55,7 @@ class Zeroed:
     @staticmethod
     def _tensors(model: nn.Module, example: Any) -> list[Tensor] | None:
         try:
-            with drawn_again():
+            with same_random_numbers():
                 return eager_outputs(model, *example)
         except Exception:
             return None
@@ -125,7 +125,7 @@ def _train_outputs(model: nn.Module, example: Any, seed: int) -> list[Tensor] | 
         elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
             module.dropout = 0.0
     try:
-        with drawn_again():
+        with same_random_numbers():
             torch.manual_seed(seed)
             return eager_tensors(model, *example)
     except Exception:

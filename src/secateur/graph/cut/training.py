@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import CutGraphWarning, readable
-from secateur.core.module_state import drawn_again
+from secateur.core.module_state import same_random_numbers
 from secateur.graph.capture import Captured
 from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_tensors
@@ -31,7 +31,7 @@ class Training:
         if self._example is None:
             return ""
         try:
-            with drawn_again():
+            with same_random_numbers():
                 running = training_copy(small)
                 got = [tuple(t.shape) for t in eager_tensors(running, *self._example)]
         except Exception as error:
@@ -45,7 +45,7 @@ def find_train_example(model: nn.Module, captured: Captured) -> tuple[Any, list[
     given = captured.args, captured.kwargs
     for example in (given, double_batch(given)):
         try:
-            with drawn_again(), torch.no_grad():
+            with same_random_numbers(), torch.no_grad():
                 args, kwargs = copy.deepcopy(example)
                 outputs = training_copy(model)(*args, **kwargs)
                 return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]

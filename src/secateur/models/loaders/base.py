@@ -11,21 +11,23 @@ from typing import Any, ClassVar
 from torch import nn
 
 from secateur.core.errors import SecateurError
+from secateur.core.settings import NETWORK, Settings, setting
 
 
-@dataclass(frozen=True)
-class Options:
-    """What is said of a network besides its name.
+@dataclass(frozen=True, kw_only=True)
+class Options(Settings):
+    """What is said of a network besides its name; ``shape`` and ``classes`` are those of the data, where known."""
 
-    ``factory`` makes the network of a file of weights, ``weights`` is such a file, ``example`` the import path of
-    inputs; ``shape`` (of one sample) and ``classes`` are those of the data, where these are known.
-    """
-
-    factory: str = ""
-    weights: str = ""
-    example: str = ""
-    shape: tuple[int, ...] = ()
-    classes: int = 0
+    factory: str = setting("", "pkg.module:factory or built-in name that makes the network of a file of weights",
+                           flag=False)
+    weights: str = setting("", "of a model: its trained weights (.safetensors)", group=NETWORK)
+    shape: tuple[int, ...] = setting((), "the shape of one input, without the batch, or for a network of sentences how "
+                                     "many tokens each has (default: what the network tells, or 3,32,32)",
+                                     group=NETWORK, least=1, repeats=True)
+    classes: int = setting(0, "how many outputs a sample has, for a built-in network or a factory that asks for "
+                           "classes or num_classes; 0: 10", group=NETWORK, least=1)
+    example: str = setting("", "pkg.module:name of the inputs, or of a function that makes them: a tensor, a tuple or "
+                           "a dict, samples along the first axis", group=NETWORK)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateur.core.linalg import damped, inverse
+from secateur.core.linalg import damp, inverse
 from secateur.pruning.criteria.base import Criterion
 from secateur.pruning.signals.base import Signals, have
 
@@ -34,7 +34,7 @@ class Elimination(Criterion):
 
 def costs(gram: Tensor, out: Tensor) -> Tensor:
     """The cost at which each unit goes, and a little more than that of the unit before it."""
-    left, weights, here = inverse(damped(gram[None]))[0], out.clone(), torch.arange(len(gram), device=gram.device)
+    left, weights, here = inverse(damp(gram[None]))[0], out.clone(), torch.arange(len(gram), device=gram.device)
     found, worst = torch.zeros_like(gram[0]), gram.new_zeros(())
     gone = torch.zeros(len(gram), dtype=torch.bool, device=gram.device)
     for step in range(len(gram)):

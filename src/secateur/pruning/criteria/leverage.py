@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from secateur.core.linalg import damped, inverse
+from secateur.core.linalg import damp, inverse
 from secateur.pruning.criteria.base import Criterion
 from secateur.pruning.signals.base import Signals, have
 
@@ -27,5 +27,5 @@ class Leverage(Criterion):
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
         """The leverage of every unit, in [0, 1]: ``(units,)``."""
         gram = have(signals.unit_gram)
-        left = inverse(damped(gram[None]))[0]
+        left = inverse(damp(gram[None]))[0]
         return (left * gram.double()).sum(1).to(gram.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from secateur.core.linalg import damped, inverse
+from secateur.core.linalg import damp, inverse
 from secateur.pruning.criteria.base import Criterion
 from secateur.pruning.signals.base import Signals, have
 
@@ -25,6 +25,6 @@ class Obs(Criterion):
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
         """w² / [H⁻¹]ⱼⱼ, in the shape of ``weight``, in squared units of the output."""
         gram = have(signals.input_gram)
-        change = inverse(damped(gram)).diagonal(dim1=1, dim2=2)
+        change = inverse(damp(gram)).diagonal(dim1=1, dim2=2)
         rows = weight.double().view(len(gram), -1, gram.shape[-1])
         return (rows.square() / change[:, None]).view(weight.shape).to(weight.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateur.core.linalg import damped, inverse
+from secateur.core.linalg import damp, inverse
 from secateur.pruning.criteria.base import Criterion
 from secateur.pruning.signals.base import Signals, have
 
@@ -26,6 +26,6 @@ class Sparsegpt(Criterion):
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
         """w² / c², in the shape of ``weight``, in squared units of the output."""
         gram = have(signals.input_gram)
-        factor = torch.linalg.cholesky(inverse(damped(gram)), upper=True).diagonal(dim1=1, dim2=2)
+        factor = torch.linalg.cholesky(inverse(damp(gram)), upper=True).diagonal(dim1=1, dim2=2)
         rows = weight.double().view(len(gram), -1, gram.shape[-1])
         return (rows / factor[:, None]).square().view(weight.shape).to(weight.dtype)

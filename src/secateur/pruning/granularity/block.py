@@ -25,7 +25,7 @@ class Block(Granularity):
     Raises:
         SecateurError: a side below 1, or an unknown pooling.
 
-    >>> Block(2, 2).pooled(torch.tensor([[1.0, 2, 5, 5], [3, 2, 5, 9]]), ("out", "in"))
+    >>> Block(2, 2).pool(torch.tensor([[1.0, 2, 5, 5], [3, 2, 5, 9]]), ("out", "in"))
     tensor([[2., 6.]])
     """
 
@@ -68,9 +68,9 @@ class Block(Granularity):
         check_divides(place, "out", self.outputs, f"block {self.name}")
         check_divides(place, "in", self.inputs, f"block {self.name}")
         scores = score(weight_of(model, place), place.name)
-        return Layer(place.name, self.pooled(scores, place.axes), target=place)
+        return Layer(place.name, self.pool(scores, place.axes), target=place)
 
-    def pooled(self, scores: Tensor, axes: tuple[str, ...]) -> Tensor:
+    def pool(self, scores: Tensor, axes: tuple[str, ...]) -> Tensor:
         """The scores of single weights as scores of blocks."""
         ordered = outputs_first(scores, axes)
         out, *kernel, into = ordered.shape

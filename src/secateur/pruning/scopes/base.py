@@ -112,10 +112,10 @@ class Allocation(Scope):
 CONTRACT = Scope
 
 
-def levelled(left: Callable[[float], list[float]], total: int, low: float, high: float) -> list[float]:
+def bisect_to_total(left: Callable[[float], list[float]], total: int, low: float, high: float) -> list[float]:
     """What is left of each layer where the sum is ``total``: ``left`` rises with a number found by bisection.
 
-    >>> levelled(lambda x: [min(3.0, x), min(10.0, 2 * x)], 9, 0, 10)
+    >>> bisect_to_total(lambda x: [min(3.0, x), min(10.0, 2 * x)], 9, 0, 10)
     [3.0, 6.0]
     """
     for _ in range(200):

@@ -17,8 +17,8 @@ from secateur.pruning.scopes.base import Allocation, ScopeContext
 from secateur.pruning.scopes.sensitivity import levels
 from secateur.pruning.trial import Bounds
 
-TRIES = 10
-CLOSE = 0.98
+_TRIES = 10
+_CLOSE = 0.98
 """A network within the limit that costs this share of it is near enough: the search ends."""
 
 
@@ -119,12 +119,12 @@ class Budget(Allocation):
         losses = [curve.at(c) for curve, c in zip(scan.curves, choices, strict=True)]
         low, high = sum(float(p.min()) for p in prices), sum(float(p.max()) for p in prices)
         aim, best = limit - costs.rest, None
-        for _ in range(TRIES):
+        for _ in range(_TRIES):
             counts = _cheapest_within(choices, prices, losses, max(aim, low))
             real = costs.of(counts)
             if real <= limit:
                 best, low = counts, max(aim, low)
-                if real >= CLOSE * limit or costs.exact:
+                if real >= _CLOSE * limit or costs.exact:
                     break
             else:
                 high = aim

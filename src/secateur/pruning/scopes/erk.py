@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes.base import Allocation, ScopeContext, levelled
+from secateur.pruning.scopes.base import Allocation, ScopeContext, bisect_to_total
 from secateur.pruning.trial import Bounds
 
 
@@ -24,7 +24,7 @@ class Erk(Allocation):
 
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
-        rates = [raw_density(layer) for layer in layers]
+        rates = [_raw_density(layer) for layer in layers]
         items = [layer.items for layer in layers]
         total = removal_count(sum(items), sparsity)
         if not total:
@@ -34,16 +34,16 @@ class Erk(Allocation):
             return [min(max(e * r * n, n - high), n - low)
                     for r, n, (low, high) in zip(rates, items, bounds, strict=True)]
 
-        kept = levelled(left, sum(items) - total, 0.0, 1 / min(rates))
+        kept = bisect_to_total(left, sum(items) - total, 0.0, 1 / min(rates))
         return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
 
 
-def raw_density(layer: Layer) -> float:
+def _raw_density(layer: Layer) -> float:
     """The sum of the sides of a weight over their product.
 
     >>> from secateur.core.types import Target
     >>> import torch
-    >>> raw_density(Layer("a", torch.zeros(6, 4), target=Target("a", "", (6, 4), ("out", "in"), "linear")))
+    >>> _raw_density(Layer("a", torch.zeros(6, 4), target=Target("a", "", (6, 4), ("out", "in"), "linear")))
     0.4166666666666667
     """
     assert layer.target is not None

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes.base import Allocation, ScopeContext, levelled
-from secateur.pruning.signals import Gatherer
+from secateur.pruning.scopes.base import Allocation, ScopeContext, bisect_to_total
+from secateur.pruning.signals import SignalCollector
 from secateur.pruning.signals.base import have
 from secateur.pruning.trial import Bounds
 
@@ -43,21 +43,21 @@ class Owl(Allocation):
             return [min(max((a + shift) * n, n - high), n - low)
                     for a, n, (low, high) in zip(apart, items, bounds, strict=True)]
 
-        kept = levelled(left, sum(items) - total, -1.0, 1.0)
+        kept = bisect_to_total(left, sum(items) - total, -1.0, 1.0)
         return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
 
     def outliers(self, layers: Sequence[Layer], context: ScopeContext) -> list[float]:
         """The share of outliers in every layer."""
-        gather = Gatherer(context.model, {"input_norm"}, [layer.name for layer in layers], context.samples)
-        return [outlier_share(context.model.get_parameter(layer.name).detach(),
+        gather = SignalCollector(context.model, {"input_norm"}, [layer.name for layer in layers], context.samples)
+        return [_outlier_share(context.model.get_parameter(layer.name).detach(),
                               have(gather.of("weight", layer.name).input_norm), self.times) for layer in layers]
 
 
-def outlier_share(weight: Tensor, norm: Tensor, times: float) -> float:
+def _outlier_share(weight: Tensor, norm: Tensor, times: float) -> float:
     """How many of the products |w| x input norm are above ``times`` their mean, as a fraction.
 
     >>> import torch
-    >>> outlier_share(torch.tensor([[1.0, -1.0], [1.0, 9.0]]), torch.ones(1, 2), 2.0)
+    >>> _outlier_share(torch.tensor([[1.0, -1.0], [1.0, 9.0]]), torch.ones(1, 2), 2.0)
     0.25
     """
     products = weight.abs() * norm

@@ -33,7 +33,7 @@ class Sensitivity(Allocation):
         total = removal_count(sum(layer.items for layer in layers), sparsity)
         total = min(max(total, sum(low for low, _ in bounds)), sum(high for _, high in bounds))
         choices = [levels(low, high) for low, high in bounds]
-        return exact(choices, context.scan, total, bounds)
+        return _allocate_exactly(choices, context.scan, total, bounds)
 
 
 def levels(low: int, high: int, steps: int = STEPS) -> np.ndarray:
@@ -45,7 +45,7 @@ def levels(low: int, high: int, steps: int = STEPS) -> np.ndarray:
     return np.unique(np.linspace(low, high, min(high - low, steps) + 1).round().astype(np.int64))
 
 
-def exact(choices: Sequence[np.ndarray], found: Scan, total: int, bounds: Bounds) -> list[int]:
+def _allocate_exactly(choices: Sequence[np.ndarray], found: Scan, total: int, bounds: Bounds) -> list[int]:
     """The counts that sum to ``total`` at the least loss: first on the levels, then between them.
 
     At least ``total`` go on the levels; what is too much is given back where it wins most loss an item.
@@ -55,10 +55,10 @@ def exact(choices: Sequence[np.ndarray], found: Scan, total: int, bounds: Bounds
     budget = sum(float(c.max()) for c in choices) - total
     chosen = least_loss(kept, losses, budget) or [len(c) - 1 for c in choices]
     counts = [int(c[k]) for c, k in zip(choices, chosen, strict=True)]
-    return given_back(counts, choices, found, sum(counts) - total, bounds)
+    return _give_back(counts, choices, found, sum(counts) - total, bounds)
 
 
-def given_back(counts: list[int], choices: Sequence[np.ndarray], found: Scan, surplus: int,
+def _give_back(counts: list[int], choices: Sequence[np.ndarray], found: Scan, surplus: int,
                bounds: Bounds) -> list[int]:
     """Fewer by ``surplus`` items, from the layers whose curves rise most just under their counts."""
     while surplus > 0:

@@ -1,5 +1,5 @@
 """Gathers signals: only those that are declared, layer by layer, in bounded memory."""
 
-from secateur.pruning.signals.collect import Gatherer
+from secateur.pruning.signals.collect import SignalCollector
 
-__all__ = ["Gatherer"]
+__all__ = ["SignalCollector"]

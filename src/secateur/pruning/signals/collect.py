@@ -24,7 +24,7 @@ WHOLE: dict[str, Callable[[nn.Module, Calibration], dict[str, Tensor]]] = {
 INPUTS = {"input_norm", "input_gram"}
 
 
-class Gatherer:
+class SignalCollector:
     """Gives the signals of one tensor after the other, and gathers those of a few at a time.
 
     Args:
@@ -121,7 +121,7 @@ def tensor_seed(seed: int, name: str) -> int:
     return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
 
 
-def sources(samples: Calibration | None, example: Any, seed: int | None) -> dict[str, Any]:
+def signal_sources(samples: Calibration | None, example: Any, seed: int | None) -> dict[str, Any]:
     """What there is to gather signals from, for :func:`secateur.pruning.signals.base.check_needs`."""
     return {"data": samples, "labels": samples is not None and samples.labelled, "seed": seed,
             "example": example if example is not None else samples}

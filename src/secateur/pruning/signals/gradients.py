@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.linalg import single
+from secateur.core.modules import device_of
 from secateur.data.calibration import Batch, Calibration
 from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, rows_out
@@ -22,7 +23,7 @@ Grads = dict[str, Tensor]
 
 def losses(model: nn.Module, samples: Calibration) -> Iterator[tuple[Tensor, int]]:
     """The loss of every batch, with its graph, and the number of its samples."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     for batch in samples:
         loss = samples.loss(call(model, batch), batch.to(device).labels)
         if not torch.isfinite(loss):
@@ -42,7 +43,7 @@ def own(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
 def mean_gradient(model: nn.Module, samples: Calibration) -> Grads:
     """The gradient of the mean loss, for every parameter."""
     twin, parameters = own(model)
-    return averaged(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
+    return _mean_over(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
                                                                                 allow_unused=True))
 
 
@@ -57,10 +58,10 @@ def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
         assert isinstance(inner, Tensor)
         return torch.autograd.grad(inner, list(parameters.values()), allow_unused=True)
 
-    return averaged(twin, parameters, samples, product)
+    return _mean_over(twin, parameters, samples, product)
 
 
-def averaged(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
+def _mean_over(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
              found: Callable[[Tensor], Sequence[Tensor | None]]) -> Grads:
     """The mean over all samples of what is found at the mean loss of each batch, one tensor or none a parameter."""
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}

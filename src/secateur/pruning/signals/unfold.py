@@ -44,7 +44,7 @@ def rows_in(module: nn.Module, x: Tensor) -> Tensor:
         return x.reshape(1, -1, x.shape[-1])
     sides = len(module.kernel_size)
     x = x if x.ndim == sides + 2 else x[None]
-    x = padded(module, x)
+    x = _pad(module, x)
     for d, (k, s, dilation) in enumerate(zip(module.kernel_size, module.stride, module.dilation, strict=True)):
         x = x.unfold(2 + d, (k - 1) * dilation + 1, s)[..., ::dilation]
     n, c, places = x.shape[0], x.shape[1], x.shape[2:2 + sides]
@@ -53,7 +53,7 @@ def rows_in(module: nn.Module, x: Tensor) -> Tensor:
     return x.permute(order).reshape(module.groups, n * places.numel(), -1)
 
 
-def padded(module: _ConvNd, x: Tensor) -> Tensor:
+def _pad(module: _ConvNd, x: Tensor) -> Tensor:
     """The input of a convolution with its padding around it."""
     if module.padding == "valid" or not any(module._reversed_padding_repeated_twice):
         return x

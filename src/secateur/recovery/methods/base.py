@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -13,9 +12,7 @@ from torch import Tensor, nn
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
 from secateur.graph import surgery
-
-RowCounts = Mapping[str, tuple[int, int]]
-"""For each layer that was refitted, to how many rows of data, and how many inputs a row has."""
+from secateur.pruning.checks import RowCounts
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils import _pytree as pytree
 
-from secateur.data.forward import call, watch
+from secateur.measure.agreement import squared_distance
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
@@ -42,10 +40,4 @@ class Best(Recovery):
 def distance(model: nn.Module, context: RecoveryContext) -> float:
     """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
     assert context.samples is not None
-    total, original = 0.0, context.original
-    with watch(model, {}), watch(original, {}), torch.no_grad():
-        for batch in context.samples:
-            pairs = zip(*(pytree.tree_leaves(call(m, batch)) for m in (model, original)), strict=True)
-            total += sum(float(batch.real(a.double() - b.double()).square().sum()) for a, b in pairs
-                         if isinstance(a, Tensor))
-    return total
+    return squared_distance(context.original, model, context.samples)

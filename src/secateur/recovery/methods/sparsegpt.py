@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from secateur.core.bounds import above, check_settings, whole
-from secateur.core.linalg import damped, inverse
+from secateur.core.linalg import damp, inverse
 from secateur.pruning.signals.inputs import check_sums
 from secateur.recovery.checks import check_single_weights
 from secateur.recovery.layer_io import ROWS, LayerRows, RefitLayer, refit_each
@@ -58,7 +58,7 @@ class Sparsegpt(Recovery):
             gram, count = gram + x.transpose(1, 2).double() @ x.double(), count + x.shape[1]
         check_sums(layer.name, gram)
         rows = weight.detach().double().reshape(len(gram), -1, gram.shape[-1])
-        found = sweep(rows, damped(gram, self.damping), layer.removed, self.block)
+        found = sweep(rows, damp(gram, self.damping), layer.removed, self.block)
         with torch.no_grad():
             layer.module.weight.copy_(found.reshape(weight.shape))  # type: ignore[operator,union-attr]
         return count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,11 +65,11 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 def save(figure: Any, path: Path) -> Path:
     """Save one figure without a date or a program's name in it; its layout, once found, is kept."""
-    buffer = io.BytesIO()
     metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(buffer, format=path.suffix[1:], dpi=160, metadata=metadata)
+    with paths.write_whole(path, in_run=True) as scratch:
+        figure.savefig(scratch, format=path.suffix[1:], dpi=160, metadata=metadata)
     figure.set_layout_engine("none")
-    return paths.write(path, buffer.getvalue())
+    return path
 
 
 def draw(panels: Sequence[Plot]) -> Any:

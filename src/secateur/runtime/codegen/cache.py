@@ -1,4 +1,4 @@
-"""Object code and choices kept on disk, keyed by everything that they depend on."""
+"""Object code and choices kept on disk under keys of everything that they depend on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, body: bytes) -> None:
-    """Keep a file, whole or not at all; a folder that cannot be written is no error."""
+    """Keep a file, whole or not at all; a folder that cannot be written is no error.
+
+    It is not flushed to the disk as a user's file is: a file that a crash cut short fails its digest and counts as
+    absent.
+    """
     with contextlib.suppress(OSError):
         folder().mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder())

@@ -61,23 +61,38 @@ class Emit:
         return self.b.load(pointer, align=align or _align(kind), typ=kind)
 
     def weights(self, pointer: Any, count: int, half: bool) -> Any:
-        """``count`` stored weights as f32: as they are, or the upper halves of f32 values (bf16)."""
-        if not half:
-            return self.load(pointer, vector(count))
-        wide = ir.VectorType(I32, count)
-        bits = self.b.zext(self.load(pointer, ir.VectorType(I16, count), 2), wide)
-        return self.b.bitcast(self.b.shl(bits, ir.Constant(wide, [16] * count)), vector(count))
+        """``count`` stored weights as a vector of f32, or one as a scalar.
 
-    def weight(self, pointer: Any, half: bool) -> Any:
-        """One stored weight as f32."""
+        A bf16 is the upper half of the f32 of the same value: a shift by 16 bits gives it back.
+        """
         if not half:
-            return self.load(pointer, F32)
-        bits = self.b.zext(self.load(pointer, I16, 2), I32)
-        return self.b.bitcast(self.b.shl(bits, ir.Constant(I32, 16)), F32)
+            return self.load(pointer, vector(count) if count > 1 else F32)
+        narrow, wide, kind = (k if count == 1 else ir.VectorType(k, count) for k in (I16, I32, F32))
+        bits = self.b.zext(self.load(pointer, narrow, 2), wide)
+        return self.b.bitcast(self.b.shl(bits, ir.Constant(wide, 16 if count == 1 else [16] * count)), kind)
 
-    def store(self, value: Any, pointer: Any) -> None:
-        """Store one value."""
-        self.b.store(value, pointer, align=_align(value.type))
+    def read(self, pointer: Any, lanes: int, mask: Any = None, rest: Any = None) -> Any:
+        """A vector of f32 from memory; where a mask has holes, memory is not read and ``rest`` stands."""
+        if mask is None:
+            return self.load(pointer, vector(lanes))
+        arguments = [pointer, ir.Constant(I32, 4), mask, rest]
+        return self.call(f"llvm.masked.load.v{lanes}f32.p0", vector(lanes), arguments)
+
+    def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
+        """Store one value; of a vector of f32, only the lanes of a mask."""
+        if mask is None:
+            self.b.store(value, pointer, align=_align(value.type))
+        else:
+            self.call(f"llvm.masked.store.v{value.type.count}f32.p0", VOID, [value, pointer, ir.Constant(I32, 4), mask])
+
+    def lanes_below(self, count: Any, lanes: int, unit: int = 1) -> Any:
+        """The mask of the lanes whose number times ``unit`` is below a count."""
+        steps = ir.Constant(ir.VectorType(count.type, lanes), [unit * k for k in range(lanes)])
+        return self.b.icmp_signed("<", steps, self.splat(count, lanes))
+
+    def times(self, value: Any, factor: int) -> Any:
+        """A 64-bit integer times a constant."""
+        return self.b.mul(value, self.i(factor))
 
     def index16(self, pointer: Any) -> Any:
         """An unsigned 16-bit value as a 64-bit one."""
@@ -97,6 +112,10 @@ class Emit:
     def const(self, value: float, lanes: int) -> Any:
         """A constant f32 vector."""
         return ir.Constant(vector(lanes), [value] * lanes)
+
+    def scalar(self, value: float) -> Any:
+        """A constant f32."""
+        return ir.Constant(F32, value)
 
     def opaque(self, value: int, lanes: int) -> Any:
         """A vector of one 32-bit integer that LLVM does not see through, so that permutations by it stay."""
@@ -156,7 +175,7 @@ class Emit:
         self.b.branch(head)
         self.b.position_at_end(done)
 
-    def least(self, a: Any, b: Any) -> Any:
+    def minimum(self, a: Any, b: Any) -> Any:
         """The smaller of two signed integers."""
         return self.b.select(self.b.icmp_signed("<", a, b), a, b)
 

@@ -1,4 +1,4 @@
-"""IR text to machine code: optimise, emit an object, load it; objects are kept on disk."""
+"""Compiles LLVM IR to machine code, loads it, and keeps the object code on disk."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from llvmlite import binding
 
 from secateur.runtime.codegen import cache
-from secateur.runtime.codegen.isa import Isa, architecture
+from secateur.runtime.codegen.isa import Isa, architecture, pick
 
 _LOCK = threading.RLock()
 
 
 @functools.cache
-def _ready() -> None:
+def _initialize() -> None:
     if not hasattr(binding, "initialize_all_targets"):
         binding.initialize()
         binding.initialize_native_target()
@@ -26,14 +26,14 @@ def _ready() -> None:
     binding.initialize_all_asmprinters()
 
 
-def machine(isa: Isa, triple: str | None = None) -> Any:
+def _machine(isa: Isa) -> Any:
     """LLVM's target machine for an instruction set.
 
     On x86-64 with the large code model: code and constants of a kernel are loaded into memory of their own each,
     and in a process that holds much memory these may lie more than 2 GiB apart.
     """
-    _ready()
-    triple = triple or (binding.get_process_triple() if isa.arch == architecture() else f"{isa.arch}-unknown-linux-gnu")
+    _initialize()
+    triple = binding.get_process_triple() if isa.arch == architecture() else f"{isa.arch}-unknown-linux-gnu"
     reloc, model = ("static", "large") if isa.arch == "x86_64" else ("pic", "small")
     target = binding.Target.from_triple(triple)
     return target.create_target_machine(cpu=isa.cpu, features=isa.features, opt=3, reloc=reloc, codemodel=model)
@@ -41,34 +41,36 @@ def machine(isa: Isa, triple: str | None = None) -> Any:
 
 def emit(text: str, isa: Isa) -> bytes:
     """Object code of a module of IR."""
-    return bytes(_emit(text, isa, "object"))
+    target, module = _optimize(text, isa)
+    return bytes(target.emit_object(module))
 
 
 def assembly(text: str, isa: Isa) -> str:
     """Assembly of a module of IR, to read it."""
-    return str(_emit(text, isa, "assembly"))
+    target, module = _optimize(text, isa)
+    return str(target.emit_assembly(module))
 
 
-def _emit(text: str, isa: Isa, form: str) -> Any:
-    target = machine(isa)
+def _optimize(text: str, isa: Isa) -> tuple[Any, Any]:
+    """The target machine and the optimised module of IR text."""
+    target = _machine(isa)
     module = binding.parse_assembly(text)
     module.triple, module.data_layout = target.triple, str(target.target_data)
     module.verify()
     options = binding.create_pipeline_tuning_options(speed_level=2)
+    # Kernels are vectorised and unrolled as they are written; LLVM is not to do either again.
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     builder = binding.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)
-    return getattr(target, f"emit_{form}")(module)
+    return target, module
 
 
 @functools.cache
 def _engine() -> Any:
-    _ready()
-    from secateur.runtime.codegen.isa import pick
-
+    _initialize()
     isa = pick()
     assert isa is not None
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine(isa))
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), _machine(isa))
 
 
 _LOADED: dict[str, int] = {}

@@ -1,11 +1,9 @@
-"""A segment at run time: programs made when a batch size first needs them, or torch where that is faster."""
+"""Runs a segment: on programs that are made when a batch size first needs them, or in torch where that is faster."""
 
 from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -21,22 +19,22 @@ from secateur.runtime.ops import Segment
 from secateur.runtime.schedule import choose
 from secateur.runtime.schedule.build import build, widths
 from secateur.runtime.schedule.mixed import Mixed
-from secateur.runtime.schedule.program import Program
+from secateur.runtime.schedule.program import TileProgram
 
-FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles"
-"""What is kept of a schedule; a part of its key, so that what an older version kept is not read."""
-NEAR, NEAR_FROM = 1.25, 16
-"""Above ``NEAR_FROM`` rows, a count of rows takes the choice of one that differs by at most this factor."""
+_FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles"
+"""What is kept of a schedule on disk; a part of its key, so that a schedule of an older version is not read."""
+_NEAR, _NEAR_FROM = 1.25, 16
+"""Above 16 rows, a count of rows takes over the choice made for another that differs by at most a quarter."""
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """What a count of rows runs: ``(width, rows)`` in order, or torch where ``chunks`` is empty.
+class TileSchedule:
+    """How a count of rows runs: in tiles, given as ``(width, rows)`` in order, or in torch where ``chunks`` is empty.
 
-    ``dense`` are the places of the operators that run dense in torch, between the plans; ``seconds`` and
-    ``dense_seconds`` the whole and all of it in torch, where measured; ``costs`` what was measured or
-    predicted of each operator, by the number of its output: on its kernel, and in torch (0: not known);
-    ``tiles`` the measured seconds of one tile of each width.
+    ``dense`` are the indices of the operators that run dense in torch, between the programs. ``seconds`` is the
+    measured time of the segment so, ``dense_seconds`` in torch. ``costs`` are the measured or predicted seconds of
+    each operator, by the number of its output: on its kernel, and in torch (0: not known). ``tiles`` are the
+    measured seconds of one tile of each width.
     """
 
     chunks: choose.Chunks
@@ -46,33 +44,33 @@ class Schedule:
     costs: dict[int, tuple[float, float]] = field(default_factory=dict)
     tiles: dict[int, float] = field(default_factory=dict)
 
-    def plain(self) -> list[Any]:
-        """As it is kept on disk."""
+    def to_json(self) -> list[Any]:
+        """The schedule as it is kept on disk."""
         return [self.chunks, self.seconds, self.dense_seconds, self.dense, [[k, *v] for k, v in self.costs.items()],
                 list(self.tiles.items())]
 
     @staticmethod
-    def of(kept: list[Any]) -> Schedule:
-        """From what was kept on disk."""
+    def from_json(kept: list[Any]) -> TileSchedule:
+        """The schedule that :meth:`to_json` wrote."""
         chunks, seconds, dense_seconds, dense, costs, tiles = kept
-        return Schedule(tuple((w, r) for w, r in chunks), seconds, dense_seconds, tuple(dense),
+        return TileSchedule(tuple((w, r) for w, r in chunks), seconds, dense_seconds, tuple(dense),
                         {k: (a, b) for k, a, b in costs}, dict(tiles))
 
-    def near(self, rows: int, other: int, workers: int) -> Schedule | None:
-        """The same choice for another count of rows than ``rows``, where that is so near that it holds too."""
+    def scale_to(self, rows: int, other: int, workers: int) -> TileSchedule | None:
+        """The same choice for another count of rows than ``rows``; None where the two counts are too far apart."""
         few, many = sorted((rows, other))
-        if not self.tiles or few <= NEAR_FROM or many > few * NEAR:
+        if not self.tiles or few <= _NEAR_FROM or many > few * _NEAR:
             return None
         chunks = choose.divide(other, self.tiles, workers)[1] if self.chunks else ()
         return replace(self, chunks=chunks, seconds=None, dense_seconds=None)
 
 
 class Runner(nn.Module):
-    """Runs one segment; the tuple of its outputs comes back.
+    """Runs one segment and returns the tuple of its outputs.
 
     Args:
         segment: the operators.
-        dense: the same in torch; it runs where it is faster and where a value is NaN or infinite.
+        dense: the segment in torch, which runs where it is faster and where a value is NaN or infinite.
         isa: the instruction set.
         budget: seconds for measuring at each new batch size; 0 decides by a model.
         always: never run torch where a kernel can (for tests and benchmarks).
@@ -82,9 +80,9 @@ class Runner(nn.Module):
         super().__init__()
         self.segment, self.isa, self.budget, self.always = segment, isa, budget, always
         self.dense, self.sizes = dense.requires_grad_(False), [v.shape for v in segment.outputs]
-        self.taken = [v.size for v in segment.inputs]
-        self.programs: dict[tuple[int, int], Program] = {}
-        self.schedules: dict[tuple[int, int], Schedule] = {}
+        self.input_sizes = [v.size for v in segment.inputs]
+        self.programs: dict[tuple[int, int], TileProgram] = {}
+        self.schedules: dict[tuple[int, int], TileSchedule] = {}
         self.clock = choose.Clock(0)
         self.lock = threading.RLock()
         self.mixes: dict[tuple[int, ...], Mixed] = {}
@@ -107,8 +105,8 @@ class Runner(nn.Module):
         schedule = self.schedules.get((rows, workers)) or self.schedule(lead, workers)
         outputs = None
         if schedule.chunks:
-            plan = self.mixed(schedule.dense) if schedule.dense else self
-            outputs = plan.kernels(inputs, lead, rows, schedule.chunks, workers)
+            runs: Runner | Mixed = self.mixture(schedule.dense) if schedule.dense else self
+            outputs = runs.kernels(inputs, lead, rows, schedule.chunks, workers)
         return tuple([y.contiguous() for y in self.dense(*inputs)]) if outputs is None else outputs
 
     def empty(self, lead: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -117,9 +115,9 @@ class Runner(nn.Module):
 
     def kernels(self, inputs: tuple[Tensor, ...], lead: tuple[int, ...], rows: int, chunks: choose.Chunks,
                 workers: int) -> tuple[Tensor, ...] | None:
-        """Outputs from kernels; None where a value was NaN or infinite, which only torch treats as torch does."""
+        """Outputs from kernels, or None where a value was NaN or infinite: then torch computes the call."""
         held = [x.contiguous().resolve_neg() for x in inputs]
-        if [x.numel() for x in held] != [rows * size for size in self.taken]:
+        if [x.numel() for x in held] != [rows * size for size in self.input_sizes]:
             raise SecateurError(f"inputs of shapes {[tuple(x.shape) for x in inputs]} have different counts of rows")
         outputs = self.empty(lead)
         external, first = [t.data_ptr() for t in (*held, *outputs)], 0
@@ -130,53 +128,53 @@ class Runner(nn.Module):
             first += count
         return outputs
 
-    def mixed(self, dense: tuple[int, ...]) -> Mixed:
+    def mixture(self, dense: tuple[int, ...]) -> Mixed:
         """The segment with some operators dense in torch, made at first use."""
         found = self.mixes.get(dense)
         if found is None:
             with self.lock:
-                found = self.mixes.setdefault(dense, Mixed(self.segment, dense, self.part))
+                found = self.mixes.setdefault(dense, Mixed(self.segment, dense, self._part))
         return found
 
-    def part(self, segment: Segment) -> Runner:
+    def _part(self, segment: Segment) -> Runner:
         """What runs a part of the segment; it shares the clock's budget."""
         made = Runner(segment, fx.GraphModule(nn.Module(), fx.Graph()), self.isa, 0, True)
         made.clock = self.clock
         return made
 
-    def program(self, width: int, workers: int) -> Program:
+    def program(self, width: int, workers: int) -> TileProgram:
         """The program for a width, made at first use."""
         found = self.programs.get((width, workers))
         if found is None:
             with self.lock:
-                chooser = choose.Chooser(self.isa, self.clock)
+                chooser = choose.KernelChooser(self.isa, self.clock)
                 found = self.programs.get((width, workers)) or build(self.segment, width, self.isa, chooser, workers)
                 self.programs[width, workers] = found
         return found
 
-    def schedule(self, lead: tuple[int, ...], workers: int) -> Schedule:
+    def schedule(self, lead: tuple[int, ...], workers: int) -> TileSchedule:
         """Decide what a count of rows runs, and remember it here and on disk."""
         with self.lock:
             rows = math.prod(lead)
-            name = self.file(rows, workers)
+            name = self._cache_name(rows, workers)
             kept = cache.read_json(name)
-            likes = (s.near(count, rows, workers) for (count, team), s in self.schedules.items() if team == workers)
+            likes = (s.scale_to(count, rows, workers) for (count, team), s in self.schedules.items() if team == workers)
             near = next((like for like in likes if like is not None), None)
             if kept is None and near is not None:
                 found = near
             elif kept is None:
                 self.clock = choose.Clock(self.budget)
-                found = self.measure(lead, workers) if self.clock.left else self.model(rows)
+                found = self._measure(lead, workers) if self.clock.left else self.estimate(rows)
                 self.clock = choose.Clock(0)
                 if found.seconds is not None:
-                    cache.write_json(name, found.plain())
+                    cache.write_json(name, found.to_json())
             else:
-                found = Schedule.of(kept)
+                found = TileSchedule.from_json(kept)
             self.schedules[rows, workers] = found
-            self.forget()
+            self._forget()
             return found
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Drop the programs that were only made to be timed."""
         used = {(width, workers) for (_, workers), s in self.schedules.items() for width, _ in s.chunks if not s.dense}
         wanted = {s.dense for s in self.schedules.values()}
@@ -184,55 +182,39 @@ class Runner(nn.Module):
         for key in [k for k in self.programs if k not in used]:
             del self.programs[key]
 
-    def file(self, rows: int, workers: int) -> str:
-        """The name under which a schedule is kept: everything that it depends on."""
-        return cache.key(FORM, choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
+    def _cache_name(self, rows: int, workers: int) -> str:
+        """The name of the file that keeps a schedule, made from everything that the schedule depends on."""
+        return cache.key(_FORM, choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
                          str(self.always), str(torch.__version__)) + ".json"
 
-    def measure(self, lead: tuple[int, ...], workers: int) -> Schedule:
-        """Time one tile of every width, the widest first, cover the rows, compare with torch, whole and by layers."""
+    def _measure(self, lead: tuple[int, ...], workers: int) -> TileSchedule:
+        """Time a tile of each width, widest first, then the best cover of the rows and torch, by layer and whole."""
         rows = math.prod(lead)
-        full = tuple(choose.drawn((*lead, *v.shape)) for v in self.segment.inputs)
+        full = tuple(choose.random_input((*lead, *v.shape)) for v in self.segment.inputs)
         costs: dict[int, float] = {}
         for width in reversed(choose.options_for(rows, widths(self.isa, self.segment))):
             if not self.clock.left and costs:
                 break
             count = min(rows, width)
             part = tuple(x.reshape(rows, *v.shape)[:count] for x, v in zip(full, self.segment.inputs, strict=True))
-            costs[width] = self.clock.best(partial(self.kernels, part, (count,), count, ((width, count),), 1))
+            costs[width] = self.clock.contest(
+                partial(self.kernels, part, (count,), count, ((width, count),), 1), min_seconds=0.002, rounds=15)[0]
         chunks = choose.divide(rows, costs, workers)[1]
         with torch.no_grad():
-            spent, dense = layers.measured(self, full, lead, chunks, workers)
-            plans: list[Any] = [self, self.mixed(dense)] if dense and not self.always else [self]
-            calls = [partial(plan.kernels, full, lead, rows, chunks, workers) for plan in plans]
-            ours, *both, theirs = contest(self.clock, *calls, partial(self.dense, *full))
+            spent, dense = layers.measure_costs(self, full, lead, chunks, workers)
+            ways: list[Runner | Mixed] = [self, self.mixture(dense)] if dense and not self.always else [self]
+            calls = [partial(way.kernels, full, lead, rows, chunks, workers) for way in ways]
+            ours, *both, theirs = self.clock.contest(*calls, partial(self.dense, *full))
         if both and both[0] < min(ours, theirs):
-            return Schedule(chunks, both[0], theirs, dense, spent, costs)
-        return Schedule(chunks if ours <= theirs or self.always else (), ours, theirs, (), spent, costs)
+            return TileSchedule(chunks, both[0], theirs, dense, spent, costs)
+        return TileSchedule(chunks if ours <= theirs or self.always else (), ours, theirs, (), spent, costs)
 
-    def model(self, rows: int) -> Schedule:
-        """Without measuring: time a multiply-add of ours costs 1.4 of torch's, a tile what its width costs."""
+    def estimate(self, rows: int) -> TileSchedule:
+        """Choose by the model of :mod:`~secateur.runtime.execute.layers`; a tile costs a constant and its width."""
+        # In this model a tile of fewer than four rows costs as much as one of four.
         costs = {w: 0.25 + max(w, 4) / 16 for w in choose.options_for(rows, widths(self.isa, self.segment))}
         chunks = choose.divide(rows, costs)[1]
-        spent, dense, whole = layers.modelled(self.segment, chunks, rows)
+        spent, dense, whole = layers.estimate_costs(self.segment, chunks, rows)
         if self.always:
-            return Schedule(chunks, costs=spent)
-        return Schedule(() if whole else chunks, dense=() if whole else dense, costs=spent)
-
-
-def contest(clock: choose.Clock, *calls: Callable[[], object], rounds: int = 9) -> tuple[float, ...]:
-    """The least seconds of each call, taken in turn: a busy machine only ever adds time, and adds it to all.
-
-    Stops once the clock's budget is spent, but not before every call was timed once.
-    """
-    times: list[list[float]] = [[] for _ in calls]
-    begin = time.perf_counter()
-    for turn in range(rounds + 1):
-        for call, seconds in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - start)
-        if turn and clock.spent + time.perf_counter() - begin > clock.budget:
-            break
-    clock.spent += time.perf_counter() - begin
-    return tuple(min(seconds[1:]) for seconds in times)
+            return TileSchedule(chunks, costs=spent)
+        return TileSchedule(() if whole else chunks, dense=() if whole else dense, costs=spent)

@@ -1,4 +1,4 @@
-"""Calling compiled code on torch's own OpenMP threads, without Python's lock."""
+"""Calls compiled code on torch's own OpenMP threads, with Python's lock released."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 @functools.cache
-def openmp() -> Any:
+def _openmp() -> Any:
     """The OpenMP runtime that torch has loaded, or None where it is not GNU's."""
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
@@ -26,26 +26,23 @@ def openmp() -> Any:
     return None
 
 
-def entry(name: str) -> int:
-    """The address of a function of the OpenMP runtime."""
-    return int(ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value or 0)
-
-
 @functools.cache
 def entries() -> tuple[int, int, int]:
-    """Thread's number, count of threads, barrier; zeros without OpenMP."""
-    if openmp() is None:
+    """Addresses of OpenMP's functions for a thread's number, the count of threads, the barrier; 0 without OpenMP."""
+    if _openmp() is None:
         return (0, 0, 0)
-    return entry("omp_get_thread_num"), entry("omp_get_num_threads"), entry("GOMP_barrier")
+    number, team, barrier = (int(ctypes.cast(getattr(_openmp(), name), ctypes.c_void_p).value or 0)
+                             for name in ("omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"))
+    return number, team, barrier
 
 
 def starter(address: int, job: int, threads: int) -> Callable[[], None]:
     """A call of a compiled ``void(job)`` on each of ``threads`` threads, this one among them."""
     if threads == 1:
         return functools.partial(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address), ctypes.c_void_p(job))
-    return functools.partial(openmp().GOMP_parallel, ctypes.c_void_p(address), ctypes.c_void_p(job), threads, 0)
+    return functools.partial(_openmp().GOMP_parallel, ctypes.c_void_p(address), ctypes.c_void_p(job), threads, 0)
 
 
 def usable(threads: int) -> int:
-    """How many threads a call can have."""
-    return threads if openmp() is not None else 1
+    """How many of the threads a call can have: one where there is no GNU OpenMP."""
+    return threads if _openmp() is not None else 1

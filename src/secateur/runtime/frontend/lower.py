@@ -1,4 +1,4 @@
-"""Which rule lowers which operator, and how many of a tensor's first axes are its rows."""
+"""Which rule lowers which torch operator, and how many of a tensor's first axes are its rows."""
 
 from __future__ import annotations
 
@@ -8,25 +8,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from secateur.runtime.frontend.lower_layers import (
-    adaptive,
-    addmm,
-    batch_norm,
-    conv,
-    conv3d,
-    layer_norm,
-    linear,
-    matmul,
-    mean,
-    pool,
-    softmax,
-)
-from secateur.runtime.frontend.lower_simple import act, alias, binary, concat, dropout, gelu, hardtanh, leaky, negative
-from secateur.runtime.frontend.node import Refused, Rule, Values, argument, axes_of
+from secateur.runtime.frontend import lower_layers as layers
+from secateur.runtime.frontend import lower_simple as simple
+from secateur.runtime.frontend.node import ExportedCall, Refused, Rule, Values, argument, axes_of
 from secateur.runtime.ops import Op
 
-__all__ = ["LOWER", "Refused", "lower", "rows_of"]
+__all__ = ["Refused", "lower", "rows_of"]
 
+Rows = Callable[[fx.Node], int]
 aten = torch.ops.aten
 
 
@@ -36,30 +25,15 @@ def lower(module: fx.GraphModule, node: fx.Node, value: Values) -> Op:
     Raises:
         Refused: no kernel takes this node, with the reason.
     """
-    if node.op != "call_function" or node.target not in LOWER:
+    if node.op != "call_function" or node.target not in _RULES:
         raise Refused("no kernel for this operator")
-    return LOWER[node.target](module, node, value)
+    return _RULES[node.target](ExportedCall(module, node, value))
 
 
 def rows_of(node: fx.Node) -> int | None:
     """How many first axes of a node's tensors are rows to its operator; None where it does not matter."""
-    rule = ROWS.get(node.target)
+    rule = _ROWS.get(node.target)
     return None if rule is None else rule(node)
-
-
-def _one(node: fx.Node) -> int:
-    """The batch alone."""
-    del node
-    return 1
-
-
-def _all_but_last(node: fx.Node) -> int:
-    """All axes but the features."""
-    return axes_of(node) - 1
-
-
-def _before_norm(node: fx.Node) -> int:
-    return axes_of(node) - len(node.args[1])  # type: ignore[arg-type]
 
 
 def _before_softmax(node: fx.Node) -> int:
@@ -67,88 +41,62 @@ def _before_softmax(node: fx.Node) -> int:
     return argument(node, 1, "dim") % axes if axes else 0
 
 
-def _before_join(node: fx.Node) -> int:
-    return argument(node, 1, "dim", 0) % axes_of(node)
+def _all_but_last(node: fx.Node) -> int:
+    """All axes but the features."""
+    return axes_of(node) - 1
 
 
-ROWS: dict[Any, Callable[[fx.Node], int]] = {
-    aten.linear.default: _all_but_last,
-    aten.matmul.default: _all_but_last,
-    aten.mm.default: _all_but_last,
-    aten.addmm.default: _all_but_last,
-    aten.conv1d.default: _one,
-    aten.conv2d.default: _one,
-    aten.batch_norm.default: _one,
-    aten.layer_norm.default: _before_norm,
-    aten.softmax.int: _before_softmax,
-    aten.max_pool1d.default: _one,
-    aten.max_pool2d.default: _one,
-    aten.avg_pool1d.default: _one,
-    aten.avg_pool2d.default: _one,
-    aten.adaptive_avg_pool2d.default: _one,
-    aten.mean.dim: _one,
-    aten.cat.default: _before_join,
+def _batch(node: fx.Node) -> int:
+    del node
+    return 1
+
+
+_BY_ROWS: dict[Any, tuple[Rule, Rows]] = {
+    aten.linear.default: (layers.linear, _all_but_last),
+    aten.matmul.default: (layers.matmul, _all_but_last),
+    aten.mm.default: (layers.matmul, _all_but_last),
+    aten.addmm.default: (layers.addmm, _all_but_last),
+    aten.conv1d.default: (layers.conv, _batch),
+    aten.conv2d.default: (layers.conv, _batch),
+    aten.conv1d.padding: (layers.conv, _batch),
+    aten.conv2d.padding: (layers.conv, _batch),
+    aten.batch_norm.default: (layers.batch_norm, _batch),
+    aten.layer_norm.default: (layers.layer_norm, lambda node: axes_of(node) - len(node.args[1])),  # type: ignore[arg-type]
+    aten.softmax.int: (layers.softmax, _before_softmax),
+    aten.max_pool1d.default: (layers.pool("max", 1), _batch),
+    aten.max_pool2d.default: (layers.pool("max"), _batch),
+    aten.avg_pool1d.default: (layers.pool("avg", 1), _batch),
+    aten.avg_pool2d.default: (layers.pool("avg"), _batch),
+    aten.adaptive_avg_pool2d.default: (layers.adaptive, _batch),
+    aten.mean.dim: (layers.mean, _batch),
+    aten.cat.default: (simple.concat, lambda node: argument(node, 1, "dim", 0) % axes_of(node)),
 }
+"""The rules of operators that fix which axes are rows."""
 
-LOWER: dict[Any, Rule] = {
-    aten.linear.default: linear,
-    aten.matmul.default: matmul,
-    aten.mm.default: matmul,
-    aten.addmm.default: addmm,
-    aten.conv1d.default: conv,
-    aten.conv2d.default: conv,
-    aten.conv1d.padding: conv,
-    aten.conv2d.padding: conv,
-    aten.conv3d.default: conv3d,
-    aten.batch_norm.default: batch_norm,
-    aten.layer_norm.default: layer_norm,
-    aten.softmax.int: softmax,
-    aten.max_pool1d.default: pool("max", 1),
-    aten.max_pool2d.default: pool("max"),
-    aten.avg_pool1d.default: pool("avg", 1),
-    aten.avg_pool2d.default: pool("avg"),
-    aten.adaptive_avg_pool2d.default: adaptive,
-    aten.mean.dim: mean,
-    aten.cat.default: concat,
-    aten.relu.default: act("relu"),
-    aten.relu_.default: act("relu"),
-    aten.relu6.default: act("relu6"),
-    aten.leaky_relu.default: leaky,
-    aten.leaky_relu_.default: leaky,
-    aten.sigmoid.default: act("sigmoid"),
-    aten.sigmoid_.default: act("sigmoid"),
-    aten.tanh.default: act("tanh"),
-    aten.tanh_.default: act("tanh"),
-    aten.gelu.default: gelu,
-    aten.silu.default: act("silu"),
-    aten.silu_.default: act("silu"),
-    aten.hardswish.default: act("hardswish"),
-    aten.hardswish_.default: act("hardswish"),
-    aten.hardsigmoid.default: act("hardsigmoid"),
-    aten.hardtanh.default: hardtanh,
-    aten.hardtanh_.default: hardtanh,
-    aten.add.Tensor: binary("add"),
-    aten.add_.Tensor: binary("add"),
-    aten.sub.Tensor: binary("sub"),
-    aten.sub_.Tensor: binary("sub"),
-    aten.rsub.Scalar: binary("rsub"),
-    aten.rsub.Tensor: binary("rsub"),
-    aten.mul.Tensor: binary("mul"),
-    aten.mul_.Tensor: binary("mul"),
-    aten.div.Tensor: binary("div"),
-    aten.div_.Tensor: binary("div"),
-    aten.neg.default: negative,
-    aten.flatten.using_ints: alias,
-    aten.view.default: alias,
-    aten.reshape.default: alias,
-    aten.unflatten.int: alias,
-    aten.contiguous.default: alias,
-    aten.clone.default: alias,
-    aten.detach.default: alias,
-    aten.dropout.default: dropout,
-    aten.dropout_.default: dropout,
-    aten.squeeze.dims: alias,
-    aten.squeeze.dim: alias,
-    aten.unsqueeze.default: alias,
+_ELEMENTWISE: dict[str, Rule] = {
+    **{name: simple.act(name) for name in ("relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid")},
+    **{name: simple.binary(name) for name in ("add", "sub", "mul", "div")},
+    "leaky_relu": simple.leaky, "gelu": simple.gelu, "hardtanh": simple.hardtanh, "dropout": simple.dropout,
 }
-ROWS |= {aten.conv1d.padding: _one, aten.conv2d.padding: _one}
+"""The rules of element-wise operators, each of which has a form that writes in place."""
+
+
+def _overload(name: str) -> Any:
+    """The overload of an operator that takes one tensor, or two."""
+    packet = getattr(aten, name)
+    return packet.Tensor if "Tensor" in packet.overloads() else packet.default
+
+
+_ROWS = {target: rows for target, (_, rows) in _BY_ROWS.items()}
+_RULES: dict[Any, Rule] = {
+    **{target: rule for target, (rule, _) in _BY_ROWS.items()},
+    **{_overload(form): rule for name, rule in _ELEMENTWISE.items() for form in (name, f"{name}_")},
+    aten.conv3d.default: layers.conv3d,
+    aten.rsub.Scalar: simple.binary("rsub"),
+    aten.rsub.Tensor: simple.binary("rsub"),
+    aten.neg.default: simple.negative,
+    **dict.fromkeys((
+        aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.unflatten.int, aten.contiguous.default,
+        aten.clone.default, aten.detach.default, aten.squeeze.dims, aten.squeeze.dim, aten.unsqueeze.default),
+        simple.alias),
+}

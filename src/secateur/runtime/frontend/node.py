@@ -1,8 +1,9 @@
-"""What every rule that lowers a node uses: the reason why not, constants, arguments."""
+"""What every rule that lowers a node works with: the node's arguments and constants, and the reason why not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,52 @@ from torch import Tensor, fx
 from secateur.core.modules import at
 from secateur.runtime.ops import Op, Value
 
-Values = Callable[[fx.Node], Value]
-Rule = Callable[[fx.GraphModule, fx.Node, Values], Op]
+Values = Callable[[Any], Value]
 
 
 class Refused(Exception):  # noqa: N818
     """Why a node stays torch."""
 
 
-def origin(node: fx.Node) -> str:
+@dataclass(frozen=True)
+class ExportedCall:
+    """One exported node, the module that holds its constants, and the value of each node that it may read."""
+
+    module: fx.GraphModule
+    node: fx.Node
+    value: Values
+
+    @property
+    def source(self) -> Value:
+        """The value of the node's first argument."""
+        return self.value(self.node.args[0])
+
+    @property
+    def output(self) -> Value:
+        """The value that the node makes."""
+        return self.value(self.node)
+
+    def argument(self, index: int, name: str, default: Any = None) -> Any:
+        """An argument of the node by place or name."""
+        return argument(self.node, index, name, default)
+
+    def constant(self, index: int, what: str) -> NDArray[np.float32] | None:
+        """The array of an argument that is a parameter or buffer, or None where there is none.
+
+        Raises:
+            Refused: it is computed, or no float32.
+        """
+        return constant(self.module, self.argument(index, what), what)
+
+    def op(self, kind: str, *inputs: Value, **fields: Any) -> Op:
+        """The operator that the node becomes; without inputs it reads the first argument."""
+        return Op(kind, _origin(self.node), inputs or (self.source,), self.output, **fields)
+
+
+Rule = Callable[[ExportedCall], Op]
+
+
+def _origin(node: fx.Node) -> str:
     """The module of the network that a node came from."""
     stack = node.meta.get("nn_module_stack") or {}
     names = [path for path, _ in stack.values() if path]
@@ -44,7 +82,7 @@ def constant(module: fx.GraphModule, node: Any, what: str) -> NDArray[np.float32
     return np.ascontiguousarray(tensor.detach().numpy())
 
 
-TURNS = {torch.ops.aten.t.default, torch.ops.aten.transpose.int, torch.ops.aten.permute.default,
+_TRANSPOSES = {torch.ops.aten.t.default, torch.ops.aten.transpose.int, torch.ops.aten.permute.default,
          torch.ops.aten.numpy_T.default}
 
 
@@ -54,7 +92,7 @@ def is_constant(node: Any) -> bool:
         return False
     if node.op == "get_attr":
         return True
-    if node.target not in TURNS or axes_of(node) != 2 or not is_constant(node.args[0]):
+    if node.target not in _TRANSPOSES or axes_of(node) != 2 or not is_constant(node.args[0]):
         return False
     return node.target is not torch.ops.aten.permute.default or [a % 2 for a in node.args[1]] == [1, 0]  # type: ignore[union-attr,operator]
 

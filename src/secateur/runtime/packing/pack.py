@@ -1,10 +1,10 @@
-"""Weights to packed streams: the layouts that the kernels read, written with numpy."""
+"""Packs weights into the streams that the kernels read."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Packed:
 
 @dataclass(frozen=True, eq=False)
 class Csr:
-    """The non-zeros of a weight, row by row: ``row``, ``column`` and ``value`` of each."""
+    """The non-zeros of a weight in the order of its rows: the row, column and value of each."""
 
     row: NDArray[np.int64]
     column: NDArray[np.int64]
@@ -52,11 +52,6 @@ class Csr:
         flat = np.flatnonzero(there)
         row = np.repeat(np.arange(rows), np.count_nonzero(there, axis=1))
         return Csr(row, flat - row * columns, weight.reshape(-1)[flat], (rows, columns))
-
-    @property
-    def count(self) -> int:
-        """How many non-zeros."""
-        return len(self.value)
 
 
 def row_parts(rows: int, parts: int, group: int) -> list[tuple[int, int]]:
@@ -82,7 +77,7 @@ class Places:
     dump: int
 
     @staticmethod
-    def plain(shape: tuple[int, int]) -> Places:
+    def in_order(shape: tuple[int, int]) -> Places:
         """Columns in order, a row of zeros behind them, and behind the output's a row that nobody reads."""
         return Places(np.arange(shape[1]), shape[1], shape[0] + 1)
 
@@ -90,14 +85,14 @@ class Places:
 def pack(weight: Csr, spec: Kernel, block: int, parts: int = 1, places: Places | None = None) -> Packed:
     """Pack a weight for a kernel, in blocks of ``block`` columns and ``parts`` ranges of rows."""
     rows, columns = weight.shape
-    places = places or Places.plain(weight.shape)
+    places = places or Places.in_order(weight.shape)
     blocks, parts = max(1, -(-columns // block)), max(1, min(parts, -(-rows // spec.rows)))
     table, heads, streams = [], [], []
     head_bytes = stream_bytes = 0
     for start, stop in row_parts(rows, parts, spec.rows):
         lo, hi = np.searchsorted(weight.row, [start, stop])
         part = Csr(weight.row[lo:hi] - start, weight.column[lo:hi], weight.value[lo:hi], (stop - start, columns))
-        for index, (head, stream) in enumerate(pack_part(part, spec, block, blocks, start, places)):
+        for index, (head, stream) in enumerate(_pack_part(part, spec, block, blocks, start, places)):
             table.append([int(places.columns[index * block]) * spec.width * 4, len(head), head_bytes, stream_bytes,
                           index == 0, index == blocks - 1])
             heads.append(head.reshape(-1))
@@ -107,9 +102,13 @@ def pack(weight: Csr, spec: Kernel, block: int, parts: int = 1, places: Places |
     return Packed(np.array(table, np.int64), np.concatenate(heads), np.concatenate(streams), parts, blocks)
 
 
-def pack_part(weight: Csr, spec: Kernel, block: int, blocks: int, start: int,
+def _pack_part(weight: Csr, spec: Kernel, block: int, blocks: int, start: int,
               places: Places) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-    """Heads and stream of every column block of a range of rows."""
+    """The heads and the stream of every block of columns, for a range of rows.
+
+    In each block, rows are sorted by their count of non-zeros. So the rows of a group have nearly equal counts, the
+    kernel loops over full chunks without branches on the data, and few slots are padding.
+    """
     rows, _ = weight.shape
     groups = -(-rows // spec.rows)
     where = weight.column // block if blocks > 1 else np.zeros_like(weight.column)
@@ -122,12 +121,11 @@ def pack_part(weight: Csr, spec: Kernel, block: int, blocks: int, start: int,
     position = place[where, weight.row]
     key = (where * groups + position // spec.rows) * spec.rows + position % spec.rows
     entries = _Entries(key, weight.column, weight.value, blocks * groups, spec.rows)
-    chunks, forms = entries.grouped(spec) if spec.grouped else entries.singles()
+    chunks, forms = entries.common_columns(spec) if spec.grouped else entries.lone_columns()
     return _write(chunks, forms, spec, blocks, groups, targets, block, places)
 
 
-@dataclass(frozen=True, eq=False)
-class _Chunks:
+class _Chunks(NamedTuple):
     """Every weight of the stream: its form, group, rank of its chunk, slot in the chunk's weights and columns."""
 
     form: Array
@@ -145,17 +143,17 @@ class _Entries:
     def __init__(self, key: Array, column: Array, value: Array, groups: int, rows: int):
         self.key, self.column, self.value, self.groups, self.rows = key, column, value, groups, rows
 
-    def singles(self) -> tuple[_Chunks, Array]:
-        """All as chunks of the one form of lone columns; the chunks that each group has."""
+    def lone_columns(self) -> tuple[_Chunks, Array]:
+        """All non-zeros as chunks of lone columns, and how many chunks each group has."""
         counts = np.bincount(self.key, minlength=self.groups * self.rows)
-        rank = rank_in_runs(self.key)
+        rank = _rank_in_runs(self.key)
         group, row = np.divmod(self.key, self.rows)
         longest = counts.reshape(self.groups, self.rows).max(1, initial=0)
         return (_Chunks(np.zeros_like(self.key), group, rank, row, row, self.column, self.value),
                 longest[:, None])
 
-    def grouped(self, spec: Kernel) -> tuple[_Chunks, Array]:
-        """Common columns of a group as chunks of common forms, what has no partner as lone columns."""
+    def common_columns(self, spec: Kernel) -> tuple[_Chunks, Array]:
+        """Common columns of a group as chunks of common forms, the others as lone columns; the chunks of each group."""
         group, row = np.divmod(self.key, self.rows)
         width = int(self.column.max(initial=0)) + 1
         cell = group * width + self.column
@@ -168,7 +166,7 @@ class _Entries:
         home = lookup[cell]
         lone = home < 0
         alone = _Entries(self.key[lone], self.column[lone], self.value[lone], self.groups, self.rows)
-        chunks, lone_counts = alone.singles()
+        chunks, lone_counts = alone.lone_columns()
         counts = np.zeros((self.groups, len(spec.forms)), np.int64)
         np.maximum.at(counts, (cells[keep] // width, form[keep]), first[keep] + 1)
         counts[:, 0] = lone_counts[:, 0]
@@ -177,7 +175,7 @@ class _Entries:
         before = _weights_before(spec)[form[common], slot[common]]
         parts = (form[common], group[~lone], first[common], before + below, slot[common],
                  self.column[~lone], self.value[~lone])
-        return _Chunks(*(np.concatenate([a, b]) for a, b in zip(_fields(chunks), parts, strict=True))), counts
+        return _Chunks(*map(np.concatenate, zip(chunks, parts, strict=True))), counts
 
     def _forms(self, spec: Kernel, mask: Array, group: Array) -> tuple[Array, Array, Array, Array]:
         """For every occupied cell its mask, form (0: split into lone columns), slot in the form, and rank."""
@@ -193,11 +191,7 @@ class _Entries:
         return mask, np.where(rank < room, form_of[mask], 0), slot_of[mask], rank
 
 
-_BITS = np.array([bin(k).count("1") for k in range(1 << 8)])
-
-
-def _fields(chunks: _Chunks) -> tuple[Array, ...]:
-    return (chunks.form, chunks.group, chunks.rank, chunks.weight_slot, chunks.column_slot, chunks.column, chunks.value)
+_BITS = np.array([k.bit_count() for k in range(1 << 8)])
 
 
 def _weights_before(spec: Kernel) -> Array:
@@ -208,10 +202,10 @@ def _weights_before(spec: Kernel) -> Array:
     return table
 
 
-def rank_in_runs(key: Array) -> Array:
+def _rank_in_runs(key: Array) -> Array:
     """The rank of every entry among those of its key, where equal keys are neighbours.
 
-    >>> rank_in_runs(np.array([4, 4, 1, 7, 7, 7]))
+    >>> _rank_in_runs(np.array([4, 4, 1, 7, 7, 7]))
     array([0, 1, 0, 0, 1, 2])
     """
     starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else key
@@ -229,15 +223,15 @@ def _rank_unsorted(key: Array, counts: Array) -> Array:
 def put_weights(stream: NDArray[np.uint8], start: Array, slot: Array, value: Array, half: bool) -> None:
     """Write weights into a stream, ``slot`` weights behind the bytes ``start``: f32, or its upper half (bf16)."""
     if half:
-        stream.view(np.uint16)[(start >> 1) + slot] = upper_half(value)
+        stream.view(np.uint16)[(start >> 1) + slot] = _bf16(value)
     else:
         stream.view(np.float32)[(start >> 2) + slot] = value
 
 
-def upper_half(value: Array) -> NDArray[np.uint16]:
+def _bf16(value: Array) -> NDArray[np.uint16]:
     """The bf16 nearest to each f32, ties to even, as torch rounds.
 
-    >>> upper_half(np.array([1.0, 1.00390625, -2.0], np.float32)).tolist()
+    >>> _bf16(np.array([1.0, 1.00390625, -2.0], np.float32)).tolist()
     [16256, 16256, 49152]
     """
     return torch.from_numpy(np.ascontiguousarray(value, np.float32)).bfloat16().view(torch.uint16).numpy()
@@ -245,7 +239,7 @@ def upper_half(value: Array) -> NDArray[np.uint16]:
 
 def _write(chunks: _Chunks, counts: Array, spec: Kernel, blocks: int, groups: int, targets: Array, block: int,
            places: Places) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-    """Lay the chunks out, block by block, group by group, form by form."""
+    """Write the chunks, block by block, group by group, form by form."""
     sizes = np.array([chunk_bytes(form, spec.half) for form in spec.forms])
     spans = counts * sizes
     base = (np.cumsum(spans) - spans.reshape(-1)).reshape(spans.shape)
@@ -270,7 +264,10 @@ def _write(chunks: _Chunks, counts: Array, spec: Kernel, blocks: int, groups: in
 
 def _pad(stream16: Array, counts: Array, base: Array, sizes: Array, spec: Kernel, unit: int, block: int,
          places: Places, groups: int) -> None:
-    """Point every column slot of lone chunks to the row of zeros; those in use are written over."""
+    """Point every column slot of lone chunks to the row of zeros; those in use are written over.
+
+    A slot that pointed to an ordinary value would let its NaN or infinity into a row that does not read it.
+    """
     total = counts[:, 0]
     owner = np.repeat(np.arange(len(total)), total)
     rank = np.arange(len(owner)) - np.repeat(np.cumsum(total) - total, total)

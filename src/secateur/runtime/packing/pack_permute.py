@@ -1,4 +1,4 @@
-"""Weights to the stream that the kernel for one vector without gathers reads."""
+"""Packs weights into the stream that the kernel for one vector without gathers reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pack_permute(weight: Csr, spec: Permute, parts: int = 1) -> Packed:
     """Pack a weight for one vector, in ``parts`` ranges of rows; ``blocks`` of the result means nothing."""
     rows = weight.shape[0]
     parts = max(1, min(parts, -(-rows // LANES)))
-    packed = [_part(weight, start, stop, spec, Places.plain(weight.shape).dump)
+    packed = [_part(weight, start, stop, spec, Places.in_order(weight.shape).dump)
               for start, stop in row_parts(rows, parts, LANES)]
     table = np.zeros((parts, PART_WORDS), np.int64)
     runs = parts * PART_WORDS * 8
@@ -72,13 +72,13 @@ def _part(weight: Csr, start: int, stop: int, spec: Permute, dump: int) -> _Part
     counts = np.bincount(row * blocks + block, minlength=len(order) * blocks)
     rank = np.arange(len(row)) - (np.cumsum(counts) - counts)[row * blocks + block]
     filled = np.bincount(cell, minlength=groups * LANES * blocks).reshape(groups, LANES, blocks)
-    chunks = -np.partition(-filled, spec.least - 1, axis=1)[:, spec.least - 1]
+    chunks = -np.partition(-filled, spec.min_filled - 1, axis=1)[:, spec.min_filled - 1]
     group = lane // LANES
     main = rank < chunks[group, block]
     runs, heads, base, total = _runs(chunks, spec)
     stream = _write(spec, base, total, chunks, group[main], block[main], lane[main] % LANES, rank[main], column[main],
                     value[main])
-    longest, rest = _left(spec, lane[~main], column[~main], value[~main], groups)
+    longest, rest = _pack_gathered(spec, lane[~main], column[~main], value[~main], groups)
     places = np.full(groups * LANES, dump)
     places[:len(order)] = order + start
     ends = np.concatenate([longest[:, None], places.reshape(groups, LANES)], axis=1).astype(np.int32)
@@ -93,7 +93,7 @@ def _runs(chunks: Array, spec: Permute) -> tuple[NDArray[np.int64], NDArray[np.i
     count = chunks[order, block]
     order, block, count = order[count > 0], block[count > 0], count[count > 0]
     rests = np.array([index_bytes(n) + n * spec.chunk for n in range(SIX)])
-    size = count // SIX * six_bytes(spec) + rests[count % SIX]
+    size = count // SIX * _six_bytes(spec) + rests[count % SIX]
     base = np.zeros(chunks.shape, np.int64)
     base[order, block] = np.cumsum(size) - size
     first = np.flatnonzero(np.diff(block * (BLOCK + 1) + count, prepend=-1))
@@ -103,7 +103,7 @@ def _runs(chunks: Array, spec: Permute) -> tuple[NDArray[np.int64], NDArray[np.i
     return runs.astype(np.int64), (order * LINE).astype(np.int32), base, int(size.sum())
 
 
-def six_bytes(spec: Permute) -> int:
+def _six_bytes(spec: Permute) -> int:
     """Bytes of six chunks with their indices."""
     return LINE + SIX * spec.chunk
 
@@ -115,7 +115,7 @@ def _write(spec: Permute, base: Array, total: int, chunks: Array, group: Array, 
     six, slot = np.divmod(rank, SIX)
     rest = np.where(six < chunks[group, block] // SIX, SIX, chunks[group, block] % SIX)
     indices = np.where(rest > 3, LINE, LINE // 2)
-    start = base[group, block] + six * six_bytes(spec)
+    start = base[group, block] + six * _six_bytes(spec)
     put_weights(stream, start + indices + slot * spec.chunk, lane, value, spec.half)
     local = (column % BLOCK).astype(np.uint32)
     for wide, view in ((True, stream.view(np.uint32)), (False, stream.view(np.uint16))):
@@ -126,8 +126,9 @@ def _write(spec: Permute, base: Array, total: int, chunks: Array, group: Array, 
     return stream
 
 
-def _left(spec: Permute, lane: Array, column: Array, value: Array, groups: int) -> tuple[Array, NDArray[np.uint8]]:
-    """The chunks of weights that are gathered: how many each group has, and their stream."""
+def _pack_gathered(spec: Permute, lane: Array, column: Array, value: Array,
+                   groups: int) -> tuple[Array, NDArray[np.uint8]]:
+    """The chunks of the weights that are gathered: how many each group has, and their stream."""
     counts = np.bincount(lane, minlength=groups * LANES)
     by_lane = np.argsort(lane, kind="stable")
     lane, column, value = lane[by_lane], column[by_lane], value[by_lane]

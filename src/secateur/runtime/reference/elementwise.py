@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from secateur.runtime.reference.tiles import Bytes, Floats, mark, view
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.reference.tiles import Bytes, Floats, set_flag, view
+from secateur.runtime.schedule.program import KernelStep
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -34,17 +34,16 @@ def activate(name: str, x: Floats) -> Floats:
     return np.asarray(ACTIVATIONS[kind](x.astype(np.float64), float(number or 0)), np.float32)
 
 
-def joined(kind: str, values: Sequence[Floats]) -> Floats:
+def combine(kind: str, values: Sequence[Floats]) -> Floats:
     """One value as it is, two joined by ``add``, ``sub``, ``mul`` or ``div``."""
     join = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}[kind]
     return np.array(values[0] if len(values) == 1 else join(*values), np.float32)
 
 
-def pointwise(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def pointwise(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """An activation of one value, or of two joined."""
-    del arrays, first, valid
     target, count, *sources = step.words
-    total = joined(step.spec.kind, [view(arena, source, count) for source in sources])
-    mark(arena, total)
+    total = combine(step.spec.kind, [view(arena, source, count) for source in sources])
+    set_flag(arena, total)
     view(arena, target, count)[:] = activate(step.spec.act, total)
     view(arena, target + 4 * count, step.spec.width)[:] = 0

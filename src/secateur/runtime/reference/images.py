@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from secateur.runtime.codegen.kernels.planes import Pool
 from secateur.runtime.codegen.kernels.spmm import TABLE_WORDS
-from secateur.runtime.reference.elementwise import activate, joined
-from secateur.runtime.reference.products import add_chunks, start
-from secateur.runtime.reference.tiles import Bytes, Floats, clear, mark, view
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.reference.elementwise import activate, combine
+from secateur.runtime.reference.products import add_chunks, first_sums
+from secateur.runtime.reference.tiles import Bytes, set_flag, view, write_zeros
+from secateur.runtime.schedule.program import KernelStep
 
 
-def convolution(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def convolution(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """A sparse convolution, one position of the output after the other."""
-    del arrays, first, valid
     spec, packed = step.spec, step.packed
     assert packed is not None
     source, target, rows, columns, row_step, plane, line, behind = (step.words[k] for k in (0, 1, 8, 9, 10, 11, 12, 13))
@@ -31,19 +28,18 @@ def convolution(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, 
                     counts, places = np.split(words[group * size:(group + 1) * size], [len(spec.forms)])
                     outs = [view(arena, target + int(p) * plane + row * line + column * spec.width * 4, spec.width)
                             for p in places]
-                    sums = start(step, outs, places, bool(opens))
+                    sums = first_sums(step, outs, places, bool(opens))
                     at = add_chunks(spec, packed.stream, at, counts, inputs, sums)
                     if closes:
-                        mark(arena, sums)
+                        set_flag(arena, sums)
                         sums = activate(spec.act, sums)
                     for out, value in zip(outs, sums, strict=True):
                         out[:] = value
-    clear(arena, behind, spec.lanes)
+    write_zeros(arena, behind, spec.lanes)
 
 
-def planes(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def planes(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """An element-wise operator on rows that lie apart."""
-    del arrays, first, valid
     target, count, rows, size, plane, line, behind, *sources = step.words
     for p in range(count):
         for r in range(rows):
@@ -53,24 +49,22 @@ def planes(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid
                 width = alone if k in step.spec.single else size // 4
                 one = view(arena, int(place + p * source_plane + r * source_line), width)
                 values.append(np.tile(one, size // 4 // width))
-            total = joined(step.spec.kind, values)
-            mark(arena, total)
+            total = combine(step.spec.kind, values)
+            set_flag(arena, total)
             view(arena, target + p * plane + r * line, size // 4)[:] = activate(step.spec.act, total)
-    clear(arena, behind, step.spec.lanes)
+    write_zeros(arena, behind, step.spec.lanes)
 
 
-def border(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def border(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Zeros around every plane."""
-    del arrays, first, valid
     base, count, rows, columns, pad_rows, pad_columns = step.words
     inside = view(arena, base, count * rows * columns * step.spec.lanes).reshape(count, rows, columns, -1)
     inside[:, :pad_rows] = inside[:, rows - pad_rows:] = 0
     inside[:, :, :pad_columns] = inside[:, :, columns - pad_columns:] = 0
 
 
-def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def pool(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Max or average over windows, cut at the edge of the plane."""
-    del arrays, first, valid
     source, target, count, height, width, rows, columns, plane, line, out_plane, out_line, behind = step.words
     spec = step.spec if isinstance(step.spec, Pool) else Pool(1, step.spec.kind, step.spec.window, step.spec.stride,
                                                               (0, 0), True)
@@ -86,4 +80,4 @@ def pool(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: 
         number = spec.divisor or number
         value = window.max(0) if spec.kind == "max" else window.sum(0) / np.float32(number)
         view(arena, target + p * out_plane + r * out_line + c * bytes_, spec.lanes)[:] = value
-    clear(arena, behind, step.spec.lanes)
+    write_zeros(arena, behind, step.spec.lanes)

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from secateur.runtime.reference.elementwise import activate
-from secateur.runtime.reference.tiles import Bytes, Floats, clear, fixed, mark, tile, view
-from secateur.runtime.schedule.program import Step
+from secateur.runtime.reference.tiles import Bytes, floats_at, set_flag, tile, view, write_zeros
+from secateur.runtime.schedule.program import KernelStep
 
 
-def scale(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def scale(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """A fixed factor and offset for every plane."""
-    del arrays, first, valid
     target, count, rows, size, plane, line, behind, source, source_plane, source_line, factors, offsets = step.words
     for p, r in np.ndindex(count, rows):
         value = view(arena, source + p * source_plane + r * source_line, size // 4)
-        value = value * fixed(factors, count)[p] + fixed(offsets, count)[p]
-        mark(arena, value)
+        value = value * floats_at(factors, count)[p] + floats_at(offsets, count)[p]
+        set_flag(arena, value)
         view(arena, target + p * plane + r * line, size // 4)[:] = activate(step.spec.act, value)
-    clear(arena, behind, step.spec.lanes * step.spec.tiles)
+    write_zeros(arena, behind, step.spec.lanes * step.spec.tiles)
 
 
-def norm(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def norm(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Layer norm, in f64; a variance past f32 raises the flag."""
-    del arrays, first, valid
     source, target, features, behind, factors, offsets = step.words
     spec = step.spec
     value = tile(arena, source, features, spec.width).astype(np.float64)
-    mark(arena, value.var(0).astype(np.float32))
+    set_flag(arena, value.var(0).astype(np.float32))
     value = (value - value.mean(0)) / np.sqrt(value.var(0) + spec.eps)
-    value = value * fixed(factors, features)[:, None] if spec.scale else value
-    value = value + fixed(offsets, features)[:, None] if spec.shift else value
+    value = value * floats_at(factors, features)[:, None] if spec.scale else value
+    value = value + floats_at(offsets, features)[:, None] if spec.shift else value
     out = value.astype(np.float32)
-    mark(arena, out)
+    set_flag(arena, out)
     tile(arena, target, features, spec.width)[:] = out
-    clear(arena, behind, spec.width)
+    write_zeros(arena, behind, spec.width)
 
 
-def softmax(step: Step, arena: Bytes, arrays: Sequence[Floats], first: int, valid: int) -> None:
+def softmax(step: KernelStep, arena: Bytes, *_unused: object) -> None:
     """Softmax, in f64."""
-    del arrays, first, valid
     source, target, features, behind = step.words
     value = tile(arena, source, features, step.spec.width).astype(np.float64)
     value = np.exp(value - value.max(0))
     tile(arena, target, features, step.spec.width)[:] = value / value.sum(0)
-    clear(arena, behind, step.spec.width)
+    write_zeros(arena, behind, step.spec.width)

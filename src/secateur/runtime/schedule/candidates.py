@@ -1,8 +1,9 @@
-"""Which kernels can run a sparse product, the likeliest best first."""
+"""The kernels that can run a sparse product or convolution, the likeliest to be fastest first."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from secateur.runtime.packing.layout import Layout
 from secateur.runtime.packing.pack import Csr, Packed, Places, pack
 from secateur.runtime.packing.pack_permute import pack_permute
 
-MOST_COLUMNS = 65534
+MAX_COLUMNS = 65534
 """Columns have 16 bits, and the row of zeros behind the tile needs one."""
 
 
@@ -36,24 +37,24 @@ class Candidate:
         return pack(weight, self.spec, self.block, parts, places)
 
     def __str__(self) -> str:
-        if isinstance(self.spec, Gather):
-            return f"gather {self.spec.lanes} rows"
-        if isinstance(self.spec, Permute):
-            return f"permute {self.spec.rows} rows, chunks that at least {self.spec.least} fill"
-        if isinstance(self.spec, ImageConv):
-            kind = "grouped" if self.spec.grouped else "lone"
-            return (f"convolution of one image, {kind} columns, {self.spec.rows} channels x {self.spec.down} rows x "
-                    f"{self.spec.across * self.spec.lanes} columns, blocks of {self.block}")
-        if isinstance(self.spec, Conv):
-            kind = "grouped" if self.spec.grouped else "lone"
-            return (f"convolution, {kind} columns, {self.spec.rows} channels x {self.spec.tiles} positions x "
-                    f"{self.spec.lanes} batch, blocks of {self.block}")
-        kind = "grouped" if self.spec.grouped else "lone"
-        return f"{kind} columns, {self.spec.rows} rows x {self.spec.width} batch, blocks of {self.block}"
+        spec = self.spec
+        if isinstance(spec, Gather):
+            return f"gather {spec.lanes} rows"
+        if isinstance(spec, Permute):
+            return f"permute {spec.rows} rows, chunks that at least {spec.min_filled} fill"
+        columns = "grouped columns" if spec.grouped else "lone columns"
+        if isinstance(spec, ImageConv):
+            text = (f"convolution of one image, {columns}, {spec.rows} channels x {spec.down} rows x "
+                    f"{spec.across * spec.lanes} columns")
+        elif isinstance(spec, Conv):
+            text = (f"convolution, {columns}, {spec.rows} channels x {spec.tiles} positions x {spec.lanes} batch")
+        else:
+            text = f"{columns}, {spec.rows} rows x {spec.width} batch"
+        return f"{text}, blocks of {self.block}"
 
 
 @functools.cache
-def first_cache() -> int:
+def _first_cache() -> int:
     """Bytes of the first data cache; 32 KiB where the system does not say."""
     try:
         text = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text().strip()
@@ -63,17 +64,22 @@ def first_cache() -> int:
 
 
 def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
-    """The kernels for one product and shape of tile; empty where none fits."""
+    """The kernels for one product and shape of tile; empty where none fits.
+
+    The order is that of the measured regimes. Up to about 60 % sparsity common columns were fastest, above it lone
+    columns in blocks whose inputs stay in the first cache. At 98 % lone columns were fastest without blocks: a block
+    then has too few non-zeros for what it costs to begin one.
+    """
     assert op.weight is not None
     columns = op.weight.shape[1]
-    if columns > MOST_COLUMNS:
+    if columns > MAX_COLUMNS:
         return []
     bias, sparsity = op.bias is not None, op.sparsity or 0.0
     if lanes * tiles == 1:
         permute = [Candidate(Permute(bias, op.act, half=op.half), columns)] if isa.name == "avx512" else []
         return [*permute, Candidate(Gather(isa.lanes, bias, op.act, half=op.half), columns)]
-    grouped = [c for c in _plain(lanes, tiles, op, isa, True) if c.spec.rows in (2, 4)]
-    lone = _plain(lanes, tiles, op, isa, False)
+    grouped = [c for c in _products(lanes, tiles, op, isa, True) if c.spec.rows in (2, 4)]
+    lone = _products(lanes, tiles, op, isa, False)
     if sparsity < 0.4:
         return grouped or lone
     if sparsity <= 0.75 and grouped:
@@ -81,21 +87,36 @@ def candidates(op: Op, lanes: int, tiles: int, isa: Isa) -> list[Candidate]:
     return lone[::-1] if sparsity > 0.965 else lone
 
 
+def _products(lanes: int, tiles: int, op: Op, isa: Isa, grouped: bool) -> list[Candidate]:
+    """Products of a tile, with common columns or lone ones: in blocks that fit the first cache, and without blocks."""
+    assert op.weight is not None
+    columns = op.weight.shape[1]
+    # Register blocking: half of the registers hold sums, ``rows`` times ``tiles`` of them.
+    rows = max(2, min(8, isa.registers // 2 // tiles))
+    rows = 4 if tiles == 2 or (grouped and rows > 4) else rows
+    row_bytes = lanes * tiles * 4
+    # x86 multiplies an index by 8 in the address itself, so narrow tiles keep their offsets as multiples of 8 bytes,
+    # as long as these fit into 16 bits.
+    unit = 8 if tiles == 1 and (columns + 1) * row_bytes // 8 <= 0xFFFF else row_bytes
+    permute = isa.name == "avx512" and not grouped and lanes >= 8
+    spec = Spmm(lanes=lanes, tiles=tiles, rows=rows, grouped=grouped, unit=unit, bias=op.bias is not None, act=op.act,
+                permute=permute, half=op.half)
+    near = max(8, int(_first_cache() * 0.75) // row_bytes)
+    return [Candidate(spec, block) for block in dict.fromkeys(min(columns, block) for block in (near, columns))]
+
+
 def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> list[Candidate]:
     """The kernels for one convolution with ``columns`` positions in a row of its output."""
-    assert op.weight is not None
-    out, inside, *window = op.weight.shape
-    height, width = (1, *window)[-2:]
-    channels, stride = inside * op.settings["groups"], op.settings["stride"][1]
-    found = []
-    for tiles in neighbours(columns):
+    out, channels, height, width = _sizes(op)
+    stride, found = op.settings["stride"][1], []
+    for tiles in _neighbours(columns):
         reach = (tiles - 1) * stride + (width - 1) * op.settings["dilation"][1] + 1
-        near = max(1, int(first_cache() * 0.7) // (height * reach * lanes * 4))
-        most = max(1, MOST_COLUMNS // plane)
+        near, most = _near_channels(height * reach * lanes * 4), max(1, MAX_COLUMNS // plane)
+        # Four registers stay free beside the sums.
         rows = max(1, min(4, (isa.registers - 4) // tiles, out))
-        for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
-            spec = Conv(lanes, tiles, rows, grouped, stride, columns % tiles, op.bias is not None, op.act,
-                        half=op.half)
+        for grouped in _groupings(op, rows):
+            spec = Conv(lanes=lanes, tiles=tiles, rows=rows, grouped=grouped, stride=stride, tail=columns % tiles,
+                        bias=op.bias is not None, act=op.act, half=op.half)
             for block in dict.fromkeys((min(near, most, channels), min(most, channels))):
                 found.append(Candidate(spec, block * height * width))
     return found
@@ -103,32 +124,48 @@ def conv_candidates(op: Op, lanes: int, columns: int, plane: int, isa: Isa) -> l
 
 def image_candidates(op: Op, source: Layout, out: Layout, isa: Isa) -> list[Candidate]:
     """The kernels for the convolution of one image; empty where none fits."""
-    assert op.weight is not None
-    channels, inside, *window = op.weight.shape
-    (height, _), (high, stride) = (1, *window)[-2:], op.settings["stride"]
+    outputs, channels, height, width = _sizes(op)
+    high, stride = op.settings["stride"]
     if stride > 2:
         return []
     registers = -(-out.columns // isa.lanes)
     across = max(k for k in range(1, 8) if registers % k == 0)
-    rows = max(1, min(4, channels))
-    reach = (height - 1) * op.settings["dilation"][0] + 1
-    found = []
-    for down in even_rows(out.rows, 7 // across):
-        near = max(1, int(first_cache() * 0.7) // (((down - 1) * high + reach) * source.line * 4))
-        most = max(1, MOST_COLUMNS // source.plane)
-        for grouped in ([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []) + [False]:
-            spec = ImageConv(isa.lanes, across, down, rows, grouped, stride, out.rows % down, registers // across,
-                             out.columns % isa.lanes, high * source.line * 4, out.line * 4, op.bias is not None, op.act,
-                             half=op.half)
-            block = min(near, most, inside * op.settings["groups"])
-            found.append(Candidate(spec, block * height * (1, *window)[-1]))
+    rows = max(1, min(4, outputs))
+    reach, found = (height - 1) * op.settings["dilation"][0] + 1, []
+    for down in _even_rows(out.rows, 7 // across):
+        near = _near_channels(((down - 1) * high + reach) * source.line * 4)
+        block = min(near, max(1, MAX_COLUMNS // source.plane), channels)
+        for grouped in _groupings(op, rows):
+            spec = ImageConv(lanes=isa.lanes, across=across, down=down, rows=rows, grouped=grouped, stride=stride,
+                             tail=out.rows % down, chunks=registers // across, ragged=out.columns % isa.lanes,
+                             source_line=high * source.line * 4, target_line=out.line * 4, bias=op.bias is not None,
+                             act=op.act, half=op.half)
+            found.append(Candidate(spec, block * height * width))
     return found
 
 
-def even_rows(rows: int, most: int) -> list[int]:
+def _sizes(op: Op) -> tuple[int, int, int, int]:
+    """The channels of a convolution's output and of its input, the rows and the columns of its window."""
+    assert op.weight is not None
+    out, inside, *window = op.weight.shape
+    height, width = (1, *window)[-2:]
+    return out, inside * op.settings["groups"], height, width
+
+
+def _near_channels(channel_bytes: int) -> int:
+    """How many channels of the input fit into 70 % of the first cache."""
+    return max(1, int(_first_cache() * 0.7) // channel_bytes)
+
+
+def _groupings(op: Op, rows: int) -> list[bool]:
+    """Whether common columns are worth a try, then lone ones."""
+    return [*([True] if op.sparsity is not None and op.sparsity < 0.7 and rows == 4 else []), False]
+
+
+def _even_rows(rows: int, most: int) -> list[int]:
     """How many rows of the output share the weights: without a rest where that is not far fewer.
 
-    >>> even_rows(28, 3), even_rows(14, 7), even_rows(13, 7)
+    >>> _even_rows(28, 3), _even_rows(14, 7), _even_rows(13, 7)
     ([2, 3], [7], [7])
     """
     most = min(most, rows)
@@ -136,49 +173,36 @@ def even_rows(rows: int, most: int) -> list[int]:
     return list(dict.fromkeys((even, most))) if 2 * even > most else [most]
 
 
-def neighbours(columns: int) -> list[int]:
+def _neighbours(columns: int) -> list[int]:
     """How many neighbours along a row of the output share the weights: the likeliest best first.
 
-    >>> neighbours(28), neighbours(14), neighbours(13), neighbours(2)
+    Seven neighbours of four channels are 28 sums, which with four registers for the rest fill the 32 of AVX-512.
+
+    >>> _neighbours(28), _neighbours(14), _neighbours(13), _neighbours(2)
     ([7, 4], [7, 4], [7, 4], [2])
     """
     return [min(columns, 7), *([4] if columns > 4 and columns != 7 else [])]
 
 
-def _plain(lanes: int, tiles: int, op: Op, isa: Isa, grouped: bool) -> list[Candidate]:
-    assert op.weight is not None
-    columns = op.weight.shape[1]
-    rows = max(2, min(8, isa.registers // 2 // tiles))
-    rows = 4 if tiles == 2 or (grouped and rows > 4) else rows
-    row_bytes = lanes * tiles * 4
-    unit = 8 if tiles == 1 and (columns + 1) * row_bytes // 8 <= 0xFFFF else row_bytes
-    permute = isa.name == "avx512" and not grouped and lanes >= 8
-    spec = Spmm(lanes, tiles, rows, grouped, unit, op.bias is not None, op.act, permute, op.half)
-    near = max(8, int(first_cache() * 0.75) // row_bytes)
-    blocks = dict.fromkeys(min(columns, block) for block in (near, columns))
-    return [Candidate(spec, block) for block in blocks]
-
-
-def refusals(op: Op, chosen: Candidate) -> tuple[tuple[str, str], ...]:
+def refusals(op: Op, chosen: Candidate) -> Iterator[tuple[str, str]]:
     """Every kind of kernel that could not be taken for an operator and tile at all, with the reason."""
-    spec, sparsity, found = chosen.spec, op.sparsity or 0.0, []
+    spec, sparsity = chosen.spec, op.sparsity or 0.0
+    common = ("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common")
     if isinstance(spec, Conv | ImageConv):
-        found += [(name, "it takes no convolution") for name in ("gather", "permute", "product of tiles")]
-        one = isinstance(spec, ImageConv)
-        found.append(("convolution of a batch", "one image does not fill a register") if one else
-                     ("convolution of one image", f"it takes one image, not {spec.width}"))
+        yield from ((name, "it takes no convolution") for name in ("gather", "permute", "product of tiles"))
+        yield (("convolution of a batch", "one image does not fill a register") if isinstance(spec, ImageConv) else
+               ("convolution of one image", f"it takes one image, not {spec.width}"))
         if not spec.grouped and sparsity >= 0.7:
-            found.append(("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common"))
-        return tuple(found)
-    found.append(("convolution", "it is a product"))
+            yield common
+        return
+    yield "convolution", "it is a product"
     if spec.width == 1:
-        found.append(("lone and grouped columns", "one row of the batch does not fill a register"))
+        yield "lone and grouped columns", "one row of the batch does not fill a register"
         if isinstance(spec, Gather) and not any("permute" in name for name, _ in chosen.rest):
-            found.append(("permute", "the instruction set has no permutation of two registers"))
-        return tuple(found)
-    found += [(name, f"it takes one row of the batch, not {spec.width}") for name in ("gather", "permute")]
+            yield "permute", "the instruction set has no permutation of two registers"
+        return
+    yield from ((name, f"it takes one row of the batch, not {spec.width}") for name in ("gather", "permute"))
     if sparsity < 0.4:
-        found.append(("lone columns", f"sparsity {sparsity:.3f} leaves most columns in common"))
+        yield "lone columns", f"sparsity {sparsity:.3f} leaves most columns in common"
     if sparsity > 0.75:
-        found.append(("grouped columns", f"sparsity {sparsity:.3f} leaves too few columns in common"))
-    return tuple(found)
+        yield common

@@ -1,4 +1,4 @@
-"""A segment of which single layers run dense in torch, between plans for what lies before and behind them."""
+"""A segment of which some layers run dense in torch, between programs of kernels for the operators around them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch.nn import functional as F  # noqa: N812
 from secateur.runtime.ops import Op, Segment, Value
 from secateur.runtime.packing.layout import has_planes
 
-Piece = Segment | Op
-ACTIVATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+_Piece = Segment | Op
+"""A run of operators on kernels, or one operator in torch."""
+_ACTIVATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "none": lambda x, _: x,
     "relu": lambda x, _: torch.relu_(x),
     "relu6": lambda x, _: F.relu6(x, inplace=True),
@@ -29,14 +30,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
-class Layer:
-    """One layer, its activation behind it, as torch runs it; a change of shape too."""
+class TorchLayer:
+    """One layer with its activation, or one change of shape, as torch runs it."""
 
     def __init__(self, op: Op):
         self.op = op
         self.weight, self.bias = (None if a is None else torch.from_numpy(a) for a in (op.weight, op.bias))
         name, _, number = op.act.partition(":")
-        self.act, self.number = ACTIVATIONS[name], float(number or 0)
+        self.act, self.number = _ACTIVATIONS[name], float(number or 0)
 
     def __call__(self, x: Tensor, lead: tuple[int, ...]) -> Tensor:
         """The output for rows of the sizes ``lead``."""
@@ -52,15 +53,18 @@ class Layer:
                         self.number)
 
 
-def split(segment: Segment, dense: Sequence[int]) -> list[Piece]:
-    """The pieces in order: each operator of ``dense`` by itself, the others in as few segments as can be.
+def split(segment: Segment, dense: Sequence[int]) -> list[_Piece]:
+    """The pieces of a segment in order: each operator of ``dense`` by itself, the others in the fewest segments.
+
+    An operator's level counts the borders between torch and kernels on its longest way from the inputs; operators of
+    one level form one segment, so that no way leaves a segment and comes back to it.
 
     >>> x, h, y = Value(0, (2,)), Value(1, (2,)), Value(2, (2,))
     >>> whole = Segment((x,), (Op("linear", "a", (x,), h), Op("linear", "b", (h,), y)), (y,))
     >>> [type(piece).__name__ for piece in split(whole, [1])]
     ['Segment', 'Op']
     """
-    alone = _alone(segment, dense)
+    alone = _single_operators(segment, dense)
     level: dict[Value, int] = {}
     lone: dict[Value, bool] = {}
     groups: dict[tuple[int, int], list[Op]] = {}
@@ -72,8 +76,8 @@ def split(segment: Segment, dense: Sequence[int]) -> list[Piece]:
     return [ops[0] if key[1] >= 0 else _part(segment, ops) for key, ops in sorted(groups.items(), key=lambda g: g[0])]
 
 
-def _alone(segment: Segment, dense: Sequence[int]) -> set[int]:
-    """The dense operators, and changes of shape that only they read."""
+def _single_operators(segment: Segment, dense: Sequence[int]) -> set[int]:
+    """The indices of the dense operators, and of the changes of shape that only they read."""
     found = set(dense)
     for index, op in reversed(list(enumerate(segment.ops))):
         users = [k for k, other in enumerate(segment.ops) if op.output in other.inputs]
@@ -90,16 +94,16 @@ def _part(segment: Segment, ops: list[Op]) -> Segment:
 
 
 class Mixed:
-    """Runs the pieces of a segment; ``make`` gives what runs a part of it on kernels."""
+    """Runs the pieces of a segment in order; ``make`` returns what runs a part of it on kernels."""
 
     def __init__(self, segment: Segment, dense: Sequence[int], make: Callable[[Segment], Any]):
         self.segment = segment
-        self.pieces: list[tuple[Piece, Any]] = [(piece, Layer(piece) if isinstance(piece, Op) else make(piece))
+        self.pieces: list[tuple[_Piece, Any]] = [(piece, TorchLayer(piece) if isinstance(piece, Op) else make(piece))
                                                 for piece in split(segment, dense)]
 
     def kernels(self, inputs: tuple[Tensor, ...], lead: tuple[int, ...], rows: int, chunks: Any,
                 workers: int) -> tuple[Tensor, ...] | None:
-        """Outputs; None where a plan met a value that is NaN or infinite."""
+        """The outputs, or None where a program met a value that is NaN or infinite."""
         held: dict[Value, Tensor] = dict(zip(self.segment.inputs, inputs, strict=True))
         for piece, run in self.pieces:
             if isinstance(piece, Op):
@@ -113,15 +117,17 @@ class Mixed:
         return tuple([held[v].contiguous() for v in self.segment.outputs])
 
 
-def pays(segment: Segment, kernel: dict[int, float], dense: dict[int, float], feature: float,
+def dense_layers(segment: Segment, kernel: dict[int, float], dense: dict[int, float], feature: float,
          piece: float) -> tuple[int, ...]:
-    """The operators that should run dense: those where that is faster, less the ones whose borders cost more.
+    """The indices of the operators that should run dense in torch.
+
+    These are the operators that torch runs faster, without those whose gain is less than what one more piece costs.
 
     Args:
         segment: the operators.
-        kernel: seconds of each operator with a weight on its kernel, by its place.
+        kernel: seconds of each operator with a weight on its kernel, by its index.
         dense: the same in torch.
-        feature: seconds to bring one feature of all rows into a plan, or out of it.
+        feature: seconds to bring one feature of all rows into a program, or out of it.
         piece: seconds that one more piece costs.
     """
     chosen = [k for k in kernel if dense[k] < kernel[k]]

@@ -1,10 +1,11 @@
-"""A segment for one width of tile: steps with packed weights, and the arena that they work in."""
+"""The program of a segment for one width of tile: steps with packed weights, and the arena that they work in."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,21 @@ from numpy.typing import NDArray
 
 from secateur.runtime.codegen import jit
 from secateur.runtime.codegen.isa import Isa
+from secateur.runtime.codegen.kernels.base import FLAG_BYTES
 from secateur.runtime.ops import Segment, Value
 from secateur.runtime.packing.pack import Packed
 
-FLAGS = 64
-"""Threads at most; each has a flag of 64 bytes at the start of the arena."""
-HEAD = FLAGS * 64
+MAX_THREADS = 64
+"""Threads that may share a tile; each has a flag at the start of the arena."""
+HEAD = MAX_THREADS * FLAG_BYTES
+"""Bytes of the flags, behind which values lie."""
 STEP_WORDS = 16
+"""Words of a step: the address of its kernel, and up to 15 that the kernel reads."""
 
 
 @dataclass(eq=False)
-class Step:
-    """One kernel call: its specification, its words after the function, and the arrays behind them."""
+class KernelStep:
+    """One call of a kernel: the kernel, the words that it reads, and the arrays that the words point to."""
 
     spec: Any
     words: list[int]
@@ -42,29 +46,24 @@ class Step:
 
 
 @dataclass(eq=False)
-class Program:
-    """The steps for tiles of ``width`` rows of the batch."""
+class TileProgram:
+    """The steps for tiles of ``width`` rows of the batch; ``free`` are the seats that no call uses now."""
 
     segment: Segment
     width: int
-    steps: list[Step]
+    steps: list[KernelStep]
     arena_bytes: int
     isa: Isa
     free: dict[tuple[int, bool], list[Any]] = field(default_factory=dict)
 
+    @cached_property
     def words(self) -> NDArray[np.int64]:
-        """The step words, kernels' addresses first."""
+        """The words of all steps, each behind the address of its kernel, which is compiled or loaded now."""
         table = np.zeros((max(1, len(self.steps)), STEP_WORDS), np.int64)
         for row, step in zip(table, self.steps, strict=False):
             row[0] = jit.address(step.spec, self.isa)
             row[1:1 + len(step.words)] = step.words
         return table
-
-    def load(self) -> NDArray[np.int64]:
-        """The step words, made once."""
-        if not hasattr(self, "_words"):
-            self._words = self.words()
-        return self._words
 
     @property
     def bytes(self) -> int:
@@ -72,35 +71,42 @@ class Program:
         return sum(step.bytes for step in self.steps)
 
 
-def aligned(size: int, to: int = 4096) -> NDArray[np.uint8]:
-    """Zeroed bytes that start at a multiple of ``to``."""
+def round_up(size: int, unit: int = 64) -> int:
+    """The smallest multiple of ``unit`` that is at least ``size``; 64 bytes are a line of the cache."""
+    return -(-size // unit) * unit
+
+
+def aligned_zeros(size: int, to: int = 4096) -> NDArray[np.uint8]:
+    """Zeroed bytes that start at a multiple of ``to``, by default of a page."""
     raw = np.zeros(size + to, np.uint8)
     start = -raw.ctypes.data % to
     return raw[start:start + size]
 
 
 def place(sizes: dict[Value, int], lives: dict[Value, tuple[int, int]]) -> tuple[dict[Value, int], int]:
-    """An offset for every value such that values alive at the same time do not overlap, and the end of all.
+    """The offset of every value in the arena, in bytes, and the end of all; values that live at once do not overlap.
+
+    First fit, in the order in which values begin to live.
 
     >>> a, b, c = Value(0, (1,)), Value(1, (1,)), Value(2, (1,))
     >>> place({a: 64, b: 64, c: 64}, {a: (0, 1), b: (1, 2), c: (2, 3)})[1] - HEAD
     128
     """
-    taken: list[tuple[int, int, int, int]] = []
+    placed: list[tuple[int, int, int, int]] = []
     offsets: dict[Value, int] = {}
     for value in sorted(sizes, key=lambda v: (lives[v][0], v.id)):
         start, stop = lives[value]
         offset = HEAD
-        for low, high, since, until in sorted(taken):
+        for low, high, since, until in sorted(placed):
             if since <= stop and start <= until and offset < high and low < offset + sizes[value]:
                 offset = high
-        taken.append((offset, offset + sizes[value], start, stop))
+        placed.append((offset, offset + sizes[value], start, stop))
         offsets[value] = offset
-    return offsets, max((high for _, high, _, _ in taken), default=HEAD)
+    return offsets, max((high for _, high, _, _ in placed), default=HEAD)
 
 
 def lives_of(segment: Segment, alias: dict[Value, Value]) -> dict[Value, tuple[int, int]]:
-    """From which operator to which every value must be kept; aliases live as one."""
+    """The first and the last operator of every value's life, as indices; a value and its aliases live as one."""
     born = {alias.get(v, v): -1 for v in segment.inputs}
     dies = dict(born)
     for index, op in enumerate(segment.ops):

@@ -12,6 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.core.paths import write_whole
 from secateur.pruning.spec import PruningSpec
 from secateur.training.callbacks._start import Start, start_of
 from secateur.training.pruner import Pruner
@@ -67,7 +68,8 @@ class Pruning(TrainerCallback):
         """Write the pruner's state into the checkpoint."""
         assert self.pruner is not None
         if state.is_world_process_zero:
-            torch.save(self.pruner.state_dict(), folder(args, state) / FILE)
+            with write_whole(folder(args, state) / FILE) as scratch:
+                torch.save(self.pruner.state_dict(), scratch)
 
 
 def folder(args: TrainingArguments, state: TrainerState) -> Path:

@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from secateur.core.errors import SecateurError
+from secateur.core.tensors import dtype_name
 from secateur.files.native import dtypes, strict
 
 WORDS = {"contiguous_format": torch.contiguous_format, "preserve_format": torch.preserve_format,
@@ -48,7 +49,7 @@ def to_json(value: Any, at: Callable[[fx.Node], int]) -> Any:
     if type(value) is float:
         return {"float": str(value)}
     if isinstance(value, torch.dtype):
-        return {"dtype": dtypes.name_of(value)}
+        return {"dtype": dtype_name(value)}
     if isinstance(value, torch.device):
         return {"device": "own"}
     if (word := str(value).removeprefix("torch.")) in WORDS:

@@ -16,7 +16,7 @@ from secateur.data.input_spec import InputSpec
 from secateur.files.native import strict
 from secateur.files.native.program.arguments import fill_in
 from secateur.files.native.program.read import Program
-from secateur.files.native.steps import check_drawn
+from secateur.files.native.steps import check_example
 
 
 class FileNetwork(nn.Module):
@@ -54,7 +54,7 @@ class FileNetwork(nn.Module):
         """
         if not self.program.example:
             return None
-        check_drawn(self.program.example, "the graph")
+        check_example(self.program.example, "the graph")
         return InputSpec.from_json(self.program.example).random()
 
     @property

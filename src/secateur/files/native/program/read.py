@@ -69,7 +69,7 @@ def read(text: bytes, known: set[str], where: str) -> Program:
     start = len(tensors) + len(taken.like)
     calls = [_read_call(one, start + i, f"{where}'s call {i}")
              for i, one in enumerate(strict.typed(told["calls"], list, where))]
-    gives = nested.restored(told["gives"], lambda one: arguments.read(one, start + len(calls), f"{where}'s output"))
+    gives = nested.unflatten(told["gives"], lambda one: arguments.read(one, start + len(calls), f"{where}'s output"))
     return Program(tensors, taken, _with_ends(calls, start, gives), gives, parameters, frozenset(frozen), text,
                    told["example"])
 
@@ -110,7 +110,7 @@ def _read_takes(value: Any, what: str) -> Taken:
     """What the graph takes."""
     told = strict.fields(value, {"parameters", "inputs", "like", "guards"}, what)
     parameters = [_read_parameter(one, what) for one in strict.typed(told["parameters"], list, what)]
-    inputs = strict.typed(nested.restored(told["inputs"], lambda at: strict.size(at, what)), dict, what)
+    inputs = strict.typed(nested.unflatten(told["inputs"], lambda at: strict.size(at, what)), dict, what)
     like = [_read_like(one, what) for one in strict.typed(told["like"], list, what)]
     if sorted(pytree.tree_leaves(inputs)) != list(range(len(like))):
         raise SecateurError(f"{what} are {len(like)}, their positions are others")

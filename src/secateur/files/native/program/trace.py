@@ -12,14 +12,16 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
 from secateur.core.module_state import evaluating, untouched
-from secateur.core.modules import device_of, moved
+from secateur.core.modules import device_of
 from secateur.core.pytree import repeat
+from secateur.core.tensors import to_device
 from secateur.data.input_spec import InputSpec
 from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import read
 from secateur.files.native.program.write import program
 from secateur.graph.capture import capture, reaches, widest
 from secateur.graph.example import check_example, double_batch, examples, has_words, inputs
+from secateur.measure.compare import equal_to_rounding
 from secateur.measure.size import tensors
 
 BATCHES = (1, 3)
@@ -39,7 +41,7 @@ def make_graph(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]
     example = examples(example)[0]
     if device_of(model).type != "cpu":
         model = copy.deepcopy(model).cpu()
-        example = pytree.tree_map(lambda v: moved(v, torch.device("cpu")), example)
+        example = to_device(example, "cpu")
     check_example(model, example)
     wide = double_batch(example)
     ladder = [reach for reach in reaches(example) if reach != "length" or has_words(example)]
@@ -96,17 +98,6 @@ def _check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
         return
     with torch.no_grad():
         got = pytree.tree_leaves(graph(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
-    if len(got) != len(want) or not all(same(a, b) for a, b in zip(got, want, strict=True)):
+    if len(got) != len(want) or not all(equal_to_rounding(a, b, _TIMES_EPS) for a, b in zip(got, want, strict=True)):
         raise SecateurError("it gives other outputs than the network does")
 
-
-def same(got: Any, want: Any) -> bool:
-    """Whether an output is the network's: to rounding where it is no whole number."""
-    if not isinstance(want, Tensor):
-        return type(got) is type(want) and bool(got == want)
-    if not isinstance(got, Tensor) or got.shape != want.shape or got.dtype != want.dtype:
-        return False
-    if not (want.is_floating_point() or want.is_complex()):
-        return torch.equal(got, want)
-    size = float(want.abs().nan_to_num(0, 0, 0).max()) if want.numel() else 0.0
-    return torch.allclose(got, want, 0, _TIMES_EPS * torch.finfo(want.dtype).eps * size, equal_nan=True)

@@ -98,7 +98,7 @@ def takes(model: nn.Module, captured: Captured) -> dict[str, Any]:
     """What the graph takes: the forward's names, the inputs' nesting, their types and sizes, conditions on them."""
     found = signature_of(model.forward, captured)
     return {"parameters": [[name, int(kind), default] for name, kind, default in found.parameters],
-            "inputs": nested.flattened(found.takes, number), "guards": [conditions.to_json(g) for g, _ in found.guards],
+            "inputs": nested.flatten(found.takes, number), "guards": [conditions.to_json(g) for g, _ in found.guards],
             "like": [like(one, value) for one, value in zip(found.like, captured.leaves, strict=True)]}
 
 
@@ -124,7 +124,7 @@ def gives(captured: Captured, output: fx.Node, placed: Placed) -> dict[str, Any]
     marks = [torch.empty(0, device="meta") for _ in flat]
     told = {id(mark): one for mark, one in zip(marks, flat, strict=True)}
     whole = nested.without_classes(pytree.tree_unflatten(marks, captured.out_spec))
-    return nested.flattened(whole, lambda mark: position(told, mark))
+    return nested.flatten(whole, lambda mark: position(told, mark))
 
 
 def position(told: dict[int, Any], mark: Any) -> Any:

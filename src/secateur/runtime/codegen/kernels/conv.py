@@ -2,7 +2,7 @@
 
 A value is a padded, channel-major buffer whose smallest unit is one register: the same position of
 one channel for as many images as a register has lanes. A non-zero weight then is an offset into that
-buffer, and nothing is unrolled in memory. ``tiles`` neighbours along a row of the output share the
+buffer, and no im2col matrix is built. ``tiles`` neighbours along a row of the output share the
 weights. Padding slots of the stream point to a real value with weight 0: were that value NaN or
 infinite, the flag would have been set by what produced it.
 """
@@ -12,30 +12,60 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.runtime.codegen.ir import Emit
-from secateur.runtime.codegen.isa import Isa
-from secateur.runtime.codegen.kernels.spmm import Chunked, Writer
+from secateur.runtime.codegen.kernels.spmm import Product, ProductWriter
 
 
-@dataclass(frozen=True)
-class Conv(Chunked):
+class PositionWriter(ProductWriter):
+    """Writes the product once for every position of the output."""
+
+    def block(self, entry: Any) -> None:
+        """One block of columns over all positions of the output."""
+        e, spec = self.e, self.spec
+        columns = e.at(self.source, e.word(entry, 0))
+        width = self.word(10)
+        whole = e.b.sub(width, e.i(spec.tail))
+        with e.loop(0, self.word(9)) as row:
+            source = e.at(columns, e.b.mul(row, self.word(11)))
+            self.line = e.b.mul(row, self.word(13))
+            with e.loop(0, whole, spec.tiles) as position:
+                self._positions(entry, source, position, spec.tiles)
+            if spec.tail:
+                self._positions(entry, source, whole, spec.tail)
+
+    def _positions(self, entry: Any, source: Any, position: Any, tiles: int) -> None:
+        """``tiles`` neighbours along a row of the output, from ``position`` on."""
+        e, spec = self.e, self.spec
+        self.tiles, self.shift = tiles, e.b.add(self.line, e.times(position, spec.lanes * 4))
+        self.groups(entry, e.at(source, e.times(position, spec.step)))
+
+    def target_of(self, row: Any) -> Any:
+        """Where the sums of a channel go: the position in its plane."""
+        e = self.e
+        return e.at(self.target, e.b.add(e.b.mul(row, self.word(12)), self.shift))
+
+    def zero_row(self) -> None:
+        """Zeros behind the output, where a linear layer reads it next."""
+        e = self.e
+        place = self.word(14)
+        with e.b.if_then(e.b.icmp_signed("!=", place, e.i(0))):
+            e.store(self.zero, e.at(self.arena, place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Product):
     """The kernel ``out[channel, position] = act(bias[channel] + sum(weight * in[column + position]))``.
 
+    ``tail`` positions of a row are left over after whole tiles of ``tiles``.
     Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows of the output,
     columns of the output, bytes between rows of the input that follow each other in the output, bytes of
     an output channel, bytes of an output row, place of the zeros behind the output (or 0).
     """
 
-    lanes: int
     tiles: int
-    rows: int
-    grouped: bool
     stride: int
     tail: int
-    bias: bool
-    act: str
-    permute: bool = False
-    half: bool = False
+
+    writer = PositionWriter
 
     @property
     def unit(self) -> int:
@@ -51,43 +81,3 @@ class Conv(Chunked):
     def step(self) -> int:
         """Bytes between the inputs of neighbours in the output."""
         return self.stride * self.lanes * 4
-
-    def text(self, name: str, isa: Isa) -> str:
-        """The kernel's IR."""
-        del isa
-        return PositionWriter(self, Emit(name)).write()
-
-
-class PositionWriter(Writer):
-    """Writes the product once for every position of the output."""
-
-    def block(self, entry: Any) -> None:
-        """One block of columns over all positions of the output."""
-        e, spec = self.e, self.spec
-        columns = e.at(self.source, e.word(entry, 0))
-        width = e.word(self.step, 10)
-        whole = e.b.sub(width, e.i(spec.tail))
-        with e.loop(0, e.word(self.step, 9)) as row:
-            source = e.at(columns, e.b.mul(row, e.word(self.step, 11)))
-            self.line = e.b.mul(row, e.word(self.step, 13))
-            with e.loop(0, whole, spec.tiles) as position:
-                self._at(entry, source, position, spec.tiles)
-            if spec.tail:
-                self._at(entry, source, whole, spec.tail)
-
-    def _at(self, entry: Any, source: Any, position: Any, tiles: int) -> None:
-        e, spec = self.e, self.spec
-        self.tiles, self.shift = tiles, e.b.add(self.line, e.b.mul(position, e.i(spec.lanes * 4)))
-        self.groups(entry, e.at(source, e.b.mul(position, e.i(spec.step))))
-
-    def target_of(self, row: Any) -> Any:
-        """Where the sums of a channel go: the position in its plane."""
-        e = self.e
-        return e.at(self.target, e.b.add(e.b.mul(row, e.word(self.step, 12)), self.shift))
-
-    def zero_row(self) -> None:
-        """Zeros behind the output, where a linear layer reads it next."""
-        e = self.e
-        place = e.word(self.step, 14)
-        with e.b.if_then(e.b.icmp_signed("!=", place, e.i(0))):
-            e.store(self.zero, e.at(self.arena, place))

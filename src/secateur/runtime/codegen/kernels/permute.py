@@ -14,56 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from llvmlite import ir
 
-from secateur.runtime.codegen.ir import I16, I32, I64, Emit, vector
-from secateur.runtime.codegen.isa import Isa
+from secateur.runtime.codegen.ir import I16, I32, I64, WORD, vector
+from secateur.runtime.codegen.kernels.base import Kernel
 from secateur.runtime.codegen.kernels.gather import VectorWriter
 from secateur.runtime.codegen.kernels.spmm import AHEAD, weight_bytes
 
-LANES, BLOCK, SIX, BITS = 16, 32, 6, 5
+LANES, BLOCK = 16, 32
+SIX, BITS = 6, 5
+"""An index into two registers of sixteen takes five bits, and six of them fit into the 32 bits of a lane."""
 PART_WORDS, RUN_WORDS = 8, 4
 LINE = 4 * LANES
+"""Bytes of a register, which are those of a line of the cache too."""
 
 
 def index_bytes(chunks: int) -> int:
     """Bytes of the indices of up to six chunks."""
     return LINE if chunks > 3 else LINE // 2 if chunks else 0
-
-
-@dataclass(frozen=True)
-class Permute:
-    """The kernel ``out[row] = act(bias[row] + sum(weight * in[column]))`` for one row of the batch.
-
-    Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows, place of the sums.
-    """
-
-    bias: bool
-    act: str
-    least: int = 8
-    """How many of the sixteen rows must fill a chunk."""
-    half: bool = False
-
-    @property
-    def chunk(self) -> int:
-        """Bytes of the weights of a chunk."""
-        return LANES * weight_bytes(self.half)
-
-    @property
-    def rows(self) -> int:
-        """Rows of the weight that go together."""
-        return LANES
-
-    @property
-    def width(self) -> int:
-        """Batch rows in a tile."""
-        return 1
-
-    def text(self, name: str, isa: Isa) -> str:
-        """The kernel's IR."""
-        return _Writer(self, Emit(name), isa).write()
 
 
 class _Writer(VectorWriter):
@@ -72,17 +42,17 @@ class _Writer(VectorWriter):
     def one_part(self, entry: Any) -> None:
         e = self.e
         runs, count, heads, stream, ends, rest, groups, sums = (e.word(entry, k) for k in range(PART_WORDS))
-        self.row_sums = e.at(e.at(self.arena, e.word(self.step, 10)), sums)
-        with e.loop(0, e.b.mul(groups, e.i(LINE)), LINE) as place:
+        self.row_sums = e.at(e.at(self.arena, self.word(10)), sums)
+        with e.loop(0, e.times(groups, LINE), LINE) as place:
             e.store(self.zero, e.at(self.row_sums, place))
         head, cursor = e.var(e.at(self.heads, heads)), e.var(e.at(self.stream, stream))
         with e.loop(0, count) as run:
-            self._run(e.at(self.table, e.b.add(runs, e.b.mul(run, e.i(RUN_WORDS * 8)))), head, cursor)
+            self._run(e.at(self.table, e.b.add(runs, e.times(run, RUN_WORDS * WORD))), head, cursor)
         e.set(head, e.at(self.heads, ends))
         e.set(cursor, e.at(self.stream, rest))
         with e.loop(0, groups) as group:
             here = e.get(head)
-            self.group(here, cursor, e.load(e.at(self.row_sums, e.b.mul(group, e.i(LINE))), vector(LANES)))
+            self.group(here, cursor, e.load(e.at(self.row_sums, e.times(group, LINE)), vector(LANES)))
             e.set(head, e.at(here, 4 * (1 + LANES)))
 
     def _run(self, run: Any, head: Any, cursor: Any) -> None:
@@ -94,11 +64,11 @@ class _Writer(VectorWriter):
         with e.loop(0, e.word(run, 3)):
             place = e.at(self.row_sums, e.index32(e.get(head)))
             e.set(head, e.at(e.get(head), 4))
-            self.acc = e.var(e.load(place, vector(LANES)))
+            self.total = e.var(e.load(place, vector(LANES)))
             with e.loop(0, sixes):
                 self._chunks(cursor, SIX)
             self._rest(cursor, rest)
-            e.store(e.get(self.acc), place)
+            e.store(e.get(self.total), place)
 
     def _rest(self, cursor: Any, rest: Any) -> None:
         """Fewer than six chunks: a branch for every count, the same one all through a run."""
@@ -119,7 +89,9 @@ class _Writer(VectorWriter):
             place = index_bytes(count) + chunk * self.spec.chunk
             if place % LINE == 0 or not self.spec.half:
                 e.prefetch(e.at(start, AHEAD + place))
-            self._add(index, e.weights(e.at(start, place), LANES, self.spec.half))
+            weights = e.weights(e.at(start, place), LANES, self.spec.half)
+            picked = e.call("llvm.x86.avx512.vpermi2var.ps.512", vector(LANES), [self.low, index, self.high])
+            e.set(self.total, e.fma(weights, picked, e.get(self.total)))
         e.set(cursor, e.at(start, index_bytes(count) + count * self.spec.chunk))
 
     def _indices(self, start: Any, count: int) -> Iterator[Any]:
@@ -131,7 +103,25 @@ class _Writer(VectorWriter):
         for chunk in range(count):
             yield e.b.lshr(index, ir.Constant(kind, [BITS * chunk] * LANES)) if chunk else index
 
-    def _add(self, index: Any, weights: Any) -> None:
-        e = self.e
-        picked = e.call("llvm.x86.avx512.vpermi2var.ps.512", vector(LANES), [self.low, index, self.high])
-        e.set(self.acc, e.fma(weights, picked, e.get(self.acc)))
+
+@dataclass(frozen=True)
+class Permute(Kernel):
+    """The kernel ``out[row] = act(bias[row] + sum(weight * in[column]))`` for one row of the batch.
+
+    Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows, place of the sums.
+    """
+
+    bias: bool
+    act: str
+    min_filled: int = 8
+    """How many of the sixteen rows must fill a chunk."""
+    half: bool = False
+
+    writer = _Writer
+    rows: ClassVar[int] = LANES
+    width: ClassVar[int] = 1
+
+    @property
+    def chunk(self) -> int:
+        """Bytes of the weights of a chunk."""
+        return LANES * weight_bytes(self.half)

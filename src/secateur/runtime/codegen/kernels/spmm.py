@@ -14,17 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.runtime.codegen.ir import F32, Emit, vector
-from secateur.runtime.codegen.isa import Isa
+from secateur.runtime.codegen.ir import F32, WORD, vector
 from secateur.runtime.codegen.kernels import activation
+from secateur.runtime.codegen.kernels.base import Kernel, KernelWriter
 
 TABLE_WORDS = 6
-FLAG_BYTES = 64
+"""Words of a block in the table: column of its first input, groups, heads, stream, is it the first, is it the last."""
 AHEAD = 3072
-"""How many bytes of the stream a kernel asks for before it uses them."""
+"""Bytes ahead of its use at which the stream is prefetched. At narrow tiles that nearly halves the time with cold
+weights; at wide ones it is slower, so they do without."""
 
 
-def singles(rows: int) -> tuple[tuple[int, ...], ...]:
+def lone_columns(rows: int) -> tuple[tuple[int, ...], ...]:
     """The only form of a kernel without common columns."""
     return (tuple(1 << r for r in range(rows)),)
 
@@ -33,11 +34,13 @@ GROUPED: dict[int, tuple[tuple[int, ...], ...]] = {
     2: ((1, 2), (3,)),
     4: ((1, 2, 4, 8), (3, 12), (5, 10), (6, 9), (7,), (11,), (13,), (14,), (15,)),
 }
+"""The forms with common columns, by rows of a group. A pair of rows goes with the other pair, so that four sums stay
+in flight; the masks of three rows and of all four stand alone."""
 
 
 def chunk_weights(form: tuple[int, ...]) -> int:
     """How many weights a chunk holds."""
-    return sum(bin(mask).count("1") for mask in form)
+    return sum(mask.bit_count() for mask in form)
 
 
 def chunk_bytes(form: tuple[int, ...], half: bool = False) -> int:
@@ -50,81 +53,34 @@ def weight_bytes(half: bool) -> int:
     return 2 if half else 4
 
 
-class Chunked:
-    """A kernel that takes ``rows`` of the weight at a time, with common columns where it is ``grouped``."""
+class ProductWriter(KernelWriter):
+    """Writes a sparse product; a convolution overrides where rows lie and what is repeated."""
 
-    rows: int
-    grouped: bool
-
-    @property
-    def forms(self) -> tuple[tuple[int, ...], ...]:
-        """The forms of chunks, in the order of the stream."""
-        return GROUPED[self.rows] if self.grouped else singles(self.rows)
-
-
-@dataclass(frozen=True)
-class Spmm(Chunked):
-    """The kernel ``out[row] = act(bias[row] + sum(weight * in[column]))`` over tiles.
-
-    Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows.
-    """
-
-    lanes: int
-    tiles: int
-    rows: int
-    grouped: bool
-    unit: int
-    bias: bool
-    act: str
-    permute: bool = False
-    half: bool = False
-
-    @property
-    def width(self) -> int:
-        """Batch rows in a tile."""
-        return self.lanes * self.tiles
-
-    @property
-    def step(self) -> int:
-        """Bytes between the registers of a column."""
-        return self.lanes * 4
-
-    def text(self, name: str, isa: Isa) -> str:
-        """The kernel's IR."""
-        del isa
-        return Writer(self, Emit(name)).write()
-
-
-class Writer:
-    """Writes the product; a convolution overrides where rows lie and what is repeated."""
-
-    def __init__(self, spec: Any, e: Emit):
-        self.spec, self.e, self.tiles = spec, e, spec.tiles
-        self.step, self.arena, self.part, self.parts = e.args[0], e.args[1], e.args[5], e.args[6]
-        self.row_bytes = spec.width * 4
+    spec: Any
 
     def write(self) -> str:
         """The whole kernel."""
         e, spec = self.e, self.spec
-        self.source, self.target = (e.at(self.arena, e.word(self.step, k)) for k in (1, 2))
+        self.tiles, self.row_bytes = spec.tiles, spec.width * 4
+        self.source, self.target = self.place(1), self.place(2)
         self.table, self.heads, self.stream, self.bias = (e.pointer(self.step, k) for k in (3, 4, 5, 6))
-        blocks = e.word(self.step, 8)
+        blocks = self.word(8)
         self.zero = e.const(0.0, spec.lanes)
-        self._picks = [e.opaque(k, spec.lanes) for k in range(8)] if spec.permute and spec.lanes >= 8 else []
-        self.flag = e.var(self.zero)
-        self.acc = [[e.var(self.zero) for _ in range(spec.tiles)] for _ in range(spec.rows)]
-        with e.loop(self.part, e.word(self.step, 7), self.parts) as part, e.loop(0, blocks) as block:
+        # Hidden from LLVM, which would fold the permutation of a loaded register back into a load for every weight.
+        self.picks = [e.opaque(k, spec.lanes) for k in range(8)] if spec.permute and spec.lanes >= 8 else []
+        self.start_flag(spec.lanes)
+        self.sums = [[e.var(self.zero) for _ in range(spec.tiles)] for _ in range(spec.rows)]
+        with e.loop(self.part, self.word(7), self.parts) as part, e.loop(0, blocks) as block:
             entry = e.b.add(e.b.mul(part, blocks), block)
-            self.block(e.at(self.table, e.b.mul(entry, e.i(TABLE_WORDS * 8))))
+            self.block(e.at(self.table, e.times(entry, TABLE_WORDS * WORD)))
         self.zero_row()
-        add_flag(e, e.at(self.arena, e.b.mul(self.part, e.i(FLAG_BYTES))), e.get(self.flag))
-        return e.finish()
+        return self.finish()
 
     def zero_row(self) -> None:
         """Zeros behind the output."""
         e = self.e
-        with e.b.if_then(e.b.icmp_signed("==", self.part, e.i(0))):
-            row = e.at(self.target, e.b.mul(e.word(self.step, 9), e.i(self.row_bytes)))
+        with self.first_part():
+            row = e.at(self.target, e.times(self.word(9), self.row_bytes))
             for t in range(self.spec.tiles):
                 e.store(self.zero, e.at(row, t * self.spec.lanes * 4))
 
@@ -134,7 +90,7 @@ class Writer:
 
     def target_of(self, row: Any) -> Any:
         """Where the sums of a row go."""
-        return self.e.at(self.target, self.e.b.mul(row, self.e.i(self.row_bytes)))
+        return self.e.at(self.target, self.e.times(row, self.row_bytes))
 
     def groups(self, entry: Any, columns: Any) -> None:
         """All groups of rows of a block, for one tile."""
@@ -144,7 +100,7 @@ class Writer:
         cursor = e.var(e.at(self.stream, e.word(entry, 3)))
         first, last = (e.b.icmp_signed("!=", e.word(entry, k), e.i(0)) for k in (4, 5))
         with e.loop(0, e.word(entry, 1)) as group:
-            self._group(e.at(heads, e.b.mul(group, e.i(head_bytes))), columns, cursor, first, last)
+            self._group(e.at(heads, e.times(group, head_bytes)), columns, cursor, first, last)
 
     def _group(self, head: Any, columns: Any, cursor: Any, first: Any, last: Any) -> None:
         e, spec = self.e, self.spec
@@ -154,17 +110,17 @@ class Writer:
             with fresh:
                 self._start(rows)
             with more:
-                self._each(targets, lambda acc, place, _: e.set(acc, e.load(place, vector(spec.lanes))))
+                self._each(targets, lambda total, place, _: e.set(total, e.load(place, vector(spec.lanes))))
         for index, form in enumerate(spec.forms):
             self._form(form, e.index32(e.at(head, 4 * index)), columns, cursor)
         with e.b.if_then(last):
-            self._each(targets, lambda acc, _, tile: self._end(acc, tile))
-        self._each(targets, lambda acc, place, tile: self.keep(e.get(acc), place, tile))
+            self._each(targets, lambda total, _, tile: self._end(total, tile))
+        self._each(targets, lambda total, place, tile: self.keep(e.get(total), place, tile))
 
     def _each(self, targets: list[Any], action: Any) -> None:
         for r, target in enumerate(targets):
             for t in range(self.tiles):
-                action(self.acc[r][t], self.e.at(target, self.offset(t)), t)
+                action(self.sums[r][t], self.e.at(target, self.offset(t)), t)
 
     def offset(self, tile: int) -> int:
         """Bytes from the first register of a row of the output to another."""
@@ -176,72 +132,106 @@ class Writer:
         self.e.store(value, place)
 
     def watch(self, value: Any, tile: int) -> None:
-        """Flag NaN and infinity."""
+        """Look for NaN and infinity in the sums of a register."""
         del tile
-        self.e.set(self.flag, self.e.fma(value, self.zero, self.e.get(self.flag)))
+        self.check(value)
 
     def _start(self, rows: list[Any]) -> None:
         e, spec = self.e, self.spec
         for r, row in enumerate(rows):
             value = self.zero
             if spec.bias:
-                value = e.splat(e.load(e.at(self.bias, e.b.mul(row, e.i(4))), F32), spec.lanes)
+                value = e.splat(e.load(e.at(self.bias, e.times(row, 4)), F32), spec.lanes)
             for t in range(self.tiles):
-                e.set(self.acc[r][t], value)
+                e.set(self.sums[r][t], value)
 
-    def _end(self, acc: Any, tile: int) -> None:
-        e = self.e
-        value = e.get(acc)
+    def _end(self, total: Any, tile: int) -> None:
+        value = self.e.get(total)
         self.watch(value, tile)
-        e.set(acc, activation.emit(e, self.spec.act, value))
+        self.e.set(total, activation.emit(self.e, self.spec.act, value))
 
     def _form(self, form: tuple[int, ...], count: Any, columns: Any, cursor: Any) -> None:
         e, size = self.e, chunk_bytes(form, self.spec.half)
         start = e.get(cursor)
-        with e.loop(0, e.b.mul(count, e.i(size)), size) as offset:
+        with e.loop(0, e.times(count, size), size) as offset:
             chunk, taken = e.at(start, offset), 0
             weights = self._weights(chunk, chunk_weights(form))
             if self.spec.tiles == 1:
                 e.prefetch(e.at(chunk, AHEAD))
             for s, mask in enumerate(form):
                 index = e.index16(e.at(chunk, weight_bytes(self.spec.half) * chunk_weights(form) + 2 * s))
-                column = e.at(columns, e.b.mul(index, e.i(self.spec.unit)))
-                taken += self._column(mask, column, _after(weights, taken))
-        e.set(cursor, e.at(start, e.b.mul(count, e.i(size))))
+                column = e.at(columns, e.times(index, self.spec.unit))
+                taken += self._column(mask, column, weights, taken)
+        e.set(cursor, e.at(start, e.times(count, size)))
 
     def _weights(self, chunk: Any, count: int) -> Callable[[int], Any]:
         """The weights of a chunk, each spread over a register: from memory, or out of one register."""
         e, lanes, half = self.e, self.spec.lanes, self.spec.half
         if not self.spec.permute or lanes < 8 or count not in (4, 8):
-            return lambda k: e.splat(e.weight(e.at(chunk, weight_bytes(half) * k), half), lanes)
+            return lambda k: e.splat(e.weights(e.at(chunk, weight_bytes(half) * k), 1, half), lanes)
         few = e.weights(chunk, count, half)
         held = few if count == lanes else e.shuffle(few, few, [k % count for k in range(lanes)])
         name = "llvm.x86.avx512.permvar.sf.512" if lanes == 16 else "llvm.x86.avx2.permps"
-        return lambda k: e.call(name, vector(lanes), [held, self._picks[k]])
+        return lambda k: e.call(name, vector(lanes), [held, self.picks[k]])
 
     def inputs(self, column: Any) -> list[Any]:
         """The registers of a column."""
         spec = self.spec
         return [self.e.load(self.e.at(column, t * spec.step), vector(spec.lanes)) for t in range(self.tiles)]
 
-    def _column(self, mask: int, column: Any, weights: Callable[[int], Any]) -> int:
-        """Add one column to the rows of a mask; returns how many weights that took."""
+    def _column(self, mask: int, column: Any, weights: Callable[[int], Any], taken: int) -> int:
+        """Add one column to the rows of a mask, whose weights begin at ``taken``; returns how many they are."""
         e, spec = self.e, self.spec
         rows = [r for r in range(spec.rows) if mask >> r & 1]
         values = self.inputs(column)
         for k, r in enumerate(rows):
-            weight = weights(k)
+            weight = weights(taken + k)
             for t in range(self.tiles):
-                e.set(self.acc[r][t], e.fma(weight, values[t], e.get(self.acc[r][t])))
+                e.set(self.sums[r][t], e.fma(weight, values[t], e.get(self.sums[r][t])))
         return len(rows)
 
 
-def _after(weights: Callable[[int], Any], taken: int) -> Callable[[int], Any]:
-    return lambda k: weights(taken + k)
+@dataclass(frozen=True, kw_only=True)
+class Product(Kernel):
+    """The parameters of every kernel with a packed stream of chunks.
+
+    ``lanes`` are those of a register, ``rows`` the rows of the weight that go together, with common columns where it
+    is ``grouped``; ``permute`` spreads a weight out of a register in place of memory, ``half`` weights are bf16.
+    """
+
+    lanes: int
+    rows: int
+    grouped: bool
+    bias: bool
+    act: str
+    permute: bool = False
+    half: bool = False
+
+    @property
+    def forms(self) -> tuple[tuple[int, ...], ...]:
+        """The forms of chunks, in the order of the stream."""
+        return GROUPED[self.rows] if self.grouped else lone_columns(self.rows)
 
 
-def add_flag(e: Emit, arena: Any, value: Any) -> None:
-    """Add a vector to the arena's flag, which is NaN once any value was NaN or infinite."""
-    kind = value.type
-    e.store(e.b.fadd(e.load(arena, kind), value), arena)
+@dataclass(frozen=True, kw_only=True)
+class Spmm(Product):
+    """The kernel ``out[row] = act(bias[row] + sum(weight * in[column]))`` over tiles of ``tiles`` registers.
 
+    ``unit`` are the bytes that one step of a column's index means.
+    Words of a step: function, in, out, table, heads, stream, bias, parts, blocks, rows.
+    """
+
+    tiles: int
+    unit: int
+
+    writer = ProductWriter
+
+    @property
+    def width(self) -> int:
+        """Batch rows in a tile."""
+        return self.lanes * self.tiles
+
+    @property
+    def step(self) -> int:
+        """Bytes between the registers of a column."""
+        return self.lanes * 4

@@ -1,4 +1,4 @@
-"""Entry and exit of a plan: batch-first rows in memory to feature-major tiles, and back.
+"""Entry and exit of a program: batch-first rows in memory to feature-major tiles, and back.
 
 Rows past the end of the batch repeat its last row, on the way in and on the way out, so that no lane
 holds anything foreign and no branch depends on the count.
@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
+from secateur.runtime.codegen.ir import F32, I64, PTR, WORD, Emit, vector
+from secateur.runtime.codegen.kernels.base import Kernel, KernelWriter, add_flag
 
-from secateur.runtime.codegen.ir import F32, I32, I64, VOID, Emit, vector
-from secateur.runtime.codegen.isa import Isa
-from secateur.runtime.codegen.kernels.spmm import add_flag
+_COPIED = 16
+"""Values that a copy of one row moves at a time."""
 
 
-def transpose(e: Emit, rows: list[Any]) -> list[Any]:
+def _transpose(e: Emit, rows: list[Any]) -> list[Any]:
     """The transposed square of registers: blocks of 1, 2, 4, ... lanes swap places."""
     count, size = len(rows), 1
     while size < count:
@@ -30,48 +30,63 @@ def transpose(e: Emit, rows: list[Any]) -> list[Any]:
     return rows
 
 
-class _Mover:
+class _Mover(KernelWriter):
     """What both directions share; words of a step: function, external pointer, features, place in the arena."""
 
-    def __init__(self, spec: Enter | Leave, e: Emit):
-        self.spec, self.e = spec, e
-        self.step, self.arena, ext, self.first, self.valid, self.part, self.parts = e.args
-        self.features = e.word(self.step, 2)
-        self.tile = e.at(self.arena, e.word(self.step, 3))
-        self.memory = e.b.inttoptr(e.load(e.at(ext, e.b.mul(e.word(self.step, 1), e.i(8))), I64), ir.PointerType())
-        self.zero = e.const(0.0, spec.lanes)
-        self.flag = e.var(self.zero)
+    spec: Tile
+    inward: bool
 
     def write(self) -> str:
         e, lanes = self.e, self.spec.lanes
+        self.features, self.tile = self.word(2), self.place(3)
+        self.memory = e.b.inttoptr(e.load(e.at(self.external, e.times(self.word(1), WORD)), I64), PTR)
+        self.start_flag(lanes)
+        if self.spec.width == 1:
+            return self._copy()
         blocks = e.b.sdiv(e.b.add(self.features, e.i(lanes - 1)), e.i(lanes))
         for tile in range(self.spec.tiles):
             rows = [self._row(tile * lanes + r) for r in range(lanes)]
             narrow = e.b.icmp_signed("<", self.features, e.i(lanes))
             with e.b.if_else(narrow) as (few, many):
-                with few, e.b.if_then(e.b.icmp_signed("==", self.part, e.i(0))):
+                with few, self.first_part():
                     self.edge(rows, tile)
                 with many, e.loop(self.part, blocks, self.parts) as block:
-                    start = e.least(e.b.mul(block, e.i(lanes)), e.b.sub(self.features, e.i(lanes)))
+                    # The last block begins earlier, so that it is full and no lane needs a mask.
+                    start = e.minimum(e.times(block, lanes), e.b.sub(self.features, e.i(lanes)))
                     self.full(rows, start, tile)
-        self.close()
+        return self.close()
+
+    def _copy(self) -> str:
+        """One row of the batch, in or out, by the first part alone."""
+        e = self.e
+        with self.first_part():
+            memory = e.at(self.memory, e.times(e.b.mul(self.first, self.features), 4))
+            source, target = (memory, self.tile) if self.inward else (self.tile, memory)
+            flag, total = e.var(e.const(0.0, _COPIED)), e.times(self.features, 4)
+            whole = e.b.and_(total, e.i(-4 * _COPIED))
+            with e.loop(0, whole, 4 * _COPIED) as offset:
+                value = e.load(e.at(source, offset), vector(_COPIED))
+                e.set(flag, e.fma(value, e.const(0.0, _COPIED), e.get(flag)))
+                e.store(value, e.at(target, offset))
+            rest = e.var(e.scalar(0.0))
+            with e.loop(whole, total, 4) as offset:
+                one = e.load(e.at(source, offset), F32)
+                e.set(rest, e.fma(one, e.scalar(0.0), e.get(rest)))
+                e.store(one, e.at(target, offset))
+            if self.inward:
+                e.store(e.scalar(0.0), e.at(target, total))
+                add_flag(e, self.arena, e.b.fadd(e.get(flag), e.splat(e.get(rest), _COPIED)))
         return e.finish()
 
     def _row(self, index: int) -> Any:
         e = self.e
-        row = e.b.add(self.first, e.least(e.i(index), e.b.sub(self.valid, e.i(1))))
-        return e.at(self.memory, e.b.mul(e.b.mul(row, self.features), e.i(4)))
+        row = e.b.add(self.first, e.minimum(e.i(index), e.b.sub(self.valid, e.i(1))))
+        return e.at(self.memory, e.times(e.b.mul(row, self.features), 4))
 
-    def place(self, feature: Any, tile: int) -> Any:
+    def register(self, feature: Any, tile: int) -> Any:
         """Where a feature's register lies in the tile."""
         e = self.e
-        return e.at(self.tile, e.b.add(e.b.mul(feature, e.i(self.spec.width * 4)), e.i(tile * self.spec.lanes * 4)))
-
-    def mask(self) -> Any:
-        """The lanes below the count of features."""
-        lanes = self.spec.lanes
-        steps = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
-        return self.e.b.icmp_signed("<", steps, self.e.splat(self.features, lanes))
+        return e.at(self.tile, e.b.add(e.times(feature, self.spec.width * 4), e.i(tile * self.spec.lanes * 4)))
 
     def edge(self, rows: list[Any], tile: int) -> None:
         """Move fewer features than a register has lanes."""
@@ -81,57 +96,59 @@ class _Mover:
         """Move as many features as a register has lanes."""
         raise NotImplementedError
 
-    def close(self) -> None:
-        """What is left to do at the end."""
+    def close(self) -> str:
+        """Write what is left to do at the end."""
+        return self.e.finish()
 
 
-class _Enter(_Mover):
+class _EnterWriter(_Mover):
+    inward = True
+
     def edge(self, rows: list[Any], tile: int) -> None:
         e, lanes = self.e, self.spec.lanes
-        name, mask = f"llvm.masked.load.v{lanes}f32.p0", self.mask()
-        values = [e.call(name, vector(lanes), [row, ir.Constant(I32, 4), mask, self.zero]) for row in rows]
-        for feature, value in enumerate(transpose(e, values)):
+        mask = e.lanes_below(self.features, lanes)
+        for feature, value in enumerate(_transpose(e, [e.read(row, lanes, mask, self.zero) for row in rows])):
             with e.b.if_then(e.b.icmp_signed("<", e.i(feature), self.features)):
                 self._put(value, e.i(feature), tile)
 
     def full(self, rows: list[Any], start: Any, tile: int) -> None:
         e, lanes = self.e, self.spec.lanes
-        offset = e.b.mul(start, e.i(4))
-        for k, value in enumerate(transpose(e, [e.load(e.at(row, offset), vector(lanes)) for row in rows])):
+        offset = e.times(start, 4)
+        for k, value in enumerate(_transpose(e, [e.load(e.at(row, offset), vector(lanes)) for row in rows])):
             self._put(value, e.b.add(start, e.i(k)), tile)
 
     def _put(self, value: Any, feature: Any, tile: int) -> None:
-        e = self.e
-        e.set(self.flag, e.fma(value, self.zero, e.get(self.flag)))
-        e.store(value, self.place(feature, tile))
+        self.check(value)
+        self.e.store(value, self.register(feature, tile))
 
-    def close(self) -> None:
-        e = self.e
-        with e.b.if_then(e.b.icmp_signed("==", self.part, e.i(0))):
+    def close(self) -> str:
+        with self.first_part():
             for tile in range(self.spec.tiles):
-                e.store(self.zero, self.place(self.features, tile))
-        add_flag(e, e.at(self.arena, e.b.mul(self.part, e.i(64))), e.get(self.flag))
+                self.e.store(self.zero, self.register(self.features, tile))
+        return self.finish()
 
 
-class _Leave(_Mover):
+class _LeaveWriter(_Mover):
+    inward = False
+
     def edge(self, rows: list[Any], tile: int) -> None:
         e, lanes = self.e, self.spec.lanes
         last = e.b.sub(self.features, e.i(1))
-        values = [e.load(self.place(e.least(e.i(k), last), tile), vector(lanes)) for k in range(lanes)]
-        name, mask = f"llvm.masked.store.v{lanes}f32.p0", self.mask()
-        for row, value in zip(rows, transpose(e, values), strict=True):
-            e.call(name, VOID, [value, row, ir.Constant(I32, 4), mask])
+        values = [e.load(self.register(e.minimum(e.i(k), last), tile), vector(lanes)) for k in range(lanes)]
+        mask = e.lanes_below(self.features, lanes)
+        for row, value in zip(rows, _transpose(e, values), strict=True):
+            e.store(value, row, mask)
 
     def full(self, rows: list[Any], start: Any, tile: int) -> None:
         e, lanes = self.e, self.spec.lanes
-        offset = e.b.mul(start, e.i(4))
-        values = [e.load(self.place(e.b.add(start, e.i(k)), tile), vector(lanes)) for k in range(lanes)]
-        for row, value in zip(rows, transpose(e, values), strict=True):
+        offset = e.times(start, 4)
+        values = [e.load(self.register(e.b.add(start, e.i(k)), tile), vector(lanes)) for k in range(lanes)]
+        for row, value in zip(rows, _transpose(e, values), strict=True):
             e.store(value, e.at(row, offset))
 
 
 @dataclass(frozen=True)
-class Tile:
+class Tile(Kernel):
     """What both directions know: vectors of ``lanes`` batch rows, ``tiles`` of them side by side."""
 
     lanes: int
@@ -147,49 +164,11 @@ class Tile:
 class Enter(Tile):
     """Batch-first rows to a tile, a row of zeros behind it."""
 
-    def text(self, name: str, isa: Isa) -> str:
-        """The kernel's IR."""
-        del isa
-        e = Emit(name)
-        return _copy(self, e) if self.width == 1 else _Enter(self, e).write()
+    writer = _EnterWriter
 
 
 @dataclass(frozen=True)
 class Leave(Tile):
     """A tile to batch-first rows."""
 
-    def text(self, name: str, isa: Isa) -> str:
-        """The kernel's IR."""
-        del isa
-        e = Emit(name)
-        return _copy(self, e) if self.width == 1 else _Leave(self, e).write()
-
-
-def _copy(spec: Enter | Leave, e: Emit) -> str:
-    """One row of the batch, in or out, by the first part alone."""
-    inward = isinstance(spec, Enter)
-    mover = _Mover(spec, e)
-    with e.b.if_then(e.b.icmp_signed("==", mover.part, e.i(0))):
-        memory = e.at(mover.memory, e.b.mul(e.b.mul(mover.first, mover.features), e.i(4)))
-        source, target = (memory, mover.tile) if inward else (mover.tile, memory)
-        _move(e, source, target, mover.features, inward)
-    return e.finish()
-
-
-def _move(e: Emit, source: Any, target: Any, features: Any, inward: bool) -> None:
-    lanes = 16
-    flag, total = e.var(e.const(0.0, lanes)), e.b.mul(features, e.i(4))
-    whole = e.b.and_(total, e.i(-64))
-    with e.loop(0, whole, 64) as offset:
-        value = e.load(e.at(source, offset), vector(lanes))
-        e.set(flag, e.fma(value, e.const(0.0, lanes), e.get(flag)))
-        e.store(value, e.at(target, offset))
-    rest = e.var(ir.Constant(F32, 0.0))
-    with e.loop(whole, total, 4) as offset:
-        one = e.load(e.at(source, offset), F32)
-        e.set(rest, e.fma(one, ir.Constant(F32, 0.0), e.get(rest)))
-        e.store(one, e.at(target, offset))
-    if inward:
-        e.store(ir.Constant(F32, 0.0), e.at(target, total))
-        add_flag(e, e.args[1], e.b.fadd(e.get(flag), e.splat(e.get(rest), lanes)))
-
+    writer = _LeaveWriter

@@ -13,7 +13,7 @@ from torch import nn
 from secateur import runtime
 from secateur.core.errors import MeasurementError
 from secateur.core.modules import device_of
-from secateur.measure.compare import LARGEST_DIFFERENCE, largest
+from secateur.measure.compare import LARGEST_DIFFERENCE, difference
 from secateur.measure.latency import interleaved, summary, torch_threads
 
 
@@ -27,9 +27,9 @@ class Timing:
     engine: str
 
 
-def time(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Any], timing: Timing,
-         what: str) -> dict[str, Any]:
-    """The latency of a cut network at every batch size, beside the original's.
+def time_cut(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Any], timing: Timing,
+             what: str) -> dict[str, Any]:
+    """The latency of a cut network at every batch size, beside the original's, on the CPU.
 
     Args:
         original: the network before the cut.
@@ -39,39 +39,40 @@ def time(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[in
         timing: batch sizes, seconds, threads, engine.
         what: the cut in words, for an error.
 
+    Returns:
+        ``latency`` (what :func:`secateur.measure.latency.summary` gives, by batch size as text), ``threads_used``,
+        ``sparse_error`` (the greatest :func:`secateur.measure.compare.difference` of the compiled network's outputs;
+        None where none was compiled) and ``engine_used`` (empty where none was compiled).
+
     Raises:
         MeasurementError: the sparse run's outputs are not the dense run's.
     """
-    original, cut = on_cpu(original), on_cpu(cut)
+    original, cut = _on_cpu(original), _on_cpu(cut)
     with torch_threads(timing.threads) as threads, torch.inference_mode():
-        ways, error, engine = variants(original, cut, zeroed, inputs, timing, what)
+        ways, error, engine = _variants(original, cut, zeroed, inputs, timing, what)
         latency = {str(batch): summary(interleaved(
             {name: _call(module, inputs(batch)) for name, module in ways.items()}, timing.seconds))
             for batch in timing.batches}
     return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}
 
 
-def variants(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Any], timing: Timing,
-             what: str) -> tuple[dict[str, nn.Module], float | None, str]:
+def _variants(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable[[int], Any], timing: Timing,
+              what: str) -> tuple[dict[str, nn.Module], float | None, str]:
     """The ways to run a cut network, the greatest difference of the sparse run from the dense one, and the engine."""
     if not zeroed:
         return {"original": original, "small": cut}, None, ""
     sparse = runtime.compile(cut, inputs(1), engine=timing.engine or None)
-    error = max(largest(_call(sparse, x)(), _call(cut, x)()) for x in map(inputs, timing.batches))
+    error = max(difference(_call(sparse, x)(), _call(cut, x)()) for x in map(inputs, timing.batches))
     if not error <= LARGEST_DIFFERENCE:
         raise MeasurementError(f"sparse and dense outputs of the same weights differ by {error:.2g} (relative), "
                                f"allowed {LARGEST_DIFFERENCE:g}: {what}")
     return {"original": original, "dense": cut, "sparse": sparse}, error, sparse.engine
 
 
-def on_cpu(model: nn.Module) -> nn.Module:
+def _on_cpu(model: nn.Module) -> nn.Module:
     """The network itself where it is on the CPU, else a copy there."""
     return model if device_of(model).type == "cpu" else copy.deepcopy(model).cpu()
 
 
 def _call(module: nn.Module, x: Any) -> Callable[[], Any]:
     return (lambda: module(*x)) if isinstance(x, tuple) else lambda: module(x)
-
-
-
-

@@ -1,0 +1,216 @@
+"""The points of a study: which cuts are measured, and the settings that name their rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from secateur import data as datasets
+from secateur import models
+from secateur.core import registry
+from secateur.core.errors import SecateurError
+from secateur.data.datasets.base import Dataset
+from secateur.experiment.config import StudyConfig, defined_scopes
+from secateur.experiment.point import Point
+from secateur.experiment.store import FORMAT, key_of
+from secateur.experiment.task import LabelledTask, check_network
+from secateur.experiment.trial import check_cuttable
+from secateur.pruning.criteria.base import as_criterion
+from secateur.pruning.granularity import resolve
+from secateur.pruning.layer_rules import resolve_skip
+from secateur.pruning.spec import default_criterion
+from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The points of a study.
+
+    Attributes:
+        config: the settings.
+        task: the network and the data.
+        identity: what tells this network and these data from others.
+    """
+
+    config: StudyConfig
+    task: LabelledTask
+    identity: dict[str, Any]
+
+    def points(self) -> Iterator[Point]:
+        """Every point of the sweep, those that share a ranking beside each other."""
+        config = self.config
+        for seed in range(config.seeds):
+            for granularity in config.granularity:
+                for criterion in config.criteria_of(granularity):
+                    for scope in defined_scopes(config.scope, granularity):
+                        for recovery in self.recoveries_of(granularity, criterion):
+                            for sparsity in config.sparsities_of(granularity):
+                                yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
+                yield from self._best_points(granularity, seed)
+
+    def _best_points(self, granularity: str, seed: int) -> Iterator[Point]:
+        """The points of the best cut that needs no labels, which stand beside those that were asked for."""
+        if best := self.config.best_of(granularity):
+            for sparsity in self.config.sparsities_of(granularity):
+                if sparsity > 0 and sparsity >= self.config.best_from:
+                    yield self.point(granularity, *best, sparsity, seed, "best")
+
+    def is_beside(self, point: Point) -> bool:
+        """Whether a point stands beside those that were asked for: what cannot be done there is told, no error."""
+        return point.recovery == "best" and self.config.best_of(point.granularity) is not None
+
+    def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
+              recovery: str = "none") -> Point:
+        """One point, with the settings that hold for it."""
+        config, whole = self.config, sparsity == 0
+        samples = self.task.samples_for(criterion, scope, recovery, config.calibration)
+        return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery, samples,
+                     "" if whole else config.layers,
+                     0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
+                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
+
+    def scans(self) -> Iterator[Point]:
+        """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
+        config = self.config
+        wanted = config.scan or any("scan" in registry.get("scopes", s).needs for s in config.scope)
+        for seed in range(config.seeds if wanted else 0):
+            for granularity in (g for g in config.granularity if resolve(g).sparsity is None):
+                for criterion in config.criteria_of(granularity):
+                    if not as_criterion(criterion)[1].control:
+                        point = self.point(granularity, criterion, "layer", 1.0, seed)
+                        yield replace(point, samples=config.calibration)
+
+    def recoveries_of(self, granularity: str, criterion: str) -> list[str]:
+        """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
+        chooses itself what goes not on the choice of another criterion than the default."""
+        control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
+        usual = default_criterion(granularity, True)
+        return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
+                and not ignored_by(criterion, recoveries(r), kinds, usual)]
+
+    @property
+    def most_samples(self) -> int:
+        """The most training samples that any point or scan gets."""
+        return max(p.samples for p in (*self.points(), *self.scans()))
+
+    @cached_property
+    def skip(self) -> tuple[str, ...]:
+        """The modules that stay whole: those asked for, and the layers that make the outputs."""
+        return tuple(dict.fromkeys((*(self.config.skip or ()), *self.task.outputs)))
+
+    @cached_property
+    def whole_modules(self) -> frozenset[str]:
+        """Every module that :attr:`skip` covers: its expressions resolved, with what lies inside."""
+        return resolve_skip(self.task.make_model(), self.skip)
+
+    def trained_settings(self, seed: int) -> dict[str, Any]:
+        """All that decides what a trained network is."""
+        config = self.config
+        how = {} if config.weights else {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
+        return {"kind": "trained", "format": FORMAT, **self.identity, "seed": seed, "device": config.device, **how}
+
+    def scan_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a scan."""
+        given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
+        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **given}
+
+    def point_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a point's figures, its timing apart."""
+        given = {{"samples": "calibration"}.get(k, k): v for k, v in point.settings().items()}
+        return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
+                "samples": self.config.samples, **given}
+
+    def timing_settings(self, point: Point) -> dict[str, Any]:
+        """All that decides a point's timing."""
+        config = self.config
+        return {"kind": "latency", "point": key_of(self.point_settings(point)), "threads": config.threads,
+                "batches": list(config.latency_batches), "seconds": config.latency_seconds, "engine": config.engine}
+
+    def anatomy_settings(self, seed: int) -> dict[str, Any]:
+        """All that decides the statistics of a network's weights."""
+        return {"kind": "anatomy", "trained": key_of(self.trained_settings(seed)),
+                "sparsity": list(self.config.sparsity), "skip": list(self.skip)}
+
+    def sample_settings(self) -> dict[str, Any]:
+        """All that decides the sample images."""
+        return {"kind": "samples", "data": self.task.data.digest, "count": self.config.samples}
+
+    def check_recoveries(self) -> None:
+        """Refuse recoveries that can do nothing, and a granularity of which no criterion goes with any recovery."""
+        config = self.config
+        for item in (item for name in config.recovery for item in recoveries(name)):
+            item.check()
+        for granularity in config.granularity:
+            if not any(self.recoveries_of(granularity, c) for c in config.criteria_of(granularity)):
+                raise SecateurError(f"no point for granularity '{granularity}': recovery {', '.join(config.recovery)} "
+                                    f"with criterion {', '.join(config.criteria_of(granularity))} leaves none (what "
+                                    "chooses itself which weights go takes criterion "
+                                    f"{default_criterion(granularity, True)}); allowed: recovery reconstruct, which "
+                                    "keeps what the criterion chose")
+
+    def check_cuttable(self) -> None:
+        """Refuse a network of which a granularity can cut nothing, or which has no batch norms that a criterion reads,
+        before it is trained.
+
+        Raises:
+            SecateurError: as :class:`secateur.pruning.selection.Selection` words it.
+        """
+        for granularity in self.config.granularity:
+            criteria = self.config.criteria_of(granularity)
+            check_cuttable(self.task, self.point(granularity, criteria[0], "layer", 1.0, 0), criteria)
+
+
+def load_grid(config: StudyConfig, make_model: Callable[[], nn.Module] | None = None,
+              data: Dataset | None = None) -> Grid:
+    """Load the data, build the network once, and see that they fit.
+
+    Raises:
+        SecateurError: data or network cannot be had, or do not fit each other.
+    """
+    loaded = data or datasets.resolve(config.data)
+    make = make_model or partial(models.build, config.model, loaded.shape, loaded.classes)
+    model = check_network(config, make, loaded, config.model)
+    identity = {"model": config.model, "shapes": _digest(model), "data": loaded.digest}
+    if config.weights:
+        identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
+    return Grid(config, LabelledTask(config, make, loaded, config.epochs, needs_groups="neuron" in config.granularity),
+                identity)
+
+
+def _digest(model: nn.Module) -> str:
+    """What a network is besides its weights: its modules as torch prints them, its tensors' shapes."""
+    shapes = repr([(n, tuple(t.shape), str(t.dtype)) for n, t in model.state_dict().items()])
+    return hashlib.sha256(f"{type(model).__qualname__}{model!r}{shapes}".encode()).hexdigest()[:16]
+
+
+def name_given(config: StudyConfig, make_model: Any, data: Any) -> StudyConfig:
+    """The configuration with the names of a network and data that were given in its place."""
+    names: dict[str, Any] = {}
+    if make_model is not None:
+        names["model"] = (make_model if isinstance(make_model, str)
+                          else f"{make_model.__module__}:{make_model.__qualname__}")
+    if data is not None:
+        names["data"] = data if isinstance(data, str) else data.name if ":" in data.name else f"given:{data.name}"
+    return replace(config, **names)
+
+
+def default_folder(config: StudyConfig) -> Path:
+    """``runs/MODEL-DATA``, with only letters, digits, dots and dashes."""
+    name = f"{config.model}-{Path(config.data).stem if config.data.endswith('.npz') else config.data}"
+    return Path("runs") / "".join(c if c.isalnum() or c in ".-_" else "-" for c in name)
+
+
+def sample_images(data: Dataset, count: int) -> dict[str, Any]:
+    """The first test images as bytes with their shape, and their labels; no shape where the data are no images."""
+    x, y = data.test_x[:count], data.test_y[:count]
+    picture = x.ndim == 4 and x.shape[1] in (1, 3) and float(x.min()) >= 0 and float(x.max()) <= 1
+    pixels = (x * 255).round().to(torch.uint8).movedim(1, -1).numpy() if picture else np.zeros(0, np.uint8)
+    return {"pixels": pixels.tobytes(), "shape": list(pixels.shape) if picture else None, "labels": y.tolist()}

@@ -1,0 +1,219 @@
+"""A trained network that is cut, measured and timed at points.
+
+Whatever serves several points is computed once: the scores and their order for all sparsities of a criterion, the
+evaluation of the unpruned network.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor, nn
+
+from secateur.core.errors import RunError
+from secateur.core.modules import device_of
+from secateur.core.tensors import to_device
+from secateur.core.types import Plan, Structure
+from secateur.data.datasets.base import Dataset
+from secateur.experiment.config import StudyConfig
+from secateur.experiment.point import Point
+from secateur.experiment.row import method_facts
+from secateur.experiment.task import LabelledTask, Task
+from secateur.files import file_bytes
+from secateur.measure.accuracy import Evaluation
+from secateur.measure.flops import Work, work
+from secateur.measure.size import nonzeros, size, tensors
+from secateur.pruning.apply import carry_out
+from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
+from secateur.pruning.criteria.base import as_criterion
+from secateur.pruning.granularity import resolve
+from secateur.pruning.scan import GRID, Scan
+from secateur.pruning.selection import Selection
+from secateur.recovery.pipeline import recover
+from secateur.runtime.timing import Timing, time_cut
+
+_KEPT_BYTES = 1 << 28
+"""Bytes of recovered networks that one trial keeps."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that a worker needs of one trained network, by path or as bytes: small to send, opened once a process."""
+
+    key: str
+    config: StudyConfig
+    make_model: Callable[[], nn.Module]
+    structure: Structure
+    outputs: tuple[str, ...]
+    network: Path | bytes
+    tests: Path | bytes
+    training: Path | bytes | None = None
+    scans: tuple[tuple[str, str, Any], ...] = ()
+
+    def with_contents(self) -> Bundle:
+        """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
+        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
+        training = self.training.read_bytes() if isinstance(self.training, Path) else self.training
+        return replace(self, network=network, tests=tests, training=training)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bundle) and other.key == self.key
+
+
+@lru_cache(maxsize=4)
+def open_bundle(bundle: Bundle) -> Trial:
+    """The network of a bundle with its data, kept for the points that follow."""
+    model = bundle.make_model()
+    model.load_state_dict(_tensors(bundle.network))
+    tests = _tensors(bundle.tests)
+    training = _tensors(bundle.training) if bundle.training is not None else {k: v[:0] for k, v in tests.items()}
+    task = LabelledTask(bundle.config, bundle.make_model,
+                        Dataset("", training["x"], training["y"], tests["x"], tests["y"], classes=1),
+                        structure=bundle.structure, outputs=bundle.outputs, in_order=True)
+    return Trial(model.eval().to(bundle.config.device), task,
+                 {(g, c): Scan.read(found) for g, c, found in bundle.scans}, bundle.config.samples)
+
+
+def _tensors(source: Path | bytes) -> dict[str, Tensor]:
+    """Tensors in memory of their own: aligned alike, matrix products are the same to the last bit on every worker."""
+    try:
+        found = safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+        return {name: tensor.clone() for name, tensor in found.items()}
+    except safetensors.SafetensorError as error:
+        raise RunError(f"cannot read '{source!s:.200}': {error}; delete it and it is made again") from error
+
+
+class Trial:
+    """A trained network that is cut, measured and timed.
+
+    Args:
+        model: the network; never changed.
+        task: what it is cut for and measured on.
+        scans: the scans that were made before, by granularity and criterion.
+        samples: how many first test samples have their predictions kept.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, scans: dict[tuple[str, str], Scan] | None = None,
+                 samples: int = 0):
+        self.model, self.task, self.scans, self.samples = model, task, scans or {}, samples
+        self._selections: dict[Point, Selection] = {}
+        self._recovered: dict[Point, nn.Module] = {}
+        self._rows: dict[Point, RowCounts] = {}
+        self._removal_notes: dict[Point, Sequence[str]] = {}
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """The unpruned network's evaluation."""
+        return self.task.evaluate(self.model)
+
+    @cached_property
+    def work(self) -> Work:
+        """The unpruned network's arithmetic, for one sample."""
+        return work(self.model, self.task.example)
+
+    def cut(self, point: Point) -> tuple[Plan, nn.Module]:
+        """The plan of a point and the network cut by it."""
+        selection = self.selection(point)
+        plan = selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
+        return plan, self._recover(plan, point) if point.recovery != "none" else (
+            self._carry_out(plan, point) if plan.removed else self.model)
+
+    def _carry_out(self, plan: Plan, point: Point) -> nn.Module:
+        removal = carry_out(self.model, plan)
+        self._removal_notes[point] = removal.notes
+        return removal.network
+
+    def removal_notes(self, point: Point) -> tuple[str, ...]:
+        """What had to be set in the network of a point when neurons were removed."""
+        return tuple(self._removal_notes.get(point, ()))
+
+    def notes(self, point: Point) -> list[str]:
+        """What is to be known of the recovery of a point."""
+        return list(underdetermined_layers(self._rows.get(point, {}), REFIT))
+
+    def samples_seen(self, point: Point) -> int:
+        """How many samples criterion, scope and recoveries of a point were shown."""
+        return sum(map(len, self.task.calibration(point.samples) or ()))
+
+    def _recover(self, plan: Plan, point: Point) -> nn.Module:
+        """The network cut and recovered, kept for the timing that follows while there is room."""
+        if point not in self._recovered:
+            cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
+            made = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
+            self._recovered[point], self._rows[point] = made.network, made.rows
+            while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > _KEPT_BYTES:
+                del self._recovered[next(iter(self._recovered))]
+        return self._recovered[point]
+
+    def selection(self, point: Point) -> Selection:
+        """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
+        kind = replace(point, sparsity=0.0, recovery="none")
+        if kind not in self._selections:
+            example = to_device(self.task.example, device_of(self.model))
+            self._selections = {kind: Selection(
+                self.model, point.spec, samples=self.task.calibration(point.samples), example=example,
+                structure=self.task.structure, outputs=self.task.outputs,
+                scan=self.scans.get((point.granularity, point.criterion)))}
+        return self._selections[kind]
+
+    def scan(self, point: Point) -> dict[str, Any]:
+        """Each layer cut by itself, with a point's granularity, criterion and settings."""
+        return self.selection(replace(point, scope="layer", budget="")).scan(GRID).plain()
+
+    def measure(self, point: Point) -> dict[str, Any]:
+        """Everything about a point but its timing, of a network with labels."""
+        plan, model = self.cut(point)
+        result = self.evaluation if model is self.model else self.task.evaluate(model)
+        assert result is not None
+        cost = work(model, self.task.example) if plan.granularity == "neuron" and plan.removed else self.work
+        counts, seen = nonzeros(model), self.samples_seen(point)
+        return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,
+                "loss": result.loss, "accuracy": result.accuracy, "tests": len(result.correct),
+                "correct": np.packbits(result.correct).tobytes(),
+                "predictions": result.predictions[:self.samples].tolist(),
+                **size(model, counts), "bytes_file": file_bytes(model),
+                "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
+                "layers": plan.layers(), "notes": [*plan.notes, *self.notes(point)],
+                **({"samples_seen": seen} if seen else {}), **method_facts(point.criterion, point.recovery)}
+
+    def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:
+        """The latency of a cut network at every batch size, beside the unpruned network's.
+
+        Raises:
+            MeasurementError: the sparse run's outputs are not the dense run's.
+        """
+        return time_cut(self.task.as_timed(self.model), self.task.as_timed(cut), plan.granularity != "neuron",
+                         self._inputs, timing, str(plan).partition("\n")[0])
+
+    def _inputs(self, size: int) -> Any:
+        """Inputs of a batch size: one, or a tuple of several."""
+        found = self.task.batch(size)
+        return found if len(found) > 1 else found[0]
+
+
+def _tensor_bytes(model: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for _, t in tensors(model))
+
+
+def check_cuttable(task: LabelledTask, point: Point, criteria: Sequence[str]) -> None:
+    """Refuse a network of which nothing can be cut, or that lacks the batch norms that a criterion reads, before it is
+    trained.
+
+    Raises:
+        SecateurError: as :class:`secateur.pruning.selection.Selection` words it.
+    """
+    model = task.make_model().eval()
+    reading = [c for c in criteria if "scale" in as_criterion(c)[1].needs]
+    for criterion in (resolve(point.granularity).default_criterion, *reading):
+        spec = replace(point, criterion=criterion, scope="layer", budget="").spec
+        Selection(model, spec, example=task.example, structure=task.structure, outputs=task.outputs)
