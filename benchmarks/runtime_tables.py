@@ -85,7 +85,7 @@ def times(ratio: float | None) -> str:
 
 def aims(found: dict[str, Any]) -> str:
     """What was aimed at and what was measured, AVX-512 and AVX2 alone (where 60 % of each is the aim)."""
-    heads = ["times faster", "aim", "cases", "reached", "least (where)", "median", "most", "AVX2 alone: reached",
+    heads = ["times faster", "aim", "cases", "reached", "lowest (where)", "median", "highest", "AVX2 alone: reached",
              "median of it over 60 % of the aim"]
     return table_of(heads, [_aim(aim, found["rows"]) for aim in AIMS]) + "\n\n" + facts(found)
 

@@ -41,7 +41,7 @@ def mnist() -> str:
     found = results("mnist")
     batches = sorted(found["rows"][0]["speedup"], key=int)
     best = [r for r in found["rows"] if r.get("recovery") == "best"]
-    heads = ["cut", "sparsity", "accuracy (least – most of the seeds)",
+    heads = ["cut", "sparsity", "accuracy (lowest – highest seed)",
              *["with recovery from " + " or ".join(f"{n:,}" for n in sorted({r["samples_seen"] for r in best}))
                + " unlabelled samples"] * bool(best),
              "random control", "size", *(f"speed-up, batch {b}" for b in batches)]
@@ -65,7 +65,7 @@ def mnist_row(rows: list[dict[str, Any]], granularity: str, sparsity: float, bat
 
 
 def spread(row: dict[str, Any]) -> str:
-    """Mean accuracy with the least and the most of the seeds."""
+    """Mean accuracy with the lowest and the highest of the seeds."""
     return f"{row['accuracy']:.2%} ({row['least']:.2%} – {row['most']:.2%})"
 
 
@@ -83,7 +83,7 @@ def machine() -> str:
 
 def overhead() -> str:
     found = results("study")
-    lines = ["| the same grid, training and timing apart | seconds | times ours |", "|---|---|---|"]
+    lines = ["| the same grid, training and timing apart | seconds | relative to secateur |", "|---|---|---|"]
     lines += [f"| {name} | {found['seconds'][name]:.1f} | {found['ratio'][name]:.2f} |" for name in found["seconds"]]
     return "\n".join(lines)
 
@@ -112,7 +112,7 @@ def coldstart() -> str:
 def structures() -> str:
     """How many networks of each zoo are cut, how far, and how."""
     heads = ["zoo", "networks", "proved", "at least 10 % of parameters removed", "at least 40 %", "same class",
-             "as a graph", "in parts", "refused", "failed", "median s", "most s", "most memory"]
+             "as a graph", "in parts", "refused", "failed", "median s", "greatest s", "greatest memory"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     for row in results("structures")["zoos"]:
         counts = (str(row[k]) for k in ("networks", "proved", "tenth", "forty", "module", "graph", "parts", "refused",
@@ -124,7 +124,7 @@ def structures() -> str:
 
 def memory() -> str:
     """The networks whose proofs take most memory."""
-    lines = [row_of(["network", "zoo", "MB", "most memory", "s"]), row_of(["---"] * 5)]
+    lines = [row_of(["network", "zoo", "MB", "greatest memory", "s"]), row_of(["---"] * 5)]
     return "\n".join([*lines, *(row_of([r["name"], r["zoo"], f"{r['bytes'] / 1e6:.0f}", f"{r['peak']:.2f}",
                                         f"{r['s']:.1f}"]) for r in results("memory"))])
 
@@ -165,9 +165,9 @@ def curves() -> str:
             some = {p["sparsity"]: p for p in points if p["way"] == way}
             lines.append(row_of([model, way, *(f"{some[s]['accuracy']:.1%}" for s in grid)]))
     epochs = ", ".join(f"{name} {how['epochs']} epochs" for name, how in found["trained"].items())
-    return "\n".join([*lines, "", f"Data: {found['data']}; {epochs}; means over {found['seeds']} networks, one a seed "
-                      f"(the bands of the figure reach from the worst to the best). `elimination` and `best` see "
-                      f"{found['calibration']} training images without labels; no way trains after the cut."])
+    return "\n".join([*lines, "", f"Data: {found['data']}; {epochs}; means over {found['seeds']} networks, one per "
+                      "seed (the bands of the figure reach from the worst to the best). `elimination` and `best` see "
+                      f"{found['calibration']} training images without labels; no method trains after the cut."])
 
 
 def export(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
@@ -183,7 +183,7 @@ def refusals() -> str:
 
 def training() -> str:
     """Networks trained sparse: test errors, beside the dense network's and the published ones."""
-    heads = ["network", "removed", "test error, mean (least – most)", "seeds", "dense", "published", "how"]
+    heads = ["network", "removed", "test error, mean (lowest – highest)", "seeds", "dense", "published", "how"]
     lines = [row_of(heads), row_of(["---"] * len(heads))]
     kinds: dict[str, list[dict[str, Any]]] = {}
     for row in results("training")["rows"]:
@@ -221,9 +221,9 @@ def on_disk() -> str:
                              f"{one['f32'] / one['dense']:.4f}", f"{one['bf16']:,}",
                              f"{one['bf16'] / one['dense']:.4f}", f"{one['graph']:,}", f"{times[0]} ({times[1]})",
                              *times[2:]]))
-    return "\n".join([*lines, "", "Bytes of whole files on the disk, biases, norms and the last layer in them; "
-                      "\"dense\" is the plain `state_dict` in f32, \"graph\" what `example=` adds. Times are CPU "
-                      "milliseconds of the process, medians, loading with the network made anew "
+    return "\n".join([*lines, "", "Bytes are those of whole files on the disk, with biases, norms and the last layer; "
+                      "\"dense\" is the plain `state_dict` in f32, \"graph\" is what `example=` adds. Times are CPU "
+                      "milliseconds of the process, medians; loading includes making the network anew "
                       f"({found['machine']['cpu']}, {found['threads']} thread, torch {found['machine']['torch']})."])
 
 

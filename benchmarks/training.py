@@ -180,9 +180,9 @@ def choices(recipe: Recipe, model: nn.Module, data: Dataset) -> dict[str, Any]:
     if recipe.granularity == "neuron":
         return {"granularity": "neuron", "example": data.test_x[:1]}
     if not recipe.left:
-        return {"scope": recipe.scope}
+        return {"scope": recipe.scope, "skip": ()}
     return {"layers": {t.module: 1 - n / math.prod(t.shape)
-                       for t, n in zip(sc.targets(model).targets, recipe.left, strict=True)}}
+                       for t, n in zip(sc.targets(model).targets, recipe.left, strict=True)}, "skip": ()}
 
 
 def narrowed(model: nn.Module, recipe: Recipe, data: Dataset, seed: int) -> nn.Module:
