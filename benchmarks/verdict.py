@@ -127,9 +127,9 @@ def statistic(trace: Any, broken: dict[int, Tensor]) -> bool:
 
 def reduced(node: Any, name: str, ndim: int) -> Iterator[int]:
     """The axes over which an operator takes its statistic."""
-    from secateur.graph.proof.masked import arguments_by_name
+    from secateur.graph.calls import arguments_of
 
-    given = arguments_by_name(node, node.args, node.kwargs)
+    given = arguments_of(node)
     if name in ("layer_norm", "rms_norm"):
         yield from range(ndim - len(given["normalized_shape"]), ndim)
     elif name == "group_norm":

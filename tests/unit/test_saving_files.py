@@ -11,7 +11,7 @@ from torch import nn
 import secateur as sc
 from secateur import files
 from secateur.core import paths
-from secateur.data.input_spec import leaf, outline, sketched
+from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.measure.size import tensors
 
 X = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -154,11 +154,11 @@ def test_ties_stay_and_every_buffer_comes_back(tmp_path):
 
 def test_inputs_are_remembered_by_shape_type_and_bounds():
     example = {"ids": torch.tensor([[3, 7]]), "mask": torch.tensor([True, False]), "x": (X, 2.5, None)}
-    drawn = sketched(outline(example), torch.device("cpu"))
+    drawn = InputSpec.from_json(InputSpec.of(example).to_json()).random()
     assert drawn["ids"].shape == (1, 2) and 3 <= int(drawn["ids"].min()) <= int(drawn["ids"].max()) <= 7
     assert torch.equal(drawn["mask"], example["mask"])
     assert drawn["x"][0].shape == X.shape and drawn["x"][1:] == (2.5, None)
-    assert leaf(X) == {"dtype": "float32", "shape": [4, 1, 4, 4]}
+    assert TensorSpec.of(X).to_plain() == {"dtype": "float32", "shape": [4, 1, 4, 4]}
 
 
 class Named(nn.Module):
@@ -173,7 +173,7 @@ class Named(nn.Module):
 
 
 def test_inputs_that_are_no_tensors_are_asked_for_again(tmp_path):
-    assert outline((X, object())) == ""
+    assert InputSpec.of((X, object())).to_json() == ""
     example = (torch.rand(2, 4), torch.strided)
     net = Named()
     small = sc.apply(net, sc.plan(net, 0.5, granularity="neuron", example=torch.rand(2, 4)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from torch import fx
 
 
@@ -9,6 +12,18 @@ def base_name(node: fx.Node) -> str:
     """The operator's name without namespace and overload: ``aten.conv2d.default`` is ``conv2d``."""
     schema = getattr(node.target, "_schema", None)
     return schema.name.split("::")[-1] if schema else getattr(node.target, "__name__", str(node.target))
+
+
+def arguments_of(node: fx.Node) -> dict[str, Any]:
+    """The arguments of a call by the names of its operator's schema, defaults filled in."""
+    return bind_arguments(node, node.args, node.kwargs)
+
+
+def bind_arguments(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Other arguments for a call, by name as :func:`arguments_of` gives its own."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip((a.name for a in schema), args, strict=False))
+    return {a.name: a.default_value for a in schema} | given | dict(kwargs)
 
 
 def describe_call(node: fx.Node) -> str:

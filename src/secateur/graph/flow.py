@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.graph.axes import Axes
-from secateur.graph.calls import base_name, describe_call, source_of
+from secateur.graph.calls import arguments_of, base_name, describe_call, source_of
 from secateur.graph.capture import Captured
 from secateur.graph.rules import RULES
 from secateur.graph.rules.base import Op, Value
@@ -187,10 +187,7 @@ def _output_shapes(node: fx.Node) -> list[tuple[int, ...]]:
 
 def arguments(flow: Flow, node: fx.Node) -> dict[str, Any]:
     """The arguments of a call by the names of its schema, defaults filled in."""
-    schema = node.target._schema  # type: ignore[union-attr]
-    given = dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | dict(node.kwargs)
-    filled = {a.name: given.get(a.name, a.default_value) for a in schema.arguments}
-    return {name: resolve(flow, value) for name, value in filled.items()}
+    return {name: resolve(flow, value) for name, value in arguments_of(node).items()}
 
 
 def resolve(flow: Flow, value: Any) -> Any:

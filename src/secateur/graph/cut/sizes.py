@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.calls import base_name
+from secateur.graph.calls import arguments_of, base_name
 from secateur.graph.flow import Flow
 from secateur.graph.rules.base import Value
 
@@ -56,7 +56,7 @@ class Sizes:
     def changes(self, node: fx.Node) -> list[Change]:
         """Every explicit size of a call, those that stay as they are too."""
         value, name = self.flow.values.get(node), base_name(node)
-        given = arguments_by_name(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
+        given = arguments_of(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
         if not given or value is None:
             return []
         return [c for c in self._changes(name, given, value, node) if c.old is not None]
@@ -136,13 +136,6 @@ class Sizes:
         x, old = self.source(node), given[key]
         sizes = [1] * (len(value.axes) - len(x.axes)) + [self.of(a) for a in x.axes]
         return Change(key, old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)][-len(old):])
-
-
-def arguments_by_name(node: fx.Node) -> dict[str, Any]:
-    """The arguments of a call by the names of its schema, defaults filled in."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    given = dict(zip((a.name for a in schema), node.args, strict=False))
-    return {a.name: a.default_value for a in schema} | given | dict(node.kwargs)
 
 
 def module_of(node: fx.Node) -> str:

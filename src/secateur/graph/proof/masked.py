@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.calls import base_name
+from secateur.graph.calls import base_name, bind_arguments
 from secateur.graph.flow import Flow
 from secateur.graph.proof.float64 import address
 from secateur.graph.proof.reference import flatten, plain
@@ -111,12 +111,6 @@ def moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, 
     return count, mean, (((x - mean) * there) ** 2).sum(dims, keepdim=True)
 
 
-def arguments_by_name(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, defaults filled in."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    return {a.name: a.default_value for a in schema} | dict(zip((a.name for a in schema), args, strict=False)) | kwargs
-
-
 def _reduce_dims(given: dict[str, Any], x: Tensor) -> list[int]:
     """The axes that a reduction names."""
     dims = given.get("dim")
@@ -126,7 +120,7 @@ def _reduce_dims(given: dict[str, Any], x: Tensor) -> list[int]:
 
 def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """The mean over kept positions."""
-    given = arguments_by_name(node, args, kwargs)
+    given = bind_arguments(node, args, kwargs)
     x = given["self"]
     there, dims = masked.present(x, value), _reduce_dims(given, x)
     keep = bool(given.get("keepdim"))
@@ -135,7 +129,7 @@ def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs:
 
 def _masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Variance or standard deviation over kept positions, with the mean where asked."""
-    given = arguments_by_name(node, args, kwargs)
+    given = bind_arguments(node, args, kwargs)
     x, dims = given["self"], _reduce_dims(given, given["self"])
     count, mean, squares = moments(x, masked.present(x, value), dims)
     correction = given.get("correction", int(bool(given.get("unbiased", True))))
@@ -152,7 +146,7 @@ def _masked_prod(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs:
 
 def _masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """A norm over kept positions: of a negative order the least value leads, and a removed one can never be it."""
-    given = arguments_by_name(node, args, kwargs)
+    given = bind_arguments(node, args, kwargs)
     order = next((given[k] for k in ("ord", "p") if given.get(k) is not None), 2)
     least = not isinstance(order, str) and order < 0
     return plain(node, (masked.blank(args[0], value, torch.inf) if least else args[0], *args[1:]), kwargs)
@@ -178,7 +172,7 @@ def _masked_softmax(masked: Masked, node: fx.Node, value: Value, args: Any, kwar
 
 def _masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Layer, RMS, group, instance or training-mode batch norm with statistics over kept positions."""
-    given, name = arguments_by_name(node, args, kwargs), base_name(node)
+    given, name = bind_arguments(node, args, kwargs), base_name(node)
     x = given["input"]
     if name in ("batch_norm", "instance_norm") and not (given.get("training") or given.get("use_input_stats")):
         return plain(node, args, kwargs)

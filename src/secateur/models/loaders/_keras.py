@@ -106,7 +106,7 @@ def _check_open(model: Any, program: torch.export.ExportedProgram, example: tupl
 def tensor_name(path: str) -> str:
     """The name of a variable's tensor: its path without the model's, and torch's names for what torch's layers hold.
 
-    >>> tensor_name("sequential/dense/kernel"), named("dense/bias")
+    >>> tensor_name("sequential/dense/kernel"), tensor_name("dense/bias")
     ('dense.kernel', 'dense.bias')
     """
     parts = [p.replace(".", "_") for p in path.split("/")]

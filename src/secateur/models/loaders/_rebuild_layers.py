@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from secateur.core.modules import at, place_in
+from secateur.graph.calls import arguments_of
 from secateur.models.loaders._fold_bias import fold_biases
 from secateur.models.loaders._stored_tensors import (
     MOVED,
@@ -19,7 +20,6 @@ from secateur.models.loaders._stored_tensors import (
     Origins,
     Stored,
     base,
-    call_arguments,
     find_stored,
     tidy,
 )
@@ -99,8 +99,8 @@ def _layer_of(node: fx.Node, tensors: dict[str, Any]) -> Layer | None:
     if kind == "addmm" and not node.kwargs:
         return linear(args[2], args[0], args[1], True, tensors)
     if kind in ("conv1d", "conv2d", "conv3d", "convolution"):
-        return convolution(call_arguments(node), tensors)
-    return batch_norm(call_arguments(node), tensors) if kind == "batch_norm" else None
+        return convolution(arguments_of(node), tensors)
+    return batch_norm(arguments_of(node), tensors) if kind == "batch_norm" else None
 
 
 def _stored_by_name(tensors: dict[str, Any], **nodes: Any) -> dict[str, Stored] | None:

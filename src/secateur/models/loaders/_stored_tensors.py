@@ -77,13 +77,6 @@ def base(node: Any) -> str:
     return str(getattr(node.target, "_opname", getattr(node.target, "__name__", "")))
 
 
-def call_arguments(node: fx.Node) -> dict[str, Any]:
-    """The arguments of a called operator by name, with its defaults."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    return {a.name: a.default_value for a in schema} | dict(zip((a.name for a in schema), node.args, strict=False)) | (
-        dict(node.kwargs))
-
-
 def tidy(graph: fx.Graph) -> fx.Graph:
     """The graph without checks of metadata, and without conversions to the type that a value has."""
     for node in list(graph.nodes):
