@@ -33,13 +33,12 @@ import voice  # noqa: E402
 
 import secateur as sc  # noqa: E402
 from secateur.bench.network import outputs_of  # noqa: E402
-from secateur.bench.run import apart  # noqa: E402
 from secateur.core import registry  # noqa: E402
 from secateur.core.machine import machine  # noqa: E402
 from secateur.core.modules import Plain  # noqa: E402
 from secateur.data.calibration import Calibration, as_batch  # noqa: E402
 from secateur.engines.base import Engine  # noqa: E402
-from secateur.measure.compare import LARGEST_DIFFERENCE  # noqa: E402
+from secateur.measure.compare import LARGEST_DIFFERENCE, difference  # noqa: E402
 from secateur.measure.latency import interleaved, summary  # noqa: E402
 from secateur.measure.size import size  # noqa: E402
 from secateur.models import resolve  # noqa: E402
@@ -193,7 +192,7 @@ class Runs:
 
 def check(name: str, call: Any, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     """Refuse an engine that gives other outputs than torch."""
-    wrong = apart(outputs_of(call(inputs)), outputs_of(network(*inputs)))
+    wrong = difference(outputs_of(call(inputs)), outputs_of(network(*inputs)))
     if not wrong < LARGEST_DIFFERENCE:
         raise SystemExit(f"{name} gives other outputs: {wrong}")
 
