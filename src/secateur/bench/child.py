@@ -65,7 +65,7 @@ class Child:
         memory.trim()
         now = memory.resident()
         peak, held = (None if before is None or x is None else x - before for x in (most, now))
-        return {"version": self.engine.version(), "told": self.engine.told(call), "weights_bytes": stored,
+        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": stored,
                 "peak_bytes": peak, "held_bytes": held}
 
     def warm(self) -> None:

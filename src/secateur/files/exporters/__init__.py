@@ -129,7 +129,7 @@ def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8:
         found = verify(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
         end = time.perf_counter()
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
-    return Exported(place, files, to, chosen.runtime(), taken.traced.told() if chosen.traced else "", found,
+    return Exported(place, files, to, chosen.runtime(), taken.traced.describe_inputs() if chosen.traced else "", found,
                     {"written": middle - begin, "checked": end - middle}, found.notes if found else (), run)
 
 

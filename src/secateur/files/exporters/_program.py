@@ -122,7 +122,7 @@ class Traced:
             return [f"{n}_out" if n in self.names else n for n in named]
         return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
 
-    def told(self) -> str:
+    def describe_inputs(self) -> str:
         """The inputs with their sizes, in words."""
         return ", ".join(f"{name} [{', '.join(str(self.symbols.get(str(s), s)) for s in sizes)}]"
                          for name, sizes in zip(self.names, self.sizes, strict=True))
