@@ -180,10 +180,10 @@ def run(model: nn.Module, example: Any) -> Any:
 
 def stir(model: nn.Module, trace: Any) -> None:
     """Give every parameter and buffer values that differ, so that attention is not uniform and rows are recognised."""
-    from secateur.graph.cut import surgery
+    from secateur.core.modules import stored_tensors
 
     with torch.no_grad():
-        for name, tensor in surgery.stored_tensors(model).items():
+        for name, tensor in stored_tensors(model).items():
             tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
 
 

@@ -35,7 +35,7 @@ class Child:
     ``order`` has ``engine``, ``threads``, ``subject``, ``folder`` (with the inputs ``N.safetensors`` of each batch),
     ``names`` (of inputs that are given by name), ``converted`` and ``warm`` (the files that the engine reads, of the
     network and of a tiny one; empty where it takes networks), ``fill`` (the dense network is the cut one with its zeros
-    filled) and ``cut`` (the tensors of the cut network, where it is the original with other weights; else empty).
+    fill_zeros) and ``cut`` (the tensors of the cut network, where it is the original with other weights; else empty).
     """
 
     def __init__(self, order: dict[str, Any]):
@@ -65,7 +65,7 @@ class Child:
         memory.trim()
         now = memory.resident()
         peak, held = (None if before is None or x is None else x - before for x in (most, now))
-        return {"version": self.engine.version(), "told": self.engine.remark(call), "weights_bytes": stored,
+        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": stored,
                 "peak_bytes": peak, "held_bytes": held}
 
     def warm(self) -> None:

@@ -41,6 +41,11 @@ def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     return root, last
 
 
+def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by all of its names."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device of a module's first parameter or buffer; the CPU where it has none."""
     return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), torch.device("cpu"))

@@ -76,7 +76,7 @@ class Batch:
 def describe_value(value: Any) -> str:
     """The shape and type of a tensor, the class of anything else.
 
-    >>> describe_value(torch.zeros(2, 3)), described("a")
+    >>> describe_value(torch.zeros(2, 3)), describe_value("a")
     ('(2, 3) float32', 'str')
     """
     if isinstance(value, Tensor):
@@ -251,7 +251,7 @@ def _batches(data: Any) -> Iterable[Any]:
 def _in_parts(data: Mapping[str, Any]) -> list[Batch]:
     """Tensors by argument, 512 samples at a time.
 
-    >>> [len(batch) for batch in in_parts({"ids": torch.zeros(700, 3)})]
+    >>> [len(batch) for batch in _in_parts({"ids": torch.zeros(700, 3)})]
     [512, 188]
     """
     if not data or not all(isinstance(v, Tensor) and v.ndim for v in data.values()) or len(

@@ -21,7 +21,7 @@ from secateur.data.calibration import Batch, Calibration, as_batch, calibration
 from secateur.data.datasets.base import PARTS, Dataset
 from secateur.data.user_data import KERAS_PARTS
 
-Encode = Callable[[list[str]], dict[str, Any]] | None
+_Encode = Callable[[list[str]], dict[str, Any]] | None
 FILES = {".npz", ".npy", ".safetensors", ".txt"}
 ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
 SIZE, HELD_OUT = 32, 5
@@ -44,7 +44,7 @@ def check_name(data: str) -> None:
         raise unknown("data set", data, [*registry.files("data"), *ALLOWED])
 
 
-def read(data: str, encode: Callable[[], Encode], batch: int = 0) -> Dataset | HeldOutSamples:
+def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | HeldOutSamples:
     """The data that a name, a path or an import path stands for.
 
     Args:
@@ -60,20 +60,20 @@ def read(data: str, encode: Callable[[], Encode], batch: int = 0) -> Dataset | H
     """
     suffix = Path(data).suffix if ":" not in data else ""
     if suffix == ".txt":
-        return sentences(Path(data).expanduser(), encode(), batch)
+        return _read_sentences(Path(data).expanduser(), encode(), batch)
     if suffix in FILES:
-        found = arrays(Path(data).expanduser(), suffix)
+        found = _read_arrays(Path(data).expanduser(), suffix)
         if suffix == ".npz" and any(set(names) <= found.keys() for names in (PARTS, KERAS_PARTS)):
             return datasets.resolve(data)
-        tensors = {name: usable(data, name, value) for name, value in found.items()}
-        return split_samples(next(iter(tensors.values())) if len(tensors) == 1 else tensors, data, batch)
+        tensors = {name: _as_network_input(data, name, value) for name, value in found.items()}
+        return _hold_out(next(iter(tensors.values())) if len(tensors) == 1 else tensors, data, batch)
     if ":" not in data:
         return datasets.resolve(data)
     given = _call_import(data)
-    return datasets.resolve(data) if _is_labelled(given) else split_samples(given, data, batch)
+    return datasets.resolve(data) if _is_labelled(given) else _hold_out(given, data, batch)
 
 
-def arrays(path: Path, suffix: str) -> dict[str, Any]:
+def _read_arrays(path: Path, suffix: str) -> dict[str, Any]:
     """The arrays of a file by name; no pickle is read."""
     try:
         if suffix == ".safetensors":
@@ -87,7 +87,7 @@ def arrays(path: Path, suffix: str) -> dict[str, Any]:
                             f"{first_line(error)}") from error
 
 
-def usable(data: str, name: str, value: Any) -> Tensor:
+def _as_network_input(data: str, name: str, value: Any) -> Tensor:
     """An array as a tensor that networks take: floats as float32, bytes as they are."""
     with failing(f"data '{data}': '{name}' is no array of numbers"):
         tensor = torch.as_tensor(value)
@@ -117,7 +117,7 @@ def _is_labelled(given: Any) -> bool:
     return isinstance(given, Dataset) or (pair and not any(isinstance(v, (Tensor, np.ndarray, Mapping)) for v in given))
 
 
-def split_samples(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
+def _hold_out(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
     """Samples in an order that is always the same, a fifth of them held out.
 
     Raises:
@@ -143,35 +143,35 @@ def split_samples(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
 
 def _shuffle(batches: list[Batch], size: int) -> list[Batch]:
     """The samples of some batches in small ones, in an order drawn once for all."""
-    rows = [row(batch, i) for batch in batches for i in range(len(batch))]
-    alike = len({tuple(_alike_key(v) for v in (*r.inputs, r.labels)) for r in rows}) == 1
+    rows = [_one_sample(batch, i) for batch in batches for i in range(len(batch))]
+    alike = len({tuple(_batching_key(v) for v in (*r.inputs, r.labels)) for r in rows}) == 1
     if not alike:
         return batches
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
     size = min(size, max(1, len(rows) // HELD_OUT))
-    return [together([rows[i] for i in order[at:at + size]]) for at in range(0, len(order), size)]
+    return [_concatenate([rows[i] for i in order[at:at + size]]) for at in range(0, len(order), size)]
 
 
-def row(batch: Batch, index: int) -> Batch:
+def _one_sample(batch: Batch, index: int) -> Batch:
     """One sample of a batch."""
     pick = [v[index:index + 1] if isinstance(v, Tensor) and v.ndim and len(v) == len(batch) else v
             for v in (*batch.inputs, batch.labels)]
     return Batch(tuple(pick[:-1]), pick[-1], batch.names)
 
 
-def _alike_key(value: Any) -> Any:
+def _batching_key(value: Any) -> Any:
     """What must be the same of samples that lie in one batch."""
     return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
 
 
-def together(rows: list[Batch]) -> Batch:
+def _concatenate(rows: list[Batch]) -> Batch:
     """Some samples as one batch."""
     columns = zip(*((*r.inputs, r.labels) for r in rows), strict=True)
     joined = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
     return Batch(tuple(joined[:-1]), joined[-1], rows[0].names)
 
 
-def sentences(path: Path, encode: Encode, batch: int = 0) -> HeldOutSamples:
+def _read_sentences(path: Path, encode: _Encode, batch: int = 0) -> HeldOutSamples:
     """The sentences of a text, one a line, as inputs; those of a length beside each other, so that little is padded.
 
     Raises:
@@ -189,10 +189,10 @@ def sentences(path: Path, encode: Encode, batch: int = 0) -> HeldOutSamples:
     order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
     count = max(1, len(lines) // HELD_OUT)
     held, shown = ([lines[i] for i in part] for part in (order[:count], order[count:]))
-    return HeldOutSamples(_encode(shown, encode, batch or SIZE), _encode(held, encode, batch or SIZE))
+    return HeldOutSamples(_encode_batches(shown, encode, batch or SIZE), _encode_batches(held, encode, batch or SIZE))
 
 
-def _encode(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
+def _encode_batches(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
     """Sentences as batches of inputs, the batches in an order drawn once for all."""
     ordered: Iterable[str] = sorted(lines, key=len)
     lines = list(ordered)

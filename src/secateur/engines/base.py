@@ -60,7 +60,7 @@ class Engine:
         """The version of the package that runs the network."""
         return metadata.version(self.needs[0] if self.needs else "torch")
 
-    def remark(self, call: Call) -> str:
+    def describe(self, call: Call) -> str:
         """What a reader should know of a prepared call, in a few words."""
         return ""
 

@@ -30,6 +30,6 @@ class Sparse(Engine):
         """The compiled network; what is fastest at a batch size is measured at the first call of that size."""
         return Compiled(runtime.compile(network, inputs))
 
-    def remark(self, call: Any) -> str:
+    def describe(self, call: Any) -> str:
         """Which of secateur's engines runs it."""
         return f"engine {call.network.engine}"

@@ -9,6 +9,7 @@ from torch import nn
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.module_state import evaluating
+from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut, Structure
 from secateur.graph import capture, partial
 from secateur.graph.analysis import analyse
@@ -99,7 +100,7 @@ def _remove_in_evaluation(model: nn.Module, cuts: Sequence[Cut], structure: Stru
         return cut.cut_and_prove(model, cuts, trace)
     kept = surgery.masks(model, cuts)
     small = surgery.sliced_copy(model, kept)
-    keep_norms(surgery.stored_tensors(small), model, kept, lambda _, t, pick: pick(t.detach()))
+    keep_norms(stored_tensors(small), model, kept, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
         for one in trace.every:

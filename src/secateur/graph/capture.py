@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
+from secateur.core.tensors import tensors_in
 from secateur.graph.example import check_runs, check_values, inputs
 
 _Found = TypeVar("_Found")
@@ -118,7 +119,7 @@ def reaches(example: Any) -> list[str]:
     >>> reaches(torch.rand(2, 4)), reaches(torch.zeros(2, 4, dtype=torch.long)), reaches(3)
     (['batch', ''], ['length', 'batch', ''], [''])
     """
-    tensors = [v for v in pytree.tree_leaves(example) if isinstance(v, Tensor)]
+    tensors = tensors_in(example)
     words = _has_numbers(tensors)
     lengths = ["length"] if any(_open_axes(x, words) > 1 for x in tensors) else []
     return [*lengths, "batch", ""] if tensors else [""]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.core.modules import stored_tensors
 from secateur.graph.axes import Axes
 from secateur.graph.calls import arguments_of, base_name, describe_call, source_of
 from secateur.graph.capture import Captured
@@ -77,8 +78,7 @@ def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
 def _canonical_names(model: nn.Module) -> dict[str, str]:
     """Every name of a stored tensor, with the first name of the same tensor: tied weights share one."""
     first: dict[int, str] = {}
-    everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    return {name: first.setdefault(id(tensor), name) for name, tensor in everything}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in stored_tensors(model).items()}
 
 
 def _stored(flow: Flow, captured: Captured, node: fx.Node) -> Any:

@@ -17,11 +17,11 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
+from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut, Group, Structure
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import Captured, capture_as_it_is
 from secateur.graph.cut import cut as attempts
-from secateur.graph.cut import surgery
 from secateur.graph.example import inputs
 from secateur.graph.proof import reference
 from secateur.graph.proof.dead_units import with_unfelt
@@ -106,7 +106,7 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
 def _used_twice(model: nn.Module) -> set[str]:
     """The names of tensors that lie in several places of a network."""
     names: dict[int, list[str]] = {}
-    for name, tensor in surgery.stored_tensors(model).items():
+    for name, tensor in stored_tensors(model).items():
         names.setdefault(id(tensor), []).append(name)
     return {n for same in names.values() if len(same) > 1 for n in same}
 

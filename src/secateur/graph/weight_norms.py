@@ -17,6 +17,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.core.errors import UnsupportedError
+from secateur.core.modules import stored_tensors
 
 Change = Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]
 
@@ -90,7 +91,7 @@ def keep_norms(small: dict[str, Tensor], model: nn.Module, kept: dict[str, dict[
     Raises:
         UnsupportedError: what is left of a weight has no norm, so that nothing can be scaled to the whole one's.
     """
-    whole = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    whole = stored_tensors(model)
     for norm in norms(model):
         if not any(name in kept for name in norm.of):
             continue

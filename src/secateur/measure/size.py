@@ -7,12 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from secateur.core.modules import stored_tensors
+
 
 def nonzeros(model: nn.Module) -> dict[str, int]:
     """How many values of each parameter and buffer are not zero, under every name that the tensor has."""
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     counts = {id(tensor): int(torch.count_nonzero(tensor)) for _, tensor in tensors(model)}
-    return {name: counts[id(tensor)] for name, tensor in named}
+    return {name: counts[id(tensor)] for name, tensor in stored_tensors(model).items()}
 
 
 def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:

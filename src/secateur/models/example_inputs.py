@@ -88,7 +88,7 @@ def by_place(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ..
     Raises:
         SecateurError: they hold other things than tensors of some samples along the first axis.
 
-    >>> by_place({"x": torch.ones(2, 3)}, "net")[1]
+    >>> by_place({"x": Tensor(2, 3)}, "net")[1]
     ('x',)
     """
     names = tuple(map(str, example)) if isinstance(example, Mapping) else ()

@@ -164,7 +164,7 @@ def why_not(text: str) -> str:
 def why_unreadable(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
     """Why a file that is written for a runtime is not read, what can be, and how to time it; empty for any other.
 
-    >>> why_unreadable("net.safetensors"), unread("net.onnx").partition(":")[0]
+    >>> why_unreadable("net.safetensors"), why_unreadable("net.onnx").partition(":")[0]
     ('', "'net.onnx'")
     """
     if ":" in text or (suffix := Path(text).suffix.lower()) not in _RUNTIMES:

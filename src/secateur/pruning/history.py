@@ -63,7 +63,7 @@ def step(model: nn.Module, cuts: Sequence[Cut], example: Any, proved: bool) -> S
 def tensor_shapes(model: nn.Module) -> dict[str, str]:
     """Type and shape of every tensor of a network.
 
-    >>> described(nn.Linear(3, 4, bias=False))
+    >>> tensor_shapes(nn.Linear(3, 4, bias=False))
     {'weight': 'float32[4, 3]'}
     """
     return {name: type_and_shape(t) for name, t in tensors(model)}

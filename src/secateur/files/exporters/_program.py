@@ -190,7 +190,7 @@ def traceable(model: nn.Module, kwargs: dict[str, Any]) -> Iterator[None]:
 def _named_signature(forward: Callable[..., Any], kwargs: dict[str, Any]) -> inspect.Signature:
     """A signature with the given names in place of ``**kwargs``.
 
-    >>> str(named_signature(lambda x, **more: x, {"x": 1, "mask": 2}))
+    >>> str(_named_signature(lambda x, **more: x, {"x": 1, "mask": 2}))
     '(x, *, mask)'
     """
     known = list(inspect.signature(forward).parameters.values())

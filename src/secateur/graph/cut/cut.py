@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
+from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut
 from secateur.graph.calls import describe_call
 from secateur.graph.cut import graphs, repair, surgery
@@ -48,7 +49,7 @@ def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
          change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
     """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
     done: set[int] = set()
-    for name, tensor in surgery.stored_tensors(model).items():
+    for name, tensor in stored_tensors(model).items():
         if name in small and id(small[name]) not in done:
             done.add(id(small[name]))
             mask = kept.get(name, {})
@@ -70,7 +71,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
     training, untrained = Training(model, trace.captured), ""
     zeroed = Zeroed(model, trace, keeps, want)
     base = surgery.sliced_copy(model, kept)
-    tensors, wide = surgery.stored_tensors(base), held_wide(model)
+    tensors, wide = stored_tensors(base), held_wide(model)
     fill(tensors, model, kept, lambda n, t, pick: round_to_float32(trace.stirred(names[n], t, pick), t, n in wide))
     for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
         why = refusal(small, trace, want)

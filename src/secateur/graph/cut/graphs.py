@@ -14,11 +14,12 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
+from secateur.core.modules import stored_tensors
 from secateur.core.pytree import repeat
 from secateur.core.types import Cut
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import Captured, capture, reaches
-from secateur.graph.cut import graph_module, surgery
+from secateur.graph.cut import graph_module
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs
@@ -38,7 +39,7 @@ def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
             yield _open_graph(model, small, cuts, trace, reach), [told]
         except Exception as error:
             log.debug("no graph for any %s: %s", reach, readable(error))
-    fixed = graph_module.build_network(model, trace.captured, sizes, surgery.stored_tensors(small))
+    fixed = graph_module.build_network(model, trace.captured, sizes, stored_tensors(small))
     yield fixed, [f"{told}; {ONE_SHAPE}"]
 
 
@@ -54,7 +55,7 @@ def _open_graph(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
     leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
     keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
     sizes = Sizes(traced.flow, keeps)
-    cut_graph = graph_module.build_network(model, traced.captured, sizes, surgery.stored_tensors(small))
+    cut_graph = graph_module.build_network(model, traced.captured, sizes, stored_tensors(small))
     if reach == "length":
         _check_lengths(model, cut_graph, traced, keeps)
     return cut_graph

@@ -16,8 +16,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
 from secateur.core.module_state import same_random_numbers
+from secateur.core.modules import stored_tensors
 from secateur.core.pytree import repeat
-from secateur.graph.cut.surgery import stored_tensors
 from secateur.graph.cut.training import training_copy
 from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs, eager_tensors, give_back

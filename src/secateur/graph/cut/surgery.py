@@ -12,14 +12,10 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.core.errors import SecateurError
+from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut
 
 Masks = dict[str, dict[int, Tensor]]
-
-
-def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer by all of its names."""
-    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
 def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:

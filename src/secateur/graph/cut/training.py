@@ -7,11 +7,11 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from secateur.core.errors import CutGraphWarning, readable
 from secateur.core.module_state import same_random_numbers
+from secateur.core.tensors import tensors_in
 from secateur.graph.capture import Captured
 from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_tensors
@@ -48,7 +48,7 @@ def find_train_example(model: nn.Module, captured: Captured) -> tuple[Any, list[
             with same_random_numbers(), torch.no_grad():
                 args, kwargs = copy.deepcopy(example)
                 outputs = training_copy(model)(*args, **kwargs)
-                return example, [tuple(t.shape) for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
+                return example, [tuple(t.shape) for t in tensors_in(outputs)]
         except Exception:
             continue
     return None, []

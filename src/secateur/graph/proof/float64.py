@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from secateur.core.module_state import evaluating
+from secateur.core.tensors import tensors_in
 from secateur.graph.capture import quiet
 
 _DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
@@ -194,4 +195,4 @@ def run(model: nn.Module, args: Any, kwargs: Any, narrow: Collection[int]) -> li
     finally:
         if mode.conditions:
             torch._dynamo.reset()
-    return [double(t) if mode.is_narrow(t) else t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)]
+    return [double(t) if mode.is_narrow(t) else t for t in tensors_in(outputs)]

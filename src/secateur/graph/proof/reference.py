@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError, readable
+from secateur.core.modules import stored_tensors
 from secateur.graph.calls import base_name, describe_call
 from secateur.graph.capture import Captured
 from secateur.graph.flow import Flow
@@ -32,7 +33,7 @@ def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change,
 
     Tensors are converted one at a time, when they are used, and dropped after their last use.
     """
-    stored = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    stored = stored_tensors(model)
     values: dict[fx.Node, Any] = {}
     last = _last_uses(captured.graph.graph)
     with in_double():

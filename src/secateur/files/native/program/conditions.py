@@ -27,7 +27,7 @@ def to_json(guard: str) -> Any:
     Raises:
         SecateurError: it is more than arithmetic on sizes.
 
-    >>> written("L['x'].size()[0] % 2 == 0")
+    >>> to_json("L['x'].size()[0] % 2 == 0")
     ['==', ['%', ['size', ['x'], 0], 2], 0]
     """
     return expression(ast.parse(guard, mode="eval").body, guard)
@@ -122,7 +122,7 @@ def size(given: Any, keys: list[Any], axis: int) -> Any:
 def describe_condition(told: Any) -> str:
     """A condition in words.
 
-    >>> shown(["==", ["%", ["size", ["x"], 0], 2], 0])
+    >>> describe_condition(["==", ["%", ["size", ["x"], 0], 2], 0])
     '((size 0 of x % 2) == 0)'
     """
     if type(told) is int:

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core import pytree as nested
 from secateur.core.errors import SecateurError
+from secateur.core.modules import stored_tensors
 from secateur.files.native import strict
 from secateur.files.native.program import arguments, conditions, operators
 from secateur.graph.calls import base_name
@@ -84,8 +85,7 @@ def call(node: fx.Node, placed: Placed) -> list[Any]:
 def _one_name(model: nn.Module) -> dict[str, str]:
     """For every name of a tensor in the network the one that the file has for it."""
     first = {id(tensor): name for name, tensor in reversed(tensors(model))}
-    every = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    return {name: first[id(tensor)] for name, tensor in every}
+    return {name: first[id(tensor)] for name, tensor in stored_tensors(model).items()}
 
 
 def kinds(model: nn.Module) -> dict[str, list[str]]:
