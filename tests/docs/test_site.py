@@ -44,7 +44,7 @@ def test_it_holds_every_page_the_real_source_and_every_item(site):
         name = page.relative_to(ROOT / "docs").with_suffix("")
         assert (site / (name.parent if name.name == "index" else name) / "index.html").is_file()
     assert "return weight.abs() * have(signals.input_norm)" in words(site / "add-criterion" / "index.html")
-    assert "self.factors, self.offsets = e.pointer" in words(site / "add-kernel" / "index.html")
+    assert "factors, offsets = e.pointer" in words(site / "add-kernel" / "index.html")
     reference = "".join(p.read_text(encoding="utf-8") for p in (site / "reference").rglob("index.html"))
     for room in registry.ROOMS:
         for name in registry.files(room):
