@@ -58,4 +58,3 @@ def times(found: dict[str, Any]) -> str:
 def fastest(ms: dict[str, float], kind: str) -> float:
     """The least of one network's milliseconds."""
     return min(value for way, value in ms.items() if way.startswith(f"{kind} "))
-

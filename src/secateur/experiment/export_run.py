@@ -163,5 +163,3 @@ def _notes_on(done: Exported, network: nn.Module) -> tuple[str, ...]:
     zeros = [f"{share:.0%} of its parameters are zeros, which {done.format} stores like any number: secateur.save "
              "writes fewer bytes, a cut of neurons a smaller file in every format"] * (share > _MANY)
     return (*done.notes, *zeros)
-
-

@@ -129,5 +129,3 @@ def logs(given: Any) -> Tensor:
     if not torch.isfinite(given).all():
         raise SecateurError("a sensitivity scan: the network's outputs are not finite")
     return given.double().log_softmax(-1).cpu()
-
-

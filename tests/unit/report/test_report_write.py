@@ -242,5 +242,3 @@ def test_values_that_are_not_finite_become_gaps():
     digest = gather_results(run)
     assert json.dumps(plotly_.spec(page.curves.plot(digest, "loss")), allow_nan=False).count("null") >= 2
     assert isinstance(page.render(digest), str)
-
-

@@ -30,7 +30,6 @@ def _check_together(config: CutConfig) -> None:
     check_out(Path(config.out).expanduser(), config.force)
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class CutConfig(CommonConfig):
     """The settings of one cut; the command line has a flag for each.

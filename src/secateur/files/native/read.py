@@ -178,4 +178,3 @@ def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path:
     if one.nonzeros is not None and sparse.count_stored(found) != one.nonzeros:
         raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.count_stored(found)}")
     return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))
-

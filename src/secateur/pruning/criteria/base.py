@@ -95,7 +95,6 @@ def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
     return name, Own(found)
 
 
-
 def criteria_for(granularity: GranularityChoice) -> list[str]:
     """The criteria that can score a granularity: those of single weights for blocks and N:M, too."""
     scored = resolve(granularity).scored_as

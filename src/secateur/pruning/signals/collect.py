@@ -125,5 +125,3 @@ def signal_sources(samples: Calibration | None, example: Any, seed: int | None) 
     """What there is to gather signals from, for :func:`secateur.pruning.signals.base.check_needs`."""
     return {"data": samples, "labels": samples is not None and samples.labelled, "seed": seed,
             "example": example if example is not None else samples}
-
-

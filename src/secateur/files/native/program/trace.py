@@ -100,4 +100,3 @@ def _check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
         got = pytree.tree_leaves(graph(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
     if len(got) != len(want) or not all(equal_to_rounding(a, b, _TIMES_EPS) for a, b in zip(got, want, strict=True)):
         raise SecateurError("it gives other outputs than the network does")
-
