@@ -151,8 +151,11 @@ def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[
     samples = calibration(data)
     if samples is None:
         raise SecateurError("compare: data is None; allowed is inputs, a pair (inputs, labels), or batches of them")
-    if any(type(batch) is not int or batch < 1 for batch in batches):
-        raise SecateurError(f"compare: batches {list(batches)}; allowed are whole numbers from 1 on, or none")
+    if not isinstance(batches, Sequence) or any(type(batch) is not int or batch < 1 for batch in batches):
+        got = list(batches) if isinstance(batches, Sequence) else batches
+        raise SecateurError(f"compare: batches {got!r}; allowed are whole numbers from 1 on, as a list, or none: ()")
+    if not 0 < seconds < float("inf"):
+        raise SecateurError(f"compare: seconds {seconds!r}; allowed is a number above 0")
     near = agreement(model, small, samples)
     was, now = near.accuracy or (None, None)
     latency, notes = _latency(model, small, samples, Timing(tuple(batches), seconds, 0, ""))

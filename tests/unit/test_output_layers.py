@@ -95,7 +95,9 @@ def test_skip_stands_beside_it_and_only_an_empty_tuple_gives_it_up():
     assert cut(mlp(), skip=["0"]) == ["2"]
     assert cut(mlp(), skip=[]) == ["0", "2"]
     assert cut(mlp(), skip=()) == ["0", "2", "4"]
-    assert cut(mlp(), layers={"4": 0.3}) == ["0", "2"]
+    plan = sc.plan(mlp(), 0.5, layers={"4": 0.3})
+    assert [c.name for c in plan.cuts] == ["0.weight", "2.weight"]
+    assert any("4: stays whole, because it makes an output" in note for note in plan.notes)
 
 
 def test_skip_takes_modules():
@@ -108,9 +110,54 @@ def test_skip_takes_modules():
         sc.plan(net, 0.5, skip=[net[2], "2"])
 
 
+class Tied(nn.Module):
+    """Its head has the weight of its embedding."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.body = nn.Linear(8, 8)
+        modules = {"words": nn.Embedding(5, 8), "head": nn.Linear(8, 5, bias=False)}
+        for name in (first, *(name for name in modules if name != first)):
+            self.add_module(name, modules[name])
+        self.head.weight = self.words.weight
+
+    def forward(self, x):
+        return self.head(torch.relu(self.body(self.words(x))))
+
+
+class Best(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return self.net(x).argmax(-1)
+
+
+class Around(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+@pytest.mark.parametrize("first", ["words", "head"])
+@pytest.mark.parametrize("skip", [None, ["words"], ["head"]])
+def test_a_head_tied_to_an_embedding_stays_under_either_name(first, skip):
+    assert cut(Tied(first), example=torch.tensor([[1, 2]]), skip=skip) == ["body"]
+
+
+def test_an_output_that_no_layer_makes_is_told():
+    assert any("no layer makes the last axis of an output" in note for note in sc.plan(Best(), 0.5, example=X).notes)
+
+
+def test_arrays_are_examples_too():
+    assert cut(Heads(), example=X.numpy()) == ["body"]
+
+
 @pytest.mark.parametrize(("model", "settings", "why"), [
     (Heads, {}, "Heads came without example= and data="), (Sized, {"example": X}, "the network cannot be traced"),
-    (lambda: nn.Sequential(nn.Linear(8, 8), Heads()), {}, "Sequential came without")])
+    (lambda: nn.Sequential(nn.Linear(8, 8), Heads()), {}, "Sequential came without"),
+    (lambda: nn.Sequential(nn.Linear(8, 8), Around(nn.Linear(8, 8))), {}, "Sequential came without"),
+    (lambda: Around(nn.Linear(8, 8)), {}, "Around came without")])
 def test_what_is_not_known_is_said_once_at_the_caller_s_line(model, settings, why):
     net = model()
     with pytest.warns(OutputLayerWarning, match=why) as caught:

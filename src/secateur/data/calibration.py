@@ -179,7 +179,7 @@ def calibration(data: Any) -> Calibration | None:
     if data is None or isinstance(data, Calibration):
         return data
     loss: Loss = data.loss if isinstance(data, Samples) else nn.functional.cross_entropy
-    batches = _batches(_as_tensors(data))
+    batches = _batches(as_tensors(data))
     with nullcontext() if isinstance(batches, Iterator) else same_random_numbers():
         made = Calibration(batches, loss)
     for number, batch in enumerate(made):
@@ -208,22 +208,22 @@ def check_finite(number: int, batch: Batch) -> None:
                                     f"{values.numel()}; allowed are finite ones")
 
 
-def _as_tensors(data: Any) -> Any:
+def as_tensors(data: Any) -> Any:
     """What was given with tensors in place of NumPy arrays, and samples as the pair or the inputs that they hold.
 
-    >>> _as_tensors((np.zeros((2, 3)), np.ones(2, np.int64)))[0].dtype
+    >>> as_tensors((np.zeros((2, 3)), np.ones(2, np.int64)))[0].dtype
     torch.float32
     """
     if isinstance(data, Samples):
-        return _as_tensors(data.inputs if data.labels is None else (data.inputs, data.labels))
+        return as_tensors(data.inputs if data.labels is None else (data.inputs, data.labels))
     if isinstance(data, np.ndarray):
         found = torch.from_numpy(np.ascontiguousarray(data))
         return found.to(torch.get_default_dtype()) if found.is_floating_point() else found
     if isinstance(data, (tuple, list)):
         nested = any(isinstance(value, (np.ndarray, tuple, list)) for value in data)
-        return type(data)(map(_as_tensors, data)) if nested else data
+        return type(data)(map(as_tensors, data)) if nested else data
     if isinstance(data, Mapping) and any(isinstance(v, np.ndarray) for v in data.values()):
-        return {name: _as_tensors(value) for name, value in data.items()}
+        return {name: as_tensors(value) for name, value in data.items()}
     return data
 
 
@@ -270,7 +270,7 @@ def as_batch(batch: Any) -> Batch:
     """
     if isinstance(batch, Batch):
         return batch
-    batch = _as_tensors(batch)
+    batch = as_tensors(batch)
     if isinstance(batch, Tensor):
         return Batch((batch,))
     if isinstance(batch, Mapping):

@@ -77,6 +77,11 @@ def check_layers(text: str) -> None:
         read_rule(pattern, said)
 
 
+_OF_SPEC = ("granularity", "pooling", "criterion", "scope", "min_sparsity", "max_sparsity", "budget", "recovery",
+            "layers", "skip")
+"""The settings of a study that a spec decides."""
+
+
 def _as_name(what: str, choice: Any, default: str) -> str:
     """The name of a criterion or recovery; rows and configurations are text."""
     if choice is None or isinstance(choice, str):
@@ -241,6 +246,8 @@ class StudyConfig(CommonConfig):
         >>> config.granularity, config.scope, config.pooling
         (('4x2',), ('global',), 'max')
         """
+        if beside := [name for name in settings if name in _OF_SPEC]:
+            raise SecateurError(f"study: got a spec and {', '.join(beside)}; allowed is one of them")
         item, scope = spec.granularity_item, spec.scope_item
         config = cls(**{
             "granularity": (item.name,), "pooling": getattr(item, "pooling", "mean"),

@@ -56,6 +56,9 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
     for batch, *outputs in _outputs_of_both(original, cut, samples):
         whole, small = map(_first, outputs)
+        if whole.shape != small.shape:
+            raise SecateurError(f"the networks give outputs of shapes {tuple(whole.shape)} and {tuple(small.shape)}; "
+                                "allowed are two networks with outputs of one shape")
         apart += float(batch.real(whole - small).square().sum())
         size += float(batch.real(whole).square().sum())
         cosines.append(torch.cosine_similarity(_rows(whole, batch), _rows(small, batch), 1))

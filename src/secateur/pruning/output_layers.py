@@ -29,28 +29,35 @@ def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> 
     if example is not None:
         try:
             found = graph.trace_outputs(model, example)
-            return found.output_layers, found.notes
         except UnsupportedError as error:
             _warn(f"the network cannot be traced ({error})")
             return (), ()
-    last = _last_of(model) if isinstance(model, nn.Sequential) else None
+        unknown = () if found.output_layers or found.notes else (
+            "no layer makes the last axis of an output, so that none is kept whole for that",)
+        return found.output_layers, (*found.notes, *unknown)
+    last = _last_of(model) if _is_plain(model) else None
     if last is None:
-        _warn(f"{type(model).__name__} came without example= and data=")
+        _warn(f"{type(model).__name__} came without example= and data=, with which it is found")
     return ((last,) if last else ()), ()
 
 
 def _warn(why: str) -> None:
-    warnings.warn(f"{why}, so its output layer is not known and every layer is cut: {_KEEP}; with example= (one input) "
-                  "it is found", OutputLayerWarning, stacklevel=caller_level())
+    warnings.warn(f"{why}, so its output layer is not known and is cut like the others: {_KEEP}", OutputLayerWarning,
+                  stacklevel=caller_level())
 
 
-def _last_of(model: nn.Sequential) -> str | None:
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module calls its parts in their order; a class derived from ``nn.Sequential`` may do something else."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _last_of(model: nn.Module) -> str | None:
     """The name of the last layer with weights to cut; empty where there is none, None where that cannot be said."""
     layers = {target.module for target in graph.targets(model)}
     for name, module in reversed(list(model.named_children())):
         if name in layers:
             return name
-        found = _last_of(module) if isinstance(module, nn.Sequential) else _transparent(module)
+        found = _last_of(module) if _is_plain(module) else _transparent(module)
         if found is None or found:
             return found and f"{name}.{found}"
     return ""

@@ -49,7 +49,7 @@ def plan(model: nn.Module, sparsity: float | None = None, *, granularity: Granul
     check_module("plan", model)
     chosen = spec_from(spec, "plan", granularity=granularity, criterion=criterion, scope=scope, skip=skip,
                        layers=layers, seed=seed)
-    if chosen.recovery is not None:
+    if chosen.recovery not in (None, "none"):
         raise SecateurError(f"plan: got recovery {chosen.recovery!r}, which a plan does not carry out; allowed: a spec "
                             "without recovery, or secateur.prune")
     return make_plan(model, sparsity, chosen, data, example)

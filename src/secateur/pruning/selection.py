@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from secateur import graph
 from secateur.core.errors import SecateurError, failing
 from secateur.core.types import Cut, Group, Plan, Structure
-from secateur.data.calibration import Calibration
+from secateur.data.calibration import Calibration, as_tensors
 from secateur.graph.check import check_weights
 from secateur.pruning.allocation import Allocator, Entry
 from secateur.pruning.checks import example_calls, underdetermined_layers, unused_weights
@@ -56,12 +56,14 @@ class Selection:
         check_weights(model)
         self._rules = rules(model, spec.layers, self.scope)
         skipped = resolve_skip(model, spec.skip or ()) | {name for name, rule in self._rules.items() if rule.skip}
-        example = samples.example() if example is None and samples is not None else example
+        example = samples.example() if example is None and samples is not None else as_tensors(example)
         self.structure = structure or self._trace(model, example)
         # No group that reaches an output can be cut, so that neurons need no output layer kept beside that.
         self.outputs, self._output_notes = ((), ()) if spec.skip == () or self.granularity.needs_example else (
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
-        places = self.granularity.places(self.structure, skipped | resolve_skip(model, self.outputs))
+        whole = skipped | resolve_skip(model, self.outputs)
+        places = self.granularity.places(self.structure, whole if self.granularity.needs_example else
+                                         _with_tied(model, whole))
         self._check_places(places)
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
         gather = SignalCollector(model, self._criterion.needs, tensors, samples, example, spec.seed)
@@ -130,12 +132,18 @@ class Selection:
         named = [replace(cut, granularity=entry.granularity.name if entry.rule.granularity and
                          entry.granularity.name != self.granularity.name else "")
                  for cut, entry in zip(rounded, self._entries, strict=True)]
-        made = self._as_plan(target, named, [*notes, *self._output_notes, *self._cautions])
+        made = self._as_plan(target, named, [*notes, *self._output_notes, *self._idle_rules(), *self._cautions])
         return made if sparsity is not None or self.granularity.sparsity else replace(made, sparsity=made.reached)
 
     def _as_plan(self, sparsity: float, cuts: Sequence[Cut], notes: Sequence[str] = ()) -> Plan:
         return Plan(self.granularity.name, self.criterion, self.scope.name, sparsity, tuple(cuts), self.shapes,
                     tuple(notes), self.structure, any(entry.rule.acts for entry in self._entries))
+
+    def _idle_rules(self) -> list[str]:
+        """Notes on settings of output layers, which stay whole whatever is said of them."""
+        return [f"{name}: stays whole, because it makes an output, so that its own settings decide nothing; skip=() "
+                "lets it go" for name in self.outputs if self._rules.get(name, self._rules[""]) != self._rules[""]
+                and not self._rules[name].skip]
 
     @cached_property
     def _cautions(self) -> list[str]:
@@ -163,6 +171,13 @@ def _round(cut: Cut, entry: Entry) -> Cut:
     more = min(-(-kept // item.round_to) * item.round_to, cut.items) - kept
     best = entry.layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
     return replace(cut, keep=cut.keep.index_fill(0, best, True))
+
+
+def _with_tied(model: nn.Module, names: frozenset[str]) -> frozenset[str]:
+    """Some modules, and those that share a parameter with one of them, such as an embedding tied to the head."""
+    owned = {name: {id(p) for p in module.parameters(recurse=False)} for name, module in model.named_modules()}
+    kept = set().union(*(owned[name] for name in names))
+    return names | {name for name, own in owned.items() if own & kept}
 
 
 def _check_alike(name: str, own: Granularity, whole: Granularity) -> None:

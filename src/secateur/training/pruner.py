@@ -82,7 +82,7 @@ class Pruner:
         check_module("Pruner", model)
         chosen = spec_from(spec, "Pruner", granularity=granularity, criterion=criterion, scope=scope, skip=skip,
                            layers=layers, seed=seed)
-        if chosen.recovery is not None:
+        if chosen.recovery not in (None, "none"):
             raise SecateurError(f"Pruner: got recovery {chosen.recovery!r}, but the training recovers here: allowed is "
                                 "a spec without recovery")
         resolve_skip(model, chosen.skip or ())

@@ -111,9 +111,9 @@ class Wrong:
 
 def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    assert made.checked("sparse", Wrong(made.pruned, made.inputs, 5e-5), 1, 3) == pytest.approx(5e-5, rel=0.1)
-    assert made.checked("sparse", Wrong(made.pruned, made.inputs, 5e-3), 1, 3) is None
-    assert made.checked("sparse", Wrong(made.pruned, made.inputs, math.nan), 1, 3) is None
+    assert made.check_outputs("sparse", Wrong(made.pruned, made.inputs, 5e-5), 1, 3) == pytest.approx(5e-5, rel=0.1)
+    assert made.check_outputs("sparse", Wrong(made.pruned, made.inputs, 5e-3), 1, 3) is None
+    assert made.check_outputs("sparse", Wrong(made.pruned, made.inputs, math.nan), 1, 3) is None
     assert [r["batch"] for r in made.refused] == [3, 3]
     assert "differ from torch's by 0.005 of the largest" in made.refused[0]["reason"]
     wrong = Wrong(made.pruned, made.inputs, 0.0)
