@@ -22,7 +22,7 @@ def main() -> None:
     net, x = make().eval(), torch.rand(64, 16)
     sparse = sc.prune(net, 0.9, data=x)
     assert torch.allclose(sc.compile(sparse, x)(x), sparse(x), atol=1e-4)
-    small = sc.prune(net, 0.5, "neuron", data=x)
+    small = sc.prune(net, 0.5, granularity="neuron", data=x)
     sc.save(small, "small.safetensors")
     assert torch.equal(sc.load("small.safetensors", make)(x), small(x))
     Path("small.safetensors").unlink()
