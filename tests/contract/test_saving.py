@@ -65,6 +65,7 @@ def test_half_precision(kind, before, tmp_path):
 
 
 def test_cut_twice_trained_copied_and_cut_by_weights(tmp_path):
+    torch.manual_seed(0)  # some networks die of the step below, and nothing of them can be cut
     once = sc.prune(tiny(), 0.25, granularity="neuron", example=X[:1]).train()
     optimizer = torch.optim.SGD(once.parameters(), 0.1)
     once(X).square().sum().backward()
