@@ -21,7 +21,7 @@ import secateur as sc
 from secateur.core.machine import machine
 from secateur.data import resolve
 from secateur.measure.accuracy import evaluate
-from secateur.models import resolve as make_model
+from secateur.models import build as make_model
 from secateur.training.loop import train
 
 GRID = (0.5, 0.7, 0.9)

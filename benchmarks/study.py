@@ -41,7 +41,7 @@ from secateur.experiment.store import Store
 from secateur.experiment.study import study
 from secateur.experiment.sweep import Sweep
 from secateur.experiment.trial import open_bundle
-from secateur.models import resolve as make_model
+from secateur.models import build as make_model
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
 CONFIG = sc.StudyConfig(latency_batches=(), best=False)

@@ -36,7 +36,8 @@ from secateur.bench.network import outputs_of  # noqa: E402
 from secateur.core import registry  # noqa: E402
 from secateur.core.machine import machine  # noqa: E402
 from secateur.core.modules import Plain  # noqa: E402
-from secateur.data.calibration import Calibration, as_batch  # noqa: E402
+from secateur.data.batch import as_batch  # noqa: E402
+from secateur.data.calibration import Calibration  # noqa: E402
 from secateur.engines.base import Engine  # noqa: E402
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference  # noqa: E402
 from secateur.measure.latency import interleaved, summary  # noqa: E402

@@ -26,7 +26,7 @@ from secateur.core.machine import machine
 from secateur.data import resolve
 from secateur.data.datasets.base import Dataset
 from secateur.measure.accuracy import evaluate
-from secateur.models import resolve as make_model
+from secateur.models import build as make_model
 from secateur.training import Pruner, fit, steps_of
 from secateur.training.schedules import Exponential
 

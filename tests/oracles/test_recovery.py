@@ -9,7 +9,8 @@ from torch import nn
 import secateur as sc
 from secateur.core import registry
 from secateur.core.linalg import damp, least_squares
-from secateur.data.calibration import Batch, calibration
+from secateur.data.batch import Batch
+from secateur.data.calibration import calibration
 from secateur.pruning.selection import Selection
 from secateur.recovery.layer_io import RELUS, output_readers
 from secateur.recovery.methods.base import Recovery

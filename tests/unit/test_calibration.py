@@ -163,3 +163,61 @@ def test_a_frozen_batch_norm_keeps_its_statistics_while_the_others_learn(recover
     assert torch.equal(frozen[1].running_mean, torch.zeros(16)) and frozen[3][0].running_mean.abs().max() > 0
     whole = sc.prune(normed(False, False), 0.5, data=blobs(), recovery=recovery, skip=())
     assert whole[1].running_mean.abs().max() > 0
+
+
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64]
+
+
+@pytest.mark.parametrize("kind", INTEGERS, ids=str)
+@pytest.mark.parametrize("given", ["tensors", "arrays", "loader"])
+def test_labels_of_every_integer_type_train_alike(kind, given):
+    x, y = blobs(64)
+    labels = y.to(kind)
+    data = {"tensors": (x, labels), "arrays": (x.numpy(), labels.numpy()),
+            "loader": list(zip(x.split(16), labels.split(16), strict=True))}
+    sure = sc.prune(net(), 0.5, data=(x, y), recovery=TRAIN, skip=())
+    made = sc.prune(net(), 0.5, data=data[given], recovery=TRAIN, skip=())
+    assert joined_labels(calibration(data[given])).dtype == torch.int64
+    assert all(torch.equal(a, b) for a, b in zip(sure.parameters(), made.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("labels", "said"), [([0, 1, 4, 2], "from 0 to 4"), ([0, -1, 3, 2], "from -1 to 3")])
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int8])
+def test_a_label_outside_the_classes_is_refused(labels, said, kind):
+    data = (torch.zeros(4, 6), torch.tensor(labels, dtype=kind))
+    with pytest.raises(sc.SecateurError, match=f"labels run {said}, the outputs have 4 classes") as refused:
+        sc.prune(net(), 0.5, data=data, recovery=TRAIN, skip=())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_label_that_does_not_count_is_outside_the_classes():
+    x, y = blobs(64)
+    y[0] = -100
+    assert sc.prune(net(), 0.5, data=(x, y.int()), recovery=TRAIN, skip=()) is not None
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(4), torch.zeros(4, dtype=torch.bool)])
+def test_labels_that_are_no_integers_are_refused_as_classes(labels):
+    with pytest.raises(sc.SecateurError, match="no loss of outputs .* the cross-entropy takes whole numbers from 0"):
+        sc.prune(net(), 0.5, data=(torch.zeros(4, 6), labels), recovery=TRAIN, skip=())
+
+
+def test_a_loss_of_ones_own_gets_the_labels_as_they_are():
+    seen = set()
+
+    def loss(outputs, labels):
+        seen.add(labels.dtype)
+        return nn.functional.cross_entropy(outputs, labels.long())
+
+    x, y = blobs(64)
+    sc.prune(net(), 0.5, data=sc.Samples(x, y.short(), loss=loss), recovery=TRAIN, skip=())
+    assert seen == {torch.int16}
+
+
+def test_arrays_are_tensors_wherever_they_stand():
+    x, y = blobs(64)
+    arrays = [{"input": part.numpy()} for part in x.split(16)]
+    found = calibration(list(zip(arrays, y.split(16), strict=True)))
+    assert torch.equal(join(found)[0], x) and found.names == ("input",)
+    with pytest.raises(sc.SecateurError, match="an array of <U1.*allowed are arrays of numbers"):
+        calibration((x.numpy(), np.array(["a"] * 64)))

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from secateur import data
 from secateur.core.errors import SecateurError
+from secateur.data import samples
 
 X, Y = torch.rand(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
 TEST_X, TEST_Y = torch.rand(2, 3), torch.tensor([0, 1])
@@ -126,3 +127,23 @@ def test_npz_mistakes_are_one_line(tmp_path):
 def test_digest_sees_every_tensor():
     digests = {data.dataset("toy", *[t + (i == part) for i, t in enumerate(FOUR)]).digest for part in range(4)}
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32,
+                                  torch.uint64], ids=str)
+def test_labels_of_every_integer_type_are_class_numbers(kind):
+    assert data.dataset("toy", X, Y.to(kind), TEST_X, TEST_Y.to(kind)).digest == data.digest(FOUR)
+    with pytest.raises(SecateurError, match="labels run to 2, allowed are 0 to 1"):
+        data.dataset("toy", X, Y.to(kind), TEST_X, TEST_Y.to(kind), classes=2)
+
+
+def test_what_is_shown_to_a_cut_is_made_and_read_once(own, monkeypatch, tmp_path):
+    calls = []
+    loaded = samples.read(own(lambda: calls.append("called") or FOUR), lambda: None)
+    assert (loaded.digest, calls) == (data.digest(FOUR), ["called"])
+    load = np.load
+    monkeypatch.setattr(np, "load", lambda *args, **named: calls.append("read") or load(*args, **named))
+    np.savez(tmp_path / "own.npz", **dict(zip(("x_train", "y_train", "x_test", "y_test"), map(np.asarray, FOUR),
+                                              strict=True)))
+    loaded = samples.read(str(tmp_path / "own.npz"), lambda: None)
+    assert (loaded.digest, calls) == (data.digest(FOUR), ["called", "read"])

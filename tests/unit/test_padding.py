@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import secateur as sc
-from secateur.data.calibration import Batch, Calibration, calibration
+from secateur.data.batch import Batch
+from secateur.data.calibration import Calibration, calibration
 from secateur.data.forward import call
 from secateur.measure.agreement import agreement
 from secateur.pruning.signals.inputs import gram_sum, input_moments

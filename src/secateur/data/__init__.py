@@ -6,7 +6,7 @@ from pathlib import Path
 
 from secateur.core import registry
 from secateur.data.datasets.base import Dataset, Source, dataset, digest
-from secateur.data.user_data import from_function, from_npz
+from secateur.data.user_data import from_arrays, from_function, read_arrays
 
 __all__ = ["Dataset", "Source", "dataset", "digest", "resolve"]
 
@@ -21,7 +21,8 @@ def resolve(spec: str) -> Dataset:
     torch.Size([1437, 1, 8, 8])
     """
     if spec.endswith(".npz"):
-        return from_npz(Path(spec).expanduser())
+        path = Path(spec).expanduser()
+        return from_arrays(path, read_arrays(path))
     if ":" in spec:
         return from_function(spec)
     source: Source = registry.get("data", spec)()

@@ -1,4 +1,4 @@
-"""A linear or convolutional layer as a matrix product: its inputs as rows of columns, its outputs as rows."""
+"""Runs a network on a batch, in evaluation mode and with hooks where that is asked for."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 
 from secateur.core.errors import failing
 from secateur.core.modules import device_of, same_modes
-from secateur.data.calibration import Batch
+from secateur.data.batch import Batch
 
 _PAIRS = "a pair is (inputs, labels); several inputs are a tuple, ((first, second), labels), labels may be None"
 
 
 class Seen(Exception):  # noqa: N818
-    """Raised inside a network when all that was asked for has been seen."""
+    """A hook raises it when it has seen all that was asked for, so that the rest of the network is not run."""
 
 
 @contextmanager

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from secateur import data as datasets
 from secateur.core import registry
 from secateur.core.errors import SecateurError, failing, first_line, unknown
-from secateur.data.calibration import Batch, Calibration, as_batch, calibration
+from secateur.data.batch import Batch, as_batch
+from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import PARTS, Dataset
-from secateur.data.user_data import KERAS_PARTS
+from secateur.data.user_data import from_arrays, from_object, has_labels, read_arrays
 
 _Encode = Callable[[list[str]], dict[str, Any]] | None
 FILES = {".npz", ".npy", ".safetensors", ".txt"}
@@ -62,29 +60,16 @@ def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | 
     if suffix == ".txt":
         return _read_sentences(Path(data).expanduser(), encode(), batch)
     if suffix in FILES:
-        found = _read_arrays(Path(data).expanduser(), suffix)
-        if suffix == ".npz" and any(set(names) <= found.keys() for names in (PARTS, KERAS_PARTS)):
-            return datasets.resolve(data)
+        path = Path(data).expanduser()
+        found = read_arrays(path)
+        if suffix == ".npz" and has_labels(found):
+            return from_arrays(path, found)
         tensors = {name: _as_network_input(data, name, value) for name, value in found.items()}
         return _hold_out(next(iter(tensors.values())) if len(tensors) == 1 else tensors, data, batch)
     if ":" not in data:
         return datasets.resolve(data)
     given = _call_import(data)
-    return datasets.resolve(data) if _is_labelled(given) else _hold_out(given, data, batch)
-
-
-def _read_arrays(path: Path, suffix: str) -> dict[str, Any]:
-    """The arrays of a file by name; no pickle is read."""
-    try:
-        if suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        found = np.load(path, allow_pickle=False)
-        return {"": found} if suffix == ".npy" else {name: found[name] for name in found.files}
-    except FileNotFoundError as error:
-        raise SecateurError(f"data file '{path}': it is missing") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, safetensors.SafetensorError) as error:
-        raise SecateurError(f"data file '{path}' is no whole {suffix} file of plain arrays: "
-                            f"{first_line(error)}") from error
+    return from_object(data, given) if _is_labelled(given) else _hold_out(given, data, batch)
 
 
 def _as_network_input(data: str, name: str, value: Any) -> Tensor:
@@ -123,8 +108,7 @@ def _hold_out(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
     Raises:
         SecateurError: they are nothing that :func:`secateur.data.calibration.calibration` takes.
     """
-    found = calibration({str(k): torch.as_tensor(v) for k, v in given.items()} if isinstance(given, Mapping) else (
-        torch.as_tensor(given) if isinstance(given, np.ndarray) else given))
+    found = calibration({k: torch.as_tensor(v) for k, v in given.items()} if isinstance(given, Mapping) else given)
     if found is None:
         raise SecateurError(f"data set '{data}' gives None; allowed are samples")
     batches = list(found)
@@ -194,8 +178,7 @@ def _read_sentences(path: Path, encode: _Encode, batch: int = 0) -> HeldOutSampl
 
 def _encode_batches(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
     """Sentences as batches of inputs, the batches in an order drawn once for all."""
-    ordered: Iterable[str] = sorted(lines, key=len)
-    lines = list(ordered)
+    lines = sorted(lines, key=len)
     batches = [as_batch(encode(lines[at:at + size])) for at in range(0, len(lines), size)]
     order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist()
     found = calibration([batches[i] for i in order])

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from secateur.core import registry
-from secateur.core.errors import SecateurError, first_line
-from secateur.data.datasets.base import PARTS, Dataset, dataset
+from secateur.core.errors import SecateurError, failing, first_line
+from secateur.data.datasets.base import PARTS, Dataset, dataset, file_error
 
-KERAS_PARTS = ("x_train", "y_train", "x_test", "y_test")
+_KERAS_PARTS = ("x_train", "y_train", "x_test", "y_test")
 ALLOWED = ("a Dataset, (train_x, train_y, test_x, test_y), ((train_x, train_y), (test_x, test_y)), "
            "(train_loader, test_loader), or a mapping with the keys " + ", ".join(PARTS))
 
@@ -34,31 +36,58 @@ def from_function(spec: str) -> Dataset:
     if not callable(function):
         raise SecateurError(f"data set '{spec}': it is {type(function).__name__}; "
                             "allowed: a function without arguments")
-    try:
+    with failing(f"data set '{spec}' failed"):
         made = function()
-    except Exception as error:
-        raise SecateurError(f"data set '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
+    return from_object(spec, made)
+
+
+def from_object(spec: str, made: Any) -> Dataset:
+    """The data that a function gave; ``spec`` is its import path.
+
+    Raises:
+        SecateurError: it is nothing of what :func:`from_function` takes.
+    """
     return made if isinstance(made, Dataset) and made.digest else dataset(spec, **_parts(spec, made))
 
 
-def from_npz(path: Path) -> Dataset:
-    """The data of an ``.npz`` file with the arrays ``train_x, train_y, test_x, test_y`` (or, as Keras
-    writes them, ``x_train, y_train, x_test, y_test``) and, if wanted, ``classes``. No pickle is read.
+def from_arrays(path: Path, arrays: Mapping[str, Any]) -> Dataset:
+    """The data of a file with the arrays ``train_x, train_y, test_x, test_y`` (or, as Keras
+    writes them, ``x_train, y_train, x_test, y_test``) and, if wanted, ``classes``.
 
     Raises:
-        SecateurError: the file is missing or damaged, or an array is missing.
+        SecateurError: an array is missing.
+    """
+    if not set(PARTS) <= arrays.keys() and set(_KERAS_PARTS) <= arrays.keys():
+        arrays = {PARTS[_KERAS_PARTS.index(k)] if k in _KERAS_PARTS else k: a for k, a in arrays.items()}
+    return dataset(path.name, **_parts(str(path), arrays))
+
+
+def has_labels(arrays: Mapping[str, Any]) -> bool:
+    """Whether arrays by name are training and test samples with labels."""
+    return any(set(names) <= arrays.keys() for names in (PARTS, _KERAS_PARTS))
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an ``.npz``, ``.npy`` or ``.safetensors`` file by name; that of an ``.npy`` is named ``""``.
+
+    No pickle is read.
+
+    Raises:
+        SecateurError: the file is missing or damaged.
     """
     try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        if path.suffix == ".npy":
+            return {"": np.load(path, allow_pickle=False)}
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            return dict(archive)
     except FileNotFoundError as error:
-        raise SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it is missing") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it is no whole .npz file "
-                            f"of plain arrays: {first_line(error)}") from error
-    if not set(PARTS) <= arrays.keys() and set(KERAS_PARTS) <= arrays.keys():
-        arrays = {PARTS[KERAS_PARTS.index(k)] if k in KERAS_PARTS else k: a for k, a in arrays.items()}
-    return dataset(path.name, **_parts(str(path), arrays))
+        raise file_error(path, "is missing") from error
+    # an .npz that holds a single array is read as that array, which has no __enter__: an AttributeError or TypeError
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError,
+            safetensors.SafetensorError) as error:
+        raise file_error(path, f"is no whole {path.suffix} file of plain arrays: {first_line(error)}") from error
 
 
 def _parts(spec: str, made: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.tensors import tensors_in
-from secateur.data.calibration import Batch, Calibration
+from secateur.data.batch import Batch
+from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

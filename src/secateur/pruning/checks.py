@@ -16,7 +16,8 @@ from secateur.core.module_state import evaluating
 from secateur.core.modules import device_of
 from secateur.core.tensors import to_device
 from secateur.core.types import Target
-from secateur.data.calibration import Calibration, describe_value
+from secateur.data.batch import describe_value
+from secateur.data.calibration import Calibration
 from secateur.data.forward import call
 from secateur.graph.example import examples, inputs
 from secateur.pruning.granularity.base import Layer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
-from secateur.data.calibration import Batch
+from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
 from secateur.measure.compare import divergence, same_classes
 from secateur.pruning.granularity.base import Layer

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from secateur import graph
 from secateur.core.errors import SecateurError, failing
 from secateur.core.types import Cut, Group, Plan, Structure
-from secateur.data.calibration import Calibration, as_tensors
+from secateur.data.batch import as_tensors
+from secateur.data.calibration import Calibration
 from secateur.graph.check import check_weights
 from secateur.pruning.allocation import Allocator, Entry
 from secateur.pruning.checks import example_calls, underdetermined_layers, unused_weights

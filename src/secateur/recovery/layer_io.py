@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError
-from secateur.data.calibration import Batch
+from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import groups_of, real, rows_in, rows_out
 from secateur.recovery.layerwise_passes import Passes

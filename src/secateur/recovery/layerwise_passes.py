@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from secateur.data.calibration import Batch
+from secateur.data.batch import Batch
 from secateur.data.forward import Seen, call, watch
 
 

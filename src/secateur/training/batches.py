@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
-from secateur.data.calibration import Batch, Calibration, Loss, Samples, calibration, join, joined_labels
+from secateur.data.batch import Batch
+from secateur.data.calibration import Calibration, Loss, Samples, calibration, join, joined_labels
 from secateur.data.forward import call, watch
 from secateur.training.distillation import distillation
 

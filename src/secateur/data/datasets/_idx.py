@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateur.core.errors import SecateurError
 from secateur.data.datasets._download import obtain
-from secateur.data.datasets.base import Dataset, dataset
+from secateur.data.datasets.base import Dataset, dataset, file_error
 
 _UNSIGNED_BYTE = 8
 
@@ -66,12 +65,14 @@ def read_idx(path: Path, file: IdxFile) -> Tensor:
     header = 4 + 4 * len(file.shape)
     magic = bytes([0, 0, _UNSIGNED_BYTE, len(file.shape)])
     if raw[:4] != magic or len(raw) < header:
-        raise _error(path, f"is not the IDX file it should be: magic number {raw[:4].hex()}, expected {magic.hex()}")
+        raise file_error(path, f"is not the IDX file it should be: magic number {raw[:4].hex()}, expected "
+                               f"{magic.hex()}")
     shape = struct.unpack(f">{len(file.shape)}I", raw[4:header])
     if shape != file.shape:
-        raise _error(path, f"has shape {shape}, expected {file.shape}")
+        raise file_error(path, f"has shape {shape}, expected {file.shape}")
     if len(raw) - header != np.prod(shape):
-        raise _error(path, f"is truncated or too long: {len(raw) - header} bytes of data, expected {np.prod(shape)}")
+        raise file_error(path, f"is truncated or too long: {len(raw) - header} bytes of data, expected "
+                               f"{np.prod(shape)}")
     if file.sha256:
         _check_sum(path, raw, file.sha256)
     return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy())
@@ -81,25 +82,21 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror or error}") from error
+        raise file_error(path, f"cannot be read: {error.strerror or error}") from error
 
 
 def _unpack(path: Path, packed: bytes) -> bytes:
     if not packed:
-        raise _error(path, "is truncated: 0 bytes")
+        raise file_error(path, "is truncated: 0 bytes")
     try:
         return gzip.decompress(packed)
     except EOFError as error:
-        raise _error(path, f"is truncated: {len(packed)} bytes, the gzip stream goes on") from error
+        raise file_error(path, f"is truncated: {len(packed)} bytes, the gzip stream goes on") from error
     except (OSError, zlib.error) as error:
-        raise _error(path, f"is damaged or not gzip: {error}") from error
+        raise file_error(path, f"is damaged or not gzip: {error}") from error
 
 
 def _check_sum(path: Path, content: bytes, expected: str) -> None:
     got = hashlib.sha256(content).hexdigest()
     if got != expected:
-        raise _error(path, f"was altered: SHA-256 {got}, expected {expected}")
-
-
-def _error(path: Path, what: str) -> SecateurError:
-    return SecateurError(f"data file '{path.name}' in folder {path.parent}: it {what}")
+        raise file_error(path, f"was altered: SHA-256 {got}, expected {expected}")

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -100,6 +101,11 @@ def digest(tensors: Iterable[Tensor]) -> str:
     return total.hexdigest()
 
 
+def file_error(path: Path, what: str) -> SecateurError:
+    """The error for a data file that cannot be used, with the folder in which it lies."""
+    return SecateurError(f"data file '{path.name}' in folder {path.absolute().parent}: it {what}")
+
+
 def _inputs(where: str, part: str, x: Tensor) -> Tensor:
     if x.ndim < 2 or not x.numel():
         raise SecateurError(f"{where}: {part} has shape {tuple(x.shape)}; allowed: (samples, ...), at least one sample")
@@ -117,10 +123,13 @@ def _inputs(where: str, part: str, x: Tensor) -> Tensor:
 def _labels(where: str, part: str, y: Tensor) -> Tensor:
     if y.ndim != 1 or not y.numel():
         raise SecateurError(f"{where}: {part} has shape {tuple(y.shape)}; allowed: (samples,), at least one sample")
-    if y.is_complex() or y.dtype == torch.bool or not torch.equal(y.long().to(y.dtype), y) or int(y.min()) < 0:
-        raise SecateurError(f"{where}: {part} must hold class numbers, whole and from 0; got {y.dtype} "
-                            f"from {y.min().item() if not y.is_complex() else 'complex values'}")
-    return y.long()
+    if y.is_complex() or y.dtype == torch.bool:
+        raise SecateurError(f"{where}: {part} must hold class numbers, whole and from 0; got {y.dtype}")
+    classes = y.long()
+    if (y.is_floating_point() and not torch.equal(classes.to(y.dtype), y)) or int(classes.min()) < 0:
+        least = y.min().item() if y.is_floating_point() else int(classes.min())
+        raise SecateurError(f"{where}: {part} must hold class numbers, whole and from 0; got {y.dtype} from {least}")
+    return classes
 
 
 def _check_sizes(where: str, inputs: dict[str, Tensor], labels: dict[str, Tensor]) -> None:

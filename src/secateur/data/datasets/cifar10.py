@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateur.core.errors import SecateurError
 from secateur.data.datasets._download import obtain
-from secateur.data.datasets.base import Dataset, Source, dataset
+from secateur.data.datasets.base import Dataset, Source, dataset, file_error
 
 FILE = "cifar-10-binary.tar.gz"
 _SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -49,9 +48,9 @@ def check_archive(path: Path, expected: str = _SHA256) -> None:
             while chunk := stream.read(1 << 20):
                 got.update(chunk)
     except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror or error}") from error
+        raise file_error(path, f"cannot be read: {error.strerror or error}") from error
     if got.hexdigest() != expected:
-        raise _error(path, f"is truncated or was altered: SHA-256 {got.hexdigest()}, expected {expected}")
+        raise file_error(path, f"is truncated or was altered: SHA-256 {got.hexdigest()}, expected {expected}")
 
 
 def read_batches(path: Path, members: tuple[str, ...], images: int = _IMAGES_A_BATCH) -> tuple[Tensor, Tensor]:
@@ -68,13 +67,9 @@ def read_batches(path: Path, members: tuple[str, ...], images: int = _IMAGES_A_B
                 stream = archive.extractfile(member)
                 raw = stream.read() if stream else b""
                 if len(raw) != images * record:
-                    raise _error(path, f"holds a {member} of {len(raw)} bytes, expected {images * record}")
+                    raise file_error(path, f"holds a {member} of {len(raw)} bytes, expected {images * record}")
                 parts.append(np.frombuffer(raw, np.uint8).reshape(images, record))
     except (KeyError, EOFError, OSError, tarfile.TarError, zlib.error) as error:
-        raise _error(path, f"cannot be unpacked: {error}") from error
+        raise file_error(path, f"cannot be unpacked: {error}") from error
     rows = torch.from_numpy(np.concatenate(parts))
     return rows[:, 1:].reshape(-1, *SHAPE), rows[:, 0].long()
-
-
-def _error(path: Path, what: str) -> SecateurError:
-    return SecateurError(f"data file '{path.name}' in folder {path.parent}: it {what}")

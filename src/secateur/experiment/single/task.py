@@ -8,7 +8,8 @@ from functools import cache, partial
 import torch
 
 from secateur.core.errors import SecateurError
-from secateur.data.calibration import Calibration, as_batch
+from secateur.data.batch import as_batch
+from secateur.data.calibration import Calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import GIVEN, HeldOutSamples, read
 from secateur.experiment.point import Point

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.linalg import single
 from secateur.core.modules import device_of
-from secateur.data.calibration import Batch, Calibration
+from secateur.data.batch import Batch
+from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, rows_out
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.linalg import single
-from secateur.data.calibration import Batch, Calibration
+from secateur.data.batch import Batch
+from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, real, rows_in
 

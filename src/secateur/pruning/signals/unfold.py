@@ -7,7 +7,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from secateur.core.errors import UnsupportedError
-from secateur.data.calibration import Batch
+from secateur.data.batch import Batch
 
 
 def check_layer(name: str, module: nn.Module) -> nn.Module:

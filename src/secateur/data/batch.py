@@ -1,0 +1,118 @@
+"""Some samples for one call of a network, with their labels where there are any, from whatever a loader gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from secateur.core.errors import SecateurError, failing
+from secateur.core.tensors import dtype_name
+
+ALLOWED = ("a tensor of inputs, a pair (inputs, labels) of tensors, a dict of tensors by argument, or an iterable of "
+           "batches, each inputs or a pair (inputs, labels); several inputs are a tuple or a dict, ((first, second), "
+           "labels), labels may be None")
+_MASK = "attention_mask"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples: the arguments of one call of the network, and their labels where there are any.
+
+    ``names`` are those of the inputs where they are keyword arguments.
+    """
+
+    inputs: tuple[Any, ...]
+    labels: Any = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs as positional and as keyword arguments."""
+        return ((), dict(zip(self.names, self.inputs, strict=True))) if self.names else (self.inputs, {})
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which places of sequences are real, bool ``(samples, length)``, where an input named ``attention_mask`` says
+        so; the others are padding.
+
+        >>> Batch((torch.tensor([[1, 1, 0]]),), None, ("attention_mask",)).mask
+        tensor([[ True,  True, False]])
+        """
+        mask = self.arguments[1].get(_MASK)
+        return mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+    def real(self, values: Tensor) -> Tensor:
+        """Values of sequences without those of padding, ``(places, ...)``; others as they are."""
+        mask = self.mask
+        fits = mask is not None and values.ndim > 2 and values.shape[:2] == mask.shape
+        return values[mask.to(values.device)] if mask is not None and fits else values
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+        moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
+        labels = self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels
+        return Batch(moved, labels, self.names)
+
+    def __str__(self) -> str:
+        told = map(describe_value, self.inputs)
+        return " and ".join(f"{name} {what}" for name, what in zip(self.names, told, strict=True)) if self.names else (
+            " and ".join(told))
+
+    def __len__(self) -> int:
+        return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
+
+
+def describe_value(value: Any) -> str:
+    """The shape and type of a tensor, the class of anything else.
+
+    >>> describe_value(torch.zeros(2, 3)), describe_value("a")
+    ('(2, 3) float32', 'str')
+    """
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {dtype_name(value.dtype)}"
+    return type(value).__name__
+
+
+def as_tensors(data: Any) -> Any:
+    """What was given with tensors in place of NumPy arrays; floating ones become of torch's default type.
+
+    >>> as_tensors((np.zeros((2, 3)), np.ones(2, np.int64)))[0].dtype
+    torch.float32
+    """
+    return pytree.tree_map(_as_tensor, data, is_leaf=lambda value: isinstance(value, Mapping))
+
+
+def _as_tensor(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: as_tensors(inner) for name, inner in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    with failing(f"data: an array of {value.dtype}", "allowed are arrays of numbers"):
+        found = torch.from_numpy(np.ascontiguousarray(value))
+    return found.to(torch.get_default_dtype()) if found.is_floating_point() else found
+
+
+def as_batch(batch: Any) -> Batch:
+    """One batch as a loader gives it: inputs, a dict of them by argument, or a pair of inputs and labels.
+
+    >>> as_batch((torch.zeros(2, 3), torch.ones(2))).labels
+    tensor([1., 1.])
+    """
+    if isinstance(batch, Batch):
+        return batch
+    batch = as_tensors(batch)
+    if isinstance(batch, (Tensor, Mapping)):
+        batch = (batch,)
+    if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 2:
+        size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+        raise SecateurError(f"a batch of data is a {type(batch).__name__}{size}; allowed is {ALLOWED}")
+    inputs, labels = (*batch, None)[:2]
+    if isinstance(inputs, Mapping):
+        return Batch(tuple(inputs.values()), labels, tuple(map(str, inputs)))
+    return Batch(tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), labels)
