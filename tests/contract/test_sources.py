@@ -1,11 +1,14 @@
 """Every kind of network that can be named recognises its own and nothing else, and says how it is written."""
 
+from dataclasses import replace
+
 import pytest
+import safetensors.torch
 
 import secateur as sc
 from secateur.core import registry
 from secateur.models import resolve
-from secateur.models.loaders.base import Kind
+from secateur.models.loaders.base import Kind, Options
 
 OWN = {"built-in": "mlp", "factory": "support:tiny", "safetensors": "w.safetensors", "pt2": "net.pt2",
        "keras": "net.keras", "timm": "timm:resnet18", "hugging-face": "folder"}
@@ -34,3 +37,18 @@ def test_what_cannot_be_read_is_one_line(name, folder):
     with pytest.raises((sc.SecateurError, ImportError)) as caught:
         resolve.find(broken).make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", registry.files("models"))
+@pytest.mark.parametrize("weights", [False, True], ids=["by-name", "weights-of-a-name"])
+def test_what_is_printed_to_make_a_built_in_network_again_makes_it(name, weights, tmp_path):
+    options = Options(shape=(3, 32, 32), classes=7)
+    if weights:
+        made = resolve.find(name, options).make()
+        safetensors.torch.save_file(made.state_dict(), tmp_path / "w.safetensors")
+        name, options = str(tmp_path / "w.safetensors"), replace(options, factory=name)
+    source = resolve.find(name, options)
+    again = eval(source.again, {"secateur": sc})()
+    shapes = [{n: t.shape for n, t in network.state_dict().items()} for network in (source.make(), again)]
+    assert type(again) is type(source.make())
+    assert shapes[0] == shapes[1]

@@ -13,8 +13,8 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench
 from secateur.cli import app
 from secateur.core.errors import SecateurError
-from secateur.models import resolve
-from secateur.models.resolve import Options
+from secateur.models import example_inputs, resolve
+from secateur.models.loaders.base import Options, Source
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence"]
 
@@ -177,23 +177,23 @@ def test_a_folder_whose_shapes_are_others_is_refused_with_the_tensors(folder):
 
 def test_inputs_by_name_keep_their_names():
     x, y = torch.ones(2, 3), torch.zeros(2)
-    assert resolve.by_place({"x": x, "y": y}, "net") == ((x, y), ("x", "y"))
-    assert resolve.by_place([x], "net") == ((x,), ())
+    assert example_inputs.tensors_and_names({"x": x, "y": y}, "net") == ((x, y), ("x", "y"))
+    assert example_inputs.tensors_and_names([x], "net") == ((x,), ())
     for wrong in ({"x": 3}, (), torch.tensor(1.0), {}):
         with pytest.raises(SecateurError, match="the inputs of 'net': allowed is a tensor"):
-            resolve.by_place(wrong, "net")
+            example_inputs.tensors_and_names(wrong, "net")
 
 
 def test_the_shape_of_a_network_of_sentences_is_how_many_tokens(folder):
     source = resolve.find(folder)
-    found = resolve.example_for(source.make(), source, Options(shape=(9,)), folder)
+    found = example_inputs.example_for(source.make(), source, Options(shape=(9,)), folder)
     assert {tuple(x.shape) for x in found.values()} == {(2, 9)}
     assert found["attention_mask"].all()
     for wrong, most in (((200,), 128), ((3, 4), 3)):
         with pytest.raises(SecateurError, match=rf"allowed is one number, how many tokens each has, at most {most}"):
-            resolve.example_for(source.make(), source, Options(shape=wrong), folder)
+            example_inputs.example_for(source.make(), source, Options(shape=wrong), folder)
 
 
 def test_without_any_word_of_inputs_they_are_refused():
     with pytest.raises(SecateurError, match="the inputs of 'net' are not known: --shape"):
-        resolve.example_for(nn.Linear(2, 2), resolve.Source(nn.Identity, ""), Options(), "net")
+        example_inputs.example_for(nn.Linear(2, 2), Source(nn.Identity, ""), Options(), "net")

@@ -16,7 +16,7 @@ from secateur.experiment.single.prune import cut_network
 from secateur.models import resolve
 from secateur.models.loaders._archive import plain, read_checked
 from secateur.models.loaders._rebuild_layers import rebuild_layers
-from secateur.models.resolve import Options
+from secateur.models.loaders.base import Options
 
 QUICK = {"latency_batches": (), "sparsity": 0.5}
 

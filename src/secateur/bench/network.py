@@ -18,7 +18,8 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
 from secateur.measure.size import has_zeroed_weights, tensors
-from secateur.models import resolve
+from secateur.models import example_inputs, resolve
+from secateur.models.loaders.base import Options, Source
 from secateur.pruning.apply import apply
 from secateur.pruning.history import steps
 from secateur.pruning.plan import plan
@@ -69,12 +70,12 @@ class Subject:
         return self.file or self.model
 
     @cached_property
-    def options(self) -> resolve.Options:
+    def options(self) -> Options:
         """What is said of the network besides its name."""
-        return resolve.Options(weights=self.weights, example=self.example, shape=self.shape, classes=self.classes)
+        return Options(weights=self.weights, example=self.example, shape=self.shape, classes=self.classes)
 
     @cached_property
-    def source(self) -> resolve.Source:
+    def source(self) -> Source:
         """Where the network comes from.
 
         Raises:
@@ -105,7 +106,8 @@ class Subject:
         Raises:
             SecateurError: no shape is known, or an example of other things than tensors.
         """
-        return resolve.by_place(resolve.example_for(network, self.source, self.options, self.name), self.name)
+        example = example_inputs.example_for(network, self.source, self.options, self.name)
+        return example_inputs.tensors_and_names(example, self.name)
 
 
 def ready(make: Callable[[], nn.Module]) -> nn.Module:

@@ -65,7 +65,7 @@ def info(settings: dict[str, Any]) -> None:
 def _print_network(options: InfoOptions) -> None:
     """Print what of a network can be cut, and a cut of it where one is asked for."""
     from secateur import data as datasets
-    from secateur.models import resolve
+    from secateur.models import example_inputs, resolve
 
     data = datasets.resolve(options.data) if options.data else None
     if data:
@@ -74,7 +74,7 @@ def _print_network(options: InfoOptions) -> None:
         options = replace(options, shape=SIDES)
     source = resolve.find(options.model, options)
     network = source.make().eval()
-    inputs = resolve.example_for(network, source, options, options.model)
+    inputs = example_inputs.example_for(network, source, options, options.model)
     _print_structure(network, inputs)
     for note in source.notes:
         print(f"note: {note}")

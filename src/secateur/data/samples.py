@@ -20,7 +20,7 @@ from secateur.data.datasets.base import PARTS, Dataset
 from secateur.data.user_data import from_arrays, from_object, has_labels, read_arrays
 
 _Encode = Callable[[list[str]], dict[str, Any]] | None
-FILES = {".npz", ".npy", ".safetensors", ".txt"}
+_FILES = {".npz", ".npy", ".safetensors", ".txt"}
 ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
 SIZE, HELD_OUT = 32, 5
 GIVEN = ("--data gives them (inputs.npy, .npz or .safetensors, sentences.txt where there is a tokenizer, "
@@ -38,7 +38,7 @@ class HeldOutSamples:
 
 def check_name(data: str) -> None:
     """Refuse what names no data, before any work is done."""
-    if ":" not in data and Path(data).suffix not in FILES and data not in registry.files("data"):
+    if ":" not in data and Path(data).suffix not in _FILES and data not in registry.files("data"):
         raise unknown("data set", data, [*registry.files("data"), *ALLOWED])
 
 
@@ -59,7 +59,7 @@ def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | 
     suffix = Path(data).suffix if ":" not in data else ""
     if suffix == ".txt":
         return _read_sentences(Path(data).expanduser(), encode(), batch)
-    if suffix in FILES:
+    if suffix in _FILES:
         path = Path(data).expanduser()
         found = read_arrays(path)
         if suffix == ".npz" and has_labels(found):

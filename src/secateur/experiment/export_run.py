@@ -16,7 +16,7 @@ from secateur.experiment.rebuild import remake
 from secateur.files.exporters import Exported, export_checked, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
-from secateur.models import resolve
+from secateur.models import example_inputs, resolve
 from secateur.models.loaders.base import Options
 
 _MANY = 0.2
@@ -116,7 +116,7 @@ def _export_network(wanted: ExportConfig, chosen: Format) -> Done:
     source = resolve.cut_file(path, wanted.model, wanted) if path else resolve.find(text, wanted)
     network = source.make().eval()
     needs = isinstance(chosen, Exporter) and chosen.traced
-    inputs = resolve.example_for(network, source, wanted, text) if needs else None
+    inputs = example_inputs.example_for(network, source, wanted, text) if needs else None
     done = export_checked(network, place, inputs, wanted.to, wanted.int8)
     return Done(place, f"the network of {text}", done, None, (*source.notes, *_notes_on(done, network)))
 

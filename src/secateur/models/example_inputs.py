@@ -7,21 +7,22 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateur import models
 from secateur.core.errors import SecateurError
 from secateur.core.pytree import repeat
 from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.files.native.program import FileNetwork
 from secateur.graph.example import has_words
+from secateur.models.builtin.base import Network
+from secateur.models.factory import example_of
 from secateur.models.loaders.base import Options, Source
 from secateur.pruning.history import steps
 
-WORD = "network "
+_WORD = "network "
 
 
 def example_for(network: nn.Module, source: Source, options: Options, what: str) -> Any:
-    """Inputs of a network: those asked for, random ones of the shape asked for, those that its source knows, or ones
-    like those that it was saved with, made for, or cut with.
+    """Inputs to run a network on, in this order: those that were asked for; random ones of the shape that was asked
+    for; those that its source knows; random ones like those that it was saved with, made for, or cut with.
 
     For a network of sentences the shape is the number of tokens.
 
@@ -29,11 +30,11 @@ def example_for(network: nn.Module, source: Source, options: Options, what: str)
         SecateurError: nothing says what ``what`` takes.
     """
     if options.example:
-        return models.example_of(options.example)
+        return example_of(options.example)
     known = source.example if source.example is not None else example_from(network)
     if options.shape:
         if source.encode:
-            return tokens(source, options.shape)
+            return _tokens(source, options.shape)
         return _stretch(known, options.shape) if has_words(known) else _random_samples(options.shape)
     if known is None:
         raise SecateurError(f"the inputs of '{what}' are not known: --shape 3,32,32 for random ones, or --example "
@@ -42,31 +43,26 @@ def example_for(network: nn.Module, source: Source, options: Options, what: str)
 
 
 def example_from(network: nn.Module) -> Any:
-    """Random inputs as a network itself tells them: the graph out of a file, what it is made for, what it was cut with;
-    None where it tells nothing."""
+    """Random inputs like those that a network was saved with, is made for, or was cut with; None where it does not
+    say."""
     if isinstance(network, FileNetwork) and (like := network.example()) is not None:
         return like
-    if (found := _random_samples(_sample_shape(network))) is not None:
-        return found
+    if isinstance(network, (Network, FileNetwork)) and network.shape:
+        return _random_samples(network.shape)
     cuts = steps(network)
     return InputSpec.from_json(cuts[-1].example).random() if cuts and cuts[-1].example else None
 
 
-def _random_samples(sides: tuple[int, ...]) -> Tensor | None:
-    """Two random samples of a shape; None without one."""
-    return InputSpec(TensorSpec((2, *sides))).random() if sides else None
+def _random_samples(shape: tuple[int, ...]) -> Any:
+    """Two random samples of a shape."""
+    return InputSpec(TensorSpec((2, *shape))).random()
 
 
-def _sample_shape(network: nn.Module) -> tuple[int, ...]:
-    """The shape of a sample that a network tells."""
-    return network.shape if isinstance(network, (models.Network, FileNetwork)) else ()
-
-
-def tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
+def _tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
     """Two sentences of so many tokens."""
     assert source.encode is not None
     length = shape[0]
-    found = {name: x[:, :length] for name, x in source.encode([WORD * length] * 2).items()}
+    found = {name: x[:, :length] for name, x in source.encode([_WORD * length] * 2).items()}
     if len(shape) > 1 or any(x.shape[1] < length for x in found.values()):
         longest = min(x.shape[1] for x in found.values())
         raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of sentences: allowed is one number, "
@@ -75,20 +71,20 @@ def tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
 
 
 def _stretch(example: Any, shape: tuple[int, ...]) -> Any:
-    """An example whose rows have so many places: its own, over and over."""
+    """An example with rows of another length, filled with its own values over and over."""
     if len(shape) > 1:
         raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, how "
                             "many each sample has")
     return repeat(example, shape[0], axis=1)
 
 
-def by_place(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
-    """The tensors of inputs one by one, and their names where they are given by name.
+def tensors_and_names(example: Any, what: str) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+    """The tensors of inputs in their order, and their names where they are given by name.
 
     Raises:
-        SecateurError: they hold other things than tensors of some samples along the first axis.
+        SecateurError: an input is no tensor with samples along the first axis.
 
-    >>> by_place({"x": Tensor(2, 3)}, "net")[1]
+    >>> tensors_and_names({"x": Tensor(2, 3)}, "net")[1]
     ('x',)
     """
     names = tuple(map(str, example)) if isinstance(example, Mapping) else ()

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from secateur import files
 from secateur.core import registry
-from secateur.core.errors import SecateurError, first_line
+from secateur.core.errors import SecateurError, failing, first_line
 from secateur.core.modules import device_of, same_modes
 
-KNOWN = ("shape", "classes", "num_classes")
+_KNOWN = ("shape", "classes", "num_classes")
 
 
 def build(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
             dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The network behind a name or ``pkg.module:factory`` (called with what it needs of :data:`KNOWN`).
+    """The network behind a name or ``pkg.module:factory`` (called with what it needs of shape, classes, num_classes).
 
     Args:
         spec: the name or the import path.
@@ -48,7 +48,7 @@ def make_network(spec: str, shape: tuple[int, ...], classes: int) -> nn.Module:
         SecateurError: an unknown name, or a factory that fails or returns no module.
     """
     if ":" in spec:
-        return _call(spec, dict(zip(KNOWN, (tuple(shape), classes, classes), strict=True)))
+        return _call(spec, dict(zip(_KNOWN, (tuple(shape), classes, classes), strict=True)))
     return registry.get("models", spec)(tuple(shape), classes)  # type: ignore[no-any-return]
 
 
@@ -59,10 +59,8 @@ def example_of(spec: str) -> Any:
         SecateurError: it cannot be imported, or the function fails.
     """
     found = registry.import_path(spec, "example")
-    try:
+    with failing(f"example '{spec}' failed"):
         return found() if callable(found) and not isinstance(found, Tensor) else found
-    except Exception as error:
-        raise SecateurError(f"example '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
 
 
 def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: torch.dtype = torch.float32,
@@ -114,10 +112,8 @@ def _call(spec: str, known: dict[str, Any]) -> nn.Module:
     if unknown := [name for name in needed if name not in known]:
         raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, or "
                             f"with {', '.join(known)} where it has no defaults for these (--shape, --classes)")
-    try:
+    with failing(f"model '{spec}' failed"):
         model = factory(**{name: known[name] for name in needed})
-    except Exception as error:
-        raise SecateurError(f"model '{spec}' failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise SecateurError(f"model '{spec}' returns {type(model).__name__}; needed: a torch.nn.Module")
     return model

@@ -15,26 +15,9 @@ from secateur import files
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
-from secateur.models.example_inputs import by_place, example_for, example_from
+from secateur.models.example_inputs import example_from
 from secateur.models.factory import example_of
 from secateur.models.loaders.base import Kind, Options, Source
-
-__all__ = [
-    "Kind",
-    "Options",
-    "Source",
-    "by_place",
-    "check_read",
-    "cut_file",
-    "example_for",
-    "file_named",
-    "find",
-    "kind_of",
-    "kinds",
-    "network",
-    "why_not",
-    "why_unreadable",
-]
 
 _RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
 _PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
@@ -147,7 +130,7 @@ def load_network(path: Path, original: Callable[[], nn.Module], given: Any, mode
 def why_not(text: str) -> str:
     """Why a text names no network, and what is allowed."""
     path, allowed = Path(text).expanduser(), "; ".join(kind.form for kind in kinds())
-    if told := why_unreadable(text, allowed):
+    if told := _why_unreadable(text, allowed):
         return told
     if path.suffix in _PICKLES:
         how = ("in Keras: model.save('NAME.keras')" if _PICKLES[path.suffix] else
@@ -161,10 +144,10 @@ def why_not(text: str) -> str:
     return f"unknown model '{text}':{hint} allowed: {allowed} (built-in: {names})"
 
 
-def why_unreadable(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
+def _why_unreadable(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
     """Why a file that is written for a runtime is not read, what can be, and how to time it; empty for any other.
 
-    >>> why_unreadable("net.safetensors"), why_unreadable("net.onnx").partition(":")[0]
+    >>> _why_unreadable("net.safetensors"), _why_unreadable("net.onnx").partition(":")[0]
     ('', "'net.onnx'")
     """
     if ":" in text or (suffix := Path(text).suffix.lower()) not in _RUNTIMES:
@@ -180,5 +163,5 @@ def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") 
     Raises:
         SecateurError: it is one.
     """
-    if told := why_unreadable(text, allowed):
+    if told := _why_unreadable(text, allowed):
         raise SecateurError(told)

@@ -16,7 +16,7 @@ from secateur.data.datasets.base import Dataset, Source, dataset, file_error
 
 FILE = "cifar-10-binary.tar.gz"
 _SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-MIRRORS = (
+_MIRRORS = (
     "https://www.cs.toronto.edu/~kriz/",
     "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
 )
@@ -35,7 +35,7 @@ class Cifar10(Source):
 
     def load(self) -> Dataset:
         """Read the archive, fetched where it is missing."""
-        path = obtain("cifar10", FILE, MIRRORS, check_archive)
+        path = obtain("cifar10", FILE, _MIRRORS, check_archive)
         check_archive(path)
         return dataset("cifar10", *read_batches(path, TRAIN), *read_batches(path, TEST), classes=10)
 

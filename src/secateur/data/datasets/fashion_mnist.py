@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.data.datasets._idx import IdxFile, load_idx
 from secateur.data.datasets.base import Dataset, Source
 
-FILES = (
+_FILES = (
     IdxFile("train-images-idx3-ubyte.gz", (60000, 28, 28),
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
     IdxFile("train-labels-idx1-ubyte.gz", (60000,),
@@ -15,12 +15,12 @@ FILES = (
     IdxFile("t10k-labels-idx1-ubyte.gz", (10000,),
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
 )
-MIRRORS = (
+_MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-DEBIAN = "/usr/share/datasets/fashion-mnist"
+_DEBIAN = "/usr/share/datasets/fashion-mnist"
 
 
 class FashionMnist(Source):
@@ -33,4 +33,4 @@ class FashionMnist(Source):
 
     def load(self) -> Dataset:
         """Read the four files, fetched where they are missing."""
-        return load_idx("fashion-mnist", FILES, MIRRORS, places=(DEBIAN,))
+        return load_idx("fashion-mnist", _FILES, _MIRRORS, places=(_DEBIAN,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.data.datasets._idx import IdxFile, load_idx
 from secateur.data.datasets.base import Dataset, Source
 
-FILES = (
+_FILES = (
     IdxFile("train-images-idx3-ubyte.gz", (60000, 28, 28),
             packed_sha256="51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
     IdxFile("train-labels-idx1-ubyte.gz", (60000,),
@@ -15,7 +15,7 @@ FILES = (
     IdxFile("t10k-labels-idx1-ubyte.gz", (10000,),
             packed_sha256="20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
 )
-MIRRORS = (
+_MIRRORS = (
     "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
     "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
 )
@@ -31,4 +31,4 @@ class Kmnist(Source):
 
     def load(self) -> Dataset:
         """Read the four files, fetched where they are missing."""
-        return load_idx("kmnist", FILES, MIRRORS)
+        return load_idx("kmnist", _FILES, _MIRRORS)

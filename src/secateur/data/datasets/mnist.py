@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.data.datasets._idx import IdxFile, load_idx
 from secateur.data.datasets.base import Dataset, Source
 
-FILES = (
+_FILES = (
     IdxFile("train-images-idx3-ubyte.gz", (60000, 28, 28),
             "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
     IdxFile("train-labels-idx1-ubyte.gz", (60000,),
@@ -15,7 +15,7 @@ FILES = (
     IdxFile("t10k-labels-idx1-ubyte.gz", (10000,),
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 )
-MIRRORS = (
+_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "http://yann.lecun.com/exdb/mnist/",
@@ -32,4 +32,4 @@ class Mnist(Source):
 
     def load(self) -> Dataset:
         """Read the four files, fetched where they are missing."""
-        return load_idx("mnist", FILES, MIRRORS)
+        return load_idx("mnist", _FILES, _MIRRORS)

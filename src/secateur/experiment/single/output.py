@@ -19,8 +19,8 @@ from secateur.files.exporters import write_unchecked
 from secateur.measure.compare import difference
 from secateur.measure.size import tensors
 from secateur.models import resolve
+from secateur.models.loaders.base import Kind
 from secateur.models.loaders.hugging_face import network as from_folder
-from secateur.models.resolve import Kind
 
 ROUNDING = 1e-5
 COMPARED = 256

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from secateur.core.errors import SecateurError
+
 
 class Network(nn.Module):
     """A built-in network: ``Cls(shape, classes)`` takes inputs ``(n, *shape)`` and gives logits ``(n, classes)``.
@@ -17,3 +19,14 @@ class Network(nn.Module):
 
 
 CONTRACT = Network
+
+
+def check_image(name: str, shape: tuple[int, ...], least: int) -> None:
+    """Refuse samples that are no images, or images of fewer than ``least`` pixels a side.
+
+    Raises:
+        SecateurError: they are.
+    """
+    if len(shape) != 3 or min(shape[1:]) < least:
+        raise SecateurError(f"model '{name}' takes images (channels, height, width) of at least {least}x{least} "
+                            f"pixels, got samples of shape {tuple(shape)}")

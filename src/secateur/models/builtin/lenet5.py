@@ -5,10 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from secateur.core.errors import SecateurError
-from secateur.models.builtin.base import Network
-
-SMALLEST_IMAGE = 16
+from secateur.models.builtin.base import Network, check_image
 
 
 class Lenet5(Network):
@@ -22,9 +19,8 @@ class Lenet5(Network):
 
     def __init__(self, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10):
         super().__init__(shape, classes)
-        if len(shape) != 3 or min(shape[1:]) < SMALLEST_IMAGE:
-            raise SecateurError(f"model 'lenet5' takes images (channels, height, width) of at least "
-                                f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE} pixels, got samples of shape {tuple(shape)}")
+        # Two convolutions of 5x5, each followed by a pool of 2x2, leave one pixel of 16.
+        check_image("lenet5", shape, 16)
         height, width = (((side - 4) // 2 - 4) // 2 for side in shape[1:])
         self.conv1 = nn.Conv2d(shape[0], 20, 5)
         self.pool1 = nn.MaxPool2d(2)

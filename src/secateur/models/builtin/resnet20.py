@@ -5,11 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from secateur.core.errors import SecateurError
-from secateur.models.builtin.base import Network
+from secateur.models.builtin.base import Network, check_image
 
-SMALLEST_IMAGE = 8
-WIDTHS = (16, 32, 64)
+_WIDTHS = (16, 32, 64)
 
 
 class Resnet20(Network):
@@ -23,15 +21,13 @@ class Resnet20(Network):
 
     def __init__(self, shape: tuple[int, ...] = (3, 32, 32), classes: int = 10):
         super().__init__(shape, classes)
-        if len(shape) != 3 or min(shape[1:]) < SMALLEST_IMAGE:
-            raise SecateurError(f"model 'resnet20' takes images (channels, height, width) of at least "
-                                f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE} pixels, got samples of shape {tuple(shape)}")
-        self.conv = nn.Conv2d(shape[0], WIDTHS[0], 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(WIDTHS[0])
-        before = (WIDTHS[0], *WIDTHS[:-1])
+        check_image("resnet20", shape, 8)
+        self.conv = nn.Conv2d(shape[0], _WIDTHS[0], 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(_WIDTHS[0])
+        before = (_WIDTHS[0], *_WIDTHS[:-1])
         self.blocks = nn.Sequential(*(Block(a if i == 0 else b, b, 2 if i == 0 and a != b else 1)
-                                      for a, b in zip(before, WIDTHS, strict=True) for i in range(3)))
-        self.fc = nn.Linear(WIDTHS[-1], classes)
+                                      for a, b in zip(before, _WIDTHS, strict=True) for i in range(3)))
+        self.fc = nn.Linear(_WIDTHS[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(n, c, h, w)`` to logits ``(n, classes)``."""

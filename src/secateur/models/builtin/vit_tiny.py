@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from secateur.core.errors import SecateurError
-from secateur.models.builtin.base import Network
+from secateur.models.builtin.base import Network, check_image
 
-PATCH = 4
+_PATCH = 4
 
 
 class VitTiny(Network):
@@ -22,12 +21,10 @@ class VitTiny(Network):
 
     def __init__(self, shape: tuple[int, ...] = (3, 32, 32), classes: int = 10):
         super().__init__(shape, classes)
-        if len(shape) != 3 or any(side < PATCH for side in shape[1:]):
-            raise SecateurError(f"model 'vit-tiny' takes images (channels, height, width) of at least "
-                                f"{PATCH}x{PATCH} pixels, got samples of shape {tuple(shape)}")
+        check_image("vit-tiny", shape, _PATCH)
         width = 96
-        self.patches = nn.Conv2d(shape[0], width, PATCH, PATCH)
-        count = (shape[1] // PATCH) * (shape[2] // PATCH)
+        self.patches = nn.Conv2d(shape[0], width, _PATCH, _PATCH)
+        count = (shape[1] // _PATCH) * (shape[2] // _PATCH)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.randn(1, count + 1, width) * 0.02)
         self.layers = nn.Sequential(*(Layer(width, 6, 2 * width) for _ in range(4)))

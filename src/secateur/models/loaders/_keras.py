@@ -87,7 +87,7 @@ def layers_of(model: Any) -> tuple[Layered, Origins]:
     stored = {**program.state_dict, **program.constants}
     paths = {n: variables[t.data_ptr()] for n, t in stored.items()
              if isinstance(t, Tensor) and t.data_ptr() in variables}
-    network, origins = rebuild_layers(program, {n: tensor_name(path) for n, path in paths.items()})
+    network, origins = rebuild_layers(program, {n: _tensor_name(path) for n, path in paths.items()})
     _check_found(model, network)
     _check_open(model, program, example)
     return network, {new: replace(o, name=paths.get(o.name, "")) for new, o in origins.items()}
@@ -103,10 +103,10 @@ def _check_open(model: Any, program: torch.export.ExportedProgram, example: tupl
                                "when torch.export takes it; needed is a newer Keras (Python 3.11)") from error
 
 
-def tensor_name(path: str) -> str:
+def _tensor_name(path: str) -> str:
     """The name of a variable's tensor: its path without the model's, and torch's names for what torch's layers hold.
 
-    >>> tensor_name("sequential/dense/kernel"), tensor_name("dense/bias")
+    >>> _tensor_name("sequential/dense/kernel"), _tensor_name("dense/bias")
     ('dense.kernel', 'dense.bias')
     """
     parts = [p.replace(".", "_") for p in path.split("/")]

@@ -26,7 +26,7 @@ from secateur.models.loaders._stored_tensors import (
 from secateur.pruning.history import NAME
 
 _CONVS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
-NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
 class Layered(fx.GraphModule):
@@ -141,7 +141,7 @@ def batch_norm(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
     found, value = _stored_by_name(tensors, **{n: call[n] for n in names}), call["input"].meta.get("val")
     if found is None or len(found) < len(names) or call["training"] or not isinstance(value, Tensor):
         return None
-    module = NORMS[value.ndim](len(found["weight"].value), call["eps"], call["momentum"], device="meta")
+    module = _NORMS[value.ndim](len(found["weight"].value), call["eps"], call["momentum"], device="meta")
     module.num_batches_tracked = torch.tensor(0)
     return Layer(module, found, call["input"])
 

@@ -6,11 +6,9 @@ from functools import partial
 
 from torch import nn
 
-from secateur import models
 from secateur.core import registry
+from secateur.models import factory
 from secateur.models.loaders.base import Kind, Options, Source, refuse
-
-SHAPE, CLASSES = (1, 28, 28), 10
 
 
 class BuiltIn(Kind):
@@ -26,12 +24,16 @@ class BuiltIn(Kind):
     def load(self, text: str, options: Options) -> Source:
         """The network, with weights where a file is given."""
         refuse(options, f"the built-in network '{text}'", "factory")
-        shape, classes = options.shape or SHAPE, options.classes or CLASSES
-        return Source(partial(load_network, text, shape, classes, options.weights),
-                      f"lambda: secateur.models.resolve('{text}', {shape}, {classes})")
+        return source_of(text, options)
 
 
-def load_network(name: str, shape: tuple[int, ...], classes: int, weights: str) -> nn.Module:
-    """A network of a name or an import path, with weights where a file is given."""
-    network = models.make_network(name, shape, classes)
-    return models.load_weights(network, weights) if weights else network
+def source_of(spec: str, options: Options) -> Source:
+    """The network of a built-in name or an import path, for the samples of MNIST where nothing else is asked for."""
+    shape, classes = options.shape or (1, 28, 28), options.classes or 10
+    again = spec.replace(":", ".") if ":" in spec else f"lambda: secateur.models.build('{spec}', {shape}, {classes})"
+    return Source(partial(_make, spec, shape, classes, options.weights), again)
+
+
+def _make(spec: str, shape: tuple[int, ...], classes: int, weights: str) -> nn.Module:
+    network = factory.make_network(spec, shape, classes)
+    return factory.load_weights(network, weights) if weights else network

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from secateur.core import registry
 from secateur.models.loaders._keras import is_keras, native
 from secateur.models.loaders.base import Kind, Options, Source, refuse
-from secateur.models.loaders.built_in import CLASSES, SHAPE, load_network
+from secateur.models.loaders.built_in import source_of
 
 
 class Factory(Kind):
@@ -28,7 +26,7 @@ class Factory(Kind):
     def load(self, text: str, options: Options) -> Source:
         """The network, with weights where a file is given."""
         refuse(options, f"the factory '{text}'", "factory")
-        make = partial(load_network, text, options.shape or SHAPE, options.classes or CLASSES, options.weights)
-        if is_keras(make()):
-            return native(make, f"lambda: secateur.models.network('{text}')")
-        return Source(make, text.replace(":", "."))
+        source = source_of(text, options)
+        if is_keras(source.make()):
+            return native(source.make, f"lambda: secateur.models.network('{text}')")
+        return source

@@ -17,9 +17,9 @@ from secateur.core.errors import MissingExtraError, SecateurError, failing, firs
 from secateur.models.loaders._dummy_inputs import find_inputs
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 
-LONGEST = 128
-SENTENCES = ["A sentence of some words.", "Another one."]
-KEPT = ("*.json", "*.txt", "*.model", "*/config.json", "README.md", "LICENSE*")
+_LONGEST = 128
+_SENTENCES = ["A sentence of some words.", "Another one."]
+_KEPT = ("*.json", "*.txt", "*.model", "*/config.json", "README.md", "LICENSE*")
 
 
 class HuggingFace(Kind):
@@ -41,7 +41,7 @@ class HuggingFace(Kind):
         _check_folder(folder)
         made, told = open_folder(folder)
         encode, notes = encoder(folder), differences(told)
-        example, random = (encode(SENTENCES), "") if encode else find_inputs(made)
+        example, random = (encode(_SENTENCES), "") if encode else find_inputs(made)
         return Source(partial(network, folder), f"lambda: secateur.models.network('{text}')", example, encode, notes,
                       drawn=random)
 
@@ -49,7 +49,7 @@ class HuggingFace(Kind):
         """A folder that ``from_pretrained`` reads, with the tokenizer and what else the first one holds beside."""
         path.mkdir()
         source = Path(text).expanduser()
-        for pattern in KEPT:
+        for pattern in _KEPT:
             for file in source.glob(pattern):
                 (path / file.relative_to(source)).parent.mkdir(exist_ok=True)
                 shutil.copy2(file, path / file.relative_to(source))
@@ -142,6 +142,6 @@ def encoder(folder: Path) -> Any:
 
     def encode(sentences: list[str]) -> dict[str, Any]:
         with failing(f"the tokenizer of folder '{folder}' failed"):
-            return dict(tokenizer(sentences, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"))
+            return dict(tokenizer(sentences, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt"))
 
     return encode

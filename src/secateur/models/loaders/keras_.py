@@ -28,17 +28,17 @@ class Keras(Kind):
     def load(self, text: str, options: Options) -> Source:
         """The network of the file."""
         refuse(options, f"'{text}'", "weights", "factory")
-        return native(partial(open_model, Path(text).expanduser()), f"lambda: secateur.models.network('{text}')")
+        return native(partial(_open_model, Path(text).expanduser()), f"lambda: secateur.models.network('{text}')")
 
     def write(self, network: nn.Module, text: str, path: Path) -> None:
         """A Keras file: the first one with the cut weights."""
-        model = open_model(Path(text).expanduser())
+        model = _open_model(Path(text).expanduser())
         _, origins = layers_of(model)
-        put_back(model, network, origins)
+        _put_back(model, network, origins)
         model.save(path)
 
 
-def open_model(path: Path) -> Any:
+def _open_model(path: Path) -> Any:
     """The model of a file.
 
     Raises:
@@ -51,7 +51,7 @@ def open_model(path: Path) -> Any:
         return library.saving.load_model(path, compile=False, safe_mode=True)
 
 
-def put_back(model: Any, network: nn.Module, origins: Any) -> None:
+def _put_back(model: Any, network: nn.Module, origins: Any) -> None:
     """Give a Keras model the tensors of its network of torch's layers."""
     variables = {v.path: v for v in model.variables}
     with torch.no_grad():

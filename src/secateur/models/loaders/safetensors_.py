@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from secateur import files, models
+from secateur import files
 from secateur.core.errors import SecateurError
+from secateur.models.factory import load_weights
 from secateur.models.loaders.base import Kind, Options, Source, refuse
-from secateur.models.loaders.built_in import CLASSES, SHAPE
+from secateur.models.loaders.built_in import source_of
 
 
 class Safetensors(Kind):
@@ -28,15 +31,10 @@ class Safetensors(Kind):
         if not options.factory:
             raise SecateurError(f"'{text}' holds weights, which need the network that they belong to: give --factory "
                                 "pkg.module:factory or a built-in name")
-        make = partial(models.make_network, options.factory, options.shape or SHAPE, options.classes or CLASSES)
-        again = options.factory.replace(":", ".") if ":" in options.factory else (
-            f"lambda: secateur.models.resolve('{options.factory}', {options.shape or SHAPE}, "
-            f"{options.classes or CLASSES})")
-        return Source(partial(load_network, make, Path(text).expanduser()), again, original=make)
+        bare = source_of(options.factory, options)
+        return replace(bare, make=partial(_load, bare.make, Path(text).expanduser()), original=bare.make)
 
 
-def load_network(make: object, path: Path) -> nn.Module:
+def _load(make: Callable[[], nn.Module], path: Path) -> nn.Module:
     """The network that a function makes, with the weights of a file of secateur's or of others."""
-    if files.is_ours(path):
-        return files.load(path, make)  # type: ignore[arg-type]
-    return models.load_weights(make(), path)  # type: ignore[operator]
+    return files.load(path, make) if files.is_ours(path) else load_weights(make(), path)

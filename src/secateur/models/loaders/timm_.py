@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from secateur import models
 from secateur.core.errors import SecateurError, failing, first_line, unknown
 from secateur.data.input_spec import InputSpec, TensorSpec
+from secateur.models.factory import load_weights
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 
 _FRESH = ("timm's network has fresh random weights: trained ones are not fetched, give them as "
@@ -80,4 +80,4 @@ def network(name: str, classes: int, weights: str) -> nn.Module:
         made = timm().create_model(name, pretrained=False, **({"num_classes": classes} if classes else {}))
     if not isinstance(made, nn.Module):
         raise SecateurError(f"timm makes no torch.nn.Module of '{name}'")
-    return (models.load_weights(made, weights) if weights else made).eval()
+    return (load_weights(made, weights) if weights else made).eval()
