@@ -38,8 +38,8 @@ class Batch:
 
     @property
     def mask(self) -> Tensor | None:
-        """Which places of sequences are real, bool ``(samples, length)``, where an input named ``attention_mask`` says
-        so; the others are padding.
+        """Which places of sequences are no padding, bool ``(samples, length)``; None unless an input is named
+        ``attention_mask``.
 
         >>> Batch((torch.tensor([[1, 1, 0]]),), None, ("attention_mask",)).mask
         tensor([[ True,  True, False]])
@@ -48,21 +48,20 @@ class Batch:
         return mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
 
     def real(self, values: Tensor) -> Tensor:
-        """Values of sequences without those of padding, ``(places, ...)``; others as they are."""
+        """Values ``(samples, length, ...)`` without those of padding, ``(places, ...)``; other values as they are."""
         mask = self.mask
         fits = mask is not None and values.ndim > 2 and values.shape[:2] == mask.shape
         return values[mask.to(values.device)] if mask is not None and fits else values
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
+        """The same batch on a device."""
         moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
         labels = self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels
         return Batch(moved, labels, self.names)
 
     def __str__(self) -> str:
-        told = map(describe_value, self.inputs)
-        return " and ".join(f"{name} {what}" for name, what in zip(self.names, told, strict=True)) if self.names else (
-            " and ".join(told))
+        names = [f"{name} " for name in self.names] or [""] * len(self.inputs)
+        return " and ".join(name + describe_value(value) for name, value in zip(names, self.inputs, strict=True))
 
     def __len__(self) -> int:
         return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
@@ -80,7 +79,7 @@ def describe_value(value: Any) -> str:
 
 
 def as_tensors(data: Any) -> Any:
-    """What was given with tensors in place of NumPy arrays; floating ones become of torch's default type.
+    """A nested value with tensors in place of its NumPy arrays; floating ones get torch's default type.
 
     >>> as_tensors((np.zeros((2, 3)), np.ones(2, np.int64)))[0].dtype
     torch.float32

@@ -21,8 +21,8 @@ from secateur.data.user_data import from_arrays, from_object, has_labels, read_a
 
 _Encode = Callable[[list[str]], dict[str, Any]] | None
 _FILES = {".npz", ".npy", ".safetensors", ".txt"}
-ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
-SIZE, HELD_OUT = 32, 5
+_ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
+_SIZE, _HELD_OUT = 32, 5
 GIVEN = ("--data gives them (inputs.npy, .npz or .safetensors, sentences.txt where there is a tokenizer, "
          "pkg.module:name), --calibration N says how many are shown")
 
@@ -39,7 +39,7 @@ class HeldOutSamples:
 def check_name(data: str) -> None:
     """Refuse what names no data, before any work is done."""
     if ":" not in data and Path(data).suffix not in _FILES and data not in registry.files("data"):
-        raise unknown("data set", data, [*registry.files("data"), *ALLOWED])
+        raise unknown("data set", data, [*registry.files("data"), *_ALLOWED])
 
 
 def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | HeldOutSamples:
@@ -102,8 +102,8 @@ def _is_labelled(given: Any) -> bool:
     return isinstance(given, Dataset) or (pair and not any(isinstance(v, (Tensor, np.ndarray, Mapping)) for v in given))
 
 
-def _hold_out(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
-    """Samples in an order that is always the same, a fifth of them held out.
+def _hold_out(given: Any, data: str, batch: int) -> HeldOutSamples:
+    """Samples in an order that is always the same, a fifth of them held out; none are where there are too few.
 
     Raises:
         SecateurError: they are nothing that :func:`secateur.data.calibration.calibration` takes.
@@ -112,51 +112,52 @@ def _hold_out(given: Any, data: str, batch: int = 0) -> HeldOutSamples:
     if found is None:
         raise SecateurError(f"data set '{data}' gives None; allowed are samples")
     batches = list(found)
-    whole = isinstance(given, (Tensor, np.ndarray, Mapping)) or len(batches) < HELD_OUT
-    parts = _shuffle(batches, batch or SIZE) if whole else batches
+    whole = isinstance(given, (Tensor, np.ndarray, Mapping)) or len(batches) < _HELD_OUT
+    parts = _shuffle(batches, batch or _SIZE) if whole else batches
     if batch:
         parts = [b for b in parts if len(b) == batch]
-    held = parts[HELD_OUT - 1::HELD_OUT]
+    held = parts[_HELD_OUT - 1::_HELD_OUT]
     if not held:
         one = Calibration(parts or batches)
         return HeldOutSamples(one, one, f"'{data}' has too few samples to hold some out: outputs are compared on those "
                                         "shown")
-    shown = Calibration([b for i, b in enumerate(parts) if i % HELD_OUT != HELD_OUT - 1])
+    shown = Calibration([b for i, b in enumerate(parts) if i % _HELD_OUT != _HELD_OUT - 1])
     return HeldOutSamples(shown, Calibration(held))
 
 
 def _shuffle(batches: list[Batch], size: int) -> list[Batch]:
-    """The samples of some batches in small ones, in an order drawn once for all."""
-    rows = [_one_sample(batch, i) for batch in batches for i in range(len(batch))]
-    alike = len({tuple(_batching_key(v) for v in (*r.inputs, r.labels)) for r in rows}) == 1
-    if not alike:
+    """The samples of some batches in batches of ``size`` at most, in an order that is always the same.
+
+    Batches whose samples do not go together, such as sequences of several lengths, stay as they are.
+    """
+    if len({tuple(_kind_of(value, len(b)) for value in (*b.inputs, b.labels)) for b in batches}) > 1:
         return batches
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
-    size = min(size, max(1, len(rows) // HELD_OUT))
-    return [_concatenate([rows[i] for i in order[at:at + size]]) for at in range(0, len(order), size)]
+    count = sum(map(len, batches))
+    columns = [torch.cat(column) if _is_by_sample(column[0], len(batches[0])) else column[0]
+               for column in zip(*((*b.inputs, b.labels) for b in batches), strict=True)]
+    # small enough for as many batches as it takes to hold one out
+    size = min(size, max(1, count // _HELD_OUT))
+    made = []
+    for places in torch.randperm(count, generator=torch.Generator().manual_seed(0)).split(size):
+        *inputs, labels = (c[places] if _is_by_sample(c, count) else c for c in columns)
+        made.append(Batch(tuple(inputs), labels, batches[0].names))
+    return made
 
 
-def _one_sample(batch: Batch, index: int) -> Batch:
-    """One sample of a batch."""
-    pick = [v[index:index + 1] if isinstance(v, Tensor) and v.ndim and len(v) == len(batch) else v
-            for v in (*batch.inputs, batch.labels)]
-    return Batch(tuple(pick[:-1]), pick[-1], batch.names)
+def _is_by_sample(value: Any, count: int) -> bool:
+    """Whether a value has a row for each of ``count`` samples."""
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
 
 
-def _batching_key(value: Any) -> Any:
-    """What must be the same of samples that lie in one batch."""
-    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
+def _kind_of(value: Any, count: int) -> Any:
+    """What must be equal for values of two batches to go into one batch."""
+    if not isinstance(value, Tensor):
+        return value
+    return (tuple(value.shape[1:]) if _is_by_sample(value, count) else tuple(value.shape), value.dtype)
 
 
-def _concatenate(rows: list[Batch]) -> Batch:
-    """Some samples as one batch."""
-    columns = zip(*((*r.inputs, r.labels) for r in rows), strict=True)
-    joined = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
-    return Batch(tuple(joined[:-1]), joined[-1], rows[0].names)
-
-
-def _read_sentences(path: Path, encode: _Encode, batch: int = 0) -> HeldOutSamples:
-    """The sentences of a text, one a line, as inputs; those of a length beside each other, so that little is padded.
+def _read_sentences(path: Path, encode: _Encode, batch: int) -> HeldOutSamples:
+    """The sentences of a text, one a line, as inputs; sentences of like length share a batch, so that little is padded.
 
     Raises:
         SecateurError: the file is missing or empty, or nothing turns sentences into inputs.
@@ -171,13 +172,13 @@ def _read_sentences(path: Path, encode: _Encode, batch: int = 0) -> HeldOutSampl
     if len(lines) < 2:
         raise SecateurError(f"data '{path}' holds {len(lines)} sentences, one a line; needed are 2 at least")
     order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
-    count = max(1, len(lines) // HELD_OUT)
+    count = max(1, len(lines) // _HELD_OUT)
     held, shown = ([lines[i] for i in part] for part in (order[:count], order[count:]))
-    return HeldOutSamples(_encode_batches(shown, encode, batch or SIZE), _encode_batches(held, encode, batch or SIZE))
+    return HeldOutSamples(_encode_batches(shown, encode, batch or _SIZE), _encode_batches(held, encode, batch or _SIZE))
 
 
 def _encode_batches(lines: list[str], encode: Callable[[list[str]], dict[str, Any]], size: int) -> Calibration:
-    """Sentences as batches of inputs, the batches in an order drawn once for all."""
+    """Sentences as batches of inputs, in an order that is always the same."""
     lines = sorted(lines, key=len)
     batches = [as_batch(encode(lines[at:at + size])) for at in range(0, len(lines), size)]
     order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist()

@@ -18,7 +18,7 @@ from secateur.core.errors import SecateurError, failing, first_line
 from secateur.data.datasets.base import PARTS, Dataset, dataset, file_error
 
 _KERAS_PARTS = ("x_train", "y_train", "x_test", "y_test")
-ALLOWED = ("a Dataset, (train_x, train_y, test_x, test_y), ((train_x, train_y), (test_x, test_y)), "
+_ALLOWED = ("a Dataset, (train_x, train_y, test_x, test_y), ((train_x, train_y), (test_x, test_y)), "
            "(train_loader, test_loader), or a mapping with the keys " + ", ".join(PARTS))
 
 
@@ -100,7 +100,7 @@ def _parts(spec: str, made: Any) -> dict[str, Any]:
         made = (*_pair(spec, made[0]), *_pair(spec, made[1]))
     if not isinstance(made, (tuple, list)) or len(made) != 4:
         size = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
-        raise SecateurError(f"data set '{spec}' gives {type(made).__name__}{size}; allowed: {ALLOWED}")
+        raise SecateurError(f"data set '{spec}' gives {type(made).__name__}{size}; allowed: {_ALLOWED}")
     return {part: _tensor(spec, part, value) for part, value in zip(PARTS, made, strict=True)}
 
 
@@ -116,16 +116,12 @@ def _pair(spec: str, half: Any) -> tuple[Any, Any]:
     if isinstance(half, (tuple, list)) and len(half) == 2 and all(isinstance(v, (Tensor, np.ndarray)) for v in half):
         return half[0], half[1]
     if not isinstance(half, Iterable) or isinstance(half, (Tensor, np.ndarray, str)):
-        raise SecateurError(f"data set '{spec}' gives {type(half).__name__} for train or test; allowed: {ALLOWED}")
-    try:
+        raise SecateurError(f"data set '{spec}' gives {type(half).__name__} for train or test; allowed: {_ALLOWED}")
+    with failing(f"data set '{spec}': its batches are not (inputs, labels)"):
         batches = [(torch.as_tensor(x), torch.as_tensor(y)) for x, y in half]
         return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SecateurError(f"data set '{spec}': its batches are not (inputs, labels): {first_line(error)}") from error
 
 
 def _tensor(spec: str, part: str, value: Any) -> Tensor:
-    try:
+    with failing(f"data set '{spec}': {part} is no tensor or array"):
         return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SecateurError(f"data set '{spec}': {part} is no tensor or array: {first_line(error)}") from error

@@ -32,7 +32,7 @@ def kind_of(text: str) -> Kind:
     """The kind of network that a text names.
 
     Raises:
-        SecateurError: none; the message has what is allowed, and the nearest name.
+        SecateurError: the text names none; the message says what is allowed, and the nearest name.
 
     >>> kind_of("mlp").form, kind_of("net.pt2").form
     ('a built-in name', 'FILE.pt2')
@@ -56,7 +56,7 @@ def find(text: str, options: Options | None = None) -> Source:
 
 
 def network(text: str, **options: str) -> nn.Module:
-    """The network that a text names, as ``secateur prune`` takes it: what ``secateur.load`` needs for its files.
+    """The network that a text names to ``secateur prune``, as it was before the cut, which ``secateur.load`` asks for.
 
     Args:
         text: any of the kinds that ``secateur list`` shows.
@@ -72,10 +72,10 @@ def network(text: str, **options: str) -> nn.Module:
 
 
 def file_named(text: str) -> Path | None:
-    """The file of secateur's that a text names; None where it names a network that can be found.
+    """The path of the file of secateur's that a text names; None where it names a network that can be found.
 
     Raises:
-        SecateurError: it names neither; of a file that is there, with what is wrong with it.
+        SecateurError: it names neither, or the file is damaged.
     """
     path, ours = Path(text).expanduser(), "a file of secateur prune or sc.save"
     if files.is_ours(path):
@@ -114,11 +114,11 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
     given = example_of(options.example) if options.example else None
     if source.example is None and facts.runnable:
         source = replace(source, example=example_from(files.load(path)))
-    return replace(source, make=partial(load_network, path, original, given, model), original=original)
+    return replace(source, make=partial(_load, path, original, given, model), original=original)
 
 
-def load_network(path: Path, original: Callable[[], nn.Module], given: Any, model: str) -> nn.Module:
-    """The network of a file, from the one that it was; an error says what a built-in one is made for."""
+def _load(path: Path, original: Callable[[], nn.Module], given: Any, model: str) -> nn.Module:
+    """The network of a file, made from the one before the cut; of a built-in one an error names the flags of shapes."""
     try:
         return files.load(path, original, given).eval()
     except SecateurError as error:
@@ -128,7 +128,7 @@ def load_network(path: Path, original: Callable[[], nn.Module], given: Any, mode
 
 
 def why_not(text: str) -> str:
-    """Why a text names no network, and what is allowed."""
+    """The message for a text that names no network, with what is allowed."""
     path, allowed = Path(text).expanduser(), "; ".join(kind.form for kind in kinds())
     if told := _why_unreadable(text, allowed):
         return told
@@ -144,10 +144,10 @@ def why_not(text: str) -> str:
     return f"unknown model '{text}':{hint} allowed: {allowed} (built-in: {names})"
 
 
-def _why_unreadable(text: str, allowed: str = "a file of secateur prune or sc.save") -> str:
-    """Why a file that is written for a runtime is not read, what can be, and how to time it; empty for any other.
+def _why_unreadable(text: str, allowed: str) -> str:
+    """Why a file that is written for a runtime is not read, and how it is timed; empty for any other file.
 
-    >>> _why_unreadable("net.safetensors"), _why_unreadable("net.onnx").partition(":")[0]
+    >>> _why_unreadable("net.safetensors", "none"), _why_unreadable("net.onnx", "none").partition(":")[0]
     ('', "'net.onnx'")
     """
     if ":" in text or (suffix := Path(text).suffix.lower()) not in _RUNTIMES:

@@ -1,4 +1,4 @@
-"""What a recovery cannot work on, said in one line."""
+"""Refusals of networks and plans that a recovery cannot work on."""
 
 from __future__ import annotations
 

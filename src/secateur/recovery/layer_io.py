@@ -130,11 +130,10 @@ def refit_layers(context: RecoveryContext) -> Iterator[RefitLayer]:
         SecateurError: all layers are frozen.
         UnsupportedError: the cut network is no module with the original's layers.
     """
-    assert context.samples is not None
     _check_some_free(context.original)
     original, pruned = dict(context.original.named_modules()), dict(context.pruned.named_modules())
     users = Counter(id(parameter) for module in pruned.values() for parameter in module.parameters(recurse=False))
-    first = next(iter(context.samples))
+    first = next(iter(context.data))
     passes, before = (Passes(context.pruned, _ROOM // 2), Passes(context.original, _ROOM // 2)), list[str]()
     called = {name for name, by in output_readers(context.original, first).items() if "called again" not in by}
     for name, readers in output_readers(context.pruned, first).items():
@@ -159,14 +158,14 @@ class LayerRows:
     """
 
     def __init__(self, context: RecoveryContext, layer: RefitLayer, most: int = ROWS):
-        assert context.samples is not None
-        self.samples, self.layer, self.most = context.samples, layer, most
+        self.samples, self.layer, self.most = context.data, layer, most
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self._kept) if self._kept is not None else _join_rows(self._batches())
+        return iter(self._in_memory) if self._in_memory is not None else _join_rows(self._batches())
 
     @cached_property
-    def _kept(self) -> list[tuple[Tensor, Tensor]] | None:
+    def _in_memory(self) -> list[tuple[Tensor, Tensor]] | None:
+        """All rows, or None where they take more than a GiB and so are computed anew in every pass."""
         kept, size = [], 0
         for x, y in _join_rows(self._batches()):
             kept.append((x, y))

@@ -17,7 +17,7 @@ from secateur.data.forward import Seen, call, watch
 class Passes:
     """What layers of one network read or give for numbered batches.
 
-    The outputs of layers that are done are kept up to ``room`` bytes.
+    The outputs of layers that will not change any more are kept, up to ``room`` bytes.
     """
 
     def __init__(self, model: nn.Module, room: int):
@@ -58,7 +58,7 @@ class Passes:
 
     @contextmanager
     def _replay(self, name: str, number: int) -> Iterator[None]:
-        """A layer that gives what it gave for this batch, once that is known; what follows may write over a copy."""
+        """Makes a layer give what it gave for this batch before, as a copy, because later layers may write over it."""
         layer, key = self.model.get_submodule(name), (name, number)
         own, forward = vars(layer).get("forward"), layer.forward
 

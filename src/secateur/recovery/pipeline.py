@@ -89,7 +89,7 @@ def ignored_by(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str],
 
 
 def check_criterion_is_used(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str], default: str) -> None:
-    """Refuse a criterion that was asked for beside a recovery that would not heed it."""
+    """Refuse a criterion that was asked for beside a recovery that would ignore it."""
     if name := ignored_by(criterion, items, kinds, default):
         said = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", type(criterion).__name__)
         raise SecateurError(f"recovery {name} chooses itself which weights go, so criterion '{said}' would decide "

@@ -62,6 +62,7 @@ class TrainingBatches:
     def ask_teacher(self) -> None:
         """Ask the teacher once for all samples, unless they are moved at every step."""
         if self.teacher is not None and self.augment is None:
+            # in parts, because a teacher's activations for all samples at once may not fit in memory
             self.answers = torch.cat([_logits(self.teacher, self.at(places)) for places in
                                       torch.arange(len(self)).split(1000)])  # type: ignore[no-untyped-call]
 

@@ -14,7 +14,7 @@ from secateur.core.errors import SecateurError, failing
 from secateur.core.paths import write_whole
 
 
-class Stateful(Protocol):
+class _Stateful(Protocol):
     """What can be saved: networks, optimizers, learning-rate schedulers, pruners, scalers."""
 
     def state_dict(self) -> Any:
@@ -24,7 +24,7 @@ class Stateful(Protocol):
         """Go on from it."""
 
 
-def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
+def save(path: str | Path, parts: Mapping[str, _Stateful]) -> None:
     """Write the state of all parts, and of the random generators of torch, its GPUs, Python and NumPy, to one file.
 
     An older file is replaced once the new one is complete.
@@ -42,7 +42,7 @@ def save(path: str | Path, parts: Mapping[str, Stateful]) -> None:
         torch.save(whole, scratch)
 
 
-def load(path: str | Path, parts: Mapping[str, Stateful]) -> None:
+def load(path: str | Path, parts: Mapping[str, _Stateful]) -> None:
     """Restore every part and the random generators. The pruner is made before, with the same settings.
 
     Raises:
@@ -74,6 +74,7 @@ def _generators() -> dict[str, Any]:
     version, internal, gauss = random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     numpy: Any = np.random.get_state(legacy=False)
+    # a list, because torch.load(weights_only=True) reads no NumPy arrays
     keys = {**numpy["state"], "key": numpy["state"]["key"].tolist()}
     return {"torch": torch.get_rng_state(), "cuda": cuda, "python": [version, list(internal), gauss],
             "numpy": {**numpy, "state": keys}}

@@ -32,6 +32,7 @@ class KeepPruned(Criterion):
         scores = self.inner.score(weight, signals)
         least = float(scores.min())
         if least >= 0:
+            # a living weight may score exactly 0: it gets the least positive number, so that no cut one ties with it
             return scores.clamp_min(torch.finfo(scores.dtype).tiny).masked_fill(weight == 0, 0)
         return scores.masked_fill(weight == 0, 2 * least - 1)
 

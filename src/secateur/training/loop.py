@@ -143,7 +143,7 @@ def cosine(progress: float, hold: float) -> float:
 def run_without_denormals(run: Callable[[], _Result], stop: Event) -> _Result:
     """What ``run`` gives, with numbers below 1.2e-38 taken as zero; ``stop`` is set when it should end early.
 
-    Adam's averages decay into such numbers for inputs that are rarely lit, and a processor takes many
+    Adam's averages decay into such numbers for inputs that are rarely above zero, and a processor takes many
     times longer for each: the MLP on MNIST trains twice as fast without them. A processor's flag is
     inherited by the threads that torch starts for a new thread, hence the thread of its own; the
     caller's stays as it is.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from secateur.core.bounds import between, check_settings
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Plan, Structure
 from secateur.data.calibration import Calibration
@@ -27,6 +28,9 @@ class Chooser:
 
     ``decay`` is that of the thresholds. The sparsities of single layers are targets that move in proportion to the
     network's.
+
+    Raises:
+        SecateurError: a decay that is no number in [0, 1), or scope ``budget``.
     """
 
     spec: PruningSpec
@@ -37,6 +41,8 @@ class Chooser:
     outputs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_settings("", {"threshold_decay": self.decay}, threshold_decay=between(0, 1, with_high=False))
+        self.decay = float(self.decay)
         if isinstance(self.spec.scope_item, Budget):
             raise SecateurError("scope 'budget' says itself how much goes, which a schedule does here: allowed are the "
                                 "other scopes; or give the pruner the plan that sc.plan(..., scope='budget') makes")
@@ -48,7 +54,7 @@ class Chooser:
         bounds = "" if scope == type(scope)() else f"({scope.min_sparsity:g} to {scope.max_sparsity:g})"
         settings = {"pooling": "mean", **{f.name: getattr(item, f.name) for f in fields(item)}}
         rounded = f", round_to={settings['round_to']}" if settings.get("round_to", 1) != 1 else ""
-        return (f"granularity={item.name}, criterion={criterion_name(spec.criterion)}, scope={scope.name}{bounds}, "
+        return (f"granularity={item.name}, criterion={_criterion_name(spec.criterion)}, scope={scope.name}{bounds}, "
                 f"skip={skip}, layers={spec.layers}, seed={spec.seed}, pooling={settings['pooling']}{rounded}, "
                 f"threshold_decay={self.decay}")
 
@@ -72,7 +78,7 @@ class Chooser:
         return replace(plan, cuts=cut_by(selection.layers, plan.cuts, selection.granularities, limits)), limits
 
     def _selection(self, model: nn.Module, share: float) -> Selection:
-        layers = scale_sparsities(self.spec.layers, share) if self.spec.layers else self.spec.layers
+        layers = _scale_sparsities(self.spec.layers, share) if self.spec.layers else self.spec.layers
         criterion = keep_pruned(self.spec.criterion, self.spec.granularity_item)
         made = Selection(model, replace(self.spec, layers=layers, criterion=criterion), samples=self.samples,
                          example=self.example, structure=self.structure, outputs=self.outputs)
@@ -80,15 +86,15 @@ class Chooser:
         return made
 
 
-def criterion_name(criterion: Any) -> str:
+def _criterion_name(criterion: Any) -> str:
     """What a criterion is called, the same in every process."""
     return criterion if isinstance(criterion, str) else getattr(criterion, "__qualname__", type(criterion).__qualname__)
 
 
-def scale_sparsities(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
+def _scale_sparsities(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Settings of single layers with every sparsity brought to a share of itself.
 
-    >>> scale_sparsities({"fc1": 0.5, "fc2": {"sparsity": 0.8, "granularity": "4x1"}}, 0.5)
+    >>> _scale_sparsities({"fc1": 0.5, "fc2": {"sparsity": 0.8, "granularity": "4x1"}}, 0.5)
     {'fc1': 0.25, 'fc2': {'sparsity': 0.4, 'granularity': '4x1'}}
     """
     def one(given: Any) -> Any:
@@ -98,7 +104,8 @@ def scale_sparsities(layers: Mapping[str, Any], share: float) -> dict[str, Any]:
     return {name: one(given) for name, given in layers.items()}
 
 
-def regrown(cuts: Sequence[Cut], model: nn.Module, how: Regrowth, progress: float, seed: int) -> tuple[Cut, ...]:
+def exchange_weights(cuts: Sequence[Cut], model: nn.Module, how: Regrowth,
+                     progress: float, seed: int) -> tuple[Cut, ...]:
     """The cuts after an exchange of living weights for cut ones, layer by layer.
 
     Raises:

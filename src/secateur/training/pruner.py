@@ -26,10 +26,9 @@ from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes import ScopeChoice
 from secateur.pruning.spec import PruningSpec, spec_from
 from secateur.training import masks, state
-from secateur.training.mask_update import Chooser, regrown
+from secateur.training.mask_update import Chooser, exchange_weights
 from secateur.training.regrowth.base import Regrowth
 from secateur.training.sparsity_source import SparsitySource, as_source, check_fixed_sparsity, check_regrowth
-from secateur.training.thresholds import check_decay
 
 
 class Pruner:
@@ -92,13 +91,15 @@ class Pruner:
         self.thresholds: dict[str, float] = {}
         self._live: float | None = None
         self._cut: masks.Masks = {}
-        self._chooser = Chooser(chosen, check_decay(threshold_decay), calibration(data), example)
-        self._regrow = regrowth(regrow, chosen.granularity_item)
+        self._chooser = Chooser(chosen, threshold_decay, calibration(data), example)
+        self._regrow = _regrowth_of(regrow, chosen.granularity_item)
         self._source: SparsitySource | None = None if isinstance(schedule, Plan) else as_source(schedule)
         if self._source is not None:
             check_fixed_sparsity(self._source, chosen.granularity_item)
         check_regrowth(self._regrow, schedule if self._source is None else self._source)
-        self._plan = self._fixed(schedule) if isinstance(schedule, Plan) else self._choose(0.0, ())
+        if isinstance(schedule, Plan):
+            check_fits(model, schedule)
+        self._plan = schedule if isinstance(schedule, Plan) else self._choose(0.0, ())
         self._take(self._plan)
         if saved is not None:
             self.load_state_dict(saved)
@@ -119,13 +120,12 @@ class Pruner:
         Raises:
             SecateurError: the pruner was given a plan, which does not change.
         """
-        if self._source is None:
-            raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
+        self._check_moves()
         self.enforce()
         plan = self._choose(self.sparsity, self._plan.cuts)
         if self._regrow is not None and plan.removed:
-            done = self._source.progress(self.steps)
-            cuts = regrown(plan.cuts, self.model, self._regrow, done, self._chooser.spec.seed + self.steps)
+            seed = self._chooser.spec.seed + self.steps
+            cuts = exchange_weights(plan.cuts, self.model, self._regrow, self.progress, seed)
             plan = replace(plan, cuts=cuts)
         self._take(masks.broadcast_plan(plan, self.model))
 
@@ -142,15 +142,14 @@ class Pruner:
 
     @property
     def sparsity(self) -> float:
-        """The sparsity that is asked for now; what is set here goes before the schedule, until None is set."""
+        """The sparsity that is asked for now; a value set here holds in place of the schedule's, until None is set."""
         if self._source is None:
             return self._plan.sparsity
         return self._source.at(self.steps) if self._live is None else self._live
 
     @sparsity.setter
     def sparsity(self, value: float | None) -> None:
-        if self._source is None:
-            raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
+        self._check_moves()
         self._live = None if value is None else check_sparsity(value)
 
     @property
@@ -209,6 +208,10 @@ class Pruner:
         self.thresholds = dict(saved["thresholds"])
         self._take(state.plan_from(self._plan, saved), reset=False)
 
+    def _check_moves(self) -> None:
+        if self._source is None:
+            raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
+
     def _settings(self) -> str:
         schedule = "a plan" if self._source is None else str(self._source)
         return f"{schedule}; {self._chooser}; regrow={self._regrow}"
@@ -217,10 +220,6 @@ class Pruner:
         target = getattr(self._source, "target", None)
         plan, self.thresholds = self._chooser.choose(self.model, sparsity, sparsity / target if target else 1.0,
                                                      self.thresholds, held)
-        return plan
-
-    def _fixed(self, plan: Plan) -> Plan:
-        check_fits(self.model, plan)
         return plan
 
     def _take(self, plan: Plan, reset: bool = True) -> None:
@@ -233,7 +232,7 @@ class Pruner:
         self._cut = {name: ~keep for name, keep in made.items() if not keep.all()}
 
 
-def regrowth(given: str | Regrowth | None, granularity: Granularity) -> Regrowth | None:
+def _regrowth_of(given: str | Regrowth | None, granularity: Granularity) -> Regrowth | None:
     """The regrowth behind a name.
 
     Raises:

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from secateur.core.bounds import between, check_settings
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut
 from secateur.pruning.granularity.base import Granularity, Layer
-
-
-def check_decay(decay: float) -> float:
-    """The decay, if it is one.
-
-    Raises:
-        SecateurError: it is not a number in [0, 1).
-    """
-    check_settings("", {"threshold_decay": decay}, threshold_decay=between(0, 1, with_high=False))
-    return float(decay)
 
 
 def thresholds(layers: Sequence[Layer], cuts: Sequence[Cut]) -> dict[str, float]:
@@ -45,7 +34,7 @@ def moving_average(now: Mapping[str, float], before: Mapping[str, float], decay:
 
 def cut_by(layers: Sequence[Layer], cuts: Sequence[Cut], granularities: Sequence[Granularity],
            limits: Mapping[str, float]) -> tuple[Cut, ...]:
-    """The cuts that remove every item whose score is not above its layer's threshold.
+    """The cuts that remove every item whose score is not above its layer's threshold; a threshold of 0 removes none.
 
     Raises:
         SecateurError: a layer would be emptied that may not be.

@@ -40,7 +40,7 @@ class Cifar10(Source):
         return dataset("cifar10", *read_batches(path, TRAIN), *read_batches(path, TEST), classes=10)
 
 
-def check_archive(path: Path, expected: str = _SHA256) -> None:
+def check_archive(path: Path) -> None:
     """Refuse an archive with other bytes than the published one."""
     try:
         with path.open("rb") as stream:
@@ -49,8 +49,8 @@ def check_archive(path: Path, expected: str = _SHA256) -> None:
                 got.update(chunk)
     except OSError as error:
         raise file_error(path, f"cannot be read: {error.strerror or error}") from error
-    if got.hexdigest() != expected:
-        raise file_error(path, f"is truncated or was altered: SHA-256 {got.hexdigest()}, expected {expected}")
+    if got.hexdigest() != _SHA256:
+        raise file_error(path, f"is truncated or was altered: SHA-256 {got.hexdigest()}, expected {_SHA256}")
 
 
 def read_batches(path: Path, members: tuple[str, ...], images: int = _IMAGES_A_BATCH) -> tuple[Tensor, Tensor]:

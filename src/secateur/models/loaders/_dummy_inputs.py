@@ -13,14 +13,14 @@ _TOKENS = 8
 
 
 def find_inputs(network: nn.Module) -> tuple[dict[str, Tensor] | None, str]:
-    """Inputs that a network runs on, by name, and what was drawn; None and nothing where none were found.
+    """Inputs by name that a network runs on, and what they are in words; ``(None, "")`` where none were found.
 
-    Tried are two sentences of random tokens below ``vocab_size``, two random images or stretches of sound, as the
-    network names its main input, then the ``dummy_inputs`` that its class has.
+    The first are two sentences of random tokens below ``vocab_size`` or two random images, as the network names its
+    main input; the second are the ``dummy_inputs`` that its class has.
     """
-    for inputs, told in (_by_main_input(network), _dummy(network)):
-        if inputs and runs(network, inputs):
-            return inputs, told
+    for inputs, words in (_by_main_input(network), _own_dummy_inputs(network)):
+        if inputs and _runs_on(network, inputs):
+            return inputs, words
     return None, ""
 
 
@@ -41,14 +41,14 @@ def _by_main_input(network: nn.Module) -> tuple[dict[str, Tensor], str]:
     return {}, ""
 
 
-def _dummy(network: nn.Module) -> tuple[dict[str, Tensor], str]:
-    """What the class itself takes to be inputs."""
+def _own_dummy_inputs(network: nn.Module) -> tuple[dict[str, Tensor], str]:
+    """The inputs that the network's class gives for a trial run."""
     found: Any = getattr(network, "dummy_inputs", None) or {}
     return dict(found), f"the dummy_inputs of {type(network).__name__}"
 
 
-def runs(network: nn.Module, inputs: dict[str, Tensor]) -> bool:
-    """Whether a network takes inputs."""
+def _runs_on(network: nn.Module, inputs: dict[str, Tensor]) -> bool:
+    """Whether a network can be called with these inputs."""
     try:
         with torch.no_grad():
             network(**inputs)

@@ -31,7 +31,7 @@ def is_keras(model: object) -> bool:
 
 
 def keras() -> Any:
-    """The library on its torch backend, which is chosen here where Keras was not imported before.
+    """The library on its torch backend. The backend can be chosen only before Keras is imported for the first time.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -52,26 +52,26 @@ def keras() -> Any:
     return found
 
 
-def native(make: Callable[[], Any], again: str) -> Source:
+def keras_source(make: Callable[[], Any], again: str) -> Source:
     """The source of a Keras model: its graph as a network of torch's layers, for any batch."""
     keras()
-    return Source(partial(convert, make), again, example_of(make()), drawn="2 samples of the model's inputs")
+    return Source(partial(_convert, make), again, example_of(make()), drawn="2 samples of the model's inputs")
 
 
-def convert(make: Callable[[], Any]) -> nn.Module:
+def _convert(make: Callable[[], Any]) -> nn.Module:
     """A Keras model as a network of torch's layers."""
     return layers_of(make())[0]
 
 
-class _Called(nn.Module):
-    """A Keras model that takes its inputs one by one, as it is used: what drops at random drops nothing."""
+class _KerasCall(nn.Module):
+    """A Keras model that takes its inputs one by one, in inference: dropout drops nothing."""
 
     def __init__(self, model: Any):
         super().__init__()
         self.__dict__["model"] = model
 
     def forward(self, *inputs: Tensor) -> Any:
-        """What the model gives."""
+        """The outputs of the model."""
         return self.__dict__["model"](list(inputs) if len(inputs) > 1 else inputs[0], training=False)
 
 
@@ -82,18 +82,18 @@ def layers_of(model: Any) -> tuple[Layered, Origins]:
         UnsupportedError: ``torch.export`` cannot take it, or weights of a layer were not found in its graph.
     """
     example = example_of(model)
-    program = export(_Called(model), example, {}, "batch", f"the Keras model '{model.name}'")
+    program = export(_KerasCall(model), example, {}, "batch", f"the Keras model '{model.name}'")
     variables = {v.value.data_ptr(): v.path for v in model.variables if v.value.numel()}
     stored = {**program.state_dict, **program.constants}
     paths = {n: variables[t.data_ptr()] for n, t in stored.items()
              if isinstance(t, Tensor) and t.data_ptr() in variables}
     network, origins = rebuild_layers(program, {n: _tensor_name(path) for n, path in paths.items()})
-    _check_found(model, network)
-    _check_open(model, program, example)
+    _check_kernels(model, network)
+    _check_batches(model, program, example)
     return network, {new: replace(o, name=paths.get(o.name, "")) for new, o in origins.items()}
 
 
-def _check_open(model: Any, program: torch.export.ExportedProgram, example: tuple[Tensor, ...]) -> None:
+def _check_batches(model: Any, program: torch.export.ExportedProgram, example: tuple[Tensor, ...]) -> None:
     """Refuse a graph that takes no other batch than the example's: Keras 3.12, the last for Python 3.10, fixes it."""
     try:
         with torch.no_grad():
@@ -113,8 +113,8 @@ def _tensor_name(path: str) -> str:
     return ".".join(parts[1:] if len(parts) > 2 else parts)
 
 
-def _check_found(model: Any, network: nn.Module) -> None:
-    """Refuse a model of whose kernels some became no layer: they would be skipped in silence."""
+def _check_kernels(model: Any, network: nn.Module) -> None:
+    """Refuse a model if some of its kernels did not become layers: they would be left out without a word."""
     wanted = {v.path: v.value.numel() for v in model.variables if v.path.endswith("kernel")}
     found = sum(math.prod(target.shape) for target in targets(network))
     if found < sum(wanted.values()):

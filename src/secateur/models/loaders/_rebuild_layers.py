@@ -1,4 +1,4 @@
-"""An exported program as a module of layers again: what multiplies by a stored weight becomes a layer that holds it."""
+"""Turns an exported program into a module of layers: a call that multiplies by a stored weight becomes a layer."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from secateur.models.loaders._stored_tensors import (
     Origins,
     Stored,
     base,
+    drop_checks,
     find_stored,
-    tidy,
 )
 from secateur.pruning.history import NAME
 
@@ -30,9 +30,9 @@ _NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNo
 
 
 class Layered(fx.GraphModule):
-    """A graph of operators whose weights lie in layers; it computes what it was exported to.
+    """A graph of operators whose weights lie in layers; it computes what the exported program computes.
 
-    A copy keeps the record of what was cut of it.
+    A copy keeps the record of earlier cuts.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -46,7 +46,10 @@ class Layered(fx.GraphModule):
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer in the place of a call: what it holds, and the value that it is given."""
+    """A layer that takes the place of a call: the tensors that it holds, and the value that it reads.
+
+    ``turned`` says that its weight is the transpose of what is stored.
+    """
 
     module: nn.Module
     held: dict[str, Stored]
@@ -55,19 +58,19 @@ class Layer:
 
 
 def rebuild_layers(program: ExportedProgram, names: dict[str, str] | None = None) -> tuple[Layered, Origins]:
-    """The module of an exported program, with layers where it multiplies by stored weights, and where these come from.
+    """An exported program as a module, with a layer for each call that multiplies by stored weights.
 
-    A tensor that several calls read stays as it is, and so does what no layer computes.
+    Tensors that several calls read and calls that no layer computes stay in the graph as they are.
 
     Args:
         program: what ``torch.export`` gives.
-        names: other names for its tensors.
+        names: new names of its tensors, by their old ones.
 
     Returns:
         The module; and for each of its tensors where it comes from.
     """
     body = program.module(check_guards=False)
-    graph, root, origins = tidy(body.graph), nn.Module(), Origins()
+    graph, root, origins = drop_checks(body.graph), nn.Module(), Origins()
     tensors = {str(n.target): at(body, str(n.target)) for n in graph.nodes if n.op == "get_attr"}
     named = {old: (names or {}).get(old, old) for old in tensors}
     for node in [n for n in graph.nodes if n.op == "call_function"]:
@@ -79,8 +82,8 @@ def rebuild_layers(program: ExportedProgram, names: dict[str, str] | None = None
             graph.erase_node(node)
     left = {str(n.target) for n in graph.nodes if n.op == "get_attr"}
     for old in sorted(left):
-        named[old] = free(root, named[old])
-        put(root, named[old], _own(tensors[old]))
+        named[old] = _free_name(root, named[old])
+        _put(root, named[old], _own(tensors[old]))
         origins[named[old]] = Origin(old)
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         node.target = named[str(node.target)]
@@ -90,26 +93,26 @@ def rebuild_layers(program: ExportedProgram, names: dict[str, str] | None = None
 
 
 def _layer_of(node: fx.Node, tensors: dict[str, Any]) -> Layer | None:
-    """The layer that a call is, where it is one."""
+    """The layer that computes what a call computes; None where there is none."""
     kind, args = base(node), [*node.args, None, None]
     if kind == "linear":
-        return linear(args[1], args[2], args[0], False, tensors)
+        return _linear(args[1], args[2], args[0], False, tensors)
     if kind in ("matmul", "mm"):
-        return linear(args[1], None, args[0], True, tensors)
+        return _linear(args[1], None, args[0], True, tensors)
     if kind == "addmm" and not node.kwargs:
-        return linear(args[2], args[0], args[1], True, tensors)
+        return _linear(args[2], args[0], args[1], True, tensors)
     if kind in ("conv1d", "conv2d", "conv3d", "convolution"):
-        return convolution(arguments_of(node), tensors)
-    return batch_norm(arguments_of(node), tensors) if kind == "batch_norm" else None
+        return _convolution(arguments_of(node), tensors)
+    return _batch_norm(arguments_of(node), tensors) if kind == "batch_norm" else None
 
 
 def _stored_by_name(tensors: dict[str, Any], **nodes: Any) -> dict[str, Stored] | None:
-    """The stored tensors that nodes read, without those that are None; None where one computes more."""
+    """The stored tensors behind the nodes that are not None; None where one of these nodes reads something else."""
     found = {name: find_stored(node, tensors) for name, node in nodes.items() if node is not None}
     return {n: s for n, s in found.items() if s} if all(found.values()) else None
 
 
-def linear(weight: Any, bias: Any, source: Any, turned: bool, tensors: dict[str, Any]) -> Layer | None:
+def _linear(weight: Any, bias: Any, source: Any, turned: bool, tensors: dict[str, Any]) -> Layer | None:
     """A linear layer of a stored matrix; ``turned`` where the call multiplies by it from the right."""
     found = _stored_by_name(tensors, weight=weight, bias=bias)
     if found is None or found["weight"].value.ndim != 2 or ("bias" in found and found["bias"].value.ndim != 1):
@@ -118,7 +121,7 @@ def linear(weight: Any, bias: Any, source: Any, turned: bool, tensors: dict[str,
     return Layer(nn.Linear(into, out, "bias" in found, device="meta"), found, source, turned)
 
 
-def convolution(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
+def _convolution(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
     """A convolution with a stored kernel, unless it is transposed."""
     found = _stored_by_name(tensors, weight=call["weight"], bias=call["bias"])
     if found is None or call.get("transposed"):
@@ -130,13 +133,13 @@ def convolution(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
         return sizes if isinstance(sizes, str) or len(sizes) == len(kernel) else [*sizes] * len(kernel)
 
     make: Any = _CONVS[len(kernel) + 2]
-    module = make(into * call["groups"], out, tuple(kernel), sides("stride"), sides("padding"),
-                                    sides("dilation"), call["groups"], "bias" in found, device="meta")
+    module = make(into * call["groups"], out, tuple(kernel), sides("stride"), sides("padding"), sides("dilation"),
+                  call["groups"], "bias" in found, device="meta")
     return Layer(module, found, call["input"])
 
 
-def batch_norm(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
-    """A batch norm in evaluation mode with all its tensors stored."""
+def _batch_norm(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
+    """A batch norm in evaluation mode, all of whose tensors are stored."""
     names = ("weight", "bias", "running_mean", "running_var")
     found, value = _stored_by_name(tensors, **{n: call[n] for n in names}), call["input"].meta.get("val")
     if found is None or len(found) < len(names) or call["training"] or not isinstance(value, Tensor):
@@ -149,16 +152,13 @@ def batch_norm(call: dict[str, Any], tensors: dict[str, Any]) -> Layer | None:
 def _place_layer(root: nn.Module, graph: fx.Graph, node: fx.Node, layer: Layer, named: dict[str, str],
                  origins: Origins) -> None:
     """Put a layer in the place of a call, under the name that its weight's module had."""
-    path = free(root, path_of(named[layer.held["weight"].name]))
+    path = _free_name(root, _layer_path(named[layer.held["weight"].name]))
     for name, tensor in layer.held.items():
         turned = layer.turned and name == "weight"
         value = (tensor.value.T if turned else tensor.value).contiguous().clone()
-        if name.startswith("running"):
-            layer.module.register_buffer(name, value)
-        else:
-            setattr(layer.module, name, nn.Parameter(value))
+        _put(layer.module, name, value if name.startswith("running") else nn.Parameter(value))
         origins[f"{path}.{name}"] = Origin(tensor.name, tensor, turned)
-    put(root, path, layer.module)
+    _put(root, path, layer.module)
     with graph.inserting_before(node):
         new = graph.create_node("call_module", path, (layer.source,))
     new.meta = dict(node.meta)
@@ -166,10 +166,10 @@ def _place_layer(root: nn.Module, graph: fx.Graph, node: fx.Node, layer: Layer, 
     graph.erase_node(node)
 
 
-def path_of(name: str) -> str:
-    """The name of the layer that holds a weight of that name.
+def _layer_path(name: str) -> str:
+    """The name of the layer that holds a weight, from the weight's name.
 
-    >>> path_of("fc.weight"), path_of("attention.in_proj_weight"), path_of("weight")
+    >>> _layer_path("fc.weight"), _layer_path("attention.in_proj_weight"), _layer_path("weight")
     ('fc', 'attention.in_proj', 'layer')
     """
     above, _, leaf = name.rpartition(".")
@@ -177,16 +177,16 @@ def path_of(name: str) -> str:
     return ".".join(part for part in (above, leaf) if part) or "layer"
 
 
-def free(root: nn.Module, path: str) -> str:
-    """A name that nothing has yet: this one, or with a number behind it."""
+def _free_name(root: nn.Module, path: str) -> str:
+    """A dotted name that nothing has yet: the given one, if need be with a number behind it."""
     number, tried = 1, path
-    while has(root, tried):
+    while _has(root, tried):
         number += 1
         tried = f"{path}_{number}"
     return tried
 
 
-def has(root: nn.Module, path: str) -> bool:
+def _has(root: nn.Module, path: str) -> bool:
     """Whether anything lies under a dotted name."""
     try:
         at(root, path)
@@ -195,19 +195,17 @@ def has(root: nn.Module, path: str) -> bool:
     return True
 
 
-def put(root: nn.Module, path: str, what: nn.Module | Tensor) -> None:
+def _put(root: nn.Module, path: str, what: nn.Module | Tensor) -> None:
     """Store a module, a parameter or a buffer under a dotted name."""
     root, leaf = place_in(root, path)
-    if isinstance(what, nn.Module):
-        root.add_module(leaf, what)
-    elif isinstance(what, nn.Parameter):
-        root.register_parameter(leaf, what)
+    if isinstance(what, (nn.Module, nn.Parameter)):
+        setattr(root, leaf, what)
     else:
         root.register_buffer(leaf, what)
 
 
 def _own(what: Any) -> Any:
-    """A tensor in memory of its own, a parameter where it was one; a module as it is."""
+    """A copy of a tensor, still a parameter where the tensor is one; a module as it is."""
     if isinstance(what, nn.Module):
         return what
     value = what.detach().clone()

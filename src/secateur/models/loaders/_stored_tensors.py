@@ -1,4 +1,4 @@
-"""The tensors that an exported graph stores, as its calls read them: turned and reshaped on the way."""
+"""The tensors that an exported graph stores, as its calls read them: transposed and reshaped on the way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stored:
     value: Tensor
 
     def back(self, value: Tensor) -> Tensor:
-        """Another value as it has to be stored so that this one comes out."""
+        """How a value must be stored so that calls read it: the moves undone, by where each of them puts a number."""
         places = move(torch.arange(torch.Size(self.shape).numel()).view(self.shape),
                       [m for m in self.moves if base(m) in MOVED])
         made = value.new_empty(value.numel())
@@ -33,7 +33,7 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where a tensor of a layer comes from: the program's name of it, how it is read there, whether it was turned."""
+    """Where a tensor of a layer comes from: its name in the program, how it is read there, whether it is transposed."""
 
     name: str
     read: Stored | None = None
@@ -49,8 +49,8 @@ Origins = dict[str, Origin]
 
 
 def find_stored(node: Any, tensors: Mapping[str, Any]) -> Stored | None:
-    """The floating tensor that a node reads, moved on the way at most; None where it computes more, or where others
-    read that tensor too."""
+    """The floating-point tensor behind a node, if only moves lie between; None otherwise, and where other calls read
+    the tensor too."""
     moves: list[fx.Node] = []
     while isinstance(node, fx.Node) and base(node) in SAME | MOVED and len(node.users) == 1:
         moves.insert(0, node)
@@ -64,31 +64,31 @@ def find_stored(node: Any, tensors: Mapping[str, Any]) -> Stored | None:
 
 
 def move(tensor: Tensor, moves: Sequence[fx.Node]) -> Tensor:
-    """A tensor after some moves."""
+    """The tensor after some moves."""
     for node in moves:
         tensor = node.target(tensor, *node.args[1:], **node.kwargs)  # type: ignore[operator]
     return tensor
 
 
 def base(node: Any) -> str:
-    """The name of a called operator without its overload; empty for what is no call of one."""
+    """The name of the operator that a node calls, without its overload; empty where a node calls none."""
     if not isinstance(node, fx.Node) or node.op != "call_function":
         return ""
     return str(getattr(node.target, "_opname", getattr(node.target, "__name__", "")))
 
 
-def tidy(graph: fx.Graph) -> fx.Graph:
-    """The graph without checks of metadata, and without conversions to the type that a value has."""
+def drop_checks(graph: fx.Graph) -> fx.Graph:
+    """The same graph without checks of metadata, and without conversions to the type that a value has already."""
     for node in list(graph.nodes):
         if base(node) == "_assert_tensor_metadata" or (node.op == "call_module" and "guards" in str(node.target)):
             graph.erase_node(node)
-        elif base(node) == "to" and alike(node, node.args[0]):
+        elif base(node) == "to" and _same_type(node, node.args[0]):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     return graph
 
 
-def alike(*nodes: Any) -> bool:
-    """Whether nodes have tensors of one type on one device."""
+def _same_type(*nodes: Any) -> bool:
+    """Whether the values of nodes are tensors of one type on one device."""
     values = [node.meta.get("val") for node in nodes]
     return all(isinstance(v, Tensor) for v in values) and len({(v.dtype, v.device, v.layout) for v in values}) == 1

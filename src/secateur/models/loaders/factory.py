@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secateur.core import registry
-from secateur.models.loaders._keras import is_keras, native
+from secateur.models.loaders._keras import is_keras, keras_source
 from secateur.models.loaders.base import Kind, Options, Source, refuse
 from secateur.models.loaders.built_in import source_of
 
@@ -28,5 +28,5 @@ class Factory(Kind):
         refuse(options, f"the factory '{text}'", "factory")
         source = source_of(text, options)
         if is_keras(source.make()):
-            return native(source.make, f"lambda: secateur.models.network('{text}')")
+            return keras_source(source.make, f"lambda: secateur.models.network('{text}')")
         return source

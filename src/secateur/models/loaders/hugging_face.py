@@ -39,25 +39,25 @@ class HuggingFace(Kind):
         refuse(options, f"the folder '{text}'", "weights", "factory")
         folder = Path(text).expanduser()
         _check_folder(folder)
-        made, told = open_folder(folder)
-        encode, notes = encoder(folder), differences(told)
+        made, info = _open_folder(folder)
+        encode, notes = _encoder(folder), _differences(info)
         example, random = (encode(_SENTENCES), "") if encode else find_inputs(made)
         return Source(partial(network, folder), f"lambda: secateur.models.network('{text}')", example, encode, notes,
                       drawn=random)
 
     def write(self, network: nn.Module, text: str, path: Path) -> None:
-        """A folder that ``from_pretrained`` reads, with the tokenizer and what else the first one holds beside."""
+        """Write a folder that ``from_pretrained`` reads, with the tokenizer and other texts of the first one."""
         path.mkdir()
         source = Path(text).expanduser()
         for pattern in _KEPT:
             for file in source.glob(pattern):
                 (path / file.relative_to(source)).parent.mkdir(exist_ok=True)
                 shutil.copy2(file, path / file.relative_to(source))
-        with still():
+        with _silence():
             network.save_pretrained(path)  # type: ignore[operator]
 
 
-def transformers() -> Any:
+def _transformers() -> Any:
     """The library.
 
     Raises:
@@ -70,22 +70,22 @@ def transformers() -> Any:
 
 
 @contextmanager
-def still() -> Iterator[None]:
-    """No progress bars and no reports of the library, for the length of a block."""
-    told = transformers().logging
-    before, level = told.is_progress_bar_enabled(), told.get_verbosity()
-    told.disable_progress_bar()
-    told.set_verbosity_error()
+def _silence() -> Iterator[None]:
+    """Keeps the library from printing progress bars and reports in the block."""
+    logging = _transformers().logging
+    before, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
-        told.set_verbosity(level)
+        logging.set_verbosity(level)
         if before:
-            told.enable_progress_bar()
+            logging.enable_progress_bar()
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:
-    """The configuration of a folder, refused where it could only be read by running code of it."""
+    """The configuration of a folder; one that only code in the folder could read is refused."""
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -96,10 +96,10 @@ def _check_folder(folder: Path) -> dict[str, Any]:
                "it, with model.save_pretrained(folder)" if pickles else "; needed: model.safetensors")
         raise SecateurError(f"folder '{folder}' has no weights in safetensors{why}")
     names = config.get("architectures") or []
-    if "auto_map" in config and not (names and hasattr(transformers(), names[0])):
+    if "auto_map" in config and not (names and hasattr(_transformers(), names[0])):
         raise SecateurError(f"folder '{folder}' brings code of its own (auto_map), which is not run; allowed are "
                             "classes of transformers, or a factory of yours")
-    if not names or not hasattr(transformers(), str(names[0])):
+    if not names or not hasattr(_transformers(), str(names[0])):
         raise SecateurError(f"folder '{folder}': architectures {names} in its config.json; needed is the name of a "
                             "class of transformers, such as BertModel")
     return config
@@ -107,38 +107,39 @@ def _check_folder(folder: Path) -> dict[str, Any]:
 
 def network(folder: Path) -> nn.Module:
     """The network of a folder."""
-    return open_folder(folder)[0]
+    return _open_folder(folder)[0]
 
 
-def open_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a folder, and which tensors the class has that the folder has not, and the other way round."""
+def _open_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a folder, and transformers' record of tensors that only the class or only the folder has."""
     name = _check_folder(folder)["architectures"][0]
-    with still(), failing(f"transformers cannot read folder '{folder}'"):
-        made, told = getattr(transformers(), name).from_pretrained(
+    with _silence(), failing(f"transformers cannot read folder '{folder}'"):
+        made, info = getattr(_transformers(), name).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True,
-            ignore_mismatched_sizes=True)
+            ignore_mismatched_sizes=True)  # so that all tensors that differ are named below, not the first alone
     if not isinstance(made, nn.Module):
         raise SecateurError(f"folder '{folder}': {name} is no torch.nn.Module")
-    if other := sorted(told.get("mismatched_keys") or ()):
+    if other := sorted(info.get("mismatched_keys") or ()):
         raise SecateurError(f"folder '{folder}': {len(other)} tensors have other shapes than its config.json says: "
                             + "; ".join(" ".join(map(str, one)) for one in other[:3]) + "; …" * (len(other) > 3))
-    return made.eval(), told
+    return made.eval(), info
 
 
-def differences(told: dict[str, Any]) -> tuple[str, ...]:
+def _differences(info: dict[str, Any]) -> tuple[str, ...]:
     """What transformers drew at random, and what it left out, where class and folder differ."""
-    words = {"missing_keys": "drawn at random, as the folder has them not", "unexpected_keys": "left out, as the class "
-             "has them not", "mismatched_keys": "drawn at random, as their shapes differ"}
-    return tuple(f"{len(told[key])} tensors are {what}: {', '.join(sorted(map(str, told[key]))[:3])}"
-                 for key, what in words.items() if told.get(key))
+    words = {"missing_keys": "drawn at random, as the folder lacks them",
+             "unexpected_keys": "left out, as the class lacks them"}
+    return tuple(f"{len(info[key])} tensors are {what}: {', '.join(sorted(map(str, info[key]))[:3])}"
+                 for key, what in words.items() if info.get(key))
 
 
-def encoder(folder: Path) -> Any:
-    """What turns sentences into inputs, padded to the longest and cut at 128 tokens; None without a tokenizer."""
+def _encoder(folder: Path) -> Any:
+    """A function from sentences to inputs, padded to the longest and cut at 128 tokens; None without a tokenizer."""
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
         return None
     with failing(f"transformers cannot read the tokenizer of folder '{folder}'"):
-        tokenizer = transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizers = _transformers().AutoTokenizer
+        tokenizer = tokenizers.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
     def encode(sentences: list[str]) -> dict[str, Any]:
         with failing(f"the tokenizer of folder '{folder}' failed"):

@@ -29,27 +29,28 @@ class Timm(Kind):
         if text.startswith("timm:"):
             return True
         plain = text.replace("_", "").replace(".", "").isalnum()
-        return plain and importlib.util.find_spec("timm") is not None and text in names()
+        return plain and importlib.util.find_spec("timm") is not None and text in _names()
 
     def check(self, text: str) -> None:
         """Refuse a name that timm does not have."""
-        if (name := text.removeprefix("timm:")) not in names():
-            raise unknown("network of timm", name, nearest(name))
+        if (name := text.removeprefix("timm:")) not in _names():
+            # timm has over a thousand: only those that are most alike are named
+            raise unknown("network of timm", name, difflib.get_close_matches(name, _names(), n=12, cutoff=0.5))
 
     def load(self, text: str, options: Options) -> Source:
         """The network, with as many outputs as the data have classes, where these are known."""
         refuse(options, f"'{text}'", "factory")
         self.check(text)
         name = text.removeprefix("timm:")
-        make = partial(network, name, options.classes, options.weights)
-        sides = options.shape or tuple(timm().get_pretrained_cfg(name.partition(".")[0]).input_size)
+        make = partial(_network, name, options.classes, options.weights)
+        sides = options.shape or tuple(_timm().get_pretrained_cfg(name.partition(".")[0]).input_size)
         classes = f", num_classes={options.classes}" if options.classes else ""
         example = InputSpec(TensorSpec((2, *sides))).random()
         return Source(make, f"lambda: timm.create_model('{name}', pretrained=False{classes})", example,
                       notes=() if options.weights else (_FRESH,), drawn=f"2 images of {' x '.join(map(str, sides))}")
 
 
-def timm() -> Any:
+def _timm() -> Any:
     """The library.
 
     Raises:
@@ -64,20 +65,15 @@ def timm() -> Any:
                             "of versions and builds that fit each other?") from error
 
 
-def names() -> list[str]:
+def _names() -> list[str]:
     """The networks that timm has."""
-    return list(timm().list_models())
+    return list(_timm().list_models())
 
 
-def nearest(name: str) -> list[str]:
-    """The names that are most alike, as there are over a thousand."""
-    return difflib.get_close_matches(name, names(), n=12, cutoff=0.5)
-
-
-def network(name: str, classes: int, weights: str) -> nn.Module:
+def _network(name: str, classes: int, weights: str) -> nn.Module:
     """The network of a name, with weights where a file is given."""
     with failing(f"timm cannot make '{name}'"):
-        made = timm().create_model(name, pretrained=False, **({"num_classes": classes} if classes else {}))
+        made = _timm().create_model(name, pretrained=False, **({"num_classes": classes} if classes else {}))
     if not isinstance(made, nn.Module):
         raise SecateurError(f"timm makes no torch.nn.Module of '{name}'")
     return (load_weights(made, weights) if weights else made).eval()

@@ -33,6 +33,12 @@ class RecoveryContext:
     samples: Calibration | None
     seed: int = 0
 
+    @property
+    def data(self) -> Calibration:
+        """The samples, for a recovery that cannot do without (``needs``)."""
+        assert self.samples is not None
+        return self.samples
+
     @cached_property
     def masks(self) -> dict[str, Tensor]:
         """What is kept of each weight of which single items went: bool, in its shape; the rest is zero."""

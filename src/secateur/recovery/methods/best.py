@@ -18,8 +18,8 @@ from secateur.recovery.methods.reconstruct import Reconstruct
 @dataclass(frozen=True)
 class Best(Recovery):
     """What measured best of all that needs no labels: ``rechoose`` where single weights are cut, else
-    ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns, of these and of the cut network as it is, the
-    candidate whose outputs for the samples are closest to those of the original."""
+    ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns the candidate whose outputs for the samples
+    are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
 
     needs = frozenset({"data"})
 
@@ -39,5 +39,4 @@ class Best(Recovery):
 
 def distance(model: nn.Module, context: RecoveryContext) -> float:
     """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
-    assert context.samples is not None
-    return squared_distance(context.original, model, context.samples)
+    return squared_distance(context.original, model, context.data)

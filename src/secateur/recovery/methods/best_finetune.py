@@ -28,8 +28,7 @@ class BestFinetune(Recovery):
 
     def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network, trained."""
-        assert context.samples is not None
         if self.gradual.chooses(context.granularities):
             return RecoveryResult(self.gradual.recover(context))
-        best = Best().recover(replace(context, samples=context.samples.first(_REFITTED)))
+        best = Best().recover(replace(context, samples=context.data.first(_REFITTED)))
         return RecoveryResult(self.finetune.recover(replace(context, pruned=best.network)), best.rows)

@@ -58,12 +58,11 @@ class Finetune(Recovery):
 
     def recover(self, context: RecoveryContext) -> nn.Module:
         """The cut network after training."""
-        assert context.samples is not None
         model = context.pruned
         check_learns("finetune", model)
         # a copy, because a network may write to itself when it is called
         teacher = copy.deepcopy(context.original) if self.distil else None
-        batches = TrainingBatches.of(context.samples, teacher, self.temperature, self.distil)
+        batches = TrainingBatches.of(context.data, teacher, self.temperature, self.distil)
         generator = torch.Generator().manual_seed(context.seed)
         order = torch.randperm(len(batches), generator=generator)
         if self.patience and len(order) < _HELD_OUT:

@@ -32,7 +32,7 @@ class Gradual(Recovery):
     Half of the loss is the divergence from the original network's outputs (Hinton et al., 2015), and weights are drawn
     to zero while they are still being cut (Han et al., NeurIPS 2015; Zhu and Gupta, 2017). Every layer loses as many
     items as the plan says. Where the plan's scope is ``global``, without bounds and without settings of single layers,
-    the layers compete, and all together lose as many. Which items go is chosen anew, except under N:M, where the
+    the layers compete, and together lose as many. Which items go is chosen anew, except under N:M, where the
     plan's masks are held. For weights and blocks, not for neurons.
 
     Attributes:
@@ -81,15 +81,14 @@ class Gradual(Recovery):
         Raises:
             UnsupportedError: the plan cuts neurons.
         """
-        assert context.samples is not None
         if any(resolve(item).scored_as == "neuron" for item in context.granularities):
             raise UnsupportedError("recovery gradual takes plans of weights, blocks and N:M, got 'neuron': use "
                                    "reconstruct and finetune, or sc.Pruner(granularity='neuron') in a training of your "
                                    "own")
         check_learns("gradual", context.original)
         student = copy.deepcopy(context.original)
-        total = steps_of(context.samples, self.epochs, self.batch_size)
-        fit(student, context.samples, self.epochs, lambda net, optimizer: self._pruner(net, optimizer, context, total),
+        total = steps_of(context.data, self.epochs, self.batch_size)
+        fit(student, context.data, self.epochs, lambda net, optimizer: self._pruner(net, optimizer, context, total),
             teacher=copy.deepcopy(context.original) if self.distil else None, lr=self.lr, batch_size=self.batch_size,
             hold=self.end, l1=self.l1, temperature=self.temperature, share=self.distil, seed=context.seed)
         return student

@@ -22,18 +22,19 @@ class Recalibrate(Recovery):
 
     def recover(self, context: RecoveryContext) -> nn.Module:
         """The cut network with new statistics; weights stay as they are."""
-        model, samples = context.pruned, context.samples
+        model = context.pruned
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        if not norms or samples is None:
+        if not norms:
             return model
         momenta = {norm: norm.momentum for norm in norms}
         try:
             with watch(model, {}), torch.no_grad():
                 for norm in norms:
                     norm.reset_running_stats()
+                    # without a momentum a norm gives the mean over all batches
                     norm.momentum = None
                     norm.train()
-                for batch in samples:
+                for batch in context.data:
                     call(model, batch)
         finally:
             for norm, momentum in momenta.items():

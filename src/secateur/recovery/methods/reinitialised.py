@@ -29,6 +29,7 @@ class Reinitialised(Recovery):
             UnsupportedError: a layer with parameters has no ``reset_parameters``.
         """
         with torch.random.fork_rng(devices=[]):
+            # another seed, because the original may have been drawn from this one
             torch.manual_seed(context.seed + 1)
             for name, module in context.pruned.named_modules():
                 if next(module.parameters(recurse=False), None) is not None:

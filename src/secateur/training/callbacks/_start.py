@@ -1,9 +1,8 @@
-"""What a callback makes its pruner with."""
+"""How a callback makes its pruner, and goes on with one that was saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -12,13 +11,24 @@ from torch.optim import Optimizer
 from secateur.pruning.spec import PruningSpec
 from secateur.training.pruner import Pruner
 
-Start = Callable[[nn.Module, Optimizer], Pruner]
 
+def begin(start: Any, spec: PruningSpec | None, model: nn.Module, optimizer: Optimizer,
+          saved: Mapping[str, Any] | None) -> Pruner:
+    """The pruner of a training that begins, or that goes on from what a pruner saved.
 
-def start_of(start: Any, spec: PruningSpec | None) -> Start:
-    """The function that a caller gave, or with a spec one that makes a pruner of it and of the schedule given."""
-    return partial(_start, start, spec) if spec is not None else start
-
-
-def _start(schedule: Any, spec: PruningSpec, model: nn.Module, optimizer: Optimizer) -> Pruner:
-    return Pruner(model, schedule, optimizer, spec=spec)
+    Args:
+        start: makes the pruner; with a spec the schedule alone.
+        spec: what is cut how.
+        model: the network, with the weights that it had when the pruner was saved.
+        optimizer: its optimizer.
+        saved: the pruner's state, of a training that is resumed.
+    """
+    # A pruner cuts when it is made, which is not what the saved one had cut: the weights are put back after that.
+    weights = {} if saved is None else {name: p.detach().clone() for name, p in model.named_parameters()}
+    pruner: Pruner = start(model, optimizer) if spec is None else Pruner(model, start, optimizer, spec=spec)
+    if saved is not None:
+        for name, value in weights.items():
+            model.get_parameter(name).data.copy_(value)
+        pruner.load_state_dict(saved)
+        pruner.enforce()
+    return pruner

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from secateur.core.errors import MissingExtraError, SecateurError
 from secateur.core.paths import write_whole
 from secateur.pruning.spec import PruningSpec
-from secateur.training.callbacks._start import Start, start_of
+from secateur.training.callbacks._start import begin
 from secateur.training.pruner import Pruner
 
 try:
@@ -38,8 +37,8 @@ class Pruning(TrainerCallback):
         spec: what is cut how.
     """
 
-    def __init__(self, start: Start | Any, spec: PruningSpec | None = None):
-        self._start = start_of(start, spec)
+    def __init__(self, start: Any, spec: PruningSpec | None = None):
+        self._start, self._spec = start, spec
         self.pruner: Pruner | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -49,14 +48,10 @@ class Pruning(TrainerCallback):
         Raises:
             SecateurError: the checkpoint that the training is resumed from holds no pruner.
         """
-        model = given["model"]
-        weights = {n: p.detach().clone() for n, p in model.named_parameters()} if state.global_step else {}
-        self.pruner = self._start(model, inner(given["optimizer"]))
-        if state.global_step:
-            for name, value in weights.items():
-                model.get_parameter(name).data.copy_(value)
-            self.pruner.load_state_dict(torch.load(checkpoint_file(args, state), weights_only=True))
-            self.pruner.enforce()
+        saved = torch.load(_checkpoint_file(args, state), weights_only=True) if state.global_step else None
+        # accelerate wraps the optimizer
+        optimizer = getattr(given["optimizer"], "optimizer", given["optimizer"])
+        self.pruner = begin(self._start, self._spec, given["model"], optimizer, saved)
 
     def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
                           **given: Any) -> None:
@@ -68,26 +63,21 @@ class Pruning(TrainerCallback):
         """Write the pruner's state into the checkpoint."""
         assert self.pruner is not None
         if state.is_world_process_zero:
-            with write_whole(folder(args, state) / FILE) as scratch:
+            with write_whole(_folder(args, state) / FILE) as scratch:
                 torch.save(self.pruner.state_dict(), scratch)
 
 
-def folder(args: TrainingArguments, state: TrainerState) -> Path:
+def _folder(args: TrainingArguments, state: TrainerState) -> Path:
     """The checkpoint of the present step."""
     return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
 
 
-def checkpoint_file(args: TrainingArguments, state: TrainerState) -> Path:
+def _checkpoint_file(args: TrainingArguments, state: TrainerState) -> Path:
     """The pruner's file of the checkpoint that the training is resumed from."""
     given = args.resume_from_checkpoint
-    places = [folder(args, state), *([Path(given)] if isinstance(given, str) else [])]
+    places = [_folder(args, state), *([Path(given)] if isinstance(given, str) else [])]
     files = [place / FILE for place in places if (place / FILE).exists()]
     if not files:
         raise SecateurError(f"no {FILE} in {' or '.join(map(str, places))}: allowed is a checkpoint that this "
                             "callback was part of")
     return files[-1]
-
-
-def inner(optimizer: Any) -> Optimizer:
-    """The optimizer itself, where accelerate has wrapped it."""
-    return getattr(optimizer, "optimizer", optimizer)  # type: ignore[no-any-return]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from secateur.core.errors import MissingExtraError, SecateurError
 from secateur.pruning.spec import PruningSpec
-from secateur.training.callbacks._start import Start, start_of
+from secateur.training.callbacks._start import begin
 from secateur.training.pruner import Pruner
 
 try:
@@ -33,8 +31,8 @@ class Pruning(Callback):
         SecateurError: at the start, for a module with several optimizers.
     """
 
-    def __init__(self, start: Start | Any, spec: PruningSpec | None = None):
-        self._start = start_of(start, spec)
+    def __init__(self, start: Any, spec: PruningSpec | None = None):
+        self._start, self._spec = start, spec
         self._saved: dict[str, Any] | None = None
         self.pruner: Pruner | None = None
 
@@ -43,12 +41,7 @@ class Pruning(Callback):
         if len(trainer.optimizers) != 1:
             raise SecateurError(f"the module has {len(trainer.optimizers)} optimizers: allowed is one; step a Pruner "
                                 "by hand where there are several")
-        weights = {n: p.detach().clone() for n, p in pl_module.named_parameters()}
-        self.pruner = self._start(pl_module, trainer.optimizers[0])
-        if self._saved is not None:
-            put_back(pl_module, weights)
-            self.pruner.load_state_dict(self._saved)
-            self.pruner.enforce()
+        self.pruner = begin(self._start, self._spec, pl_module, trainer.optimizers[0], self._saved)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Step the pruner, once for every step of the optimizer."""
@@ -62,9 +55,3 @@ class Pruning(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the training starts."""
         self._saved = state_dict.get("pruner")
-
-
-def put_back(model: nn.Module, weights: dict[str, Any]) -> None:
-    """Give a network the weights that it had, in place."""
-    for name, value in weights.items():
-        model.get_parameter(name).data.copy_(value)
