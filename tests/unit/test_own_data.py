@@ -147,3 +147,13 @@ def test_what_is_shown_to_a_cut_is_made_and_read_once(own, monkeypatch, tmp_path
                                               strict=True)))
     loaded = samples.read(str(tmp_path / "own.npz"), lambda: None)
     assert (loaded.digest, calls) == (data.digest(FOUR), ["called", "read"])
+
+
+def test_samples_are_held_out_in_an_order_that_is_always_the_same(own):
+    x = torch.arange(50.0)[:, None]
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    for given in (x, x.double().numpy(), {"input": x.tolist()}):
+        found = samples.read(own(lambda given=given: given), lambda: None)
+        shown, held = (torch.cat([batch.inputs[0] for batch in part]) for part in (found.shown, found.held))
+        assert torch.equal(shown, x[order[:40]])
+        assert torch.equal(held, x[order[40:]])
