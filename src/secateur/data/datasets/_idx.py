@@ -22,6 +22,8 @@ from secateur.data.datasets._download import obtain
 from secateur.data.datasets.base import Dataset, dataset, file_error
 
 _UNSIGNED_BYTE = 8
+_SHAPES = {"train-images-idx3-ubyte.gz": (60000, 28, 28), "train-labels-idx1-ubyte.gz": (60000,),
+           "t10k-images-idx3-ubyte.gz": (10000, 28, 28), "t10k-labels-idx1-ubyte.gz": (10000,)}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ class IdxFile:
     shape: tuple[int, ...]
     sha256: str = ""
     packed_sha256: str = ""
+
+
+def mnist_files(*sums: str, packed: bool = False) -> list[IdxFile]:
+    """The four files of MNIST and its kin; ``sums`` are their SHA-256, unpacked, or with ``packed`` as they are."""
+    field = "packed_sha256" if packed else "sha256"
+    return [IdxFile(name, shape, **{field: total}) for (name, shape), total in zip(_SHAPES.items(), sums, strict=True)]
 
 
 def load_idx(name: str, files: Sequence[IdxFile], mirrors: Sequence[str], places: Sequence[str] = ()) -> Dataset:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from secateur.data.datasets._idx import IdxFile, load_idx
+from secateur.data.datasets._idx import load_idx, mnist_files
 from secateur.data.datasets.base import Dataset, Source
 
-_FILES = (
-    IdxFile("train-images-idx3-ubyte.gz", (60000, 28, 28),
-            packed_sha256="51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
-    IdxFile("train-labels-idx1-ubyte.gz", (60000,),
-            packed_sha256="e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
-    IdxFile("t10k-images-idx3-ubyte.gz", (10000, 28, 28),
-            packed_sha256="edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5"),
-    IdxFile("t10k-labels-idx1-ubyte.gz", (10000,),
-            packed_sha256="20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
+_FILES = mnist_files(
+    "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+    "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+    "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+    "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+    packed=True,
 )
 _MIRRORS = (
     "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
