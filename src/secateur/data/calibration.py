@@ -45,12 +45,12 @@ class Samples:
 class _CheckedLoss:
     """A loss that says what it was given where it fails.
 
-    ``classes`` are the least and the greatest label of every batch, where the labels are classes. They are compared
-    with the outputs beforehand, because a GPU is lost to the process when the cross-entropy meets another class.
+    ``span`` holds the least and the greatest label of all batches, where the labels are classes. It is compared with
+    the outputs beforehand, because a GPU is lost to the process when the cross-entropy meets a class that is not there.
     """
 
     loss: Loss
-    classes: tuple[int, ...] = ()
+    span: tuple[int, ...] = ()
 
     def __call__(self, outputs: Any, labels: Any) -> Tensor:
         """The loss; labels that it does not take are a :class:`SecateurError`."""
@@ -58,10 +58,11 @@ class _CheckedLoss:
         hint = ("the cross-entropy takes whole numbers from 0, one a class; for other labels give "
                 "data=Samples(inputs, labels, loss=...)")
         with failing(what, hint):
-            one_each = self.classes and outputs.ndim > 1 and labels.shape == outputs.shape[:1] + outputs.shape[2:]
-            if one_each and not 0 <= min(self.classes) <= max(self.classes) < outputs.shape[1]:
-                raise SecateurError(f"{what}: labels run from {min(self.classes)} to {max(self.classes)}, the outputs "
-                                    f"have {outputs.shape[1]} classes; {hint}")
+            one_each = (self.span and isinstance(outputs, Tensor) and outputs.ndim > 1
+                        and labels.shape == outputs.shape[:1] + outputs.shape[2:])
+            if one_each and not 0 <= self.span[0] <= self.span[1] < outputs.shape[1]:
+                raise SecateurError(f"{what}: labels run from {self.span[0]} to {self.span[1]}, the outputs have "
+                                    f"{outputs.shape[1]} classes; {hint}")
             return self.loss(outputs, labels)
 
 
@@ -76,7 +77,8 @@ class Calibration:
         self._batches = [as_batch(batch) for batch in batches]
         if loss is nn.functional.cross_entropy:
             self._batches = [replace(batch, labels=_as_class_numbers(batch.labels)) for batch in self._batches]
-            loss = _CheckedLoss(loss, tuple(chain(*(_class_range(batch.labels) for batch in self._batches))))
+            edges = list(chain(*(_class_range(batch.labels) for batch in self._batches)))
+            loss = _CheckedLoss(loss, (min(edges), max(edges)) if edges else ())
         self.loss: Loss = loss if isinstance(loss, _CheckedLoss) else _CheckedLoss(loss)
 
     def __iter__(self) -> Iterator[Batch]:
