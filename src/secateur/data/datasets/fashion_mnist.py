@@ -16,7 +16,7 @@ _MIRRORS = (
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-_DEBIAN = "/usr/share/datasets/fashion-mnist"
+DEBIAN = "/usr/share/datasets/fashion-mnist"
 
 
 class FashionMnist(Source):
@@ -29,4 +29,4 @@ class FashionMnist(Source):
 
     def load(self) -> Dataset:
         """Read the four files, fetched where they are missing."""
-        return load_idx("fashion-mnist", _FILES, _MIRRORS, places=(_DEBIAN,))
+        return load_idx("fashion-mnist", _FILES, _MIRRORS, places=(DEBIAN,))
