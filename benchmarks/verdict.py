@@ -120,7 +120,7 @@ def statistic(trace: Any, broken: dict[int, Tensor]) -> bool:
         name = base_name(node).rstrip("_") if node.op == "call_function" else ""
         if name in SPECIAL:
             value = next(v for n in node.all_input_nodes if isinstance(v := flow.values.get(n), Value))
-            if any(flow.axes.touched(value.axes[dim], broken) for dim in reduced(node, name, len(value.axes))):
+            if any(flow.axes.contains_any(value.axes[dim], broken) for dim in reduced(node, name, len(value.axes))):
                 return True
     return False
 

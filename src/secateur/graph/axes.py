@@ -1,7 +1,7 @@
 """Ties between axes: which positions of which dimensions are the same thing.
 
-Rules tie nodes; tying two bound nodes ties their parts, splitting leaves where their boundaries
-differ. What cannot be aligned is fixed, with the reason.
+Rules tie nodes. Tying two nodes that are made of parts ties the parts, and splits leaves where boundaries differ.
+What cannot be aligned is fixed, with the reason.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Axes(Nodes):
         if self.sizes[a] != self.sizes[b]:
             self._fix_all([a, b], f"axes of {self.sizes[a]} and {self.sizes[b]} meet")
             return
-        if self.bound(a) and not self.bound(b):
+        # A leaf goes under a node with parts: the representative has to be the one that knows them.
+        if self.is_leaf(b) and not self.is_leaf(a):
             a, b = b, a
         self._parent[a] = b
         if a in self.fixed:
@@ -75,18 +76,15 @@ class Axes(Nodes):
         while a and b:
             x, y = a.pop(), b.pop()
             sx, sy = self.sizes[x], self.sizes[y]
+            large, small, rest = (x, y, a) if sx > sy else (y, x, b)
             if sx == sy:
                 self.tie(x, y)
-            elif sx % sy == 0:
-                outer, inner = self.split(x, sx // sy)
-                self.tie(outer, y)
-                a.extend(reversed(self.factors(inner)))
-            elif sy % sx == 0:
-                outer, inner = self.split(y, sy // sx)
-                self.tie(outer, x)
-                b.extend(reversed(self.factors(inner)))
-            else:
+            elif self.sizes[large] % self.sizes[small]:
                 self._skip(x, y, a, b)
+            else:
+                outer, inner = self.split(large, self.sizes[large] // self.sizes[small])
+                self.tie(outer, small)
+                rest.extend(reversed(self.factors(inner)))
 
     def _open(self, nodes: Sequence[int]) -> list[int]:
         return [f for n in nodes for f in self.factors(n)][::-1]
@@ -135,16 +133,13 @@ class Axes(Nodes):
         while a and b:
             x, y = a.pop(), b.pop()
             sx, sy = self.sizes[x], self.sizes[y]
+            long, short, rest = (x, y, a) if sx > sy else (y, x, b)
             if sx == sy:
                 self.tie(x, y)
-            elif sx > sy:
-                head, tail = self.cut(x, [sy, sx - sy])
-                self.tie(head, y)
-                a.extend(reversed(self.segments(tail)))
             else:
-                head, tail = self.cut(y, [sx, sy - sx])
-                self.tie(head, x)
-                b.extend(reversed(self.segments(tail)))
+                head, tail = self.cut(long, [self.sizes[short], self.sizes[long] - self.sizes[short]])
+                self.tie(head, short)
+                rest.extend(reversed(self.segments(tail)))
 
     def _cross(self, factors: list[int], segments: list[int]) -> None:
         """Tie a product to a sum: the outer factor is a sum, or the inner part repeats."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import fx
@@ -24,6 +24,27 @@ def bind_arguments(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]
     schema = node.target._schema.arguments  # type: ignore[union-attr]
     given = dict(zip((a.name for a in schema), args, strict=False))
     return {a.name: a.default_value for a in schema} | given | dict(kwargs)
+
+
+def reduced_dims(dims: Any, rank: int) -> list[int]:
+    """The axes that a reduction goes over, counted from the front; all where the call names none.
+
+    >>> reduced_dims(-1, 3), reduced_dims([], 2)
+    ([2], [0, 1])
+    """
+    dims = [dims] if isinstance(dims, int) else dims
+    return [d % rank for d in dims] if dims else list(range(rank))
+
+
+def upstream(node: fx.Node, dead: Collection[tuple[fx.Node, fx.Node]] = ()) -> set[fx.Node]:
+    """A node with everything that it is computed from, without the ways over the ``dead`` edges ``(source, user)``."""
+    seen, stack = {node}, [node]
+    while stack:
+        user = stack.pop()
+        fresh = [n for n in user.all_input_nodes if n not in seen and (n, user) not in dead]
+        seen.update(fresh)
+        stack += fresh
+    return seen
 
 
 def describe_call(node: fx.Node) -> str:

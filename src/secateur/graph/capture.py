@@ -6,9 +6,10 @@ import contextlib
 import inspect
 import io
 import logging
+import operator
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,6 +56,16 @@ class Captured:
                    None if guards is None else tuple(guards))
 
     @property
+    def nodes(self) -> Iterable[fx.Node]:
+        """The nodes of the graph in order."""
+        return self.graph.graph.nodes
+
+    def stored_name(self, node: fx.Node) -> str:
+        """The name of the parameter or buffer that a node is; "" for any other node."""
+        kind, what = self.sources[str(node.target)] if node.op == "placeholder" else ("", "")
+        return str(what) if kind in ("parameter", "buffer") else ""
+
+    @property
     def leaves(self) -> list[Any]:
         """The example's inputs, one by one."""
         return pytree.tree_leaves((self.args, self.kwargs))
@@ -62,8 +73,7 @@ class Captured:
     @property
     def inputs(self) -> list[fx.Node]:
         """The placeholders of the inputs, one for each leaf."""
-        return [n for n in self.graph.graph.nodes
-                if n.op == "placeholder" and self.sources[str(n.target)][0] == "input"]
+        return [n for n in self.nodes if n.op == "placeholder" and self.sources[str(n.target)][0] == "input"]
 
 
 def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
@@ -234,28 +244,26 @@ def _sources(program: ExportedProgram) -> dict[str, tuple[str, Any]]:
 def _flatten(module: fx.GraphModule) -> fx.GraphModule:
     """A copy of the graph with the bodies of grad-mode and autocast regions in line."""
     graph = fx.Graph()
-    outputs = _inline(module, graph, {}, None)
-    graph.output(outputs)
+    graph.output(_inline(module, graph))
     for node in [n for n in graph.nodes if n.op == "get_attr" and not n.users]:
         graph.erase_node(node)
     return fx.GraphModule(module, graph)
 
 
-def _inline(module: fx.GraphModule, graph: fx.Graph, values: dict[fx.Node, Any], given: list[Any] | None) -> Any:
-    """Copy one graph's nodes into another; gives what it returns."""
-    arguments = iter(given or [])
+def _inline(module: fx.GraphModule, graph: fx.Graph, inputs: Iterable[Any] | None = None) -> Any:
+    """Copy a graph's nodes into another, with its placeholders too where no inputs are named; returns its outputs."""
+    values: dict[fx.Node, Any] = {}
+    arguments = iter(inputs or ())
     for node in module.graph.nodes:
         if node.op == "output":
-            return fx.map_arg(node.args[0], lambda n: values[n])
-        if node.op == "placeholder" and given is not None:
+            return fx.map_arg(node.args[0], values.__getitem__)
+        if node.op == "placeholder" and inputs is not None:
             values[node] = next(arguments)
         elif skip := _WRAPPERS.get(getattr(node.target, "__name__", "")):
             body = getattr(module, str(node.args[skip].target))
-            passed = fx.map_arg(list(node.args[skip + 1:]), lambda n: values[n])
-            values[node] = _inline(body, graph, {}, list(passed))
-        elif node.target is not None and getattr(node.target, "__name__", "") == "getitem" and not isinstance(
-                values[node.args[0]], fx.Node):
+            values[node] = _inline(body, graph, fx.map_arg(list(node.args[skip + 1:]), values.__getitem__))
+        elif node.target is operator.getitem and not isinstance(values[node.args[0]], fx.Node):
             values[node] = values[node.args[0]][node.args[1]]
         else:
-            values[node] = graph.node_copy(node, lambda n: values[n])
+            values[node] = graph.node_copy(node, values.__getitem__)
     raise AssertionError("a graph without an output")

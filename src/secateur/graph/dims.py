@@ -96,9 +96,9 @@ class Nodes:
             return [s for part in self._sums[node] for s in self.segments(part)]
         return [node]
 
-    def bound(self, node: int) -> bool:
-        """Whether a representative is a product or a sum."""
-        return node in self._products or node in self._sums
+    def is_leaf(self, node: int) -> bool:
+        """Whether a representative is neither a product nor a sum."""
+        return node not in self._products and node not in self._sums
 
     def places(self, node: int, offset: int = 0, loops: tuple[tuple[int, int], ...] = (),
                inner: int = 1) -> Iterator[Place]:
@@ -129,9 +129,13 @@ class Nodes:
             return torch.cat([self.mask(part, keeps) for part in self._sums[node]])
         return keeps[node] if node in keeps else torch.ones(self.sizes[node], dtype=torch.bool)
 
-    def touched(self, node: int, leaves: Collection[int]) -> bool:
+    def leaves(self, node: int) -> set[int]:
+        """The leaves that lie in a node."""
+        return {place.leaf for place in self.places(node)}
+
+    def contains_any(self, node: int, leaves: Collection[int]) -> bool:
         """Whether any of the leaves lies in a node."""
-        return any(p.leaf in leaves for p in self.places(node))
+        return not self.leaves(node).isdisjoint(leaves)
 
     def order(self, node: int, orders: dict[int, Tensor]) -> Tensor:
         """The positions of a node after its leaves' units are put in a new order: int64, one a position."""

@@ -39,12 +39,21 @@ class Flow:
     whole: set[fx.Node] = field(default_factory=set)
     whole_names: set[str] = field(default_factory=set)
 
+    def tensors(self, *nodes: fx.Node) -> list[Value]:
+        """The tensors that nodes stand for, lists opened."""
+        values = [self.values.get(n) for n in nodes]
+        return [v for value in values for v in (value if isinstance(value, list) else [value]) if isinstance(v, Value)]
+
+    def leaves(self, node: fx.Node) -> set[int]:
+        """The leaves that lie in the axes of what a node gives."""
+        return {leaf for value in self.tensors(node) for axis in value.axes for leaf in self.axes.leaves(axis)}
+
 
 def follow(model: nn.Module, *captured: Captured) -> Flow:
     """Walk every graph of a network once and tie what each operator ties; all share the stored tensors."""
-    flow = Flow(Axes(), names=_canonical_names(model))
+    flow = Flow(Axes(), names=first_names(model))
     for one in captured:
-        for node in one.graph.graph.nodes:
+        for node in one.nodes:
             _visit(flow, one, node)
     for axis, reason in flow.shares:
         _share(flow, axis, reason)
@@ -57,7 +66,7 @@ def _share(flow: Flow, axis: int, reason: str) -> None:
     several = [name for name, value in flow.stored.items() if len(value.axes) > 2
                and flow.axes.find(value.axes[0]) == leaf and name in flow.first_use]
     stacks = [name for name in several if "conv" not in base_name(flow.first_use[name])]
-    if flow.axes.bound(leaf) or leaf in flow.axes.fixed or not stacks:
+    if not flow.axes.is_leaf(leaf) or leaf in flow.axes.fixed or not stacks:
         flow.axes.fix(axis, reason)
     else:
         flow.experts.add(leaf)
@@ -68,35 +77,37 @@ def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
     if node.op == "placeholder":
         flow.values[node] = _stored(flow, captured, node)
     elif node.op == "get_attr":
-        flow.values[node] = constant(flow.axes, getattr(captured.graph, str(node.target)))
+        flow.values[node] = _constant(flow.axes, getattr(captured.graph, str(node.target)))
     elif node.op == "call_function":
         flow.values[node] = _call(flow, node)
     elif node.op == "output":
-        _finish(flow, node)
+        flow.outputs += flow.tensors(*node.all_input_nodes)
+        for axis in (a for value in flow.outputs for a in value.axes):
+            flow.axes.fix(axis, "it reaches the network's output")
 
 
-def _canonical_names(model: nn.Module) -> dict[str, str]:
+def first_names(model: nn.Module) -> dict[str, str]:
     """Every name of a stored tensor, with the first name of the same tensor: tied weights share one."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in stored_tensors(model).items()}
 
 
 def _stored(flow: Flow, captured: Captured, node: fx.Node) -> Any:
-    kind, what = captured.sources[str(node.target)]
-    if kind in ("parameter", "buffer"):
+    if what := captured.stored_name(node):
         name = flow.names[what]
         if name not in flow.stored:
             shape = _shape_of(node.meta["val"])
             flow.stored[name] = Value(shape, [flow.axes.leaf(s) for s in shape], (name, tuple(range(len(shape)))))
         return flow.stored[name]
+    kind, what = captured.sources[str(node.target)]
     if kind == "constant":
-        return constant(flow.axes, what)
+        return _constant(flow.axes, what)
     if isinstance(node.meta.get("val"), Tensor):
         return Value(shape := _shape_of(node.meta["val"]), [flow.axes.leaf(s, "an axis of the input") for s in shape])
     return node.meta.get("val")
 
 
-def constant(axes: Axes, tensor: Any) -> Any:
+def _constant(axes: Axes, tensor: Any) -> Any:
     """A tensor written into the code: its axes are fixed."""
     if not isinstance(tensor, Tensor):
         return tensor
@@ -112,17 +123,18 @@ def _call(flow: Flow, node: fx.Node) -> Any:
     if node.target is operator.getitem:
         return flow.values[node.args[0]][node.args[1]]  # type: ignore[index]
     shapes = _output_shapes(node)
-    if not shapes or not hasattr(node.target, "_schema"):
-        op = Op(flow.axes, node, base_name(node), {"all": _values(flow, node)}, shapes, flow.roles)
-        return package(op, _unknown(flow, op), isinstance(node.meta["val"], (tuple, list))) if shapes else None
-    op = Op(flow.axes, node, base_name(node), arguments(flow, node), shapes, flow.roles)
+    if not shapes:
+        return None
+    known = hasattr(node.target, "_schema")
+    args = _resolve(flow, arguments_of(node)) if known else {"all": flow.tensors(*node.all_input_nodes)}
+    op = Op(flow.axes, node, base_name(node), args, shapes, flow.roles)
     for value in op.tensors:
         if value.origin:
             flow.first_use.setdefault(value.origin[0], node)
-    result = _apply(flow, op)
+    result = _apply(flow, op) if known else _unknown(flow, op)
     flow.notes[node] = op.notes
     flow.shares += op.shares
-    return package(op, result, isinstance(node.meta["val"], (tuple, list)))
+    return _package(op, result)
 
 
 def _apply(flow: Flow, op: Op) -> Any:
@@ -147,26 +159,20 @@ def is_pointwise(target: Any) -> bool:
     return any(torch.Tag.pointwise in t.tags for t in [target, *others])
 
 
-def _values(flow: Flow, node: fx.Node) -> list[Value]:
-    found = [flow.values.get(n) for n in node.all_input_nodes]
-    return [v for f in found for v in (f if isinstance(f, list) else [f]) if isinstance(v, Value)]
-
-
-def _unknown(flow: Flow, op: Op, why: str = "") -> list[Any]:
+def _unknown(flow: Flow, op: Op, why: str = "") -> list[list[int]]:
     reason = why or "an operator without a rule"
     if not why and any(op.axes.find(a) not in op.axes.fixed for v in op.tensors for a in v.axes):
         flow.unknown.setdefault(op.name, source_of(op.node))
     for value in op.tensors:
         op.fix(value, range(len(value.axes)), reason)
-    fresh = [[op.axes.leaf(s, f"{reason} at {op.where}") for s in shape] for shape in op.shapes]
-    return fresh if isinstance(op.node.meta["val"], (tuple, list)) else fresh[0]
+    return [[op.axes.leaf(s, f"{reason} at {op.where}") for s in shape] for shape in op.shapes]
 
 
-def package(op: Op, result: Any, several: bool) -> Any:
+def _package(op: Op, result: Any) -> Any:
     """The axes that a rule gave as values, checked against the traced shapes."""
     if isinstance(result, Value):
         return result
-    parts = result if several else [result]
+    parts = result if result and isinstance(result[0], (list, Value)) else [result]
     values = []
     for shape, axes in zip(op.shapes, parts, strict=False):
         if isinstance(axes, Value):
@@ -175,7 +181,7 @@ def package(op: Op, result: Any, several: bool) -> Any:
         sizes = [op.axes.sizes[a] for a in axes]
         assert sizes == [max(s, -1) for s in shape], f"rule of {op.where}: axes {sizes}, tensor {shape}"
         values.append(Value(shape, list(axes)))
-    return values if several else values[0]
+    return values if isinstance(op.node.meta["val"], (tuple, list)) else values[0]
 
 
 def _output_shapes(node: fx.Node) -> list[tuple[int, ...]]:
@@ -185,20 +191,10 @@ def _output_shapes(node: fx.Node) -> list[tuple[int, ...]]:
     return [_shape_of(v) for v in parts if isinstance(v, Tensor)]
 
 
-def arguments(flow: Flow, node: fx.Node) -> dict[str, Any]:
-    """The arguments of a call by the names of its schema, defaults filled in."""
-    return {name: resolve(flow, value) for name, value in arguments_of(node).items()}
-
-
-def resolve(flow: Flow, value: Any) -> Any:
-    """An argument with nodes replaced by what they stand for."""
+def _resolve(flow: Flow, value: Any) -> Any:
+    """Arguments with nodes replaced by what they stand for; tuples become lists."""
     if isinstance(value, fx.Node):
         return flow.values.get(value)
-    return [resolve(flow, v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _finish(flow: Flow, node: fx.Node) -> None:
-    for value in _values(flow, node):
-        flow.outputs.append(value)
-        for axis in value.axes:
-            flow.axes.fix(axis, "it reaches the network's output")
+    if isinstance(value, dict):
+        return {key: _resolve(flow, v) for key, v in value.items()}
+    return [_resolve(flow, v) for v in value] if isinstance(value, (list, tuple)) else value

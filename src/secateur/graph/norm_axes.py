@@ -9,57 +9,50 @@ takes it at full size, and the axes that it goes over stay, unless the cut can m
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from torch import fx, nn
 
-from secateur.graph.calls import base_name, describe_call
+from secateur.graph.calls import arguments_of, base_name, describe_call, upstream
 from secateur.graph.capture import Captured
-from secateur.graph.dims import Place
 from secateur.graph.flow import Flow, is_pointwise
-from secateur.graph.rules.base import Value
 from secateur.graph.weight_norms import tensors_with_norm
 
-STATISTICS = {"norm", "linalg_vector_norm", "sum", "mean", "amax", "amin", "max", "min", "std", "var", "std_mean",
+_STATISTICS = {"norm", "linalg_vector_norm", "sum", "mean", "amax", "amin", "max", "min", "std", "var", "std_mean",
               "var_mean", "prod", "logsumexp", "nansum", "nanmean", "_weight_norm", "_weight_norm_interface",
               "linalg_norm", "batch_norm", "instance_norm", "layer_norm", "rms_norm", "group_norm"}
 _VECTORS = {"mv", "dot", "vdot", "matmul", "inner"}
 _WEIGHTED = {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "embedding", "mul", "conv1d", "conv2d",
              "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
-VIEWS = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "expand", "expand_as",
-         "unsqueeze", "squeeze", "clone", "contiguous", "to", "_to_copy", "detach", "alias", "slice", "select",
-         "reshape_as", "view_as", "movedim"}
+_VIEWS = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "expand", "expand_as",
+          "unsqueeze", "squeeze", "clone", "contiguous", "to", "_to_copy", "detach", "alias", "slice", "select",
+          "reshape_as", "view_as", "movedim"}
 
 
 def keep_norms(flow: Flow, model: nn.Module, captured: Collection[Captured]) -> None:
     """Mark what is whole in ``flow.whole``, and fix the axes of norms that a cut cannot make up for."""
     able = {flow.names[name] for name in tensors_with_norm(model) if name in flow.names}
-    names: set[str] = set()
     for one in captured:
-        still = _stored_alone(one)
-        moving = {p.leaf for n in one.graph.graph.nodes if n not in still for p in places(flow, n)}
+        still = _constant_nodes(one)
+        moving = {leaf for n in one.nodes if n not in still for leaf in flow.leaves(n)}
         for node in (n for n in still if n.op == "call_function" and _takes_norm(flow, n)):
-            ends = ways(node, still)
-            over = [a for a in gone(flow, node) if any(p.leaf in moving for p in flow.axes.places(a))]
-            if not ends or not over:
+            ways = _ways_to_weights(node, still)
+            over = [a for a in _reduced_axes(flow, node) if flow.axes.contains_any(a, moving)]
+            if not ways or not over:
                 continue
-            before = _upstream(node)
-            flow.whole |= before | ends
-            held = {flow.names[what] for kind, what in (one.sources[str(n.target)] for n in before
-                    if n.op == "placeholder") if kind in ("parameter", "buffer")}
-            names |= held
-            for axis in () if held <= able else over:
+            before = upstream(node)
+            flow.whole |= before | ways
+            tensors = {flow.names[name] for n in before if (name := one.stored_name(n))}
+            flow.whole_names |= tensors
+            for axis in () if tensors <= able else over:
                 flow.axes.fix(axis, f"a norm of the weight goes over it at {describe_call(node)}")
-    flow.whole |= {n for one in captured for n in one.graph.graph.nodes if n.op == "placeholder"
-                   and flow.names.get(one.sources[str(n.target)][1] if one.sources[str(n.target)][0] in
-                                      ("parameter", "buffer") else "") in names}
-    flow.whole_names |= names
+    flow.whole |= {n for one in captured for n in one.nodes if flow.names.get(one.stored_name(n)) in flow.whole_names}
 
 
-def _stored_alone(captured: Captured) -> dict[fx.Node, None]:
+def _constant_nodes(captured: Captured) -> dict[fx.Node, None]:
     """The nodes that are computed from parameters, buffers and constants alone, in order."""
     found: dict[fx.Node, None] = {}
-    for node in captured.graph.graph.nodes:
+    for node in captured.nodes:
         if node.op == "placeholder":
             alone = captured.sources[str(node.target)][0] != "input"
         else:
@@ -69,39 +62,28 @@ def _stored_alone(captured: Captured) -> dict[fx.Node, None]:
     return found
 
 
-def places(flow: Flow, node: fx.Node) -> Iterator[Place]:
-    """Where leaves lie in the axes of what a node gives."""
-    given = flow.values.get(node)
-    for value in given if isinstance(given, list) else [given]:
-        for axis in value.axes if isinstance(value, Value) else ():
-            yield from flow.axes.places(axis)
-
-
 def _takes_norm(flow: Flow, node: fx.Node) -> bool:
     """Whether a call makes a statistic, or the product of a vector with something."""
     name = base_name(node)
-    shapes = [v.shape for n in node.all_input_nodes if isinstance(v := flow.values.get(n), Value)]
-    return name in STATISTICS or (name in _VECTORS and any(len(s) == 1 for s in shapes))
+    inputs = flow.tensors(*node.all_input_nodes)
+    return name in _STATISTICS or (name in _VECTORS and any(len(v.shape) == 1 for v in inputs))
 
 
-def gone(flow: Flow, node: fx.Node) -> list[int]:
+def _reduced_axes(flow: Flow, node: fx.Node) -> list[int]:
     """The axes that a statistic goes over: those of its inputs that are not in its result; a norm's all but one."""
-    name, made = base_name(node), flow.values.get(node)
-    inputs = [v for n in node.all_input_nodes if isinstance(v := flow.values.get(n), Value)]
+    name, inputs = base_name(node), flow.tensors(*node.all_input_nodes)
     if not inputs:
         return []
-    if "_weight_norm" in name or ("_norm" in name and name not in ("linalg_vector_norm", "linalg_norm")):
-        per_channel = name in ("batch_norm", "instance_norm")
-        stays = 1 if per_channel else (node.args[2] if len(node.args) > 2 else 0) if "weight" in name else -2
-        if name in ("layer_norm", "rms_norm"):
-            return inputs[0].axes[-len(node.args[1]):]  # type: ignore[arg-type]
+    if name in ("layer_norm", "rms_norm"):
+        return inputs[0].axes[-len(node.args[1]):]  # type: ignore[arg-type]
+    if "_norm" in name and name not in ("linalg_vector_norm", "linalg_norm"):
+        stays = {"batch_norm": 1, "instance_norm": 1, "group_norm": -1}.get(name, arguments_of(node).get("dim"))
         return [a for d, a in enumerate(inputs[0].axes) if d != stays]
-    left = {flow.axes.find(a) for v in (made if isinstance(made, list) else [made]) if isinstance(v, Value)
-            for a in v.axes}
+    left = {flow.axes.find(a) for v in flow.tensors(node) for a in v.axes}
     return [a for v in inputs for a in v.axes if flow.axes.find(a) not in left]
 
 
-def ways(node: fx.Node, still: Collection[fx.Node]) -> set[fx.Node]:
+def _ways_to_weights(node: fx.Node, still: Collection[fx.Node]) -> set[fx.Node]:
     """The nodes on the ways from a statistic to where it ends in a weight; none if there is no such way."""
     found: set[fx.Node] = set()
 
@@ -109,7 +91,7 @@ def ways(node: fx.Node, still: Collection[fx.Node]) -> set[fx.Node]:
         some = False
         for user in at.users:
             weight = user not in still and base_name(user) in _WEIGHTED
-            onward = user in still and passes(user) and ends(user)
+            onward = user in still and _passes(user) and ends(user)
             some = some or weight or onward
         if some:
             found.add(at)
@@ -119,21 +101,8 @@ def ways(node: fx.Node, still: Collection[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def passes(node: fx.Node) -> bool:
+def _passes(node: fx.Node) -> bool:
     """Whether a call on stored tensors still gives a weight: point by point, a view, or a further statistic."""
     name = base_name(node)
-    return (node.target is operator.getitem or name in VIEWS or name in STATISTICS or name in _VECTORS - {"matmul"}
+    return (node.target is operator.getitem or name in _VIEWS or name in _STATISTICS or name in _VECTORS - {"matmul"}
             or is_pointwise(node.target))
-
-
-def _upstream(node: fx.Node) -> set[fx.Node]:
-    """A node with everything that it is computed from."""
-    seen, stack = {node}, [node]
-    while stack:
-        fresh = [n for n in stack.pop().all_input_nodes if n not in seen]
-        seen.update(fresh)
-        stack += fresh
-    return seen
-
-
-__all__ = ["keep_norms"]

@@ -49,7 +49,7 @@ class Sizes:
         """How many positions of an axis stay."""
         axis = self.flow.axes.find(axis)
         if axis not in self._sizes:
-            cut = self.flow.axes.touched(axis, self.keeps)
+            cut = self.flow.axes.contains_any(axis, self.keeps)
             self._sizes[axis] = int(self.flow.axes.mask(axis, self.keeps).sum()) if cut else self.flow.axes.sizes[axis]
         return self._sizes[axis]
 
@@ -118,7 +118,7 @@ class Sizes:
         """The ends of a slice, counted in kept positions."""
         x = self.source(node)
         d = (given["dim"] or 0) % len(x.axes)
-        if not self.flow.axes.touched(x.axes[d], self.keeps):
+        if not self.flow.axes.contains_any(x.axes[d], self.keeps):
             return
         before = torch.cat([torch.zeros(1, dtype=torch.int64), self.flow.axes.mask(x.axes[d], self.keeps).cumsum(0)])
         for key in ("start", "end"):

@@ -16,17 +16,15 @@ from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Group, Structure
-from secateur.graph.calls import base_name
-from secateur.graph.flow import Flow
+from secateur.graph.calls import base_name, upstream
 from secateur.graph.proof import reference
 from secateur.graph.proof.float64 import CONVOLUTIONS, double_dtype
 from secateur.graph.proof.oracles import Trace, distance, masked_outputs
-from secateur.graph.rules.base import Value
 
 UNFELT = ("the outputs do not feel it for this example (a gate that is closed, a branch that is not taken): give an "
           "example, or a network in a state, in which they do")
 _PRODUCTS = CONVOLUTIONS | {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"}
-OPEN = {"embedding", "cat", "stack", "lstm", "gru", "rnn_tanh", "rnn_relu"}
+_OPEN = {"embedding", "cat", "stack", "lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
 def with_unfelt(model: nn.Module, structure: Structure) -> Structure:
@@ -59,33 +57,10 @@ def _suspects(model: nn.Module, trace: Trace, groups: Iterable[Group]) -> list[G
     for one in trace.every:
         probe = _Probe()
         reference.everything(model, one, trace.flow, trace.stirred, probe.call)
-        for node in _cut_off(one.graph.graph, probe.dead):
-            leaves |= set(_leaves_of(trace.flow, node))
+        end = next(n for n in one.nodes if n.op == "output")
+        for node in upstream(end) - upstream(end, probe.dead):
+            leaves |= trace.flow.leaves(node)
     return [g for g in groups if trace.leaf_of[g.name] in leaves]
-
-
-def _leaves_of(flow: Flow, node: fx.Node) -> Iterator[int]:
-    """The leaves in the axes of a value."""
-    value = flow.values.get(node)
-    for axis in value.axes if isinstance(value, Value) else ():
-        yield from (place.leaf for place in flow.axes.places(axis))
-
-
-def _cut_off(graph: fx.Graph, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
-    """The nodes that reach the output, but only through dead edges."""
-    end = next(n for n in graph.nodes if n.op == "output")
-    return _reaching(end, set()) - _reaching(end, dead)
-
-
-def _reaching(end: fx.Node, dead: set[tuple[fx.Node, fx.Node]]) -> set[fx.Node]:
-    """The nodes from which a path leads to ``end`` without one of the ``dead`` edges."""
-    seen, stack = {end}, [end]
-    while stack:
-        node = stack.pop()
-        fresh = [s for s in node.all_input_nodes if s not in seen and (s, node) not in dead]
-        seen.update(fresh)
-        stack += fresh
-    return seen
 
 
 class _Probe:
@@ -105,7 +80,7 @@ class _Probe:
         name = base_name(node).rstrip("_")
         if name in _PRODUCTS:
             self.dead |= {(s, node) for s in sources if not _is_multiplied(s, given)}
-        elif name not in OPEN and not _passes_on(schema):
+        elif name not in _OPEN and not _passes_on(schema):
             self.dead |= {(s, node) for s in sources if not self.moves(node, before, s, result)}
         return result
 
@@ -153,5 +128,3 @@ def _pairs(nodes: Any, values: Any) -> Iterator[tuple[fx.Node, Any]]:
         for one, value in zip(nodes, values, strict=True):
             yield from _pairs(one, value)
 
-
-__all__ = ["UNFELT", "with_unfelt"]

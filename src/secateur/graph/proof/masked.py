@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.graph.calls import base_name, bind_arguments
+from secateur.core.tensors import tensors_in
+from secateur.graph.calls import base_name, bind_arguments, reduced_dims
 from secateur.graph.flow import Flow
 from secateur.graph.proof.float64 import address
-from secateur.graph.proof.reference import flatten, plain
+from secateur.graph.proof.reference import plain
 from secateur.graph.rules.base import Value
 
 
@@ -28,101 +29,84 @@ class Masked:
         value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
         if name in self.flow.whole_names:
             return value
-        self.blank_(value, self.flow.stored[name])
+        self._blank_(value, self.flow.stored[name])
         return value
 
     def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one operator on values whose removed positions are zero; blank them in the result."""
         if node in self.flow.whole:
             return plain(node, args, kwargs)
-        args, kwargs = self.blanked(node.args, args), self.blanked(node.kwargs, kwargs)
+        args, kwargs = self._blank_weights(node.args, args), self._blank_weights(node.kwargs, kwargs)
         special = SPECIAL.get(base_name(node).rstrip("_"))
-        first = next((v for v in self._inputs(node)), None)
-        if special and first is not None and self.touched(first):
+        first, *_ = self.flow.tensors(*node.all_input_nodes) or [None]
+        if special and first is not None and self._is_cut(first):
             result = special(self, node, first, args, kwargs)
         else:
             result = plain(node, args, kwargs)
         if node.target is not operator.getitem:
-            storages = {address(t) for t in flatten([args, list(kwargs.values())])
-                        if isinstance(t, Tensor)}
+            storages = {address(t) for t in tensors_in((args, kwargs))}
             self._blank_all(result, self.flow.values.get(node), storages, base_name(node).endswith("_"))
         return result
 
-    def blanked(self, nodes: Any, given: Any) -> Any:
+    def _blank_weights(self, nodes: Any, values: Any) -> Any:
         """The arguments of a call; a whole weight that ends in it, without what is removed."""
         if isinstance(nodes, fx.Node):
             value = self.flow.values.get(nodes)
-            return self.blank(given, value, 0) if nodes in self.flow.whole and isinstance(value, Value) else given
+            return self.blank(values, value, 0) if nodes in self.flow.whole and isinstance(value, Value) else values
         if isinstance(nodes, dict):
-            return {key: self.blanked(nodes[key], given[key]) for key in nodes}
+            return {key: self._blank_weights(nodes[key], values[key]) for key in nodes}
         if isinstance(nodes, (list, tuple)):
-            parts = [self.blanked(n, g) for n, g in zip(nodes, given, strict=True)]
+            parts = [self._blank_weights(n, v) for n, v in zip(nodes, values, strict=True)]
             return tuple(parts) if isinstance(nodes, tuple) else parts
-        return given
+        return values
 
-    def _inputs(self, node: fx.Node) -> Iterator[Value]:
-        for source in node.all_input_nodes:
-            if isinstance(value := self.flow.values.get(source), Value):
-                yield value
-
-    def touched(self, value: Value) -> bool:
+    def _is_cut(self, value: Value) -> bool:
         """Whether a value has removed positions."""
-        return any(self.flow.axes.touched(a, self.keeps) for a in value.axes)
+        return any(self.flow.axes.contains_any(a, self.keeps) for a in value.axes)
 
     def _blank_all(self, result: Any, value: Any, storages: set[int], in_place: bool) -> None:
         """Zero the removed positions of fresh and of changed tensors; a view of a blank tensor is blank already."""
         if isinstance(result, Tensor) and isinstance(value, Value):
             if in_place or address(result) not in storages:
-                self.blank_(result, value)
+                self._blank_(result, value)
         elif isinstance(result, (tuple, list)) and isinstance(value, list):
             for part, its_value in zip(result, value, strict=False):
                 self._blank_all(part, its_value, storages, in_place)
 
-    def blank_(self, tensor: Tensor, value: Value) -> None:
+    def _blank_(self, tensor: Tensor, value: Value) -> None:
         """Zero the removed positions of a tensor in place."""
-        for dim, axis in enumerate(value.axes):
-            if tensor.ndim == len(value.axes) and self.flow.axes.touched(axis, self.keeps):
-                gone = (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten()
-                tensor.index_fill_(dim, gone.to(tensor.device), 0)
+        for dim, positions in self._removed_positions(tensor, value):
+            tensor.index_fill_(dim, positions, 0)
 
     def blank(self, tensor: Tensor, value: Value, fill: float) -> Tensor:
         """The tensor with ``fill`` at removed positions."""
-        for d, axis in enumerate(value.axes):
-            if tensor.ndim == len(value.axes) and self.flow.axes.touched(axis, self.keeps):
-                kept = self.along(axis, d, tensor)
-                tensor = torch.where(kept, tensor, torch.as_tensor(fill, dtype=tensor.dtype, device=tensor.device))
+        for dim, positions in self._removed_positions(tensor, value):
+            tensor = tensor.index_fill(dim, positions, fill)
         return tensor
 
-    def along(self, axis: int, dim: int, tensor: Tensor) -> Tensor:
-        """What stays of an axis, shaped to broadcast along one axis of a tensor."""
-        shape = [1] * tensor.ndim
-        shape[dim] = -1
-        return self.flow.axes.mask(axis, self.keeps).view(shape).to(tensor.device)
+    def _removed_positions(self, tensor: Tensor, value: Value) -> Iterator[tuple[int, Tensor]]:
+        """The axes of a tensor that a cut shortens, each with the positions that go: int64."""
+        for dim, axis in enumerate(value.axes if tensor.ndim == len(value.axes) else ()):
+            if self.flow.axes.contains_any(axis, self.keeps):
+                yield dim, (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten().to(tensor.device)
 
     def present(self, x: Tensor, value: Value) -> Tensor:
         """1 where a position stays, 0 where it is removed; the shape of ``x``."""
         return self.blank(torch.ones_like(x), value, 0)
 
 
-def moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and sum of squared differences over the positions that are there."""
     count = there.sum(dims, keepdim=True).clamp_min(1)
     mean = (x * there).sum(dims, keepdim=True) / count
     return count, mean, (((x - mean) * there) ** 2).sum(dims, keepdim=True)
 
 
-def _reduce_dims(given: dict[str, Any], x: Tensor) -> list[int]:
-    """The axes that a reduction names."""
-    dims = given.get("dim")
-    dims = [dims] if isinstance(dims, int) else dims
-    return [d % x.ndim for d in dims] if dims else list(range(x.ndim))
-
-
 def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """The mean over kept positions."""
     given = bind_arguments(node, args, kwargs)
     x = given["self"]
-    there, dims = masked.present(x, value), _reduce_dims(given, x)
+    there, dims = masked.present(x, value), reduced_dims(given.get("dim"), x.ndim)
     keep = bool(given.get("keepdim"))
     return x.sum(dims, keepdim=keep) / there.sum(dims, keepdim=keep).clamp_min(1)
 
@@ -130,8 +114,8 @@ def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs:
 def _masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Variance or standard deviation over kept positions, with the mean where asked."""
     given = bind_arguments(node, args, kwargs)
-    x, dims = given["self"], _reduce_dims(given, given["self"])
-    count, mean, squares = moments(x, masked.present(x, value), dims)
+    x, dims = given["self"], reduced_dims(given.get("dim"), given["self"].ndim)
+    count, mean, squares = _moments(x, masked.present(x, value), dims)
     correction = given.get("correction", int(bool(given.get("unbiased", True))))
     result = squares / (count - (1 if correction is None else correction)).clamp_min(0)
     result = result.sqrt() if "std" in base_name(node) else result
@@ -161,8 +145,8 @@ def _masked_extremes(masked: Masked, node: fx.Node, value: Value, args: Any, kwa
 
 def _masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """An extreme over kept positions: the removed ones can never win."""
-    low = any(word in base_name(node) for word in ("max", "logsumexp"))
-    return plain(node, (masked.blank(args[0], value, -torch.inf if low else torch.inf), *args[1:]), kwargs)
+    greatest = any(word in base_name(node) for word in ("max", "logsumexp"))
+    return plain(node, (masked.blank(args[0], value, -torch.inf if greatest else torch.inf), *args[1:]), kwargs)
 
 
 def _masked_softmax(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
@@ -184,16 +168,16 @@ def _masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs:
         dims = [d for d in range(x.ndim) if d != 1 and (d or name == "batch_norm")]
     else:
         dims = list(range(x.ndim - len(given["normalized_shape"]), x.ndim))
-    count, mean, squares = moments(x, there, dims)
+    count, mean, squares = _moments(x, there, dims)
     eps = given["eps"] if given["eps"] is not None else torch.finfo(x.dtype).eps
     if name == "rms_norm":
         out = x / ((x * x).sum(dims, keepdim=True) / count + eps).sqrt()
     else:
         out = (x - mean) / (squares / count + eps).sqrt()
-    return affine(out.reshape(shape), given, per_channel="_norm" in name and name not in ("layer_norm", "rms_norm"))
+    return _affine(out.reshape(shape), given, per_channel=name not in ("layer_norm", "rms_norm"))
 
 
-def affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
+def _affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
     """Scale and shift, along the second axis or along the last ones."""
     for key, join in (("weight", torch.mul), ("bias", torch.add)):
         if given.get(key) is not None:

@@ -80,7 +80,7 @@ def permuted_outputs(model: nn.Module, trace: Trace, leaves: Sequence[int], seed
 
     def reordered(name: str, tensor: Tensor) -> Tensor:
         for dim, axis in enumerate(stored[name].axes):
-            if axes.touched(axis, orders):
+            if axes.contains_any(axis, orders):
                 tensor = tensor.index_select(dim, axes.order(axis, orders).to(tensor.device))
         return tensor
 

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from secateur.graph.axes import ONE
+from secateur.graph.calls import reduced_dims
 from secateur.graph.rules.base import Op, Value, rule
 from secateur.graph.rules.elementwise import broadcast
 
 
-def _dims_of(op: Op, value: Value, key: str = "dim") -> list[int]:
-    """The axes that a reduction names; all where it names none."""
-    dims = op[key]
-    dims = [dims] if isinstance(dims, int) else dims
-    return [d % len(value.axes) for d in dims] if dims else list(range(len(value.axes)))
-
-
 @rule("sum", "mean", "amax", "amin", "prod", "std", "var", "norm", "linalg_vector_norm", "logsumexp", "any", "all",
       "var_mean", "std_mean", "nansum", "nanmean", "count_nonzero", "aminmax", "special_logsumexp")
-def reduction(op: Op) -> list[int] | list[list[int]]:
+def reduction(op: Op) -> list[list[int]]:
     """Reduces over axes whose order does not matter: they stay free."""
     x = op.tensors[0]
-    gone = _dims_of(op, x)
-    keep = bool(op["keepdim"])
-    out = [ONE if d in gone else a for d, a in enumerate(x.axes) if keep or d not in gone]
-    return [list(out) for _ in op.shapes] if len(op.shapes) > 1 else out
+    gone = reduced_dims(op["dim"], len(x.axes))
+    out = [ONE if d in gone else a for d, a in enumerate(x.axes) if op["keepdim"] or d not in gone]
+    return [out for _ in op.shapes]
 
 
 @rule("max", "min", "argmax", "argmin", "median", "mode", "kthvalue", "topk", "sort", "argsort", "cummax", "cummin",
@@ -35,10 +28,9 @@ def fix_order(op: Op) -> list[int] | list[list[int]]:
         return broadcast(op, op.tensors)
     if op.name in ("max", "min") and not any(n.users and n.args[1:] == (1,) for n in op.node.users):
         return reduction(op)
-    gone = _dims_of(op, x, "dims" if op.name == "flip" else "dim")
+    gone = reduced_dims(op["dims" if op.name == "flip" else "dim"], len(x.axes))
     op.fix(x, gone, f"{op.name} along it")
-    return [_reshaped_by_size(op, x, gone, shape) for shape in op.shapes] if len(op.shapes) > 1 \
-        else _reshaped_by_size(op, x, gone, op.shapes[0])
+    return [_resize(op, x, gone, shape) for shape in op.shapes]
 
 
 @rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_ihfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
@@ -46,7 +38,8 @@ def fix_order(op: Op) -> list[int] | list[list[int]]:
 def fourier(op: Op) -> list[int]:
     """A transform along some axes fixes these."""
     x = op.tensors[0]
-    gone = _dims_of(op, x) if op["dim"] is not None or op["s"] is None else range(len(x.axes))[-len(op["s"]):]
+    every = list(range(len(x.axes)))
+    gone = every[-len(op["s"]):] if op["dim"] is None and op["s"] is not None else reduced_dims(op["dim"], len(every))
     op.fix(x, gone, f"{op.name} along it")
     return [op.fixed(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
 
@@ -59,7 +52,7 @@ def softmax(op: Op) -> list[int]:
     return list(x.axes)
 
 
-def _reshaped_by_size(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) -> list[int]:
+def _resize(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) -> list[int]:
     """The axes of ``x`` with those in ``gone`` kept, shortened or dropped as ``shape`` says."""
     if len(shape) == len(x.axes):
         return [op.fixed(s) if d in gone and s != op.axes.sizes[a] else a
