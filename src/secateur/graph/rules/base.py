@@ -67,9 +67,9 @@ class Op:
     def __getitem__(self, name: str) -> Any:
         return self.args.get(name)
 
-    def fixed(self, size: int, why: str = "") -> int:
+    def fixed_axis(self, size: int, why: str = "") -> int:
         """A fresh axis of which nothing can be removed."""
-        return self.axes.leaf(size, why or f"made by {self.where}")
+        return self.axes.leaf(size, f"{why} at {self.where}" if why else f"made by {self.where}")
 
     def fix(self, value: Value, dims: Sequence[int], why: str) -> None:
         """Fix some axes of a tensor."""

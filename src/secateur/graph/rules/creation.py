@@ -15,4 +15,4 @@ def uniform(op: Op) -> list[int]:
       "hann_window", "logspace")
 def enumeration(op: Op) -> list[int]:
     """Values that say where they are: all axes are fixed."""
-    return [op.axes.leaf(s, f"a constant of the code at {op.where}") for s in op.shapes[0]]
+    return [op.fixed_axis(s, "a constant of the code") for s in op.shapes[0]]

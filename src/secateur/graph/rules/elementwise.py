@@ -50,7 +50,7 @@ def pairs(op: Op) -> list[int]:
 @rule("view_as_real", "view_as_real_copy")
 def parts(op: Op) -> list[int]:
     """One number becomes a pair along a new last axis."""
-    return [*op.tensors[0].axes, op.fixed(2, f"real and imaginary parts at {op.where}")]
+    return [*op.tensors[0].axes, op.fixed_axis(2, "real and imaginary parts")]
 
 
 @rule("type_as")

@@ -19,7 +19,7 @@ def embedding(op: Op) -> list[int] | list[list[int]]:
     op.fix(w, [0], "rows picked by number")
     op.role(w, 1, "out")
     if len(op.shapes) > 1:
-        return [[op.fixed(op.shapes[0][0]), w.axes[1]], *([op.fixed(n) for n in s] for s in op.shapes[1:])]
+        return [[op.fixed_axis(op.shapes[0][0]), w.axes[1]], *([op.fixed_axis(n) for n in s] for s in op.shapes[1:])]
     return [*index.axes, w.axes[1]]
 
 
@@ -29,8 +29,8 @@ def index(op: Op) -> list[int]:
     x, picks = op.tensors[0], op["indices"]
     indexed = [d for d, p in enumerate(picks) if p is not None]
     op.fix(x, indexed, "picked by number")
-    if any(len(p.axes) != 1 and p.shape != () and _op_is_mask(op, d) for d, p in enumerate(picks) if p is not None):
-        return [op.fixed(s) for s in op.shapes[0]]
+    if any(len(picks[d].axes) > 1 and _is_mask(op, d) for d in indexed):
+        return [op.fixed_axis(s) for s in op.shapes[0]]
     new = broadcast(op, [picks[d] for d in indexed])
     rest = [a for d, a in enumerate(x.axes) if d not in indexed]
     adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
@@ -39,17 +39,18 @@ def index(op: Op) -> list[int]:
     return out if [op.axes.sizes[a] for a in out] == list(op.shapes[0]) else barrier(op)
 
 
-def _op_is_mask(op: Op, position: int) -> bool:
+def _is_mask(op: Op, position: int) -> bool:
     """Whether an index is a mask of booleans."""
     nodes: Any = op.node.args[1]
     return bool(nodes[position].meta["val"].dtype == torch.bool)
 
 
+@rule("masked_scatter", "one_hot", "bincount", "nonzero", "masked_select", "bucketize", "searchsorted")
 def barrier(op: Op) -> list[int]:
     """Fix everything that a call touches."""
     for value in op.tensors:
         op.fix(value, range(len(value.axes)), "picked in a way that is not followed")
-    return [op.fixed(s) for s in op.shapes[0]]
+    return [op.fixed_axis(s) for s in op.shapes[0]]
 
 
 @rule("index_select")
@@ -58,7 +59,7 @@ def index_select(op: Op) -> list[int]:
     x, picks = op["self"], op["index"]
     d = op["dim"] % len(x.axes)
     op.fix(x, [d], "picked by number")
-    return [(picks.axes[0] if picks.axes else op.fixed(1)) if i == d else a for i, a in enumerate(x.axes)]
+    return [(picks.axes[0] if picks.axes else op.fixed_axis(1)) if i == d else a for i, a in enumerate(x.axes)]
 
 
 @rule("gather", "scatter", "scatter_add", "scatter_reduce")
@@ -112,18 +113,11 @@ def index_add(op: Op) -> list[int]:
     return list(x.axes)
 
 
-@rule("masked_scatter")
-def masked_scatter(op: Op) -> list[int]:
-    """Written one after the other: nothing of it is followed."""
-    return barrier(op)
-
-
 @rule("index_put", "_unsafe_index_put")
 def index_put(op: Op) -> list[int]:
     """Written by number: the axes that are written to are fixed; one value where a mask says so fixes nothing."""
-    x = op["self"]
-    picks = op["indices"]
-    if len(picks) == 1 and _op_is_mask(op, 0) and prod(op["values"].shape) == 1:
+    x, picks, values = op["self"], op["indices"], op["values"]
+    if len(picks) == 1 and _is_mask(op, 0) and prod(values.shape) == 1:
         for a, b in zip(x.axes, picks[0].axes, strict=False):
             op.tie(a, b)
         return list(x.axes)
@@ -133,16 +127,10 @@ def index_put(op: Op) -> list[int]:
     op.fix(x, indexed, "written by number")
     if indexed != list(range(len(indexed))):
         return barrier(op)
-    rest, values = x.axes[len(indexed):], op["values"]
+    rest = x.axes[len(indexed):]
     for a, b in zip(rest[::-1], values.axes[::-1], strict=False):
         if op.axes.sizes[b] != 1:
             op.tie(a, b)
     for extra in values.axes[:max(len(values.axes) - len(rest), 0)]:
         op.axes.fix(extra, f"written by number at {op.where}")
     return list(x.axes)
-
-
-@rule("one_hot", "bincount", "nonzero", "masked_select", "bucketize", "searchsorted")
-def numbers(op: Op) -> list[int]:
-    """What comes from numbers is fixed."""
-    return barrier(op)

@@ -6,13 +6,12 @@ from secateur.graph.rules.base import Op, rule
 
 
 @rule("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
-def channel_norm(op: Op) -> list[int] | list[list[int]]:
+def channel_norm(op: Op) -> list[list[int]]:
     """Everything of one axis goes with the channels."""
     x, *rest = op.tensors
     for value in rest:
         op.tie(value.axes[0], x.axes[1])
-    out = list(x.axes)
-    return [out, *([op.axes.leaf(n) for n in s] for s in op.shapes[1:])] if len(op.shapes) > 1 else out
+    return [x.axes, *([op.axes.leaf(n) for n in s] for s in op.shapes[1:])]
 
 
 @rule("group_norm", "native_group_norm")

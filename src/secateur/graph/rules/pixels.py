@@ -12,8 +12,8 @@ def pixel_shuffle(op: Op) -> list[int]:
     """Channels times a square become space."""
     x, r = op.tensors[0], op["upscale_factor"]
     out = op.axes.leaf(op.shapes[0][-3])
-    op.tie(x.axes[-3], op.axes.product([out, op.fixed(r * r)]))
-    return [*x.axes[:-3], out, *(op.fixed(s) for s in op.shapes[0][-2:])]
+    op.tie(x.axes[-3], op.axes.product([out, op.fixed_axis(r * r)]))
+    return [*x.axes[:-3], out, *(op.fixed_axis(s) for s in op.shapes[0][-2:])]
 
 
 @rule("pixel_unshuffle")
@@ -21,7 +21,8 @@ def pixel_unshuffle(op: Op) -> list[int]:
     """Space becomes channels times a square."""
     x, r = op.tensors[0], op["downscale_factor"]
     op.fix(x, [-2, -1], "space")
-    return [*x.axes[:-3], op.axes.product([x.axes[-3], op.fixed(r * r)]), *(op.fixed(s) for s in op.shapes[0][-2:])]
+    channels = op.axes.product([x.axes[-3], op.fixed_axis(r * r)])
+    return [*x.axes[:-3], channels, *(op.fixed_axis(s) for s in op.shapes[0][-2:])]
 
 
 @rule("channel_shuffle")
@@ -39,8 +40,8 @@ def unfold(op: Op) -> list[int]:
     x = op.tensors[0]
     d = op["dimension"] % len(x.axes)
     op.fix(x, [d], "windows along it")
-    return [*(op.fixed(s) if i == d else a for i, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=False))),
-            op.fixed(op.shapes[0][-1])]
+    return [*(op.fixed_axis(s) if i == d else a for i, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=False))),
+            op.fixed_axis(op.shapes[0][-1])]
 
 
 @rule("im2col")
@@ -48,8 +49,8 @@ def im2col(op: Op) -> list[int]:
     """Patches: channels times a window."""
     x = op.tensors[0]
     op.fix(x, [-2, -1], "space")
-    window = op.fixed(op.shapes[0][-2] // x.shape[-3])
-    return [*x.axes[:-3], op.axes.product([x.axes[-3], window]), op.fixed(op.shapes[0][-1])]
+    window = op.fixed_axis(op.shapes[0][-2] // x.shape[-3])
+    return [*x.axes[:-3], op.axes.product([x.axes[-3], window]), op.fixed_axis(op.shapes[0][-1])]
 
 
 @rule("col2im")
@@ -59,7 +60,7 @@ def col2im(op: Op) -> list[int]:
     op.fix(x, [-1], "space")
     channels, window = op.axes.split(x.axes[-2], prod(op["kernel_size"]))
     op.axes.fix(window, f"a window at {op.where}")
-    return [*x.axes[:-2], channels, *(op.fixed(s) for s in op.shapes[0][-2:])]
+    return [*x.axes[:-2], channels, *(op.fixed_axis(s) for s in op.shapes[0][-2:])]
 
 
 @rule("tril", "triu")
@@ -76,7 +77,7 @@ def quarter_turn(op: Op) -> list[int]:
     x = op.tensors[0]
     gone = [d % len(x.axes) for d in op["dims"]]
     op.fix(x, gone, "turned")
-    return [op.fixed(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
+    return [op.fixed_axis(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
 
 
 @rule("diagonal", "diag", "diag_embed")
@@ -84,4 +85,4 @@ def positional(op: Op) -> list[int]:
     """Positions matter along every axis that these touch."""
     x = op.tensors[0]
     op.fix(x, range(len(x.axes)), f"{op.name} over it")
-    return [op.fixed(s) for s in op.shapes[0]]
+    return [op.fixed_axis(s) for s in op.shapes[0]]

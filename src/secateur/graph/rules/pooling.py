@@ -13,13 +13,11 @@ from secateur.graph.rules.convolution import space
       "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
       "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "lp_pool2d",
       "replication_pad3d", "max_pool1d_with_indices", "max_pool3d_with_indices")
-def pooling(op: Op) -> list[int] | list[list[int]]:
+def pooling(op: Op) -> list[list[int]]:
     """Space changes, channels stay."""
     x = op.tensors[0]
-    spatial = next(int(c) for c in op.name if c.isdigit() and c in "123" and f"{c}d" in op.name)
-    first = len(x.axes) - spatial
-    outs = [[*x.axes[:first], *space(op, x, shape, first)] for shape in op.shapes]
-    return outs if len(outs) > 1 else outs[0]
+    first = len(x.axes) - next(n for n in (1, 2, 3) if f"{n}d" in op.name)
+    return [[*x.axes[:first], *space(op, x, shape, first)] for shape in op.shapes]
 
 
 @rule("max_unpool2d", "max_unpool3d")

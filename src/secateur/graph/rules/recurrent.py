@@ -22,25 +22,24 @@ def recurrent(op: Op) -> list[list[int]]:
         features = op.axes.sum([out for out, _ in cells])
     for state in states:
         op.fix(state, [0], "layers and directions")
-    return [[*x.axes[:-1], features], *(list(h.axes) for h in states)]
+    return [[*x.axes[:-1], features], *(h.axes for h in states)]
 
 
 @rule("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-def single(op: Op) -> list[int] | list[list[int]]:
+def single(op: Op) -> list[list[int]]:
     """One step: what goes in and what comes out of the memory are the same units."""
     states = op["hx"] if isinstance(op["hx"], list) else [op["hx"]]
     params = [op[name] for name in ("w_ih", "w_hh", "b_ih", "b_hh") if op[name] is not None]
     for unit, state in zip(cell(op, params, op["input"].axes[-1]), states, strict=False):
         op.tie(unit, state.axes[-1])
-    outs = [[*op["input"].axes[:-1], state.axes[-1]] for state in states]
-    return outs if isinstance(op["hx"], list) else outs[0]
+    return [[*op["input"].axes[:-1], state.axes[-1]] for state in states]
 
 
 def cell(op: Op, params: list[Value], features: int) -> tuple[int, int]:
     """Tie the weights of one layer and direction; gives the axes of its output and of its memory."""
     w_ih, w_hh, *rest = params
     count = _GATES[op.name.partition("_")[0]]
-    gates, memory = op.fixed(count, "the gates of a recurrent cell"), op.axes.leaf(w_ih.shape[0] // count)
+    gates, memory = op.fixed_axis(count, "the gates of a recurrent cell"), op.axes.leaf(w_ih.shape[0] // count)
     packed = op.axes.product([gates, memory])
     op.tie(w_ih.axes[1], features)
     for value in [w_ih, w_hh, *(b for b in rest if len(b.axes) == 1)]:

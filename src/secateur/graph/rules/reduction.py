@@ -41,7 +41,7 @@ def fourier(op: Op) -> list[int]:
     every = list(range(len(x.axes)))
     gone = every[-len(op["s"]):] if op["dim"] is None and op["s"] is not None else reduced_dims(op["dim"], len(every))
     op.fix(x, gone, f"{op.name} along it")
-    return [op.fixed(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
+    return [op.fixed_axis(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")
@@ -55,6 +55,6 @@ def softmax(op: Op) -> list[int]:
 def _resize(op: Op, x: Value, gone: list[int], shape: tuple[int, ...]) -> list[int]:
     """The axes of ``x`` with those in ``gone`` kept, shortened or dropped as ``shape`` says."""
     if len(shape) == len(x.axes):
-        return [op.fixed(s) if d in gone and s != op.axes.sizes[a] else a
+        return [op.fixed_axis(s) if d in gone and s != op.axes.sizes[a] else a
                 for d, (a, s) in enumerate(zip(x.axes, shape, strict=True))]
     return [a for d, a in enumerate(x.axes) if d not in gone]

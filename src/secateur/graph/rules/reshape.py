@@ -14,7 +14,7 @@ def reshape(op: Op) -> list[int]:
     if x.shape == shape:
         return list(x.axes)
     if 0 in shape:
-        return [op.fixed(s) for s in shape]
+        return [op.fixed_axis(s) for s in shape]
     out = [op.axes.leaf(s) for s in shape]
     op.axes.align(x.axes, out)
     return out
@@ -53,7 +53,7 @@ def repeat(op: Op) -> list[int]:
     """Equal copies along an axis: the copies are a free factor outside the old one."""
     x, shape = op.tensors[0], op.shapes[0]
     old = [ONE] * (len(shape) - len(x.axes)) + list(x.axes)
-    return [op.axes.product([op.axes.leaf(s // op.axes.sizes[a]), a]) if op.axes.sizes[a] else op.fixed(s)
+    return [op.axes.product([op.axes.leaf(s // op.axes.sizes[a]), a]) if op.axes.sizes[a] else op.fixed_axis(s)
             for a, s in zip(old, shape, strict=True)]
 
 
@@ -63,7 +63,7 @@ def interleave(op: Op) -> list[int]:
     x = op.tensors[0]
     if not isinstance(op["repeats"], int) or op["dim"] is None:
         op.fix(x, range(len(x.axes)), "copies that depend on the data")
-        return [op.fixed(s) for s in op.shapes[0]]
+        return [op.fixed_axis(s) for s in op.shapes[0]]
     out = list(x.axes)
     d = op["dim"] % len(out)
     out[d] = op.axes.product([out[d], op.axes.leaf(op["repeats"])])

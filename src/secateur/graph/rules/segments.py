@@ -13,7 +13,7 @@ def cat(op: Op) -> list[int]:
     parts = [v for v in op["tensors"] if len(v.axes) == len(op.shapes[0])]
     d = (op["dim"] or 0) % len(op.shapes[0])
     out = broadcast(op, [Value((), [ONE if i == d else a for i, a in enumerate(v.axes)]) for v in parts])
-    ones = [op.fixed(1) if op.axes.sizes[v.axes[d]] == 1 else v.axes[d] for v in parts]
+    ones = [op.fixed_axis(1) if op.axes.sizes[v.axes[d]] == 1 else v.axes[d] for v in parts]
     out[d] = op.axes.sum(ones)
     return out
 
@@ -23,7 +23,7 @@ def stack(op: Op) -> list[int]:
     """A new axis whose positions are different tensors: it is fixed."""
     parts = op["tensors"]
     out = broadcast(op, list(parts))
-    out.insert(op["dim"] % (len(out) + 1), op.fixed(len(parts), f"a stack of {len(parts)} at {op.where}"))
+    out.insert(op["dim"] % (len(out) + 1), op.fixed_axis(len(parts), f"a stack of {len(parts)}"))
     return out
 
 
@@ -77,7 +77,7 @@ def stride(op: Op, axis: int, start: int, step: int) -> int:
         op.axes.fix(inner, f"every {step}th position is taken at {op.where}")
         return outer
     op.axes.fix(axis, f"every {step}th position is taken at {op.where}")
-    return op.fixed(-(-(size - start) // step))
+    return op.fixed_axis(-(-(size - start) // step))
 
 
 @rule("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d")
@@ -91,9 +91,9 @@ def pad(op: Op) -> list[int]:
             continue
         if min(before, after) < 0 or (op["mode"] or "constant") != "constant" or "pad" not in op.args:
             op.fix(x, [d], "padding")
-            out[d] = op.fixed(op.shapes[0][d])
+            out[d] = op.fixed_axis(op.shapes[0][d])
         else:
-            sides = [op.fixed(n, f"padding of a constant size at {op.where}") for n in (before, after) if n]
+            sides = [op.fixed_axis(n, "padding of a constant size") for n in (before, after) if n]
             out[d] = op.axes.sum([*sides[:1 if before else 0], out[d], *sides[1 if before else 0:]])
     return out
 
