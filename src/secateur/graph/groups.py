@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from math import prod
 
@@ -38,18 +39,17 @@ def groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list[Grou
     """
     made: list[Group] = []
     leaf_of: dict[str, int] = {}
-    taken: set[str] = set()
     found = leaves(flow)
     learned = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
     nested = {} if inner else _inner_leaves(flow, found)
     for leaf, slices in sorted(found.items(), key=lambda item: item[0] in flow.axes.fixed):
-        members = tuple(member(flow, name, axis, place) for name, axis, place in slices)
+        members = tuple(_member(flow, *one) for one in slices)
         if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
             continue
         if not any(m.tensor in learned for m in members):
             continue
         members = _with_producer(members, learned)
-        name = unique(_producer(members), taken)
+        name = _unique(_producer(members), leaf_of)
         used = any(m.tensor in flow.first_use for m in members)
         reason = flow.axes.fixed.get(leaf, "" if used else "it is not used for this example, in evaluation mode")
         if not reason and leaf in nested:
@@ -116,17 +116,15 @@ def _shared_products(flow: Flow, found: dict[int, _Slices]) -> tuple[dict[int, s
 def _factor_pairs(flow: Flow, node: int) -> Iterable[tuple[int, int]]:
     """Pairs of leaves from different factors of one product, the outer one first."""
     factors = flow.axes.factors(node)
-    inside = [{p.leaf for p in flow.axes.places(f)} for f in factors]
-    for i, first in enumerate(inside):
-        for second in inside[i + 1:]:
-            yield from ((a, b) for a in first for b in second)
+    for outer, inner in itertools.combinations([flow.axes.leaves(f) for f in factors], 2):
+        yield from itertools.product(outer, inner)
     for factor in factors:
         if len(segments := flow.axes.segments(factor)) > 1:
             for segment in segments:
                 yield from _factor_pairs(flow, segment)
 
 
-def member(flow: Flow, name: str, axis: int, place: Place) -> Member:
+def _member(flow: Flow, name: str, axis: int, place: Place) -> Member:
     """The slice of one tensor that goes with a leaf."""
     role = flow.roles.get((name, axis), "along")
     return Member(name, axis, role, flow.axes.sizes[place.leaf], place.offset, place.loops, place.inner)
@@ -148,14 +146,10 @@ def _producer(members: Iterable[Member]) -> str:
     return module or tensor
 
 
-def unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, others: Container[str]) -> str:
     """The name, numbered where another group has it."""
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}:{number}"
-    taken.add(candidate)
-    return candidate
+    numbered = (f"{name}:{number}" for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in others)
 
 
 def _unit_of(model: nn.Module, members: Iterable[Member]) -> str:
@@ -177,7 +171,7 @@ def output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
     alone: list[str] = []
     notes: list[str] = []
     for value in flow.outputs:
-        made = [found for axis in value.axes if (found := _makers(flow, axis))]
+        made = [makers for axis in value.axes if any(makers := _makers(flow, axis))]
         for modules in made[-1] if made else ():
             if len(modules) == 1:
                 alone += modules
@@ -188,17 +182,19 @@ def output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _makers(flow: Flow, axis: int) -> list[list[str]]:
-    """The modules that produce each part of an axis; empty where no layer does."""
-    leaves = [place.leaf for place in flow.axes.places(axis)]
-    made = [(name.rpartition(".")[0], {p.leaf for p in flow.axes.places(flow.stored[name].axes[index])})
-            for (name, index), role in flow.roles.items() if role == "out"]
-    found = [list(dict.fromkeys(module for module, own in made if leaf in own)) for leaf in leaves]
-    return found if any(found) else []
+    """The modules that produce each part of an axis."""
+    producers = _producers(flow)
+    return [list(dict.fromkeys(module for module, leaves in producers if place.leaf in leaves))
+            for place in flow.axes.places(axis)]
+
+
+def _producers(flow: Flow) -> list[tuple[str, set[int]]]:
+    """Every module that produces units, with the leaves of these."""
+    return [(name.rpartition(".")[0], flow.axes.leaves(flow.stored[name].axes[axis]))
+            for (name, axis), role in flow.roles.items() if role == "out"]
 
 
 def outputs(flow: Flow) -> tuple[str, ...]:
     """The modules whose produced axis reaches the network's outputs."""
-    reached = {p.leaf for value in flow.outputs for axis in value.axes for p in flow.axes.places(axis)}
-    found = [name.rpartition(".")[0] for (name, axis), role in flow.roles.items() if role == "out"
-             and any(p.leaf in reached for p in flow.axes.places(flow.stored[name].axes[axis]))]
-    return tuple(dict.fromkeys(found))
+    ends = {leaf for value in flow.outputs for axis in value.axes for leaf in flow.axes.leaves(axis)}
+    return tuple(dict.fromkeys(module for module, leaves in _producers(flow) if leaves & ends))

@@ -15,7 +15,6 @@ from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut
-from secateur.graph.calls import describe_call
 from secateur.graph.cut import graphs, repair, surgery
 from secateur.graph.cut.masked_original import Zeroed
 from secateur.graph.cut.sizes import Sizes
@@ -153,10 +152,10 @@ def _find_culprit(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
         except UnsupportedError:
             cuts = [cut]
             break
-    if len(cuts) > 1 or cuts[0].group is None:
+    if len(cuts) > 1:
         return ", though each group alone is"
-    first = next((m.tensor for m in cuts[0].group.members if m.tensor in trace.flow.first_use), None)
-    return f" at group '{cuts[0].name}'" + (f", {describe_call(trace.flow.first_use[first])}" if first else "")
+    operator = trace.operator_of(cuts[0].group) if cuts[0].group else ""
+    return f" at group '{cuts[0].name}'" + (f", {operator}" if operator else "")
 
 
 def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,

@@ -51,13 +51,13 @@ def check(cut: Cut) -> None:
 
 def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
     """A tensor without what goes along each axis, in memory of its own; one that is channels last stays so."""
-    layout = layout_of(tensor)
+    layout = _layout_of(tensor)
     for axis, mask in kept.items():
         tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
     return tensor.contiguous(memory_format=layout) if kept else tensor.clone(memory_format=layout)
 
 
-def layout_of(tensor: Tensor) -> torch.memory_format:
+def _layout_of(tensor: Tensor) -> torch.memory_format:
     """The memory format of a tensor: channels last where it is that and not contiguous as well."""
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim)
     if last is None or tensor.is_contiguous() or not tensor.is_contiguous(memory_format=last):
@@ -80,11 +80,9 @@ def sliced_copy(model: nn.Module, kept: Masks) -> nn.Module:
     """A deep copy of a network with sliced tensors in place of the old ones; ties stay ties."""
     memo: dict[int, object] = {}
     with torch.no_grad():
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            if name in kept and id(parameter) not in memo:
-                small = nn.Parameter(slice_tensor(parameter, kept[name]), parameter.requires_grad)
-                memo[id(parameter)] = small
-        for name, buffer in model.named_buffers(remove_duplicate=False):
-            if name in kept and id(buffer) not in memo:
-                memo[id(buffer)] = slice_tensor(buffer, kept[name])
+        for name, tensor in stored_tensors(model).items():
+            if name in kept and id(tensor) not in memo:
+                small = slice_tensor(tensor, kept[name])
+                learned = isinstance(tensor, nn.Parameter)
+                memo[id(tensor)] = nn.Parameter(small, tensor.requires_grad) if learned else small
     return copy.deepcopy(model, memo)

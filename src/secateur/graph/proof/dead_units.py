@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.core.errors import UnsupportedError
+from secateur.core.tensors import tensors_in
 from secateur.core.types import Group, Structure
 from secateur.graph.calls import base_name, upstream
 from secateur.graph.proof import reference
-from secateur.graph.proof.float64 import CONVOLUTIONS, double_dtype
+from secateur.graph.proof.float64 import CONVOLUTIONS
 from secateur.graph.proof.oracles import Trace, distance, masked_outputs
 
 UNFELT = ("the outputs do not feel it for this example (a gate that is closed, a branch that is not taken): give an "
@@ -90,10 +91,8 @@ class _Probe:
         draw = torch.rand(value.shape, generator=self.noise, dtype=value.dtype).to(value.device) + 0.5
         moved = copies(given) if writes(node) else dict(given)
         moved[source] = value + 1e-3 * draw * (value.abs() + value.abs().nan_to_num(0, 0, 0).mean() + 1e-6)
-        args, kwargs = fx.node.map_aggregate(fx.map_arg((node.args, node.kwargs), moved.__getitem__), double_dtype)
-        again = reference.flatten([reference.plain(node, args, kwargs)])
-        return any(not torch.equal(a, b) for a, b in zip(again, reference.flatten([result]), strict=True)
-                   if isinstance(a, Tensor))
+        again = tensors_in(reference.plain(node, *reference.arguments(node, moved)))
+        return any(not torch.equal(a, b) for a, b in zip(again, tensors_in(result), strict=True))
 
 
 def copies(given: dict[fx.Node, Any]) -> dict[fx.Node, Any]:

@@ -35,7 +35,7 @@ def double(value: Any) -> Any:
     """A tensor or dtype in double precision; anything else as it is."""
     if isinstance(value, Tensor):
         return value.detach().to(_DOUBLE.get(value.dtype, value.dtype))
-    return _DOUBLE.get(value, value) if isinstance(value, torch.dtype) else value
+    return double_dtype(value)
 
 
 def own(value: Any) -> Any:

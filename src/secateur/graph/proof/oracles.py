@@ -30,8 +30,13 @@ class Trace:
     flow: Flow
     leaf_of: dict[str, int]
     more: tuple[Captured, ...] = ()
-    proved: bool = field(default=False)
+    proved: bool = False
     stirred: Stirred = field(default_factory=Stirred)
+
+    def operator_of(self, group: Group) -> str:
+        """The operator that first uses a group's tensors, with the line of the model's source; "" if none does."""
+        uses = self.flow.first_use
+        return next((describe_call(uses[m.tensor]) for m in group.members if m.tensor in uses), "")
 
     @property
     def every(self) -> tuple[Captured, ...]:
@@ -103,20 +108,13 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
     before = trace.outputs(model, trace.stirred)
     error = distance(permuted_outputs(model, trace, [trace.leaf_of[g.name] for g in free]), before)
     if not error <= LIMIT:
-        moved = (g for g in free
-                 if not distance(permuted_outputs(model, trace, [trace.leaf_of[g.name]]), before) <= LIMIT)
-        wrong = next(moved, None)
-        what = f"group '{wrong.name}' ({_operator_of(trace, wrong)})" if wrong else "the groups together"
+        wrong = next((g for g in free if not distance(permuted_outputs(model, trace, [trace.leaf_of[g.name]]), before)
+                      <= LIMIT), None)
+        what = f"group '{wrong.name}' ({trace.operator_of(wrong) or 'not used'})" if wrong else "the groups together"
         raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} moves the outputs by "
                                f"{error:.1e} of their size, allowed {LIMIT:g}")
     trace.proved = True
     return error
-
-
-def _operator_of(trace: Trace, group: Group) -> str:
-    """The operator that first uses a group's tensors, with the line of the model's source."""
-    first = next((m.tensor for m in group.members if m.tensor in trace.flow.first_use), None)
-    return describe_call(trace.flow.first_use[first]) if first else "not used"
 
 
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from secateur.graph.proof.float64 import double
 
-NARROW = {torch.float16, torch.bfloat16, torch.float32}
+_NARROW = {torch.float16, torch.bfloat16, torch.float32}
 
 
 class Stirred:
@@ -42,7 +42,7 @@ class Stirred:
 
 def round_to_float32(value: Tensor, tensor: Tensor, wide: bool) -> Tensor:
     """A stirred tensor as a proof holds it: a parameter in float32, which is exact, unless it is wider or ``wide``."""
-    narrow = not wide and isinstance(tensor, nn.Parameter) and tensor.dtype in NARROW
+    narrow = not wide and isinstance(tensor, nn.Parameter) and tensor.dtype in _NARROW
     return value.to(torch.float32) if narrow else value
 
 

@@ -6,13 +6,15 @@ zero after every operator, and takes means, variances and extremes over the kept
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.modules import stored_tensors
+from secateur.core.tensors import tensors_in
 from secateur.graph.calls import base_name, describe_call
 from secateur.graph.capture import Captured
 from secateur.graph.flow import Flow
@@ -22,10 +24,9 @@ Change = Callable[[str, Tensor], Tensor]
 Call = Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def run(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None,
-        ) -> list[Tensor]:
+def run(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None) -> list[Tensor]:
     """The tensors that :func:`everything` gives."""
-    return [v for v in everything(model, captured, flow, change, call) if isinstance(v, Tensor)]
+    return tensors_in(everything(model, captured, flow, change, call))
 
 
 def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change, call: Call | None = None) -> list[Any]:
@@ -35,16 +36,14 @@ def everything(model: nn.Module, captured: Captured, flow: Flow, change: Change,
     """
     stored = stored_tensors(model)
     values: dict[fx.Node, Any] = {}
-    last = _last_uses(captured.graph.graph)
+    last = _last_uses(captured.nodes)
     with in_double():
-        for node in captured.graph.graph.nodes:
+        for node in captured.nodes:
             if node.op == "output":
-                return flatten(fx.map_arg(node.args[0], values.__getitem__))
+                return pytree.tree_leaves(fx.map_arg(node.args[0], values.__getitem__))
             if node.op == "call_function":
-                fetch(node, captured, flow, stored, change, values)
-                args = fx.node.map_aggregate(fx.map_arg(node.args, values.__getitem__), double_dtype)
-                kwargs = fx.node.map_aggregate(fx.map_arg(node.kwargs, values.__getitem__), double_dtype)
-                values[node] = _try_call(call or plain, node, args, kwargs)
+                _fetch(node, captured, flow, stored, change, values)
+                values[node] = _try_call(call or plain, node, *arguments(node, values))
             elif node.op == "get_attr":
                 values[node] = double(getattr(captured.graph, str(node.target)))
             for dead in last.get(node, ()):
@@ -65,34 +64,35 @@ def _try_call(call: Call, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str
                                ) from error
 
 
-def fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tensor], change: Change,
+def arguments(node: fx.Node, values: dict[fx.Node, Any]) -> tuple[Any, Any]:
+    """The arguments of a call with values in place of nodes, and float64 in place of narrower types."""
+    args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+    return fx.node.map_aggregate(args, double_dtype), fx.node.map_aggregate(kwargs, double_dtype)
+
+
+def _fetch(node: fx.Node, captured: Captured, flow: Flow, stored: dict[str, Tensor], change: Change,
           values: dict[fx.Node, Any]) -> None:
     """Bring the placeholders that a call needs into ``values``."""
     for source in node.all_input_nodes:
         if source.op == "placeholder" and source not in values:
-            kind, what = captured.sources[str(source.target)]
-            if kind in ("parameter", "buffer"):
-                value = change(flow.names[what], stored[what])
-                values[source] = value.clone() if value.data_ptr() == stored[what].data_ptr() else value
+            if name := captured.stored_name(source):
+                value = change(flow.names[name], stored[name])
+                values[source] = value.clone() if value.data_ptr() == stored[name].data_ptr() else value
             else:
+                kind, what = captured.sources[str(source.target)]
                 values[source] = own(what if kind == "constant" else captured.leaves[what])
 
 
-def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+def _last_uses(nodes: Iterable[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
     """For each node, the nodes that nothing after it uses."""
     seen: set[fx.Node] = set()
     last: dict[fx.Node, list[fx.Node]] = {}
-    for node in reversed(list(graph.nodes)):
+    for node in reversed(list(nodes)):
         for source in node.all_input_nodes:
             if source not in seen:
                 seen.add(source)
                 last.setdefault(node, []).append(source)
     return last
-
-
-def flatten(value: Any) -> list[Any]:
-    """Nested lists and tuples as one list."""
-    return [f for v in value for f in flatten(v)] if isinstance(value, (list, tuple)) else [value]
 
 
 def plain(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
