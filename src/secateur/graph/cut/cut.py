@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -63,39 +64,24 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
         UnsupportedError: neither the module nor the graph gives the right outputs.
     """
     kept, keeps = surgery.masks(model, cuts), keeps_of(cuts, trace)
-    sizes = Sizes(trace.flow, keeps)
-    want = masked_outputs(model, trace, keeps)
-    names = trace.flow.names
-    failures: list[str] = []
-    training, untrained = Training(model, trace.captured), ""
-    zeroed = Zeroed(model, trace, keeps, want)
+    proof = _Proof(model, trace, keeps)
     base = surgery.sliced_copy(model, kept)
-    tensors, wide = stored_tensors(base), held_wide(model)
+    tensors, wide, names = stored_tensors(base), held_wide(model), trace.flow.names
     fill(tensors, model, kept, lambda n, t, pick: round_to_float32(trace.stirred(names[n], t, pick), t, n in wide))
-    for small, notes, attempt in candidates(model, base, cuts, trace, sizes):
-        why = refusal(small, trace, want)
-        if not why and notes and graphs.ONE_SHAPE not in notes[0] and not _takes_two(model, small, trace, want):
-            why = "it does not take twice the batch, which the network does"
-        if not why and attempt is not None and notes and blind(model, trace, keeps, want):
-            why = ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "
-                   "network in a state, in which they do")
-        if not why and attempt is not None and (untrained := training.failure(small)):
-            why = f"in train mode it does not run, as the network does: {untrained}"
-        if not why and attempt is not None:
-            why = zeroed.other_batch(small)
-        if attempt is None and zeroed.path:
-            raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {zeroed.path}")
+    failures: list[str] = []
+    for small, notes, attempt in _candidates(model, base, cuts, trace, Sizes(trace.flow, keeps)):
+        why = proof.refusal(small, notes, own_code=attempt is not None)
+        if attempt is None and proof.zeroed.path:
+            raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {proof.zeroed.path}")
         if why:
             log.debug("attempt failed: %s", why)
             failures.append(why)
             continue
         if attempt is not None:
-            attempt.shrink(lambda cut=small: not (refusal(cut, trace, want) or training.failure(cut)  # type: ignore[misc]
-                                                  or zeroed.other_batch(cut)))
-            told = zeroed.training(small)
-            notes = [*attempt.told, told] if told else attempt.told
-        elif untrained:
-            notes = [f"{notes[0]}; train mode of the cut code fails: {untrained}"]
+            attempt.shrink(partial(proof.holds, small))
+            notes = [*attempt.told, *filter(None, [proof.zeroed.training(small)])]
+        elif proof.untrained:
+            notes = [f"{notes[0]}; train mode of the cut code fails: {proof.untrained}"]
         fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
         surgery.refresh(small)
         return Removal(small, tuple(notes))
@@ -103,45 +89,80 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
     raise UnsupportedError(f"the cut of {type(model).__name__} is not proved{where}: {failures[-1]}")
 
 
-def blind(model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]) -> bool:
-    """Whether the outputs feel neither what goes nor what stays of the groups, so that equal outputs say nothing."""
-    whole = trace.outputs(model, trace.stirred)
-    if distance(want, whole) > 0:
+class _Proof:
+    """What cut networks are held against: the masked graph, and the original's own code with the units at zero.
+
+    ``untrained`` says why the last one that ran in train mode failed there.
+    """
+
+    def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor]):
+        self.model, self.trace, self.keeps = model, trace, keeps
+        self.want = masked_outputs(model, trace, keeps)
+        self.training, self.untrained = Training(model, trace.captured), ""
+        self.zeroed = Zeroed(model, trace, keeps, self.want)
+
+    def refusal(self, small: nn.Module, notes: Sequence[str], own_code: bool) -> str:
+        """Why a cut network is not proved; "" if it is. ``own_code``: it runs the network's code, not its graph."""
+        return next(filter(None, self._refusals(small, notes, own_code)), "")
+
+    def holds(self, small: nn.Module) -> bool:
+        """Whether a network that was proved with more attributes set is still right."""
+        return not self.refusal(small, (), own_code=True)
+
+    def _refusals(self, small: nn.Module, notes: Sequence[str], own_code: bool) -> Iterator[str]:
+        yield self._wrong_outputs(small)
+        if notes and graphs.ONE_SHAPE not in notes[0] and not self._takes_two(small):
+            yield "it does not take twice the batch, which the network does"
+        if not own_code:
+            return
+        if notes and self._is_blind:
+            yield ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "
+                   "network in a state, in which they do")
+        self.untrained = self.training.failure(small)
+        yield f"in train mode it does not run, as the network does: {self.untrained}" if self.untrained else ""
+        yield self.zeroed.other_batch(small)
+
+    def _wrong_outputs(self, small: nn.Module) -> str:
+        """How the outputs differ from what they must be, or why there are none; "" if they are right."""
+        try:
+            got = [t for c in self.trace.every for t in eager_outputs(small, c.args, c.kwargs)]
+        except Exception as failure:
+            # The frames hold tensors in float64: without them, the memory of this attempt is free for the next one.
+            traceback.clear_frames(failure.__traceback__)
+            told = readable(failure)
+        else:
+            error = distance(got, self.want)
+            return "" if error <= LIMIT else f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}"
+        give_back()
+        return told
+
+    @cached_property
+    def _is_blind(self) -> bool:
+        """Whether the outputs feel neither what goes nor what stays of the groups, so that equal outputs say nothing.
+        """
+        whole = self.trace.outputs(self.model, self.trace.stirred)
+        if distance(self.want, whole) > 0:
+            return False
+        opposite = {leaf: ~keep for leaf, keep in self.keeps.items()}
+        return distance(masked_outputs(self.model, self.trace, opposite), whole) == 0
+
+    def _takes_two(self, small: nn.Module) -> bool:
+        """Whether a cut network gives the same outputs for the example twice over, if the network takes that at all."""
+        args, kwargs = double_batch((self.trace.captured.args, self.trace.captured.kwargs))
+        try:
+            got = eager_outputs(small, args, kwargs)
+        except Exception:
+            got = []
+        pairs = [(g[:len(w)], w) for g, w in zip(got, self.want, strict=False)
+                 if w.ndim and g.shape[:1] == (2 * len(w),) and g.shape[1:] == w.shape[1:]]
+        if got and distance([g for g, _ in pairs], [w for _, w in pairs]) <= LIMIT:
+            return True
+        try:
+            with evaluating(self.model), torch.no_grad():
+                self.model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+        except Exception:
+            return True
         return False
-    return distance(masked_outputs(model, trace, {leaf: ~keep for leaf, keep in keeps.items()}), whole) == 0
-
-
-def refusal(small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> str:
-    """Why a cut network is not proved: it does not run, or gives other outputs than it must; "" if it is."""
-    try:
-        got = [t for c in trace.every for t in eager_outputs(small, c.args, c.kwargs)]
-    except Exception as failure:
-        traceback.clear_frames(failure.__traceback__)
-        told = readable(failure)
-    else:
-        error = distance(got, want)
-        return "" if error <= LIMIT else f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}"
-    give_back()
-    return told
-
-
-def _takes_two(model: nn.Module, small: nn.Module, trace: Trace, want: Sequence[Tensor]) -> bool:
-    """Whether a cut network gives the same outputs for the example twice over, if the network takes that at all."""
-    args, kwargs = double_batch((trace.captured.args, trace.captured.kwargs))
-    try:
-        got = eager_outputs(small, args, kwargs)
-    except Exception:
-        got = []
-    pairs = [(g[:len(w)], w) for g, w in zip(got, want, strict=False)
-             if w.ndim and g.shape[:1] == (2 * len(w),) and g.shape[1:] == w.shape[1:]]
-    if got and distance([g for g, _ in pairs], [w for _, w in pairs]) <= LIMIT:
-        return True
-    try:
-        with evaluating(model), torch.no_grad():
-            model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-    except Exception:
-        return True
-    return False
 
 
 def _find_culprit(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
@@ -158,8 +179,8 @@ def _find_culprit(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
     return f" at group '{cuts[0].name}'" + (f", {operator}" if operator else "")
 
 
-def candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
-               sizes: Sizes) -> Iterator[tuple[nn.Module, list[str], repair.Assignment | None]]:
+def _candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
+                sizes: Sizes) -> Iterator[tuple[nn.Module, list[str], repair.Assignment | None]]:
     """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
     repair.repair_known(small)
     for one in trace.every:

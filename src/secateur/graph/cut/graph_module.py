@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import CutGraphWarning
 from secateur.core.modules import place_in
-from secateur.graph.calls import base_name
+from secateur.graph.calls import arguments_of, base_name
 from secateur.graph.capture import Captured
 from secateur.graph.cut.signature import Taken, signature_of
 from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
@@ -61,15 +61,15 @@ def build_network(model: nn.Module, captured: Captured, sizes: Sizes, small: dic
     ``small`` holds the sliced parameters and buffers by name.
     """
     graph, values = fx.Graph(), {}
-    for node in captured.graph.graph.nodes:
+    for node in captured.nodes:
         if node.op == "placeholder":
             values[node] = _place(graph, captured, node)
         elif node.op == "output":
-            graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], lambda n: values[n]))))
+            graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], values.__getitem__))))
         elif base_name(node) not in DROPPED:
-            values[node] = graph.node_copy(node, lambda n: values[n])
+            values[node] = graph.node_copy(node, values.__getitem__)
             _rewrite(values[node], sizes.changes(node), values)
-    root = holder(captured, small)
+    root = _holder(captured, small)
     for name, tensor in vars(captured.graph).items():
         root.__dict__.setdefault(name, tensor)
     for name, branch in captured.graph.named_children():
@@ -82,22 +82,20 @@ def build_network(model: nn.Module, captured: Captured, sizes: Sizes, small: dic
 
 def _place(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
     """A placeholder as the stored tensor or the input that it stands for."""
-    kind, what = captured.sources[str(node.target)]
-    if kind in ("parameter", "buffer"):
-        return graph.get_attr(what)
-    return graph.get_attr(f"constant_{node.name}") if kind == "constant" else graph.placeholder(str(node.target))
+    if node in captured.inputs:
+        return graph.placeholder(str(node.target))
+    return graph.get_attr(captured.stored_name(node) or f"constant_{node.name}")
 
 
-def holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
+def _holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
     """A tree of empty modules that holds the tensors under their old names."""
     root = nn.Module()
-    for node in captured.graph.graph.nodes:
-        if node.op == "placeholder":
-            kind, what = captured.sources[str(node.target)]
-            if kind in ("parameter", "buffer"):
-                _attach(root, what, small[what])
-            elif kind == "constant" and isinstance(what, Tensor):
-                _attach(root, f"constant_{node.name}", what)
+    for node in (n for n in captured.nodes if n.op == "placeholder"):
+        kind, what = captured.sources[str(node.target)]
+        if name := captured.stored_name(node):
+            _attach(root, name, small[name])
+        elif kind == "constant" and isinstance(what, Tensor):
+            _attach(root, f"constant_{node.name}", what)
     return root
 
 
@@ -114,7 +112,7 @@ def _rewrite(node: fx.Node, changes: list[Change], copies: dict[fx.Node, fx.Node
     """Put new sizes into a copied call; open ones among them are the copies of what computes them."""
     for change in (replace(c, new=_copy_argument(node, c.new, copies)) for c in changes if c.old != c.new):
         if change.argument in ("split", "chunks") and base_name(node) in SPLITS:
-            several, dim = isinstance(change.new, list), argument(node, "dim") or 0
+            several, dim = isinstance(change.new, list), arguments_of(node)["dim"]
             node.target = torch.ops.aten.split_with_sizes.default if several else torch.ops.aten.split.Tensor
             node.args, node.kwargs = (node.all_input_nodes[0], change.new, dim), {}
         else:
@@ -130,13 +128,6 @@ def _copy_argument(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> A
             whole = node.graph.call_function(operator.mul, (copies[new.size], new.new))
             return node.graph.call_function(operator.floordiv, (whole, new.old))
     return copies[new] if isinstance(new, fx.Node) else new
-
-
-def argument(node: fx.Node, name: str) -> Any:
-    """An argument of a call by name."""
-    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
-    at = names.index(name)
-    return node.args[at] if at < len(node.args) else node.kwargs.get(name)
 
 
 def _set_argument(node: fx.Node, name: str, value: Any) -> None:

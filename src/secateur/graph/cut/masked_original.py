@@ -48,7 +48,7 @@ class Zeroed:
             return False
         for order in (torch.zeros(size, dtype=torch.int64), torch.arange(size).flip(0)) if size > 1 else ():
             again = self._tensors(self.model, _pick_rows(self.example, order))
-            if again is None or not by_rows(again, self.first, order):
+            if again is None or not _has_rows(again, self.first, order):
                 return False
         return size > 1
 
@@ -71,13 +71,13 @@ class Zeroed:
             if not self.true and [t.shape for t in other] != [(batch, *t.shape[1:]) for t in self.first]:
                 continue
             rows = torch.arange(batch) % _common_rows(self.example)
-            steady = by_rows(other, self.first, rows)
+            steady = _has_rows(other, self.first, rows)
             if self.alone and not steady:
                 self.path = (f"the code takes another path for a batch of {batch}; give an example of each (a list of "
                              "examples)")
                 return self.path
             mine = self._tensors(small, self.example) or []
-            if self.true or (steady and (got is None or not by_rows(got, mine, rows))):
+            if self.true or (steady and (got is None or not _has_rows(got, mine, rows))):
                 return f"for a batch of {batch} it gives other outputs than the network with the removed units at zero"
         return ""
 
@@ -150,7 +150,7 @@ def batches(example: Any) -> Iterator[tuple[int, Any]]:
         yield batch, repeat(example, batch)
 
 
-def by_rows(got: Sequence[Tensor], want: Sequence[Tensor], rows: Tensor) -> bool:
+def _has_rows(got: Sequence[Tensor], want: Sequence[Tensor], rows: Tensor) -> bool:
     """Whether outputs are these rows of other ones."""
     if len(got) != len(want) or any(not w.ndim or g.shape != (len(rows), *w.shape[1:]) or len(w) <= int(rows.max())
                                     for g, w in zip(got, want, strict=True)):

@@ -52,9 +52,6 @@ class Slot:
         """Slots of one kind are decided together: the same attribute of the same sort of module."""
         return self.owner, self.key, str(self.old)
 
-    def __str__(self) -> str:
-        return f"{self.holder}.{self.key} {self.old} -> {self.choices[0]}"
-
 
 def repair_known(model: nn.Module) -> None:
     """Set the attributes of modules whose meaning is known, from the shapes of their tensors."""
@@ -89,7 +86,7 @@ def _repair_recurrent(module: nn.RNNBase) -> None:
 
 def repair_traced(model: nn.Module, captured: Captured, sizes: Sizes) -> None:
     """Set what the traced calls say of standard modules: groups, channels, heads."""
-    for node in captured.graph.graph.nodes:
+    for node in captured.nodes:
         module = find(model, module_of(node)) if node.op == "call_function" else None
         new = {c.argument: c.new for c in sizes.changes(node)} if module is not None else {}
         if isinstance(module, nn.modules.conv._ConvNd):
@@ -137,7 +134,7 @@ def evidence(captured: Iterable[Captured], sizes: Sizes, broad: bool = False) ->
     ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
     """
     found: _Evidence = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
-    for node in (n for one in captured for n in one.graph.graph.nodes if n.op == "call_function"):
+    for node in (n for one in captured for n in one.nodes if n.op == "call_function"):
         path = module_of(node)
         for old, new in [*_written_sizes(sizes, node), *(axes_of(sizes, node) if broad else ())]:
             if old > 1:
@@ -159,8 +156,7 @@ def _written_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
 
 def axes_of(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
     """Pairs of sizes of the axes that a call makes and takes, where a cut reaches them."""
-    values = [sizes.flow.values.get(n) for n in (node, *node.all_input_nodes)]
-    for value in values:
+    for value in (sizes.flow.values.get(n) for n in (node, *node.all_input_nodes)):
         for axis in value.axes if isinstance(value, Value) else ():
             if sizes.of(axis) != sizes.flow.axes.sizes[axis]:
                 yield sizes.flow.axes.sizes[axis], sizes.of(axis)
@@ -194,9 +190,9 @@ def _config_slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) ->
                 continue
             agreed = _slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
             if agreed is None or len(agreed.choices) == 1:
-                made += [agreed] if agreed else []
-                continue
-            own = (_slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths)
+                own = [agreed]
+            else:
+                own = [_slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths]
             made += [slot for slot in own if slot]
     return made
 
@@ -225,9 +221,7 @@ def _slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dic
 
 def _rank(key: str, old: int, seen: dict[int, dict[int, int]]) -> list[int]:
     """What an old size may become, most likely first: names of one head's size stay as they are."""
-    options = seen.get(old, {})
-    if not options:
-        return [old]
+    options = seen.get(old, {old: 1})
     stays = "head_dim" in key or "head_size" in key or "dim_head" in key
     return sorted(options, key=lambda new: ((new == old) != stays, -options[new]))
 

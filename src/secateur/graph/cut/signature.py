@@ -24,7 +24,7 @@ class Taken:
     Args:
         parameters: of the network's own forward: name, kind, and whether it has a default.
         takes: the inputs by name, nested as the example's, each leaf its position among the graph's inputs.
-        like: what each input of the graph must be, as :func:`likes` gives it.
+        like: what each input of the graph must be, a tuple of sizes (None where one is open), or the value itself.
         guards: conditions on open sizes, in words and as functions of the inputs by name.
     """
 
@@ -33,7 +33,7 @@ class Taken:
         self.parameters, self.takes, self.like, self.guards = parameters, takes, like, guards
         self.names = list(takes)
         self.order, self.spec = pytree.tree_flatten(takes)
-        self.signature = signature(parameters)
+        self.signature = _signature(parameters)
 
     def leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The inputs of the graph in its order.
@@ -51,7 +51,7 @@ class Taken:
                                 f"{len(given)}")
         found = [value for _, value in sorted(zip(self.order, given, strict=True), key=lambda pair: pair[0])]
         for position, (value, like) in enumerate(zip(found, self.like, strict=True)):
-            if not fits(value, like):
+            if not _fits(value, like):
                 raise SecateurError(f"input {position} of the cut graph: got "
                                     f"{list(value.shape) if isinstance(value, Tensor) else repr(value)}, "
                                     f"allowed: {_describe_allowed(like)}")
@@ -80,13 +80,14 @@ def signature_of(forward: Callable[..., Any], captured: Captured) -> Taken:
     parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
     leaves, spec = pytree.tree_flatten((captured.args, captured.kwargs))
     args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
-    made = Taken(parameters, _bound_to(signature(parameters), args, kwargs), likes(captured),
+    like = [_allowed(node, value) for node, value in zip(captured.inputs, leaves, strict=True)]
+    made = Taken(parameters, _bound_to(_signature(parameters), args, kwargs), like,
                  [(guard, partial(_holds_by_torch, guard)) for guard in captured.guards or ()])
     made.check_guards(_bound_to(made.signature, captured.args, captured.kwargs))
     return made
 
 
-def signature(parameters: list[tuple[str, Any, bool]]) -> inspect.Signature:
+def _signature(parameters: list[tuple[str, Any, bool]]) -> inspect.Signature:
     """The signature of a forward with these names."""
     return inspect.Signature([inspect.Parameter(n, k, default=None if d else inspect.Parameter.empty)
                               for n, k, d in parameters])
@@ -104,32 +105,27 @@ def _bound_to(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[st
         SecateurError: they are too many, too few, or of other names.
     """
     try:
-        return {k: by_name(v) for k, v in forward.bind(*args, **kwargs).arguments.items()}
+        return {k: _sort_names(v) for k, v in forward.bind(*args, **kwargs).arguments.items()}
     except TypeError as error:
         given = ", ".join([*map(describe, args), *kwargs])
         raise SecateurError(f"inputs of the cut graph: {error}; got {given or 'nothing'}") from error
 
 
-def by_name(value: Any) -> Any:
+def _sort_names(value: Any) -> Any:
     """Dicts inside an input with their entries in the order of their names."""
     if type(value) is dict:
-        return {k: by_name(value[k]) for k in sorted(value, key=str)}
-    return type(value)(map(by_name, value)) if type(value) in (list, tuple) else value
+        return {k: _sort_names(value[k]) for k in sorted(value, key=str)}
+    return type(value)(map(_sort_names, value)) if type(value) in (list, tuple) else value
 
 
-def likes(captured: Captured) -> list[Any]:
-    """What each input of a graph must be: a tuple of sizes, nothing where one is open, or the value itself."""
-    return [like(node, value) for node, value in zip(captured.inputs, captured.leaves, strict=True)]
-
-
-def like(node: fx.Node, value: Any) -> Any:
-    """What one input must be."""
+def _allowed(node: fx.Node, value: Any) -> Any:
+    """What an input of a graph must be: a tuple of sizes, nothing where one is open, or the value itself."""
     if not isinstance(value, Tensor):
         return value
     return tuple(s if isinstance(s, int) else None for s in node.meta["val"].shape)
 
 
-def fits(value: Any, like: Any) -> bool:
+def _fits(value: Any, like: Any) -> bool:
     """Whether an input is what the trace had, open axes aside."""
     if not isinstance(value, Tensor) or not isinstance(like, tuple):
         return not isinstance(value, Tensor) and type(value) is type(like) and bool(value == like)

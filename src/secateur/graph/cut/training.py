@@ -21,7 +21,7 @@ class Training:
     """Runs copies in train mode: the original once, on the example or on it twice over, and cut networks beside it."""
 
     def __init__(self, model: nn.Module, captured: Captured):
-        self._example, self._shapes = find_train_example(model, captured)
+        self._example, self._shapes = _find_example(model, captured)
 
     def failure(self, small: nn.Module) -> str:
         """Why a cut network, its tensors in float64, does not run in train mode where the original does; "" if it does.
@@ -32,18 +32,17 @@ class Training:
             return ""
         try:
             with same_random_numbers():
-                running = training_copy(small)
-                got = [tuple(t.shape) for t in eager_tensors(running, *self._example)]
+                got = [tuple(t.shape) for t in eager_tensors(training_copy(small), *self._example)]
         except Exception as error:
             return readable(error)
         return "" if got == self._shapes else f"outputs of {got}, wanted {self._shapes}"
 
 
-def find_train_example(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
+def _find_example(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
     """Inputs on which a copy of the original runs in train mode, none if there are none, and the shapes that it gives.
     """
-    given = captured.args, captured.kwargs
-    for example in (given, double_batch(given)):
+    first = captured.args, captured.kwargs
+    for example in (first, double_batch(first)):
         try:
             with same_random_numbers(), torch.no_grad():
                 args, kwargs = copy.deepcopy(example)

@@ -38,7 +38,7 @@ class Masked:
             return plain(node, args, kwargs)
         args, kwargs = self._blank_weights(node.args, args), self._blank_weights(node.kwargs, kwargs)
         special = SPECIAL.get(base_name(node).rstrip("_"))
-        first, *_ = self.flow.tensors(*node.all_input_nodes) or [None]
+        first = next(iter(self.flow.tensors(*node.all_input_nodes)), None)
         if special and first is not None and self._is_cut(first):
             result = special(self, node, first, args, kwargs)
         else:
