@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from torch import nn
@@ -21,9 +20,6 @@ def analyse(model: nn.Module, captured: Captured, inner: bool = False, more: Seq
     keep_norms(found, model, (captured, *more))
     examples = [c.kwargs or c.args for c in (captured, *more)]
     made, leaf_of = groups.groups(model, found, inner)
-    names: dict[str, list[str]] = defaultdict(list)
-    for name, first in found.names.items():
-        names[first].append(name)
     return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of, tuple(more)),
-                     examples if more else examples[0], tuple(tuple(n) for n in names.values() if len(n) > 1),
+                     examples if more else examples[0], flow.tied_names(model),
                      tuple(f"{name} ({line})" for name, line in found.unknown.items()), *groups.output_layers(found))

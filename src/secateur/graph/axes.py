@@ -6,7 +6,8 @@ What cannot be aligned is fixed, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 from secateur.graph.dims import ONE, Nodes
 
@@ -63,16 +64,15 @@ class Axes(Nodes):
     def _tie_parts(self, a: tuple[str, list[int]], b: tuple[str, list[int]]) -> None:
         kinds = {a[0], b[0]}
         if kinds == {"product"}:
-            self.align([f for p in a[1] for f in self.factors(p)], [f for p in b[1] for f in self.factors(p)])
+            self.align(a[1], b[1])
         elif kinds == {"sum"}:
-            self._refine([s for p in a[1] for s in self.segments(p)], [s for p in b[1] for s in self.segments(p)])
+            self._refine(a[1], b[1])
         else:
-            product, total = (a[1], b[1]) if a[0] == "product" else (b[1], a[1])
-            self._cross([f for p in product for f in self.factors(p)], [s for p in total for s in self.segments(p)])
+            self._cross(*((a[1], b[1]) if a[0] == "product" else (b[1], a[1])))
 
     def align(self, left: Sequence[int], right: Sequence[int]) -> None:
         """Tie two lists of factors with one product, outermost first: what a reshape does."""
-        a, b = self._open(left), self._open(right)
+        a, b = self._all_factors(left)[::-1], self._all_factors(right)[::-1]
         while a and b:
             x, y = a.pop(), b.pop()
             sx, sy = self.sizes[x], self.sizes[y]
@@ -86,8 +86,11 @@ class Axes(Nodes):
                 self.tie(outer, small)
                 rest.extend(reversed(self.factors(inner)))
 
-    def _open(self, nodes: Sequence[int]) -> list[int]:
-        return [f for n in nodes for f in self.factors(n)][::-1]
+    def _all_factors(self, nodes: Sequence[int]) -> list[int]:
+        return [f for n in nodes for f in self.factors(n)]
+
+    def _all_segments(self, nodes: Sequence[int]) -> list[int]:
+        return [s for n in nodes for s in self.segments(n)]
 
     def _skip(self, x: int, y: int, a: list[int], b: list[int]) -> None:
         """Fix a block of factors that have no common refinement."""
@@ -104,9 +107,9 @@ class Axes(Nodes):
         why = self.fixed.get(node, "")
         pair = self.leaf(self.sizes[node] // inner, why), self.leaf(inner, why)
         if node in self._products:
-            self.align(self.factors(node), pair)
+            self.align([node], pair)
         elif node in self._sums:
-            self._cross(list(pair), self.segments(node))
+            self._cross(pair, [node])
         else:
             self._products[node] = list(pair)
         return pair
@@ -120,16 +123,16 @@ class Axes(Nodes):
         parts = [self.leaf(size, why) for size in sizes]
         solid = [p for p in parts if self.sizes[p]]
         if node in self._sums:
-            self._refine(self.segments(node), solid)
+            self._refine([node], solid)
         elif node in self._products:
-            self._cross(self.factors(node), solid)
+            self._cross([node], solid)
         else:
             self._sums[node] = solid
         return parts
 
     def _refine(self, left: Sequence[int], right: Sequence[int]) -> None:
         """Tie two sequences of segments of one total length."""
-        a, b = list(left)[::-1], list(right)[::-1]
+        a, b = self._all_segments(left)[::-1], self._all_segments(right)[::-1]
         while a and b:
             x, y = a.pop(), b.pop()
             sx, sy = self.sizes[x], self.sizes[y]
@@ -141,31 +144,26 @@ class Axes(Nodes):
                 self.tie(head, short)
                 rest.extend(reversed(self.segments(tail)))
 
-    def _cross(self, factors: list[int], segments: list[int]) -> None:
+    def _cross(self, product: Sequence[int], total: Sequence[int]) -> None:
         """Tie a product to a sum: the outer factor is a sum, or the inner part repeats."""
+        factors, segments = self._all_factors(product), self._all_segments(total)
         outer, rest = factors[0], self.product(factors[1:])
-        period = self.sizes[rest]
+        period, ends = self.sizes[rest], list(accumulate((self.sizes[s] for s in segments), initial=0))
         if period > 1 and all(self.sizes[s] % period == 0 for s in segments):
             parts = [self.leaf(self.sizes[s] // period) for s in segments]
             self.tie(outer, self.sum(parts))
             for segment, part in zip(segments, parts, strict=True):
                 self.tie(segment, self.product([part, rest]))
-        elif all(b % period == 0 or e % period == 0 or b // period == e // period for b, e in self._spans(segments)):
+        elif all(b % period == 0 or e % period == 0 or b // period == e // period for b, e in pairwise(ends)):
             self._repeat(outer, rest, segments)
         else:
             self._fix_all([*factors, *segments], "a sequence that does not fit a product")
-
-    def _spans(self, segments: Sequence[int]) -> Iterator[tuple[int, int]]:
-        start = 0
-        for segment in segments:
-            yield start, start + self.sizes[segment]
-            start += self.sizes[segment]
 
     def _repeat(self, outer: int, rest: int, segments: Sequence[int]) -> None:
         """Tie every period of a sequence to the inner part of a product; the outer count is fixed."""
         self.fix(outer, f"the number of equal parts is fixed at {self.context()}")
         periods = [self.leaf(self.sizes[rest]) for _ in range(self.sizes[outer])]
-        self._refine(list(segments), periods)
+        self._refine(segments, periods)
         for period in periods:
             self.tie(period, rest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +52,7 @@ class Flow:
 
 def follow(model: nn.Module, *captured: Captured) -> Flow:
     """Walk every graph of a network once and tie what each operator ties; all share the stored tensors."""
-    flow = Flow(Axes(), names=first_names(model))
+    flow = Flow(Axes(), names=_first_names(model))
     for one in captured:
         for node in one.nodes:
             _visit(flow, one, node)
@@ -86,10 +87,18 @@ def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
             flow.axes.fix(axis, "it reaches the network's output")
 
 
-def first_names(model: nn.Module) -> dict[str, str]:
+def _first_names(model: nn.Module) -> dict[str, str]:
     """Every name of a stored tensor, with the first name of the same tensor: tied weights share one."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in stored_tensors(model).items()}
+
+
+def tied_names(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """All names of every tensor that lies in several places of a network."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, first in _first_names(model).items():
+        names[first].append(name)
+    return tuple(tuple(same) for same in names.values() if len(same) > 1)
 
 
 def _stored(flow: Flow, captured: Captured, node: fx.Node) -> Any:

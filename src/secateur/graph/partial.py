@@ -17,12 +17,12 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
-from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut, Group, Structure
 from secateur.graph.analysis import analyse
 from secateur.graph.capture import Captured, capture_as_it_is
 from secateur.graph.cut import cut as attempts
 from secateur.graph.example import inputs
+from secateur.graph.flow import tied_names
 from secateur.graph.proof import reference
 from secateur.graph.proof.dead_units import with_unfelt
 from secateur.graph.proof.float64 import double, eager_outputs
@@ -70,7 +70,7 @@ def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedErr
     """
     args, kwargs = inputs(example)
     seen = calls(model, args, kwargs)
-    shared = _used_twice(model)
+    shared = {name for names in tied_names(model) for name in names}
     found = dict(_exportable(model, "", seen, inner, [_MOST_TRIED]))
     groups = [_rename_group(path, g, shared) for path, s in found.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
@@ -101,14 +101,6 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captu
             return capture_as_it_is(module, args, kwargs)
     except UnsupportedError:
         return None
-
-
-def _used_twice(model: nn.Module) -> set[str]:
-    """The names of tensors that lie in several places of a network."""
-    names: dict[int, list[str]] = {}
-    for name, tensor in stored_tensors(model).items():
-        names.setdefault(id(tensor), []).append(name)
-    return {n for same in names.values() if len(same) > 1 for n in same}
 
 
 def _rename_group(path: str, group: Group, shared: set[str]) -> Group:

@@ -79,7 +79,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
             continue
         if attempt is not None:
             attempt.shrink(partial(proof.holds, small))
-            notes = [*attempt.told, *filter(None, [proof.zeroed.training(small)])]
+            notes = [*attempt.notes, *filter(None, [proof.zeroed.training(small)])]
         elif proof.untrained:
             notes = [f"{notes[0]}; train mode of the cut code fails: {proof.untrained}"]
         fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
@@ -190,9 +190,9 @@ def _candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
         slots = repair.slots(small, repair.evidence(trace.every, sizes, broad), names)
         for chosen in repair.attempts(slots):
             attempt = repair.Assignment(small).make(chosen)
-            if tuple(attempt.told) not in tried:
-                tried.add(tuple(attempt.told))
-                yield small, attempt.told, attempt
+            if tuple(attempt.notes) not in tried:
+                tried.add(tuple(attempt.notes))
+                yield small, attempt.notes, attempt
             attempt.undo()
     if not trace.more:
         yield from ((cut, notes, None) for cut, notes in graphs.graphs(model, small, cuts, trace, sizes))

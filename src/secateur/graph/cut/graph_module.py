@@ -82,7 +82,7 @@ def build_network(model: nn.Module, captured: Captured, sizes: Sizes, small: dic
 
 def _place(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
     """A placeholder as the stored tensor or the input that it stands for."""
-    if node in captured.inputs:
+    if captured.sources[str(node.target)][0] == "input":
         return graph.placeholder(str(node.target))
     return graph.get_attr(captured.stored_name(node) or f"constant_{node.name}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ _NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|
 NAMED = re.compile(rf"^(?!.*(?:{_NOT_SIZES.pattern})).*(?:{SIZES.pattern})")
 ANY = re.compile("")
 
-_Evidence = dict[str, dict[int, dict[int, int]]]
+_Evidence = dict[str, Counter[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,15 @@ def find(model: nn.Module, path: str) -> nn.Module | None:
 
 
 def evidence(captured: Iterable[Captured], sizes: Sizes, broad: bool = False) -> _Evidence:
-    """For each module, what the sizes given to calls in its forward must become, with how often.
+    """For each module, the sizes given to calls in its forward, before and after the cut, with how often.
 
     ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
     """
-    found: _Evidence = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
+    found: _Evidence = defaultdict(Counter)
     for node in (n for one in captured for n in one.nodes if n.op == "call_function"):
-        path = module_of(node)
-        for old, new in [*_written_sizes(sizes, node), *(axes_of(sizes, node) if broad else ())]:
-            if old > 1:
-                found[path][old][new] += 1
+        pairs = [*_written_sizes(sizes, node), *(_axis_sizes(sizes, node) if broad else ())]
+        if pairs := [(old, new) for old, new in pairs if old > 1]:
+            found[module_of(node)].update(pairs)
     return found
 
 
@@ -154,7 +153,7 @@ def _written_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
             yield from ((o, n) for o, n in zip(old, new, strict=False) if isinstance(o, int) and isinstance(n, int))
 
 
-def axes_of(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
+def _axis_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
     """Pairs of sizes of the axes that a call makes and takes, where a cut reaches them."""
     for value in (sizes.flow.values.get(n) for n in (node, *node.all_input_nodes)):
         for axis in value.axes if isinstance(value, Value) else ():
@@ -184,7 +183,7 @@ def _config_slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) ->
     made: list[Slot] = []
     for paths in users.values():
         config = getattr(find(model, paths[0]), "config", None)
-        pool = _pool([found[p] for p in paths])
+        pool = sum((found[p] for p in paths), Counter[tuple[int, int]]())
         for key, value in vars(config).items():
             if not names.search(key):
                 continue
@@ -197,17 +196,7 @@ def _config_slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) ->
     return made
 
 
-def _pool(evidences: list[dict[int, dict[int, int]]]) -> dict[int, dict[int, int]]:
-    """The evidence of several modules as one."""
-    pool: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for seen in evidences:
-        for old, news in seen.items():
-            for new, count in news.items():
-                pool[old][new] += count
-    return pool
-
-
-def _slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dict[int, int]]) -> Slot | None:
+def _slot_for(owner: str, holder: str, key: str, value: Any, seen: Counter[tuple[int, int]]) -> Slot | None:
     """A slot for an attribute that holds an old size (or a list of them), if one may change."""
     if isinstance(value, (tuple, list)) and value and all(type(v) is int for v in value):
         choices: list[Any] = [type(value)(c) if type(value) is not torch.Size else torch.Size(c)
@@ -219,9 +208,9 @@ def _slot_for(owner: str, holder: str, key: str, value: Any, seen: dict[int, dic
     return Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
 
 
-def _rank(key: str, old: int, seen: dict[int, dict[int, int]]) -> list[int]:
+def _rank(key: str, old: int, seen: Counter[tuple[int, int]]) -> list[int]:
     """What an old size may become, most likely first: names of one head's size stay as they are."""
-    options = seen.get(old, {old: 1})
+    options = {new: count for (before, new), count in seen.items() if before == old} or {old: 1}
     stays = "head_dim" in key or "head_size" in key or "dim_head" in key
     return sorted(options, key=lambda new: ((new == old) != stays, -options[new]))
 
@@ -236,47 +225,58 @@ def attempts(found: list[Slot]) -> Iterator[list[tuple[Slot, Any]]]:
         yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in found]
 
 
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One attribute that an attempt sets, with its old and new value; ``note`` is "" for a copied configuration."""
+
+    holder: Any
+    key: str
+    old: Any
+    new: Any
+    note: str
+
+
 class Assignment:
     """Remembered sizes set in a network, with what they were, so that an attempt can be taken back."""
 
     def __init__(self, model: nn.Module):
         self.model = model
-        self.told: list[str] = []
-        self._guessed: dict[str, list[tuple[Any, str, Any, Any, str]]] = {}
-        self._undo: list[tuple[Any, str, Any]] = []
-        self._given: dict[tuple[int, str], Any] = {}
+        self._steps: list[_Step] = []
+        self._values: dict[tuple[int, str], Any] = {}
 
-    def make(self, chosen: list[tuple[Slot, Any]]) -> Assignment:
+    @property
+    def notes(self) -> list[str]:
+        """What is set, one line each."""
+        return [step.note for step in self._steps if step.note]
+
+    def make(self, choices: list[tuple[Slot, Any]]) -> Assignment:
         """Set the chosen values; configurations that modules share are copied where these need different ones."""
-        for slot, value in chosen:
+        for slot, value in choices:
             holder = self._holder(slot, value) if value != slot.old else None
             if holder is not None:
-                self._set(holder, slot.key, value)
-                self.told.append(f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
-                if not NAMED.search(slot.key):
-                    step = (holder, slot.key, self._undo[-1][2], value, self.told[-1])
-                    self._guessed.setdefault(slot.key, []).append(step)
+                self._set(holder, slot.key, value, f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
         return self
 
     def shrink(self, proved: Callable[[], bool]) -> None:
         """Take back what no name speaks for and the proof does not need: a number may equal an old size by chance."""
-        for steps in self._guessed.values():
-            for holder, key, old, _, _ in steps:
-                setattr(holder, key, old)
+        guesses = [step for step in self._steps if step.note and not NAMED.search(step.key)]
+        for key in dict.fromkeys(step.key for step in guesses):
+            steps = [step for step in guesses if step.key == key]
+            for step in steps:
+                setattr(step.holder, key, step.old)
             if proved():
-                gone = {told for *_, told in steps}
-                self.told = [told for told in self.told if told not in gone]
+                self._steps = [step for step in self._steps if step not in steps]
             else:
-                for holder, key, _, new, _ in steps:
-                    setattr(holder, key, new)
+                for step in steps:
+                    setattr(step.holder, key, step.new)
 
     def undo(self) -> None:
         """Put everything back, the last first."""
-        for holder, key, value in reversed(self._undo):
-            setattr(holder, key, value)
+        for step in reversed(self._steps):
+            setattr(step.holder, step.key, step.old)
 
-    def _set(self, holder: Any, key: str, value: Any) -> None:
-        self._undo.append((holder, key, getattr(holder, key)))
+    def _set(self, holder: Any, key: str, value: Any, note: str = "") -> None:
+        self._steps.append(_Step(holder, key, getattr(holder, key), value, note))
         setattr(holder, key, value)
 
     def _holder(self, slot: Slot, value: Any) -> Any:
@@ -287,8 +287,8 @@ class Assignment:
         if module is None:
             return None
         config: Any = module.config
-        if self._given.setdefault((id(config), slot.key), value) != value:
+        if self._values.setdefault((id(config), slot.key), value) != value:
             config = copy.copy(config)
             self._set(module, "config", config)
-            self._given[id(config), slot.key] = value
+            self._values[id(config), slot.key] = value
         return config

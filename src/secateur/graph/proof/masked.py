@@ -95,6 +95,9 @@ class Masked:
         return self.blank(torch.ones_like(x), value, 0)
 
 
+_Special = Callable[[Masked, fx.Node, Value, Any, Any], Any]
+
+
 def _moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and sum of squared differences over the positions that are there."""
     count = there.sum(dims, keepdim=True).clamp_min(1)
@@ -123,9 +126,11 @@ def _masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: 
     return tuple(parts) if "mean" in base_name(node) else parts[0]
 
 
-def _masked_prod(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
-    """A product over kept positions: the removed ones are factors of one, or true."""
-    return plain(node, (masked.blank(args[0], value, 1), *args[1:]), kwargs)
+def _fill(value: float) -> _Special:
+    """The operator itself, with a value at removed positions that cannot change what it gives for the others."""
+    def call(masked: Masked, node: fx.Node, first: Value, args: Any, kwargs: Any) -> Any:
+        return plain(node, (masked.blank(args[0], first, value), *args[1:]), kwargs)
+    return call
 
 
 def _masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
@@ -133,25 +138,13 @@ def _masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwarg
     given = bind_arguments(node, args, kwargs)
     order = next((given[k] for k in ("ord", "p") if given.get(k) is not None), 2)
     least = not isinstance(order, str) and order < 0
-    return plain(node, (masked.blank(args[0], value, torch.inf) if least else args[0], *args[1:]), kwargs)
+    return _fill(torch.inf if least else 0)(masked, node, value, args, kwargs)
 
 
 def _masked_extremes(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
     """Both extremes over kept positions."""
-    low, high = (plain(node, (masked.blank(args[0], value, fill), *args[1:]), kwargs)
-                 for fill in (torch.inf, -torch.inf))
+    low, high = (_fill(fill)(masked, node, value, args, kwargs) for fill in (torch.inf, -torch.inf))
     return low[0], high[1]
-
-
-def _masked_extreme(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
-    """An extreme over kept positions: the removed ones can never win."""
-    greatest = any(word in base_name(node) for word in ("max", "logsumexp"))
-    return plain(node, (masked.blank(args[0], value, -torch.inf if greatest else torch.inf), *args[1:]), kwargs)
-
-
-def _masked_softmax(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
-    """A softmax over kept positions: the removed ones get nothing."""
-    return plain(node, (masked.blank(args[0], value, -torch.inf), *args[1:]), kwargs)
 
 
 def _masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
@@ -186,13 +179,15 @@ def _affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
     return x
 
 
-SPECIAL: dict[str, Callable[[Masked, fx.Node, Value, Any, Any], Any]] = {
+SPECIAL: dict[str, _Special] = {
     **dict.fromkeys(["mean", "nanmean"], _masked_mean),
-    **dict.fromkeys(["prod", "all"], _masked_prod),
-    **dict.fromkeys(["aminmax"], _masked_extremes),
+    **dict.fromkeys(["prod", "all"], _fill(1)),
+    **dict.fromkeys(["amin", "min"], _fill(torch.inf)),
+    **dict.fromkeys(["amax", "max", "logsumexp", "softmax", "log_softmax", "_softmax", "_log_softmax"],
+                    _fill(-torch.inf)),
+    "aminmax": _masked_extremes,
     **dict.fromkeys(["norm", "linalg_vector_norm"], _masked_length),
     **dict.fromkeys(["var", "std", "var_mean", "std_mean"], _masked_var),
-    **dict.fromkeys(["amax", "amin", "max", "min", "logsumexp"], _masked_extreme),
-    **dict.fromkeys(["softmax", "log_softmax", "_softmax", "_log_softmax"], _masked_softmax),
     **dict.fromkeys(["layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm"], _masked_norm),
 }
+"""Operators that take a statistic or share something out among positions, as they are without the removed ones."""
