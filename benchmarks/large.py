@@ -54,7 +54,7 @@ def measured(net: nn.Module, example: torch.Tensor) -> dict[str, float]:
     before = child.reset_peak()
     for step in ("export", "trace", "plan", "cut"):
         if step == "trace":
-            structure = graph.analyse(net, captured)
+            structure = graph.analyse(net, [captured])
         elif step == "plan":
             plan = Selection(net, PruningSpec(granularity="neuron"), structure=structure).plan(0.5)
         elif step == "cut":

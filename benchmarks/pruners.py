@@ -129,7 +129,7 @@ def checked(model: nn.Module, example: Any, prune: Prune, limit: float) -> dict[
     except SecateurError:
         structure = None
     trace = structure.trace if structure else None
-    if hasattr(trace, "captured"):
+    if hasattr(trace, "graphs"):
         stir(model, trace)
     row, small = attempted(copy.deepcopy(model), output_layers(model, structure), prune, limit)
     if small is None:
@@ -184,7 +184,7 @@ def stir(model: nn.Module, trace: Any) -> None:
 
     with torch.no_grad():
         for name, tensor in stored_tensors(model).items():
-            tensor.copy_(trace.stirred(trace.flow.names[name], tensor))
+            tensor.copy_(trace.perturb(trace.flow.names[name], tensor))
 
 
 def output_layers(model: nn.Module, structure: Any) -> set[str]:

@@ -61,7 +61,7 @@ def ours(model: nn.Module, example: Any, limit: float) -> dict[str, Any]:
     removal, spent = None, {}
     try:
         with limited("prune", limit) as spent:
-            structure = graph.analyse(model, found) if found else graph.trace(model, example)
+            structure = graph.analyse(model, [found]) if found else graph.trace(model, example)
             row |= {"traced": True, "groups": sum(g.cuttable for g in structure.groups), "unknown": structure.unknown}
             selection = Selection(model, PruningSpec(granularity="neuron"), structure=structure)
             removal = carry_out(model, selection.plan(0.5))

@@ -22,9 +22,9 @@ def judged(model: nn.Module, small: nn.Module, trace: Any) -> dict[str, Any]:
     """The verdict on a cut: right, wrong, shape (outputs of another shape) or unchecked, with the reason."""
     from secateur.graph.proof import float64, oracles
 
-    if not hasattr(trace, "captured"):
+    if not hasattr(trace, "graphs"):
         return {"verdict": "unchecked", "why": "torch.export does not take the network"}
-    captured = trace.captured
+    captured = trace.first
     want, whole, blind = masked(model, small, trace)
     got = float64.eager_outputs(small.double(), captured.args, captured.kwargs)
     if [g.shape for g in got] != [w.shape for w in want]:
@@ -53,7 +53,7 @@ def masked(model: nn.Module, small: nn.Module, trace: Any) -> tuple[list[Tensor]
     keeps, broken = kept_units(rows, trace)
     stored_axes, axes = trace.flow.stored, trace.flow.axes
     whole = all(torch.equal(axes.mask(stored_axes[n].axes[a], keeps), kept) for (n, a), kept in rows.items())
-    blank = blanked.Masked(trace.flow, keeps, lambda _, t: float64.double(t))
+    blank = blanked.MaskedCalls(trace.flow, keeps, lambda _, t: float64.double(t))
 
     def stored(name: str, tensor: Tensor) -> Tensor:
         value = blank.stored(name, tensor).clone()
@@ -62,7 +62,7 @@ def masked(model: nn.Module, small: nn.Module, trace: Any) -> tuple[list[Tensor]
                 value.index_fill_(axis, (~rows[name, axis]).nonzero().flatten(), 0)
         return value
 
-    want = reference.run(model, trace.captured, trace.flow, stored, blank.call)
+    want = reference.run(model, trace.first, trace.flow, stored, blank.call)
     return want, whole, bool(broken) and statistic(trace, broken)
 
 
@@ -113,13 +113,13 @@ def statistic(trace: Any, broken: dict[int, Tensor]) -> bool:
     """Whether a mean, a norm, an extreme or a softmax is taken over an axis on which one of these leaves lies."""
     from secateur.graph.calls import base_name
     from secateur.graph.proof.masked import SPECIAL
-    from secateur.graph.rules.base import Value
+    from secateur.graph.rules.base import TensorAxes
 
     flow = trace.flow
-    for node in trace.captured.graph.graph.nodes:
+    for node in trace.first.nodes:
         name = base_name(node).rstrip("_") if node.op == "call_function" else ""
         if name in SPECIAL:
-            value = next(v for n in node.all_input_nodes if isinstance(v := flow.values.get(n), Value))
+            value = next(v for n in node.all_input_nodes if isinstance(v := flow.values.get(n), TensorAxes))
             if any(flow.axes.contains_any(value.axes[dim], broken) for dim in reduced(node, name, len(value.axes))):
                 return True
     return False

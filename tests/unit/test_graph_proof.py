@@ -71,10 +71,10 @@ def test_scrambled_heads_are_seen_although_fresh_attention_is_nearly_uniform():
     queries = next(g for g in structure.groups if g.unit == "head")
     trace, leaf = structure.trace, structure.trace.leaf_of[queries.name]
     only_q = copy.copy(trace.flow.stored)
-    trace.flow.stored["1.attention.k.weight"] = base.Value((24, 24), [trace.flow.axes.leaf(24), only_q[
+    trace.flow.stored["1.attention.k.weight"] = base.TensorAxes((24, 24), [trace.flow.axes.leaf(24), only_q[
         "1.attention.k.weight"].axes[1]])
     trace.flow.stored["1.attention.v.weight"] = trace.flow.stored["1.attention.k.weight"]
-    before = reference.run(net, trace.captured, trace.flow, trace.stirred)
+    before = reference.run(net, trace.first, trace.flow, trace.perturb)
     assert prove.distance(prove.permuted_outputs(net, trace, [leaf]), before) > 1e-3
 
 

@@ -46,10 +46,10 @@ def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
     with evaluating(model):
         check_whole(model)
         try:
-            first, *more = (capture.capture(model, one) for one in examples(example))
+            graphs = [capture.capture(model, one) for one in examples(example)]
         except UnsupportedError as why:
             return partial.trace_parts(model, example, inner, why)
-        return with_unfelt(model, analyse(model, first, inner, more))
+        return with_unfelt(model, analyse(model, graphs, inner))
 
 
 def trace_outputs(model: nn.Module, example: Any) -> Structure:
@@ -62,8 +62,7 @@ def trace_outputs(model: nn.Module, example: Any) -> Structure:
     """
     check_copied(model)
     with evaluating(model):
-        first, *more = (capture.capture(model, one) for one in examples(example))
-        return analyse(model, first, False, more)
+        return analyse(model, [capture.capture(model, one) for one in examples(example)])
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> Removal:
@@ -103,6 +102,6 @@ def _remove_in_evaluation(model: nn.Module, cuts: Sequence[Cut], structure: Stru
     keep_norms(stored_tensors(small), model, kept, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
-        for one in trace.every:
+        for one in trace.graphs:
             repair.repair_traced(small, one, Sizes(trace.flow, cut.keeps_of(cuts, trace)))
     return Removal(small)

@@ -1,4 +1,4 @@
-"""From a captured graph to a structure."""
+"""From a network's graphs to its structure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from torch import nn
 
 from secateur.core.types import Structure
-from secateur.graph import flow, groups
-from secateur.graph.capture import Captured
-from secateur.graph.norm_axes import keep_norms
+from secateur.graph.capture import FlatGraph
+from secateur.graph.flow import follow, tied_names
+from secateur.graph.groups import find_groups, find_output_layers, find_outputs
+from secateur.graph.norm_axes import fix_norms
 from secateur.graph.proof.oracles import Trace
 from secateur.graph.targets import targets
 
 
-def analyse(model: nn.Module, captured: Captured, inner: bool = False, more: Sequence[Captured] = ()) -> Structure:
-    """The structure of a network whose graph was captured; ``more`` holds its graphs for further examples."""
-    found = flow.follow(model, captured, *more)
-    keep_norms(found, model, (captured, *more))
-    examples = [c.kwargs or c.args for c in (captured, *more)]
-    made, leaf_of = groups.groups(model, found, inner)
-    return Structure(targets(model), tuple(made), groups.outputs(found), Trace(captured, found, leaf_of, tuple(more)),
-                     examples if more else examples[0], flow.tied_names(model),
-                     tuple(f"{name} ({line})" for name, line in found.unknown.items()), *groups.output_layers(found))
+def analyse(model: nn.Module, graphs: Sequence[FlatGraph], inner: bool = False) -> Structure:
+    """The structure of a network from its graphs, one an example; ``inner`` as in :func:`secateur.graph.trace`."""
+    flow = follow(model, graphs)
+    fix_norms(flow, model, graphs)
+    groups, leaf_of = find_groups(model, flow, inner)
+    output_layers, notes = find_output_layers(flow)
+    examples = [g.kwargs or g.args for g in graphs]
+    return Structure(targets(model), tuple(groups), find_outputs(flow), Trace(tuple(graphs), flow, leaf_of),
+                     examples if len(examples) > 1 else examples[0], tied_names(model),
+                     tuple(f"{name} ({line})" for name, line in flow.unknown.items()), output_layers, notes)

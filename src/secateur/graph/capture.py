@@ -32,16 +32,16 @@ _DATA_DEPENDENT = ("GuardOnDataDependentSymNode", "UserError", "DataDependentOut
 
 
 @dataclass(frozen=True, eq=False)
-class Captured:
+class FlatGraph:
     """One network as a flat graph.
 
-    ``graph`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
+    ``module`` is a module of ATen operators; ``sources`` gives for each placeholder ``("parameter",
     name)``, ``("buffer", name)``, ``("constant", tensor)`` or ``("input", position)``, a position among
     the ``leaves`` of the example. ``guards`` are the conditions on open sizes, as Python over ``L``, the inputs by
     name; none where torch does not tell them. The program itself is left out: it would keep the network's tensors.
     """
 
-    graph: fx.GraphModule
+    module: fx.GraphModule
     sources: dict[str, tuple[str, Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -49,7 +49,7 @@ class Captured:
     guards: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
+    def of(cls, program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlatGraph:
         """The graph of a program that was exported with these inputs."""
         guards = getattr(program, "_guards_code", None)
         return cls(_flatten(program.graph_module), _sources(program), args, kwargs, program.call_spec.out_spec,
@@ -58,7 +58,7 @@ class Captured:
     @property
     def nodes(self) -> Iterable[fx.Node]:
         """The nodes of the graph in order."""
-        return self.graph.graph.nodes
+        return self.module.graph.nodes
 
     def stored_name(self, node: fx.Node) -> str:
         """The name of the parameter or buffer that a node is; "" for any other node."""
@@ -76,7 +76,7 @@ class Captured:
         return [n for n in self.nodes if n.op == "placeholder" and self.sources[str(n.target)][0] == "input"]
 
 
-def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
+def capture(model: nn.Module, example: Any, reach: str = "") -> FlatGraph:
     """Export a network in evaluation mode.
 
     ``reach`` leaves axes of the inputs open where the network allows it, for an example that has run: their first
@@ -94,7 +94,7 @@ def capture(model: nn.Module, example: Any, reach: str = "") -> Captured:
         return capture_as_it_is(model, args, kwargs, reach)
 
 
-def capture_as_it_is(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "") -> Captured:
+def capture_as_it_is(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "") -> FlatGraph:
     """Export a network in the mode that it is in.
 
     Raises:
@@ -102,7 +102,7 @@ def capture_as_it_is(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, 
     """
     # Gradients are on, since layers of attention take a fused path without them, of which no rule knows the axes.
     with torch.enable_grad():
-        return Captured.of(export(model, args, kwargs, reach, hint="; try other example inputs"), args, kwargs)
+        return FlatGraph.of(export(model, args, kwargs, reach, hint="; try other example inputs"), args, kwargs)
 
 
 def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str = "", name: str = "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch import Tensor, fx, nn
 from secateur.core.modules import stored_tensors
 from secateur.graph.axes import Axes
 from secateur.graph.calls import arguments_of, base_name, describe_call, source_of
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.rules import RULES
-from secateur.graph.rules.base import Op, Value
+from secateur.graph.rules.base import Call, TensorAxes
 
 _BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
             "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
@@ -28,10 +29,10 @@ class Flow:
 
     axes: Axes
     values: dict[fx.Node, Any] = field(default_factory=dict)
-    stored: dict[str, Value] = field(default_factory=dict)
+    stored: dict[str, TensorAxes] = field(default_factory=dict)
     roles: dict[tuple[str, int], str] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
-    outputs: list[Value] = field(default_factory=list)
+    outputs: list[TensorAxes] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     first_use: dict[str, fx.Node] = field(default_factory=dict)
     notes: dict[fx.Node, dict[str, int]] = field(default_factory=dict)
@@ -40,20 +41,21 @@ class Flow:
     whole: set[fx.Node] = field(default_factory=set)
     whole_names: set[str] = field(default_factory=set)
 
-    def tensors(self, *nodes: fx.Node) -> list[Value]:
+    def tensors(self, *nodes: fx.Node) -> list[TensorAxes]:
         """The tensors that nodes stand for, lists opened."""
-        values = [self.values.get(n) for n in nodes]
-        return [v for value in values for v in (value if isinstance(value, list) else [value]) if isinstance(v, Value)]
+        values = (self.values.get(n) for n in nodes)
+        every = [v for value in values for v in (value if isinstance(value, list) else [value])]
+        return [v for v in every if isinstance(v, TensorAxes)]
 
     def leaves(self, node: fx.Node) -> set[int]:
         """The leaves that lie in the axes of what a node gives."""
         return {leaf for value in self.tensors(node) for axis in value.axes for leaf in self.axes.leaves(axis)}
 
 
-def follow(model: nn.Module, *captured: Captured) -> Flow:
+def follow(model: nn.Module, graphs: Sequence[FlatGraph]) -> Flow:
     """Walk every graph of a network once and tie what each operator ties; all share the stored tensors."""
     flow = Flow(Axes(), names=_first_names(model))
-    for one in captured:
+    for one in graphs:
         for node in one.nodes:
             _visit(flow, one, node)
     for axis, reason in flow.shares:
@@ -73,12 +75,12 @@ def _share(flow: Flow, axis: int, reason: str) -> None:
         flow.experts.add(leaf)
 
 
-def _visit(flow: Flow, captured: Captured, node: fx.Node) -> None:
+def _visit(flow: Flow, graph: FlatGraph, node: fx.Node) -> None:
     flow.axes.context = functools.partial(describe_call, node)
     if node.op == "placeholder":
-        flow.values[node] = _stored(flow, captured, node)
+        flow.values[node] = _stored(flow, graph, node)
     elif node.op == "get_attr":
-        flow.values[node] = _constant(flow.axes, getattr(captured.graph, str(node.target)))
+        flow.values[node] = _constant(flow.axes, getattr(graph.module, str(node.target)))
     elif node.op == "call_function":
         flow.values[node] = _call(flow, node)
     elif node.op == "output":
@@ -101,18 +103,19 @@ def tied_names(model: nn.Module) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(same) for same in names.values() if len(same) > 1)
 
 
-def _stored(flow: Flow, captured: Captured, node: fx.Node) -> Any:
-    if what := captured.stored_name(node):
+def _stored(flow: Flow, graph: FlatGraph, node: fx.Node) -> Any:
+    if what := graph.stored_name(node):
         name = flow.names[what]
         if name not in flow.stored:
             shape = _shape_of(node.meta["val"])
-            flow.stored[name] = Value(shape, [flow.axes.leaf(s) for s in shape], (name, tuple(range(len(shape)))))
+            flow.stored[name] = TensorAxes(shape, [flow.axes.leaf(s) for s in shape], (name, tuple(range(len(shape)))))
         return flow.stored[name]
-    kind, what = captured.sources[str(node.target)]
+    kind, what = graph.sources[str(node.target)]
     if kind == "constant":
         return _constant(flow.axes, what)
     if isinstance(node.meta.get("val"), Tensor):
-        return Value(shape := _shape_of(node.meta["val"]), [flow.axes.leaf(s, "an axis of the input") for s in shape])
+        shape = _shape_of(node.meta["val"])
+        return TensorAxes(shape, [flow.axes.leaf(s, "an axis of the input") for s in shape])
     return node.meta.get("val")
 
 
@@ -120,7 +123,7 @@ def _constant(axes: Axes, tensor: Any) -> Any:
     """A tensor written into the code: its axes are fixed."""
     if not isinstance(tensor, Tensor):
         return tensor
-    return Value(tuple(tensor.shape), [axes.leaf(s, "a constant of the code") for s in tensor.shape])
+    return TensorAxes(tuple(tensor.shape), [axes.leaf(s, "a constant of the code") for s in tensor.shape])
 
 
 def _shape_of(value: Any) -> tuple[int, ...]:
@@ -136,29 +139,30 @@ def _call(flow: Flow, node: fx.Node) -> Any:
         return None
     known = hasattr(node.target, "_schema")
     args = _resolve(flow, arguments_of(node)) if known else {"all": flow.tensors(*node.all_input_nodes)}
-    op = Op(flow.axes, node, base_name(node), args, shapes, flow.roles)
-    for value in op.tensors:
+    call = Call(flow.axes, node, base_name(node), args, shapes, flow.roles)
+    for value in call.tensors:
         if value.origin:
             flow.first_use.setdefault(value.origin[0], node)
-    result = _apply(flow, op) if known else _unknown(flow, op)
-    flow.notes[node] = op.notes
-    flow.shares += op.shares
-    return _package(op, result)
+    result = _apply(flow, call) if known else _unknown(flow, call)
+    flow.notes[node] = call.notes
+    flow.shares += call.shares
+    return _package(call, result)
 
 
-def _apply(flow: Flow, op: Op) -> Any:
-    shapes = [*(v.shape for v in op.tensors), *op.shapes]
-    if any(-1 in s for s in shapes) and (any(-1 in s[1:] for s in shapes) or not _counts_rows(op)):
-        return _unknown(flow, op, "a size that depends on the data")
-    function = RULES.get(op.name) or RULES.get(op.name.rstrip("_"))
-    if function is None and is_pointwise(op.node.target):
+def _apply(flow: Flow, call: Call) -> Any:
+    shapes = [*(v.shape for v in call.tensors), *call.shapes]
+    if any(-1 in s for s in shapes) and (any(-1 in s[1:] for s in shapes) or not _counts_rows(call)):
+        return _unknown(flow, call, "a size that depends on the data")
+    function = RULES.get(call.name) or RULES.get(call.name.rstrip("_"))
+    if function is None and is_pointwise(call.node.target):
         function = RULES["pointwise"]
-    return function(op) if function else _unknown(flow, op)
+    return function(call) if function else _unknown(flow, call)
 
 
-def _counts_rows(op: Op) -> bool:
+def _counts_rows(call: Call) -> bool:
     """Whether a rule holds for any number of rows, one that depends on the data too and that came with an input."""
-    return any(-1 in v.shape for v in op.tensors) and (op.name.rstrip("_") in _BY_ROWS or is_pointwise(op.node.target))
+    by_rows = call.name.rstrip("_") in _BY_ROWS or is_pointwise(call.node.target)
+    return by_rows and any(-1 in v.shape for v in call.tensors)
 
 
 def is_pointwise(target: Any) -> bool:
@@ -168,29 +172,29 @@ def is_pointwise(target: Any) -> bool:
     return any(torch.Tag.pointwise in t.tags for t in [target, *others])
 
 
-def _unknown(flow: Flow, op: Op, why: str = "") -> list[list[int]]:
+def _unknown(flow: Flow, call: Call, why: str = "") -> list[list[int]]:
     reason = why or "an operator without a rule"
-    if not why and any(op.axes.find(a) not in op.axes.fixed for v in op.tensors for a in v.axes):
-        flow.unknown.setdefault(op.name, source_of(op.node))
-    for value in op.tensors:
-        op.fix(value, range(len(value.axes)), reason)
-    return [[op.axes.leaf(s, f"{reason} at {op.where}") for s in shape] for shape in op.shapes]
+    if not why and any(call.axes.find(a) not in call.axes.fixed for v in call.tensors for a in v.axes):
+        flow.unknown.setdefault(call.name, source_of(call.node))
+    for value in call.tensors:
+        call.fix(value, range(len(value.axes)), reason)
+    return [[call.axes.leaf(s, f"{reason} at {call.where}") for s in shape] for shape in call.shapes]
 
 
-def _package(op: Op, result: Any) -> Any:
+def _package(call: Call, result: Any) -> Any:
     """The axes that a rule gave as values, checked against the traced shapes."""
-    if isinstance(result, Value):
+    if isinstance(result, TensorAxes):
         return result
-    parts = result if result and isinstance(result[0], (list, Value)) else [result]
+    parts = result if result and isinstance(result[0], (list, TensorAxes)) else [result]
     values = []
-    for shape, axes in zip(op.shapes, parts, strict=False):
-        if isinstance(axes, Value):
+    for shape, axes in zip(call.shapes, parts, strict=False):
+        if isinstance(axes, TensorAxes):
             values.append(axes)
             continue
-        sizes = [op.axes.sizes[a] for a in axes]
-        assert sizes == [max(s, -1) for s in shape], f"rule of {op.where}: axes {sizes}, tensor {shape}"
-        values.append(Value(shape, list(axes)))
-    return values if isinstance(op.node.meta["val"], (tuple, list)) else values[0]
+        sizes = [call.axes.sizes[a] for a in axes]
+        assert sizes == [max(s, -1) for s in shape], f"rule of {call.where}: axes {sizes}, tensor {shape}"
+        values.append(TensorAxes(shape, list(axes)))
+    return values if isinstance(call.node.meta["val"], (tuple, list)) else values[0]
 
 
 def _output_shapes(node: fx.Node) -> list[tuple[int, ...]]:

@@ -29,7 +29,7 @@ def leaves(flow: Flow) -> dict[int, _Slices]:
     return found
 
 
-def groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list[Group], dict[str, int]]:
+def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list[Group], dict[str, int]]:
     """The groups of a network in the order of its graph, and the leaf that each one is.
 
     Args:
@@ -166,7 +166,7 @@ def _unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     return "lane" if all(m.loops for m in made) else "neuron"
 
 
-def output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def find_output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The modules that alone make the last axis that any layer makes of an output; notes where several make it."""
     alone: list[str] = []
     notes: list[str] = []
@@ -194,7 +194,7 @@ def _producers(flow: Flow) -> list[tuple[str, set[int]]]:
             for (name, axis), role in flow.roles.items() if role == "out"]
 
 
-def outputs(flow: Flow) -> tuple[str, ...]:
+def find_outputs(flow: Flow) -> tuple[str, ...]:
     """The modules whose produced axis reaches the network's outputs."""
     ends = {leaf for value in flow.outputs for axis in value.axes for leaf in flow.axes.leaves(axis)}
     return tuple(dict.fromkeys(module for module, leaves in _producers(flow) if leaves & ends))

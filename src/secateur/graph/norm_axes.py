@@ -9,12 +9,12 @@ takes it at full size, and the axes that it goes over stay, unless the cut can m
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from torch import fx, nn
 
 from secateur.graph.calls import arguments_of, base_name, describe_call, upstream
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.flow import Flow, is_pointwise
 from secateur.graph.weight_norms import tensors_with_norm
 
@@ -29,10 +29,10 @@ _VIEWS = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", 
           "reshape_as", "view_as", "movedim"}
 
 
-def keep_norms(flow: Flow, model: nn.Module, captured: Collection[Captured]) -> None:
+def fix_norms(flow: Flow, model: nn.Module, graphs: Sequence[FlatGraph]) -> None:
     """Mark what is whole in ``flow.whole``, and fix the axes of norms that a cut cannot make up for."""
     able = {flow.names[name] for name in tensors_with_norm(model) if name in flow.names}
-    for one in captured:
+    for one in graphs:
         still = _constant_nodes(one)
         moving = {leaf for n in one.nodes if n not in still for leaf in flow.leaves(n)}
         for node in (n for n in still if n.op == "call_function" and _takes_norm(flow, n)):
@@ -46,15 +46,15 @@ def keep_norms(flow: Flow, model: nn.Module, captured: Collection[Captured]) -> 
             flow.whole_names |= tensors
             for axis in () if tensors <= able else over:
                 flow.axes.fix(axis, f"a norm of the weight goes over it at {describe_call(node)}")
-    flow.whole |= {n for one in captured for n in one.nodes if flow.names.get(one.stored_name(n)) in flow.whole_names}
+    flow.whole |= {n for one in graphs for n in one.nodes if flow.names.get(one.stored_name(n)) in flow.whole_names}
 
 
-def _constant_nodes(captured: Captured) -> dict[fx.Node, None]:
+def _constant_nodes(graph: FlatGraph) -> dict[fx.Node, None]:
     """The nodes that are computed from parameters, buffers and constants alone, in order."""
     found: dict[fx.Node, None] = {}
-    for node in captured.nodes:
+    for node in graph.nodes:
         if node.op == "placeholder":
-            alone = captured.sources[str(node.target)][0] != "input"
+            alone = graph.sources[str(node.target)][0] != "input"
         else:
             alone = node.op != "output" and all(n in found for n in node.all_input_nodes)
         if alone:

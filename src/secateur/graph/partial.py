@@ -19,14 +19,14 @@ from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating
 from secateur.core.types import Cut, Group, Structure
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, capture_as_it_is
+from secateur.graph.capture import FlatGraph, capture_as_it_is
 from secateur.graph.cut import cut as attempts
 from secateur.graph.example import inputs
 from secateur.graph.flow import tied_names
 from secateur.graph.proof import reference
 from secateur.graph.proof.dead_units import with_unfelt
 from secateur.graph.proof.float64 import double, eager_outputs
-from secateur.graph.proof.masked import Masked
+from secateur.graph.proof.masked import MaskedCalls
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
 
@@ -84,14 +84,14 @@ def _exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], i
     """The outermost modules inside a module that can be exported, with their structures."""
     for name, child in model.named_children():
         inside = f"{path}.{name}".lstrip(".")
-        captured = attempt(child, *seen[inside], left) if inside in seen else None
-        if captured is None:
+        graph = attempt(child, *seen[inside], left) if inside in seen else None
+        if graph is None:
             yield from _exportable(child, inside, seen, inner, left)
         else:
-            yield inside, with_unfelt(child, analyse(child, captured, inner))
+            yield inside, with_unfelt(child, analyse(child, [graph], inner))
 
 
-def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> Captured | None:
+def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> FlatGraph | None:
     """A module exported, if it has parts of its own and can be."""
     if not any(True for _ in module.children()) or left[0] <= 0:
         return None
@@ -128,7 +128,7 @@ def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> attempts.R
                 prove_groups(part, structure.trace, structure.groups)
             removal = attempts.cut_and_prove(part, some, structure.trace)
             smaller[id(part)] = removal.network
-            stand_ins[id(part)] = Masking(part, structure, some)
+            stand_ins[id(part)] = _MaskedPart(part, structure, some)
             notes += [f"{path}.{note}" if " -> " in note else f"{path}: {note}" for note in removal.notes]
     small = copy.deepcopy(model, dict(smaller))
     _prove_whole(small, copy.deepcopy(model, stand_ins), parts)
@@ -162,15 +162,15 @@ def local(path: str, cut: Cut, structure: Structure) -> Cut:
     return Cut(name, cut.keep, next(g for g in structure.groups if g.name == name))
 
 
-class Masking(nn.Module):
+class _MaskedPart(nn.Module):
     """A part that runs its traced graph with the removed units masked."""
 
     def __init__(self, part: nn.Module, structure: Structure, cuts: Sequence[Cut]):
         super().__init__()
         self.held = (part, structure, cuts)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Masking:
-        return Masking(*self.held)
+    def __deepcopy__(self, memo: dict[int, Any]) -> _MaskedPart:
+        return _MaskedPart(*self.held)
 
     def __getattr__(self, name: str) -> Any:
         """What the code around it reads of the part itself: the comparison of the whole tells whether that matters."""
@@ -185,7 +185,7 @@ class Masking(nn.Module):
         """What the cut part must give."""
         part, structure, cuts = self.held
         trace = structure.trace
-        masked = Masked(trace.flow, attempts.keeps_of(cuts, trace), lambda _, t: double(t))
-        captured = replace(trace.captured, args=args, kwargs=kwargs)
-        outputs = reference.everything(part, captured, trace.flow, masked.stored, masked.call)
-        return pytree.tree_unflatten(outputs, captured.out_spec)
+        masked = MaskedCalls(trace.flow, attempts.keeps_of(cuts, trace), lambda _, t: double(t))
+        graph = replace(trace.first, args=args, kwargs=kwargs)
+        outputs = reference.everything(part, graph, trace.flow, masked.stored, masked.call)
+        return pytree.tree_unflatten(outputs, graph.out_spec)

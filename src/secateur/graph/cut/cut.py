@@ -17,7 +17,7 @@ from secateur.core.module_state import evaluating
 from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut
 from secateur.graph.cut import graphs, repair, surgery
-from secateur.graph.cut.masked_original import Zeroed
+from secateur.graph.cut.masked_original import ZeroedCopy
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
 from secateur.graph.example import double_batch
@@ -67,7 +67,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
     proof = _Proof(model, trace, keeps)
     base = surgery.sliced_copy(model, kept)
     tensors, wide, names = stored_tensors(base), held_wide(model), trace.flow.names
-    fill(tensors, model, kept, lambda n, t, pick: round_to_float32(trace.stirred(names[n], t, pick), t, n in wide))
+    fill(tensors, model, kept, lambda n, t, pick: round_to_float32(trace.perturb(names[n], t, pick), t, n in wide))
     failures: list[str] = []
     for small, notes, attempt in _candidates(model, base, cuts, trace, Sizes(trace.flow, keeps)):
         why = proof.refusal(small, notes, own_code=attempt is not None)
@@ -98,8 +98,8 @@ class _Proof:
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor]):
         self.model, self.trace, self.keeps = model, trace, keeps
         self.want = masked_outputs(model, trace, keeps)
-        self.training, self.untrained = Training(model, trace.captured), ""
-        self.zeroed = Zeroed(model, trace, keeps, self.want)
+        self.training, self.untrained = Training(model, trace.first), ""
+        self.zeroed = ZeroedCopy(model, trace, keeps, self.want)
 
     def refusal(self, small: nn.Module, notes: Sequence[str], own_code: bool) -> str:
         """Why a cut network is not proved; "" if it is. ``own_code``: it runs the network's code, not its graph."""
@@ -125,7 +125,7 @@ class _Proof:
     def _wrong_outputs(self, small: nn.Module) -> str:
         """How the outputs differ from what they must be, or why there are none; "" if they are right."""
         try:
-            got = [t for c in self.trace.every for t in eager_outputs(small, c.args, c.kwargs)]
+            got = [t for c in self.trace.graphs for t in eager_outputs(small, c.args, c.kwargs)]
         except Exception as failure:
             # The frames hold tensors in float64: without them, the memory of this attempt is free for the next one.
             traceback.clear_frames(failure.__traceback__)
@@ -140,7 +140,7 @@ class _Proof:
     def _is_blind(self) -> bool:
         """Whether the outputs feel neither what goes nor what stays of the groups, so that equal outputs say nothing.
         """
-        whole = self.trace.outputs(self.model, self.trace.stirred)
+        whole = self.trace.outputs(self.model, self.trace.perturb)
         if distance(self.want, whole) > 0:
             return False
         opposite = {leaf: ~keep for leaf, keep in self.keeps.items()}
@@ -148,7 +148,7 @@ class _Proof:
 
     def _takes_two(self, small: nn.Module) -> bool:
         """Whether a cut network gives the same outputs for the example twice over, if the network takes that at all."""
-        args, kwargs = double_batch((self.trace.captured.args, self.trace.captured.kwargs))
+        args, kwargs = double_batch((self.trace.first.args, self.trace.first.kwargs))
         try:
             got = eager_outputs(small, args, kwargs)
         except Exception:
@@ -183,16 +183,16 @@ def _candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
                 sizes: Sizes) -> Iterator[tuple[nn.Module, list[str], repair.Assignment | None]]:
     """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
     repair.repair_known(small)
-    for one in trace.every:
+    for one in trace.graphs:
         repair.repair_traced(small, one, sizes)
     tried: set[tuple[str, ...]] = set()
     for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
-        slots = repair.slots(small, repair.evidence(trace.every, sizes, broad), names)
+        slots = repair.slots(small, repair.evidence(trace.graphs, sizes, broad), names)
         for chosen in repair.attempts(slots):
             attempt = repair.Assignment(small).make(chosen)
             if tuple(attempt.notes) not in tried:
                 tried.add(tuple(attempt.notes))
                 yield small, attempt.notes, attempt
             attempt.undo()
-    if not trace.more:
+    if len(trace.graphs) == 1:
         yield from ((cut, notes, None) for cut, notes in graphs.graphs(model, small, cuts, trace, sizes))

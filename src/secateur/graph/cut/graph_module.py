@@ -14,9 +14,9 @@ from torch.utils import _pytree as pytree
 from secateur.core.errors import CutGraphWarning
 from secateur.core.modules import place_in
 from secateur.graph.calls import arguments_of, base_name
-from secateur.graph.capture import Captured
-from secateur.graph.cut.signature import Taken, signature_of
-from secateur.graph.cut.sizes import SPLITS, Change, Scaled, Sizes
+from secateur.graph.capture import FlatGraph
+from secateur.graph.cut.signature import GraphInputs, signature_of
+from secateur.graph.cut.sizes import SPLITS, Change, Ratio, Sizes
 
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
 
@@ -28,7 +28,7 @@ class ExportedNetwork(nn.Module):
     learn. ``original`` names the class it came from.
     """
 
-    def __init__(self, graph: fx.GraphModule, taken: Taken, out_spec: Any, original: str):
+    def __init__(self, graph: fx.GraphModule, taken: GraphInputs, out_spec: Any, original: str):
         super().__init__()
         self.body, self.original = graph, original
         self._taken, self._out_spec = taken, out_spec
@@ -55,44 +55,44 @@ class ExportedNetwork(nn.Module):
         return pytree.tree_unflatten(flat, self._out_spec)
 
 
-def build_network(model: nn.Module, captured: Captured, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
+def build_network(model: nn.Module, graph: FlatGraph, sizes: Sizes, small: dict[str, Tensor]) -> ExportedNetwork:
     """The traced graph with the small tensors in place and every written size rewritten.
 
     ``small`` holds the sliced parameters and buffers by name.
     """
-    graph, values = fx.Graph(), {}
-    for node in captured.nodes:
+    body, values = fx.Graph(), {}
+    for node in graph.nodes:
         if node.op == "placeholder":
-            values[node] = _place(graph, captured, node)
+            values[node] = _place(body, graph, node)
         elif node.op == "output":
-            graph.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], values.__getitem__))))
+            body.output(tuple(pytree.tree_leaves(fx.map_arg(node.args[0], values.__getitem__))))
         elif base_name(node) not in DROPPED:
-            values[node] = graph.node_copy(node, values.__getitem__)
+            values[node] = body.node_copy(node, values.__getitem__)
             _rewrite(values[node], sizes.changes(node), values)
-    root = _holder(captured, small)
-    for name, tensor in vars(captured.graph).items():
+    root = _holder(graph, small)
+    for name, tensor in vars(graph.module).items():
         root.__dict__.setdefault(name, tensor)
-    for name, branch in captured.graph.named_children():
+    for name, branch in graph.module.named_children():
         root.add_module(name, branch)
-    for name, tensor in captured.graph.named_buffers():
+    for name, tensor in graph.module.named_buffers():
         _attach(root, name, tensor)
-    body, takes = fx.GraphModule(root, graph), signature_of(model.forward, captured)
-    return ExportedNetwork(body, takes, captured.out_spec, type(model).__name__)
+    inputs = signature_of(model.forward, graph)
+    return ExportedNetwork(fx.GraphModule(root, body), inputs, graph.out_spec, type(model).__name__)
 
 
-def _place(graph: fx.Graph, captured: Captured, node: fx.Node) -> fx.Node:
+def _place(body: fx.Graph, graph: FlatGraph, node: fx.Node) -> fx.Node:
     """A placeholder as the stored tensor or the input that it stands for."""
-    if captured.sources[str(node.target)][0] == "input":
-        return graph.placeholder(str(node.target))
-    return graph.get_attr(captured.stored_name(node) or f"constant_{node.name}")
+    if graph.sources[str(node.target)][0] == "input":
+        return body.placeholder(str(node.target))
+    return body.get_attr(graph.stored_name(node) or f"constant_{node.name}")
 
 
-def _holder(captured: Captured, small: dict[str, Tensor]) -> nn.Module:
+def _holder(graph: FlatGraph, small: dict[str, Tensor]) -> nn.Module:
     """A tree of empty modules that holds the tensors under their old names."""
     root = nn.Module()
-    for node in (n for n in captured.nodes if n.op == "placeholder"):
-        kind, what = captured.sources[str(node.target)]
-        if name := captured.stored_name(node):
+    for node in (n for n in graph.nodes if n.op == "placeholder"):
+        kind, what = graph.sources[str(node.target)]
+        if name := graph.stored_name(node):
             _attach(root, name, small[name])
         elif kind == "constant" and isinstance(what, Tensor):
             _attach(root, f"constant_{node.name}", what)
@@ -123,7 +123,7 @@ def _copy_argument(node: fx.Node, new: Any, copies: dict[fx.Node, fx.Node]) -> A
     """A new argument of a copied call, with the copies of the nodes in it, scaled where a cut reaches an open size."""
     if isinstance(new, list):
         return [_copy_argument(node, one, copies) for one in new]
-    if isinstance(new, Scaled):
+    if isinstance(new, Ratio):
         with node.graph.inserting_before(node):
             whole = node.graph.call_function(operator.mul, (copies[new.size], new.new))
             return node.graph.call_function(operator.floordiv, (whole, new.old))

@@ -18,7 +18,7 @@ from secateur.core.modules import stored_tensors
 from secateur.core.pytree import repeat
 from secateur.core.types import Cut
 from secateur.graph.analysis import analyse
-from secateur.graph.capture import Captured, capture, reaches
+from secateur.graph.capture import FlatGraph, capture, reaches
 from secateur.graph.cut import graph_module
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.example import double_batch
@@ -34,12 +34,12 @@ def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace
     """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
     told = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
             "computes as in evaluation mode")
-    for reach in reaches((trace.captured.args, trace.captured.kwargs))[:-1]:
+    for reach in reaches((trace.first.args, trace.first.kwargs))[:-1]:
         try:
             yield _open_graph(model, small, cuts, trace, reach), [told]
         except Exception as error:
             log.debug("no graph for any %s: %s", reach, readable(error))
-    fixed = graph_module.build_network(model, trace.captured, sizes, stored_tensors(small))
+    fixed = graph_module.build_network(model, trace.first, sizes, stored_tensors(small))
     yield fixed, [f"{told}; {ONE_SHAPE}"]
 
 
@@ -49,13 +49,13 @@ def _open_graph(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
     Raises:
         UnsupportedError: the network cannot be traced so, or the graph does not hold at other sizes.
     """
-    whole = trace.captured.kwargs or trace.captured.args
-    structure = analyse(model, capture(model, double_batch(whole), reach), True)
+    whole = trace.first.kwargs or trace.first.args
+    structure = analyse(model, [capture(model, double_batch(whole), reach)], True)
     traced: Trace = structure.trace
     leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
     keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
     sizes = Sizes(traced.flow, keeps)
-    cut_graph = graph_module.build_network(model, traced.captured, sizes, stored_tensors(small))
+    cut_graph = graph_module.build_network(model, traced.first, sizes, stored_tensors(small))
     if reach == "length":
         _check_lengths(model, cut_graph, traced, keeps)
     return cut_graph
@@ -67,18 +67,18 @@ def _check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dic
     Raises:
         UnsupportedError: they differ, or there are no guards to say for which sizes the trace holds.
     """
-    if traced.captured.guards is None:
+    if traced.first.guards is None:
         raise UnsupportedError("this torch does not tell for which lengths a trace holds")
-    other = _resize(traced.captured)
+    other = _resize(traced.first)
     with evaluating(model), torch.no_grad():
         model(*copy.deepcopy(other.args), **copy.deepcopy(other.kwargs))
-    traced = replace(traced, captured=other)
+    traced = replace(traced, graphs=(other,))
     error = distance(eager_outputs(small, other.args, other.kwargs), masked_outputs(model, traced, keeps))
     if not error <= LIMIT:
         raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} of their size")
 
 
-def _resize(captured: Captured) -> Captured:
+def _resize(graph: FlatGraph) -> FlatGraph:
     """A trace with an example of other sizes: every open axis half as long, or twice where that is short."""
     def other_sizes(value: Any, node: fx.Node) -> Any:
         for axis, size in enumerate(node.meta["val"].shape if isinstance(value, Tensor) else ()):
@@ -86,6 +86,6 @@ def _resize(captured: Captured) -> Captured:
                 value = repeat(value, value.shape[axis] // 2 if value.shape[axis] > 3 else 2 * value.shape[axis], axis)
         return value
 
-    leaves = [other_sizes(value, node) for value, node in zip(captured.leaves, captured.inputs, strict=True)]
-    args, kwargs = pytree.tree_unflatten(leaves, pytree.tree_structure((captured.args, captured.kwargs)))
-    return replace(captured, args=args, kwargs=kwargs)
+    leaves = [other_sizes(value, node) for value, node in zip(graph.leaves, graph.inputs, strict=True)]
+    args, kwargs = pytree.tree_unflatten(leaves, pytree.tree_structure((graph.args, graph.kwargs)))
+    return replace(graph, args=args, kwargs=kwargs)

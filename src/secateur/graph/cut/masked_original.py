@@ -21,20 +21,20 @@ from secateur.core.pytree import repeat
 from secateur.graph.cut.training import training_copy
 from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs, eager_tensors, give_back
-from secateur.graph.proof.masked import Masked
+from secateur.graph.proof.masked import MaskedCalls
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
 from secateur.graph.proof.perturb import round_to_float32
 from secateur.graph.weight_norms import held_wide
 
 
-class Zeroed:
-    """A copy of a network, run in float64, stirred, with the removed units at zero."""
+class ZeroedCopy:
+    """A copy of a network, run in float64, perturbed, with the removed units at zero."""
 
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]):
-        self.example, self.several = (trace.captured.args, trace.captured.kwargs), bool(trace.more)
-        self.model = _masked_copy(model, trace, Masked(trace.flow, keeps, trace.stirred))
+        self.example, self.several = (trace.first.args, trace.first.kwargs), len(trace.graphs) > 1
+        self.model = _masked_copy(model, trace, MaskedCalls(trace.flow, keeps, trace.perturb))
         self.first = self._tensors(self.model, self.example)
-        every = [self._tensors(self.model, (c.args, c.kwargs)) for c in trace.more]
+        every = [self._tensors(self.model, (c.args, c.kwargs)) for c in trace.graphs[1:]]
         self.true = distance([t for one in (self.first, *every) for t in one or ()], want) <= LIMIT
         self.others = [(batch, example, self._tensors(self.model, example))
                        for batch, example in batches(self.example)]
@@ -100,14 +100,14 @@ class Zeroed:
         return ""
 
 
-def _masked_copy(model: nn.Module, trace: Trace, masked: Masked) -> nn.Module:
+def _masked_copy(model: nn.Module, trace: Trace, masked: MaskedCalls) -> nn.Module:
     """A copy of a network with the masked tensors, made in their place: the old ones are never copied."""
     memo: dict[int, Any] = {}
     wide = held_wide(model)
     for name, tensor in stored_tensors(model).items():
         if id(tensor) in memo or (name not in trace.flow.stored and trace.flow.names.get(name, name) != name):
             continue
-        value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.stirred(name, tensor)
+        value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.perturb(name, tensor)
         value = value.clone() if value.data_ptr() == tensor.data_ptr() else value.detach()
         value = round_to_float32(value, tensor, name in wide)
         memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value

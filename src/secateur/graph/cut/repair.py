@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.cut import surgery
 from secateur.graph.cut.attention import CutAttention
 from secateur.graph.cut.sizes import Sizes, module_of
-from secateur.graph.rules.base import Value
+from secateur.graph.rules.base import TensorAxes
 
 _STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
              nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
@@ -84,9 +84,9 @@ def _repair_recurrent(module: nn.RNNBase) -> None:
         module.proj_size = module.get_parameter("weight_hr_l0").shape[0]
 
 
-def repair_traced(model: nn.Module, captured: Captured, sizes: Sizes) -> None:
+def repair_traced(model: nn.Module, graph: FlatGraph, sizes: Sizes) -> None:
     """Set what the traced calls say of standard modules: groups, channels, heads."""
-    for node in captured.nodes:
+    for node in graph.nodes:
         module = find(model, module_of(node)) if node.op == "call_function" else None
         new = {c.argument: c.new for c in sizes.changes(node)} if module is not None else {}
         if isinstance(module, nn.modules.conv._ConvNd):
@@ -97,7 +97,7 @@ def repair_traced(model: nn.Module, captured: Captured, sizes: Sizes) -> None:
         elif isinstance(module, nn.GroupNorm):
             module.num_groups = new.get("num_groups", module.num_groups)
             value = sizes.flow.values[node]
-            module.num_channels = sizes.of(value.axes[1]) if isinstance(value, Value) else module.num_channels
+            module.num_channels = sizes.of(value.axes[1]) if isinstance(value, TensorAxes) else module.num_channels
         elif isinstance(module, nn.LayerNorm) and "normalized_shape" in new:
             module.normalized_shape = tuple(new["normalized_shape"])
         elif isinstance(module, nn.MultiheadAttention):
@@ -128,13 +128,13 @@ def find(model: nn.Module, path: str) -> nn.Module | None:
         return None
 
 
-def evidence(captured: Iterable[Captured], sizes: Sizes, broad: bool = False) -> _Evidence:
+def evidence(graphs: Iterable[FlatGraph], sizes: Sizes, broad: bool = False) -> _Evidence:
     """For each module, the sizes given to calls in its forward, before and after the cut, with how often.
 
     ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
     """
     found: _Evidence = defaultdict(Counter)
-    for node in (n for one in captured for n in one.nodes if n.op == "call_function"):
+    for node in (n for one in graphs for n in one.nodes if n.op == "call_function"):
         pairs = [*_written_sizes(sizes, node), *(_axis_sizes(sizes, node) if broad else ())]
         if pairs := [(old, new) for old, new in pairs if old > 1]:
             found[module_of(node)].update(pairs)
@@ -156,7 +156,7 @@ def _written_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
 def _axis_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
     """Pairs of sizes of the axes that a call makes and takes, where a cut reaches them."""
     for value in (sizes.flow.values.get(n) for n in (node, *node.all_input_nodes)):
-        for axis in value.axes if isinstance(value, Value) else ():
+        for axis in value.axes if isinstance(value, TensorAxes) else ():
             if sizes.of(axis) != sizes.flow.axes.sizes[axis]:
                 yield sizes.flow.axes.sizes[axis], sizes.of(axis)
 

@@ -12,13 +12,13 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.example import describe
 
 Guard = tuple[str, Callable[[dict[str, Any]], bool]]
 
 
-class Taken:
+class GraphInputs:
     """The inputs that a traced graph was made for.
 
     Args:
@@ -70,7 +70,7 @@ class Taken:
                 raise SecateurError(f"inputs of the cut graph: got {got}, allowed: sizes with {words}")
 
 
-def signature_of(forward: Callable[..., Any], captured: Captured) -> Taken:
+def signature_of(forward: Callable[..., Any], graph: FlatGraph) -> GraphInputs:
     """What a trace takes; ``forward`` is the network's own, which says how its inputs are called.
 
     Raises:
@@ -78,12 +78,12 @@ def signature_of(forward: Callable[..., Any], captured: Captured) -> Taken:
     """
     found = inspect.signature(forward).parameters.values()
     parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
-    leaves, spec = pytree.tree_flatten((captured.args, captured.kwargs))
+    leaves, spec = pytree.tree_flatten((graph.args, graph.kwargs))
     args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
-    like = [_allowed(node, value) for node, value in zip(captured.inputs, leaves, strict=True)]
-    made = Taken(parameters, _bound_to(_signature(parameters), args, kwargs), like,
-                 [(guard, partial(_holds_by_torch, guard)) for guard in captured.guards or ()])
-    made.check_guards(_bound_to(made.signature, captured.args, captured.kwargs))
+    like = [_allowed(node, value) for node, value in zip(graph.inputs, leaves, strict=True)]
+    made = GraphInputs(parameters, _bound_to(_signature(parameters), args, kwargs), like,
+                 [(guard, partial(_holds_by_torch, guard)) for guard in graph.guards or ()])
+    made.check_guards(_bound_to(made.signature, graph.args, graph.kwargs))
     return made
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from secateur.graph.calls import arguments_of, base_name
 from secateur.graph.flow import Flow
-from secateur.graph.rules.base import Value
+from secateur.graph.rules.base import TensorAxes
 
 _SHAPED = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "expand": "size", "broadcast_to": "size",
            "zeros": "size", "ones": "size", "full": "size", "empty": "size", "new_zeros": "size", "new_ones": "size",
@@ -30,7 +30,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Ratio:
     """An open size of which a cut leaves ``new`` parts of ``old``."""
 
     size: fx.Node
@@ -84,10 +84,10 @@ class Sizes:
             argument = "num_groups" if name == "group_norm" else key
             yield Change(argument, given.get(argument), self.of(axis))
 
-    def source(self, node: fx.Node) -> Value:
+    def source(self, node: fx.Node) -> TensorAxes:
         """The first tensor of a call."""
         found = self.flow.values[node.all_input_nodes[0]]
-        assert isinstance(found, Value)
+        assert isinstance(found, TensorAxes)
         return found
 
     def listed(self, old: Any, axes: list[int]) -> list[Any]:
@@ -98,7 +98,7 @@ class Sizes:
         """A size after the cut."""
         whole, left = self.flow.axes.sizes[axis], self.of(axis)
         if isinstance(old, fx.Node) and left != whole:
-            return Scaled(old, left, whole)
+            return Ratio(old, left, whole)
         return left if isinstance(old, int) and old != -1 else old
 
     def split(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Change:
@@ -130,7 +130,7 @@ class Sizes:
             end = given["start"] + given["length"]
             yield Change("length", given["length"], int(before[end]) - int(before[given["start"]]))
 
-    def repeat(self, given: dict[str, Any], value: Value, node: fx.Node) -> Change:
+    def repeat(self, given: dict[str, Any], value: TensorAxes, node: fx.Node) -> Change:
         """How often each axis is repeated."""
         key = "repeats" if "repeats" in given else "dims"
         x, old = self.source(node), given[key]

@@ -12,7 +12,7 @@ from torch import nn
 from secateur.core.errors import CutGraphWarning, readable
 from secateur.core.module_state import same_random_numbers
 from secateur.core.tensors import tensors_in
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_tensors
 
@@ -20,13 +20,13 @@ from secateur.graph.proof.float64 import eager_tensors
 class Training:
     """Runs copies in train mode: the original once, on the example or on it twice over, and cut networks beside it."""
 
-    def __init__(self, model: nn.Module, captured: Captured):
-        self._example, self._shapes = _find_example(model, captured)
+    def __init__(self, model: nn.Module, graph: FlatGraph):
+        self._example, self._shapes = _find_example(model, graph)
 
     def failure(self, small: nn.Module) -> str:
         """Why a cut network, its tensors in float64, does not run in train mode where the original does; "" if it does.
 
-        What runs is a copy that shares the parameters: they are stirred, and filled anew after the proofs.
+        What runs is a copy that shares the parameters: they are perturbed, and filled anew after the proofs.
         """
         if self._example is None:
             return ""
@@ -38,10 +38,10 @@ class Training:
         return "" if got == self._shapes else f"outputs of {got}, wanted {self._shapes}"
 
 
-def _find_example(model: nn.Module, captured: Captured) -> tuple[Any, list[Any]]:
+def _find_example(model: nn.Module, graph: FlatGraph) -> tuple[Any, list[Any]]:
     """Inputs on which a copy of the original runs in train mode, none if there are none, and the shapes that it gives.
     """
-    first = captured.args, captured.kwargs
+    first = graph.args, graph.kwargs
     for example in (first, double_batch(first)):
         try:
             with same_random_numbers(), torch.no_grad():

@@ -40,7 +40,7 @@ def with_unfelt(model: nn.Module, structure: Structure) -> Structure:
         return structure
     if not doubtful:
         return structure
-    whole = trace.outputs(model, trace.stirred)
+    whole = trace.outputs(model, trace.perturb)
     stay = {g.name for g in doubtful if not _feels(model, trace, trace.leaf_of[g.name], whole)}
     return replace(structure, groups=tuple(replace(g, reason=UNFELT) if g.name in stay else g
                                            for g in structure.groups))
@@ -55,9 +55,9 @@ def _feels(model: nn.Module, trace: Trace, leaf: int, whole: list[Tensor]) -> bo
 def _suspects(model: nn.Module, trace: Trace, groups: Iterable[Group]) -> list[Group]:
     """The groups of which something lies in values that reach the outputs through closed places only."""
     leaves: set[int] = set()
-    for one in trace.every:
+    for one in trace.graphs:
         probe = _Probe()
-        reference.everything(model, one, trace.flow, trace.stirred, probe.call)
+        reference.everything(model, one, trace.flow, trace.perturb, probe.call)
         end = next(n for n in one.nodes if n.op == "output")
         for node in upstream(end) - upstream(end, probe.dead):
             leaves |= trace.flow.leaves(node)

@@ -14,18 +14,18 @@ from secateur.graph.calls import base_name, bind_arguments, reduced_dims
 from secateur.graph.flow import Flow
 from secateur.graph.proof.float64 import address
 from secateur.graph.proof.reference import plain
-from secateur.graph.rules.base import Value
+from secateur.graph.rules.base import TensorAxes
 
 
-class Masked:
+class MaskedCalls:
     """Calls operators so that removed units are not there: zero everywhere, absent from every statistic."""
 
-    def __init__(self, flow: Flow, keeps: dict[int, Tensor], stirred: Callable[[str, Tensor], Tensor]):
-        self.flow, self.keeps, self.stirred = flow, keeps, stirred
+    def __init__(self, flow: Flow, keeps: dict[int, Tensor], change: Callable[[str, Tensor], Tensor]):
+        self.flow, self.keeps, self.change = flow, keeps, change
 
     def stored(self, name: str, tensor: Tensor) -> Tensor:
-        """A stored tensor, stirred, with the removed positions at zero."""
-        value = self.stirred(name, tensor)
+        """A stored tensor as ``change`` gives it, with the removed positions at zero."""
+        value = self.change(name, tensor)
         value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
         if name in self.flow.whole_names:
             return value
@@ -51,8 +51,8 @@ class Masked:
     def _blank_weights(self, nodes: Any, values: Any) -> Any:
         """The arguments of a call; a whole weight that ends in it, without what is removed."""
         if isinstance(nodes, fx.Node):
-            value = self.flow.values.get(nodes)
-            return self.blank(values, value, 0) if nodes in self.flow.whole and isinstance(value, Value) else values
+            axes = self.flow.values.get(nodes)
+            return self.blank(values, axes, 0) if nodes in self.flow.whole and isinstance(axes, TensorAxes) else values
         if isinstance(nodes, dict):
             return {key: self._blank_weights(nodes[key], values[key]) for key in nodes}
         if isinstance(nodes, (list, tuple)):
@@ -60,42 +60,42 @@ class Masked:
             return tuple(parts) if isinstance(nodes, tuple) else parts
         return values
 
-    def _is_cut(self, value: Value) -> bool:
+    def _is_cut(self, value: TensorAxes) -> bool:
         """Whether a value has removed positions."""
         return any(self.flow.axes.contains_any(a, self.keeps) for a in value.axes)
 
     def _blank_all(self, result: Any, value: Any, storages: set[int], in_place: bool) -> None:
         """Zero the removed positions of fresh and of changed tensors; a view of a blank tensor is blank already."""
-        if isinstance(result, Tensor) and isinstance(value, Value):
+        if isinstance(result, Tensor) and isinstance(value, TensorAxes):
             if in_place or address(result) not in storages:
                 self._blank_(result, value)
         elif isinstance(result, (tuple, list)) and isinstance(value, list):
             for part, its_value in zip(result, value, strict=False):
                 self._blank_all(part, its_value, storages, in_place)
 
-    def _blank_(self, tensor: Tensor, value: Value) -> None:
+    def _blank_(self, tensor: Tensor, value: TensorAxes) -> None:
         """Zero the removed positions of a tensor in place."""
         for dim, positions in self._removed_positions(tensor, value):
             tensor.index_fill_(dim, positions, 0)
 
-    def blank(self, tensor: Tensor, value: Value, fill: float) -> Tensor:
+    def blank(self, tensor: Tensor, value: TensorAxes, fill: float) -> Tensor:
         """The tensor with ``fill`` at removed positions."""
         for dim, positions in self._removed_positions(tensor, value):
             tensor = tensor.index_fill(dim, positions, fill)
         return tensor
 
-    def _removed_positions(self, tensor: Tensor, value: Value) -> Iterator[tuple[int, Tensor]]:
+    def _removed_positions(self, tensor: Tensor, value: TensorAxes) -> Iterator[tuple[int, Tensor]]:
         """The axes of a tensor that a cut shortens, each with the positions that go: int64."""
         for dim, axis in enumerate(value.axes if tensor.ndim == len(value.axes) else ()):
             if self.flow.axes.contains_any(axis, self.keeps):
                 yield dim, (~self.flow.axes.mask(axis, self.keeps)).nonzero().flatten().to(tensor.device)
 
-    def present(self, x: Tensor, value: Value) -> Tensor:
+    def present(self, x: Tensor, value: TensorAxes) -> Tensor:
         """1 where a position stays, 0 where it is removed; the shape of ``x``."""
         return self.blank(torch.ones_like(x), value, 0)
 
 
-_Special = Callable[[Masked, fx.Node, Value, Any, Any], Any]
+_Special = Callable[[MaskedCalls, fx.Node, TensorAxes, Any, Any], Any]
 
 
 def _moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,7 +105,7 @@ def _moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor,
     return count, mean, (((x - mean) * there) ** 2).sum(dims, keepdim=True)
 
 
-def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_mean(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """The mean over kept positions."""
     given = bind_arguments(node, args, kwargs)
     x = given["self"]
@@ -114,7 +114,7 @@ def _masked_mean(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs:
     return x.sum(dims, keepdim=keep) / there.sum(dims, keepdim=keep).clamp_min(1)
 
 
-def _masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_var(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """Variance or standard deviation over kept positions, with the mean where asked."""
     given = bind_arguments(node, args, kwargs)
     x, dims = given["self"], reduced_dims(given.get("dim"), given["self"].ndim)
@@ -128,12 +128,12 @@ def _masked_var(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: 
 
 def _fill(value: float) -> _Special:
     """The operator itself, with a value at removed positions that cannot change what it gives for the others."""
-    def call(masked: Masked, node: fx.Node, first: Value, args: Any, kwargs: Any) -> Any:
+    def call(masked: MaskedCalls, node: fx.Node, first: TensorAxes, args: Any, kwargs: Any) -> Any:
         return plain(node, (masked.blank(args[0], first, value), *args[1:]), kwargs)
     return call
 
 
-def _masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_length(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """A norm over kept positions: of a negative order the least value leads, and a removed one can never be it."""
     given = bind_arguments(node, args, kwargs)
     order = next((given[k] for k in ("ord", "p") if given.get(k) is not None), 2)
@@ -141,13 +141,13 @@ def _masked_length(masked: Masked, node: fx.Node, value: Value, args: Any, kwarg
     return _fill(torch.inf if least else 0)(masked, node, value, args, kwargs)
 
 
-def _masked_extremes(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_extremes(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """Both extremes over kept positions."""
     low, high = (_fill(fill)(masked, node, value, args, kwargs) for fill in (torch.inf, -torch.inf))
     return low[0], high[1]
 
 
-def _masked_norm(masked: Masked, node: fx.Node, value: Value, args: Any, kwargs: Any) -> Any:
+def _masked_norm(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """Layer, RMS, group, instance or training-mode batch norm with statistics over kept positions."""
     given, name = bind_arguments(node, args, kwargs), base_name(node)
     x = given["input"]

@@ -11,41 +11,39 @@ from torch import Tensor, nn
 from secateur.core.errors import UnsupportedError
 from secateur.core.types import Group
 from secateur.graph.calls import describe_call
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.flow import Flow
 from secateur.graph.proof import reference
-from secateur.graph.proof.masked import Masked
-from secateur.graph.proof.perturb import Stirred
+from secateur.graph.proof.masked import MaskedCalls
+from secateur.graph.proof.perturb import Perturbation
 
 LIMIT = 1e-6
 
 
 @dataclass(eq=False)
 class Trace:
-    """A traced network: its graph (``more``: those of further examples), its axes, the leaf of every group, and whether
-    the grouping is proved.
+    """A network's graphs, one an example, with their axes, the leaf of every group, and whether the grouping is proved.
     """
 
-    captured: Captured
+    graphs: tuple[FlatGraph, ...]
     flow: Flow
     leaf_of: dict[str, int]
-    more: tuple[Captured, ...] = ()
     proved: bool = False
-    stirred: Stirred = field(default_factory=Stirred)
+    perturb: Perturbation = field(default_factory=Perturbation)
+
+    @property
+    def first(self) -> FlatGraph:
+        """The graph of the first example."""
+        return self.graphs[0]
 
     def operator_of(self, group: Group) -> str:
         """The operator that first uses a group's tensors, with the line of the model's source; "" if none does."""
         uses = self.flow.first_use
         return next((describe_call(uses[m.tensor]) for m in group.members if m.tensor in uses), "")
 
-    @property
-    def every(self) -> tuple[Captured, ...]:
-        """The graphs of all examples."""
-        return (self.captured, *self.more)
-
-    def outputs(self, model: nn.Module, change: reference.Change, call: reference.Call | None = None) -> list[Tensor]:
+    def outputs(self, model: nn.Module, change: reference.Change, call: reference.Caller | None = None) -> list[Tensor]:
         """What all graphs give, with the network's stored tensors as ``change`` gives them."""
-        return [t for one in self.every for t in reference.run(model, one, self.flow, change, call)]
+        return [t for one in self.graphs for t in reference.run(model, one, self.flow, change, call)]
 
 
 def distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
@@ -90,7 +88,7 @@ def permuted_outputs(model: nn.Module, trace: Trace, leaves: Sequence[int], seed
         return tensor
 
     def change(name: str, tensor: Tensor) -> Tensor:
-        return trace.stirred(name, tensor, lambda t: reordered(name, t))
+        return trace.perturb(name, tensor, lambda t: reordered(name, t))
 
     return trace.outputs(model, change)
 
@@ -105,7 +103,7 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
         UnsupportedError: it is more than rounding; the message names the group and its line.
     """
     free = [g for g in groups if g.cuttable]
-    before = trace.outputs(model, trace.stirred)
+    before = trace.outputs(model, trace.perturb)
     error = distance(permuted_outputs(model, trace, [trace.leaf_of[g.name] for g in free]), before)
     if not error <= LIMIT:
         wrong = next((g for g in free if not distance(permuted_outputs(model, trace, [trace.leaf_of[g.name]]), before)
@@ -119,5 +117,5 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
 
 def masked_outputs(model: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> list[Tensor]:
     """What a network without the removed units must give: the whole graph with these units masked."""
-    masked = Masked(trace.flow, keeps, trace.stirred)
+    masked = MaskedCalls(trace.flow, keeps, trace.perturb)
     return trace.outputs(model, masked.stored, masked.call)

@@ -14,7 +14,7 @@ from secateur.graph.proof.float64 import double
 _NARROW = {torch.float16, torch.bfloat16, torch.float32}
 
 
-class Stirred:
+class Perturbation:
     """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
 
     float32 holds the values of all that are no wider. Weights below unit gain are scaled up by a power of two, since
@@ -27,7 +27,7 @@ class Stirred:
         self._factors: dict[str, float | None] = {}
 
     def __call__(self, name: str, tensor: Tensor, pick: Callable[[Tensor], Tensor] = lambda t: t) -> Tensor:
-        """What ``pick`` takes of a tensor, stirred; nothing larger than what is picked is made."""
+        """What ``pick`` takes of a tensor, perturbed; nothing larger than what is picked is made."""
         if name not in self._factors:
             self._factors[name] = _factor_for(tensor)
         tensor = tensor.detach()
@@ -41,7 +41,8 @@ class Stirred:
 
 
 def round_to_float32(value: Tensor, tensor: Tensor, wide: bool) -> Tensor:
-    """A stirred tensor as a proof holds it: a parameter in float32, which is exact, unless it is wider or ``wide``."""
+    """A perturbed tensor as a proof holds it: a parameter in float32, which is exact, but not a wider or ``wide`` one.
+    """
     narrow = not wide and isinstance(tensor, nn.Parameter) and tensor.dtype in _NARROW
     return value.to(torch.float32) if narrow else value
 

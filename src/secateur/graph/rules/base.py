@@ -13,7 +13,7 @@ from secateur.graph.calls import describe_call
 
 
 @dataclass
-class Value:
+class TensorAxes:
     """A tensor in the graph: its sizes and one node an axis. ``origin`` names the stored tensor that it
     still is, up to the order of its axes, with the axis of the stored tensor for each of its own."""
 
@@ -22,7 +22,7 @@ class Value:
     origin: tuple[str, tuple[int, ...]] | None = None
 
 
-Rule = Callable[["Op"], Any]
+Rule = Callable[["Call"], Any]
 
 
 RULES: dict[str, Rule] = {}
@@ -37,10 +37,10 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 @dataclass
-class Op:
+class Call:
     """One call in the graph as a rule sees it.
 
-    ``args`` holds the arguments by the names of the operator's schema, tensors as :class:`Value`;
+    ``args`` holds the arguments by the names of the operator's schema, tensors as :class:`TensorAxes`;
     ``shapes`` the shapes of the outputs. A rule gives the axes of the output: a list of nodes, or a
     list of such lists for several outputs.
     """
@@ -60,9 +60,9 @@ class Op:
         return describe_call(self.node)
 
     @property
-    def tensors(self) -> list[Value]:
+    def tensors(self) -> list[TensorAxes]:
         """All tensor arguments, lists opened."""
-        return [v for a in self.args.values() for v in (a if isinstance(a, list) else [a]) if isinstance(v, Value)]
+        return [v for a in self.args.values() for v in (a if isinstance(a, list) else [a]) if isinstance(v, TensorAxes)]
 
     def __getitem__(self, name: str) -> Any:
         return self.args.get(name)
@@ -71,7 +71,7 @@ class Op:
         """A fresh axis of which nothing can be removed."""
         return self.axes.leaf(size, f"{why} at {self.where}" if why else f"made by {self.where}")
 
-    def fix(self, value: Value, dims: Sequence[int], why: str) -> None:
+    def fix(self, value: TensorAxes, dims: Sequence[int], why: str) -> None:
         """Fix some axes of a tensor."""
         for d in dims:
             self.axes.fix(value.axes[d], f"{why} at {self.where}")
@@ -80,7 +80,7 @@ class Op:
         """Tie two nodes."""
         self.axes.tie(a, b)
 
-    def role(self, value: Value, dim: int, role: str) -> None:
+    def role(self, value: TensorAxes, dim: int, role: str) -> None:
         """Say what a stored tensor's axis does: it produces units (``out``) or consumes them (``in``)."""
         if value.origin:
             name, order = value.origin

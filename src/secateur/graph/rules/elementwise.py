@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from secateur.graph.axes import ONE
-from secateur.graph.rules.base import Op, Value, rule
+from secateur.graph.rules.base import Call, TensorAxes, rule
 
 
-def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]:
+def broadcast(call: Call, values: list[TensorAxes], rank: int | None = None) -> list[int]:
     """Tie values that broadcast together; gives the axes of the result."""
     rank = max((len(v.axes) for v in values), default=0) if rank is None else rank
     out = [ONE] * rank
     for value in values:
         for d, axis in enumerate(value.axes, rank - len(value.axes)):
-            if op.axes.sizes[axis] != 1:
-                if op.axes.sizes[out[d]] == 1:
+            if call.axes.sizes[axis] != 1:
+                if call.axes.sizes[out[d]] == 1:
                     out[d] = axis
                 else:
-                    op.tie(out[d], axis)
+                    call.tie(out[d], axis)
     return out
 
 
@@ -29,37 +29,37 @@ def broadcast(op: Op, values: list[Value], rank: int | None = None) -> list[int]
       "__lshift__", "__rshift__", "cosine_embedding_loss", "rand_like", "randn_like", "floor_divide",
       "multiply", "divide", "subtract", "true_divide", "absolute", "negative", "complex",
       "log_sigmoid", "hardswish", "real", "imag", "polar")
-def pointwise(op: Op) -> list[int] | Value | list[list[int]]:
+def pointwise(call: Call) -> list[int] | TensorAxes | list[list[int]]:
     """Position by position: equal axes are tied, axes of one broadcast."""
-    values = op.tensors
-    if len(op.shapes) > 1:
-        return [broadcast(op, values, len(s)) for s in op.shapes]
-    out = _expand(op, broadcast(op, values, len(op.shapes[0])))
+    values = call.tensors
+    if len(call.shapes) > 1:
+        return [broadcast(call, values, len(s)) for s in call.shapes]
+    out = _expand(call, broadcast(call, values, len(call.shapes[0])))
     if len(values) == 1 and values[0].origin:
-        return Value(op.shapes[0], out, values[0].origin)
+        return TensorAxes(call.shapes[0], out, values[0].origin)
     return out
 
 
 @rule("view_as_complex", "view_as_complex_copy")
-def pairs(op: Op) -> list[int]:
+def pairs(call: Call) -> list[int]:
     """Pairs along the last axis become one number each."""
-    op.fix(op.tensors[0], [-1], "real and imaginary parts")
-    return list(op.tensors[0].axes[:-1])
+    call.fix(call.tensors[0], [-1], "real and imaginary parts")
+    return list(call.tensors[0].axes[:-1])
 
 
 @rule("view_as_real", "view_as_real_copy")
-def parts(op: Op) -> list[int]:
+def parts(call: Call) -> list[int]:
     """One number becomes a pair along a new last axis."""
-    return [*op.tensors[0].axes, op.fixed_axis(2, "real and imaginary parts")]
+    return [*call.tensors[0].axes, call.fixed_axis(2, "real and imaginary parts")]
 
 
 @rule("type_as")
-def like(op: Op) -> list[int]:
+def like(call: Call) -> list[int]:
     """The second tensor gives a type, no shape."""
-    return list(op.tensors[0].axes)
+    return list(call.tensors[0].axes)
 
 
-def _expand(op: Op, axes: list[int]) -> list[int]:
+def _expand(call: Call, axes: list[int]) -> list[int]:
     """Axes of one that the result has in full become free ones."""
-    return [op.axes.leaf(s) if op.axes.sizes[a] == 1 and s != 1 else a
-            for a, s in zip(axes, op.shapes[0], strict=True)]
+    return [call.axes.leaf(s) if call.axes.sizes[a] == 1 and s != 1 else a
+            for a, s in zip(axes, call.shapes[0], strict=True)]

@@ -4,85 +4,85 @@ from __future__ import annotations
 
 from math import prod
 
-from secateur.graph.rules.base import Op, rule
+from secateur.graph.rules.base import Call, rule
 
 
 @rule("pixel_shuffle")
-def pixel_shuffle(op: Op) -> list[int]:
+def pixel_shuffle(call: Call) -> list[int]:
     """Channels times a square become space."""
-    x, r = op.tensors[0], op["upscale_factor"]
-    out = op.axes.leaf(op.shapes[0][-3])
-    op.tie(x.axes[-3], op.axes.product([out, op.fixed_axis(r * r)]))
-    return [*x.axes[:-3], out, *(op.fixed_axis(s) for s in op.shapes[0][-2:])]
+    x, r = call.tensors[0], call["upscale_factor"]
+    out = call.axes.leaf(call.shapes[0][-3])
+    call.tie(x.axes[-3], call.axes.product([out, call.fixed_axis(r * r)]))
+    return [*x.axes[:-3], out, *(call.fixed_axis(s) for s in call.shapes[0][-2:])]
 
 
 @rule("pixel_unshuffle")
-def pixel_unshuffle(op: Op) -> list[int]:
+def pixel_unshuffle(call: Call) -> list[int]:
     """Space becomes channels times a square."""
-    x, r = op.tensors[0], op["downscale_factor"]
-    op.fix(x, [-2, -1], "space")
-    channels = op.axes.product([x.axes[-3], op.fixed_axis(r * r)])
-    return [*x.axes[:-3], channels, *(op.fixed_axis(s) for s in op.shapes[0][-2:])]
+    x, r = call.tensors[0], call["downscale_factor"]
+    call.fix(x, [-2, -1], "space")
+    channels = call.axes.product([x.axes[-3], call.fixed_axis(r * r)])
+    return [*x.axes[:-3], channels, *(call.fixed_axis(s) for s in call.shapes[0][-2:])]
 
 
 @rule("channel_shuffle")
-def channel_shuffle(op: Op) -> list[int]:
+def channel_shuffle(call: Call) -> list[int]:
     """Groups times channels become channels times groups."""
-    x = op.tensors[0]
-    groups, channels = op.axes.split(x.axes[1], x.shape[1] // op["groups"])
-    op.notes["groups"] = groups
-    return [x.axes[0], op.axes.product([channels, groups]), *x.axes[2:]]
+    x = call.tensors[0]
+    groups, channels = call.axes.split(x.axes[1], x.shape[1] // call["groups"])
+    call.notes["groups"] = groups
+    return [x.axes[0], call.axes.product([channels, groups]), *x.axes[2:]]
 
 
 @rule("unfold")
-def unfold(op: Op) -> list[int]:
+def unfold(call: Call) -> list[int]:
     """Windows along one axis fix it."""
-    x = op.tensors[0]
-    d = op["dimension"] % len(x.axes)
-    op.fix(x, [d], "windows along it")
-    return [*(op.fixed_axis(s) if i == d else a for i, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=False))),
-            op.fixed_axis(op.shapes[0][-1])]
+    x = call.tensors[0]
+    d = call["dimension"] % len(x.axes)
+    call.fix(x, [d], "windows along it")
+    count, width = call.shapes[0][d], call.shapes[0][-1]
+    return [*(call.fixed_axis(count) if i == d else a for i, a in enumerate(x.axes)), call.fixed_axis(width)]
 
 
 @rule("im2col")
-def im2col(op: Op) -> list[int]:
+def im2col(call: Call) -> list[int]:
     """Patches: channels times a window."""
-    x = op.tensors[0]
-    op.fix(x, [-2, -1], "space")
-    window = op.fixed_axis(op.shapes[0][-2] // x.shape[-3])
-    return [*x.axes[:-3], op.axes.product([x.axes[-3], window]), op.fixed_axis(op.shapes[0][-1])]
+    x = call.tensors[0]
+    call.fix(x, [-2, -1], "space")
+    window = call.fixed_axis(call.shapes[0][-2] // x.shape[-3])
+    return [*x.axes[:-3], call.axes.product([x.axes[-3], window]), call.fixed_axis(call.shapes[0][-1])]
 
 
 @rule("col2im")
-def col2im(op: Op) -> list[int]:
+def col2im(call: Call) -> list[int]:
     """Patches back to an image."""
-    x = op.tensors[0]
-    op.fix(x, [-1], "space")
-    channels, window = op.axes.split(x.axes[-2], prod(op["kernel_size"]))
-    op.axes.fix(window, f"a window at {op.where}")
-    return [*x.axes[:-2], channels, *(op.fixed_axis(s) for s in op.shapes[0][-2:])]
+    x = call.tensors[0]
+    call.fix(x, [-1], "space")
+    channels, window = call.axes.split(x.axes[-2], prod(call["kernel_size"]))
+    call.axes.fix(window, f"a window at {call.where}")
+    return [*x.axes[:-2], channels, *(call.fixed_axis(s) for s in call.shapes[0][-2:])]
 
 
 @rule("tril", "triu")
-def triangle(op: Op) -> list[int]:
+def triangle(call: Call) -> list[int]:
     """Positions matter along the last two axes."""
-    x = op.tensors[0]
-    op.fix(x, [-2, -1], f"{op.name} over it")
+    x = call.tensors[0]
+    call.fix(x, [-2, -1], f"{call.name} over it")
     return list(x.axes)
 
 
 @rule("rot90")
-def quarter_turn(op: Op) -> list[int]:
+def quarter_turn(call: Call) -> list[int]:
     """Positions matter along the two axes that are turned."""
-    x = op.tensors[0]
-    gone = [d % len(x.axes) for d in op["dims"]]
-    op.fix(x, gone, "turned")
-    return [op.fixed_axis(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, op.shapes[0], strict=True))]
+    x = call.tensors[0]
+    gone = [d % len(x.axes) for d in call["dims"]]
+    call.fix(x, gone, "turned")
+    return [call.fixed_axis(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, call.shapes[0], strict=True))]
 
 
 @rule("diagonal", "diag", "diag_embed")
-def positional(op: Op) -> list[int]:
+def positional(call: Call) -> list[int]:
     """Positions matter along every axis that these touch."""
-    x = op.tensors[0]
-    op.fix(x, range(len(x.axes)), f"{op.name} over it")
-    return [op.fixed_axis(s) for s in op.shapes[0]]
+    x = call.tensors[0]
+    call.fix(x, range(len(x.axes)), f"{call.name} over it")
+    return [call.fixed_axis(s) for s in call.shapes[0]]

@@ -15,7 +15,7 @@ from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 from secateur.files.native.program import arguments, conditions, operators
 from secateur.files.native.steps import check_leaves
-from secateur.graph.cut.signature import Guard, Taken
+from secateur.graph.cut.signature import GraphInputs, Guard
 
 PARTS = {"tensors", "takes", "calls", "gives", "parameters", "frozen", "example"}
 KINDS = list(inspect._ParameterKind)
@@ -42,7 +42,7 @@ class Program:
     """
 
     tensors: list[str]
-    taken: Taken
+    taken: GraphInputs
     calls: list[Call]
     gives: Any
     parameters: list[str]
@@ -106,7 +106,7 @@ def _with_ends(calls: list[Call], start: int, gives: Any) -> list[Call]:
     return [Call(c.name, c.function, c.args, c.kwargs, tuple(ends)) for c, ends in zip(calls, done, strict=True)]
 
 
-def _read_takes(value: Any, what: str) -> Taken:
+def _read_takes(value: Any, what: str) -> GraphInputs:
     """What the graph takes."""
     told = strict.fields(value, {"parameters", "inputs", "like", "guards"}, what)
     parameters = [_read_parameter(one, what) for one in strict.typed(told["parameters"], list, what)]
@@ -117,7 +117,7 @@ def _read_takes(value: Any, what: str) -> Taken:
     guards: list[Guard] = [(conditions.describe_condition(one), partial(conditions.value, one)) for one in
                            (conditions.check_condition(one, what) for one in strict.typed(told["guards"], list, what))]
     try:
-        return Taken(parameters, inputs, like, guards)
+        return GraphInputs(parameters, inputs, like, guards)
     except ValueError as error:
         raise SecateurError(f"{what} have names that no function can have: {strict.short(error)}") from error
 

@@ -15,7 +15,7 @@ from secateur.core.modules import stored_tensors
 from secateur.files.native import strict
 from secateur.files.native.program import arguments, conditions, operators
 from secateur.graph.calls import base_name
-from secateur.graph.capture import Captured
+from secateur.graph.capture import FlatGraph
 from secateur.graph.cut.graph_module import DROPPED
 from secateur.graph.cut.signature import signature_of
 from secateur.measure.size import tensors
@@ -50,14 +50,14 @@ class Placed:
         return self.at[node]
 
 
-def program(model: nn.Module, captured: Captured) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def program(model: nn.Module, graph: FlatGraph) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A traced network as JSON, and the constants of its code.
 
     Raises:
         SecateurError: an operator, argument, condition, input or output that no file can hold.
     """
-    placed, nodes, names = Placed(), list(captured.graph.graph.nodes), _one_name(model)
-    given = [(node, *captured.sources[str(node.target)]) for node in nodes if node.op == "placeholder"]
+    placed, nodes, names = Placed(), list(graph.nodes), _one_name(model)
+    given = [(node, *graph.sources[str(node.target)]) for node in nodes if node.op == "placeholder"]
     for node, kind, what in given:
         if kind != "input":
             placed.store(node, kind, what, names)
@@ -68,8 +68,8 @@ def program(model: nn.Module, captured: Captured) -> tuple[dict[str, Any], dict[
         if node.op not in ("placeholder", "output") and base_name(node) not in DROPPED:
             calls.append(call(node, placed))
             placed.at[node] = len(placed.stored) + len(inputs) + len(calls) - 1
-    told = {"tensors": placed.stored, "takes": takes(model, captured), "calls": calls,
-            "gives": gives(captured, nodes[-1], placed), **kinds(model)}
+    told = {"tensors": placed.stored, "takes": takes(model, graph), "calls": calls,
+            "gives": gives(graph, nodes[-1], placed), **kinds(model)}
     return told, placed.constants
 
 
@@ -94,12 +94,12 @@ def kinds(model: nn.Module) -> dict[str, list[str]]:
     return {"parameters": [name for name, _ in own], "frozen": [name for name, p in own if not p.requires_grad]}
 
 
-def takes(model: nn.Module, captured: Captured) -> dict[str, Any]:
+def takes(model: nn.Module, graph: FlatGraph) -> dict[str, Any]:
     """What the graph takes: the forward's names, the inputs' nesting, their types and sizes, conditions on them."""
-    found = signature_of(model.forward, captured)
+    found = signature_of(model.forward, graph)
     return {"parameters": [[name, int(kind), default] for name, kind, default in found.parameters],
             "inputs": nested.flatten(found.takes, number), "guards": [conditions.to_json(g) for g, _ in found.guards],
-            "like": [like(one, value) for one, value in zip(found.like, captured.leaves, strict=True)]}
+            "like": [like(one, value) for one, value in zip(found.like, graph.leaves, strict=True)]}
 
 
 def number(value: Any) -> int:
@@ -118,12 +118,12 @@ def like(told: Any, value: Any) -> dict[str, Any]:
     return {"value": value}
 
 
-def gives(captured: Captured, output: fx.Node, placed: Placed) -> dict[str, Any]:
+def gives(graph: FlatGraph, output: fx.Node, placed: Placed) -> dict[str, Any]:
     """The outputs, nested as the network nests them, in tuples, lists and dicts."""
     flat = [arguments.to_json(one, placed.position) for one in pytree.tree_leaves(output.args[0])]
     marks = [torch.empty(0, device="meta") for _ in flat]
     told = {id(mark): one for mark, one in zip(marks, flat, strict=True)}
-    whole = nested.without_classes(pytree.tree_unflatten(marks, captured.out_spec))
+    whole = nested.without_classes(pytree.tree_unflatten(marks, graph.out_spec))
     return nested.flatten(whole, lambda mark: position(told, mark))
 
 
