@@ -97,9 +97,9 @@ def _remove_in_evaluation(model: nn.Module, cuts: Sequence[Cut], structure: Stru
         if not trace.proved:
             prove_groups(model, trace, structure.groups)
         return cut.cut_and_prove(model, cuts, trace)
-    kept = surgery.masks(model, cuts)
-    small = surgery.sliced_copy(model, kept)
-    keep_norms(stored_tensors(small), model, kept, lambda _, t, pick: pick(t.detach()))
+    masks = surgery.masks(model, cuts)
+    small = surgery.sliced_copy(model, masks)
+    keep_norms(stored_tensors(small), model, masks, lambda _, t, pick: pick(t.detach()))
     repair.repair_known(small)
     if trace is not None:
         for one in trace.graphs:

@@ -22,8 +22,8 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
 def bind_arguments(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Other arguments for a call, by name as :func:`arguments_of` gives its own."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
-    given = dict(zip((a.name for a in schema), args, strict=False))
-    return {a.name: a.default_value for a in schema} | given | dict(kwargs)
+    named = dict(zip((a.name for a in schema), args, strict=False))
+    return {a.name: a.default_value for a in schema} | named | dict(kwargs)
 
 
 def reduced_dims(dims: Any, rank: int) -> list[int]:
@@ -38,13 +38,13 @@ def reduced_dims(dims: Any, rank: int) -> list[int]:
 
 def upstream(node: fx.Node, dead: Collection[tuple[fx.Node, fx.Node]] = ()) -> set[fx.Node]:
     """A node with everything that it is computed from, without the ways over the ``dead`` edges ``(source, user)``."""
-    seen, stack = {node}, [node]
+    nodes, stack = {node}, [node]
     while stack:
         user = stack.pop()
-        fresh = [n for n in user.all_input_nodes if n not in seen and (n, user) not in dead]
-        seen.update(fresh)
+        fresh = [n for n in user.all_input_nodes if n not in nodes and (n, user) not in dead]
+        nodes.update(fresh)
         stack += fresh
-    return seen
+    return nodes
 
 
 def describe_call(node: fx.Node) -> str:

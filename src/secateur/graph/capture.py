@@ -135,7 +135,7 @@ def reaches(example: Any) -> list[str]:
     return [*lengths, "batch", ""] if tensors else [""]
 
 
-def widest(attempt: Callable[[str], _Found], tried: Sequence[str],
+def widest(attempt: Callable[[str], _Found], reaches: Sequence[str],
            errors: type[Exception] | tuple[type[Exception], ...] = UnsupportedError) -> tuple[_Found, dict[str, str]]:
     """What ``attempt`` gives for the first reach that works, and why those before it do not.
 
@@ -145,12 +145,12 @@ def widest(attempt: Callable[[str], _Found], tried: Sequence[str],
     (1, {'length': "'length'"})
     """
     reasons: dict[str, str] = {}
-    for reach in tried[:-1]:
+    for reach in reaches[:-1]:
         try:
             return attempt(reach), reasons
         except errors as error:
             reasons[reach] = str(error)
-    return attempt(tried[-1]), reasons
+    return attempt(reaches[-1]), reasons
 
 
 @contextlib.contextmanager
@@ -179,8 +179,8 @@ def sizes_of(tensor: Tensor) -> tuple[int | str, ...]:
 
 def _open_shapes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reach: str) -> dict[str, Any]:
     """The axes that stay open, for each input by the name that the network's forward has for it."""
-    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    words = _has_numbers(pytree.tree_leaves(bound))
+    inputs = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    words = _has_numbers(pytree.tree_leaves(inputs))
 
     def axes(value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -188,7 +188,7 @@ def _open_shapes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         count = _open_axes(value, words) if reach == "length" else min(1, value.ndim)
         return dict.fromkeys(range(count), Dim.AUTO)
 
-    return dict(pytree.tree_map(axes, dict(bound)))
+    return dict(pytree.tree_map(axes, dict(inputs)))
 
 
 def _has_numbers(values: Sequence[Any]) -> bool:
@@ -227,18 +227,18 @@ def _line_of(error: BaseException) -> str:
 
 def _sources(program: ExportedProgram) -> dict[str, tuple[str, Any]]:
     """What each placeholder of an exported program stands for."""
-    found: dict[str, tuple[str, Any]] = {}
+    sources: dict[str, tuple[str, Any]] = {}
     position = 0
     for spec in program.graph_signature.input_specs:
         kind = spec.kind.name.lower()
         if kind in ("parameter", "buffer"):
-            found[spec.arg.name] = kind, spec.target
+            sources[spec.arg.name] = kind, spec.target
         elif kind == "user_input":
-            found[spec.arg.name] = "input", position
+            sources[spec.arg.name] = "input", position
             position += 1
         else:
-            found[spec.arg.name] = "constant", program.constants.get(spec.target)
-    return found
+            sources[spec.arg.name] = "constant", program.constants.get(spec.target)
+    return sources
 
 
 def _flatten(module: fx.GraphModule) -> fx.GraphModule:

@@ -42,10 +42,10 @@ def check_whole(model: nn.Module) -> None:
                 raise SecateurError(f"{where} has not seen an input yet: run it once, then '{kind}' has a shape")
             if parameter is not None and parameter.device.type == "meta":
                 raise SecateurError(f"{where} holds '{kind}' on the meta device: load its values first")
-        told = _shape_by_attributes(module)
-        held = getattr(module, "weight", None)
-        if told and isinstance(held, torch.Tensor) and tuple(held.shape) != told:
-            raise SecateurError(f"{where} says that its weight is {list(told)}, the weight is {list(held.shape)}: "
+        shape = _shape_by_attributes(module)
+        weight = getattr(module, "weight", None)
+        if shape and isinstance(weight, torch.Tensor) and tuple(weight.shape) != shape:
+            raise SecateurError(f"{where} says that its weight is {list(shape)}, the weight is {list(weight.shape)}: "
                                 "a replaced parameter or a half-applied cut; set the module's attributes to match")
 
 

@@ -121,10 +121,10 @@ class Nodes:
         """Which positions of a node stay, given what stays of its leaves (all of one that is not named)."""
         node = self.find(node)
         if node in self._products:
-            kept = torch.ones(1, dtype=torch.bool)
+            mask = torch.ones(1, dtype=torch.bool)
             for part in self._products[node]:
-                kept = (kept[:, None] & self.mask(part, keeps)[None]).flatten()
-            return kept
+                mask = (mask[:, None] & self.mask(part, keeps)[None]).flatten()
+            return mask
         if node in self._sums:
             return torch.cat([self.mask(part, keeps) for part in self._sums[node]])
         return keeps[node] if node in keeps else torch.ones(self.sizes[node], dtype=torch.bool)
@@ -141,10 +141,10 @@ class Nodes:
         """The positions of a node after its leaves' units are put in a new order: int64, one a position."""
         node = self.find(node)
         if node in self._products:
-            found = torch.zeros(1, dtype=torch.int64)
+            positions = torch.zeros(1, dtype=torch.int64)
             for part in self._products[node]:
-                found = (found[:, None] * self.sizes[part] + self.order(part, orders)[None]).flatten()
-            return found
+                positions = (positions[:, None] * self.sizes[part] + self.order(part, orders)[None]).flatten()
+            return positions
         if node in self._sums:
             starts = [0, *itertools.accumulate(self.sizes[p] for p in self._sums[node])]
             return torch.cat([self.order(p, orders) + s for p, s in zip(self._sums[node], starts, strict=False)])

@@ -84,13 +84,13 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         with untouched(model), torch.no_grad():
             before = [name for name, _ in model.named_parameters()]
             model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-            made = [name for name, _ in model.named_parameters() if name not in before]
+            fresh = [name for name, _ in model.named_parameters() if name not in before]
     except Exception as error:
-        given = ", ".join(describe(a) for a in [*args, *kwargs.values()])
+        got = ", ".join(describe(a) for a in [*args, *kwargs.values()])
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
-                            f"got {given or 'no inputs'}{_mismatch(model, [*args, *kwargs.values()])}") from error
-    if made:
-        raise SecateurError(f"{type(model).__name__} makes its parameter '{made[0]}' when it first runs: run it once, "
+                            f"got {got or 'no inputs'}{_mismatch(model, [*args, *kwargs.values()])}") from error
+    if fresh:
+        raise SecateurError(f"{type(model).__name__} makes its parameter '{fresh[0]}' when it first runs: run it once, "
                             "then there is something to cut")
 
 
@@ -99,10 +99,10 @@ def describe(value: Any) -> str:
     return f"{dtype_name(value.dtype)} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def _mismatch(model: nn.Module, given: list[Any]) -> str:
+def _mismatch(model: nn.Module, inputs: list[Any]) -> str:
     """What differs between the network's device or dtype and the example's, as a clause."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    tensor = next((a for a in given if isinstance(a, Tensor) and a.is_floating_point()), None)
+    tensor = next((a for a in inputs if isinstance(a, Tensor) and a.is_floating_point()), None)
     if weight is None or tensor is None or (weight.device, weight.dtype) == (tensor.device, tensor.dtype):
         return ""
     return f"; the network holds {weight.dtype} on {weight.device}, the example {tensor.dtype} on {tensor.device}"

@@ -176,9 +176,7 @@ def _unknown(flow: Flow, call: Call, why: str = "") -> list[list[int]]:
     reason = why or "an operator without a rule"
     if not why and any(call.axes.find(a) not in call.axes.fixed for v in call.tensors for a in v.axes):
         flow.unknown.setdefault(call.name, source_of(call.node))
-    for value in call.tensors:
-        call.fix(value, range(len(value.axes)), reason)
-    return [[call.axes.leaf(s, f"{reason} at {call.where}") for s in shape] for shape in call.shapes]
+    return call.fix_all(reason)
 
 
 def _package(call: Call, result: Any) -> Any:

@@ -20,13 +20,13 @@ _Slices = list[tuple[str, int, Place]]
 
 def leaves(flow: Flow) -> dict[int, _Slices]:
     """Every leaf that lies in a stored tensor, in the order of use, with where it lies."""
-    found: dict[int, _Slices] = defaultdict(list)
+    slices: dict[int, _Slices] = defaultdict(list)
     order = [*flow.first_use, *(n for n in flow.stored if n not in flow.first_use)]
     for name in order:
         for axis, node in enumerate(flow.stored[name].axes):
             for place in flow.axes.places(node):
-                found[place.leaf].append((name, axis, place))
-    return found
+                slices[place.leaf].append((name, axis, place))
+    return slices
 
 
 def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list[Group], dict[str, int]]:
@@ -37,41 +37,41 @@ def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list
         flow: what the rules found.
         inner: also cut the inner one of two free factors of one axis (a head's size beside the heads).
     """
-    made: list[Group] = []
+    groups: list[Group] = []
     leaf_of: dict[str, int] = {}
-    found = leaves(flow)
-    learned = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
-    nested = {} if inner else _inner_leaves(flow, found)
-    for leaf, slices in sorted(found.items(), key=lambda item: item[0] in flow.axes.fixed):
+    slices_of = leaves(flow)
+    ranks = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
+    rivals = {} if inner else _inner_leaves(flow, slices_of)
+    for leaf, slices in sorted(slices_of.items(), key=lambda item: item[0] in flow.axes.fixed):
         members = tuple(_member(flow, *one) for one in slices)
         if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
             continue
-        if not any(m.tensor in learned for m in members):
+        if not any(m.tensor in ranks for m in members):
             continue
-        members = _with_producer(members, learned)
+        members = _with_producer(members, ranks)
         name = _unique(_producer(members), leaf_of)
-        used = any(m.tensor in flow.first_use for m in members)
-        reason = flow.axes.fixed.get(leaf, "" if used else "it is not used for this example, in evaluation mode")
-        if not reason and leaf in nested:
-            reason = f"it lies inside {_leaf_name(leaf_of, nested[leaf])}, which is cut instead (trace with inner=True)"
+        is_used = any(m.tensor in flow.first_use for m in members)
+        reason = flow.axes.fixed.get(leaf, "" if is_used else "it is not used for this example, in evaluation mode")
+        if not reason and leaf in rivals:
+            reason = f"it lies inside {_leaf_name(leaf_of, rivals[leaf])}, which is cut instead (trace with inner=True)"
         unit = "expert" if leaf in flow.experts else _unit_of(model, members)
-        made.append(Group(name, unit, flow.axes.sizes[leaf], members, reason,
-                          source_of(flow.first_use[members[0].tensor]) if members[0].tensor in flow.first_use else "",
-                          _carried_along(flow, members, learned)))
+        use = flow.first_use.get(members[0].tensor)
+        groups.append(Group(name, unit, flow.axes.sizes[leaf], members, reason, source_of(use) if use else "",
+                            _count_parameters(flow, members, ranks)))
         leaf_of[name] = leaf
-    order = {leaf: i for i, leaf in enumerate(found)}
-    return sorted(made, key=lambda g: order[leaf_of[g.name]]), leaf_of
+    order = {leaf: i for i, leaf in enumerate(slices_of)}
+    return sorted(groups, key=lambda g: order[leaf_of[g.name]]), leaf_of
 
 
-def _carried_along(flow: Flow, members: Iterable[Member], learned: dict[str, int]) -> int:
+def _count_parameters(flow: Flow, members: Iterable[Member], ranks: dict[str, int]) -> int:
     """How many learned numbers lie in the positions of a group; a tensor cut along two axes counts once."""
     total = 0
-    for name in dict.fromkeys(m.tensor for m in members if m.tensor in learned):
+    for name in dict.fromkeys(m.tensor for m in members if m.tensor in ranks):
         shape, rest = flow.stored[name].shape, 1.0
         for axis, size in enumerate(shape):
-            gone = sum(m.units * m.inner * prod(c for c, _ in m.loops)
-                       for m in members if (m.tensor, m.axis) == (name, axis))
-            rest *= 1 - min(gone, size) / max(size, 1)
+            count = sum(m.units * m.inner * prod(c for c, _ in m.loops)
+                        for m in members if (m.tensor, m.axis) == (name, axis))
+            rest *= 1 - min(count, size) / max(size, 1)
         total += round(prod(shape) * (1 - rest))
     return total
 
@@ -81,30 +81,30 @@ def _leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
     return next((f"'{name}'" for name, other in leaf_of.items() if other == leaf), "another group")
 
 
-def _inner_leaves(flow: Flow, found: dict[int, _Slices]) -> dict[int, int]:
+def _inner_leaves(flow: Flow, slices_of: dict[int, _Slices]) -> dict[int, int]:
     """Free leaves that share a product with another free leaf: the outer one is cut, heads rather than lanes,
     but the channels of grouped convolutions rather than a smaller number of groups."""
-    outside, partners = _shared_products(flow, found)
-    chosen: set[int] = set()
+    outside, partners = _shared_products(flow, slices_of)
+    winners: set[int] = set()
     inner: dict[int, int] = {}
     groups = {flow.axes.find(leaf) for notes in flow.notes.values() for leaf in notes.values()}
     few = {g for g in groups if any(flow.axes.sizes[p] > flow.axes.sizes[g] for p in partners[g])}
-    free = (leaf for leaf in found if leaf not in flow.axes.fixed)
-    copies = {f for f, slices in found.items() if not any(flow.roles.get((n, a)) == "out" for n, a, _ in slices)}
+    free = (leaf for leaf in slices_of if leaf not in flow.axes.fixed)
+    copies = {f for f, slices in slices_of.items() if not any(flow.roles.get((n, a)) == "out" for n, a, _ in slices)}
     for leaf in sorted(free, key=lambda f: (f in few, f in copies, len(outside[f] - few))):
-        rival = next((p for p in partners[leaf] if p in chosen), None)
+        rival = next((p for p in partners[leaf] if p in winners), None)
         if rival is None:
-            chosen.add(leaf)
+            winners.add(leaf)
         else:
             inner[leaf] = rival
     return inner
 
 
-def _shared_products(flow: Flow, found: dict[int, _Slices]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+def _shared_products(flow: Flow, slices_of: dict[int, _Slices]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
     """For each free leaf, those that lie outside of it in a product, and all that share one with it."""
     outside: dict[int, set[int]] = defaultdict(set)
     partners: dict[int, list[int]] = defaultdict(list)
-    for name, axis in dict.fromkeys((name, axis) for slices in found.values() for name, axis, _ in slices):
+    for name, axis in dict.fromkeys((name, axis) for slices in slices_of.values() for name, axis, _ in slices):
         for a, b in _factor_pairs(flow, flow.stored[name].axes[axis]):
             if a != b and not {a, b} & flow.axes.fixed.keys():
                 outside[b].add(a)
@@ -130,12 +130,12 @@ def _member(flow: Flow, name: str, axis: int, place: Place) -> Member:
     return Member(name, axis, role, flow.axes.sizes[place.leaf], place.offset, place.loops, place.inner)
 
 
-def _with_producer(members: tuple[Member, ...], learned: dict[str, int]) -> tuple[Member, ...]:
+def _with_producer(members: tuple[Member, ...], ranks: dict[str, int]) -> tuple[Member, ...]:
     """Name a producer where no rule did: the parameter of the most axes among those that only go along."""
-    if any(m.role == "out" and m.tensor in learned for m in members):
+    if any(m.role == "out" and m.tensor in ranks for m in members):
         return members
-    some = [m for m in members if m.tensor in learned]
-    first = max([m for m in some if m.role == "along"] or some, key=lambda m: learned[m.tensor])
+    parameters = [m for m in members if m.tensor in ranks]
+    first = max([m for m in parameters if m.role == "along"] or parameters, key=lambda m: ranks[m.tensor])
     return tuple(replace(m, role="out") if m is first else m for m in members)
 
 
@@ -154,16 +154,16 @@ def _unique(name: str, others: Container[str]) -> str:
 
 def _unit_of(model: nn.Module, members: Iterable[Member]) -> str:
     """The word for one unit of a group."""
-    made = [m for m in members if m.role == "out"]
-    modules = [model.get_submodule(m.tensor.rpartition(".")[0].split(".parametrizations")[0]) for m in made]
+    makers = [m for m in members if m.role == "out"]
+    modules = [model.get_submodule(m.tensor.rpartition(".")[0].split(".parametrizations")[0]) for m in makers]
     if any(isinstance(m, nn.modules.conv._ConvNd) for m in modules):
-        return "group" if made[0].inner > 1 else "channel"
+        return "group" if makers[0].inner > 1 else "channel"
     if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in modules):
         return "unit"
-    widths = {m.inner for m in made}
+    widths = {m.inner for m in makers}
     if max(widths) > 1:
         return "kv-group" if len(widths) > 1 and min(widths) > 1 else "head"
-    return "lane" if all(m.loops for m in made) else "neuron"
+    return "lane" if all(m.loops for m in makers) else "neuron"
 
 
 def find_output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -171,8 +171,8 @@ def find_output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
     alone: list[str] = []
     notes: list[str] = []
     for value in flow.outputs:
-        made = [makers for axis in value.axes if any(makers := _makers(flow, axis))]
-        for modules in made[-1] if made else ():
+        axes = [makers for axis in value.axes if any(makers := _makers(flow, axis))]
+        for modules in axes[-1] if axes else ():
             if len(modules) == 1:
                 alone += modules
             elif modules:

@@ -51,15 +51,15 @@ def fix_norms(flow: Flow, model: nn.Module, graphs: Sequence[FlatGraph]) -> None
 
 def _constant_nodes(graph: FlatGraph) -> dict[fx.Node, None]:
     """The nodes that are computed from parameters, buffers and constants alone, in order."""
-    found: dict[fx.Node, None] = {}
+    nodes: dict[fx.Node, None] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
             alone = graph.sources[str(node.target)][0] != "input"
         else:
-            alone = node.op != "output" and all(n in found for n in node.all_input_nodes)
+            alone = node.op != "output" and all(n in nodes for n in node.all_input_nodes)
         if alone:
-            found[node] = None
-    return found
+            nodes[node] = None
+    return nodes
 
 
 def _takes_norm(flow: Flow, node: fx.Node) -> bool:
@@ -85,7 +85,7 @@ def _reduced_axes(flow: Flow, node: fx.Node) -> list[int]:
 
 def _ways_to_weights(node: fx.Node, still: Collection[fx.Node]) -> set[fx.Node]:
     """The nodes on the ways from a statistic to where it ends in a weight; none if there is no such way."""
-    found: set[fx.Node] = set()
+    nodes: set[fx.Node] = set()
 
     def ends(at: fx.Node) -> bool:
         some = False
@@ -94,11 +94,11 @@ def _ways_to_weights(node: fx.Node, still: Collection[fx.Node]) -> set[fx.Node]:
             onward = user in still and _passes(user) and ends(user)
             some = some or weight or onward
         if some:
-            found.add(at)
+            nodes.add(at)
         return some
 
     ends(node)
-    return found
+    return nodes
 
 
 def _passes(node: fx.Node) -> bool:

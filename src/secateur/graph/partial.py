@@ -45,11 +45,12 @@ class Parts:
 
 def calls(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What each module is called with first, while the example runs."""
-    found: dict[str, tuple[Any, Any]] = {}
+    inputs_of: dict[str, tuple[Any, Any]] = {}
 
     def note(name: str) -> Any:
-        def hook(_: nn.Module, given: Any, named: Any) -> None:
-            found.setdefault(name, pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, (given, named)))
+        def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
+            own = pytree.tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, (args, kwargs))
+            inputs_of.setdefault(name, own)
         return hook
 
     hooks = [m.register_forward_pre_hook(note(n), with_kwargs=True) for n, m in model.named_modules() if n]
@@ -59,7 +60,7 @@ def calls(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> di
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return inputs_of
 
 
 def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedError) -> Structure:
@@ -69,33 +70,33 @@ def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedErr
         UnsupportedError: where no part has units to cut, with what ``why`` says.
     """
     args, kwargs = inputs(example)
-    seen = calls(model, args, kwargs)
-    shared = {name for names in tied_names(model) for name in names}
-    found = dict(_exportable(model, "", seen, inner, [_MOST_TRIED]))
-    groups = [_rename_group(path, g, shared) for path, s in found.items() for g in s.groups]
+    inputs_of = calls(model, args, kwargs)
+    tied = {name for names in tied_names(model) for name in names}
+    parts = dict(_exportable(model, "", inputs_of, inner, [_MOST_TRIED]))
+    groups = [_rename_group(path, g, tied) for path, s in parts.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
         raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
-    reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(found)}"
-    return Structure(targets(model), tuple(groups), (), Parts(found, args, kwargs), example, notes=(reason,))
+    reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(parts)}"
+    return Structure(targets(model), tuple(groups), (), Parts(parts, args, kwargs), example, notes=(reason,))
 
 
-def _exportable(model: nn.Module, path: str, seen: dict[str, tuple[Any, Any]], inner: bool,
-                left: list[int]) -> Iterator[tuple[str, Structure]]:
+def _exportable(model: nn.Module, path: str, inputs_of: dict[str, tuple[Any, Any]], inner: bool,
+                tries: list[int]) -> Iterator[tuple[str, Structure]]:
     """The outermost modules inside a module that can be exported, with their structures."""
     for name, child in model.named_children():
         inside = f"{path}.{name}".lstrip(".")
-        graph = attempt(child, *seen[inside], left) if inside in seen else None
+        graph = _try_export(child, *inputs_of[inside], tries) if inside in inputs_of else None
         if graph is None:
-            yield from _exportable(child, inside, seen, inner, left)
+            yield from _exportable(child, inside, inputs_of, inner, tries)
         else:
             yield inside, with_unfelt(child, analyse(child, [graph], inner))
 
 
-def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> FlatGraph | None:
+def _try_export(module: nn.Module, args: Any, kwargs: Any, tries: list[int]) -> FlatGraph | None:
     """A module exported, if it has parts of its own and can be."""
-    if not any(True for _ in module.children()) or left[0] <= 0:
+    if not any(True for _ in module.children()) or tries[0] <= 0:
         return None
-    left[0] -= 1
+    tries[0] -= 1
     try:
         with evaluating(module):
             return capture_as_it_is(module, args, kwargs)
@@ -103,11 +104,11 @@ def attempt(module: nn.Module, args: Any, kwargs: Any, left: list[int]) -> FlatG
         return None
 
 
-def _rename_group(path: str, group: Group, shared: set[str]) -> Group:
+def _rename_group(path: str, group: Group, tied: set[str]) -> Group:
     """A part's group under the names of the whole network; one whose tensors lie elsewhere too stays."""
     members = tuple(replace(m, tensor=f"{path}.{m.tensor}") for m in group.members)
-    tied = next((m.tensor for m in members if m.tensor in shared), None)
-    why = group.reason or (f"'{tied}' lies in several places of a network that is traced in parts" if tied else "")
+    other = next((m.tensor for m in members if m.tensor in tied), None)
+    why = group.reason or (f"'{other}' lies in several places of a network that is traced in parts" if other else "")
     return replace(group, name=f"{path}.{group.name}", members=members, reason=why)
 
 
@@ -121,7 +122,7 @@ def cut_parts(model: nn.Module, cuts: Sequence[Cut], parts: Parts) -> attempts.R
     stand_ins: dict[int, Any] = {}
     notes: list[str] = []
     for path, structure in parts.structures.items():
-        some = [local(path, cut, structure) for cut in cuts if cut.name.startswith(f"{path}.")]
+        some = [_cut_of_part(path, cut, structure) for cut in cuts if cut.name.startswith(f"{path}.")]
         if some:
             part = model.get_submodule(path)
             if not parts.proved:
@@ -142,21 +143,21 @@ def _prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
     Raises:
         UnsupportedError: they differ, or one does not run: the code around the parts looks into them.
     """
-    told = f"the cut of {type(small).__name__} in parts is not proved"
+    claim = f"the cut of {type(small).__name__} in parts is not proved"
     try:
-        error = distance(whole(small, parts), whole(masked, parts))
+        error = distance(_whole_outputs(small, parts), _whole_outputs(masked, parts))
     except Exception as failure:
-        raise UnsupportedError(f"{told}: {readable(failure)}; the code around the parts looks into them") from failure
+        raise UnsupportedError(f"{claim}: {readable(failure)}; the code around the parts looks into them") from failure
     if not error <= LIMIT:
-        raise UnsupportedError(f"{told}: the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+        raise UnsupportedError(f"{claim}: the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
 
 
-def whole(model: nn.Module, parts: Parts) -> list[Tensor]:
+def _whole_outputs(model: nn.Module, parts: Parts) -> list[Tensor]:
     """The outputs of a network in float64; its weights are those of a copy that is thrown away."""
     return eager_outputs(copy.deepcopy(model).double(), parts.args, parts.kwargs)
 
 
-def local(path: str, cut: Cut, structure: Structure) -> Cut:
+def _cut_of_part(path: str, cut: Cut, structure: Structure) -> Cut:
     """A cut under the names of its part."""
     name = cut.name[len(path) + 1:]
     return Cut(name, cut.keep, next(g for g in structure.groups if g.name == name))
@@ -167,23 +168,23 @@ class _MaskedPart(nn.Module):
 
     def __init__(self, part: nn.Module, structure: Structure, cuts: Sequence[Cut]):
         super().__init__()
-        self.held = (part, structure, cuts)
+        self.setting = (part, structure, cuts)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _MaskedPart:
-        return _MaskedPart(*self.held)
+        return _MaskedPart(*self.setting)
 
     def __getattr__(self, name: str) -> Any:
         """What the code around it reads of the part itself: the comparison of the whole tells whether that matters."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if "held" not in self.__dict__:
+            if "setting" not in self.__dict__:
                 raise
-            return getattr(self.held[0], name)
+            return getattr(self.setting[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the cut part must give."""
-        part, structure, cuts = self.held
+        part, structure, cuts = self.setting
         trace = structure.trace
         masked = MaskedCalls(trace.flow, attempts.keeps_of(cuts, trace), lambda _, t: double(t))
         graph = replace(trace.first, args=args, kwargs=kwargs)

@@ -27,15 +27,15 @@ def targets(model: nn.Module) -> tuple[Target, ...]:
     >>> [t.name for t in targets(nn.GRU(4, 3))]
     ['weight_ih_l0', 'weight_hh_l0']
     """
-    found, seen = [], set[int]()
+    result, seen = [], set[int]()
     for name, module in model.named_modules():
         for tensor, axes, kind in weights(module):
             weight = getattr(module, tensor)
             if id(weight) not in seen:
                 seen.add(id(weight))
                 path = f"{name}.{tensor}" if name else tensor
-                found.append(Target(path, name, tuple(weight.shape), axes, kind))
-    return tuple(found)
+                result.append(Target(path, name, tuple(weight.shape), axes, kind))
+    return tuple(result)
 
 
 def weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], str]]:

@@ -23,7 +23,7 @@ Change = Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
-class Norm:
+class _Norm:
     """One normed weight: the names of the tensors whose norm it is and of that which takes the ratio; the axis of the
     weight along which norms differ, none where there is one for all.
     """
@@ -34,37 +34,37 @@ class Norm:
     take: Callable[..., Tensor]
 
 
-def norms(model: nn.Module) -> Iterator[Norm]:
+def norms(model: nn.Module) -> Iterator[_Norm]:
     """The weight and spectral norms of a network, torch's older and newer ones."""
     for path, module in model.named_modules():
         dot = f"{path}." if path else ""
         if isinstance(module, ParametrizationList) and len(module) == 1:
-            yield from newer(dot, module[0])
+            yield from _parametrized_norm(dot, module[0])
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, WeightNorm):
-                yield _of_weight(f"{dot}{hook.name}_v", f"{dot}{hook.name}_g", hook.dim)
+                yield _weight_norm(f"{dot}{hook.name}_v", f"{dot}{hook.name}_g", hook.dim)
             elif isinstance(hook, SpectralNorm):
                 names = [f"{dot}{hook.name}_{part}" for part in ("orig", "u", "v")]
-                yield spectral(names, hook.reshape_weight_to_matrix)
+                yield _spectral_norm(names, hook.reshape_weight_to_matrix)
 
 
-def newer(dot: str, module: nn.Module) -> Iterator[Norm]:
+def _parametrized_norm(dot: str, module: nn.Module) -> Iterator[_Norm]:
     """The norm that a parametrization takes."""
     if isinstance(module, _WeightNorm):
-        yield _of_weight(f"{dot}original1", f"{dot}original0", module.dim)
+        yield _weight_norm(f"{dot}original1", f"{dot}original0", module.dim)
     elif isinstance(module, _SpectralNorm) and hasattr(module, "_u"):
-        yield spectral([f"{dot}original", f"{dot}0._u", f"{dot}0._v"], module._reshape_weight_to_matrix)
+        yield _spectral_norm([f"{dot}original", f"{dot}0._u", f"{dot}0._v"], module._reshape_weight_to_matrix)
 
 
-def _of_weight(v: str, g: str, dim: int | None) -> Norm:
+def _weight_norm(v: str, g: str, dim: int | None) -> _Norm:
     """A norm of all axes but one."""
     along = -1 if dim is None else dim
-    return Norm((v,), g, None if along == -1 else along, lambda w: torch.norm_except_dim(w, 2, along))
+    return _Norm((v,), g, None if along == -1 else along, lambda w: torch.norm_except_dim(w, 2, along))
 
 
-def spectral(names: list[str], matrix: Callable[[Tensor], Tensor]) -> Norm:
+def _spectral_norm(names: list[str], matrix: Callable[[Tensor], Tensor]) -> _Norm:
     """The greatest singular value, as its two vectors tell it."""
-    return Norm(tuple(names), names[1], None, lambda w, u, v: torch.vdot(u, torch.mv(matrix(w), v)))
+    return _Norm(tuple(names), names[1], None, lambda w, u, v: torch.vdot(u, torch.mv(matrix(w), v)))
 
 
 def tensors_with_norm(model: nn.Module) -> set[str]:
@@ -72,20 +72,20 @@ def tensors_with_norm(model: nn.Module) -> set[str]:
     return {name for norm in norms(model) for name in (*norm.of, norm.scale)}
 
 
-def held_wide(model: nn.Module) -> set[str]:
+def names_held_wide(model: nn.Module) -> set[str]:
     """The names of the parameters that a proof holds in float64: those of which norms are taken or that norms hold
     down, and those that a parametrization computes with its buffers outside of a call."""
-    found = tensors_with_norm(model)
+    names = tensors_with_norm(model)
     for path, module in model.named_modules(remove_duplicate=False):
         dot = f"{path}." if path else ""
         if isinstance(module, ParametrizationList):
-            found |= {dot + name for name, _ in module.named_parameters(remove_duplicate=False)}
+            names |= {dot + name for name, _ in module.named_parameters(remove_duplicate=False)}
         elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
-            found.add(f"{dot}weight")
-    return found
+            names.add(f"{dot}weight")
+    return names
 
 
-def keep_norms(small: dict[str, Tensor], model: nn.Module, kept: dict[str, dict[int, Tensor]], change: Change) -> None:
+def keep_norms(small: dict[str, Tensor], model: nn.Module, masks: dict[str, dict[int, Tensor]], change: Change) -> None:
     """Scale what is left so that it is divided by the norm of the whole; ``change`` gives the whole tensors.
 
     Raises:
@@ -93,12 +93,12 @@ def keep_norms(small: dict[str, Tensor], model: nn.Module, kept: dict[str, dict[
     """
     whole = stored_tensors(model)
     for norm in norms(model):
-        if not any(name in kept for name in norm.of):
+        if not any(name in masks for name in norm.of):
             continue
         with torch.no_grad():
             before = norm.take(*(change(name, whole[name], lambda t: t) for name in norm.of))
             after = norm.take(*(small[name].detach() for name in norm.of))
-            mask = kept.get(norm.of[0], {}).get(norm.along) if norm.along is not None else None
+            mask = masks.get(norm.of[0], {}).get(norm.along) if norm.along is not None else None
             if norm.along is not None and mask is not None:
                 before = before.index_select(norm.along, mask.nonzero().flatten().to(before.device))
             if bool(((after == 0) & (before != 0)).any()):

@@ -24,7 +24,7 @@ from secateur.graph.example import double_batch
 from secateur.graph.proof.float64 import eager_outputs, give_back
 from secateur.graph.proof.oracles import LIMIT, Trace, distance, masked_outputs
 from secateur.graph.proof.perturb import round_to_float32
-from secateur.graph.weight_norms import held_wide, keep_norms
+from secateur.graph.weight_norms import keep_norms, names_held_wide
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +45,16 @@ def keeps_of(cuts: Sequence[Cut], trace: Trace) -> dict[int, Tensor]:
     return {trace.leaf_of[cut.name]: cut.keep.cpu() for cut in cuts}
 
 
-def fill(small: dict[str, Tensor], model: nn.Module, kept: surgery.Masks,
+def fill(small: dict[str, Tensor], model: nn.Module, masks: surgery.Masks,
          change: Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]) -> None:
     """Write sliced tensors into a small network, one at a time, as ``change`` gives them."""
     done: set[int] = set()
     for name, tensor in stored_tensors(model).items():
         if name in small and id(small[name]) not in done:
             done.add(id(small[name]))
-            mask = kept.get(name, {})
+            mask = masks.get(name, {})
             small[name].data = change(name, tensor, lambda t, mask=mask: surgery.slice_tensor(t, mask))  # type: ignore[misc]
-    keep_norms(small, model, kept, change)
+    keep_norms(small, model, masks, change)
 
 
 def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Removal:
@@ -63,11 +63,11 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
     Raises:
         UnsupportedError: neither the module nor the graph gives the right outputs.
     """
-    kept, keeps = surgery.masks(model, cuts), keeps_of(cuts, trace)
+    masks, keeps = surgery.masks(model, cuts), keeps_of(cuts, trace)
     proof = _Proof(model, trace, keeps)
-    base = surgery.sliced_copy(model, kept)
-    tensors, wide, names = stored_tensors(base), held_wide(model), trace.flow.names
-    fill(tensors, model, kept, lambda n, t, pick: round_to_float32(trace.perturb(names[n], t, pick), t, n in wide))
+    base = surgery.sliced_copy(model, masks)
+    tensors, wide, names = stored_tensors(base), names_held_wide(model), trace.flow.names
+    fill(tensors, model, masks, lambda n, t, pick: round_to_float32(trace.perturb(names[n], t, pick), t, n in wide))
     failures: list[str] = []
     for small, notes, attempt in _candidates(model, base, cuts, trace, Sizes(trace.flow, keeps)):
         why = proof.refusal(small, notes, own_code=attempt is not None)
@@ -82,7 +82,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
             notes = [*attempt.notes, *filter(None, [proof.zeroed.training(small)])]
         elif proof.untrained:
             notes = [f"{notes[0]}; train mode of the cut code fails: {proof.untrained}"]
-        fill(tensors, model, kept, lambda _, t, pick: pick(t.detach()))
+        fill(tensors, model, masks, lambda _, t, pick: pick(t.detach()))
         surgery.refresh(small)
         return Removal(small, tuple(notes))
     where = _find_culprit(model, cuts, trace)
@@ -129,12 +129,12 @@ class _Proof:
         except Exception as failure:
             # The frames hold tensors in float64: without them, the memory of this attempt is free for the next one.
             traceback.clear_frames(failure.__traceback__)
-            told = readable(failure)
+            why = readable(failure)
         else:
             error = distance(got, self.want)
             return "" if error <= LIMIT else f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}"
         give_back()
-        return told
+        return why
 
     @cached_property
     def _is_blind(self) -> bool:
@@ -185,13 +185,13 @@ def _candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
     repair.repair_known(small)
     for one in trace.graphs:
         repair.repair_traced(small, one, sizes)
-    tried: set[tuple[str, ...]] = set()
+    notes: set[tuple[str, ...]] = set()
     for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
         slots = repair.slots(small, repair.evidence(trace.graphs, sizes, broad), names)
-        for chosen in repair.attempts(slots):
-            attempt = repair.Assignment(small).make(chosen)
-            if tuple(attempt.notes) not in tried:
-                tried.add(tuple(attempt.notes))
+        for choice in repair.attempts(slots):
+            attempt = repair.Assignment(small).make(choice)
+            if tuple(attempt.notes) not in notes:
+                notes.add(tuple(attempt.notes))
                 yield small, attempt.notes, attempt
             attempt.undo()
     if len(trace.graphs) == 1:

@@ -28,10 +28,10 @@ class ExportedNetwork(nn.Module):
     learn. ``original`` names the class it came from.
     """
 
-    def __init__(self, graph: fx.GraphModule, taken: GraphInputs, out_spec: Any, original: str):
+    def __init__(self, graph: fx.GraphModule, inputs: GraphInputs, out_spec: Any, original: str):
         super().__init__()
         self.body, self.original = graph, original
-        self._taken, self._out_spec = taken, out_spec
+        self._inputs, self._out_spec = inputs, out_spec
 
     def train(self, mode: bool = True) -> ExportedNetwork:
         """Set the mode, which changes nothing in what is computed.
@@ -51,7 +51,7 @@ class ExportedNetwork(nn.Module):
         Raises:
             SecateurError: inputs that the traced graph does not hold for.
         """
-        flat = self.body(*self._taken.leaves(args, kwargs))
+        flat = self.body(*self._inputs.leaves(args, kwargs))
         return pytree.tree_unflatten(flat, self._out_spec)
 
 

@@ -32,15 +32,15 @@ log = logging.getLogger(__name__)
 def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
            sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
     """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
-    told = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
+    note = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
             "computes as in evaluation mode")
     for reach in reaches((trace.first.args, trace.first.kwargs))[:-1]:
         try:
-            yield _open_graph(model, small, cuts, trace, reach), [told]
+            yield _open_graph(model, small, cuts, trace, reach), [note]
         except Exception as error:
             log.debug("no graph for any %s: %s", reach, readable(error))
-    fixed = graph_module.build_network(model, trace.first, sizes, stored_tensors(small))
-    yield fixed, [f"{told}; {ONE_SHAPE}"]
+    network = graph_module.build_network(model, trace.first, sizes, stored_tensors(small))
+    yield network, [f"{note}; {ONE_SHAPE}"]
 
 
 def _open_graph(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace, reach: str) -> nn.Module:
@@ -51,29 +51,29 @@ def _open_graph(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
     """
     whole = trace.first.kwargs or trace.first.args
     structure = analyse(model, [capture(model, double_batch(whole), reach)], True)
-    traced: Trace = structure.trace
-    leaf_of = {g.members: traced.leaf_of[g.name] for g in structure.groups}
+    open_trace: Trace = structure.trace
+    leaf_of = {g.members: open_trace.leaf_of[g.name] for g in structure.groups}
     keeps = {leaf_of[cut.group.members]: cut.keep.cpu() for cut in cuts if cut.group}
-    sizes = Sizes(traced.flow, keeps)
-    cut_graph = graph_module.build_network(model, traced.first, sizes, stored_tensors(small))
+    sizes = Sizes(open_trace.flow, keeps)
+    cut_graph = graph_module.build_network(model, open_trace.first, sizes, stored_tensors(small))
     if reach == "length":
-        _check_lengths(model, cut_graph, traced, keeps)
+        _check_lengths(model, cut_graph, open_trace, keeps)
     return cut_graph
 
 
-def _check_lengths(model: nn.Module, small: nn.Module, traced: Trace, keeps: dict[int, Tensor]) -> None:
+def _check_lengths(model: nn.Module, small: nn.Module, trace: Trace, keeps: dict[int, Tensor]) -> None:
     """Compare a cut graph with the masked original at other sizes of all open axes.
 
     Raises:
         UnsupportedError: they differ, or there are no guards to say for which sizes the trace holds.
     """
-    if traced.first.guards is None:
+    if trace.first.guards is None:
         raise UnsupportedError("this torch does not tell for which lengths a trace holds")
-    other = _resize(traced.first)
+    other = _resize(trace.first)
     with evaluating(model), torch.no_grad():
         model(*copy.deepcopy(other.args), **copy.deepcopy(other.kwargs))
-    traced = replace(traced, graphs=(other,))
-    error = distance(eager_outputs(small, other.args, other.kwargs), masked_outputs(model, traced, keeps))
+    trace = replace(trace, graphs=(other,))
+    error = distance(eager_outputs(small, other.args, other.kwargs), masked_outputs(model, trace, keeps))
     if not error <= LIMIT:
         raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} of their size")
 

@@ -24,7 +24,7 @@ from secateur.graph.proof.float64 import eager_outputs, eager_tensors, give_back
 from secateur.graph.proof.masked import MaskedCalls
 from secateur.graph.proof.oracles import LIMIT, Trace, distance
 from secateur.graph.proof.perturb import round_to_float32
-from secateur.graph.weight_norms import held_wide
+from secateur.graph.weight_norms import names_held_wide
 
 
 class ZeroedCopy:
@@ -103,7 +103,7 @@ class ZeroedCopy:
 def _masked_copy(model: nn.Module, trace: Trace, masked: MaskedCalls) -> nn.Module:
     """A copy of a network with the masked tensors, made in their place: the old ones are never copied."""
     memo: dict[int, Any] = {}
-    wide = held_wide(model)
+    wide = names_held_wide(model)
     for name, tensor in stored_tensors(model).items():
         if id(tensor) in memo or (name not in trace.flow.stored and trace.flow.names.get(name, name) != name):
             continue

@@ -27,7 +27,7 @@ def carry_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, small: n
     Raises:
         SecateurError: the optimizer holds parameters that are not the network's, or state of other shapes than theirs.
     """
-    kept = _by_every_name(model, masks(model, [cut for cut in cuts if cut.removed]))
+    masks_of = _by_every_name(model, masks(model, [cut for cut in cuts if cut.removed]))
     names = {id(p): n for n, p in model.named_parameters(remove_duplicate=False)}
     after = dict(small.named_parameters(remove_duplicate=False))
     after |= {n.removeprefix("body."): p for n, p in after.items()}
@@ -36,15 +36,15 @@ def carry_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, small: n
     new = type(optimizer)(groups, **_constructor_defaults(optimizer))
     for parameter, state in optimizer.state.items():
         name = name_of(parameter, names)
-        new.state[after[name]] = {k: _cut_state(v, parameter, name, kept) for k, v in state.items()}
+        new.state[after[name]] = {k: _cut_state(v, parameter, name, masks_of) for k, v in state.items()}
     return new
 
 
-def _by_every_name(model: nn.Module, kept: Masks) -> Masks:
+def _by_every_name(model: nn.Module, masks_of: Masks) -> Masks:
     """The masks of shared weights under all of their names."""
     every = dict(model.named_parameters(remove_duplicate=False))
-    held = {id(every[name]): mask for name, mask in kept.items() if name in every}
-    return kept | {name: held[id(p)] for name, p in every.items() if id(p) in held}
+    by_id = {id(every[name]): mask for name, mask in masks_of.items() if name in every}
+    return masks_of | {name: by_id[id(p)] for name, p in every.items() if id(p) in by_id}
 
 
 def name_of(parameter: Tensor, names: dict[int, str]) -> str:
@@ -55,11 +55,11 @@ def name_of(parameter: Tensor, names: dict[int, str]) -> str:
     return names[id(parameter)]
 
 
-def _cut_state(value: Any, parameter: Tensor, name: str, kept: Masks) -> Any:
+def _cut_state(value: Any, parameter: Tensor, name: str, masks_of: Masks) -> Any:
     """One entry of an optimizer's state, sliced where it has the shape of its weight."""
     if isinstance(value, Tensor) and value.shape == parameter.shape:
-        return slice_tensor(value, kept.get(name, {})).clone()
-    if isinstance(value, Tensor) and value.ndim and kept.get(name):
+        return slice_tensor(value, masks_of.get(name, {})).clone()
+    if isinstance(value, Tensor) and value.ndim and masks_of.get(name):
         raise SecateurError(f"the optimizer keeps a state of shape {tuple(value.shape)} for '{name}' of shape "
                             f"{tuple(parameter.shape)}; allowed is state of the weight's own shape: build it anew")
     return value.clone() if isinstance(value, Tensor) else value
@@ -67,5 +67,5 @@ def _cut_state(value: Any, parameter: Tensor, name: str, kept: Masks) -> Any:
 
 def _constructor_defaults(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """The defaults that the optimizer's own constructor takes."""
-    taken = inspect.signature(type(optimizer).__init__).parameters
-    return {k: v for k, v in optimizer.defaults.items() if k in taken}
+    parameters = inspect.signature(type(optimizer).__init__).parameters
+    return {k: v for k, v in optimizer.defaults.items() if k in parameters}

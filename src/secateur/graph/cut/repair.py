@@ -27,18 +27,18 @@ from secateur.graph.rules.base import TensorAxes
 _STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
              nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
 MOST = 12
-SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|heads?$"
-                   r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
+_SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|head$"
+                    r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
 _NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
                         r"|key_value_groups|batch|chunk|img|grid|label|kv_groups|depth|_ratio|dilation|padding")
-NAMED = re.compile(rf"^(?!.*(?:{_NOT_SIZES.pattern})).*(?:{SIZES.pattern})")
+NAMED = re.compile(rf"^(?!.*(?:{_NOT_SIZES.pattern})).*(?:{_SIZES.pattern})")
 ANY = re.compile("")
 
 _Evidence = dict[str, Counter[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
-class Slot:
+class _Slot:
     """One remembered size: where it is kept, its value, and what it may have to be, most likely first."""
 
     owner: str
@@ -133,12 +133,12 @@ def evidence(graphs: Iterable[FlatGraph], sizes: Sizes, broad: bool = False) -> 
 
     ``broad`` counts the axes of all values in the forward besides the sizes written into calls.
     """
-    found: _Evidence = defaultdict(Counter)
+    evidence: _Evidence = defaultdict(Counter)
     for node in (n for one in graphs for n in one.nodes if n.op == "call_function"):
         pairs = [*_written_sizes(sizes, node), *(_axis_sizes(sizes, node) if broad else ())]
         if pairs := [(old, new) for old, new in pairs if old > 1]:
-            found[module_of(node)].update(pairs)
-    return found
+            evidence[module_of(node)].update(pairs)
+    return evidence
 
 
 def _written_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
@@ -161,68 +161,68 @@ def _axis_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
                 yield sizes.flow.axes.sizes[axis], sizes.of(axis)
 
 
-def slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) -> list[Slot]:
+def slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[_Slot]:
     """Every remembered size of a fitting name that the evidence speaks of and that may have to change."""
-    made: list[Slot] = []
-    for path, seen in found.items():
+    slots: list[_Slot] = []
+    for path, sizes in evidence.items():
         module = find(model, path)
         if module is not None and not isinstance(module, _STANDARD):
             owner = type(module).__name__
-            made += [slot for key, value in vars(module).items()
-                     if names.search(key) and (slot := _slot_for(owner, path, key, value, seen))]
-    return made + _config_slots(model, found, names)
+            slots += [slot for key, value in vars(module).items()
+                      if names.search(key) and (slot := _slot_for(owner, path, key, value, sizes))]
+    return slots + _config_slots(model, evidence, names)
 
 
-def _config_slots(model: nn.Module, found: _Evidence, names: re.Pattern[str]) -> list[Slot]:
+def _config_slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[_Slot]:
     """The sizes in configurations: one slot where all modules that share one agree, one a module where not."""
-    users: dict[int, list[str]] = defaultdict(list)
-    for path in found:
+    paths_of: dict[int, list[str]] = defaultdict(list)
+    for path in evidence:
         config = getattr(find(model, path), "config", None)
         if config is not None and hasattr(config, "__dict__"):
-            users[id(config)].append(path)
-    made: list[Slot] = []
-    for paths in users.values():
+            paths_of[id(config)].append(path)
+    slots: list[_Slot] = []
+    for paths in paths_of.values():
         config = getattr(find(model, paths[0]), "config", None)
-        pool = sum((found[p] for p in paths), Counter[tuple[int, int]]())
+        pool = sum((evidence[p] for p in paths), Counter[tuple[int, int]]())
         for key, value in vars(config).items():
             if not names.search(key):
                 continue
-            agreed = _slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
-            if agreed is None or len(agreed.choices) == 1:
-                own = [agreed]
+            common = _slot_for(type(config).__name__, f"{paths[0]}.config", key, value, pool)
+            if common is None or len(common.choices) == 1:
+                own = [common]
             else:
-                own = [_slot_for(type(config).__name__, f"{p}.config", key, value, found[p]) for p in paths]
-            made += [slot for slot in own if slot]
-    return made
+                own = [_slot_for(type(config).__name__, f"{p}.config", key, value, evidence[p]) for p in paths]
+            slots += [slot for slot in own if slot]
+    return slots
 
 
-def _slot_for(owner: str, holder: str, key: str, value: Any, seen: Counter[tuple[int, int]]) -> Slot | None:
+def _slot_for(owner: str, holder: str, key: str, value: Any, sizes: Counter[tuple[int, int]]) -> _Slot | None:
     """A slot for an attribute that holds an old size (or a list of them), if one may change."""
     if isinstance(value, (tuple, list)) and value and all(type(v) is int for v in value):
         choices: list[Any] = [type(value)(c) if type(value) is not torch.Size else torch.Size(c)
-                              for c in itertools.islice(itertools.product(*(_rank(key, v, seen) for v in value)), 4)]
+                              for c in itertools.islice(itertools.product(*(_rank(key, v, sizes) for v in value)), 4)]
     elif type(value) is int:
-        choices = _rank(key, value, seen)
+        choices = _rank(key, value, sizes)
     else:
         return None
-    return Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
+    return _Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
 
 
-def _rank(key: str, old: int, seen: Counter[tuple[int, int]]) -> list[int]:
+def _rank(key: str, old: int, sizes: Counter[tuple[int, int]]) -> list[int]:
     """What an old size may become, most likely first: names of one head's size stay as they are."""
-    options = {new: count for (before, new), count in seen.items() if before == old} or {old: 1}
+    options = {new: count for (before, new), count in sizes.items() if before == old} or {old: 1}
     stays = "head_dim" in key or "head_size" in key or "dim_head" in key
     return sorted(options, key=lambda new: ((new == old) != stays, -options[new]))
 
 
-def attempts(found: list[Slot]) -> Iterator[list[tuple[Slot, Any]]]:
+def attempts(slots: list[_Slot]) -> Iterator[list[tuple[_Slot, Any]]]:
     """Assignments to try, the most likely first; slots of one kind are decided together."""
-    kinds = list(dict.fromkeys(s.kind for s in found if len(s.choices) > 1))
-    options = {k: max((s.choices for s in found if s.kind == k), key=len) for k in kinds}
+    kinds = list(dict.fromkeys(s.kind for s in slots if len(s.choices) > 1))
+    options = {k: max((s.choices for s in slots if s.kind == k), key=len) for k in kinds}
     ranks = itertools.islice(itertools.product(*(range(len(options[k])) for k in kinds)), MOST)
     for choice in sorted(ranks, key=sum):
         rank = dict(zip(kinds, choice, strict=True))
-        yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in found]
+        yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in slots]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +249,7 @@ class Assignment:
         """What is set, one line each."""
         return [step.note for step in self._steps if step.note]
 
-    def make(self, choices: list[tuple[Slot, Any]]) -> Assignment:
+    def make(self, choices: list[tuple[_Slot, Any]]) -> Assignment:
         """Set the chosen values; configurations that modules share are copied where these need different ones."""
         for slot, value in choices:
             holder = self._holder(slot, value) if value != slot.old else None
@@ -279,7 +279,7 @@ class Assignment:
         self._steps.append(_Step(holder, key, getattr(holder, key), value, note))
         setattr(holder, key, value)
 
-    def _holder(self, slot: Slot, value: Any) -> Any:
+    def _holder(self, slot: _Slot, value: Any) -> Any:
         """The object that holds a slot: a module, its configuration, or its own copy of one that others share."""
         if slot.holder != "config" and not slot.holder.endswith(".config"):
             return find(self.model, slot.holder)

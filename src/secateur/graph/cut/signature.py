@@ -41,32 +41,32 @@ class GraphInputs:
         Raises:
             SecateurError: other inputs, sizes or settings than the graph was traced with.
         """
-        bound = _bound_to(self.signature, args, kwargs)
-        if list(bound) != self.names:
-            raise SecateurError(f"inputs of the cut graph: got {', '.join(bound)}, allowed: {', '.join(self.names)}, "
+        by_name = _bind(self.signature, args, kwargs)
+        if list(by_name) != self.names:
+            raise SecateurError(f"inputs of the cut graph: got {', '.join(by_name)}, allowed: {', '.join(self.names)}, "
                                 "as in the example")
-        given, spec = pytree.tree_flatten(bound)
+        leaves, spec = pytree.tree_flatten(by_name)
         if spec != self.spec:
             raise SecateurError(f"the cut graph takes {len(self.like)} inputs nested as the example had them, got "
-                                f"{len(given)}")
-        found = [value for _, value in sorted(zip(self.order, given, strict=True), key=lambda pair: pair[0])]
-        for position, (value, like) in enumerate(zip(found, self.like, strict=True)):
+                                f"{len(leaves)}")
+        inputs = [value for _, value in sorted(zip(self.order, leaves, strict=True), key=lambda pair: pair[0])]
+        for position, (value, like) in enumerate(zip(inputs, self.like, strict=True)):
             if not _fits(value, like):
                 raise SecateurError(f"input {position} of the cut graph: got "
                                     f"{list(value.shape) if isinstance(value, Tensor) else repr(value)}, "
                                     f"allowed: {_describe_allowed(like)}")
-        self.check_guards(bound)
-        return found
+        self.check_guards(by_name)
+        return inputs
 
-    def check_guards(self, bound: dict[str, Any]) -> None:
+    def check_guards(self, inputs: dict[str, Any]) -> None:
         """Refuse sizes for which the code would have taken another path.
 
         Raises:
             SecateurError: a guard of the trace does not hold.
         """
         for words, holds in self.guards:
-            if not holds(bound):
-                got = ", ".join(describe(v) for v in pytree.tree_leaves(bound))
+            if not holds(inputs):
+                got = ", ".join(describe(v) for v in pytree.tree_leaves(inputs))
                 raise SecateurError(f"inputs of the cut graph: got {got}, allowed: sizes with {words}")
 
 
@@ -76,15 +76,15 @@ def signature_of(forward: Callable[..., Any], graph: FlatGraph) -> GraphInputs:
     Raises:
         SecateurError: a guard of the trace does not hold for its own example.
     """
-    found = inspect.signature(forward).parameters.values()
-    parameters = [(p.name, p.kind, p.default is not p.empty) for p in found]
+    forward_parameters = inspect.signature(forward).parameters.values()
+    parameters = [(p.name, p.kind, p.default is not p.empty) for p in forward_parameters]
     leaves, spec = pytree.tree_flatten((graph.args, graph.kwargs))
     args, kwargs = pytree.tree_unflatten(list(range(len(leaves))), spec)
     like = [_allowed(node, value) for node, value in zip(graph.inputs, leaves, strict=True)]
-    made = GraphInputs(parameters, _bound_to(_signature(parameters), args, kwargs), like,
+    inputs = GraphInputs(parameters, _bind(_signature(parameters), args, kwargs), like,
                  [(guard, partial(_holds_by_torch, guard)) for guard in graph.guards or ()])
-    made.check_guards(_bound_to(made.signature, graph.args, graph.kwargs))
-    return made
+    inputs.check_guards(_bind(inputs.signature, graph.args, graph.kwargs))
+    return inputs
 
 
 def _signature(parameters: list[tuple[str, Any, bool]]) -> inspect.Signature:
@@ -93,12 +93,12 @@ def _signature(parameters: list[tuple[str, Any, bool]]) -> inspect.Signature:
                               for n, k, d in parameters])
 
 
-def _holds_by_torch(guard: str, bound: dict[str, Any]) -> bool:
+def _holds_by_torch(guard: str, inputs: dict[str, Any]) -> bool:
     """Whether a guard holds, which torch told a moment ago; one of a file never comes here."""
-    return bool(eval(guard, {"torch": torch}, {"L": bound}))
+    return bool(eval(guard, {"torch": torch}, {"L": inputs}))
 
 
-def _bound_to(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _bind(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Inputs by the names that a forward has for them.
 
     Raises:
@@ -107,8 +107,8 @@ def _bound_to(forward: inspect.Signature, args: tuple[Any, ...], kwargs: dict[st
     try:
         return {k: _sort_names(v) for k, v in forward.bind(*args, **kwargs).arguments.items()}
     except TypeError as error:
-        given = ", ".join([*map(describe, args), *kwargs])
-        raise SecateurError(f"inputs of the cut graph: {error}; got {given or 'nothing'}") from error
+        got = ", ".join([*map(describe, args), *kwargs])
+        raise SecateurError(f"inputs of the cut graph: {error}; got {got or 'nothing'}") from error
 
 
 def _sort_names(value: Any) -> Any:

@@ -56,56 +56,56 @@ class Sizes:
     def changes(self, node: fx.Node) -> list[Change]:
         """Every explicit size of a call, those that stay as they are too."""
         value, name = self.flow.values.get(node), base_name(node)
-        given = arguments_of(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
-        if not given or value is None:
+        arguments = arguments_of(node) if node.op == "call_function" and hasattr(node.target, "_schema") else {}
+        if not arguments or value is None:
             return []
-        return [c for c in self._changes(name, given, value, node) if c.old is not None]
+        return [c for c in self._changes(name, arguments, value, node) if c.old is not None]
 
-    def _changes(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Iterator[Change]:
+    def _changes(self, name: str, arguments: dict[str, Any], value: Any, node: fx.Node) -> Iterator[Change]:
         if name in _SHAPED:
-            old = given[_SHAPED[name]]
-            yield Change(_SHAPED[name], old, self.listed(old, value.axes[-len(old):] if old else []))
+            old = arguments[_SHAPED[name]]
+            yield Change(_SHAPED[name], old, self._sizes_after(old, value.axes[-len(old):] if old else []))
         elif name == "unflatten":
-            first = given["dim"] % len(self.source(node).axes)
-            yield Change("sizes", given["sizes"], self.listed(given["sizes"], value.axes[first:]))
+            first = arguments["dim"] % len(self._source(node).axes)
+            yield Change("sizes", arguments["sizes"], self._sizes_after(arguments["sizes"], value.axes[first:]))
         elif name in SPLITS:
-            yield self.split(name, given, value, node)
+            yield self._split(name, arguments, value, node)
         elif name in ("slice", "narrow"):
-            yield from self.segment(name, given, node)
+            yield from self._segment(name, arguments, node)
         elif name in ("repeat", "tile"):
-            yield self.repeat(given, value, node)
-        elif name == "repeat_interleave" and isinstance(given["repeats"], int):
-            d = given["dim"] % len(value.axes)
-            yield Change("repeats", given["repeats"], self.of(value.axes[d]) // self.of(self.source(node).axes[d]))
+            yield self._repeat(arguments, value, node)
+        elif name == "repeat_interleave" and isinstance(arguments["repeats"], int):
+            d = arguments["dim"] % len(value.axes)
+            yield Change("repeats", arguments["repeats"], self.of(value.axes[d]) // self.of(self._source(node).axes[d]))
         elif name in ("layer_norm", "rms_norm"):
-            old = given["normalized_shape"]
-            yield Change("normalized_shape", old, self.listed(old, value.axes[-len(old):]))
+            old = arguments["normalized_shape"]
+            yield Change("normalized_shape", old, self._sizes_after(old, value.axes[-len(old):]))
         for key, axis in self.flow.notes.get(node, {}).items():
             argument = "num_groups" if name == "group_norm" else key
-            yield Change(argument, given.get(argument), self.of(axis))
+            yield Change(argument, arguments.get(argument), self.of(axis))
 
-    def source(self, node: fx.Node) -> TensorAxes:
+    def _source(self, node: fx.Node) -> TensorAxes:
         """The first tensor of a call."""
-        found = self.flow.values[node.all_input_nodes[0]]
-        assert isinstance(found, TensorAxes)
-        return found
+        value = self.flow.values[node.all_input_nodes[0]]
+        assert isinstance(value, TensorAxes)
+        return value
 
-    def listed(self, old: Any, axes: list[int]) -> list[Any]:
+    def _sizes_after(self, old: Any, axes: list[int]) -> list[Any]:
         """A list of sizes after the cut; -1 stays, and open ones of axes that are not cut."""
-        return [self.one(o, a) for o, a in zip(old, axes, strict=True)]
+        return [self._size_after(o, a) for o, a in zip(old, axes, strict=True)]
 
-    def one(self, old: Any, axis: int) -> Any:
+    def _size_after(self, old: Any, axis: int) -> Any:
         """A size after the cut."""
         whole, left = self.flow.axes.sizes[axis], self.of(axis)
         if isinstance(old, fx.Node) and left != whole:
             return Ratio(old, left, whole)
         return left if isinstance(old, int) and old != -1 else old
 
-    def split(self, name: str, given: dict[str, Any], value: Any, node: fx.Node) -> Change:
+    def _split(self, name: str, arguments: dict[str, Any], value: Any, node: fx.Node) -> Change:
         """The segments of a split; the old value is what the code may hold: a length, lengths, a count."""
-        d = (given["dim"] or 0) % len(value[0].axes)
+        d = (arguments["dim"] or 0) % len(value[0].axes)
         keys = ("split_sizes", "split_size", "chunks", "sections", "indices", "tensor_indices_or_sections")
-        old = next(given[k] for k in keys if given.get(k) is not None)
+        old = next(arguments[k] for k in keys if arguments.get(k) is not None)
         new = [self.of(v.axes[d]) for v in value]
         even = not isinstance(old, (list, tuple)) and name in ("split", "unsafe_split") and len({*new[:-1]}) < 2
         if name in ("chunk", "unsafe_chunk"):
@@ -114,26 +114,26 @@ class Sizes:
             return Change("chunks", old, old if same else new)
         return Change("split", old, new[0] if even and new[-1] <= new[0] else new)
 
-    def segment(self, name: str, given: dict[str, Any], node: fx.Node) -> Iterator[Change]:
+    def _segment(self, name: str, arguments: dict[str, Any], node: fx.Node) -> Iterator[Change]:
         """The ends of a slice, counted in kept positions."""
-        x = self.source(node)
-        d = (given["dim"] or 0) % len(x.axes)
+        x = self._source(node)
+        d = (arguments["dim"] or 0) % len(x.axes)
         if not self.flow.axes.contains_any(x.axes[d], self.keeps):
             return
         before = torch.cat([torch.zeros(1, dtype=torch.int64), self.flow.axes.mask(x.axes[d], self.keeps).cumsum(0)])
         for key in ("start", "end"):
-            old = given.get(key)
-            if isinstance(old, int) and abs(old) <= x.shape[d] and (given.get("step") or 1) == 1:
-                kept = int(before[old])
-                yield Change(key, old, kept - int(before[-1]) if old < 0 else kept)
+            old = arguments.get(key)
+            if isinstance(old, int) and abs(old) <= x.shape[d] and (arguments.get("step") or 1) == 1:
+                count = int(before[old])
+                yield Change(key, old, count - int(before[-1]) if old < 0 else count)
         if name == "narrow":
-            end = given["start"] + given["length"]
-            yield Change("length", given["length"], int(before[end]) - int(before[given["start"]]))
+            end = arguments["start"] + arguments["length"]
+            yield Change("length", arguments["length"], int(before[end]) - int(before[arguments["start"]]))
 
-    def repeat(self, given: dict[str, Any], value: TensorAxes, node: fx.Node) -> Change:
+    def _repeat(self, arguments: dict[str, Any], value: TensorAxes, node: fx.Node) -> Change:
         """How often each axis is repeated."""
-        key = "repeats" if "repeats" in given else "dims"
-        x, old = self.source(node), given[key]
+        key = "repeats" if "repeats" in arguments else "dims"
+        x, old = self._source(node), arguments[key]
         sizes = [1] * (len(value.axes) - len(x.axes)) + [self.of(a) for a in x.axes]
         return Change(key, old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)][-len(old):])
 

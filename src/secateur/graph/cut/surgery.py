@@ -24,17 +24,17 @@ def masks(model: nn.Module, cuts: Sequence[Cut]) -> Masks:
     Raises:
         SecateurError: a cut without a group, or one that cannot be cut, or that leaves no unit.
     """
-    found: Masks = defaultdict(dict)
+    masks: Masks = defaultdict(dict)
     whole = stored_tensors(model)
     for cut in cuts:
         check(cut)
         assert cut.group is not None
-        gone = ~cut.keep.cpu()
+        removed = ~cut.keep.cpu()
         for m in cut.group.members:
             size = whole[m.tensor].shape[m.axis]
-            kept = found[m.tensor].setdefault(m.axis, torch.ones(size, dtype=torch.bool))
-            kept[m.positions()[gone].flatten()] = False
-    return found
+            mask = masks[m.tensor].setdefault(m.axis, torch.ones(size, dtype=torch.bool))
+            mask[m.positions()[removed].flatten()] = False
+    return masks
 
 
 def check(cut: Cut) -> None:
@@ -49,12 +49,12 @@ def check(cut: Cut) -> None:
         raise SecateurError(f"cut '{cut.name}' leaves none of {cut.group.units} units: at least one must stay")
 
 
-def slice_tensor(tensor: Tensor, kept: dict[int, Tensor]) -> Tensor:
+def slice_tensor(tensor: Tensor, masks: dict[int, Tensor]) -> Tensor:
     """A tensor without what goes along each axis, in memory of its own; one that is channels last stays so."""
     layout = _layout_of(tensor)
-    for axis, mask in kept.items():
+    for axis, mask in masks.items():
         tensor = tensor.index_select(axis, mask.nonzero().flatten().to(tensor.device))
-    return tensor.contiguous(memory_format=layout) if kept else tensor.clone(memory_format=layout)
+    return tensor.contiguous(memory_format=layout) if masks else tensor.clone(memory_format=layout)
 
 
 def _layout_of(tensor: Tensor) -> torch.memory_format:
@@ -76,13 +76,13 @@ def refresh(model: nn.Module) -> None:
                     setattr(module, hook.name, hook.compute_weight(module, do_power_iteration=False))
 
 
-def sliced_copy(model: nn.Module, kept: Masks) -> nn.Module:
+def sliced_copy(model: nn.Module, masks_of: Masks) -> nn.Module:
     """A deep copy of a network with sliced tensors in place of the old ones; ties stay ties."""
     memo: dict[int, object] = {}
     with torch.no_grad():
         for name, tensor in stored_tensors(model).items():
-            if name in kept and id(tensor) not in memo:
-                small = slice_tensor(tensor, kept[name])
+            if name in masks_of and id(tensor) not in memo:
+                small = slice_tensor(tensor, masks_of[name])
                 learned = isinstance(tensor, nn.Parameter)
                 memo[id(tensor)] = nn.Parameter(small, tensor.requires_grad) if learned else small
     return copy.deepcopy(model, memo)

@@ -73,41 +73,41 @@ class _Probe:
 
     def call(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one operator, once as it is and once for each input that may not matter."""
-        given = dict(_pairs((node.args, node.kwargs), (args, kwargs)))
+        inputs = dict(_pairs((node.args, node.kwargs), (args, kwargs)))
         schema = getattr(node.target, "_schema", None)
-        before = copies(given) if schema is not None and writes(node) else given
+        before = _clone(inputs) if schema is not None and _writes(node) else inputs
         result = reference.plain(node, args, kwargs)
-        sources = [n for n, v in given.items() if isinstance(v, Tensor) and v.is_floating_point()] if schema else []
+        sources = [n for n, v in inputs.items() if isinstance(v, Tensor) and v.is_floating_point()] if schema else []
         name = base_name(node).rstrip("_")
         if name in _PRODUCTS:
-            self.dead |= {(s, node) for s in sources if not _is_multiplied(s, given)}
+            self.dead |= {(s, node) for s in sources if not _is_multiplied(s, inputs)}
         elif name not in _OPEN and not _passes_on(schema):
             self.dead |= {(s, node) for s in sources if not self.moves(node, before, s, result)}
         return result
 
-    def moves(self, node: fx.Node, given: dict[fx.Node, Any], source: fx.Node, result: Any) -> bool:
+    def moves(self, node: fx.Node, inputs: dict[fx.Node, Any], source: fx.Node, result: Any) -> bool:
         """Whether moving one input moves the result."""
-        value = given[source]
+        value = inputs[source]
         draw = torch.rand(value.shape, generator=self.noise, dtype=value.dtype).to(value.device) + 0.5
-        moved = copies(given) if writes(node) else dict(given)
+        moved = _clone(inputs) if _writes(node) else dict(inputs)
         moved[source] = value + 1e-3 * draw * (value.abs() + value.abs().nan_to_num(0, 0, 0).mean() + 1e-6)
         again = tensors_in(reference.plain(node, *reference.arguments(node, moved)))
         return any(not torch.equal(a, b) for a, b in zip(again, tensors_in(result), strict=True))
 
 
-def copies(given: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
+def _clone(inputs: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
     """The same values in memory of their own."""
-    return {n: v.clone() if isinstance(v, Tensor) else v for n, v in given.items()}
+    return {n: v.clone() if isinstance(v, Tensor) else v for n, v in inputs.items()}
 
 
-def writes(node: fx.Node) -> bool:
+def _writes(node: fx.Node) -> bool:
     """Whether a call changes one of its inputs."""
     return bool(node.target._schema.is_mutable)  # type: ignore[union-attr]
 
 
-def _is_multiplied(source: fx.Node, given: dict[fx.Node, Any]) -> bool:
+def _is_multiplied(source: fx.Node, inputs: dict[fx.Node, Any]) -> bool:
     """Whether what a factor is multiplied with is anywhere other than zero; what is only added always matters."""
-    factors = {n: v for n, v in given.items() if isinstance(v, Tensor) and v.ndim > 1}
+    factors = {n: v for n, v in inputs.items() if isinstance(v, Tensor) and v.ndim > 1}
     return source not in factors or all(bool(v.any()) for n, v in factors.items() if n is not source)
 
 

@@ -40,8 +40,8 @@ def double(value: Any) -> Any:
 
 def own(value: Any) -> Any:
     """As :func:`double`, never the caller's own tensor, which a network may change in place."""
-    made = double(value)
-    return made.clone() if isinstance(value, Tensor) and made.data_ptr() == value.data_ptr() else made
+    wide = double(value)
+    return wide.clone() if isinstance(value, Tensor) and wide.data_ptr() == value.data_ptr() else wide
 
 
 @contextmanager
@@ -172,14 +172,14 @@ def eager_tensors(model: nn.Module, args: Any, kwargs: Any) -> list[Tensor]:
     except Exception as error:
         if not narrow or not re.search("float|double|dtype", str(error), re.IGNORECASE):
             raise
-    held = [p.data for p in narrow]
+    values = [p.data for p in narrow]
     try:
         for p in narrow:
             p.data = double(p.data)
         return run(model, args, kwargs, ())
     finally:
-        for p, value in zip(narrow, held, strict=True):
-            p.data = value
+        for p, data in zip(narrow, values, strict=True):
+            p.data = data
 
 
 def run(model: nn.Module, args: Any, kwargs: Any, narrow: Collection[int]) -> list[Tensor]:

@@ -107,22 +107,22 @@ def _moments(x: Tensor, there: Tensor, dims: list[int]) -> tuple[Tensor, Tensor,
 
 def _masked_mean(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """The mean over kept positions."""
-    given = bind_arguments(node, args, kwargs)
-    x = given["self"]
-    there, dims = masked.present(x, value), reduced_dims(given.get("dim"), x.ndim)
-    keep = bool(given.get("keepdim"))
+    arguments = bind_arguments(node, args, kwargs)
+    x = arguments["self"]
+    there, dims = masked.present(x, value), reduced_dims(arguments.get("dim"), x.ndim)
+    keep = bool(arguments.get("keepdim"))
     return x.sum(dims, keepdim=keep) / there.sum(dims, keepdim=keep).clamp_min(1)
 
 
 def _masked_var(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """Variance or standard deviation over kept positions, with the mean where asked."""
-    given = bind_arguments(node, args, kwargs)
-    x, dims = given["self"], reduced_dims(given.get("dim"), given["self"].ndim)
+    arguments = bind_arguments(node, args, kwargs)
+    x, dims = arguments["self"], reduced_dims(arguments.get("dim"), arguments["self"].ndim)
     count, mean, squares = _moments(x, masked.present(x, value), dims)
-    correction = given.get("correction", int(bool(given.get("unbiased", True))))
+    correction = arguments.get("correction", int(bool(arguments.get("unbiased", True))))
     result = squares / (count - (1 if correction is None else correction)).clamp_min(0)
     result = result.sqrt() if "std" in base_name(node) else result
-    parts = [t if given.get("keepdim") else t.squeeze(tuple(dims)) for t in (result, mean)]
+    parts = [t if arguments.get("keepdim") else t.squeeze(tuple(dims)) for t in (result, mean)]
     return tuple(parts) if "mean" in base_name(node) else parts[0]
 
 
@@ -135,8 +135,8 @@ def _fill(value: float) -> _Special:
 
 def _masked_length(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """A norm over kept positions: of a negative order the least value leads, and a removed one can never be it."""
-    given = bind_arguments(node, args, kwargs)
-    order = next((given[k] for k in ("ord", "p") if given.get(k) is not None), 2)
+    arguments = bind_arguments(node, args, kwargs)
+    order = next((arguments[k] for k in ("ord", "p") if arguments.get(k) is not None), 2)
     least = not isinstance(order, str) and order < 0
     return _fill(torch.inf if least else 0)(masked, node, value, args, kwargs)
 
@@ -149,33 +149,33 @@ def _masked_extremes(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args
 
 def _masked_norm(masked: MaskedCalls, node: fx.Node, value: TensorAxes, args: Any, kwargs: Any) -> Any:
     """Layer, RMS, group, instance or training-mode batch norm with statistics over kept positions."""
-    given, name = bind_arguments(node, args, kwargs), base_name(node)
-    x = given["input"]
-    if name in ("batch_norm", "instance_norm") and not (given.get("training") or given.get("use_input_stats")):
+    arguments, name = bind_arguments(node, args, kwargs), base_name(node)
+    x = arguments["input"]
+    if name in ("batch_norm", "instance_norm") and not (arguments.get("training") or arguments.get("use_input_stats")):
         return plain(node, args, kwargs)
     there, shape = masked.present(x, value), x.shape
     if name == "group_norm":
-        x, there = (t.reshape(shape[0], given["num_groups"], -1) for t in (x, there))
+        x, there = (t.reshape(shape[0], arguments["num_groups"], -1) for t in (x, there))
         dims = [2]
     elif name in ("batch_norm", "instance_norm"):
         dims = [d for d in range(x.ndim) if d != 1 and (d or name == "batch_norm")]
     else:
-        dims = list(range(x.ndim - len(given["normalized_shape"]), x.ndim))
+        dims = list(range(x.ndim - len(arguments["normalized_shape"]), x.ndim))
     count, mean, squares = _moments(x, there, dims)
-    eps = given["eps"] if given["eps"] is not None else torch.finfo(x.dtype).eps
+    eps = arguments["eps"] if arguments["eps"] is not None else torch.finfo(x.dtype).eps
     if name == "rms_norm":
         out = x / ((x * x).sum(dims, keepdim=True) / count + eps).sqrt()
     else:
         out = (x - mean) / (squares / count + eps).sqrt()
-    return _affine(out.reshape(shape), given, per_channel=name not in ("layer_norm", "rms_norm"))
+    return _affine(out.reshape(shape), arguments, per_channel=name not in ("layer_norm", "rms_norm"))
 
 
-def _affine(x: Tensor, given: dict[str, Any], per_channel: bool) -> Tensor:
+def _affine(x: Tensor, arguments: dict[str, Any], per_channel: bool) -> Tensor:
     """Scale and shift, along the second axis or along the last ones."""
     for key, join in (("weight", torch.mul), ("bias", torch.add)):
-        if given.get(key) is not None:
-            shape = (-1, *[1] * (x.ndim - 2)) if per_channel else given[key].shape
-            x = join(x, given[key].view(shape))
+        if arguments.get(key) is not None:
+            shape = (-1, *[1] * (x.ndim - 2)) if per_channel else arguments[key].shape
+            x = join(x, arguments[key].view(shape))
     return x
 
 

@@ -85,12 +85,12 @@ def _fetch(node: fx.Node, graph: FlatGraph, flow: Flow, stored: dict[str, Tensor
 
 def _last_uses(nodes: Iterable[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
     """For each node, the nodes that nothing after it uses."""
-    seen: set[fx.Node] = set()
+    used: set[fx.Node] = set()
     last: dict[fx.Node, list[fx.Node]] = {}
     for node in reversed(list(nodes)):
         for source in node.all_input_nodes:
-            if source not in seen:
-                seen.add(source)
+            if source not in used:
+                used.add(source)
                 last.setdefault(node, []).append(source)
     return last
 

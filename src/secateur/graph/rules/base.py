@@ -76,6 +76,12 @@ class Call:
         for d in dims:
             self.axes.fix(value.axes[d], f"{why} at {self.where}")
 
+    def fix_all(self, why: str) -> list[list[int]]:
+        """Fix all axes that a call takes and gives; returns those that it gives."""
+        for value in self.tensors:
+            self.fix(value, range(len(value.axes)), why)
+        return [[self.fixed_axis(size, why) for size in shape] for shape in self.shapes]
+
     def tie(self, a: int, b: int) -> None:
         """Tie two nodes."""
         self.axes.tie(a, b)

@@ -63,13 +63,13 @@ def addbmm(call: Call) -> list[int]:
 def tensordot(call: Call) -> list[int]:
     """Contracts the named axes of both."""
     a, b = call.tensors[:2]
-    gone = [[d % len(v.axes) for d in call[key]] for v, key in ((a, "dims_self"), (b, "dims_other"))]
-    for i, j in zip(*gone, strict=True):
+    contracted = [[d % len(v.axes) for d in call[key]] for v, key in ((a, "dims_self"), (b, "dims_other"))]
+    for i, j in zip(*contracted, strict=True):
         call.tie(a.axes[i], b.axes[j])
-    for value, dims in zip((a, b), gone, strict=True):
+    for value, dims in zip((a, b), contracted, strict=True):
         for d in range(len(value.axes)):
             call.role(value, d, "in" if d in dims else "out")
-    return [axis for v, dims in zip((a, b), gone, strict=True) for d, axis in enumerate(v.axes) if d not in dims]
+    return [axis for v, dims in zip((a, b), contracted, strict=True) for d, axis in enumerate(v.axes) if d not in dims]
 
 
 @rule("outer", "ger")
@@ -78,21 +78,21 @@ def outer(call: Call) -> list[int]:
     return [v.axes[0] for v in call.tensors[:2]]
 
 
-def terms(call: Call) -> tuple[list[str], str]:
+def _terms(call: Call) -> tuple[list[str], str]:
     """The letters of each tensor and of the result, ellipses as digits, the result written out."""
     left, arrow, right = call["equation"].replace(" ", "").partition("->")
     counts = [len(v.axes) - len(t.replace("...", "")) for t, v in zip(left.split(","), call["tensors"], strict=True)]
     digits = "0123456789"[:max(counts)]
-    made = [t.replace("...", digits[len(digits) - n:]) for t, n in zip(left.split(","), counts, strict=True)]
-    joined = "".join(made)
-    once = "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in digits))
-    return made, right.replace("...", digits) if arrow else digits + once
+    letters = [t.replace("...", digits[len(digits) - n:]) for t, n in zip(left.split(","), counts, strict=True)]
+    every = "".join(letters)
+    once = "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in digits))
+    return letters, right.replace("...", digits) if arrow else digits + once
 
 
 @rule("einsum")
 def einsum(call: Call) -> list[int]:
     """Axes of one letter are one axis."""
-    left, right = terms(call)
+    left, right = _terms(call)
     letters: dict[str, int] = {}
     for term, value in zip(left, call["tensors"], strict=True):
         for d, letter in enumerate(term):

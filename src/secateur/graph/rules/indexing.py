@@ -25,7 +25,7 @@ def embedding(call: Call) -> list[int] | list[list[int]]:
 
 
 @rule("index", "_unsafe_index")
-def index(call: Call) -> list[int]:
+def index(call: Call) -> list[int] | list[list[int]]:
     """Advanced indexing: indexed axes are fixed, the indices' own axes take their place."""
     x, picks = call.tensors[0], call["indices"]
     indexed = [d for d, p in enumerate(picks) if p is not None]
@@ -47,11 +47,9 @@ def _is_mask(call: Call, position: int) -> bool:
 
 
 @rule("masked_scatter", "one_hot", "bincount", "nonzero", "masked_select", "bucketize", "searchsorted")
-def barrier(call: Call) -> list[int]:
-    """Fix everything that a call touches."""
-    for value in call.tensors:
-        call.fix(value, range(len(value.axes)), "picked in a way that is not followed")
-    return [call.fixed_axis(s) for s in call.shapes[0]]
+def barrier(call: Call) -> list[list[int]]:
+    """Nothing is followed through this."""
+    return call.fix_all("picked in a way that is not followed")
 
 
 @rule("index_select")
@@ -85,7 +83,7 @@ def gather(call: Call) -> list[int]:
 
 
 @rule("take_along_dim")
-def along(call: Call) -> list[int]:
+def along(call: Call) -> list[int] | list[list[int]]:
     """Picked along one axis; the others broadcast with those of the numbers."""
     x, picks = call["self"], call["indices"]
     if call["dim"] is None:
@@ -115,7 +113,7 @@ def index_add(call: Call) -> list[int]:
 
 
 @rule("index_put", "_unsafe_index_put")
-def index_put(call: Call) -> list[int]:
+def index_put(call: Call) -> list[int] | list[list[int]]:
     """Written by number: the axes that are written to are fixed; one value where a mask says so fixes nothing."""
     x, picks, values = call["self"], call["indices"], call["values"]
     if len(picks) == 1 and _is_mask(call, 0) and prod(values.shape) == 1:

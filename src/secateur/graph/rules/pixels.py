@@ -71,18 +71,7 @@ def triangle(call: Call) -> list[int]:
     return list(x.axes)
 
 
-@rule("rot90")
-def quarter_turn(call: Call) -> list[int]:
-    """Positions matter along the two axes that are turned."""
-    x = call.tensors[0]
-    gone = [d % len(x.axes) for d in call["dims"]]
-    call.fix(x, gone, "turned")
-    return [call.fixed_axis(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, call.shapes[0], strict=True))]
-
-
 @rule("diagonal", "diag", "diag_embed")
-def positional(call: Call) -> list[int]:
-    """Positions matter along every axis that these touch."""
-    x = call.tensors[0]
-    call.fix(x, range(len(x.axes)), f"{call.name} over it")
-    return [call.fixed_axis(s) for s in call.shapes[0]]
+def diagonal(call: Call) -> list[list[int]]:
+    """Positions matter along every axis."""
+    return call.fix_all(f"{call.name} over it")

@@ -13,14 +13,16 @@ from secateur.graph.rules.elementwise import broadcast
 def reduction(call: Call) -> list[list[int]]:
     """Reduces over axes whose order does not matter: they stay free."""
     x = call.tensors[0]
-    gone = reduced_dims(call["dim"], len(x.axes))
-    out = [ONE if d in gone else a for d, a in enumerate(x.axes) if call["keepdim"] or d not in gone]
+    dims = reduced_dims(call["dim"], len(x.axes))
+    out = [ONE if d in dims else a for d, a in enumerate(x.axes) if call["keepdim"] or d not in dims]
     return [out for _ in call.shapes]
 
 
 @rule("max", "min", "argmax", "argmin", "median", "mode", "kthvalue", "topk", "sort", "argsort", "cummax", "cummin",
-      "cumsum", "cumprod", "logcumsumexp", "softmin", "flip", "trapezoid", "trapz",
-      "renorm", "diff", "_safe_softmax", "gumbel_softmax")
+      "cumsum", "cumprod", "logcumsumexp", "softmin", "flip", "rot90", "roll", "trapezoid", "trapz", "renorm", "diff",
+      "_safe_softmax", "gumbel_softmax", "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_ihfft",
+      "fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn",
+      "fft_fftshift", "fft_ifftshift")
 def fix_order(call: Call) -> list[int] | list[list[int]]:
     """What depends on the order or the number of positions along an axis fixes that axis."""
     x = call.tensors[0]
@@ -28,20 +30,12 @@ def fix_order(call: Call) -> list[int] | list[list[int]]:
         return broadcast(call, call.tensors)
     if call.name in ("max", "min") and not any(n.users and n.args[1:] == (1,) for n in call.node.users):
         return reduction(call)
-    gone = reduced_dims(call["dims" if call.name == "flip" else "dim"], len(x.axes))
-    call.fix(x, gone, f"{call.name} along it")
-    return [_resize(call, x, gone, shape) for shape in call.shapes]
-
-
-@rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_ihfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
-      "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "fft_fftshift", "fft_ifftshift")
-def fourier(call: Call) -> list[int]:
-    """A transform along some axes fixes these."""
-    x = call.tensors[0]
-    dims = range(-len(call["s"]), 0) if call["dim"] is None and call["s"] is not None else call["dim"]
-    gone = reduced_dims(dims, len(x.axes))
-    call.fix(x, gone, f"{call.name} along it")
-    return [call.fixed_axis(s) if d in gone else a for d, (a, s) in enumerate(zip(x.axes, call.shapes[0], strict=True))]
+    dims = call["dims" if "dims" in call.args else "dim"]
+    if dims is None and call["s"] is not None:
+        dims = range(-len(call["s"]), 0)
+    dims = reduced_dims(dims, len(x.axes))
+    call.fix(x, dims, f"{call.name} along it")
+    return [_resize(call, x, dims, shape) for shape in call.shapes]
 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")
@@ -52,9 +46,9 @@ def softmax(call: Call) -> list[int]:
     return list(x.axes)
 
 
-def _resize(call: Call, x: TensorAxes, gone: list[int], shape: tuple[int, ...]) -> list[int]:
+def _resize(call: Call, x: TensorAxes, dims: list[int], shape: tuple[int, ...]) -> list[int]:
     """The axes of ``x`` with those in ``gone`` kept, shortened or dropped as ``shape`` says."""
     if len(shape) == len(x.axes):
-        return [call.fixed_axis(s) if d in gone and s != call.axes.sizes[a] else a
+        return [call.fixed_axis(s) if d in dims and s != call.axes.sizes[a] else a
                 for d, (a, s) in enumerate(zip(x.axes, shape, strict=True))]
-    return [a for d, a in enumerate(x.axes) if d not in gone]
+    return [a for d, a in enumerate(x.axes) if d not in dims]

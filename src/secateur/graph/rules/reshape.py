@@ -59,12 +59,11 @@ def repeat(call: Call) -> list[int]:
 
 
 @rule("repeat_interleave")
-def interleave(call: Call) -> list[int]:
+def interleave(call: Call) -> list[int] | list[list[int]]:
     """Each position several times in a row: the copies are a free factor inside the old one."""
     x = call.tensors[0]
     if not isinstance(call["repeats"], int) or call["dim"] is None:
-        call.fix(x, range(len(x.axes)), "copies that depend on the data")
-        return [call.fixed_axis(s) for s in call.shapes[0]]
+        return call.fix_all("copies that depend on the data")
     out = list(x.axes)
     d = call["dim"] % len(out)
     out[d] = call.axes.product([out[d], call.axes.leaf(call["repeats"])])

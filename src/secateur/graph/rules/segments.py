@@ -36,22 +36,13 @@ def split(call: Call) -> list[list[int]]:
     return [[part if i == d else a for i, a in enumerate(x.axes)] for part in parts]
 
 
-@rule("unbind")
-def unbind(call: Call) -> list[list[int]]:
-    """Each position of one axis as a tensor of its own: the axis is fixed."""
-    x = call.tensors[0]
-    d = (call["dim"] or 0) % len(x.axes)
-    call.fix(x, [d], "taken apart position by position")
-    return [[a for i, a in enumerate(x.axes) if i != d] for _ in call.shapes]
-
-
-@rule("select")
-def select(call: Call) -> list[int]:
-    """One position of one axis: the axis is fixed."""
+@rule("select", "unbind")
+def select(call: Call) -> list[list[int]]:
+    """One position of one axis, or each as a tensor of its own: the axis is fixed."""
     x = call.tensors[0]
     d = call["dim"] % len(x.axes)
-    call.fix(x, [d], "one position is picked")
-    return [a for i, a in enumerate(x.axes) if i != d]
+    call.fix(x, [d], "single positions are picked")
+    return [[a for i, a in enumerate(x.axes) if i != d] for _ in call.shapes]
 
 
 @rule("slice", "narrow", "slice_copy")
@@ -96,11 +87,3 @@ def pad(call: Call) -> list[int]:
             sides = [call.fixed_axis(n, "padding of a constant size") for n in (before, after) if n]
             out[d] = call.axes.sum([*sides[:1 if before else 0], out[d], *sides[1 if before else 0:]])
     return out
-
-
-@rule("roll")
-def roll(call: Call) -> list[int]:
-    """Rolled axes are fixed."""
-    x = call.tensors[0]
-    call.fix(x, [d % len(x.axes) for d in call["dims"]] or range(len(x.axes)), "rolled")
-    return list(x.axes)
