@@ -53,8 +53,7 @@ def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
 
 
 def trace_outputs(model: nn.Module, example: Any) -> Structure:
-    """As :func:`trace`, of the network as a whole and without looking for units that it does not feel: for those who
-    ask for its output layers alone.
+    """Trace a network as a whole for its output layers alone: nothing is run to find units that do not matter.
 
     Raises:
         SecateurError: the example does not run on the network.
@@ -78,6 +77,7 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         SecateurError: a cut that cannot be made, or a structure without its trace where a proof is asked for.
         UnsupportedError: the cut network is not proved; nothing is returned.
     """
+    # The cut is made and proved in evaluation mode; every module of the result then gets the mode of its original.
     modes = {name: module.training for name, module in model.named_modules()}
     with evaluating(model):
         removal = _remove_in_evaluation(model, cuts, structure, prove)

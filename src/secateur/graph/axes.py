@@ -93,7 +93,7 @@ class Axes(Nodes):
         return [s for n in nodes for s in self.segments(n)]
 
     def _skip(self, x: int, y: int, a: list[int], b: list[int]) -> None:
-        """Fix a block of factors that have no common refinement."""
+        """Fix the smallest block of factors on both sides that have one product, but no common refinement."""
         block, px, py = [x, y], self.sizes[x], self.sizes[y]
         while px != py and (a if px < py else b):
             node = (a if px < py else b).pop()
@@ -118,7 +118,7 @@ class Axes(Nodes):
         """A node as a sequence of segments of the given sizes."""
         node = self.find(node)
         why = self.fixed.get(node, "")
-        if len([s for s in sizes if s]) == 1:
+        if len([s for s in sizes if s]) == 1:  # a sequence of one segment is that segment
             return [node if s else self.leaf(0, "empty") for s in sizes]
         parts = [self.leaf(size, why) for size in sizes]
         solid = [p for p in parts if self.sizes[p]]

@@ -14,6 +14,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+# Every axis of size one is this node, which is fixed: a tie through a broadcast axis would join what is not the same.
 ONE = 0
 
 

@@ -25,7 +25,14 @@ _BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm",
 
 @dataclass
 class Flow:
-    """What the rules found: the axes of every value, the roles of stored tensors' axes, operators without a rule."""
+    """What the rules found.
+
+    ``values`` holds what every node gives, ``stored`` the parameters and buffers by their first name, ``names`` the
+    first name of each name. ``roles`` says what an axis of a stored tensor does (:meth:`Call.role`), ``first_use``
+    which call uses a tensor first, ``notes`` which arguments of a call are sizes of axes (its groups). ``shares`` are
+    axes with a softmax along them, ``experts`` those of them that count experts. ``whole`` and ``whole_names`` are the
+    nodes and tensors that a norm goes over (:mod:`secateur.graph.norm_axes`).
+    """
 
     axes: Axes
     values: dict[fx.Node, Any] = field(default_factory=dict)
@@ -68,6 +75,7 @@ def _share(flow: Flow, axis: int, reason: str) -> None:
     leaf = flow.axes.find(axis)
     several = [name for name, value in flow.stored.items() if len(value.axes) > 2
                and flow.axes.find(value.axes[0]) == leaf and name in flow.first_use]
+    # The weight of a convolution has more than two axes as well; its first one counts channels.
     stacks = [name for name in several if "conv" not in base_name(flow.first_use[name])]
     if not flow.axes.is_leaf(leaf) or leaf in flow.axes.fixed or not stacks:
         flow.axes.fix(axis, reason)
@@ -167,6 +175,7 @@ def _counts_rows(call: Call) -> bool:
 
 def is_pointwise(target: Any) -> bool:
     """Whether torch tags an operator, or the one that it is the in-place form of, as element-wise."""
+    # An in-place form may lack the tag that the other overloads of its name have.
     packet = getattr(torch.ops.aten, target._schema.name.split("::")[-1].rstrip("_"), None)
     others = [getattr(packet, name) for name in packet.overloads()] if packet else []
     return any(torch.Tag.pointwise in t.tags for t in [target, *others])

@@ -42,6 +42,7 @@ def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list
     slices_of = leaves(flow)
     ranks = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
     rivals = {} if inner else _inner_leaves(flow, slices_of)
+    # Free leaves come first: of several groups of one module, one that can be cut gets the name without a number.
     for leaf, slices in sorted(slices_of.items(), key=lambda item: item[0] in flow.axes.fixed):
         members = tuple(_member(flow, *one) for one in slices)
         if leaf in flow.axes.fixed and not any(m.role == "out" for m in members):
@@ -82,8 +83,10 @@ def _leaf_name(leaf_of: dict[str, int], leaf: int) -> str:
 
 
 def _inner_leaves(flow: Flow, slices_of: dict[int, _Slices]) -> dict[int, int]:
-    """Free leaves that share a product with another free leaf: the outer one is cut, heads rather than lanes,
-    but the channels of grouped convolutions rather than a smaller number of groups."""
+    """Free leaves that share a product with another free leaf, each with the one that is cut instead.
+
+    The outer one is cut, heads rather than lanes, but the channels of grouped convolutions rather than fewer groups.
+    """
     outside, partners = _shared_products(flow, slices_of)
     winners: set[int] = set()
     inner: dict[int, int] = {}

@@ -30,6 +30,7 @@ from secateur.graph.proof.masked import MaskedCalls
 from secateur.graph.proof.oracles import LIMIT, distance, prove_groups
 from secateur.graph.targets import targets
 
+# How many modules are exported at most: each export takes seconds, and a network may have thousands of modules.
 _MOST_TRIED = 60
 
 

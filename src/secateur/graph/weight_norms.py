@@ -24,8 +24,10 @@ Change = Callable[[str, Tensor, Callable[[Tensor], Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class _Norm:
-    """One normed weight: the names of the tensors whose norm it is and of that which takes the ratio; the axis of the
-    weight along which norms differ, none where there is one for all.
+    """One norm of a weight. ``take`` computes it from the tensors named in ``of``.
+
+    The tensor ``scale`` takes the ratio of the norms before and after a cut. Norms differ ``along`` an axis of the
+    weight; None where there is one for all.
     """
 
     of: tuple[str, ...]
@@ -73,8 +75,10 @@ def tensors_with_norm(model: nn.Module) -> set[str]:
 
 
 def names_held_wide(model: nn.Module) -> set[str]:
-    """The names of the parameters that a proof holds in float64: those of which norms are taken or that norms hold
-    down, and those that a parametrization computes with its buffers outside of a call."""
+    """The names of the parameters that a proof holds in float64.
+
+    Norms are taken of them or hold them down, or a parametrization computes with them and its buffers outside a call.
+    """
     names = tensors_with_norm(model)
     for path, module in model.named_modules(remove_duplicate=False):
         dot = f"{path}." if path else ""

@@ -18,6 +18,7 @@ from secateur.graph.capture import FlatGraph
 from secateur.graph.cut.signature import GraphInputs, signature_of
 from secateur.graph.cut.sizes import SPLITS, Change, Ratio, Sizes
 
+# Checks of what the trace saw, sizes among them, which a cut changes.
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
 
 

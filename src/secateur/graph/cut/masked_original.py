@@ -105,6 +105,7 @@ def _masked_copy(model: nn.Module, trace: Trace, masked: MaskedCalls) -> nn.Modu
     memo: dict[int, Any] = {}
     wide = names_held_wide(model)
     for name, tensor in stored_tensors(model).items():
+        # A second name of a tensor is skipped: the first one's mask is for both.
         if id(tensor) in memo or (name not in trace.flow.stored and trace.flow.names.get(name, name) != name):
             continue
         value = masked.stored(name, tensor.detach()) if name in trace.flow.stored else trace.perturb(name, tensor)
@@ -145,6 +146,7 @@ def _pick_rows(example: Any, rows: Tensor) -> Any:
 
 def batches(example: Any) -> Iterator[tuple[int, Any]]:
     """The example at a batch of one and of one more than twice its own; none where its tensors share no first axis."""
+    # An odd batch of no common factor with the example's: code with the batch written into it cannot take it by chance.
     size = _common_rows(example)
     for batch in sorted({1, 2 * size + 1} - {size}) if size else ():
         yield batch, repeat(example, batch)

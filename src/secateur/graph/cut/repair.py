@@ -26,7 +26,8 @@ from secateur.graph.rules.base import TensorAxes
 
 _STANDARD = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.modules.batchnorm._NormBase, nn.RNNBase,
              nn.RNNCellBase, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
-MOST = 12
+# How many assignments are tried of each kind of evidence: every one runs the whole network in float64.
+_MOST = 12
 _SIZES = re.compile(r"dim|size|width|channel|features|hidden|inner|embed|d_model|units|planes|filters|rank|split|head$"
                     r"|heads|normalized_shape|n_embd|^d_|^c_|^nx$|^nf$|^dh$|_c$|^c$|groups")
 _NOT_SIZES = re.compile(r"token|vocab|layers|expert|per_tok|window|patch|kernel|stride|image|position|_id$"
@@ -39,7 +40,7 @@ _Evidence = dict[str, Counter[tuple[int, int]]]
 
 @dataclass(frozen=True)
 class _Slot:
-    """One remembered size: where it is kept, its value, and what it may have to be, most likely first."""
+    """One size that a module remembers: where, its value, and what it may have to be, most likely first."""
 
     owner: str
     holder: str
@@ -162,7 +163,7 @@ def _axis_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
 
 
 def slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[_Slot]:
-    """Every remembered size of a fitting name that the evidence speaks of and that may have to change."""
+    """Every attribute of a matching name that holds a size which the evidence says may change."""
     slots: list[_Slot] = []
     for path, sizes in evidence.items():
         module = find(model, path)
@@ -219,7 +220,7 @@ def attempts(slots: list[_Slot]) -> Iterator[list[tuple[_Slot, Any]]]:
     """Assignments to try, the most likely first; slots of one kind are decided together."""
     kinds = list(dict.fromkeys(s.kind for s in slots if len(s.choices) > 1))
     options = {k: max((s.choices for s in slots if s.kind == k), key=len) for k in kinds}
-    ranks = itertools.islice(itertools.product(*(range(len(options[k])) for k in kinds)), MOST)
+    ranks = itertools.islice(itertools.product(*(range(len(options[k])) for k in kinds)), _MOST)
     for choice in sorted(ranks, key=sum):
         rank = dict(zip(kinds, choice, strict=True))
         yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in slots]

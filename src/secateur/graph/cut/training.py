@@ -41,6 +41,7 @@ class Training:
 def _find_example(model: nn.Module, graph: FlatGraph) -> tuple[Any, list[Any]]:
     """Inputs on which a copy of the original runs in train mode, none if there are none, and the shapes that it gives.
     """
+    # A batch norm in train mode refuses a batch of one; the example twice over is one that it takes.
     first = graph.args, graph.kwargs
     for example in (first, double_batch(first)):
         try:

@@ -47,7 +47,10 @@ def with_unfelt(model: nn.Module, structure: Structure) -> Structure:
 
 
 def _feels(model: nn.Module, trace: Trace, leaf: int, whole: list[Tensor]) -> bool:
-    """Whether the outputs change when one half or the other of a leaf's units is masked."""
+    """Whether the outputs change when one half or the other of a leaf's units is masked.
+
+    Halves, since a cut never removes all units.
+    """
     first = torch.arange(trace.flow.axes.sizes[leaf]) % 2 == 0
     return any(distance(masked_outputs(model, trace, {leaf: keep}), whole) > 0 for keep in (first, ~first))
 
@@ -87,6 +90,7 @@ class _Probe:
 
     def moves(self, node: fx.Node, inputs: dict[fx.Node, Any], source: fx.Node, result: Any) -> bool:
         """Whether moving one input moves the result."""
+        # Zeros move too, by a share of the mean. A thousandth is far above rounding, yet leaves an open gate open.
         value = inputs[source]
         draw = torch.rand(value.shape, generator=self.noise, dtype=value.dtype).to(value.device) + 0.5
         moved = _clone(inputs) if _writes(node) else dict(inputs)

@@ -26,6 +26,7 @@ from secateur.graph.capture import quiet
 _DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
            torch.complex64: torch.complex128}
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+# These pick from a narrow table first: widening it whole would need many times the memory of what is picked.
 _MOVES = {"embedding", "index_select", "index", "gather"}
 CONVOLUTIONS = {"convolution", "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
                 "conv_transpose3d"}

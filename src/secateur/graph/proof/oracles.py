@@ -17,6 +17,7 @@ from secateur.graph.proof import reference
 from secateur.graph.proof.masked import MaskedCalls
 from secateur.graph.proof.perturb import Perturbation
 
+# Rounding in float64 moves outputs by some 1e-15 of their size, a misplaced unit by tenths: the limit lies between.
 LIMIT = 1e-6
 
 

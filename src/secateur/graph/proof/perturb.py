@@ -18,9 +18,9 @@ class Perturbation:
     """Stored tensors in float64 with what would hide a mistake taken away, the same values at every call.
 
     float32 holds the values of all that are no wider. Weights below unit gain are scaled up by a power of two, since
-    near-uniform attention hides scrambled heads;
-    constant tensors (fresh norms, zero biases) get differing values, since equal ones hide any order, and a single
-    learned zero (the gain of a fresh residual branch) another value, since it hides the branch.
+    near-uniform attention hides scrambled heads. Constant tensors (fresh norms, zero biases) get differing values,
+    since equal ones hide any order. A single learned zero (the gain of a fresh residual branch) gets another value,
+    since it hides the branch.
     """
 
     def __init__(self) -> None:
@@ -56,6 +56,7 @@ def _factor_for(tensor: Tensor) -> float | None:
     spread = float(tensor.std() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().std())
     if spread == 0:
         return None
+    # A random layer keeps the size of its inputs where the spread is 1 / sqrt(inputs). A power of two is exact.
     gain = spread * (tensor.numel() / tensor.shape[0]) ** 0.5
     known = tensor.ndim > 1 and 0 < gain < math.inf
     return 2.0 ** max(0, round(math.log2(1.4 / gain))) if known else 1.0
