@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 import secateur as sc
+from secateur.graph import targets
 
 
 class Behind(nn.Module):
@@ -97,3 +98,8 @@ def test_units_are_scored_by_the_weight_that_the_layer_computes_with(norm: Calla
     plan = sc.plan(net, 0.5, granularity="neuron", example=x, skip=["a"], criterion="l2")
     assert plan.cuts[0].keep.tolist() == [True] * 5 + [False] * 5
     assert torch.allclose(sc.apply(net, plan).eval()(x), net(x), atol=1e-6)
+
+
+def test_every_layer_whose_weight_is_computed_anew_is_a_target():
+    net = nn.Sequential(*(parametrizations.weight_norm(nn.Linear(4, 4)) for _ in range(6)))
+    assert [t.name for t in targets(net)] == [f"{i}.weight" for i in range(6)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 from secateur.core.types import Target
 
@@ -27,15 +27,14 @@ def targets(model: nn.Module) -> tuple[Target, ...]:
     >>> [t.name for t in targets(nn.GRU(4, 3))]
     ['weight_ih_l0', 'weight_hh_l0']
     """
-    result, seen = [], set[int]()
+    # Keys keep the tensors alive: a weight that a parametrization computes would give its id to the next one.
+    result: dict[Tensor, Target] = {}
     for name, module in model.named_modules():
         for tensor, axes, kind in weights(module):
             weight = getattr(module, tensor)
-            if id(weight) not in seen:
-                seen.add(id(weight))
-                path = f"{name}.{tensor}" if name else tensor
-                result.append(Target(path, name, tuple(weight.shape), axes, kind))
-    return tuple(result)
+            path = f"{name}.{tensor}" if name else tensor
+            result.setdefault(weight, Target(path, name, tuple(weight.shape), axes, kind))
+    return tuple(result.values())
 
 
 def weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], str]]:
