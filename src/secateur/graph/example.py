@@ -79,7 +79,7 @@ def check_example(model: nn.Module, example: Any) -> None:
 
 
 def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Run the example once, so that a mistake in it is told in the model's own words."""
+    """Run the example once, so that a mistake in it is reported in the model's own words."""
     try:
         with untouched(model), torch.no_grad():
             before = [name for name, _ in model.named_parameters()]

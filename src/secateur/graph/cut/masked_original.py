@@ -42,7 +42,7 @@ class ZeroedCopy:
 
     @cached_property
     def alone(self) -> bool:
-        """Whether every row of the example is by itself: told by all rows as the first one, and in reverse order."""
+        """Whether no row of the example affects another: tried with the first row everywhere, and in reverse order."""
         size = _common_rows(self.example)
         if self.first is None or self.several:
             return False

@@ -14,8 +14,11 @@ from secateur.graph.calls import describe_call
 
 @dataclass
 class TensorAxes:
-    """A tensor in the graph: its sizes and one node an axis. ``origin`` names the stored tensor that it
-    still is, up to the order of its axes, with the axis of the stored tensor for each of its own."""
+    """A tensor in the graph: its sizes and one node an axis.
+
+    ``origin`` names the stored tensor that it still is, up to the order of its axes, with the axis of the stored tensor
+    for each of its own.
+    """
 
     shape: tuple[int, ...]
     axes: list[int]
@@ -40,9 +43,9 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 class Call:
     """One call in the graph as a rule sees it.
 
-    ``args`` holds the arguments by the names of the operator's schema, tensors as :class:`TensorAxes`;
-    ``shapes`` the shapes of the outputs. A rule gives the axes of the output: a list of nodes, or a
-    list of such lists for several outputs.
+    ``args`` holds the arguments by the names of the operator's schema, tensors as :class:`TensorAxes`; ``shapes`` the
+    shapes of the outputs. A rule returns the axes of its output as a list of nodes, or one such list an output. It may
+    leave ``notes``, the arguments that are sizes of axes (groups), and ``shares``, the axes that a softmax runs along.
     """
 
     axes: Axes

@@ -7,7 +7,7 @@ from secateur.graph.rules.base import Call, TensorAxes, rule
 
 
 def broadcast(call: Call, values: list[TensorAxes], rank: int | None = None) -> list[int]:
-    """Tie values that broadcast together; gives the axes of the result."""
+    """Tie values that broadcast together; returns the axes of the result."""
     rank = max((len(v.axes) for v in values), default=0) if rank is None else rank
     out = [ONE] * rank
     for value in values:

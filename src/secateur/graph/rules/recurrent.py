@@ -36,7 +36,7 @@ def single(call: Call) -> list[list[int]]:
 
 
 def cell(call: Call, params: list[TensorAxes], features: int) -> tuple[int, int]:
-    """Tie the weights of one layer and direction; gives the axes of its output and of its memory."""
+    """Tie the weights of one layer and direction; returns the axes of its output and of its memory."""
     w_ih, w_hh, *rest = params
     count = _GATES[call.name.partition("_")[0]]
     gates, memory = call.fixed_axis(count, "the gates of a recurrent cell"), call.axes.leaf(w_ih.shape[0] // count)
