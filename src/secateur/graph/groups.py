@@ -14,6 +14,7 @@ from secateur.core.types import Group, Member
 from secateur.graph.calls import source_of
 from secateur.graph.dims import Place
 from secateur.graph.flow import Flow
+from secateur.graph.reach import leaves_read
 
 _Slices = list[tuple[str, int, Place]]
 
@@ -39,7 +40,7 @@ def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list
     """
     groups: list[Group] = []
     leaf_of: dict[str, int] = {}
-    slices_of = leaves(flow)
+    slices_of, read = leaves(flow), leaves_read(flow)
     ranks = {name: p.ndim for name, p in model.named_parameters(remove_duplicate=False)}
     rivals = {} if inner else _inner_leaves(flow, slices_of)
     # Free leaves come first: of several groups of one module, one that can be cut gets the name without a number.
@@ -51,8 +52,7 @@ def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list
             continue
         members = _with_producer(members, ranks)
         name = _unique(_producer(members), leaf_of)
-        is_used = any(m.tensor in flow.first_use for m in members)
-        reason = flow.axes.fixed.get(leaf, "" if is_used else "it is not used for this example, in evaluation mode")
+        reason = flow.axes.fixed.get(leaf, "" if leaf in read else _why_unread(flow, members))
         if not reason and leaf in rivals:
             reason = f"it lies inside {_leaf_name(leaf_of, rivals[leaf])}, which is cut instead (trace with inner=True)"
         unit = "expert" if leaf in flow.experts else _unit_of(model, members)
