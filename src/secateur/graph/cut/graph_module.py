@@ -17,6 +17,7 @@ from secateur.graph.calls import arguments_of, base_name
 from secateur.graph.capture import FlatGraph
 from secateur.graph.cut.signature import GraphInputs, signature_of
 from secateur.graph.cut.sizes import SPLITS, Change, Ratio, Sizes
+from secateur.graph.cut.stored_graph import StoredGraph
 
 # Checks of what the trace saw, sizes among them, which a cut changes.
 DROPPED = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range"}
@@ -74,11 +75,11 @@ def build_network(model: nn.Module, graph: FlatGraph, sizes: Sizes, small: dict[
     for name, tensor in vars(graph.module).items():
         root.__dict__.setdefault(name, tensor)
     for name, branch in graph.module.named_children():
-        root.add_module(name, branch)
+        root.add_module(name, StoredGraph(branch, branch.graph) if isinstance(branch, fx.GraphModule) else branch)
     for name, tensor in graph.module.named_buffers():
         _attach(root, name, tensor)
     inputs = signature_of(model.forward, graph)
-    return ExportedNetwork(fx.GraphModule(root, body), inputs, graph.out_spec, type(model).__name__)
+    return ExportedNetwork(StoredGraph(root, body), inputs, graph.out_spec, type(model).__name__)
 
 
 def _place(body: fx.Graph, graph: FlatGraph, node: fx.Node) -> fx.Node:

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from secateur.core.modules import at, place_in
 from secateur.graph.calls import arguments_of
+from secateur.graph.cut.stored_graph import StoredGraph
 from secateur.models.loaders._fold_bias import fold_biases
 from secateur.models.loaders._stored_tensors import (
     MOVED,
@@ -29,7 +30,7 @@ _CONVS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 _NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
-class Layered(fx.GraphModule):
+class Layered(StoredGraph):
     """A graph of operators whose weights lie in layers; it computes what the exported program computes.
 
     A copy keeps the record of earlier cuts.
