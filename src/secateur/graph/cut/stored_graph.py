@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_aggregate
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,18 @@ class StoredGraph(fx.GraphModule):
         # fx makes a class of its own for every graph module; the class that the source names is the next one.
         kind = type(self).__mro__[1]
         state = {key: value for key, value in vars(self).items() if key not in _MADE}
-        return _restore, (kind, [_describe(node) for node in self.graph.nodes], state)
+        calls = [_describe(node) for node in self.graph.nodes]
+        # How inputs and outputs are nested, where a graph comes from torch.export.
+        return _restore, (kind, calls, self.graph._codegen, state)
 
 
 def _describe(node: fx.Node) -> _Call:
-    args, kwargs = fx.map_arg((tuple(node.args), dict(node.kwargs)), lambda n: _Reference(n.name))
+    args, kwargs = map_aggregate((node.args, node.kwargs), _refer)
     return _Call(node.op, node.name, _describe_target(node.target), args, kwargs)
+
+
+def _refer(value: Any) -> Any:
+    return _Reference(value.name) if isinstance(value, fx.Node) else value
 
 
 def _describe_target(target: Any) -> Any:
@@ -71,14 +78,15 @@ def _describe_target(target: Any) -> Any:
     return _Operator(("higher_order", target.name())) if isinstance(target, torch._ops.HigherOrderOperator) else target
 
 
-def _restore(kind: type[StoredGraph], calls: list[_Call], state: dict[str, Any]) -> StoredGraph:
+def _restore(kind: type[StoredGraph], calls: list[_Call], nesting: Any, state: dict[str, Any]) -> StoredGraph:
     """The graph module of a pickle."""
     graph, nodes = fx.Graph(), dict[str, fx.Node]()
     for call in calls:
-        args, kwargs = fx.node.map_aggregate((call.args, call.kwargs),
-                                             lambda v: nodes[v.name] if isinstance(v, _Reference) else v)
+        args, kwargs = map_aggregate((call.args, call.kwargs),
+                                     lambda v: nodes[v.name] if isinstance(v, _Reference) else v)
         target = call.target.find() if isinstance(call.target, _Operator) else call.target
         nodes[call.name] = graph.create_node(call.op, target, args, kwargs, call.name)
+    graph.set_codegen(nesting)
     root = nn.Module()
     vars(root).update(state)
     made = kind(root, graph)
