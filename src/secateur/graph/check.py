@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from secateur.core.errors import SecateurError
+from secateur.graph.quantised import check_plain
 
 _LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
 
@@ -50,7 +51,12 @@ def check_whole(model: nn.Module) -> None:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Refuse a network with NaN or infinite weights, naming the tensor."""
+    """Refuse a network whose weights cannot be scored, naming the tensor.
+
+    Raises:
+        SecateurError: quantised or sparse weights, NaN or infinite values.
+    """
+    check_plain(model)
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             bad = int((~torch.isfinite(parameter)).sum())
