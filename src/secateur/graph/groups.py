@@ -64,6 +64,12 @@ def find_groups(model: nn.Module, flow: Flow, inner: bool = False) -> tuple[list
     return sorted(groups, key=lambda g: order[leaf_of[g.name]]), leaf_of
 
 
+def _why_unread(flow: Flow, members: Iterable[Member]) -> str:
+    if any(m.tensor in flow.first_use for m in members):
+        return "positions that this example does not reach; a longer input may"
+    return "it is not used for this example, in evaluation mode"
+
+
 def _count_parameters(flow: Flow, members: Iterable[Member], ranks: dict[str, int]) -> int:
     """How many learned numbers lie in the positions of a group; a tensor cut along two axes counts once."""
     total = 0

@@ -17,7 +17,9 @@ from secateur.core.module_state import evaluating
 from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut
 from secateur.graph.cut import graphs, repair, surgery
+from secateur.graph.cut.assignment import Assignment
 from secateur.graph.cut.masked_original import ZeroedCopy
+from secateur.graph.cut.meaning import Meanings
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.cut.training import Training
 from secateur.graph.example import double_batch
@@ -69,7 +71,9 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
     tensors, wide, names = stored_tensors(base), names_held_wide(model), trace.flow.names
     fill(tensors, model, masks, lambda n, t, pick: round_to_float32(trace.perturb(names[n], t, pick), t, n in wide))
     failures: list[str] = []
-    for small, notes, attempt in _candidates(model, base, cuts, trace, Sizes(trace.flow, keeps)):
+    sizes = Sizes(trace.flow, keeps)
+    meanings = Meanings(trace, sizes, cuts)
+    for small, notes, attempt in _candidates(model, base, cuts, trace, sizes):
         why = proof.refusal(small, notes, own_code=attempt is not None)
         if attempt is None and proof.zeroed.path:
             raise UnsupportedError(f"the cut of {type(model).__name__} is not proved: {proof.zeroed.path}")
@@ -78,7 +82,7 @@ def cut_and_prove(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> Remova
             failures.append(why)
             continue
         if attempt is not None:
-            attempt.shrink(partial(proof.holds, small))
+            attempt.shrink(partial(proof.holds, small), meanings.is_clear)
             notes = [*attempt.notes, *filter(None, [proof.zeroed.training(small)])]
         elif proof.untrained:
             notes = [f"{notes[0]}; train mode of the cut code fails: {proof.untrained}"]
@@ -180,7 +184,7 @@ def _find_culprit(model: nn.Module, cuts: Sequence[Cut], trace: Trace) -> str:
 
 
 def _candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
-                sizes: Sizes) -> Iterator[tuple[nn.Module, list[str], repair.Assignment | None]]:
+                sizes: Sizes) -> Iterator[tuple[nn.Module, list[str], Assignment | None]]:
     """Cut networks to try: attributes repaired in ever bolder ways, then the cut graph. All share their tensors."""
     repair.repair_known(small)
     for one in trace.graphs:
@@ -189,7 +193,7 @@ def _candidates(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: 
     for broad, names in ((False, repair.NAMED), (True, repair.NAMED), (False, repair.ANY), (True, repair.ANY)):
         slots = repair.slots(small, repair.evidence(trace.graphs, sizes, broad), names)
         for choice in repair.attempts(slots):
-            attempt = repair.Assignment(small).make(choice)
+            attempt = Assignment(small).make(choice)
             if tuple(attempt.notes) not in notes:
                 notes.add(tuple(attempt.notes))
                 yield small, attempt.notes, attempt

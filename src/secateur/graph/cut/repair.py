@@ -7,11 +7,10 @@ to the new one; where both an old and a new size fit, the choices are tried, mos
 
 from __future__ import annotations
 
-import copy
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +38,7 @@ _Evidence = dict[str, Counter[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
-class _Slot:
+class Slot:
     """One size that a module remembers: where, its value, and what it may have to be, most likely first."""
 
     owner: str
@@ -52,6 +51,11 @@ class _Slot:
     def kind(self) -> tuple[str, str, str]:
         """Slots of one kind are decided together: the same attribute of the same sort of module."""
         return self.owner, self.key, str(self.old)
+
+    @property
+    def in_config(self) -> bool:
+        """Whether a configuration holds it, which several modules may share."""
+        return f".{self.holder}".endswith(".config")
 
 
 def repair_known(model: nn.Module) -> None:
@@ -162,9 +166,9 @@ def _axis_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
                 yield sizes.flow.axes.sizes[axis], sizes.of(axis)
 
 
-def slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[_Slot]:
+def slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[Slot]:
     """Every attribute of a matching name that holds a size which the evidence says may change."""
-    slots: list[_Slot] = []
+    slots: list[Slot] = []
     for path, sizes in evidence.items():
         module = find(model, path)
         if module is not None and not isinstance(module, _STANDARD):
@@ -174,14 +178,14 @@ def slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list
     return slots + _config_slots(model, evidence, names)
 
 
-def _config_slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[_Slot]:
+def _config_slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str]) -> list[Slot]:
     """The sizes in configurations: one slot where all modules that share one agree, one a module where not."""
     paths_of: dict[int, list[str]] = defaultdict(list)
     for path in evidence:
         config = getattr(find(model, path), "config", None)
         if config is not None and hasattr(config, "__dict__"):
             paths_of[id(config)].append(path)
-    slots: list[_Slot] = []
+    slots: list[Slot] = []
     for paths in paths_of.values():
         config = getattr(find(model, paths[0]), "config", None)
         pool = sum((evidence[p] for p in paths), Counter[tuple[int, int]]())
@@ -197,7 +201,7 @@ def _config_slots(model: nn.Module, evidence: _Evidence, names: re.Pattern[str])
     return slots
 
 
-def _slot_for(owner: str, holder: str, key: str, value: Any, sizes: Counter[tuple[int, int]]) -> _Slot | None:
+def _slot_for(owner: str, holder: str, key: str, value: Any, sizes: Counter[tuple[int, int]]) -> Slot | None:
     """A slot for an attribute that holds an old size (or a list of them), if one may change."""
     if isinstance(value, (tuple, list)) and value and all(type(v) is int for v in value):
         choices: list[Any] = [type(value)(c) if type(value) is not torch.Size else torch.Size(c)
@@ -206,7 +210,7 @@ def _slot_for(owner: str, holder: str, key: str, value: Any, sizes: Counter[tupl
         choices = _rank(key, value, sizes)
     else:
         return None
-    return _Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
+    return Slot(owner, holder, key, value, tuple(choices)) if choices != [value] else None
 
 
 def _rank(key: str, old: int, sizes: Counter[tuple[int, int]]) -> list[int]:
@@ -216,7 +220,7 @@ def _rank(key: str, old: int, sizes: Counter[tuple[int, int]]) -> list[int]:
     return sorted(options, key=lambda new: ((new == old) != stays, -options[new]))
 
 
-def attempts(slots: list[_Slot]) -> Iterator[list[tuple[_Slot, Any]]]:
+def attempts(slots: list[Slot]) -> Iterator[list[tuple[Slot, Any]]]:
     """Assignments to try, the most likely first; slots of one kind are decided together."""
     kinds = list(dict.fromkeys(s.kind for s in slots if len(s.choices) > 1))
     options = {k: max((s.choices for s in slots if s.kind == k), key=len) for k in kinds}
@@ -224,72 +228,3 @@ def attempts(slots: list[_Slot]) -> Iterator[list[tuple[_Slot, Any]]]:
     for choice in sorted(ranks, key=sum):
         rank = dict(zip(kinds, choice, strict=True))
         yield [(s, s.choices[min(rank.get(s.kind, 0), len(s.choices) - 1)]) for s in slots]
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """One attribute that an attempt sets, with its old and new value; ``note`` is "" for a copied configuration."""
-
-    holder: Any
-    key: str
-    old: Any
-    new: Any
-    note: str
-
-
-class Assignment:
-    """Remembered sizes set in a network, with what they were, so that an attempt can be taken back."""
-
-    def __init__(self, model: nn.Module):
-        self.model = model
-        self._steps: list[_Step] = []
-        self._values: dict[tuple[int, str], Any] = {}
-
-    @property
-    def notes(self) -> list[str]:
-        """What is set, one line each."""
-        return [step.note for step in self._steps if step.note]
-
-    def make(self, choices: list[tuple[_Slot, Any]]) -> Assignment:
-        """Set the chosen values; configurations that modules share are copied where these need different ones."""
-        for slot, value in choices:
-            holder = self._holder(slot, value) if value != slot.old else None
-            if holder is not None:
-                self._set(holder, slot.key, value, f"{slot.holder}.{slot.key} {slot.old} -> {value}".lstrip("."))
-        return self
-
-    def shrink(self, proved: Callable[[], bool]) -> None:
-        """Take back what no name speaks for and the proof does not need: a number may equal an old size by chance."""
-        guesses = [step for step in self._steps if step.note and not NAMED.search(step.key)]
-        for key in dict.fromkeys(step.key for step in guesses):
-            steps = [step for step in guesses if step.key == key]
-            for step in steps:
-                setattr(step.holder, key, step.old)
-            if proved():
-                self._steps = [step for step in self._steps if step not in steps]
-            else:
-                for step in steps:
-                    setattr(step.holder, key, step.new)
-
-    def undo(self) -> None:
-        """Put everything back, the last first."""
-        for step in reversed(self._steps):
-            setattr(step.holder, step.key, step.old)
-
-    def _set(self, holder: Any, key: str, value: Any, note: str = "") -> None:
-        self._steps.append(_Step(holder, key, getattr(holder, key), value, note))
-        setattr(holder, key, value)
-
-    def _holder(self, slot: _Slot, value: Any) -> Any:
-        """The object that holds a slot: a module, its configuration, or its own copy of one that others share."""
-        if slot.holder != "config" and not slot.holder.endswith(".config"):
-            return find(self.model, slot.holder)
-        module = find(self.model, slot.holder.rpartition(".")[0])
-        if module is None:
-            return None
-        config: Any = module.config
-        if self._values.setdefault((id(config), slot.key), value) != value:
-            config = copy.copy(config)
-            self._set(module, "config", config)
-            self._values[id(config), slot.key] = value
-        return config
