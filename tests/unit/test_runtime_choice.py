@@ -103,10 +103,16 @@ def test_one_time_alone_is_never_steady():
     assert spread([1.0]) == spread([1.0, 1.0]) == math.inf
 
 
-def test_at_least_as_many_times_as_asked_whatever_the_budget():
+def test_a_short_call_is_timed_as_often_as_asked_whatever_the_budget():
     hand = Hand()
-    assert Clock(0.0, timer=hand).contest(hand.call(1.0, 2.0, 50.0, 2.0), least=3) == (2.0,)
+    assert Clock(0.0, least=3, timer=hand).contest(hand.call(1.0, 2**-6, 2**-5, 2**-6)) == (2**-6,)
     assert hand.calls == 4
+
+
+def test_a_long_call_is_timed_once_where_the_budget_is_spent():
+    hand = Hand()
+    assert Clock(0.0, least=3, timer=hand).contest(hand.call(3.0)) == (3.0,)
+    assert hand.calls == 2
 
 
 @pytest.mark.parametrize(("conditions", "now", "again"), [
@@ -144,7 +150,7 @@ class Stand:
     def choose(self, first, second, budget=math.inf):
         """The place of the chosen kernel, and how many calls were timed for it."""
         self.seconds, self.hand.calls = (first, second), 0
-        chosen = KernelChooser(self.isa, Clock(budget, timer=self.hand))(self.op, self.options)
+        chosen = KernelChooser(self.isa, Clock(budget, least=3, timer=self.hand))(self.op, self.options)
         return self.options.index(chosen), self.hand.calls
 
     @property

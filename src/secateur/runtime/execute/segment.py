@@ -24,8 +24,9 @@ from secateur.runtime.schedule.tile_schedule import TileSchedule
 
 _FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles, conditions"
 """What is kept of a schedule on disk; a part of its key, so that a schedule of an older version is not read."""
-_AGAIN = 2
-"""How often a contest whose times are unsteady is held again."""
+_AGAIN, _LEAST = 2, 3
+"""How often a contest whose times are unsteady is held again, and how often a short call is timed at least: of three
+times, one that was interrupted does not change the median."""
 
 
 class Runner(nn.Module):
@@ -146,12 +147,12 @@ class Runner(nn.Module):
 
     def _cache_name(self, rows: int, workers: int) -> str:
         """The name of the file that keeps a schedule, made from everything that the schedule depends on."""
-        return cache.key(_FORM, choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
+        return cache.key(_FORM, choose.machine_key(self.isa), choose.signature(self.segment), str(workers), str(rows),
                          str(self.always), str(torch.__version__)) + ".json"
 
     def _measure(self, lead: tuple[int, ...], workers: int) -> TileSchedule:
         """What is fastest for a count of rows, timed within the budget."""
-        self.clock = Clock(self.budget, _AGAIN)
+        self.clock = Clock(self.budget, _AGAIN, _LEAST)
         try:
             found = self._time(lead, workers)
             return replace(found, conditions=Conditions.now(self.clock.spread))

@@ -66,7 +66,8 @@ class KernelChooser:
         """The fastest of the options, or the first where nothing may be measured."""
         if len(options) < 2 or op.weight is None:
             return options[0]
-        name = cache.key("kernel", machine(self.isa), repr(options), str(op.weight.shape), str(op.nonzeros)) + ".json"
+        parts = ("kernel", machine_key(self.isa), repr(options), str(op.weight.shape), str(op.nonzeros))
+        name = f"{cache.key(*parts)}.json"
         found = KernelTimes.from_json(cache.read_json(name), len(options))
         measured = self.clock.left and not isinstance(options[0].spec, Conv | ImageConv)
         if measured and (found is None or found.conditions.wants_another()):
@@ -79,7 +80,7 @@ class KernelChooser:
         with self.clock.spending():
             csr = Csr.of(np.ascontiguousarray(op.weight[:_SLICE]))  # type: ignore[index]
             calls = [self._call(csr, option, op) for option in options]
-        times = self.clock.times(*calls, min_seconds=0.001, least=3)
+        times = self.clock.times(*calls, min_seconds=0.001)
         return steadier(KernelTimes(medians(times), conditions=Conditions.now(widest(times))), earlier)
 
     def _call(self, weight: Csr, option: Candidate, op: Op) -> Callable[[], object]:
@@ -112,7 +113,7 @@ def _fastest(options: Sequence[Candidate], seconds: Sequence[float] | None) -> C
     return replace(options[best], rest=rest)
 
 
-def machine(isa: Isa) -> str:
+def machine_key(isa: Isa) -> str:
     """What measured choices hold for: the processor, the instruction set, the source of the generator."""
     from llvmlite import binding
 

@@ -20,6 +20,9 @@ _TRIES = 3
 """How often a choice is measured on an equally busy machine before it is taken as it is: some calls are never steady,
 and some take longer than the budget."""
 
+_LONG = 0.1
+"""Seconds of calls after which an interruption, some milliseconds long, hardly changes the sum."""
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -97,13 +100,15 @@ class Clock:
     Args:
         budget: seconds.
         again: how often a contest with unsteady times is held again.
+        least: how often a short call is timed even where the budget is spent.
         timer: gives the time in seconds.
 
     ``spread`` is the widest of all contests so far.
     """
 
-    def __init__(self, budget: float, again: int = 0, timer: Callable[[], float] = time.perf_counter):
-        self.budget, self.again, self.timer = budget, again, timer
+    def __init__(self, budget: float, again: int = 0, least: int = 1,
+                 timer: Callable[[], float] = time.perf_counter):
+        self.budget, self.again, self.least, self.timer = budget, again, least, timer
         self.spent = self.spread = 0.0
 
     @property
@@ -120,43 +125,51 @@ class Clock:
         finally:
             self.spent += self.timer() - begin
 
-    def contest(self, *calls: Callable[[], object], min_seconds: float = math.inf, rounds: int = 9,
-                least: int = 1) -> tuple[float, ...]:
+    def contest(self, *calls: Callable[[], object], min_seconds: float = math.inf,
+                rounds: int = 9) -> tuple[float, ...]:
         """The median time of each call in seconds, the calls taken in turn, after a round that is not counted.
 
         A process that interrupts one call changes no median; turns let a busy machine add to all calls alike. A
         contest ends after ``rounds``, or after three once each call ran for ``min_seconds`` in all. Where the
-        budget is spent it ends sooner, but not before every call was timed ``least`` times. Where a call's times
-        spread widely, the contest is held again while the budget lasts, and the steadiest counts.
+        budget is spent it ends sooner, but not before every call was timed: ``self.least`` times, or for so long
+        that an interruption hardly counts. Where a call's times spread widely, the contest is held again while the
+        budget lasts, and the steadiest counts.
         """
-        return medians(self.times(*calls, min_seconds=min_seconds, rounds=rounds, least=least))
+        return medians(self.times(*calls, min_seconds=min_seconds, rounds=rounds))
 
-    def times(self, *calls: Callable[[], object], min_seconds: float, rounds: int = 9,
-              least: int = 1) -> list[list[float]]:
+    def times(self, *calls: Callable[[], object], min_seconds: float, rounds: int = 9) -> list[list[float]]:
         """All times that :meth:`contest` takes the medians of, by call."""
-        best = self._bout(calls, min_seconds, rounds, least)
+        best = self._bout(calls, min_seconds, rounds)
         for _ in range(self.again):
             if widest(best) <= _STEADY or not self.left:
                 break
-            best = min(best, self._bout(calls, min_seconds, rounds, least), key=widest)
+            best = min(best, self._bout(calls, min_seconds, rounds), key=widest)
         self.spread = max(self.spread, widest(best))
         return best
 
-    def _bout(self, calls: tuple[Callable[[], object], ...], min_seconds: float, rounds: int,
-              least: int) -> list[list[float]]:
+    def _bout(self, calls: tuple[Callable[[], object], ...], min_seconds: float, rounds: int) -> list[list[float]]:
         """The times of each call, without those of the first round."""
-        times: list[list[float]] = [[] for _ in calls]
         with self.spending():
             begin = self.timer()
-            for turn in range(rounds + 1):
-                for call, seconds in zip(calls, times, strict=True):
-                    start = self.timer()
-                    call()
-                    seconds.append(self.timer() - start)
-                enough = turn >= 3 and all(sum(seconds[1:]) >= min_seconds for seconds in times)
-                if turn >= least and (enough or self.spent + self.timer() - begin > self.budget):
+            self._round(calls)
+            times: list[list[float]] = [[] for _ in calls]
+            for turn in range(1, rounds + 1):
+                for seconds, found in zip(times, self._round(calls), strict=True):
+                    seconds.append(found)
+                shortest = min(map(sum, times))
+                over = self.spent + self.timer() - begin > self.budget
+                if (turn >= 3 and shortest >= min_seconds) or (over and (turn >= self.least or shortest > _LONG)):
                     break
-        return [seconds[1:] for seconds in times]
+        return times
+
+    def _round(self, calls: tuple[Callable[[], object], ...]) -> list[float]:
+        """The seconds of each call, taken once."""
+        found = []
+        for call in calls:
+            start = self.timer()
+            call()
+            found.append(self.timer() - start)
+        return found
 
 
 def medians(times: list[list[float]]) -> tuple[float, ...]:
