@@ -103,6 +103,11 @@ def test_one_time_alone_is_never_steady():
     assert spread([1.0]) == spread([1.0, 1.0]) == math.inf
 
 
+def test_times_too_short_for_the_timer_are_steady():
+    assert spread([0.0, 0.0, 0.0]) == 0
+    assert spread([0.0, 0.0, 1.0]) == 0
+
+
 def test_a_short_call_is_timed_as_often_as_asked_whatever_the_budget():
     hand = Hand()
     assert Clock(0.0, least=3, timer=hand).contest(hand.call(1.0, 2**-6, 2**-5, 2**-6)) == (2**-6,)

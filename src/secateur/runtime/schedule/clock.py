@@ -186,7 +186,11 @@ def spread(times: Sequence[float]) -> float:
     >>> spread([2.0, 9.0, 2.0]), spread([2.0, 9.0, 9.0]), spread([2.0, 2.0])
     (0.0, 3.5, inf)
     """
-    return float(np.median(times)) / max(min(times), 1e-9) - 1 if len(times) >= 3 else math.inf
+    if len(times) < 3:
+        return math.inf
+    # A coarse timer gives times of zero.
+    middle, shortest = (max(seconds, 1e-9) for seconds in (float(np.median(times)), min(times)))
+    return middle / shortest - 1
 
 
 def widest(times: list[list[float]]) -> float:
