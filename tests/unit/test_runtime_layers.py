@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+from functools import partial
 
 import pytest
 import torch
@@ -10,11 +12,12 @@ from torch import nn
 
 from secateur import runtime
 from secateur.runtime.codegen import isa as isas
-from secateur.runtime.execute import layers
-from secateur.runtime.execute.segment import TileSchedule
+from secateur.runtime.execute import layers, segment
 from secateur.runtime.ops import Op, Segment, Value
 from secateur.runtime.schedule import choose
+from secateur.runtime.schedule.clock import Clock
 from secateur.runtime.schedule.mixed import dense_layers, split
+from secateur.runtime.schedule.tile_schedule import TileSchedule
 
 pytestmark = pytest.mark.skipif(not isas.available(), reason="no llvmlite, or no instruction set that it serves")
 
@@ -125,6 +128,9 @@ def test_the_model_keeps_sparse_layers_and_gives_full_ones_to_torch():
 
 def test_measured_choices_are_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
+    # Each call takes a tenth of a millisecond on a quiet machine: what was unsteady is measured again.
+    monkeypatch.setattr(segment, "Clock", partial(Clock, timer=itertools.count(0, 1e-4).__next__))
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     net = prune(nn.Sequential(nn.Linear(40, 50), nn.ReLU(), nn.Linear(50, 30)), 0.8)
     x = torch.randn(20, 40)
     first = runtime.compile(net, x, budget=0.5).runners[0].schedules[20, 1]

@@ -34,11 +34,20 @@ def busy() -> tuple[str, ...]:
 
     The load of this process itself is at most one a core.
     """
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load - cores() <= CROWD:
+    if not is_crowded(now := load()):
         return ()
-    return (f"the machine was busy when timing began (load average {load:.1f} on {cores()} cores): times and ratios "
+    return (f"the machine was busy when timing began (load average {now:.1f} on {cores()} cores): times and ratios "
             "are rough, time again when it is quiet",)
+
+
+def load() -> float:
+    """How many processes wanted to run in the last minute, on average; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def is_crowded(load: float) -> bool:
+    """Whether so many processes wanted to run that times are rough."""
+    return load - cores() > CROWD
 
 
 def _cpu_name() -> str:

@@ -10,7 +10,7 @@ from secateur import runtime
 from secateur.engines.base import Call, Engine, Inputs
 
 
-class Compiled:
+class _NetworkCall:
     """A compiled network, called with the tuple of its inputs."""
 
     def __init__(self, network: Any):
@@ -28,7 +28,7 @@ class Sparse(Engine):
 
     def prepare(self, network: nn.Module, inputs: Inputs, threads: int) -> Call:
         """The compiled network; what is fastest at a batch size is measured at the first call of that size."""
-        return Compiled(runtime.compile(network, inputs))
+        return _NetworkCall(runtime.compile(network, inputs))
 
     def describe(self, call: Any) -> str:
         """Which of secateur's engines runs it."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from secateur.runtime.codegen.isa import Isa
-from secateur.runtime.execute.segment import Runner, TileSchedule
+from secateur.runtime.execute.segment import Runner
 from secateur.runtime.frontend.capture import Captured
 from secateur.runtime.schedule.program import KernelStep
+from secateur.runtime.schedule.tile_schedule import TileSchedule
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Object code and choices kept on disk under keys of everything that they depend on."""
+"""Object code and choices kept on disk under keys of everything that they depend on, in a folder of the user's own."""
 
 from __future__ import annotations
 
@@ -8,19 +8,39 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
+from secateur.core.errors import first_line
 from secateur.core.paths import user_cache
+from secateur.runtime.codegen.private import make_private, read_own, temporary
 
 VARIABLE = "SECATEUR_CACHE"
+_MOST_BYTES = 1 << 20
+"""The longest file that is read; a kernel's object code has about 12 KiB at most."""
 
 
 def folder() -> Path:
-    """Where the cache lives: ``SECATEUR_CACHE``, or the user's cache folder."""
-    if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE])
-    return user_cache() / "kernels"
+    """Where the cache lives: ``SECATEUR_CACHE``, or the user's cache folder, where nobody else can write to it.
+
+    Otherwise a temporary folder of this process, and one warning that says why.
+
+    Raises:
+        OSError: there is no private folder at all.
+    """
+    wanted = Path(os.path.abspath(os.environ.get(VARIABLE) or user_cache() / "native"))
+    try:
+        return make_private(wanted)
+    except OSError as error:
+        _warn_once(str(wanted), error.strerror or first_line(error))
+        return make_private(temporary())
+
+
+@functools.cache
+def _warn_once(wanted: str, reason: str) -> None:
+    warnings.warn(f"kernels are not kept in '{wanted}': {reason}; they are made anew by each process. "
+                  f"{VARIABLE} names another folder", RuntimeWarning, stacklevel=2)
 
 
 def key(*parts: str) -> str:
@@ -36,14 +56,18 @@ def generator() -> str:
     return hashlib.sha256(b"\0".join(s.read_bytes() for s in sources)).hexdigest()
 
 
+def _digest(name: str, body: bytes) -> bytes:
+    """The name is a part of it, so that a file under another's name counts as absent."""
+    return hashlib.sha256(name.encode() + b"\0" + body).digest()
+
+
 def read(name: str) -> bytes | None:
-    """A kept file, or None; a file that is cut short or altered counts as absent."""
+    """A kept file, or None; one that is cut short, altered, no regular file or open to others counts as absent."""
     try:
-        data = (folder() / name).read_bytes()
+        data = read_own(folder() / name, _MOST_BYTES)
     except OSError:
         return None
-    digest, body = data[:32], data[32:]
-    return body if hashlib.sha256(body).digest() == digest else None
+    return data[32:] if data is not None and _digest(name, data[32:]) == data[:32] else None
 
 
 def write(name: str, body: bytes) -> None:
@@ -53,20 +77,26 @@ def write(name: str, body: bytes) -> None:
     absent.
     """
     with contextlib.suppress(OSError):
-        folder().mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder())
+        place = folder()
+        handle, temporary_name = tempfile.mkstemp(dir=place)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(body).digest() + body)
-            os.replace(temporary, folder() / name)
-        except OSError:
-            os.unlink(temporary)
+                file.write(_digest(name, body) + body)
+            os.replace(temporary_name, place / name)
+        except BaseException:
+            os.unlink(temporary_name)
+            raise
 
 
 def read_json(name: str) -> Any:
-    """A kept value, or None."""
+    """A kept value, or None; its form is the caller's to check."""
     body = read(name)
-    return None if body is None else json.loads(body)
+    if body is None:
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def write_json(name: str, value: Any) -> None:

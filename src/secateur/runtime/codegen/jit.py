@@ -11,6 +11,7 @@ from llvmlite import binding
 
 from secateur.runtime.codegen import cache
 from secateur.runtime.codegen.isa import Isa, architecture, pick
+from secateur.runtime.codegen.objects import ObjectError, check_object
 
 _LOCK = threading.RLock()
 
@@ -86,9 +87,19 @@ def address(spec: Any, isa: Isa) -> int:
     with _LOCK:
         if key not in _LOADED:
             name = f"{type(spec).__name__.lower()}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-            code = cache.read(f"{key}.o") or _compile(spec, isa, name, key)
-            _LOADED[key] = _load(code, name)
+            _LOADED[key] = _load(_kept(key, name, isa) or _compile(spec, isa, name, key), name)
         return _LOADED[key]
+
+
+def _kept(key: str, name: str, isa: Isa) -> bytes | None:
+    """The kept object code of a function, or None; what is not its object file counts as absent."""
+    code = cache.read(f"{key}.o")
+    try:
+        if code is not None:
+            check_object(code, name, binding.get_object_format(), isa.arch)
+    except ObjectError:
+        return None
+    return code
 
 
 def _compile(spec: Any, isa: Isa, name: str, key: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from secateur.runtime.codegen.kernels.transpose import Enter, Leave
 from secateur.runtime.execute.runner import step_seconds
 from secateur.runtime.ops import Op, Segment
 from secateur.runtime.schedule import choose
+from secateur.runtime.schedule.clock import Clock
 from secateur.runtime.schedule.mixed import TorchLayer, dense_layers
 
 _PIECE_SECONDS = 1e-5
@@ -28,17 +28,17 @@ Costs = dict[int, tuple[float, float]]
 def measure_costs(runner: Any, full: tuple[Tensor, ...], lead: tuple[int, ...], chunks: choose.Chunks,
              workers: int) -> tuple[Costs, tuple[int, ...]]:
     """The measured seconds of every operator, and the indices of those that should run dense; within the budget."""
-    begin, segment = time.perf_counter(), runner.segment
+    segment = runner.segment
     outputs = runner.empty(lead)
     external = [t.data_ptr() for t in (*full, *outputs)]
     kernel, moves = dict[int, float](), 0.0
     for width, count in chunks:
         program = runner.program(width, workers)
-        for step, spent in zip(program.steps, step_seconds(program, external, count, workers), strict=True):
+        for step, spent in zip(program.steps, step_seconds(program, external, count, workers, runner.clock),
+                               strict=True):
             moves += spent if isinstance(step.spec, (Enter, Leave)) else 0
             if step.output is not None:
                 kernel[step.output.id] = kernel.get(step.output.id, 0) + spent
-    runner.clock.spent += time.perf_counter() - begin
     feature = moves / max(1, sum(v.size for v in (*segment.inputs, *segment.outputs)))
     weights = {k: op for k, op in enumerate(segment.ops) if op.weight is not None}
     torchs = {k: _torch_seconds(runner.clock, op, lead) for k, op in weights.items()}
@@ -48,7 +48,7 @@ def measure_costs(runner: Any, full: tuple[Tensor, ...], lead: tuple[int, ...], 
     return {key: (spent, own.get(key, 0.0)) for key, spent in kernel.items()}, dense
 
 
-def _torch_seconds(clock: choose.Clock, op: Op, lead: tuple[int, ...]) -> float:
+def _torch_seconds(clock: Clock, op: Op, lead: tuple[int, ...]) -> float:
     """Seconds of a layer in torch."""
     layer, x = TorchLayer(op), choose.random_input((*lead, *op.inputs[0].shape))
     return clock.contest(lambda: layer(x, lead), min_seconds=0.001, rounds=7)[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Sequence
+from functools import partial
 
 from secateur.runtime.codegen import jit
 from secateur.runtime.codegen.kernels.driver import BATCH, COUNT, FIRST, FLAG, JOB_WORDS, NEXT, STEPS, TILES, Driver
 from secateur.runtime.execute import threads
+from secateur.runtime.schedule.clock import Clock
 from secateur.runtime.schedule.program import MAX_THREADS, STEP_WORDS, TileProgram, aligned_zeros, pointer
 
 _Job = ctypes.c_int64 * JOB_WORDS
@@ -65,27 +66,26 @@ def run(program: TileProgram, external: Sequence[int], first: int, count: int, w
     return found
 
 
-def step_seconds(program: TileProgram, external: Sequence[int], count: int, workers: int) -> list[float]:
-    """The seconds of every step of a program over ``count`` rows, each run by itself: the shortest of three runs.
+def step_seconds(program: TileProgram, external: Sequence[int], count: int, workers: int,
+                 clock: Clock) -> list[float]:
+    """The seconds of every step of a program over ``count`` rows, each run by itself, as layers in torch are timed.
 
     Args:
         program: the program of a segment, which ran before.
         external: the addresses of its inputs and outputs, at the first of the rows.
         count: how many rows.
         workers: how many threads at most; they take whole tiles.
+        clock: what the time is taken from.
     """
     tiles = -(-count // program.width)
     seat = _Seat(program, min(workers, tiles), False, len(external))
     seat.outside[:] = list(external)
     first = seat.job[STEPS]
-    found = []
-    for index in range(len(program.steps)):
-        times = []
-        for _ in range(3):
-            seat.job[STEPS], seat.job[COUNT] = first + index * STEP_WORDS * 8, 1
-            seat.job[BATCH], seat.job[TILES], seat.job[NEXT], seat.job[FIRST] = count, tiles, 0, 0
-            start = time.perf_counter()
-            seat.start()
-            times.append(time.perf_counter() - start)
-        found.append(min(times))
-    return found
+
+    def run_step(index: int) -> None:
+        seat.job[STEPS], seat.job[COUNT] = first + index * STEP_WORDS * 8, 1
+        seat.job[BATCH], seat.job[TILES], seat.job[NEXT], seat.job[FIRST] = count, tiles, 0, 0
+        seat.start()
+
+    return [clock.contest(partial(run_step, index), min_seconds=0.001, rounds=7)[0]
+            for index in range(len(program.steps))]

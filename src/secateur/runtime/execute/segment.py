@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,51 +17,16 @@ from secateur.runtime.execute import layers, operator, runner, threads
 from secateur.runtime.ops import Segment
 from secateur.runtime.schedule import choose
 from secateur.runtime.schedule.build import build, widths
+from secateur.runtime.schedule.clock import Clock, Conditions, steadier
 from secateur.runtime.schedule.mixed import Mixed
 from secateur.runtime.schedule.program import TileProgram
+from secateur.runtime.schedule.tile_schedule import TileSchedule
 
-_FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles"
+_FORM = "schedule: chunks, seconds, dense_seconds, dense, costs, tiles, conditions"
 """What is kept of a schedule on disk; a part of its key, so that a schedule of an older version is not read."""
-_NEAR, _NEAR_FROM = 1.25, 16
-"""Above 16 rows, a count of rows takes over the choice made for another that differs by at most a quarter."""
-
-
-@dataclass(frozen=True)
-class TileSchedule:
-    """How a count of rows runs: in tiles, given as ``(width, rows)`` in order, or in torch where ``chunks`` is empty.
-
-    ``dense`` are the indices of the operators that run dense in torch, between the programs. ``seconds`` is the
-    measured time of the segment so, ``dense_seconds`` in torch. ``costs`` are the measured or predicted seconds of
-    each operator, by the number of its output: on its kernel, and in torch (0: not known). ``tiles`` are the
-    measured seconds of one tile of each width.
-    """
-
-    chunks: choose.Chunks
-    seconds: float | None = None
-    dense_seconds: float | None = None
-    dense: tuple[int, ...] = ()
-    costs: dict[int, tuple[float, float]] = field(default_factory=dict)
-    tiles: dict[int, float] = field(default_factory=dict)
-
-    def to_json(self) -> list[Any]:
-        """The schedule as it is kept on disk."""
-        return [self.chunks, self.seconds, self.dense_seconds, self.dense, [[k, *v] for k, v in self.costs.items()],
-                list(self.tiles.items())]
-
-    @staticmethod
-    def from_json(kept: list[Any]) -> TileSchedule:
-        """The schedule that :meth:`to_json` wrote."""
-        chunks, seconds, dense_seconds, dense, costs, tiles = kept
-        return TileSchedule(tuple((w, r) for w, r in chunks), seconds, dense_seconds, tuple(dense),
-                        {k: (a, b) for k, a, b in costs}, dict(tiles))
-
-    def scale_to(self, rows: int, other: int, workers: int) -> TileSchedule | None:
-        """The same choice for another count of rows than ``rows``; None where the two counts are too far apart."""
-        few, many = sorted((rows, other))
-        if not self.tiles or few <= _NEAR_FROM or many > few * _NEAR:
-            return None
-        chunks = choose.divide(other, self.tiles, workers)[1] if self.chunks else ()
-        return replace(self, chunks=chunks, seconds=None, dense_seconds=None)
+_AGAIN, _LEAST = 2, 3
+"""How often a contest whose times are unsteady is held again, and how often a short call is timed at least: of three
+times, one that was interrupted does not change the median."""
 
 
 class Runner(nn.Module):
@@ -83,7 +47,7 @@ class Runner(nn.Module):
         self.input_sizes = [v.size for v in segment.inputs]
         self.programs: dict[tuple[int, int], TileProgram] = {}
         self.schedules: dict[tuple[int, int], TileSchedule] = {}
-        self.clock = choose.Clock(0)
+        self.clock = Clock(0)
         self.lock = threading.RLock()
         self.mixes: dict[tuple[int, ...], Mixed] = {}
         self.handle = operator.register(self)
@@ -157,19 +121,18 @@ class Runner(nn.Module):
         with self.lock:
             rows = math.prod(lead)
             name = self._cache_name(rows, workers)
-            kept = cache.read_json(name)
+            kept = TileSchedule.from_json(cache.read_json(name), self.segment, self.isa, rows)
             likes = (s.scale_to(count, rows, workers) for (count, team), s in self.schedules.items() if team == workers)
             near = next((like for like in likes if like is not None), None)
-            if kept is None and near is not None:
+            if kept is not None and not (self.budget and kept.conditions.wants_another()):
+                found = kept
+            elif kept is None and near is not None:
                 found = near
-            elif kept is None:
-                self.clock = choose.Clock(self.budget)
-                found = self._measure(lead, workers) if self.clock.left else self.estimate(rows)
-                self.clock = choose.Clock(0)
-                if found.seconds is not None:
-                    cache.write_json(name, found.to_json())
+            elif not self.budget:
+                found = self.estimate(rows)
             else:
-                found = TileSchedule.from_json(kept)
+                found = steadier(self._measure(lead, workers), kept)
+                cache.write_json(name, found.to_json())
             self.schedules[rows, workers] = found
             self._forget()
             return found
@@ -184,10 +147,19 @@ class Runner(nn.Module):
 
     def _cache_name(self, rows: int, workers: int) -> str:
         """The name of the file that keeps a schedule, made from everything that the schedule depends on."""
-        return cache.key(_FORM, choose.machine(self.isa), choose.signature(self.segment), str(workers), str(rows),
+        return cache.key(_FORM, choose.machine_key(self.isa), choose.signature(self.segment), str(workers), str(rows),
                          str(self.always), str(torch.__version__)) + ".json"
 
     def _measure(self, lead: tuple[int, ...], workers: int) -> TileSchedule:
+        """What is fastest for a count of rows, timed within the budget."""
+        self.clock = Clock(self.budget, _AGAIN, _LEAST)
+        try:
+            found = self._time(lead, workers)
+            return replace(found, conditions=Conditions.now(self.clock.spread))
+        finally:
+            self.clock = Clock(0)
+
+    def _time(self, lead: tuple[int, ...], workers: int) -> TileSchedule:
         """Time a tile of each width, widest first, then the best cover of the rows and torch, by layer and whole."""
         rows = math.prod(lead)
         full = tuple(choose.random_input((*lead, *v.shape)) for v in self.segment.inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,23 @@ def _openmp() -> Any:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
         return None
-    paths = {line.split()[-1] for line in lines if "libgomp" in line}
-    for path in sorted(paths):
-        library = ctypes.CDLL(path)
+    # Five fields stand before the path, which may hold spaces; a part of it would be a path from the current folder.
+    paths = {fields[5] for line in lines if len(fields := line.split(maxsplit=5)) == 6}
+    for path in sorted(p for p in paths if "libgomp" in Path(p).name and p.startswith("/")):
+        library = _loaded(path)
         if all(hasattr(library, name) for name in ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num")):
             library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
             library.GOMP_parallel.restype = None
             return library
     return None
+
+
+def _loaded(path: str) -> Any:
+    """A library that this process has loaded already, or None: a file that is merely open as data is not run."""
+    try:
+        return ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    except OSError:
+        return None
 
 
 @functools.cache

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from secateur.runtime.ops import Op, Segment
 from secateur.runtime.packing.pack import Csr
 from secateur.runtime.packing.pack_permute import sums_bytes
 from secateur.runtime.schedule.candidates import Candidate
+from secateur.runtime.schedule.clock import Clock, Conditions, Measured, is_seconds, medians, steadier, widest
 from secateur.runtime.schedule.program import HEAD, aligned_zeros, pointer, round_up
 
 _SLICE = 256
@@ -33,37 +34,26 @@ def random_input(shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
 
 
-class Clock:
-    """A budget of seconds for measuring; zero means that nothing is measured."""
+@dataclass(frozen=True)
+class KernelTimes(Measured):
+    """The seconds that each kernel took for one product, and how they were measured."""
 
-    def __init__(self, budget: float):
-        self.budget, self.spent = budget, 0.0
+    seconds: tuple[float, ...]
 
-    @property
-    def left(self) -> bool:
-        """Whether anything may still be measured."""
-        return self.spent < self.budget
+    def to_json(self) -> dict[str, Any]:
+        """The times as they are kept on disk."""
+        return {"seconds": self.seconds, "conditions": self.conditions.to_json()}
 
-    def contest(self, *calls: Callable[[], object], min_seconds: float = math.inf,
-                rounds: int = 9) -> tuple[float, ...]:
-        """The shortest time of each call in seconds, the calls taken in turn, after a round that is not counted.
-
-        A busy machine only ever adds time, so the shortest is the steadiest; turns let it add to all calls alike.
-        The contest ends after ``rounds``, or after three once each call ran for ``min_seconds`` in all. Where the
-        budget is spent it ends sooner, but not before every call was timed once.
-        """
-        times: list[list[float]] = [[] for _ in calls]
-        begin = time.perf_counter()
-        for turn in range(rounds + 1):
-            for call, seconds in zip(calls, times, strict=True):
-                start = time.perf_counter()
-                call()
-                seconds.append(time.perf_counter() - start)
-            enough = turn >= 3 and all(sum(seconds[1:]) >= min_seconds for seconds in times)
-            if turn and (enough or self.spent + time.perf_counter() - begin > self.budget):
-                break
-        self.spent += time.perf_counter() - begin
-        return tuple(min(seconds[1:]) for seconds in times)
+    @staticmethod
+    def from_json(kept: Any, count: int) -> KernelTimes | None:
+        """What :meth:`to_json` wrote for ``count`` kernels; None for anything else."""
+        try:
+            seconds, conditions = itemgetter("seconds", "conditions")(kept)
+            if not isinstance(seconds, list) or len(seconds) != count or not all(map(is_seconds, seconds)):
+                return None
+            return KernelTimes(tuple(seconds), conditions=Conditions.from_json(conditions))
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 class KernelChooser:
@@ -76,21 +66,26 @@ class KernelChooser:
         """The fastest of the options, or the first where nothing may be measured."""
         if len(options) < 2 or op.weight is None:
             return options[0]
-        name = cache.key("kernel", machine(self.isa), repr(options), str(op.weight.shape), str(op.nonzeros)) + ".json"
-        kept = cache.read_json(name)
-        if isinstance(kept, list) and len(kept) == len(options):
-            return _fastest(options, kept)
-        if not self.clock.left or isinstance(options[0].spec, Conv | ImageConv):
-            return _fastest(options, None)
-        csr = Csr.of(np.ascontiguousarray(op.weight[:_SLICE]))
-        seconds = [self._seconds(csr, option, op) for option in options]
-        cache.write_json(name, seconds)
-        return _fastest(options, seconds)
+        parts = ("kernel", machine_key(self.isa), repr(options), str(op.weight.shape), str(op.nonzeros))
+        name = f"{cache.key(*parts)}.json"
+        found = KernelTimes.from_json(cache.read_json(name), len(options))
+        measured = self.clock.left and not isinstance(options[0].spec, Conv | ImageConv)
+        if measured and (found is None or found.conditions.wants_another()):
+            found = self._measure(op, options, found)
+            cache.write_json(name, found.to_json())
+        return _fastest(options, None if found is None else found.seconds)
 
-    def _seconds(self, weight: Csr, option: Candidate, op: Op) -> float:
-        """The time of one call on random activations."""
+    def _measure(self, op: Op, options: Sequence[Candidate], earlier: KernelTimes | None) -> KernelTimes:
+        """Time all options in turns; the times from earlier stay where they are the steadier ones."""
+        with self.clock.spending():
+            csr = Csr.of(np.ascontiguousarray(op.weight[:_SLICE]))  # type: ignore[index]
+            calls = [self._call(csr, option, op) for option in options]
+        times = self.clock.times(*calls, min_seconds=0.001)
+        return steadier(KernelTimes(medians(times), conditions=Conditions.now(widest(times))), earlier)
+
+    def _call(self, weight: Csr, option: Candidate, op: Op) -> Callable[[], object]:
+        """A call of the kernel on random activations."""
         spec, (rows, columns) = option.spec, weight.shape
-        begin = time.perf_counter()
         bias = None if op.bias is None else np.zeros(rows + 2, np.float32)
         packed = option.pack(weight)
         place = HEAD + round_up((columns + 2 + BLOCK) * spec.width * 4)
@@ -101,9 +96,12 @@ class KernelChooser:
         words = np.array([jit.address(spec, self.isa), HEAD, place, pointer(packed.table), pointer(packed.heads),
                           pointer(packed.stream), pointer(bias), packed.parts, packed.blocks, rows, sums], np.int64)
         call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)(int(words[0]))
-        self.clock.spent += time.perf_counter() - begin
-        return self.clock.contest(lambda: call(pointer(words), pointer(arena), None, 0, spec.width, 0, 1),
-                                  min_seconds=0.001)[0]
+
+        def run(_held: object = (packed, bias)) -> None:
+            # The words are addresses alone: what they point to has to live as long as the call.
+            call(pointer(words), pointer(arena), None, 0, spec.width, 0, 1)
+
+        return run
 
 
 def _fastest(options: Sequence[Candidate], seconds: Sequence[float] | None) -> Candidate:
@@ -115,7 +113,7 @@ def _fastest(options: Sequence[Candidate], seconds: Sequence[float] | None) -> C
     return replace(options[best], rest=rest)
 
 
-def machine(isa: Isa) -> str:
+def machine_key(isa: Isa) -> str:
     """What measured choices hold for: the processor, the instruction set, the source of the generator."""
     from llvmlite import binding
 
