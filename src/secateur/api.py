@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur import files
+from secateur.core.bounds import above, whole
 from secateur.core.errors import FewSamplesWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
 from secateur.core.modules import Plain, same_modes
@@ -27,7 +28,7 @@ from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.plan import make_plan
 from secateur.pruning.scopes import ScopeChoice
-from secateur.pruning.spec import PruningSpec, default_criterion, spec_from
+from secateur.pruning.spec import PruningSpec, spec_from
 from secateur.recovery.pipeline import (
     RecoveryChoice,
     check_criterion_is_used,
@@ -95,7 +96,7 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     items = recoveries(chosen.recovery if chosen.recovery is not None else usual)
     check_recoveries(items, samples)
     check_criterion_is_used(chosen.criterion, items, kinds,
-                            default_criterion(chosen.granularity_item, samples is not None))
+                            chosen.granularity_item.criterion(samples is not None))
     made = make_plan(model, sparsity, chosen, samples, example)
     with untouched(model):
         removal = carry_out(model, made)
@@ -116,14 +117,14 @@ def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[
     Args:
         model: the network before the cut.
         small: the network after it, not compiled.
-        data: what both are run on: inputs ``(samples, ...)`` as a tensor or an array, a pair (inputs, labels), or an
-            iterable of batches. With labels that are classes the accuracy is measured too.
+        data: what both are run on: inputs ``(samples, ...)`` as a tensor or an array, a pair (inputs, labels),
+            :class:`Samples`, or an iterable of batches. With labels that are classes the accuracy is measured too.
         batches: the batch sizes that are timed; none where it is empty.
         seconds: what timing takes at each batch size.
 
     Returns:
-        A frozen value; ``print`` shows it as a table: accuracy, equal classes, cosine and relative error of the
-        outputs, parameters, bytes in a file, FLOPs of one sample, and milliseconds.
+        A frozen value; ``print`` shows it as a table: accuracy, equal classes (not for a regression), cosine and
+        relative error of the outputs, parameters, bytes in a file, FLOPs of one sample, and milliseconds.
 
     Raises:
         SecateurError: a network that is none or is compiled, no data, a batch size below 1, or a network
@@ -151,14 +152,14 @@ def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[
     samples = calibration(data)
     if samples is None:
         raise SecateurError("compare: data is None; allowed is inputs, a pair (inputs, labels), or batches of them")
-    if not isinstance(batches, Sequence) or any(type(batch) is not int or batch < 1 for batch in batches):
+    if not isinstance(batches, Sequence) or not all(whole(1).allows(batch) for batch in batches):
         got = list(batches) if isinstance(batches, Sequence) else batches
         raise SecateurError(f"compare: batches {got!r}; allowed are whole numbers from 1 on, as a list, or none: ()")
-    if not 0 < seconds < float("inf"):
+    if not above(0).allows(seconds):
         raise SecateurError(f"compare: seconds {seconds!r}; allowed is a number above 0")
     near = agreement(model, small, samples)
     was, now = near.accuracy or (None, None)
-    latency, notes = _latency(model, small, samples, Timing(tuple(batches), seconds, 0, ""))
+    latency, notes = _latency(model, small, samples, Timing(tuple(map(int, batches)), float(seconds), 0, ""))
     return Comparison(_figures(model, was, samples), _figures(small, now, samples), near, latency, notes)
 
 

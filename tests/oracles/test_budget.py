@@ -172,9 +172,9 @@ def test_a_budget_that_nothing_meets_is_refused_with_what_can_be():
 
 
 @pytest.mark.parametrize(("budget", "message"), [
-    ("flop", "did you mean 'flops'"), ({"flops": -1}, "amount -1, allowed is a number above 0"),
+    ("flop", "did you mean 'flops'"), ({"flops": -1}, "budget flops -1: allowed are finite numbers above 0"),
     ({"flops": 1, "bytes": 2}, "allowed is one of parameters, flops, bytes, ms"), (3, "allowed is one of"),
-    ({"ms": 1, "batch": 0}, "batch 0, allowed is a number above 0")])
+    ({"ms": 1, "batch": 0}, "budget batch 0: allowed are whole numbers from 1")])
 def test_a_budget_that_cannot_be_is_refused(budget, message):
     with pytest.raises(sc.SecateurError) as caught:
         sc.Budget(**read_budget(budget))

@@ -20,7 +20,7 @@ NEURONS = {"granularity": "neuron", "example": X}
     (lambda: sc.plan(NET, 0.5, criterion="random", seed="a", skip=()), "seed 'a': allowed is a whole number"),
     (lambda: sc.plan(NET, 0.5, criterion="random", seed=-1, skip=()), "seed -1: allowed is a whole number"),
     (lambda: sc.plan(NET, 0.5, granularity=None, example=X, skip=()),
-     "unknown granularity 'None': allowed: 2:4, 4x1, block"),
+     "unknown granularity 'None': allowed: 2:4, 4x1, neuron, weight"),
     (lambda: sc.plan(NET, 0.5, scope=None, skip=()), "unknown scope 'None'"),
     (lambda: sc.plan(NET, 0.5, granularity=sc.Neuron(round_to=True), example=X), "round_to True: allowed"),
     (lambda: sc.plan("x", 0.5, skip=()), "plan: got str as model"),

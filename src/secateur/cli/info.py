@@ -103,9 +103,8 @@ def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any)
     """Print what a cut takes of every layer, and what it saves."""
     from secateur.pruning.dry_run import dry_run
     from secateur.pruning.plan import plan
-    from secateur.pruning.spec import default_criterion
 
-    criterion = default_criterion(options.granularity, data is not None)
+    criterion = resolve_granularity(options.granularity).criterion(data is not None)
     point = Point(options.granularity, criterion, options.scope, options.sparsity, None, 0, layers=options.layers,
                   least=options.min_sparsity, most=options.max_sparsity, budget=options.budget)
     made = plan(network, options.sparsity, data=data, example=inputs, spec=point.spec)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from secateur.core.errors import SecateurError
 
 
@@ -45,7 +47,7 @@ def whole(least: int) -> Bound:
     [True, False, False, False]
     """
     return Bound(f"whole numbers from {least}",
-                 lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least)
+                 lambda value: is_number(value) and isinstance(value, (int, np.integer)) and bool(value >= least))
 
 
 def between(low: float, high: float, with_high: bool = True) -> Bound:
@@ -68,6 +70,25 @@ def above(low: float) -> Bound:
     return Bound(f"finite numbers above {low:g}", lambda value: is_number(value) and low < value < math.inf)
 
 
+def optional(bound: Bound) -> Bound:
+    """What a bound allows, and None.
+
+    >>> optional(whole(1)).words, optional(whole(1)).allows(None)
+    ('whole numbers from 1, or None', True)
+    """
+    return Bound(f"{bound.words}, or None", lambda value: value is None or bound.allows(value))
+
+
+def kind(*classes: type) -> Bound:
+    """Values of some classes.
+
+    >>> kind(str).words, kind(str).allows("a"), kind(str).allows(str)
+    ('values of class str', True, False)
+    """
+    return Bound(f"values of class {' or '.join(one.__name__ for one in classes)}",
+                 lambda value: isinstance(value, classes))
+
+
 def is_number(value: object) -> bool:
-    """Whether a value is a number; truth values are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a value is a number of Python or a scalar of NumPy; truth values are none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

@@ -66,13 +66,13 @@ def failing(what: str, hint: str = "") -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
-        raise SecateurError(f"{what}: {type(error).__name__}: {first_line(error)}" + (f"; {hint}" if hint else "")
-                            ) from error
+        raise SecateurError(f"{what}: {readable(error)}" + (f"; {hint}" if hint else "")) from error
 
 
 SYNONYMS = {"channel": "neuron", "channels": "neuron", "filter": "neuron", "filters": "neuron", "head": "neuron",
-            "unit": "neuron", "structured": "neuron", "unstructured": "weight", "amount": "sparsity"}
-"""Words of other tools for ours, which no spelling is near to."""
+            "unit": "neuron", "structured": "neuron", "unstructured": "weight", "amount": "sparsity",
+            "blocks": "4x1", "nm": "2:4", "n:m": "2:4", "least": "min_sparsity", "most": "max_sparsity"}
+"""Words of other tools, and earlier ones of ours, which no spelling is near to."""
 
 
 def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:

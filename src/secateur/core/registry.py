@@ -13,7 +13,7 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-from secateur.core.errors import SecateurError, first_line, unknown
+from secateur.core.errors import SecateurError, readable, unknown
 
 ROOMS = {
     "criteria": "criterion",
@@ -45,6 +45,9 @@ FOLDERS = {
 }
 """Where each registry lies below the package; the contract of its items lies in the first folder."""
 
+_WRITTEN = {"block": "4x1", "n_m": "2:4"}
+"""What a user writes for items whose sizes are part of their name."""
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -57,18 +60,41 @@ def files(room: str) -> dict[str, Path]:
             if name != "base" and not name.startswith("_")}
 
 
+def allowed(room: str) -> list[str]:
+    """The names of a room's items as a user writes them."""
+    return [_WRITTEN.get(name, name) for name in files(room)]
+
+
 def get(room: str, name: str) -> Any:
     """The class behind a name, or behind ``pkg.module:attribute`` for a user's own item."""
     if not isinstance(name, str):
-        raise unknown(ROOMS[room], repr(name), files(room))
+        raise unknown(ROOMS[room], repr(name), allowed(room))
     if ":" in name:
         return import_path(name, ROOMS[room])
     if name not in files(room):
-        raise unknown(ROOMS[room], name, files(room))
-    contract = _module(ROOT / FOLDERS[room][0] / "base.py").CONTRACT
+        raise unknown(ROOMS[room], name, allowed(room))
     module = _module(files(room)[name])
     return next(c for _, c in inspect.getmembers(module, inspect.isclass)
-                if c.__module__ == module.__name__ and issubclass(c, contract))
+                if c.__module__ == module.__name__ and issubclass(c, _contract(room)))
+
+
+def item(room: str, choice: Any) -> Any:
+    """The item behind a name, ``pkg.module:attribute``, or a class whose settings all have defaults; an item itself
+    stays as it is.
+
+    Raises:
+        SecateurError: an unknown name, a class that needs settings, or something that is no item of the room.
+    """
+    found = get(room, choice) if isinstance(choice, str) else choice
+    found = found() if isinstance(found, type) and issubclass(found, _contract(room)) else found
+    if not isinstance(found, _contract(room)):
+        raise unknown(ROOMS[room], choice if isinstance(choice, str) else repr(choice), allowed(room))
+    return found
+
+
+def _contract(room: str) -> Any:
+    """The class that every item of a room is one of."""
+    return _module(ROOT / FOLDERS[room][0] / "base.py").CONTRACT
 
 
 def name_of(room: str, kind: type) -> str:
@@ -92,8 +118,7 @@ def import_path(path: str, kind: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' "
-                            f"({type(error).__name__}: {first_line(error)})") from error
+        raise SecateurError(f"{kind} '{path}': cannot import module '{module_name}' ({readable(error)})") from error
     if not hasattr(module, attribute):
         raise unknown(f"attribute of {module_name} for {kind} '{path}'", attribute,
                       [n for n in vars(module) if not n.startswith("_")])

@@ -25,6 +25,7 @@ from types import NoneType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from secateur.core.errors import SecateurError, unknown
+from secateur.core.items import Item
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,7 +152,7 @@ def setting(default: Any, help: str, **declared: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Item):
     """The base of every class of settings: a value that it makes has the types and bounds that its fields declare.
 
     ``cross_checks`` are called with the value when each field is checked: what holds between fields.

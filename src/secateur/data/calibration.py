@@ -85,6 +85,11 @@ class Calibration:
         return iter(self._batches)
 
     @property
+    def own_loss(self) -> bool:
+        """Whether the loss is another than the cross-entropy."""
+        return not isinstance(self.loss, Told) or self.loss.loss is not nn.functional.cross_entropy
+
+    @property
     def labelled(self) -> bool:
         """Whether the samples have labels."""
         return self._batches[0].labels is not None

@@ -290,7 +290,7 @@ class StudyConfig(CommonConfig):
         if not self.best or any(not (r == "none" or registry.get("recovery", r).control) for r in self.recovery):
             return None
         item, scopes = resolve(granularity), defined_scopes(self.scope, granularity)
-        return item.informed_criterion or item.default_criterion, "layer" if "layer" in scopes else scopes[0]
+        return item.criterion(True), "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:
         """The sparsities asked for; for N:M the one that it has, and 0 where that was asked for."""

@@ -26,7 +26,6 @@ from secateur.experiment.trial import check_cuttable
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
-from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
 
 
@@ -92,7 +91,7 @@ class Grid:
         """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
         chooses itself what goes not on the choice of another criterion than the default."""
         control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
-        usual = default_criterion(granularity, True)
+        usual = resolve(granularity).criterion(True)
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
                 and not ignored_by(criterion, recoveries(r), kinds, usual)]
 
@@ -153,7 +152,7 @@ class Grid:
                 raise SecateurError(f"no point for granularity '{granularity}': recovery {', '.join(config.recovery)} "
                                     f"with criterion {', '.join(config.criteria_of(granularity))} leaves none (what "
                                     "chooses itself which weights go takes criterion "
-                                    f"{default_criterion(granularity, True)}); allowed: recovery reconstruct, which "
+                                    f"{resolve(granularity).criterion(True)}); allowed: recovery reconstruct, which "
                                     "keeps what the criterion chose")
 
     def check_cuttable(self) -> None:

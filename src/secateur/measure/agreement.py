@@ -29,7 +29,8 @@ class Agreement:
         cosine: the mean over the samples of the cosine between the two outputs, each as one vector.
         samples: how many there were.
         same: the fraction of rows of outputs whose largest value stands in the same place: the predicted class of a
-            classifier, the next token of a language model. None where the outputs have no such rows.
+            classifier, the next token of a language model. None where the outputs have no such rows, and for a
+            regression: labels that are no classes, with a loss of their own.
         accuracy: the fraction of labels that the original and the cut network predict; None without labels, or where
             the labels are no classes.
     """
@@ -64,7 +65,7 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
         size += float(batch.real(whole).square().sum())
         cosines.append(torch.cosine_similarity(_rows(whole, batch), _rows(small, batch), 1))
         labels = batch.labels.cpu() if isinstance(batch.labels, Tensor) else None
-        if axis := _class_axis(whole, labels):
+        if axis := 0 if samples.own_loss and _are_values(labels, whole) else _class_axis(whole, labels):
             classes = torch.stack([whole.argmax(axis), small.argmax(axis)], -1)
             real = _real_places(classes[..., 0], batch)
             same.append((classes[..., 0] == classes[..., 1])[real])
@@ -98,6 +99,11 @@ def _first(outputs: Any) -> Tensor:
             return value.double().cpu()
     raise SecateurError(f"the network gives {type(outputs).__name__} without a tensor of floats; needed is one that "
                         "its outputs can be compared by")
+
+
+def _are_values(labels: Tensor | None, outputs: Tensor) -> bool:
+    """Whether labels are numbers that the outputs are to come near, rather than classes."""
+    return labels is not None and (labels.is_floating_point() or labels.shape == outputs.shape)
 
 
 def _class_axis(outputs: Tensor, labels: Tensor | None) -> int:

@@ -9,17 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core import registry
-from secateur.core.errors import SecateurError
+from secateur.core.errors import SecateurError, unknown
 from secateur.core.types import Cut, Plan, Structure
 from secateur.data.calibration import Calibration
 from secateur.pruning.apply import apply
-from secateur.pruning.costs import Costs, costs
+from secateur.pruning.costs import RESOURCES, Costs, costs
 from secateur.pruning.granularity.base import Granularity, Layer
 from secateur.pruning.layer_rules import Rule
 from secateur.pruning.ranking import Ranking, removal_count
 from secateur.pruning.scan import GRID, Scan, scan
 from secateur.pruning.scopes.base import Allocation, Scope, ScopeContext
-from secateur.pruning.scopes.budget import Budget
 from secateur.pruning.trial import Trials
 
 
@@ -149,11 +148,14 @@ class Allocator:
         """What the scope declared that it needs, measured once."""
         needs = self.scope.needs
         if "costs" in needs and contest.costs is None:
-            assert isinstance(self.scope, Budget)
             contest.costs = costs(self.scope.resource, self.scope.batch, self._trials(contest))
         return ScopeContext(self.model, self.samples, self._scan(contest) if "scan" in needs else None, contest.costs)
 
     def _trials(self, contest: Contest) -> Trials:
+        if any(len(places) > 1 for places, _ in contest.sets):
+            raise SecateurError(f"scope '{self.scope.name}' lets layers compete and declares that it needs "
+                                f"{', '.join(sorted(self.scope.needs))}, which are of single layers: allowed is a set "
+                                "for each layer, as an Allocation has")
         entries = [self.entries[i] for i in contest.members]
         return Trials(self.model, tuple(e.layer for e in entries), [e.bounds for e in entries],
                       tuple(e.granularity.item_size(e.layer) for e in entries),
@@ -204,6 +206,10 @@ def _count_removed(keep: Tensor) -> int:
     return keep.numel() - int(torch.count_nonzero(keep))
 
 
+_NEEDS = {"samples", "scan", "costs"}
+"""What a scope may declare that it needs, see :class:`ScopeContext`."""
+
+
 def _check_scope(scope: Scope, entries: Sequence[Entry], samples: Calibration | None) -> None:
     """Refuse a scope that is not defined for these layers, or lacks the samples that it needs.
 
@@ -214,5 +220,9 @@ def _check_scope(scope: Scope, entries: Sequence[Entry], samples: Calibration | 
         allowed = [n for n in registry.files("scopes") if set(strange) <= registry.get("scopes", n).scores]
         raise SecateurError(f"scope '{scope.name}' is defined for {', '.join(sorted(scope.scores))}, not {strange[0]}; "
                             f"for {strange[0]} allowed: {', '.join(allowed)}")
+    if strange := sorted(scope.needs - _NEEDS):
+        raise unknown(f"need of scope '{scope.name}'", strange[0], _NEEDS)
+    if "costs" in scope.needs and scope.resource not in RESOURCES:
+        raise unknown(f"resource of scope '{scope.name}'", str(scope.resource), RESOURCES)
     if scope.needs and samples is None:
         raise SecateurError(f"scope '{scope.name}' needs data= (samples of the network's input); got None")

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from secateur.core.bounds import is_number
 from secateur.core.errors import SecateurError, unknown
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import Granularity
@@ -105,7 +106,7 @@ def read_rule(pattern: str, given: Any) -> Rule:
     (Rule(sparsity=0.5, granularity=None, min_sparsity=None, max_sparsity=None, skip=None), '4x1')
     """
     known = [f.name for f in fields(Rule)]
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
+    if is_number(given):
         given = {"sparsity": given}
     if not isinstance(given, Mapping):
         raise SecateurError(f"layers['{pattern}'] is {given!r}: allowed is a sparsity or a mapping with any of "

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from secateur.core.errors import SecateurError
 from secateur.core.module_state import evaluating
 from secateur.core.types import Plan
 from secateur.data.calibration import calibration
@@ -17,7 +16,7 @@ from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.scopes import ScopeChoice
 from secateur.pruning.selection import Selection
-from secateur.pruning.spec import PruningSpec, spec_from
+from secateur.pruning.spec import PruningSpec, check_no_recovery, spec_from
 
 
 @answer_wrong_names
@@ -49,9 +48,7 @@ def plan(model: nn.Module, sparsity: float | None = None, *, granularity: Granul
     check_module("plan", model)
     chosen = spec_from(spec, "plan", granularity=granularity, criterion=criterion, scope=scope, skip=skip,
                        layers=layers, seed=seed)
-    if chosen.recovery not in (None, "none"):
-        raise SecateurError(f"plan: got recovery {chosen.recovery!r}, which a plan does not carry out; allowed: a spec "
-                            "without recovery, or secateur.prune")
+    check_no_recovery("plan", chosen, "which a plan does not carry out")
     return make_plan(model, sparsity, chosen, data, example)
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from secateur.core.bounds import is_number, whole
 from secateur.core.errors import SecateurError
 
 
@@ -23,21 +23,21 @@ def check_sparsity(sparsity: float) -> float:
     Raises:
         SecateurError: it is not a number in [0, 1).
     """
-    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
+    if not is_number(sparsity) or not 0 <= sparsity < 1:
         raise SecateurError(f"sparsity {sparsity!r}: allowed is a fraction removed in [0, 1), such as 0.9")
     return float(sparsity)
 
 
 def check_round_to(round_to: int) -> int:
     """The multiple, if it is a positive whole number."""
-    if not isinstance(round_to, int) or isinstance(round_to, bool) or round_to < 1:
+    if not whole(1).allows(round_to):
         raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
-    return round_to
+    return int(round_to)
 
 
 def check_seed(seed: int) -> int:
     """The seed, if it is a whole number that is not negative."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+    if not whole(0).allows(seed):
         raise SecateurError(f"seed {seed!r}: allowed is a whole number that is not negative, such as 0")
     return int(seed)
 

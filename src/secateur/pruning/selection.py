@@ -28,7 +28,7 @@ from secateur.pruning.scan import Scan
 from secateur.pruning.signals import SignalCollector
 from secateur.pruning.signals.base import check_needs
 from secateur.pruning.signals.collect import signal_sources
-from secateur.pruning.spec import PruningSpec, check_scores, default_criterion
+from secateur.pruning.spec import PruningSpec, check_scores
 
 
 class Selection:
@@ -49,7 +49,7 @@ class Selection:
                  scan: Scan | None = None):
         self.spec = spec = spec or PruningSpec()
         self.granularity, self.scope = spec.granularity_item, spec.scope_item
-        chosen = spec.criterion or default_criterion(self.granularity, samples is not None)
+        chosen = spec.criterion or self.granularity.criterion(samples is not None)
         self.criterion, self._criterion = as_criterion(chosen)
         check_scores(self.criterion, self._criterion, self.granularity)
         check_needs(f"criterion '{self.criterion}'", self._criterion.needs, signal_sources(samples, example, spec.seed))

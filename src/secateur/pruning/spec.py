@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from secateur.core.errors import SecateurError
+from secateur.core.items import Item, python_number
 from secateur.pruning.criteria.base import CriterionChoice, as_criterion, criteria_for
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.granularity.base import Granularity
@@ -20,8 +21,10 @@ from secateur.pruning.scopes.budget import Budget
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruningSpec:
+class PruningSpec(Item):
     """What is cut how, without the network, its data and the sparsity: one value for plans, pruners and callbacks.
+
+    Lists become tuples, names of granularities and scopes the items; equal specs have equal hashes.
 
     Attributes:
         granularity: what one item is: ``"weight"``, ``"neuron"``, blocks such as ``"4x1"``, N:M such as ``"2:4"``, or
@@ -48,20 +51,23 @@ class PruningSpec:
     scope: ScopeChoice = "layer"
     recovery: Any = None
     skip: Sequence[str | nn.Module] | None = None
-    layers: Mapping[str, Any] | None = None
+    # A dict has no hash, and equal specs have equal hashes without it.
+    layers: Mapping[str, Any] | None = field(default=None, hash=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "granularity", resolve(self.granularity))
-        object.__setattr__(self, "scope", resolve_scope(self.scope))
-        object.__setattr__(self, "seed", check_seed(self.seed))
-        if self.criterion is not None:
-            check_scores(*as_criterion(self.criterion), self.granularity_item)
         if self.skip is not None:
             check_skip(self.skip)
         check_mapping(self.layers)
-        for pattern, settings in (self.layers or {}).items():
-            read_rule(pattern, settings)
+        several = isinstance(self.recovery, Sequence) and not isinstance(self.recovery, str)
+        made = {"granularity": resolve(self.granularity), "scope": resolve_scope(self.scope),
+                "recovery": tuple(self.recovery) if several else self.recovery,
+                "skip": None if self.skip is None else tuple(self.skip),
+                "layers": None if self.layers is None else _copy_layers(self.layers), "seed": check_seed(self.seed)}
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
+        if self.criterion is not None:
+            check_scores(*as_criterion(self.criterion), self.granularity_item)
 
     @property
     def granularity_item(self) -> Granularity:
@@ -94,26 +100,30 @@ class PruningSpec:
         return check_sparsity(sparsity)
 
 
-def default_criterion(granularity: GranularityChoice, informed: bool) -> str:
-    """The criterion of a granularity where none is named, with samples or without."""
-    item = resolve(granularity)
-    return (item.informed_criterion if informed else "") or item.default_criterion
+def _copy_layers(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of single layers, checked, in dicts of their own with numbers of Python."""
+    for pattern, settings in layers.items():
+        read_rule(pattern, settings)
+    return {pattern: {name: python_number(value) for name, value in settings.items()}
+            if isinstance(settings, Mapping) else python_number(settings) for pattern, settings in layers.items()}
 
 
-def spec_from(given: PruningSpec | None, call: str, **settings: Any) -> PruningSpec:
-    """The spec that a caller gave, or one of the settings of the call.
+def spec_from(spec: PruningSpec | None, call: str, **settings: Any) -> PruningSpec:
+    """The spec that a caller gave, or else one of the settings of the call; it has refused both at once.
 
     Raises:
-        SecateurError: both were given.
+        SecateurError: the spec is none.
     """
-    made = PruningSpec(**settings)
-    if given is None:
-        return made
-    if not isinstance(given, PruningSpec):
-        raise SecateurError(f"{call}: got {type(given).__name__} as spec, allowed: a secateur.PruningSpec")
-    if beside := [name for name in settings if getattr(made, name) != getattr(PruningSpec(), name)]:
-        raise SecateurError(f"{call}: got spec= and {', '.join(beside)}=; allowed is one of them")
-    return given
+    if spec is not None and not isinstance(spec, PruningSpec):
+        raise SecateurError(f"{call}: got {type(spec).__name__} as spec, allowed: a secateur.PruningSpec")
+    return PruningSpec(**settings) if spec is None else spec
+
+
+def check_no_recovery(call: str, spec: PruningSpec, why: str) -> None:
+    """Refuse a spec whose recovery the call would not carry out."""
+    if spec.recovery not in (None, "none"):
+        raise SecateurError(f"{call}: got recovery {spec.recovery!r}, {why}; allowed: a spec without recovery, or "
+                            "secateur.prune")
 
 
 def check_scores(name: str, criterion: Any, granularity: Granularity) -> None:

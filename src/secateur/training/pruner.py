@@ -24,7 +24,7 @@ from secateur.pruning.granularity.weight import Weight
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes import ScopeChoice
-from secateur.pruning.spec import PruningSpec, spec_from
+from secateur.pruning.spec import PruningSpec, check_no_recovery, spec_from
 from secateur.training import masks, state
 from secateur.training.mask_update import Chooser, exchange_weights
 from secateur.training.regrowth.base import Regrowth
@@ -81,9 +81,7 @@ class Pruner:
         check_module("Pruner", model)
         chosen = spec_from(spec, "Pruner", granularity=granularity, criterion=criterion, scope=scope, skip=skip,
                            layers=layers, seed=seed)
-        if chosen.recovery not in (None, "none"):
-            raise SecateurError(f"Pruner: got recovery {chosen.recovery!r}, but the training recovers here: allowed is "
-                                "a spec without recovery")
+        check_no_recovery("Pruner", chosen, "but the training recovers here")
         resolve_skip(model, chosen.skip or ())
         if optimizer is not None and not hasattr(optimizer, "state"):
             raise SecateurError(f"optimizer {optimizer!r}: allowed is a torch.optim.Optimizer, or none")
@@ -242,4 +240,4 @@ def _regrowth_of(given: str | Regrowth | None, granularity: Granularity) -> Regr
         return None
     if granularity != Weight():
         raise SecateurError(f"regrow with granularity '{granularity.name}': allowed is granularity 'weight'")
-    return given if isinstance(given, Regrowth) else registry.get("regrowth", given)()
+    return registry.item("regrowth", given)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.core.bounds import check_settings, whole
+from secateur.core import registry
+from secateur.core.bounds import check_settings, is_number, whole
 from secateur.core.errors import SecateurError
 from secateur.core.types import Plan
 from secateur.pruning.granularity.base import Granularity
@@ -72,8 +73,10 @@ def as_source(given: Any) -> SparsitySource:
     >>> as_source(0.9).at(0)
     0.9
     """
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
+    if is_number(given):
         return Constant(float(given), end=0)
+    if isinstance(given, type):
+        given = registry.item("schedules", given)
     if hasattr(given, "at") and hasattr(given, "due"):
         return given  # type: ignore[no-any-return]
     if callable(given) or (isinstance(given, Tensor) and given.numel() == 1 and not isinstance(given, torch.nn.Module)):

@@ -16,7 +16,6 @@ from secateur.experiment.point import Point
 from secateur.models import resolve
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.ranking import check_round_to
-from secateur.pruning.spec import default_criterion
 from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
 
@@ -95,7 +94,7 @@ class CutConfig(CommonConfig):
     @property
     def default_criterion(self) -> str:
         """The criterion where none is asked for."""
-        return default_criterion(self.granularity, self.has_data)
+        return resolve_granularity(self.granularity).criterion(self.has_data)
 
     @property
     def has_data(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from secateur.core import registry
 from secateur.core.errors import SecateurError
+from secateur.core.items import Item
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.signals.base import Signals
 
 Function = Callable[[Tensor, Signals], Tensor]
 
 
-class Criterion(ABC):
+class Criterion(Item):
     """Gives each item a score.
 
     ``granularities`` names the granularities that it can score, ``needs`` the fields of

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from typing import Any, Literal
 
 from secateur.core import registry
-from secateur.core.errors import unknown
 from secateur.pruning.granularity.base import Granularity
 
 GranularityName = Literal["weight", "neuron", "block", "n_m", "4x1", "1x4", "16x4", "2:4"]
@@ -19,7 +18,7 @@ SIZES = {"block": re.compile(r"(\d+)x(\d+)"), "n_m": re.compile(r"(\d+):(\d+)")}
 
 
 def resolve(choice: GranularityChoice) -> Granularity:
-    """The granularity behind a name, a size or ``pkg.module:Class``; an item stays as it is.
+    """The granularity behind a name, a size, ``pkg.module:Class`` or a class; an item stays as it is.
 
     Raises:
         SecateurError: an unknown name, or a size that cannot be.
@@ -27,16 +26,10 @@ def resolve(choice: GranularityChoice) -> Granularity:
     >>> resolve("16x4"), resolve("2:4").sparsity
     (Block(outputs=16, inputs=4, pooling='mean'), 0.5)
     """
-    if isinstance(choice, Granularity):
-        return choice
-    if not isinstance(choice, str):
-        raise unknown("granularity", repr(choice), [*registry.files("granularity"), "4x1", "2:4"])
     for name, form in SIZES.items():
-        if found := form.fullmatch(choice):
-            item: Granularity = registry.get("granularity", name)(*map(int, found.groups()))
-            return item
-    made: Granularity = registry.get("granularity", choice)()
-    return made
+        if isinstance(choice, str) and (sides := form.fullmatch(choice)):
+            return registry.get("granularity", name)(*map(int, sides.groups()))
+    return registry.item("granularity", choice)
 
 
 def configure(item: Granularity, **settings: Any) -> Granularity:

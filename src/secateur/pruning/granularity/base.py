@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, get_args
 
+import torch
 from torch import Tensor, nn
 
 from secateur.core import registry
 from secateur.core.errors import UnsupportedError, unknown
+from secateur.core.items import Item
 from secateur.core.types import Cut, Group, Member, Structure, Target
 from secateur.pruning.ranking import Ranking
 
@@ -68,7 +70,7 @@ def weight_of(model: nn.Module, place: Target) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Granularity(ABC):
+class Granularity(Item):
     """Says what one item is; its settings are the fields of a frozen dataclass.
 
     ``default_criterion`` is used where none is named, ``informed_criterion`` where there are samples;
@@ -88,6 +90,10 @@ class Granularity(ABC):
         """How it is written: ``weight``, ``neuron``, ``4x1``, ``2:4``, or ``pkg.module:Class``."""
         return registry.name_of("granularity", type(self))
 
+    def criterion(self, informed: bool) -> str:
+        """The criterion that is used where none is named, with samples or without."""
+        return (self.informed_criterion if informed else "") or self.default_criterion
+
     @property
     def sparsity(self) -> float | None:
         """The only sparsity above 0 that it can have, where there is one."""
@@ -97,9 +103,9 @@ class Granularity(ABC):
         """How many weights one item of a layer is; 1 for neurons."""
         return 1
 
-    @abstractmethod
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
-        """What can be cut, without the modules named in ``skip``."""
+        """What can be cut, without the modules named in ``skip``: weights unless a granularity says else."""
+        return [target for target in structure.targets if target.module not in skip]
 
     @abstractmethod
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
@@ -119,6 +125,15 @@ class Granularity(ABC):
 
 
 CONTRACT = Granularity
+
+
+def pool(scores: Tensor, how: Pooling, dim: int | tuple[int, ...]) -> Tensor:
+    """Several scores as one, along some axes.
+
+    >>> pool(torch.tensor([[1.0, 3.0], [5.0, 5.0]]), "max", 1)
+    tensor([3., 5.])
+    """
+    return getattr(torch, "amax" if how == "max" else how)(scores, dim)
 
 
 def check_pooling(pooling: str) -> None:

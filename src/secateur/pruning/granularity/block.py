@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
+from secateur.core.bounds import whole
 from secateur.core.errors import SecateurError
-from secateur.core.types import Cut, Group, Structure, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, check_pooling, weight_of
+from secateur.core.types import Cut, Group, Target
+from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, check_pooling, pool, weight_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Block(Granularity):
     Raises:
         SecateurError: a side below 1, or an unknown pooling.
 
+    >>> import torch
     >>> Block(2, 2).pool(torch.tensor([[1.0, 2, 5, 5], [3, 2, 5, 9]]), ("out", "in"))
     tensor([[2., 6.]])
     """
@@ -34,14 +34,13 @@ class Block(Granularity):
     keep_one = True
     item = "blocks"
     scored_as = "weight"
-    letters: ClassVar[dict[str, str]] = {"mean": "mean", "sum": "sum", "max": "amax"}
 
     outputs: int = 4
     inputs: int = 1
     pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
-        if not all(isinstance(side, int) and side >= 1 for side in (self.outputs, self.inputs)):
+        if not all(whole(1).allows(side) for side in (self.outputs, self.inputs)):
             raise SecateurError(f"block {self.name}: allowed are sides of 1 or more, such as 4x1")
         check_pooling(self.pooling)
 
@@ -53,10 +52,6 @@ class Block(Granularity):
     def item_size(self, layer: Layer) -> int:
         """The weights of a block."""
         return self.outputs * self.inputs
-
-    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
-        """The targets outside ``skip``."""
-        return [t for t in structure.targets if t.module not in skip]
 
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a block: ``(outputs / b, places of the kernel, ..., inputs / c)``.
@@ -75,8 +70,7 @@ class Block(Granularity):
         ordered = outputs_first(scores, axes)
         out, *kernel, into = ordered.shape
         split = ordered.reshape(out // self.outputs, self.outputs, *kernel, into // self.inputs, self.inputs)
-        pooled: Tensor = getattr(torch, self.letters[self.pooling])(split, dim=(1, -1))
-        return pooled
+        return pool(split, self.pooling, (1, -1))
 
     def cut(self, layer: Layer, keep: Tensor) -> Cut:
         """The cut in the shape of the tensor, an item being a block."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from secateur.core.bounds import whole
 from secateur.core.errors import SecateurError
-from secateur.core.types import Cut, Group, Structure, Target
+from secateur.core.types import Cut, Group, Target
 from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
 from secateur.pruning.granularity.block import back, check_divides, outputs_first
 from secateur.pruning.ranking import GroupRanking, Ranking
@@ -38,7 +39,7 @@ class NM(Granularity):
     m: int = 4
 
     def __post_init__(self) -> None:
-        if not all(isinstance(side, int) for side in (self.n, self.m)) or not 0 < self.n < self.m:
+        if not all(whole(1).allows(side) for side in (self.n, self.m)) or self.n >= self.m:
             raise SecateurError(f"{self.name}: allowed is n:m with 0 < n < m, such as 2:4, two of every four left")
 
     @property
@@ -50,10 +51,6 @@ class NM(Granularity):
     def sparsity(self) -> float:
         """1 - n/m."""
         return (self.m - self.n) / self.m
-
-    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
-        """The targets outside ``skip``."""
-        return [t for t in structure.targets if t.module not in skip]
 
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a weight: ``(outputs, places of the kernel, ..., inputs / m, m)``.

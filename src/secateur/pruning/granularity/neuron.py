@@ -10,7 +10,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.core.module_state import evaluating
 from secateur.core.types import Group, Member, Structure, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, Unit, check_pooling, producers
+from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, Unit, check_pooling, pool, producers
 from secateur.pruning.ranking import check_round_to
 
 
@@ -87,11 +87,11 @@ def unit_rows(tensor: Tensor, member: Member) -> Tensor:
     return rows.reshape(positions.shape[0], -1)
 
 
-def pool_scores(parts: list[Tensor], how: str = "mean") -> Tensor:
+def pool_scores(parts: list[Tensor], how: Pooling) -> Tensor:
     """Several score vectors as one, each divided by its own mean first; a single one stays as it is."""
     if len(parts) == 1:
         return parts[0]
-    return getattr(torch, {"max": "amax"}.get(how, how))(torch.stack([divide_by_mean(p) for p in parts]), 0)  # type: ignore[no-any-return]
+    return pool(torch.stack([divide_by_mean(p) for p in parts]), how, 0)
 
 
 def divide_by_mean(scores: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from secateur.core.types import Group, Structure, Target
+from secateur.core.types import Group, Target
 from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
 
 
@@ -19,10 +19,6 @@ class Weight(Granularity):
     keep_one = True
     item = "weights"
     scored_as = "weight"
-
-    def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
-        """The targets outside ``skip``."""
-        return [t for t in structure.targets if t.module not in skip]
 
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a weight, in the shape of the tensor."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from secateur.core import registry
-from secateur.core.errors import unknown
 from secateur.pruning.scopes.base import Scope
 
 ScopeName = Literal["layer", "global", "erk", "lamp", "owl", "sensitivity", "budget"]
@@ -14,7 +14,8 @@ ScopeChoice = ScopeName | str | Scope
 
 
 def resolve_scope(choice: ScopeChoice, **settings: Any) -> Scope:
-    """The scope behind a name or ``pkg.module:Class``, with settings; an item stays as it is.
+    """The scope behind a name, ``pkg.module:Class`` or a class, or an item itself, with other settings where some are
+    given.
 
     Raises:
         SecateurError: an unknown name, settings that it does not take.
@@ -22,9 +23,5 @@ def resolve_scope(choice: ScopeChoice, **settings: Any) -> Scope:
     >>> resolve_scope("global", max_sparsity=0.95)
     Global(min_sparsity=0.0, max_sparsity=0.95)
     """
-    if isinstance(choice, Scope):
-        return choice
-    if not isinstance(choice, str):
-        raise unknown("scope", repr(choice), registry.files("scopes"))
-    made: Scope = registry.get("scopes", choice)(**settings)
-    return made
+    scope = registry.item("scopes", choice)
+    return replace(scope, **settings) if settings else scope

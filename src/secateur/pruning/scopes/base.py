@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from secateur.core import registry
+from secateur.core.bounds import is_number
 from secateur.core.errors import SecateurError
+from secateur.core.items import Item
 from secateur.data.calibration import Calibration
 from secateur.pruning.costs import Costs
 from secateur.pruning.granularity.base import Layer
@@ -37,13 +39,13 @@ class ScopeContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scope(ABC):
+class Scope(Item):
     """Says in which sets the items compete, and how many of each set go.
 
     Its settings are the fields of a frozen dataclass. Of every layer at least ``min_sparsity`` and at most
     ``max_sparsity`` of the items go, fractions in [0, 1]. ``scores`` names the granularities (as their criteria score
     them) that a scope is defined for, ``needs`` what of :class:`ScopeContext` it reads besides the model; a scan and
-    costs need samples.
+    costs need samples, and sets of one layer each. What costs count is the scope's :attr:`resource` at :attr:`batch`.
 
     Raises:
         SecateurError: a bound that is no fraction, or the lower one above the upper one.
@@ -62,6 +64,16 @@ class Scope(ABC):
     def name(self) -> str:
         """How it is written: a name, or ``pkg.module:Class``."""
         return registry.name_of("scopes", type(self))
+
+    @property
+    def resource(self) -> str:
+        """What costs count: ``parameters``, ``flops``, ``bytes`` or ``ms``."""
+        return "parameters"
+
+    @property
+    def batch(self) -> int:
+        """For how many samples at once milliseconds are measured."""
+        return 1
 
     @abstractmethod
     def competitors(self, count: int) -> list[list[int]]:
@@ -91,7 +103,7 @@ class Scope(ABC):
 def check_bounds(what: str, low: float | None, high: float | None) -> None:
     """Refuse bounds of a layer's sparsity that are no fractions, or contradict each other; None is no bound."""
     for name, value in (("min_sparsity", low), ("max_sparsity", high)):
-        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        if value is not None and not (is_number(value) and 0 <= value <= 1):
             raise SecateurError(f"{name} of {what} is {value!r}: allowed is a fraction removed in [0, 1]")
     if (low or 0) > (1 if high is None else high):
         raise SecateurError(f"{what}: min_sparsity {low:g} is above max_sparsity {high:g}")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from secateur.core.bounds import above, check_settings, optional, whole
 from secateur.core.errors import SecateurError, unknown
 from secateur.pruning.costs import RESOURCES, Costs
 from secateur.pruning.granularity.base import Layer
@@ -37,7 +38,8 @@ class Budget(Allocation):
     itself is within the budget.
 
     Raises:
-        SecateurError: an unknown resource, several at once, an amount or batch that is not above 0.
+        SecateurError: an unknown resource, several at once, an amount or batch that is not above 0, or a batch without
+            milliseconds.
 
     >>> Budget("flops").resource, Budget(ms=0.5, batch=64).amount
     ('flops', 0.5)
@@ -59,9 +61,11 @@ class Budget(Allocation):
         if len(named := [self.share, *self._amounts] if self.share else [*self._amounts]) > 1:
             raise SecateurError(f"budget of {' and '.join(named)}: allowed is one of {', '.join(RESOURCES)}, alone or "
                                 "with an amount, such as Budget(flops=1e6)")
-        for name, value in (("amount", self.amount), ("batch", self.batch)):
-            if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
-                raise SecateurError(f"budget {self.resource}: {name} {value!r}, allowed is a number above 0")
+        amounts = {name: optional(above(0)) for name in RESOURCES}
+        check_settings("budget", vars(self), **amounts, batch=whole(1))
+        if self.batch != 1 and self.resource != "ms":
+            raise SecateurError(f"budget batch {self.batch}: only milliseconds are measured at a batch, got "
+                                f"{self.resource}; allowed is such as Budget(ms=2.5, batch=64)")
 
     @property
     def _amounts(self) -> dict[str, float]:

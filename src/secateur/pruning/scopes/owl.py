@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from secateur.core.bounds import above, between, check_settings
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count, shared_out
 from secateur.pruning.scopes.base import Allocation, ScopeContext, bisect_to_total
@@ -30,6 +31,10 @@ class Owl(Allocation):
 
     times: float = 5.0
     reach: float = 0.08
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings("owl", vars(self), times=above(0), reach=between(0, 1))
 
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""

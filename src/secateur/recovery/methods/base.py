@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from secateur.core.items import Item
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
 from secateur.graph import surgery
@@ -66,7 +67,7 @@ class RecoveryResult:
     rows: RowCounts = field(default_factory=dict)
 
 
-class Recovery(ABC):
+class Recovery(Item):
     """Wins accuracy back after a cut; its settings are the fields of a frozen dataclass that checks itself.
 
     What was cut stays cut: zeroed weights are zero afterwards.
@@ -83,7 +84,7 @@ class Recovery(ABC):
         """Whether it chooses itself what goes, in a plan of these granularities: only the plan's counts then hold."""
         return False
 
-    def check(self) -> None:  # noqa: B027
+    def check(self) -> None:
         """Raise a SecateurError where settings are missing without which it can do nothing."""
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from secateur.core.bounds import check_settings, kind
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.recovery.methods.best import Best
 from secateur.recovery.methods.finetune import Finetune
@@ -21,6 +22,9 @@ class BestFinetune(Recovery):
     finetune: Finetune = Finetune(epochs=5, batch_size=256, lr=2e-3, distil=0.5)  # noqa: RUF009
     gradual: Gradual = Gradual()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
+
+    def __post_init__(self) -> None:
+        check_settings("best-finetune", vars(self), finetune=kind(Finetune), gradual=kind(Gradual))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Where ``gradual`` does, and where ``best`` does."""

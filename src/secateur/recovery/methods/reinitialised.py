@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from secateur.core.bounds import check_settings, kind
 from secateur.core.errors import UnsupportedError
 from secateur.recovery.methods.base import Recovery, RecoveryContext
 from secateur.recovery.methods.finetune import Finetune
@@ -21,6 +22,9 @@ class Reinitialised(Recovery):
     training: Finetune = Finetune()  # noqa: RUF009
     needs = frozenset({"data", "labels"})
     control = True
+
+    def __post_init__(self) -> None:
+        check_settings("reinitialised", vars(self), training=kind(Finetune))
 
     def recover(self, context: RecoveryContext) -> nn.Module:
         """A network of the same structure, trained anew.

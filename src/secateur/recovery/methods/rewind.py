@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from secateur.core.bounds import check_settings, kind
 from secateur.core.errors import SecateurError, failing
 from secateur.graph import surgery
 from secateur.recovery.methods.base import Recovery, RecoveryContext
@@ -25,6 +26,9 @@ class Rewind(Recovery):
     """
 
     weights: Mapping[str, Tensor] | str | Path = field(default="")
+
+    def __post_init__(self) -> None:
+        check_settings("rewind", vars(self), weights=kind(Mapping, str, Path))
 
     def check(self) -> None:
         """Refuse to rewind to nothing."""

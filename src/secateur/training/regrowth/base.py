@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from secateur.core.bounds import between, check_settings
+from secateur.core.items import Item
 
 
-class Regrowth(ABC):
+class Regrowth(Item):
     """Exchanges a share of the living weights at every update.
 
     ``share`` is the fraction exchanged at the first update; it falls to 0 at the end of the schedule along half

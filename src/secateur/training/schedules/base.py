@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
-from secateur.core.bounds import check_settings, whole
+from secateur.core.bounds import check_settings, optional, whole
 from secateur.core.errors import SecateurError
+from secateur.core.items import Item
 from secateur.pruning.ranking import check_sparsity
 
 
 @dataclass(frozen=True)
-class Schedule(ABC):
+class Schedule(Item):
     """Leads the sparsity from ``initial`` at step ``begin`` to ``target`` at step ``end``.
 
     A step is one step of the optimizer; step 0 is before the first. What is removed is chosen anew every
@@ -33,8 +34,8 @@ class Schedule(ABC):
     def __post_init__(self) -> None:
         check_sparsity(self.target)
         check_sparsity(self.initial)
-        optional = {} if self.last is None else {"last": whole(0)}
-        check_settings("", vars(self), begin=whole(0), end=whole(0), every=whole(1), first=whole(0), **optional)
+        check_settings("", vars(self), begin=whole(0), end=whole(0), every=whole(1), first=whole(0),
+                       last=optional(whole(0)))
         for early, late in (("begin", "end"), ("first", "last")):
             earliest, step = getattr(self, early), getattr(self, late)
             if step is not None and step < earliest:
