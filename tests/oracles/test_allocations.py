@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateur as sc
-from secateur.pruning.ranking import Ranking, removal_count, shared_out
+from secateur.pruning.ranking import Ranking, removal_count, share_out
 from secateur.pruning.scopes.lamp import adaptive
 
 SIDES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=5)
@@ -170,7 +170,7 @@ def test_bounded_selection_is_exhaustive_search(layers, data):
 def test_shares_sum_to_the_total_and_stay_near(wanted, data):
     total = round(sum(wanted))
     bounds = [(0, 100)] * len(wanted)
-    shares = shared_out(wanted, total, bounds)
+    shares = share_out(wanted, total, bounds)
     assert sum(shares) == total
     assert all(abs(s - w) <= 1 + 1e-9 for s, w in zip(shares, wanted, strict=True))
 

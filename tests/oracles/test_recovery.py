@@ -8,7 +8,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.core import registry
-from secateur.core.linalg import damp, least_squares
+from secateur.core.linalg import Equations, damp
 from secateur.data.batch import Batch
 from secateur.data.calibration import calibration
 from secateur.pruning.selection import Selection
@@ -51,7 +51,7 @@ def test_least_squares_on_a_support_is_that_of_its_columns(left):
     draw = torch.Generator().manual_seed(left)
     x, y = torch.randn(50, 6, generator=draw).double(), torch.randn(50, 4, generator=draw).double()
     support = torch.rand(4, 6, generator=draw).argsort(1) < left
-    found = least_squares(x.T @ x, x.T @ y, support)
+    found = Equations(x.T @ x, support).solve(x.T @ y)
     for row, mask, target in zip(found, support, y.T, strict=True):
         want = torch.zeros(6).double()
         if left:
@@ -64,7 +64,7 @@ def test_ill_conditioned_equations_are_solved_in_float64():
     x = torch.randn(40, 5, generator=draw).double()
     x[:, 4] = x[:, 3] + 1e-5 * torch.randn(40, generator=draw).double()
     want = torch.arange(1.0, 6.0).double()
-    found = least_squares(x.T @ x, x.T @ (x @ want)[:, None])
+    found = Equations(x.T @ x).solve(x.T @ (x @ want)[:, None])
     assert torch.allclose(found[0], want, rtol=1e-4)
 
 

@@ -104,6 +104,10 @@ class MeasurementError(RuntimeError):
 
 
 def readable(error: BaseException) -> str:
-    """The class of an error and the first line of its message that is not empty."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    """The class of an error and the first line of its message, where it has one.
+
+    >>> readable(ValueError("too long\\nand more")), readable(ValueError())
+    ('ValueError: too long', 'ValueError')
+    """
+    name, line = type(error).__name__, first_line(error)[:300]
+    return name if line == name else f"{name}: {line}"

@@ -58,46 +58,29 @@ def solve(matrix: Tensor, right: Tensor) -> Tensor:
     return found
 
 
-def least_squares(gram: Tensor, cross: Tensor, support: Tensor | None = None) -> Tensor:
-    """For every row ``w`` of a layer the ``w`` that minimises ``w G w' - 2 w c`` and is zero outside its support.
-
-    Args:
-        gram: ``G``, positive definite, ``(n, n)``.
-        cross: a column ``c`` for each row, ``(n, rows)``.
-        support: which entries of each row may differ from zero, bool ``(rows, n)``; by default all.
-
-    Returns:
-        The rows, ``(rows, n)``, float64.
-
-    >>> least_squares(torch.eye(2), torch.tensor([[3.0], [4.0]]), torch.tensor([[True, False]])).tolist()
-    [[3.0, 0.0]]
-    """
-    return Equations(gram, support).solve(cross)
-
-
 class Equations:
-    """The equations of :func:`least_squares` for one Gram matrix and its supports, solved for many right sides.
+    """Least squares: for every row ``w`` of a layer the ``w`` that minimises ``w G w' - 2 w c`` and is zero outside its
+    support, solved for many right sides ``c``.
 
     The matrix is scaled to a diagonal of ones. A row with a small support is solved on its support. A row with a large
     one is solved without a support, and corrected on the few entries outside it, which is the smaller system.
+
+    Args:
+        gram: ``G``, positive definite, ``(n, n)``.
+        support: which entries of each row may differ from zero, bool ``(rows, n)``; by default all.
+
+    >>> equations = Equations(torch.eye(2), torch.tensor([[True, False]]))
+    >>> equations.solve(torch.tensor([[3.0], [4.0]])).tolist()
+    [[3.0, 0.0]]
     """
 
     def __init__(self, gram: Tensor, support: Tensor | None = None):
         self.size = gram.double().diagonal().rsqrt()
         self.gram = gram.double() * self.size * self.size[:, None]
         self.support = None if support is None or bool(support.all()) else support
-
-    @cached_property
-    def _few(self) -> Tensor:
-        """The rows whose support is at most half of the entries."""
-        assert self.support is not None
-        return (self.support.sum(1) <= len(self.gram) // 2).nonzero()[:, 0]
-
-    @cached_property
-    def _many(self) -> Tensor:
-        """The rows whose support is more than half of the entries."""
-        assert self.support is not None
-        return (self.support.sum(1) > len(self.gram) // 2).nonzero()[:, 0]
+        if self.support is not None:
+            few = self.support.sum(1) <= len(gram) // 2
+            self._few, self._many = few.nonzero()[:, 0], (~few).nonzero()[:, 0]
 
     @cached_property
     def _inverse(self) -> Tensor:
@@ -115,7 +98,7 @@ class Equations:
         return _SupportSolver(self._inverse, ~self.support[self._many], torch.float64 if poor.any() else torch.float32)
 
     def solve(self, cross: Tensor) -> Tensor:
-        """The rows ``(rows, n)`` for right sides ``(n, rows)``, improved once by their residual in float64."""
+        """The rows ``(rows, n)``, float64, for right sides ``(n, rows)``, improved once by their residual."""
         right = cross.T.double() * self.size
         if self.support is None:
             return solve(self.gram[None], right.T[None])[0].T * self.size

@@ -46,6 +46,11 @@ def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
+def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter by name; a shared one stands under its first name."""
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device of a module's first parameter or buffer; the CPU where it has none."""
     return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), torch.device("cpu"))

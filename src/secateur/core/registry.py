@@ -15,35 +15,23 @@ from typing import Any
 
 from secateur.core.errors import SecateurError, readable, unknown
 
-ROOMS = {
-    "criteria": "criterion",
-    "granularity": "granularity",
-    "scopes": "scope",
-    "schedules": "schedule",
-    "regrowth": "regrowth",
-    "recovery": "recovery",
-    "data": "data set",
-    "models": "model",
-    "loaders": "kind of network",
-    "engines": "engine of secateur bench",
-    "exporters": "exporter",
+_FOLDERS = {
+    "criteria": ("criterion", "pruning/criteria"),
+    "granularity": ("granularity", "pruning/granularity"),
+    "scopes": ("scope", "pruning/scopes"),
+    "schedules": ("schedule", "training/schedules"),
+    "regrowth": ("regrowth", "training/regrowth"),
+    "recovery": ("recovery", "recovery/methods"),
+    "data": ("data set", "data/datasets"),
+    "models": ("model", "models/builtin"),
+    "loaders": ("kind of network", "models/loaders"),
+    "engines": ("engine of secateur bench", "engines"),
+    "exporters": ("exporter", "files/exporters", "report/exporters"),
 }
-"""What the items of each registry are called."""
+"""Of each registry what an item is called, and where the items lie; their contract lies in the first folder."""
 
-FOLDERS = {
-    "criteria": ("pruning/criteria",),
-    "granularity": ("pruning/granularity",),
-    "scopes": ("pruning/scopes",),
-    "schedules": ("training/schedules",),
-    "regrowth": ("training/regrowth",),
-    "recovery": ("recovery/methods",),
-    "data": ("data/datasets",),
-    "models": ("models/builtin",),
-    "loaders": ("models/loaders",),
-    "engines": ("engines",),
-    "exporters": ("files/exporters", "report/exporters"),
-}
-"""Where each registry lies below the package; the contract of its items lies in the first folder."""
+ROOMS = {room: word for room, (word, *_) in _FOLDERS.items()}
+"""What the items of each registry are called."""
 
 _WRITTEN = {"block": "4x1", "n_m": "2:4"}
 """What a user writes for items whose sizes are part of their name."""
@@ -53,7 +41,7 @@ ROOT = Path(__file__).parent.parent
 
 def files(room: str) -> dict[str, Path]:
     """Every item of a room: its name and the file that defines it."""
-    found = {m.name: ROOT / folder / f"{m.name}.py" for folder in FOLDERS[room]
+    found = {m.name: ROOT / folder / f"{m.name}.py" for folder in _FOLDERS[room][1:]
              for m in pkgutil.iter_modules([str(ROOT / folder)])}
     joint = "_" if room == "granularity" else "-"
     return {name.rstrip("_").replace("_", joint): path for name, path in sorted(found.items())
@@ -94,7 +82,7 @@ def item(room: str, choice: Any) -> Any:
 
 def _contract(room: str) -> Any:
     """The class that every item of a room is one of."""
-    return _module(ROOT / FOLDERS[room][0] / "base.py").CONTRACT
+    return _module(ROOT / _FOLDERS[room][1] / "base.py").CONTRACT
 
 
 def name_of(room: str, kind: type) -> str:

@@ -87,7 +87,7 @@ class Calibration:
     @property
     def own_loss(self) -> bool:
         """Whether the loss is another than the cross-entropy."""
-        return not isinstance(self.loss, Told) or self.loss.loss is not nn.functional.cross_entropy
+        return not isinstance(self.loss, _CheckedLoss) or self.loss.loss is not nn.functional.cross_entropy
 
     @property
     def labelled(self) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secateur.core import registry
 from secateur.core.errors import SecateurError, unknown
+from secateur.core.modules import parameter_shapes
 from secateur.core.types import Cut, Plan, Structure
 from secateur.data.calibration import Calibration
 from secateur.pruning.apply import apply
@@ -196,8 +197,8 @@ class Allocator:
                 for i, ranking in self._alone.items()]
         single = dict(zip(contest.members, counts, strict=True))
         cuts += [self.entries[place].cut(ranking.take(single[place])[0]) for (place,), ranking in contest.sets]
-        shapes = {n: tuple(p.shape) for n, p in self.model.named_parameters()}
-        plan = Plan(self.entries[0].granularity.name, "", "", 0.0, tuple(cuts), shapes, structure=self.structure)
+        plan = Plan(self.entries[0].granularity.name, "", "", 0.0, tuple(cuts), parameter_shapes(self.model),
+                    structure=self.structure)
         return apply(self.model, plan, prove=False)
 
 

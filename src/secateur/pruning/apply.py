@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from secateur import graph
 from secateur.core.errors import CutGraphWarning, SecateurError, caller_level
 from secateur.core.module_state import evaluating, untouched
+from secateur.core.modules import parameter_shapes
 from secateur.core.types import Plan, Structure
 from secateur.graph.check import check_module
 from secateur.graph.cut.graph_module import ExportedNetwork
@@ -53,12 +54,12 @@ def _holds_graph(network: nn.Module) -> bool:
 
 def carry_out(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> graph.Removal:
     """As :func:`apply`; the notes come with the network in place of a warning."""
-    check_given("apply", model, plan)
+    check_plan("apply", model, plan)
     with untouched(model):
         return _cut_copy(model, plan, prove, example)
 
 
-def check_given(call: str, model: Any, plan: Any) -> None:
+def check_plan(call: str, model: Any, plan: Any) -> None:
     """Refuse what is no network, or no plan."""
     check_module(call, model)
     if not isinstance(plan, Plan):
@@ -110,7 +111,7 @@ def _zeroed_copy(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
 
 def check_fits(model: nn.Module, plan: Plan) -> None:
     """Refuse a plan for another network, naming the tensors that differ."""
-    shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+    shapes = parameter_shapes(model)
     if shapes != plan.shapes:
         differ = sorted(n for n in shapes.keys() | plan.shapes.keys() if shapes.get(n) != plan.shapes.get(n))
         raise SecateurError(f"the plan was made for another network: {len(differ)} parameters differ, first "

@@ -63,7 +63,7 @@ def _call_example(example: Any, model: nn.Module) -> Any:
         return model(*args, **kwargs)
 
 
-def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[Run]) -> list[Target]:
+def _unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[Run]) -> list[Target]:
     """The targets whose weight no function takes in any of some calls of a network in evaluation mode.
 
     >>> from secateur.graph import targets
@@ -74,9 +74,10 @@ def unread_targets(model: nn.Module, targets: Sequence[Target], calls: Sequence[
     ...     def forward(self, x):
     ...         return self.used(x)
     >>> net = Net()
-    >>> [target.name for target in unread_targets(net, targets(net), example_calls(None, torch.ones(1, 2)))]
+    >>> [target.name for target in _unread_targets(net, targets(net), example_calls(None, torch.ones(1, 2)))]
     ['idle.weight']
     """
+    # torch.compile hides the calls inside, so that every weight would look as if nothing read it.
     if any(type(module).__name__ == "OptimizedModule" for module in model.modules()):
         return []
     weights = {target.name: model.get_parameter(target.name) for target in targets}
@@ -101,9 +102,7 @@ def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
 
 def unused_weights(model: nn.Module, layers: Sequence[Layer], calls: Sequence[Run]) -> Iterator[str]:
     """A note for every layer whose weights count though nothing reads them; for neurons the graph says so."""
-    counted = {layer.target.name: layer for layer in layers if layer.target is not None}
-    if not calls or not counted:
-        return
-    for target in unread_targets(model, [layer.target for layer in counted.values() if layer.target], calls):
-        yield (f"{target.name}: nothing reads it for these samples, but its {counted[target.name].items} items count; "
+    items = {layer.target: layer.items for layer in layers if layer.target is not None}
+    for target in _unread_targets(model, [*items], calls) if calls and items else ():
+        yield (f"{target.name}: nothing reads it for these samples, but its {items[target]} items count; "
                f"skip '{target.module}' where it is never used")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from secateur import runtime
 from secateur.core.errors import SecateurError
 from secateur.core.modules import same_modes
 from secateur.measure.flops import work
-from secateur.measure.size import nonzeros, size, sparse_bytes
+from secateur.measure.size import size, sparse_bytes
 from secateur.pruning.trial import Trials
 from secateur.runtime import breakeven
 
@@ -28,13 +28,16 @@ _TIMED = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 class Costs(ABC):
     """The cost of a network in one resource, and what each layer adds to it.
 
-    ``exact`` says whether a network costs what its layers do together with :attr:`rest`.
+    ``exact`` says whether a network costs what its layers do together with :attr:`rest`, ``timed`` whether it is
+    measured by a clock.
     """
+
+    timed: ClassVar[bool] = False
 
     def __init__(self, trials: Trials, batch: int = 1):
         self.trials, self.batch = trials, batch
         self.units = any(layer.group for layer in trials.layers)
-        self.exact = not self.units
+        self.exact = not self.units and not self.timed
         self._seen: dict[tuple[int, ...], float] = {}
 
     @abstractmethod
@@ -87,7 +90,7 @@ class Parameters(Costs):
 
     def real(self, network: Any) -> float:
         """How many there are."""
-        return float(sum(int(torch.count_nonzero(p)) for p in network.parameters()))
+        return float(size(network)["nonzeros"])
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
         """One each."""
@@ -115,7 +118,7 @@ class Bytes(Costs):
 
     def real(self, network: Any) -> float:
         """The sum over all parameters and buffers."""
-        return float(size(network, nonzeros(network))["bytes_sparse"])
+        return float(size(network)["bytes_sparse"])
 
     def weights(self, index: int, left: NDArray[Any]) -> Numbers:
         """The smallest form of the tensor."""
@@ -126,9 +129,7 @@ class Bytes(Costs):
 class Milliseconds(Costs):
     """The median of timed calls on this machine: zeros on the runtime's kernels, smaller networks in torch."""
 
-    def __init__(self, trials: Trials, batch: int = 1):
-        super().__init__(trials, batch)
-        self.exact = False
+    timed = True
 
     def real(self, network: Any) -> float:
         """Milliseconds of a call, compiled where weights are zero."""

@@ -17,7 +17,8 @@ from secateur.graph.check import check_module
 from secateur.graph.example import check_example, inputs
 from secateur.measure.flops import flops_of, work
 from secateur.measure.latency import interleaved
-from secateur.pruning.apply import carry_out, check_given
+from secateur.measure.size import size
+from secateur.pruning.apply import carry_out, check_plan
 
 _SECONDS = 0.2
 _ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
@@ -69,28 +70,19 @@ def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:
     >>> dry_run(net, plan(net, 0.5, granularity="neuron", example=x), x).parameters
     (58, 30)
     """
-    check_given("dry_run", model, plan)
+    check_plan("dry_run", model, plan)
     with evaluating(model):
         check_example(model, example)
         removal = carry_out(model, plan, example=example)
         small = removal.network
         zeros = not any(cut.group for cut in plan.cuts)
+        parameters = size(model)["parameters"], size(small)["nonzeros" if zeros else "parameters"]
         flops = work(model, example).flops, flops_of(small, example, zeros)
-        return DryRun((count(model), sum(nonzero(small)) if zeros else count(small)), flops, ms(model, small, example),
+        return DryRun(parameters, flops, _milliseconds(model, small, example),
                       (*removal.notes, *((_ZEROS,) if zeros and plan.removed else ())))
 
 
-def nonzero(network: nn.Module) -> list[int]:
-    """How many values of each parameter are not zero."""
-    return [int(torch.count_nonzero(p)) for p in network.parameters()]
-
-
-def count(model: nn.Module) -> int:
-    """How many numbers a network learns."""
-    return sum(p.numel() for p in model.parameters())
-
-
-def ms(model: nn.Module, small: nn.Module, example: Any) -> tuple[float, float]:
+def _milliseconds(model: nn.Module, small: nn.Module, example: Any) -> tuple[float, float]:
     """The median times of a forward pass of two networks in milliseconds, measured in turns."""
     args, kwargs = copy.deepcopy(inputs(example))
     with torch.no_grad():

@@ -13,7 +13,7 @@ from torch import nn
 from secateur import graph
 from secateur.core.bitmask import pack_bits, unpack_bits
 from secateur.core.errors import SecateurError
-from secateur.core.modules import device_of
+from secateur.core.modules import device_of, parameter_shapes
 from secateur.core.tensors import type_and_shape
 from secateur.core.types import Cut, Group, Plan, Structure
 from secateur.data.input_spec import InputSpec
@@ -87,8 +87,7 @@ def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
     if odd := next((name for name, key, units, _ in step.keeps if groups[key].units != units), None):
         raise SecateurError(f"the network's group '{odd}' has another number of units than the one that was cut")
     cuts = tuple(Cut(groups[key].name, unpack_bits(bits, units), groups[key]) for _, key, units, bits in step.keeps)
-    shapes = {n: tuple(p.shape) for n, p in network.named_parameters()}
-    return Plan("neuron", "saved", "layer", 0.0, cuts, shapes, structure=structure)
+    return Plan("neuron", "saved", "layer", 0.0, cuts, parameter_shapes(network), structure=structure)
 
 
 def _find_groups(network: nn.Module, step: Step, example: Any) -> tuple[Structure, dict[str, Group]]:

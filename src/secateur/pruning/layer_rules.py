@@ -13,6 +13,7 @@ from torch import nn
 
 from secateur.core.bounds import is_number
 from secateur.core.errors import SecateurError, unknown
+from secateur.core.items import python_number
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.ranking import check_sparsity
@@ -58,11 +59,24 @@ class Rule:
         return min(low, high), high
 
 
-def check_mapping(layers: object) -> None:
-    """Refuse settings of single layers that are no mapping."""
-    if layers is not None and not isinstance(layers, Mapping):
+def copy_layers(layers: Settings | None) -> dict[str, Any] | None:
+    """The settings of single layers in dicts of their own, with numbers of Python.
+
+    Raises:
+        SecateurError: no mapping, an unknown setting, or a value that is not allowed.
+
+    >>> copy_layers({"fc1": 0.5, "conv.*": {"granularity": "4x1"}})
+    {'fc1': 0.5, 'conv.*': {'granularity': '4x1'}}
+    """
+    if layers is None:
+        return None
+    if not isinstance(layers, Mapping):
         raise SecateurError(f"layers: got {layers!r}, allowed: a mapping from names or expressions to settings, such "
                             "as {'fc1': 0.5}")
+    for pattern, settings in layers.items():
+        read_rule(pattern, settings)
+    return {pattern: {name: python_number(value) for name, value in settings.items()}
+            if isinstance(settings, Mapping) else python_number(settings) for pattern, settings in layers.items()}
 
 
 def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, Rule]:
@@ -79,7 +93,6 @@ def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, 
         SecateurError: an unknown module or setting, a value that is not allowed, two expressions that say
             different things of one module.
     """
-    check_mapping(layers)
     whole = Rule(min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity)
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}

@@ -147,12 +147,12 @@ def check_scores(scores: Tensor) -> Tensor:
     return scores.detach()
 
 
-def shared_out(wanted: Sequence[float], total: int, bounds: Sequence[tuple[int, int]]) -> list[int]:
+def share_out(wanted: Sequence[float], total: int, bounds: Sequence[tuple[int, int]]) -> list[int]:
     """Whole numbers near ``wanted`` that sum to ``total``: floors, then one more by largest remainder.
 
     Where ``bounds`` (least and most of each) cannot sum to it, as near as they can.
 
-    >>> shared_out([1.5, 2.25, 0.25], 4, [(0, 9)] * 3)
+    >>> share_out([1.5, 2.25, 0.25], 4, [(0, 9)] * 3)
     [2, 2, 0]
     """
     counts = [min(max(math.floor(w), low), high) for w, (low, high) in zip(wanted, bounds, strict=True)]

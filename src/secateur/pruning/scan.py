@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,11 @@ from secateur.core.errors import SecateurError
 from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
 from secateur.measure.compare import divergence, same_classes
-from secateur.pruning.granularity.base import Layer
 from secateur.pruning.ranking import removal_count
 from secateur.pruning.trial import Trials
 
 GRID = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-BATCH = 512
+_BATCH = 512
 Numbers = NDArray[np.float64]
 
 
@@ -86,46 +85,35 @@ class Scan:
 
 def scan(trials: Trials, sparsities: Sequence[float] = GRID) -> Scan:
     """The curve of every layer, each cut by itself within its bounds."""
-    before = outputs(trials.model, trials.inputs, trials.names)
+    before = _log_probabilities(trials.model, trials)
 
-    def look(index: int, count: int) -> tuple[float, float]:
-        after = outputs(trials.cut_one(index, count), trials.inputs, trials.names)
-        return divergence(before, after), same_classes(before, after)
+    def curve(index: int) -> Curve:
+        layer, (_, most) = trials.layers[index], trials.bounds[index]
+        counts = sorted(({min(removal_count(layer.items, s), most) for s in sparsities} | {most}) - {0})
+        after = (_log_probabilities(trials.cut_one(index, count), trials) for count in counts)
+        measured = [(0.0, 1.0), *((divergence(before, cut), same_classes(before, cut)) for cut in after)]
+        loss, same = zip(*measured, strict=True)
+        return Curve(layer.name, layer.items, (0, *counts), loss, same)
 
-    return Scan(tuple(curve(layer, levels(layer.items, high, sparsities), look, i)
-                      for i, (layer, (_, high)) in enumerate(zip(trials.layers, trials.bounds, strict=True))),
-                len(before))
-
-
-def levels(items: int, most: int, sparsities: Sequence[float]) -> list[int]:
-    """The counts at the sparsities, each once, with the most that may go."""
-    counts = {min(removal_count(items, s), most) for s in sparsities if s} | {most}
-    return sorted(counts - {0})
+    return Scan(tuple(map(curve, range(len(trials.layers)))), len(before))
 
 
-def curve(layer: Layer, counts: Sequence[int], look: Callable[[int, int], tuple[float, float]], index: int) -> Curve:
-    """The curve of one layer."""
-    measured = [look(index, count) for count in counts]
-    return Curve(layer.name, layer.items, (0, *counts), (0.0, *(m[0] for m in measured)),
-                 (1.0, *(m[1] for m in measured)))
-
-
-def outputs(model: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...] = ()) -> Tensor:
+def _log_probabilities(model: nn.Module, trials: Trials) -> Tensor:
     """The log-probabilities that a network gives, float64, ``(samples, ..., classes)``.
 
     Raises:
         SecateurError: it gives no tensor of at least two classes, or one that is not finite.
     """
     with watch(model, {}), torch.inference_mode():
-        return torch.cat([logs(call(model, Batch(batch, None, names)))
-                          for batch in zip(*(x.split(BATCH) for x in inputs), strict=True)])
+        return torch.cat([_log_softmax(call(model, Batch(batch, None, trials.names)))
+                          for batch in zip(*(x.split(_BATCH) for x in trials.inputs), strict=True)])
 
 
-def logs(given: Any) -> Tensor:
+def _log_softmax(outputs: Any) -> Tensor:
     """Outputs as log-probabilities over their last axis."""
-    if not isinstance(given, Tensor) or given.ndim < 2 or given.shape[-1] < 2:
-        got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2 or outputs.shape[-1] < 2:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise SecateurError(f"a sensitivity scan compares outputs of shape (samples, ..., classes), got {got}")
-    if not torch.isfinite(given).all():
+    if not torch.isfinite(outputs).all():
         raise SecateurError("a sensitivity scan: the network's outputs are not finite")
-    return given.double().log_softmax(-1).cpu()
+    return outputs.double().log_softmax(-1).cpu()

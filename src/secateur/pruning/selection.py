@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from secateur import graph
 from secateur.core.errors import SecateurError, failing
+from secateur.core.modules import parameter_shapes
 from secateur.core.types import Cut, Group, Plan, Structure
 from secateur.data.batch import as_tensors
 from secateur.data.calibration import Calibration
@@ -27,7 +28,6 @@ from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.scan import Scan
 from secateur.pruning.signals import SignalCollector
 from secateur.pruning.signals.base import check_needs
-from secateur.pruning.signals.collect import signal_sources
 from secateur.pruning.spec import PruningSpec, check_scores
 
 
@@ -52,7 +52,7 @@ class Selection:
         chosen = spec.criterion or self.granularity.criterion(samples is not None)
         self.criterion, self._criterion = as_criterion(chosen)
         check_scores(self.criterion, self._criterion, self.granularity)
-        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, signal_sources(samples, example, spec.seed))
+        check_needs(f"criterion '{self.criterion}'", self._criterion.needs, samples, example)
         graph.check_whole(model)
         check_weights(model)
         self._rules = rules(model, spec.layers, self.scope)
@@ -72,7 +72,7 @@ class Selection:
         self._seen, self._runs = gather.seen, example_calls(samples, example)
         self.layers = [entry.layer for entry in self._entries]
         self.granularities = [entry.granularity for entry in self._entries]
-        self.shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+        self.shapes = parameter_shapes(model)
         self._allocator = Allocator(model, self._entries, self.scope, samples, self.structure, scan)
 
     def _trace(self, model: nn.Module, example: Any) -> Structure:

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from secateur.core.errors import SecateurError
-from secateur.core.items import Item, python_number
+from secateur.core.items import Item
 from secateur.pruning.criteria.base import CriterionChoice, as_criterion, criteria_for
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.granularity.base import Granularity
-from secateur.pruning.layer_rules import check_mapping, check_skip, read_rule
+from secateur.pruning.layer_rules import check_skip, copy_layers
 from secateur.pruning.ranking import check_seed, check_sparsity
 from secateur.pruning.scopes import ScopeChoice, resolve_scope
 from secateur.pruning.scopes.base import Scope
@@ -58,12 +58,11 @@ class PruningSpec(Item):
     def __post_init__(self) -> None:
         if self.skip is not None:
             check_skip(self.skip)
-        check_mapping(self.layers)
         several = isinstance(self.recovery, Sequence) and not isinstance(self.recovery, str)
         made = {"granularity": resolve(self.granularity), "scope": resolve_scope(self.scope),
                 "recovery": tuple(self.recovery) if several else self.recovery,
                 "skip": None if self.skip is None else tuple(self.skip),
-                "layers": None if self.layers is None else _copy_layers(self.layers), "seed": check_seed(self.seed)}
+                "layers": copy_layers(self.layers), "seed": check_seed(self.seed)}
         for name, value in made.items():
             object.__setattr__(self, name, value)
         if self.criterion is not None:
@@ -98,14 +97,6 @@ class PruningSpec(Item):
             raise SecateurError(f"sparsity {sparsity!r} and {scope}: allowed is one of them; a budget's name "
                                 "alone goes with a sparsity")
         return check_sparsity(sparsity)
-
-
-def _copy_layers(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of single layers, checked, in dicts of their own with numbers of Python."""
-    for pattern, settings in layers.items():
-        read_rule(pattern, settings)
-    return {pattern: {name: python_number(value) for name, value in settings.items()}
-            if isinstance(settings, Mapping) else python_number(settings) for pattern, settings in layers.items()}
 
 
 def spec_from(spec: PruningSpec | None, call: str, **settings: Any) -> PruningSpec:

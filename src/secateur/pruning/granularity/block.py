@@ -76,12 +76,13 @@ class Block(Granularity):
         """The cut in the shape of the tensor, an item being a block."""
         assert layer.target is not None
         whole = keep.repeat_interleave(self.outputs, 0).repeat_interleave(self.inputs, -1)
-        return Cut(layer.name, back(whole, layer.target.axes).contiguous(), size=self.item_size(layer))
+        return Cut(layer.name, outputs_back(whole, layer.target.axes).contiguous(), size=self.item_size(layer))
 
 
 def outputs_first(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
     """A weight as ``(outputs, places of the kernel, ..., inputs)``, a view.
 
+    >>> import torch
     >>> outputs_first(torch.zeros(8, 3, 5, 5), ("out", "in", "height", "width")).shape
     torch.Size([8, 5, 5, 3])
     """
@@ -89,10 +90,11 @@ def outputs_first(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
     return tensor.permute(out, *(i for i in range(tensor.ndim) if i not in (out, into)), into)
 
 
-def back(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
+def outputs_back(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
     """The inverse of :func:`outputs_first`.
 
-    >>> back(torch.zeros(8, 5, 5, 3), ("in", "out", "height", "width")).shape
+    >>> import torch
+    >>> outputs_back(torch.zeros(8, 5, 5, 3), ("in", "out", "height", "width")).shape
     torch.Size([3, 8, 5, 5])
     """
     kernel = iter(range(1, tensor.ndim - 1))

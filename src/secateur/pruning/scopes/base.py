@@ -16,7 +16,7 @@ from secateur.core.items import Item
 from secateur.data.calibration import Calibration
 from secateur.pruning.costs import Costs
 from secateur.pruning.granularity.base import Layer
-from secateur.pruning.ranking import removal_count
+from secateur.pruning.ranking import removal_count, share_out
 from secateur.pruning.scan import Scan
 from secateur.pruning.trial import Bounds
 
@@ -75,9 +75,10 @@ class Scope(Item):
         """For how many samples at once milliseconds are measured."""
         return 1
 
-    @abstractmethod
     def competitors(self, count: int) -> list[list[int]]:
-        """A partition of the layers ``0 .. count - 1``: one list of layers a set."""
+        """A partition of the layers ``0 .. count - 1``, a list for each set: every layer by itself unless a scope says
+        else."""
+        return [[i] for i in range(count)]
 
     def comparable(self, scores: list[Tensor]) -> list[Tensor]:
         """The scores as the competitors compare them; as they are unless a scope says more."""
@@ -112,25 +113,42 @@ def check_bounds(what: str, low: float | None, high: float | None) -> None:
 class Allocation(Scope):
     """A scope that first gives each layer a number of its own; the items of a layer compete among themselves."""
 
-    def competitors(self, count: int) -> list[list[int]]:
-        """Each layer by itself."""
-        return [[i] for i in range(count)]
-
     @abstractmethod
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
 
 
 CONTRACT = Scope
+_HALVINGS = 200
+"""More than the digits of a float: the two ends of a bisection have met by then."""
 
 
-def bisect_to_total(left: Callable[[float], list[float]], total: int, low: float, high: float) -> list[float]:
-    """What is left of each layer where the sum is ``total``: ``left`` rises with a number found by bisection.
+def divide_by_density(layers: Sequence[Layer], sparsity: float, bounds: Bounds, low: float, high: float,
+                      densities: Callable[[float], list[float]]) -> list[int]:
+    """How many items of every layer go, ``round(sparsity * items)`` in all.
 
-    >>> bisect_to_total(lambda x: [min(3.0, x), min(10.0, 2 * x)], 9, 0, 10)
-    [3.0, 6.0]
+    Args:
+        layers: those that are cut.
+        sparsity: what was asked, in [0, 1).
+        bounds: the least and the most that may go of each layer.
+        low, high: the number that decides lies between; it is found by bisection.
+        densities: from that number the fraction of each layer that stays, rising with it; bounds clip it.
+
+    >>> import torch
+    >>> layers = [Layer("a", torch.zeros(3)), Layer("b", torch.zeros(10))]
+    >>> divide_by_density(layers, 4 / 13, [(0, 3), (0, 10)], 0.0, 10.0, lambda x: [x / 3, 2 * x / 10])
+    [0, 4]
     """
-    for _ in range(200):
+    items = [layer.items for layer in layers]
+    total = removal_count(sum(items), sparsity)
+    if not total:
+        return share_out([0.0] * len(layers), 0, bounds)
+
+    def kept(number: float) -> list[float]:
+        return [min(max(density * n, n - most), n - least)
+                for density, n, (least, most) in zip(densities(number), items, bounds, strict=True)]
+
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if sum(left(middle)) < total else (low, middle)
-    return left(high)
+        low, high = (middle, high) if sum(kept(middle)) < sum(items) - total else (low, middle)
+    return share_out([n - k for n, k in zip(items, kept(high), strict=True)], total, bounds)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secateur.pruning.granularity.base import Layer
-from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes.base import Allocation, ScopeContext, bisect_to_total
+from secateur.pruning.scopes.base import Allocation, ScopeContext, divide_by_density
 from secateur.pruning.trial import Bounds
 
 
@@ -25,17 +25,7 @@ class Erk(Allocation):
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
         rates = [_raw_density(layer) for layer in layers]
-        items = [layer.items for layer in layers]
-        total = removal_count(sum(items), sparsity)
-        if not total:
-            return shared_out([0.0] * len(layers), 0, bounds)
-
-        def left(e: float) -> list[float]:
-            return [min(max(e * r * n, n - high), n - low)
-                    for r, n, (low, high) in zip(rates, items, bounds, strict=True)]
-
-        kept = bisect_to_total(left, sum(items) - total, 0.0, 1 / min(rates))
-        return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
+        return divide_by_density(layers, sparsity, bounds, 0.0, 1 / min(rates), lambda e: [e * rate for rate in rates])
 
 
 def _raw_density(layer: Layer) -> float:
@@ -47,7 +37,4 @@ def _raw_density(layer: Layer) -> float:
     0.4166666666666667
     """
     assert layer.target is not None
-    product = 1
-    for side in layer.target.shape:
-        product *= side
-    return sum(layer.target.shape) / product
+    return sum(layer.target.shape) / math.prod(layer.target.shape)

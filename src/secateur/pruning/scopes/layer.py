@@ -14,7 +14,3 @@ class Layer(Scope):
     >>> Layer().competitors(3)
     [[0], [1], [2]]
     """
-
-    def competitors(self, count: int) -> list[list[int]]:
-        """Each layer by itself."""
-        return [[i] for i in range(count)]

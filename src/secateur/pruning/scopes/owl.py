@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from torch import Tensor
 
 from secateur.core.bounds import above, between, check_settings
 from secateur.pruning.granularity.base import Layer
-from secateur.pruning.ranking import removal_count, shared_out
-from secateur.pruning.scopes.base import Allocation, ScopeContext, bisect_to_total
+from secateur.pruning.scopes.base import Allocation, ScopeContext, divide_by_density
 from secateur.pruning.signals import SignalCollector
 from secateur.pruning.signals.base import have
 from secateur.pruning.trial import Bounds
@@ -38,18 +38,9 @@ class Owl(Allocation):
 
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
-        items = [layer.items for layer in layers]
-        total = removal_count(sum(items), sparsity)
-        if not total:
-            return shared_out([0.0] * len(layers), 0, bounds)
-        apart = spread(self.outliers(layers, context), self.reach)
-
-        def left(shift: float) -> list[float]:
-            return [min(max((a + shift) * n, n - high), n - low)
-                    for a, n, (low, high) in zip(apart, items, bounds, strict=True)]
-
-        kept = bisect_to_total(left, sum(items) - total, -1.0, 1.0)
-        return shared_out([n - k for n, k in zip(items, kept, strict=True)], total, bounds)
+        # Measured once and only where something goes: it takes a pass over the samples.
+        apart = cache(lambda: spread(self.outliers(layers, context), self.reach))
+        return divide_by_density(layers, sparsity, bounds, -1.0, 1.0, lambda shift: [a + shift for a in apart()])
 
     def outliers(self, layers: Sequence[Layer], context: ScopeContext) -> list[float]:
         """The share of outliers in every layer."""

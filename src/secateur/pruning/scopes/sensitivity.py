@@ -9,7 +9,7 @@ import numpy as np
 
 from secateur.pruning.granularity.base import Layer
 from secateur.pruning.knapsack import least_loss
-from secateur.pruning.ranking import removal_count, shared_out
+from secateur.pruning.ranking import removal_count, share_out
 from secateur.pruning.scan import Scan
 from secateur.pruning.scopes.base import Allocation, ScopeContext
 from secateur.pruning.trial import Bounds
@@ -71,4 +71,4 @@ def _give_back(counts: list[int], choices: Sequence[np.ndarray], found: Scan, su
             break
         counts[best] -= steps[best]
         surplus -= steps[best]
-    return shared_out([float(c) for c in counts], sum(counts) - max(0, surplus), bounds)
+    return share_out([float(c) for c in counts], sum(counts) - max(0, surplus), bounds)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
 
 from secateur.core.errors import SecateurError
+from secateur.data.calibration import Calibration
 
 DATA, LABELS = ("data",), ("data", "labels")
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -16,7 +17,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "squared_gradient": LABELS, "hessian_gradient": LABELS, "movement": LABELS, "flow": ("example",),
     "unit_gram": DATA, "unit_mean": DATA, "unit_zeros": DATA, "outgoing": (), "scale": ()}
 WORDS = {"data": "data= (inputs)", "labels": "data= with labels, pairs (inputs, labels)",
-         "example": "example= or data=", "seed": "seed="}
+         "example": "example= or data="}
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,25 @@ def have(signal: Tensor | None) -> Tensor:
     return signal
 
 
-def check_needs(what: str, needs: Iterable[str], given: Mapping[str, Any]) -> None:
-    """Refuse work whose needs are not met, naming every missing one.
+def check_needs(what: str, needs: Iterable[str], samples: Calibration | None, example: Any) -> None:
+    """Refuse work whose needs are not met, naming every missing one; there is always a seed.
 
     Args:
         what: who needs them, for the message.
         needs: names of fields of :class:`Signals`.
-        given: what there is to gather them from: ``data``, ``labels``, ``example``, ``seed``.
+        samples, example: what there is to gather them from.
 
     Raises:
         SecateurError: a need is unknown or cannot be met.
     """
+    there = {"data": samples is not None, "labels": samples is not None and samples.labelled, "seed": True,
+             "example": example is not None or samples is not None}
     known, needs = {f.name for f in fields(Signals)}, sorted(needs)
     if strange := [n for n in needs if n not in known]:
         raise SecateurError(f"{what} declares unknown needs {', '.join(strange)}; allowed: {', '.join(sorted(known))}")
-    lacking = {n: [s for s in SOURCES[n] if given.get(s) is None or given.get(s) is False] for n in needs}
+    lacking = {n: [s for s in SOURCES[n] if not there[s]] for n in needs}
     if missing := {n: sources for n, sources in lacking.items() if sources}:
         wanted = dict.fromkeys(s for sources in missing.values() for s in sources)
         words = [WORDS[s] for s in wanted if not (s == "data" and "labels" in wanted)]
-        got = ", ".join(sorted(s for s, value in given.items() if value is not None and value is not False))
-        raise SecateurError(f"{what} needs {', '.join(missing)}: give {', '.join(words)}; got {got or 'nothing'}")
+        got = ", ".join(sorted(s for s in there if there[s]))
+        raise SecateurError(f"{what} needs {', '.join(missing)}: give {', '.join(words)}; got {got}")

@@ -119,9 +119,3 @@ class SignalCollector:
 def tensor_seed(seed: int, name: str) -> int:
     """A seed for one tensor: stable between runs and machines, different between tensors."""
     return (seed * 2_654_435_761 + zlib.crc32(name.encode())) % 2**63
-
-
-def signal_sources(samples: Calibration | None, example: Any, seed: int | None) -> dict[str, Any]:
-    """What there is to gather signals from, for :func:`secateur.pruning.signals.base.check_needs`."""
-    return {"data": samples, "labels": samples is not None and samples.labelled, "seed": seed,
-            "example": example if example is not None else samples}
