@@ -21,8 +21,8 @@ from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
 from secateur.measure.size import has_zeroed_weights, size
 from secateur.measure.speed import Speed, speeds
-from secateur.pruning.apply import carry_out, warn_of_graph
-from secateur.pruning.arguments import answer_wrong_names
+from secateur.pruning.apply import apply
+from secateur.pruning.arguments import refuse_wrong_arguments
 from secateur.pruning.checks import REFIT, underdetermined_layers
 from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
@@ -42,7 +42,7 @@ from secateur.runtime.base import Compiled
 from secateur.runtime.timing import Timing, time_cut
 
 
-@answer_wrong_names
+@refuse_wrong_arguments
 def prune(model: nn.Module, sparsity: float | None = None, *, granularity: GranularityChoice = "weight",
           criterion: CriterionChoice = None, scope: ScopeChoice = "layer", recovery: RecoveryChoice | None = None,
           skip: Sequence[str | nn.Module] | None = None, layers: Mapping[str, Any] | None = None, data: Any = None,
@@ -99,9 +99,7 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
                             chosen.granularity_item.criterion(samples is not None))
     made = make_plan(model, sparsity, chosen, samples, example)
     with untouched(model):
-        removal = carry_out(model, made)
-        warn_of_graph(model, removal)
-        result = recover(model, removal.network, made, items, samples, chosen.seed)
+        result = recover(model, apply(model, made), made, items, samples, chosen.seed)
     for note in underdetermined_layers(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
     return result.network

@@ -11,7 +11,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.pruning.ranking import Ranking, removal_count, share_out
-from secateur.pruning.scopes.lamp import adaptive
+from secateur.pruning.scopes.lamp import adaptive_scores
 
 SIDES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=5)
 
@@ -81,7 +81,7 @@ def slow_lamp(scores):
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))
 def test_lamp_is_its_definition(scores):
-    got = adaptive(torch.tensor(scores, dtype=torch.float32)).tolist()
+    got = adaptive_scores(torch.tensor(scores, dtype=torch.float32)).tolist()
     assert got == pytest.approx(slow_lamp([float(s) for s in scores]), rel=1e-12)
 
 

@@ -169,6 +169,12 @@ def test_specs_of_lists_and_tuples_are_one_and_keep_nothing_of_the_caller():
     assert spec != sc.PruningSpec(skip=("0",), recovery=("best",), layers={"0": {"sparsity": 0.25}})
 
 
+def test_names_to_skip_may_come_one_by_one():
+    assert sc.PruningSpec(skip=(name for name in ("0", "2"))).skip == ("0", "2")
+    assert [cut.name for cut in sc.plan(NET, 0.5, skip=iter(["2"])).cuts] == ["0.weight"]
+    assert sc.PruningSpec(skip=[]) == sc.PruningSpec() != sc.PruningSpec(skip=())
+
+
 @dataclass(frozen=True)
 class Costly(Allocation):
     """As many items of each layer as bring the network to half of what it costs, seen by its costs."""

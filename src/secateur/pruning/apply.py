@@ -37,14 +37,9 @@ def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None)
         UnsupportedError: the cut network is not proved.
     """
     removal = carry_out(model, plan, prove, example)
-    warn_of_graph(model, removal)
-    return removal.network
-
-
-def warn_of_graph(model: nn.Module, removal: graph.Removal) -> None:
-    """Warn the user where a cut graph stands in place of a network that was none."""
     if _holds_graph(removal.network) and not _holds_graph(model):
         warnings.warn("; ".join(removal.notes), CutGraphWarning, stacklevel=caller_level())
+    return removal.network
 
 
 def _holds_graph(network: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from secateur.pruning.spec import PruningSpec
 Call = TypeVar("Call", bound=Callable[..., Any])
 
 
-def answer_wrong_names(call: Call) -> Call:
+def refuse_wrong_arguments(call: Call) -> Call:
     """The function, with a :class:`SecateurError` where it does not take the arguments, or gets settings and a spec.
 
     What was given is known here alone: in the function, a setting that was given as its default looks like one that

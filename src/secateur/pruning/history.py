@@ -74,7 +74,7 @@ def digest(group: Group) -> str:
     return hashlib.sha256(json.dumps([asdict(m) for m in group.members]).encode()).hexdigest()[:16]
 
 
-def again(network: nn.Module, step: Step, example: Any = None) -> Plan:
+def plan_of_step(network: nn.Module, step: Step, example: Any = None) -> Plan:
     """The plan that cuts a network as another copy of it was cut.
 
     Raises:

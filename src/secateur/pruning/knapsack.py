@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
-MOST = 20_000
+_MOST = 20_000
 """Partial choices that are followed at once; beyond it, the best of each of as many steps of the cost."""
 
 
@@ -17,7 +17,7 @@ def least_loss(costs: Sequence[Numbers], losses: Sequence[Numbers], budget: floa
     """The choice of each layer, or None where even the cheapest choices cost more than the budget.
 
     Layers are joined one after the other; of the partial choices stay those that no other beats in both cost and
-    loss. That is exact up to :data:`MOST` of them; beyond it the best of each step of the cost is followed, whose
+    loss. That is exact up to :data:`_MOST` of them; beyond it the best of each step of the cost is followed, whose
     true cost counts, so that the budget always holds.
 
     Args:
@@ -35,25 +35,25 @@ def least_loss(costs: Sequence[Numbers], losses: Sequence[Numbers], budget: floa
         order = np.flatnonzero(whole + least <= budget * (1 + 1e-12))
         if not len(order):
             return None
-        kept = order[front(whole[order], (lost[:, None] + loss).ravel()[order])]
+        kept = order[_front(whole[order], (lost[:, None] + loss).ravel()[order])]
         total, lost = whole[kept], (lost[:, None] + loss).ravel()[kept]
         steps.append(np.stack(np.divmod(kept, len(cost)), 1))
     return _trace_back(steps, int(np.argmin(lost)))
 
 
-def front(cost: Numbers, loss: Numbers) -> NDArray[np.int64]:
-    """The places that no other beats in both cost and loss, by rising cost; at most :data:`MOST`.
+def _front(cost: Numbers, loss: Numbers) -> NDArray[np.int64]:
+    """The places that no other beats in both cost and loss, by rising cost; at most :data:`_MOST`.
 
-    >>> front(np.array([3.0, 1, 2, 2]), np.array([0.0, 5, 6, 4])).tolist()
+    >>> _front(np.array([3.0, 1, 2, 2]), np.array([0.0, 5, 6, 4])).tolist()
     [1, 3, 0]
     """
     order = np.lexsort((loss, cost))
     best = np.minimum.accumulate(loss[order])
     rises = np.concatenate([[True], best[1:] < best[:-1]])
     kept = order[rises]
-    if len(kept) <= MOST:
+    if len(kept) <= _MOST:
         return kept
-    step = np.floor((cost[kept] - cost[kept[0]]) / (cost[kept[-1]] - cost[kept[0]]) * (MOST - 1))
+    step = np.floor((cost[kept] - cost[kept[0]]) / (cost[kept[-1]] - cost[kept[0]]) * (_MOST - 1))
     return kept[np.concatenate([step[1:] != step[:-1], [True]])]
 
 

@@ -193,9 +193,8 @@ def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset
     Raises:
         SecateurError: a name that no module has, a module that the network does not have, either of them twice.
     """
-    check_skip(skip)
     names = [name for name, _ in model.named_modules() if name]
-    patterns = [one if isinstance(one, str) else _name_of(model, one) for one in skip]
+    patterns = [one if isinstance(one, str) else _name_of(model, one) for one in read_skip(skip)]
     if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
         raise SecateurError(f"skip names {', '.join(twice)} twice")
     found: set[str] = set()
@@ -205,12 +204,17 @@ def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset
     return frozenset(found)
 
 
-def check_skip(skip: object) -> None:
-    """Refuse what is no list of names and modules."""
-    if isinstance(skip, (str, nn.Module)) or not isinstance(skip, Iterable) or not all(
-            isinstance(one, (str, nn.Module)) for one in skip):
+def read_skip(skip: object) -> tuple[str | nn.Module, ...]:
+    """Names and modules as a tuple.
+
+    Raises:
+        SecateurError: it is no list of them.
+    """
+    parts = tuple(skip) if isinstance(skip, Iterable) and not isinstance(skip, (str, nn.Module)) else (None,)
+    if not all(isinstance(one, (str, nn.Module)) for one in parts):
         raise SecateurError(f"skip: got {skip!r}, allowed: a list of names of modules or of modules, such as ['head'] "
                             "or [model.head]")
+    return parts  # type: ignore[return-value]
 
 
 def _name_of(model: nn.Module, module: nn.Module) -> str:

@@ -11,7 +11,7 @@ from secateur.core.module_state import evaluating
 from secateur.core.types import Plan
 from secateur.data.calibration import calibration
 from secateur.graph.check import check_module
-from secateur.pruning.arguments import answer_wrong_names
+from secateur.pruning.arguments import refuse_wrong_arguments
 from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.scopes import ScopeChoice
@@ -19,7 +19,7 @@ from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec, check_no_recovery, spec_from
 
 
-@answer_wrong_names
+@refuse_wrong_arguments
 def plan(model: nn.Module, sparsity: float | None = None, *, granularity: GranularityChoice = "weight",
          criterion: CriterionChoice = None, scope: ScopeChoice = "layer", skip: Sequence[str | nn.Module] | None = None,
          layers: Mapping[str, Any] | None = None, data: Any = None, example: Any = None, seed: int = 0,

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from secateur.data.calibration import calibration
-from secateur.pruning.arguments import answer_wrong_names
+from secateur.pruning.arguments import refuse_wrong_arguments
 from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.scan import GRID, Scan
@@ -16,7 +16,7 @@ from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec
 
 
-@answer_wrong_names
+@refuse_wrong_arguments
 def sensitivity(model: nn.Module, data: Any, *, granularity: GranularityChoice = "weight",
                 criterion: CriterionChoice = None, skip: Sequence[str | nn.Module] | None = None,
                 layers: Mapping[str, Any] | None = None, example: Any = None, seed: int = 0,

@@ -13,7 +13,7 @@ from secateur.core.items import Item
 from secateur.pruning.criteria.base import CriterionChoice, as_criterion, criteria_for
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.granularity.base import Granularity
-from secateur.pruning.layer_rules import check_skip, copy_layers
+from secateur.pruning.layer_rules import copy_layers, read_skip
 from secateur.pruning.ranking import check_seed, check_sparsity
 from secateur.pruning.scopes import ScopeChoice, resolve_scope
 from secateur.pruning.scopes.base import Scope
@@ -56,13 +56,12 @@ class PruningSpec(Item):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.skip is not None:
-            check_skip(self.skip)
+        # Only an empty tuple lets the output layer go; an empty list, the outcome of some search, says nothing.
+        skip = self.skip if self.skip in (None, ()) else read_skip(self.skip) or None
         several = isinstance(self.recovery, Sequence) and not isinstance(self.recovery, str)
         made = {"granularity": resolve(self.granularity), "scope": resolve_scope(self.scope),
                 "recovery": tuple(self.recovery) if several else self.recovery,
-                "skip": None if self.skip is None else tuple(self.skip),
-                "layers": copy_layers(self.layers), "seed": check_seed(self.seed)}
+                "skip": skip, "layers": copy_layers(self.layers), "seed": check_seed(self.seed)}
         for name, value in made.items():
             object.__setattr__(self, name, value)
         if self.criterion is not None:

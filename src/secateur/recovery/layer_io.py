@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
-from secateur.pruning.signals.unfold import groups_of, real, rows_in, rows_out
+from secateur.pruning.signals.unfold import groups_of, rows_in, rows_out, without_padding
 from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 
@@ -181,8 +181,8 @@ class LayerRows:
         layer, limit = self.layer, max(1, self.most // sum(1 for _ in self.samples))
         (cut, whole), module = layer.passes, layer.module
         for number, batch in enumerate(self.samples):
-            x = rows_in(module, real(module, batch, cut.input(layer.name, number, batch, layer.before)))
-            y = rows_out(module, real(module, batch, whole.output(layer.name, number, batch, layer.layers)))
+            x = rows_in(module, without_padding(module, batch, cut.input(layer.name, number, batch, layer.before)))
+            y = rows_out(module, without_padding(module, batch, whole.output(layer.name, number, batch, layer.layers)))
             y = y if layer.outputs is None else y[:, layer.outputs.to(y.device)]
             if x.shape[1] != len(y):
                 raise UnsupportedError(f"layer '{layer.name}' has {x.shape[1]} rows in the cut network, {len(y)} in "

@@ -16,7 +16,7 @@ from secateur.core.types import Cut, Plan
 from secateur.data.calibration import calibration
 from secateur.graph.check import check_module
 from secateur.pruning.apply import apply, check_fits
-from secateur.pruning.arguments import answer_wrong_names
+from secateur.pruning.arguments import refuse_wrong_arguments
 from secateur.pruning.criteria.base import CriterionChoice
 from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.granularity.base import Granularity
@@ -71,7 +71,7 @@ class Pruner:
     (24, 0.75)
     """
 
-    @answer_wrong_names
+    @refuse_wrong_arguments
     def __init__(self, model: nn.Module, schedule: Any, optimizer: torch.optim.Optimizer | None = None, *,
                  granularity: GranularityChoice = "weight", criterion: CriterionChoice = None,
                  scope: ScopeChoice = "layer", skip: Sequence[str | nn.Module] | None = None,

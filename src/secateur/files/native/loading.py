@@ -19,7 +19,7 @@ from secateur.files.native.read import read_whole
 from secateur.files.native.steps import check_example, type_and_shape
 from secateur.measure.size import tensors
 from secateur.pruning.apply import carry_out
-from secateur.pruning.history import Step, again, remember, tensor_shapes
+from secateur.pruning.history import Step, plan_of_step, remember, tensor_shapes
 
 _NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
               "as it was before the cut; or save it with example=, inputs like its own, then it loads without one")
@@ -124,7 +124,7 @@ def _cut_once(network: nn.Module, step: Step, example: Any, path: Path) -> nn.Mo
     if example is None:
         check_example(step.example, where)
     with failing(f"{where} do not fit the network that make_model makes"):
-        return carry_out(network, again(network, step, example), step.proved).network
+        return carry_out(network, plan_of_step(network, step, example), step.proved).network
 
 
 def _check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None:

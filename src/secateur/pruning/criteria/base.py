@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -67,15 +67,9 @@ class Own(Criterion):
         shape = weight.shape[:1] if signals.granularity == "neuron" else weight.shape
         if not isinstance(found, Tensor) or found.shape != shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise SecateurError(f"criterion '{name_of(self.function)}' gave {got}; allowed is one score an item, "
+            raise SecateurError(f"criterion '{_name_of(self.function)}' gave {got}; allowed is one score an item, "
                                 f"a tensor of shape {tuple(shape)}")
         return found if found.is_floating_point() else found.double()
-
-
-def name_of(item: object) -> str:
-    """What a function or a class is called in a plan."""
-    kind = item if inspect.isfunction(item) or inspect.isclass(item) else type(item)
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
@@ -84,16 +78,22 @@ def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
     >>> as_criterion(lambda weight, signals: weight)[0]
     'secateur.pruning.criteria.base:<lambda>'
     """
-    if isinstance(choice, Criterion):
-        return choice.called or name_of(choice), choice
     found = registry.get("criteria", choice) if isinstance(choice, str) else choice
-    name = choice if isinstance(choice, str) else name_of(choice)
-    if inspect.isclass(found) and issubclass(found, Criterion):
-        return name, found()
-    if not callable(found) or inspect.isclass(found):
+    name = choice if isinstance(choice, str) else getattr(found, "called", "") or _name_of(found)
+    if isinstance(found, type) and issubclass(found, Criterion):
+        found = found()
+    if isinstance(found, Criterion):
+        return name, found
+    if not callable(found) or isinstance(found, type):
         raise SecateurError(f"criterion '{name}' is a {type(found).__name__}; allowed are a Criterion and a function "
                             "of weight and signals")
     return name, Own(found)
+
+
+def _name_of(item: object) -> str:
+    """What a criterion is called in a plan: its file where it is one of the registry, else ``pkg.module:name``."""
+    kind: Any = item if inspect.isfunction(item) or inspect.isclass(item) else type(item)
+    return registry.name_of("criteria", kind)
 
 
 def criteria_for(granularity: GranularityChoice) -> list[str]:

@@ -25,10 +25,10 @@ class Cholesky(Criterion):
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
         """The pivot of every unit: ``(units,)``, in squared units of the activation."""
         gram = have(signals.unit_gram)
-        return pivots(gram.double()).to(gram.dtype)
+        return _pivots(gram.double()).to(gram.dtype)
 
 
-def pivots(gram: Tensor) -> Tensor:
+def _pivots(gram: Tensor) -> Tensor:
     """The pivot with which each row of a positive semidefinite matrix is taken, greatest first."""
     size = len(gram)
     left, taken = gram.diagonal().clone(), torch.zeros(size, dtype=torch.bool, device=gram.device)

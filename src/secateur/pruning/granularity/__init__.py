@@ -13,7 +13,7 @@ GranularityName = Literal["weight", "neuron", "block", "n_m", "4x1", "1x4", "16x
 GranularityChoice = GranularityName | str | Granularity
 """A name, a size such as ``8x2`` or ``1:4``, ``pkg.module:Class``, or an item with its settings."""
 
-SIZES = {"block": re.compile(r"(\d+)x(\d+)"), "n_m": re.compile(r"(\d+):(\d+)")}
+_SIZES = {"block": re.compile(r"(\d+)x(\d+)"), "n_m": re.compile(r"(\d+):(\d+)")}
 """How a size is written: ``4x1`` for blocks of 4 outputs by 1 input, ``2:4`` for 2 of every 4 weights left."""
 
 
@@ -26,7 +26,7 @@ def resolve(choice: GranularityChoice) -> Granularity:
     >>> resolve("16x4"), resolve("2:4").sparsity
     (Block(outputs=16, inputs=4, pooling='mean'), 0.5)
     """
-    for name, form in SIZES.items():
+    for name, form in _SIZES.items():
         if isinstance(choice, str) and (sides := form.fullmatch(choice)):
             return registry.get("granularity", name)(*map(int, sides.groups()))
     return registry.item("granularity", choice)

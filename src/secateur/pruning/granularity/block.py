@@ -76,7 +76,7 @@ class Block(Granularity):
         """The cut in the shape of the tensor, an item being a block."""
         assert layer.target is not None
         whole = keep.repeat_interleave(self.outputs, 0).repeat_interleave(self.inputs, -1)
-        return Cut(layer.name, outputs_back(whole, layer.target.axes).contiguous(), size=self.item_size(layer))
+        return Cut(layer.name, restore_axes(whole, layer.target.axes).contiguous(), size=self.item_size(layer))
 
 
 def outputs_first(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
@@ -90,11 +90,11 @@ def outputs_first(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
     return tensor.permute(out, *(i for i in range(tensor.ndim) if i not in (out, into)), into)
 
 
-def outputs_back(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
+def restore_axes(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
     """The inverse of :func:`outputs_first`.
 
     >>> import torch
-    >>> outputs_back(torch.zeros(8, 5, 5, 3), ("in", "out", "height", "width")).shape
+    >>> restore_axes(torch.zeros(8, 5, 5, 3), ("in", "out", "height", "width")).shape
     torch.Size([3, 8, 5, 5])
     """
     kernel = iter(range(1, tensor.ndim - 1))

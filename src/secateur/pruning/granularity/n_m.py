@@ -10,7 +10,7 @@ from secateur.core.bounds import whole
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Group, Target
 from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
-from secateur.pruning.granularity.block import check_divides, outputs_back, outputs_first
+from secateur.pruning.granularity.block import check_divides, outputs_first, restore_axes
 from secateur.pruning.ranking import GroupRanking, Ranking
 
 
@@ -70,4 +70,4 @@ class NM(Granularity):
     def cut(self, layer: Layer, keep: Tensor) -> Cut:
         """The cut in the shape of the tensor."""
         assert layer.target is not None
-        return Cut(layer.name, outputs_back(keep.flatten(-2), layer.target.axes).contiguous())
+        return Cut(layer.name, restore_axes(keep.flatten(-2), layer.target.axes).contiguous())

@@ -51,16 +51,16 @@ class Neuron(Granularity):
         made = [m for m in place.members if m.role == "out" and m.tensor in weights
                 and weights[m.tensor].ndim > 1]
         made = made or [m for m in place.members if m.tensor in weights]
-        parts = [score(unit_rows(effective_weight(model, m.tensor, weights[m.tensor]), m), m.tensor, Unit(place, m))
+        parts = [score(unit_rows(_effective_weight(model, m.tensor, weights[m.tensor]), m), m.tensor, Unit(place, m))
                  for m in made]
-        return Layer(place.name, pool_scores(parts, self.pooling), place)
+        return Layer(place.name, _pool_scores(parts, self.pooling), place)
 
     def comparable(self, scores: list[Tensor]) -> list[Tensor]:
         """Scores of different groups, each divided by its mean: the norms of long rows are not those of short ones."""
-        return [divide_by_mean(s) for s in scores]
+        return [_divide_by_mean(s) for s in scores]
 
 
-def effective_weight(model: nn.Module, name: str, stored: Tensor) -> Tensor:
+def _effective_weight(model: nn.Module, name: str, stored: Tensor) -> Tensor:
     """The weight that a layer computes with, of the shape of the stored tensor that it comes from.
 
     ``g v / |v|`` rather than ``v`` under weight norm; the stored tensor itself where nothing is computed from it.
@@ -87,13 +87,13 @@ def unit_rows(tensor: Tensor, member: Member) -> Tensor:
     return rows.reshape(positions.shape[0], -1)
 
 
-def pool_scores(parts: list[Tensor], how: Pooling) -> Tensor:
+def _pool_scores(parts: list[Tensor], how: Pooling) -> Tensor:
     """Several score vectors as one, each divided by its own mean first; a single one stays as it is."""
     if len(parts) == 1:
         return parts[0]
-    return pool(torch.stack([divide_by_mean(p) for p in parts]), how, 0)
+    return pool(torch.stack([_divide_by_mean(p) for p in parts]), how, 0)
 
 
-def divide_by_mean(scores: Tensor) -> Tensor:
+def _divide_by_mean(scores: Tensor) -> Tensor:
     """Scores divided by their mean, so that those of different tensors can be compared."""
     return scores / scores.mean().clamp_min(torch.finfo(scores.dtype).tiny)

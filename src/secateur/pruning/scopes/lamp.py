@@ -38,10 +38,10 @@ class Lamp(Scope):
         if low := [float(s.min()) for s in scores if s.numel() and float(s.min()) < -torch.finfo(s.dtype).tiny]:
             raise SecateurError(f"scope 'lamp' squares the scores and needs them to be 0 or more, got {min(low):.3g}: "
                                 "take a criterion without negative scores, such as magnitude, or scope 'global'")
-        return [adaptive(s) for s in scores]
+        return [adaptive_scores(s) for s in scores]
 
 
-def adaptive(scores: Tensor) -> Tensor:
+def adaptive_scores(scores: Tensor) -> Tensor:
     """The LAMP scores of one layer, in its shape, float64; what is below zero stays so."""
     squares = scores.detach().double().flatten()
     squares = squares * squares.abs()

@@ -39,7 +39,7 @@ class Owl(Allocation):
     def removals(self, layers: Sequence[Layer], sparsity: float, bounds: Bounds, context: ScopeContext) -> list[int]:
         """How many items of every layer go."""
         # Measured once and only where something goes: it takes a pass over the samples.
-        apart = cache(lambda: spread(self.outliers(layers, context), self.reach))
+        apart = cache(lambda: _spread(self.outliers(layers, context), self.reach))
         return divide_by_density(layers, sparsity, bounds, -1.0, 1.0, lambda shift: [a + shift for a in apart()])
 
     def outliers(self, layers: Sequence[Layer], context: ScopeContext) -> list[float]:
@@ -60,10 +60,10 @@ def _outlier_share(weight: Tensor, norm: Tensor, times: float) -> float:
     return float((products > times * products.mean()).double().mean())
 
 
-def spread(shares: Sequence[float], reach: float) -> list[float]:
+def _spread(shares: Sequence[float], reach: float) -> list[float]:
     """The shares moved and scaled to lie from 0 to twice ``reach``; all 0 where they are equal.
 
-    >>> spread([0.1, 0.3, 0.2], 0.08)
+    >>> _spread([0.1, 0.3, 0.2], 0.08)
     [0.0, 0.16, 0.08]
     """
     low, high = min(shares), max(shares)

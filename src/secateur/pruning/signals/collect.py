@@ -18,10 +18,10 @@ from secateur.pruning.signals.base import Signals
 from secateur.pruning.signals.inputs import BUDGET, chunks, gram_sum, input_bytes, input_moments, square_sum
 from secateur.pruning.signals.unfold import check_layer, groups_of
 
-WHOLE: dict[str, Callable[[nn.Module, Calibration], dict[str, Tensor]]] = {
+_OF_NETWORK: dict[str, Callable[[nn.Module, Calibration], dict[str, Tensor]]] = {
     "gradient": gradients.mean_gradient, "hessian_gradient": gradients.hessian_gradient,
     "movement": gradients.movement}
-INPUTS = {"input_norm", "input_gram"}
+_OF_INPUTS = {"input_norm", "input_gram"}
 
 
 class SignalCollector:
@@ -53,7 +53,7 @@ class SignalCollector:
             found["seed"] = tensor_seed(self.seed, name)
         for need in self.needs & self._whole.keys():
             found[need] = self._part(self._whole[need][name], unit)
-        if self.needs & INPUTS:
+        if self.needs & _OF_INPUTS:
             found.update(self._layer(name))
         if unit:
             found.update(self._group(unit))
@@ -66,7 +66,7 @@ class SignalCollector:
     @cached_property
     def _whole(self) -> dict[str, dict[str, Tensor]]:
         """Signals of all tensors at once: as much memory as the network, each."""
-        found = {need: WHOLE[need](self.model, self.samples) for need in self.needs & WHOLE.keys()
+        found = {need: _OF_NETWORK[need](self.model, self.samples) for need in self.needs & _OF_NETWORK.keys()
                  if self.samples is not None}
         if "squared_gradient" in self.needs and self.samples is not None:
             modules = [units.module_name(t) for t in self.tensors]
@@ -89,7 +89,7 @@ class SignalCollector:
             sizes = {t: self.model.get_parameter(t)[0].numel() for t in chunk if gram}
             self.seen |= {modules[t]: (seen[modules[t]].rows, size) for t, size in sizes.items()}
             self._inputs = {t: self._moments(t, seen[modules[t]].mean, gram) for t in chunk}
-        return {need: self._inputs[name][need] for need in self.needs & INPUTS}
+        return {need: self._inputs[name][need] for need in self.needs & _OF_INPUTS}
 
     def _moments(self, name: str, mean: Tensor, gram: bool) -> dict[str, Tensor]:
         module = self.model.get_submodule(units.module_name(name))

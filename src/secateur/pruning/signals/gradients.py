@@ -17,12 +17,12 @@ from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, rows_out
 
-MOVEMENT_LR = 1e-2
-CHUNK = 1 << 26
-Grads = dict[str, Tensor]
+_MOVEMENT_LR = 1e-2
+_CHUNK = 1 << 26
+_Grads = dict[str, Tensor]
 
 
-def losses(model: nn.Module, samples: Calibration) -> Iterator[tuple[Tensor, int]]:
+def _losses(model: nn.Module, samples: Calibration) -> Iterator[tuple[Tensor, int]]:
     """The loss of every batch, with its graph, and the number of its samples."""
     device = device_of(model)
     for batch in samples:
@@ -32,7 +32,7 @@ def losses(model: nn.Module, samples: Calibration) -> Iterator[tuple[Tensor, int
         yield loss, len(batch)
 
 
-def own(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
+def _trainable_copy(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
     """A copy in which every floating parameter learns, and its parameters by all their names."""
     twin = copy.deepcopy(model).eval()
     found = dict(twin.named_parameters(remove_duplicate=False))
@@ -41,16 +41,16 @@ def own(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter]]:
     return twin, {n: p for n, p in found.items() if p.requires_grad}
 
 
-def mean_gradient(model: nn.Module, samples: Calibration) -> Grads:
+def mean_gradient(model: nn.Module, samples: Calibration) -> _Grads:
     """The gradient of the mean loss, for every parameter."""
-    twin, parameters = own(model)
+    twin, parameters = _trainable_copy(model)
     return _mean_over(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
                                                                                 allow_unused=True))
 
 
-def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
+def hessian_gradient(model: nn.Module, samples: Calibration) -> _Grads:
     """The Hessian of the mean loss times its gradient, both over all samples."""
-    twin, parameters = own(model)
+    twin, parameters = _trainable_copy(model)
     gradient = mean_gradient(model, samples)
 
     def product(loss: Tensor) -> Sequence[Tensor | None]:
@@ -63,11 +63,11 @@ def hessian_gradient(model: nn.Module, samples: Calibration) -> Grads:
 
 
 def _mean_over(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
-             found: Callable[[Tensor], Sequence[Tensor | None]]) -> Grads:
+             found: Callable[[Tensor], Sequence[Tensor | None]]) -> _Grads:
     """The mean over all samples of what is found at the mean loss of each batch, one tensor or none a parameter."""
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
     count = 0
-    for loss, size in losses(twin, samples):
+    for loss, size in _losses(twin, samples):
         for name, grad in zip(parameters, found(loss), strict=True):
             if grad is not None:
                 total[name] += size * single(grad)
@@ -75,11 +75,11 @@ def _mean_over(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calib
     return {n: t / count for n, t in total.items()}
 
 
-def movement(model: nn.Module, samples: Calibration, lr: float = MOVEMENT_LR) -> Grads:
+def movement(model: nn.Module, samples: Calibration, lr: float = _MOVEMENT_LR) -> _Grads:
     """The sum of gradient times weight over one pass of plain gradient descent, one step a batch."""
-    twin, parameters = own(model)
+    twin, parameters = _trainable_copy(model)
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
-    for loss, _ in losses(twin, samples):
+    for loss, _ in _losses(twin, samples):
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         with torch.no_grad():
             for (name, parameter), grad in zip(parameters.items(), found, strict=True):
@@ -89,7 +89,7 @@ def movement(model: nn.Module, samples: Calibration, lr: float = MOVEMENT_LR) ->
     return total
 
 
-def flow(model: nn.Module, example: tuple[Any, ...]) -> Grads:
+def flow(model: nn.Module, example: tuple[Any, ...]) -> _Grads:
     """The gradient of the sum of the outputs with all weights positive, in float64, for inputs of ones.
 
     Raises:
@@ -97,7 +97,7 @@ def flow(model: nn.Module, example: tuple[Any, ...]) -> Grads:
     """
     if not all(isinstance(v, Tensor) and v.is_floating_point() for v in example):
         raise SecateurError("flow needs inputs that are tensors of floats, to put ones in their place")
-    twin, parameters = own(model)
+    twin, parameters = _trainable_copy(model)
     twin = twin.double()
     with torch.no_grad():
         for parameter in parameters.values():
@@ -109,13 +109,13 @@ def flow(model: nn.Module, example: tuple[Any, ...]) -> Grads:
     return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), found, strict=True)}
 
 
-def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibration) -> Grads:
+def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibration) -> _Grads:
     """The mean over the samples of the squared gradient of each layer's weight, exact sample by sample.
 
     The gradient of one sample is the product of its inputs and of the gradients of its outputs, so
     that a batch gives them all; a layer that is called twice in one pass is refused.
     """
-    twin, _ = own(model)
+    twin, _ = _trainable_copy(model)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
     def hook(name: str) -> Callable[..., None]:
@@ -130,16 +130,16 @@ def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibrat
     total = {name: single(torch.zeros_like(twin.get_submodule(name).weight)) for name in modules}  # type: ignore[arg-type]
     count = 0
     with watch(twin, hooks):
-        for loss, size in losses(twin, samples):
+        for loss, size in _losses(twin, samples):
             grads = torch.autograd.grad(loss, [output for _, output in seen.values()])
             for (name, (x, _)), grad in zip(seen.items(), grads, strict=True):
-                total[name] += squares(twin.get_submodule(name), x, single(grad) * size, size)
+                total[name] += _squared_gradients(twin.get_submodule(name), x, single(grad) * size, size)
             seen.clear()
             count += size
     return {f"{n}.weight" if n else "weight": t / count for n, t in total.items()}
 
 
-def squares(module: nn.Module, x: Tensor, grad: Tensor, samples: int) -> Tensor:
+def _squared_gradients(module: nn.Module, x: Tensor, grad: Tensor, samples: int) -> Tensor:
     """The sum over the samples of the squared gradient of a layer's weight."""
     weight = module.weight
     assert isinstance(weight, Tensor)
@@ -150,6 +150,6 @@ def squares(module: nn.Module, x: Tensor, grad: Tensor, samples: int) -> Tensor:
     if columns.shape[2] == 1:
         total = outputs[..., 0].square().transpose(1, 2) @ columns[:, :, 0].square()
         return total.reshape(weight.shape)
-    step = max(1, CHUNK // weight.numel())
+    step = max(1, _CHUNK // weight.numel())
     parts = ((g @ c).square().sum(1) for g, c in zip(outputs.split(step, 1), columns.split(step, 1), strict=True))
     return sum(parts).reshape(weight.shape)  # type: ignore[union-attr,return-value]

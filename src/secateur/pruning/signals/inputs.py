@@ -14,7 +14,7 @@ from secateur.core.linalg import single
 from secateur.data.batch import Batch
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
-from secateur.pruning.signals.unfold import check_layer, groups_of, real, rows_in
+from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, without_padding
 
 BUDGET = 512 * 2**20
 ROWS = 1 << 14
@@ -33,7 +33,7 @@ class Moments:
         return self.total / max(self.rows, 1)  # type: ignore[no-any-return]
 
 
-Sum = Callable[[Tensor], Tensor]
+_Sum = Callable[[Tensor], Tensor]
 
 
 def gram_sum(rows: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def chunks(sizes: dict[str, int], budget: int) -> list[list[str]]:
     return made
 
 
-def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration, add: Sum,
+def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration, add: _Sum,
                   rows: Callable[[nn.Module, Tensor], Tensor] = rows_in) -> dict[str, Moments]:
     """Sums over the inputs of some layers, padding left out, from one pass over the samples.
 
@@ -82,7 +82,7 @@ def input_moments(model: nn.Module, modules: Sequence[str], samples: Calibration
 
     def hook(name: str) -> Callable[..., None]:
         def see(module: nn.Module, inputs: tuple[Tensor, ...], _: Any) -> None:
-            matrix = rows(module, real(module, shown[-1], inputs[0].detach()))
+            matrix = rows(module, without_padding(module, shown[-1], inputs[0].detach()))
             seen = found.setdefault(name, Moments(0, 0.0))
             seen.rows, seen.total = seen.rows + matrix.shape[1], seen.total + add(matrix)
         return see

@@ -61,7 +61,7 @@ def _pad(module: _ConvNd, x: Tensor) -> Tensor:
     return F.pad(x, module._reversed_padding_repeated_twice, mode)
 
 
-def real(module: nn.Module, batch: Batch, values: Tensor) -> Tensor:
+def without_padding(module: nn.Module, batch: Batch, values: Tensor) -> Tensor:
     """What a layer reads or gives for a batch, without padding: a convolution's, whose places are other, as it is."""
     return values if isinstance(module, _ConvNd) else batch.real(values)
 

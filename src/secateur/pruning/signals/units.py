@@ -41,14 +41,14 @@ def reads(model: nn.Module, member: Member) -> bool:
     return plain and not isinstance(module, _ConvTransposeNd) and member.tensor.endswith("weight")
 
 
-def channel_rows(module: nn.Module, x: Tensor) -> Tensor:
+def _channel_rows(module: nn.Module, x: Tensor) -> Tensor:
     """The inputs of a layer, one row a sample and place, one column a feature or channel: ``(1, rows, columns)``."""
     if isinstance(module, _ConvNd):
         x = (x if x.ndim == len(module.kernel_size) + 2 else x[None]).movedim(1, -1)
     return x.reshape(1, -1, x.shape[-1])
 
 
-class UnitSums:
+class _UnitSums:
     """What is summed over the activations of one reader's units: their products, values and zeros."""
 
     def __init__(self, member: Member, gram: bool):
@@ -74,8 +74,8 @@ def activations(model: nn.Module, group: Group, samples: Calibration, gram: bool
     total: Tensor | float = 0.0
     members = readers(model, group)
     for member in members:
-        seen: Moments = input_moments(model, [module_name(member.tensor)], samples, UnitSums(member, gram),
-                                      channel_rows)[module_name(member.tensor)]
+        seen: Moments = input_moments(model, [module_name(member.tensor)], samples, _UnitSums(member, gram),
+                                      _channel_rows)[module_name(member.tensor)]
         total = total + seen.total
     assert isinstance(total, Tensor)
     mean = total[:, :-1] / total[:, -1:]
