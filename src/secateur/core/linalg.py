@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _DAMPING = 0.01
+"""As in SparseGPT; less makes inverses of Gram matrices from few samples explode."""
 ROOM = 1 << 22
 """Numbers of the systems that are solved in one batch."""
 KEPT = 1 << 30

@@ -99,5 +99,5 @@ class Plain(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         """The tensors of the network's outputs."""
-        given = self.network(**dict(zip(self.names, inputs, strict=True))) if self.names else self.network(*inputs)
-        return tuple(tensors_in(given))
+        by_name = dict(zip(self.names, inputs, strict=True)) if self.names else {}
+        return tuple(tensors_in(self.network(**by_name) if by_name else self.network(*inputs)))

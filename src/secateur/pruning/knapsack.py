@@ -32,7 +32,7 @@ def least_loss(costs: Sequence[Numbers], losses: Sequence[Numbers], budget: floa
     rest = np.cumsum([0.0, *(c.min() for c in costs[::-1])])[::-1][1:]
     for cost, loss, least in zip(costs, losses, rest, strict=True):
         whole = (total[:, None] + cost).ravel()
-        order = np.flatnonzero(whole + least <= budget * (1 + 1e-12))
+        order = np.flatnonzero(whole + least <= budget * (1 + 1e-12))  # sums in another order round otherwise
         if not len(order):
             return None
         kept = order[_front(whole[order], (lost[:, None] + loss).ravel()[order])]

@@ -96,9 +96,9 @@ def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, 
     whole = Rule(min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity)
     names = [name for name, _ in model.named_modules() if name]
     said: dict[str, list[tuple[int, str, Rule]]] = {}
-    for pattern, given in (layers or {}).items():
+    for pattern, settings in (layers or {}).items():
         hits = matching_modules("layers", pattern, names)
-        rule = read_rule(pattern, given)
+        rule = read_rule(pattern, settings)
         for name in names:
             around = [h for h in hits if _is_inside(name, h)]
             if around:
@@ -112,22 +112,22 @@ def _is_inside(name: str, module: str) -> bool:
     return name == module or name.startswith(f"{module}.")
 
 
-def read_rule(pattern: str, given: Any) -> Rule:
+def read_rule(pattern: str, settings: Any) -> Rule:
     """One entry of ``layers`` as a rule.
 
     >>> read_rule("fc", 0.5), read_rule("conv.*", {"granularity": "4x1"}).granularity
     (Rule(sparsity=0.5, granularity=None, min_sparsity=None, max_sparsity=None, skip=None), '4x1')
     """
     known = [f.name for f in fields(Rule)]
-    if is_number(given):
-        given = {"sparsity": given}
-    if not isinstance(given, Mapping):
-        raise SecateurError(f"layers['{pattern}'] is {given!r}: allowed is a sparsity or a mapping with any of "
+    if is_number(settings):
+        settings = {"sparsity": settings}
+    if not isinstance(settings, Mapping):
+        raise SecateurError(f"layers['{pattern}'] is {settings!r}: allowed is a sparsity or a mapping with any of "
                             f"{', '.join(known)}")
-    given = {_FORMER.get(name, name): value for name, value in given.items()}
-    if strange := [k for k in given if k not in known]:
+    settings = {_FORMER.get(name, name): value for name, value in settings.items()}
+    if strange := [name for name in settings if name not in known]:
         raise unknown(f"setting of layers['{pattern}']", str(strange[0]), known)
-    return _check_rule(f"layers['{pattern}']", Rule(**given))
+    return _check_rule(f"layers['{pattern}']", Rule(**settings))
 
 
 def _check_rule(what: str, rule: Rule) -> Rule:

@@ -19,7 +19,9 @@ from secateur.pruning.ranking import removal_count
 from secateur.pruning.trial import Trials
 
 GRID = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""Sparsities of a scan, close together where losses rise most."""
 _BATCH = 512
+"""Samples of one call, which bounds the memory of activations."""
 Numbers = NDArray[np.float64]
 
 
@@ -49,7 +51,7 @@ class Curve:
             return 1e-12 * counts.astype(np.float64)
         places, risen = np.array(self.removed[1:]), np.maximum.accumulate(self.loss[1:]).clip(1e-12)
         between = np.exp(np.interp(counts, places, np.log(risen)))
-        found: Numbers = np.where(counts < places[0], risen[0] * (counts / places[0]) ** 2, between)
+        found = np.where(counts < places[0], risen[0] * (counts / places[0]) ** 2, between)
         return found + 1e-12 * counts / max(self.items, 1)
 
 

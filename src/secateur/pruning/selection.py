@@ -165,6 +165,7 @@ class Selection:
 def _round(cut: Cut, entry: Entry) -> Cut:
     """Keep the best of what would go, so that a multiple of the granularity's ``round_to`` stays."""
     item = entry.granularity
+    # Heads and experts are whole parts: a multiple of them is no multiple of what a machine computes at once.
     if not isinstance(item, Neuron) or cut.group is None or cut.group.unit not in ("neuron", "channel") or (
             not cut.removed):
         return cut

@@ -38,12 +38,13 @@ def costs(gram: Tensor, out: Tensor) -> Tensor:
     found, worst = torch.zeros_like(gram[0]), gram.new_zeros(())
     gone = torch.zeros(len(gram), dtype=torch.bool, device=gram.device)
     for step in range(len(gram)):
+        # Rows that went cost time in every further step: at half of them the matrix is copied without them.
         if step and 2 * int(gone.sum()) >= len(gone):
             left, weights, here = left[~gone][:, ~gone], weights[~gone], here[~gone]
             gone = gone[~gone]
         cost = weights.square().sum(1) / left.diagonal().clamp_min(torch.finfo(left.dtype).tiny)
         pick = int(cost.masked_fill(gone, torch.inf).argmin())
-        worst = torch.maximum(worst * (1 + 1e-9), cost[pick])
+        worst = torch.maximum(worst * (1 + 1e-9), cost[pick])  # never a tie, which would go by index
         found[here[pick]], gone[pick] = worst, True
         share = left[pick] / left[pick, pick]
         weights -= share[:, None] * weights[pick]

@@ -23,4 +23,5 @@ class Fpgm(Criterion):
     def score(self, weight: Tensor, signals: Signals) -> Tensor:
         """The sum of distances of every row: ``(units, values)`` to ``(units,)``."""
         weight = single(weight)
+        # Distances by matrix products lose the digits of rows that are close together, and these matter here.
         return torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist").sum(1)

@@ -50,6 +50,7 @@ class Neuron(Granularity):
         weights = dict(model.named_parameters(remove_duplicate=False))
         made = [m for m in place.members if m.role == "out" and m.tensor in weights
                 and weights[m.tensor].ndim > 1]
+        # Where no matrix makes the units, all tensors that hold them are scored.
         made = made or [m for m in place.members if m.tensor in weights]
         parts = [score(unit_rows(_effective_weight(model, m.tensor, weights[m.tensor]), m), m.tensor, Unit(place, m))
                  for m in made]

@@ -19,6 +19,7 @@ from secateur.pruning.scopes.sensitivity import levels
 from secateur.pruning.trial import Bounds
 
 _TRIES = 10
+"""Networks that are made and measured at most: each halves what is left between too dear and too cheap."""
 _CLOSE = 0.98
 """A network within the limit that costs this share of it is near enough: the search ends."""
 
@@ -132,7 +133,7 @@ class Budget(Allocation):
                     break
             else:
                 high = aim
-            if high - low <= 1e-3 * limit:
+            if high - low <= 1e-3 * limit:  # no other counts would come of an aim in between
                 break
             aim = (low + high) / 2
         if best is None:
@@ -149,7 +150,7 @@ def _cheapest_within(choices: Sequence[np.ndarray], prices: Sequence[Numbers], l
     return [int(c[k]) for c, k in zip(choices, found, strict=True)]
 
 
-def read_budget(given: Any) -> dict[str, Any]:
+def read_budget(budget: Any) -> dict[str, Any]:
     """The settings of a :class:`Budget` from text or JSON: a resource's name, or a mapping of it to an amount.
 
     Raises:
@@ -158,11 +159,11 @@ def read_budget(given: Any) -> dict[str, Any]:
     >>> read_budget({"ms": 0.5, "batch": 64}), read_budget("flops")
     ({'ms': 0.5, 'batch': 64}, {'share': 'flops'})
     """
-    if isinstance(given, str):
-        return {"share": given}
-    pairs = dict(given) if isinstance(given, Mapping) else {}
+    if isinstance(budget, str):
+        return {"share": budget}
+    pairs = dict(budget) if isinstance(budget, Mapping) else {}
     if len(pairs.keys() - {"batch"}) != 1:
-        raise SecateurError(f"budget {given!r}: allowed is one of {', '.join(RESOURCES)}, alone or with an amount, "
+        raise SecateurError(f"budget {budget!r}: allowed is one of {', '.join(RESOURCES)}, alone or with an amount, "
                             "such as {'flops': 1e6}")
     if strange := [name for name in pairs if name not in RESOURCES and name != "batch"]:
         raise unknown("budget", str(strange[0]), RESOURCES)

@@ -44,7 +44,7 @@ class Lamp(Scope):
 def adaptive_scores(scores: Tensor) -> Tensor:
     """The LAMP scores of one layer, in its shape, float64; what is below zero stays so."""
     squares = scores.detach().double().flatten()
-    squares = squares * squares.abs()
+    squares = squares * squares.abs()  # keeps the sign, and so the rank, of what is below zero
     order = torch.sort(squares, stable=True).indices
     risen = squares[order]
     above = risen.flip(0).cumsum(0).flip(0)

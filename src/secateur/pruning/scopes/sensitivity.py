@@ -14,7 +14,8 @@ from secateur.pruning.scan import Scan
 from secateur.pruning.scopes.base import Allocation, ScopeContext
 from secateur.pruning.trial import Bounds
 
-STEPS = 100
+_STEPS = 100
+"""Counts of a layer that are looked at: a scan measures eight and does not tell finer steps apart."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Sensitivity(Allocation):
         return _allocate_exactly(choices, context.scan, total, bounds)
 
 
-def levels(low: int, high: int, steps: int = STEPS) -> np.ndarray:
+def levels(low: int, high: int) -> np.ndarray:
     """The counts of a layer that are looked at: all where they are few, else evenly spread.
 
     >>> levels(0, 3).tolist(), len(levels(10, 5000))
     ([0, 1, 2, 3], 101)
     """
-    return np.unique(np.linspace(low, high, min(high - low, steps) + 1).round().astype(np.int64))
+    return np.unique(np.linspace(low, high, min(high - low, _STEPS) + 1).round().astype(np.int64))
 
 
 def _allocate_exactly(choices: Sequence[np.ndarray], found: Scan, total: int, bounds: Bounds) -> list[int]:

@@ -18,7 +18,9 @@ from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, rows_out
 
 _MOVEMENT_LR = 1e-2
+"""The step size of the one pass: small, so that the weights stay near those that are to be cut."""
 _CHUNK = 1 << 26
+"""Numbers of the gradients of single samples that are held at once."""
 _Grads = dict[str, Tensor]
 
 
@@ -75,7 +77,7 @@ def _mean_over(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calib
     return {n: t / count for n, t in total.items()}
 
 
-def movement(model: nn.Module, samples: Calibration, lr: float = _MOVEMENT_LR) -> _Grads:
+def movement(model: nn.Module, samples: Calibration) -> _Grads:
     """The sum of gradient times weight over one pass of plain gradient descent, one step a batch."""
     twin, parameters = _trainable_copy(model)
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
@@ -85,7 +87,7 @@ def movement(model: nn.Module, samples: Calibration, lr: float = _MOVEMENT_LR) -
             for (name, parameter), grad in zip(parameters.items(), found, strict=True):
                 if grad is not None:
                     total[name] += single(grad) * parameter
-                    parameter.sub_(lr * grad)
+                    parameter.sub_(_MOVEMENT_LR * grad)
     return total
 
 

@@ -17,7 +17,9 @@ from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import check_layer, groups_of, rows_in, without_padding
 
 BUDGET = 512 * 2**20
-ROWS = 1 << 14
+"""Bytes of Gram matrices that are held at once; layers beyond it take another pass over the samples."""
+_ROWS = 1 << 14
+"""Rows that are multiplied in single precision at once; longer sums lose digits, so the parts are added in double."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ _Sum = Callable[[Tensor], Tensor]
 
 def gram_sum(rows: Tensor) -> Tensor:
     """``(groups, rows, columns)`` to the sum of products of columns, ``(groups, columns, columns)`` in float64."""
-    return sum((part.transpose(1, 2) @ part).double() for part in single(rows).split(ROWS, 1))  # type: ignore[return-value]
+    return sum((part.transpose(1, 2) @ part).double() for part in single(rows).split(_ROWS, 1))  # type: ignore[return-value]
 
 
 def square_sum(rows: Tensor) -> Tensor:
