@@ -69,7 +69,7 @@ class Sized(Weight):
     (lambda: sc.plan(NET, False), "sparsity False: allowed is a fraction removed in [0, 1)"),
     (lambda: sc.compare(NET, NET, X, batches=(True,)), "batches [True]; allowed are whole numbers from 1 on"),
     (lambda: sc.compare(NET, NET, X, seconds=True), "seconds True; allowed is a number above 0"),
-    (lambda: sc.plan(NET, 0.5, granularity="blok"), "unknown granularity 'blok': allowed: 2:4, 4x1, neuron, weight"),
+    (lambda: sc.plan(NET, 0.5, granularity="blok"), "'blok': did you mean 'block'? allowed: 2:4, 4x1, neuron, weight"),
     (lambda: sc.plan(NET, 0.5, granularity="n:m:"), "cannot import module 'n'"),
     (lambda: sc.plan(NET, 0.5, granularity="os.path:join"), "unknown granularity 'os.path:join': allowed: 2:4, 4x1"),
     (lambda: sc.prune(), "prune(...) needs its arguments: missing a required argument: 'model'")])

@@ -75,15 +75,15 @@ SYNONYMS = {"channel": "neuron", "channels": "neuron", "filter": "neuron", "filt
 """Words of other tools, and earlier ones of ours, which no spelling is near to."""
 
 
-def unknown(kind: str, asked: str, allowed: Iterable[str]) -> SecateurError:
-    """The error for an unknown name, with the nearest known one.
+def unknown(kind: str, asked: str, allowed: Iterable[str], besides: Iterable[str] = ()) -> SecateurError:
+    """The error for an unknown name, with the nearest known one; names ``besides`` the allowed are taken, not listed.
 
     >>> str(unknown("criterion", "magnitud", ["magnitude", "random"]))
     "unknown criterion 'magnitud': did you mean 'magnitude'? allowed: magnitude, random"
     """
     known = sorted(allowed)
     word = SYNONYMS.get(asked, "")
-    near = [word] if word in known else difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
+    near = [word] if word in known else difflib.get_close_matches(asked, [*known, *besides], n=1, cutoff=0.5)
     hint = f" did you mean '{near[0]}'?" if near else ""
     return SecateurError(f"unknown {kind} '{asked}':{hint} allowed: {', '.join(known) or 'none'}")
 

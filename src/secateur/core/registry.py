@@ -49,7 +49,7 @@ def files(room: str) -> dict[str, Path]:
 
 
 def allowed(room: str) -> list[str]:
-    """The names of a room's items as a user writes them."""
+    """The names of a room's items as a user writes them, for messages."""
     return [_WRITTEN.get(name, name) for name in files(room)]
 
 
@@ -60,7 +60,7 @@ def get(room: str, name: str) -> Any:
     if ":" in name:
         return import_path(name, ROOMS[room])
     if name not in files(room):
-        raise unknown(ROOMS[room], name, allowed(room))
+        raise unknown(ROOMS[room], name, allowed(room), files(room))
     module = _module(files(room)[name])
     return next(c for _, c in inspect.getmembers(module, inspect.isclass)
                 if c.__module__ == module.__name__ and issubclass(c, _contract(room)))

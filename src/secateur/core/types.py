@@ -118,8 +118,8 @@ class Structure:
     """
 
     targets: tuple[Target, ...]
-    groups: tuple[Group, ...]
-    outputs: tuple[str, ...]
+    groups: tuple[Group, ...] = ()
+    outputs: tuple[str, ...] = ()
     trace: Any = field(default=None, compare=False, repr=False)
     example: Any = field(default=None, compare=False, repr=False)
     tied: tuple[tuple[str, ...], ...] = ()

@@ -59,7 +59,7 @@ def targets(model: nn.Module, example: Any = None, inner: bool = False) -> Struc
     """
     check_module("targets", model)
     with evaluating(model):
-        return Structure(graph.targets(model), (), ()) if example is None else graph.trace(model, example, inner)
+        return Structure(graph.targets(model)) if example is None else graph.trace(model, example, inner)
 
 
 def dry_run(model: nn.Module, plan: Plan, example: Any) -> DryRun:

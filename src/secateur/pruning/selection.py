@@ -77,7 +77,7 @@ class Selection:
 
     def _trace(self, model: nn.Module, example: Any) -> Structure:
         if not self.granularity.needs_example:
-            return Structure(graph.targets(model), (), ())
+            return Structure(graph.targets(model))
         if example is None:
             raise SecateurError(f"granularity '{self.granularity.name}' needs example=, one input of the network "
                                 "or a tuple of them, to see which axes go together; got None")

@@ -71,19 +71,19 @@ def weight_of(model: nn.Module, place: Target) -> Tensor:
 
 @dataclass(frozen=True)
 class Granularity(Item):
-    """Says what one item is; its settings are the fields of a frozen dataclass.
+    """Says what one item is; its settings are the fields of a frozen dataclass, its data by default that of weights.
 
     ``default_criterion`` is used where none is named, ``informed_criterion`` where there are samples;
     ``needs_example`` says whether the graph must be traced; ``keep_one`` whether a layer may never be
     emptied; ``item`` is the word for one item; ``scored_as`` the granularity whose criteria score it.
     """
 
-    default_criterion: ClassVar[str]
+    default_criterion: ClassVar[str] = "magnitude"
     informed_criterion: ClassVar[str] = ""
-    needs_example: ClassVar[bool]
-    keep_one: ClassVar[bool]
-    item: ClassVar[str]
-    scored_as: ClassVar[str]
+    needs_example: ClassVar[bool] = False
+    keep_one: ClassVar[bool] = True
+    item: ClassVar[str] = "weights"
+    scored_as: ClassVar[str] = "weight"
 
     @property
     def name(self) -> str:

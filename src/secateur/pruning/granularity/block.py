@@ -29,11 +29,7 @@ class Block(Granularity):
     tensor([[2., 6.]])
     """
 
-    default_criterion = "magnitude"
-    needs_example = False
-    keep_one = True
     item = "blocks"
-    scored_as = "weight"
 
     outputs: int = 4
     inputs: int = 1

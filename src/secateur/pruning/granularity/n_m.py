@@ -29,11 +29,7 @@ class NM(Granularity):
     0.75
     """
 
-    default_criterion = "magnitude"
-    needs_example = False
     keep_one = False
-    item = "weights"
-    scored_as = "weight"
 
     n: int = 2
     m: int = 4

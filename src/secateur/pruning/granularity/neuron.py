@@ -29,7 +29,6 @@ class Neuron(Granularity):
     default_criterion = "l2"
     informed_criterion = "elimination"
     needs_example = True
-    keep_one = True
     item = "neurons"
     scored_as = "neuron"
 

@@ -14,12 +14,6 @@ from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_
 class Weight(Granularity):
     """Every weight of a linear or convolutional layer is an item; biases and norms never are."""
 
-    default_criterion = "magnitude"
-    needs_example = False
-    keep_one = True
-    item = "weights"
-    scored_as = "weight"
-
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a weight, in the shape of the tensor."""
         assert isinstance(place, Target)

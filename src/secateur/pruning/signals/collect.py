@@ -52,16 +52,13 @@ class SignalCollector:
         if "seed" in self.needs:
             found["seed"] = tensor_seed(self.seed, name)
         for need in self.needs & self._whole.keys():
-            found[need] = self._part(self._whole[need][name], unit)
+            signal = self._whole[need][name]
+            found[need] = unit_rows(signal, unit.member) if unit else signal
         if self.needs & _OF_INPUTS:
             found.update(self._layer(name))
         if unit:
             found.update(self._group(unit))
         return Signals(granularity, **found)
-
-    @staticmethod
-    def _part(tensor: Tensor, unit: Unit | None) -> Tensor:
-        return unit_rows(tensor, unit.member) if unit else tensor
 
     @cached_property
     def _whole(self) -> dict[str, dict[str, Tensor]]:

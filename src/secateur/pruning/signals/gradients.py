@@ -43,11 +43,16 @@ def _trainable_copy(model: nn.Module) -> tuple[nn.Module, dict[str, nn.Parameter
     return twin, {n: p for n, p in found.items() if p.requires_grad}
 
 
+def _gradients(output: Tensor, parameters: Mapping[str, Tensor], create_graph: bool = False) -> _Grads:
+    """The gradient of a number for every parameter that it depends on."""
+    found = torch.autograd.grad(output, list(parameters.values()), create_graph=create_graph, allow_unused=True)
+    return {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
+
+
 def mean_gradient(model: nn.Module, samples: Calibration) -> _Grads:
     """The gradient of the mean loss, for every parameter."""
     twin, parameters = _trainable_copy(model)
-    return _mean_over(twin, parameters, samples, lambda loss: torch.autograd.grad(loss, list(parameters.values()),
-                                                                                allow_unused=True))
+    return _mean_over(twin, parameters, samples, lambda loss: _gradients(loss, parameters))
 
 
 def hessian_gradient(model: nn.Module, samples: Calibration) -> _Grads:
@@ -55,24 +60,23 @@ def hessian_gradient(model: nn.Module, samples: Calibration) -> _Grads:
     twin, parameters = _trainable_copy(model)
     gradient = mean_gradient(model, samples)
 
-    def product(loss: Tensor) -> Sequence[Tensor | None]:
-        first = torch.autograd.grad(loss, list(parameters.values()), create_graph=True, allow_unused=True)
-        inner = sum((single(g) * gradient[n]).sum() for n, g in zip(parameters, first, strict=True) if g is not None)
+    def product(loss: Tensor) -> _Grads:
+        first = _gradients(loss, parameters, create_graph=True)
+        inner = sum((single(g) * gradient[n]).sum() for n, g in first.items())
         assert isinstance(inner, Tensor)
-        return torch.autograd.grad(inner, list(parameters.values()), allow_unused=True)
+        return _gradients(inner, parameters)
 
     return _mean_over(twin, parameters, samples, product)
 
 
 def _mean_over(twin: nn.Module, parameters: Mapping[str, Tensor], samples: Calibration,
-             found: Callable[[Tensor], Sequence[Tensor | None]]) -> _Grads:
-    """The mean over all samples of what is found at the mean loss of each batch, one tensor or none a parameter."""
+               found: Callable[[Tensor], _Grads]) -> _Grads:
+    """The mean over all samples of what is found at the mean loss of each batch; zero where nothing is."""
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
     count = 0
     for loss, size in _losses(twin, samples):
-        for name, grad in zip(parameters, found(loss), strict=True):
-            if grad is not None:
-                total[name] += size * single(grad)
+        for name, grad in found(loss).items():
+            total[name] += size * single(grad)
         count += size
     return {n: t / count for n, t in total.items()}
 
@@ -82,12 +86,11 @@ def movement(model: nn.Module, samples: Calibration) -> _Grads:
     twin, parameters = _trainable_copy(model)
     total = {n: single(torch.zeros_like(p)) for n, p in parameters.items()}
     for loss, _ in _losses(twin, samples):
-        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        found = _gradients(loss, parameters)
         with torch.no_grad():
-            for (name, parameter), grad in zip(parameters.items(), found, strict=True):
-                if grad is not None:
-                    total[name] += single(grad) * parameter
-                    parameter.sub_(_MOVEMENT_LR * grad)
+            for name, grad in found.items():
+                total[name] += single(grad) * parameters[name]
+                parameters[name].sub_(_MOVEMENT_LR * grad)
     return total
 
 
@@ -107,8 +110,8 @@ def flow(model: nn.Module, example: tuple[Any, ...]) -> _Grads:
     outputs = call(twin, Batch(tuple(torch.ones_like(v[:1], dtype=torch.float64) for v in example)))
     total = sum(t.sum() for t in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)))
     assert isinstance(total, Tensor)
-    found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), found, strict=True)}
+    found = _gradients(total, parameters)
+    return {name: found.get(name, torch.zeros_like(parameter)) for name, parameter in parameters.items()}
 
 
 def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibration) -> _Grads:

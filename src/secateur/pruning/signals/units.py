@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -98,21 +96,14 @@ def outgoing(model: nn.Module, group: Group) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def norms(model: nn.Module, group: Group) -> Iterator[Tensor]:
-    """The absolute factors of the batch norms that go with a group."""
-    for m in group.members:
-        module = model.get_submodule(module_name(m.tensor))
-        if isinstance(module, _BatchNorm) and m.tensor.endswith("weight"):
-            yield module.weight.detach()[m.positions()].abs().mean(1)
-
-
 def scale(model: nn.Module, group: Group) -> Tensor:
     """The absolute factor of the batch norm behind each unit, the mean where there are several.
 
     Raises:
         UnsupportedError: there is none.
     """
-    found = list(norms(model, group))
+    factors = [(m, model.get_submodule(module_name(m.tensor))) for m in group.members if m.tensor.endswith("weight")]
+    found = [norm.weight.detach()[m.positions()].abs().mean(1) for m, norm in factors if isinstance(norm, _BatchNorm)]
     if not found:
         raise UnsupportedError(f"group '{group.name}' has no batch norm with a factor, which the criterion reads; "
                                "skip it, or use another criterion")
