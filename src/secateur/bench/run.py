@@ -54,7 +54,7 @@ class BenchConfig(Settings):
                                        some=True)
     threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
     seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
-    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; none: all "
+    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; empty: all "
                                        "that are installed", group=TIMING, repeats=True,
                                        check=partial(registry.get, "engines"))
 

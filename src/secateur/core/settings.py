@@ -18,7 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf, isfinite
 from pathlib import Path
 from types import NoneType
@@ -108,8 +108,17 @@ class Setting:
         Raises:
             SecateurError: it cannot be.
         """
+        # As everywhere in secateur, an empty list names nothing, so that the default holds; () and '' are empty.
+        if value == [] and self.default is None and not self.some:
+            return None
         text = json.dumps(value, sort_keys=True) if self.json and isinstance(value, Mapping) else value
         return coerce(self.name, text, self.kind)
+
+    def plain(self, value: Any) -> Any:
+        """A value as plain JSON; ``''`` for an empty tuple where ``[]`` would be read as the default."""
+        if isinstance(value, tuple):
+            return list(value) if value or self.default is not None else ""
+        return value
 
     def check_value(self, value: Any) -> None:
         """Refuse a value that the field does not allow; the default is always allowed.
@@ -162,6 +171,16 @@ class Settings:
 
     cross_checks: ClassVar[tuple[Callable[[Any], None], ...]] = ()
 
+    def __new__(cls: type[Made], *by_place: Any, **given: Any) -> Made:
+        """Answer wrong names here: ``__init__``, which ``dataclass`` writes, would raise a bare TypeError."""
+        known = [one.name for one in fields(cls)]
+        if by_place:
+            raise SecateurError(f"{cls.__name__}: got {by_place[0]!r} without a name; allowed are settings by name, "
+                                f"such as {known[0]}=")
+        if strange := [name for name in given if name not in known]:
+            raise unknown(f"setting of {cls.__name__}", strange[0], known)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         known = settings_of(type(self))
         for one in known:
@@ -181,12 +200,27 @@ class Settings:
         return make_each((cls,), *layers)[0]  # type: ignore[no-any-return]
 
     def settings(self) -> dict[str, Any]:
-        """All settings as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """All settings as plain JSON values, which :meth:`restore` reads."""
+        return {one.name: one.plain(getattr(self, one.name)) for one in settings_of(type(self))}
+
+    @classmethod
+    def restore(cls: type[Made], plain: Mapping[str, Any]) -> Made:
+        """The value that gave its :meth:`settings`.
+
+        Unlike in :meth:`make`, whole numbers stay whole, because the keys of rows tell 1 from 1.0.
+
+        Raises:
+            SecateurError: as in :meth:`make`.
+        """
+        tuples = {name: tuple(value) if isinstance(value, list) and value else value for name, value in plain.items()}
+        return make_each((cls,), tuples, read=Setting.read)[0]  # type: ignore[no-any-return]
 
 
-def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> tuple[Any, ...]:
+def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any],
+              read: Callable[[Setting, Any], Any] = Setting.convert) -> tuple[Any, ...]:
     """A value of each class from mappings that hold settings of any of them, later mappings winning.
+
+    ``read`` brings a value into the type of its setting.
 
     Raises:
         SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
@@ -200,7 +234,7 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> 
         if twice := [key for key in layer if names[key] != key and names[key] in layer]:
             raise SecateurError(f"{twice[0]} and {names[twice[0]]} are one setting; allowed is one of them")
         merged |= {names[key]: value for key, value in layer.items()}
-    return tuple(cls(**{one.name: one.convert(merged[one.name]) for one in known if one.name in merged})
+    return tuple(cls(**{one.name: read(one, merged[one.name]) for one in known if one.name in merged})
                  for cls, known in owned.items())
 
 

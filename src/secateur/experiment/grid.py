@@ -18,7 +18,8 @@ from secateur import models
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.data.datasets.base import Dataset
-from secateur.experiment.config import StudyConfig, defined_scopes
+from secateur.experiment.combinations import defined_scopes
+from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point
 from secateur.experiment.store import FORMAT, key_of
 from secateur.experiment.task import LabelledTask, check_network
@@ -75,7 +76,8 @@ class Grid:
         return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery, samples,
                      "" if whole else config.layers,
                      0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
-                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
+                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "",
+                     config.round_to if hasattr(resolve(granularity), "round_to") and not whole else 1)
 
     def scans(self) -> Iterator[Point]:
         """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
@@ -86,7 +88,7 @@ class Grid:
                 for criterion in config.criteria_of(granularity):
                     if not as_criterion(criterion)[1].control:
                         point = self.point(granularity, criterion, "layer", 1.0, seed)
-                        yield replace(point, samples=config.calibration)
+                        yield replace(point, samples=config.calibration, round_to=1)  # a scan rounds nothing
 
     def recoveries_of(self, granularity: str, criterion: str) -> list[str]:
         """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
@@ -104,7 +106,7 @@ class Grid:
     @cached_property
     def skip(self) -> tuple[str, ...]:
         """The modules that stay whole: those asked for, and the layers that make the outputs."""
-        return tuple(dict.fromkeys((*(self.config.skip or ()), *self.task.outputs)))
+        return self.task.all_skipped(self.config.skip)
 
     @cached_property
     def whole_modules(self) -> frozenset[str]:

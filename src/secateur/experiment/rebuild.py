@@ -133,7 +133,7 @@ def _load_again(folder: Path, run: RunData) -> Grid:
         raise RunError(f"'{folder}' was made in Python from data of its own, which no file names: export there with "
                        "sc.export, or give the study data by its import path")
     try:
-        grid = load_grid(StudyConfig.make(run.config))
+        grid = load_grid(StudyConfig.restore(run.config))
     except SecateurError as error:
         raise RunError(f"'{folder}' cannot make its networks again: {error}") from error
     restore_outputs(folder, grid)

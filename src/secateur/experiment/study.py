@@ -10,6 +10,7 @@ from torch import nn
 from secateur.core.progress import Progress
 from secateur.data.datasets.base import Dataset
 from secateur.experiment import backends
+from secateur.experiment.combinations import check_settings_act
 from secateur.experiment.config import RunOptions, StudyConfig
 from secateur.experiment.grid import Grid, default_folder, load_grid, name_given
 from secateur.experiment.run import RunData, load_run
@@ -38,6 +39,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         SecateurError: anything in the settings, network, data or folder that the caller can mend.
     """
     config = name_given(config or StudyConfig(), make_model, data)
+    check_settings_act(config)
     options = RunOptions(jobs=jobs, backend=backend, address=address)
     backends.check_installed(options)
     grid = load_grid(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
@@ -47,7 +49,9 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         grid.check_cuttable()
     outputs = list(grid.task.outputs)
     with Store(folder, create=True) as store:
-        store.set_meta(outputs_name(grid), outputs)
+        # Without output layers to keep, the network may not have been traced, so that there may be more than are known.
+        if config.skip != ():
+            store.set_meta(outputs_name(grid), outputs)
         sweep = Sweep(grid, store, progress or Progress())
         store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
                                **sweep.keys()})

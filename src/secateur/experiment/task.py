@@ -23,7 +23,7 @@ from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import HeldOutSamples
-from secateur.experiment.config import CommonConfig
+from secateur.experiment.common import CommonConfig
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.agreement import Agreement, agreement
@@ -101,6 +101,11 @@ class Task(ABC):
         return most if sample_readers(criterion, scope, recovery) else 0
 
     @final
+    def all_skipped(self, skip: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Everything that stays whole: what was asked for and the output layers; an explicit () lets these go, too."""
+        return () if skip == () else tuple(dict.fromkeys((*(skip or ()), *self.outputs)))
+
+    @final
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
         """So many samples, as :func:`secateur.graph.inputs` takes them."""
         found = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
@@ -158,7 +163,7 @@ class LabelledTask(Task):
         try:
             return graph.trace(model, self.example)
         except UnsupportedError as error:
-            if not self._needs_groups and self.config.skip:
+            if not self._needs_groups and self.config.skip is not None:
                 return Structure(graph.targets(model), (), ())
             raise UnsupportedError(f"{error}; weights alone can be cut where the output layer is named: "
                                    "--granularity weight --skip NAME") from error

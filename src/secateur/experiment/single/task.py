@@ -50,10 +50,7 @@ class SingleCut:
         Raises:
             SecateurError: something looks at samples, and there are none.
         """
-        asked = self.config.skip
-        # Only an explicit () lets the output layers go.
-        skip = asked if asked == () else tuple(dict.fromkeys((*(asked or ()), *self.task.outputs))) or None
-        return self.config.point(skip, self._samples())
+        return self.config.point(self.task.all_skipped(self.config.skip), self._samples())
 
     @property
     def timing(self) -> Timing:
