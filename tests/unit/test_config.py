@@ -143,8 +143,8 @@ def test_an_empty_skip_that_earlier_versions_stored_is_the_default():
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"granularity": "weight", "round_to": 8}, "round_to= is for granularity 'neuron', got granularity 'weight'"),
-    ({"granularity": "weight,2:4", "pooling": "max"}, "pooling= is for granularity 'block' or 'neuron', got granularity "
-     "'weight' or '2:4'"),
+    ({"granularity": "weight,2:4", "pooling": "max"},
+     "pooling= is for granularity 'block' or 'neuron', got granularity 'weight' or '2:4'"),
     ({"granularity": "2:4", "min_sparsity": 0.2}, "min_sparsity= with granularity '2:4': 0.2 would decide nothing"),
     ({"granularity": "2:4", "max_sparsity": 0.2, "layers": '{"fc1": {"granularity": "1:4"}}'}, "max_sparsity= with"),
     ({"scope": "layer,erk", "budget": "flops"}, "budget= is for scope 'budget', got scope 'layer' or 'erk'")])
