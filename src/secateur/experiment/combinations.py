@@ -18,8 +18,8 @@ from secateur.recovery.pipeline import kinds_of
 
 def scoring_criteria(criteria: Iterable[str], granularity: str) -> list[str]:
     """The criteria that can score a granularity."""
-    scored = resolve(granularity).scored_as
-    return [c for c in criteria if scored in as_criterion(c)[1].granularities]
+    kind = resolve(granularity).scored_as
+    return [c for c in criteria if kind in as_criterion(c)[1].granularities]
 
 
 def defined_scopes(scopes: Iterable[str], granularity: str) -> list[str]:
@@ -40,9 +40,9 @@ def check_criteria(criteria: Sequence[str], granularities: Sequence[str]) -> Non
 def check_criteria_are_used(criteria: Sequence[str], granularities: Sequence[str]) -> None:
     """Refuse a criterion that scores none of the granularities."""
     for name in criteria:
-        scored = as_criterion(name)[1].granularities
-        if not scored & {resolve(g).scored_as for g in granularities}:
-            raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(scored))}, "
+        kinds = as_criterion(name)[1].granularities
+        if not kinds & {resolve(g).scored_as for g in granularities}:
+            raise SecateurError(f"criterion '{name}' scores {', '.join(sorted(kinds))}, "
                                 f"but granularity is {', '.join(granularities)}")
 
 
@@ -69,21 +69,21 @@ def check_settings_act(config: Settings) -> None:
     Raises:
         SecateurError: the message names the setting and the items that take it.
     """
-    chosen = {room: _names(getattr(config, field)) for room, field in (("granularity", "granularity"),
+    choices = {room: _names(getattr(config, field)) for room, field in (("granularity", "granularity"),
                                                                        ("scopes", "scope"))}
     layers = read_layers(getattr(config, "layers", ""))
-    kinds = [resolve(kind) for name in chosen["granularity"] for kind in kinds_of(name, layers)]
+    kinds = [resolve(kind) for name in choices["granularity"] for kind in kinds_of(name, layers)]
     for one in settings_of(type(config)):
         if (value := getattr(config, one.name)) == one.default:
             continue
-        for room, names in chosen.items():
+        for room, names in choices.items():
             takers = [name for name in registry.files(room) if one.name in _taken_settings(room, name)]
             if takers and not any(one.name in _taken_settings(room, name) for name in names):
                 word = registry.ROOMS[room]
                 raise SecateurError(f"{one.name}= is for {word} {_quote(takers)}, got {word} {_quote(names)}: "
                                     f"{value} would decide nothing")
             if takers and room == "scopes" and all(kind.sparsity is not None for kind in kinds):
-                raise SecateurError(f"{one.name}= with granularity {_quote(chosen['granularity'])}: {value} would "
+                raise SecateurError(f"{one.name}= with granularity {_quote(choices['granularity'])}: {value} would "
                                     "decide nothing, because N:M fixes the sparsity of every layer")
 
 

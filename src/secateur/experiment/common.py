@@ -40,8 +40,8 @@ def read_layers(text: str) -> dict[str, Any]:
 
 def check_layers(text: str) -> None:
     """Refuse settings of single layers that are not allowed, whatever the network."""
-    for pattern, said in read_layers(text).items():
-        read_rule(pattern, said)
+    for pattern, settings in read_layers(text).items():
+        read_rule(pattern, settings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,8 +55,8 @@ def _add_controls(config: StudyConfig) -> None:
     """Add the criterion, the recovery and the sparsity of the controls, where they are asked for."""
     if config.controls:
         for name, value in (("criterion", "random"), ("recovery", "reinitialised")):
-            given = getattr(config, name)
-            object.__setattr__(config, name, given if value in given else (*given, value))
+            names = getattr(config, name)
+            object.__setattr__(config, name, names if value in names else (*names, value))
         if 0 not in config.sparsity:
             object.__setattr__(config, "sparsity", (0.0, *config.sparsity))
 
@@ -140,11 +140,11 @@ class StudyConfig(CommonConfig):
             "recovery": (_as_name("recovery", spec.recovery, "none"),),
             "layers": json.dumps(dict(spec.layers)) if spec.layers else "", "skip": spec.skip, **settings})
         share = {"share": config.budget} if isinstance(scope, Budget) else {}
-        held = replace(
+        possible = replace(
             spec, seed=0, granularity=configure_item(resolve(item.name), pooling=config.pooling,
                                                      round_to=config.round_to),
             scope=resolve_scope(scope.name, **share, min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity))
-        if held != spec:
+        if possible != spec:
             raise SecateurError(f"study: got {spec}, allowed of its settings are pooling, round_to, min_sparsity, "
                                 "max_sparsity and a budget's name; seeds count from 0")
         return config
@@ -159,8 +159,8 @@ class StudyConfig(CommonConfig):
         for one in settings_of(type(self)):
             value, flag = getattr(self, one.name), one.name.replace("_", "-")
             if value != one.default:
-                given = ",".join(map(str, value)) if one.several else str(value)
-                words += [f"--{'' if value else 'no-'}{flag}"] if one.item is bool else [f"--{flag}", given]
+                text = ",".join(map(str, value)) if one.several else str(value)
+                words += [f"--{'' if value else 'no-'}{flag}"] if one.item is bool else [f"--{flag}", text]
         return shlex.join([*words, "--out", str(out)])
 
     def criteria_of(self, granularity: str) -> list[str]:
@@ -177,8 +177,8 @@ class StudyConfig(CommonConfig):
 
     def sparsities_of(self, granularity: str) -> list[float]:
         """The sparsities asked for; for N:M the one that it has, and 0 where that was asked for."""
-        fixed = resolve(granularity).sparsity
-        return list(self.sparsity) if fixed is None else [*(s for s in self.sparsity if s == 0), fixed]
+        only = resolve(granularity).sparsity
+        return list(self.sparsity) if only is None else [*(s for s in self.sparsity if s == 0), only]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,8 +121,8 @@ class Grid:
 
     def scan_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a scan."""
-        given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
-        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **given}
+        settings = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
+        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **settings}
 
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
@@ -177,13 +177,13 @@ def load_grid(config: StudyConfig, make_model: Callable[[], nn.Module] | None = 
     Raises:
         SecateurError: data or network cannot be had, or do not fit each other.
     """
-    loaded = data or datasets.resolve(config.data)
-    make = make_model or partial(models.build, config.model, loaded.shape, loaded.classes)
-    model = check_network(config, make, loaded, config.model)
-    identity = {"model": config.model, "shapes": _digest(model), "data": loaded.digest}
+    dataset = data or datasets.resolve(config.data)
+    make = make_model or partial(models.build, config.model, dataset.shape, dataset.classes)
+    model = check_network(config, make, dataset, config.model)
+    identity = {"model": config.model, "shapes": _digest(model), "data": dataset.digest}
     if config.weights:
         identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
-    return Grid(config, LabelledTask(config, make, loaded, config.epochs, needs_groups="neuron" in config.granularity),
+    return Grid(config, LabelledTask(config, make, dataset, config.epochs, needs_groups="neuron" in config.granularity),
                 identity)
 
 
