@@ -26,7 +26,7 @@ from secateur.core.errors import first_line
 from secateur.core.modules import Plain
 from secateur.engines.base import Call, Engine, Inputs
 from secateur.measure.latency import samples
-from secateur.measure.size import tensors
+from secateur.measure.size import tensor_bytes, tensors
 
 
 class Child:
@@ -60,12 +60,12 @@ class Child:
         for batch in batches:
             call(self.inputs(batch))
         most = memory.peak()
-        stored = _weight_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
+        weights_bytes = tensor_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
         del network
         memory.trim()
         now = memory.resident()
         peak, held = (None if before is None or x is None else x - before for x in (most, now))
-        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": stored,
+        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": weights_bytes,
                 "peak_bytes": peak, "held_bytes": held}
 
     def warm(self) -> None:
@@ -122,11 +122,6 @@ def _load_tensors(network: nn.Module, path: Path) -> None:
     with safe_open(path, "pt") as held:
         for name, tensor in tensors(network):
             tensor.copy_(held.get_tensor(name))
-
-
-def _weight_bytes(network: nn.Module) -> int:
-    """The bytes of a network's tensors. Their values are not read: that would load memory-mapped ones."""
-    return sum(t.numel() * t.element_size() for _, t in tensors(network))
 
 
 def _file_bytes(path: Path) -> int:

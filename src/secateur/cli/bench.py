@@ -78,11 +78,11 @@ def _time_network(subject: Subject, config: BenchConfig, out: Path | None) -> No
         figure.check_installed()
     console = Console(stderr=True, markup=False)
     with console.status("") as status:
-        found = run(subject, config, lambda line: status.update(line) if console.is_terminal else console.print(line))
-    table.show(found)
+        results = run(subject, config, lambda line: status.update(line) if console.is_terminal else console.print(line))
+    table.show(results)
     if out:
-        text = json.dumps({"command": command_line(), **found}, indent=1, allow_nan=False)
-        for path in (paths.write(out / "bench.json", text + "\n"), *figure.write(found, out)):
+        text = json.dumps({"command": command_line(), **results}, indent=1, allow_nan=False)
+        for path in (paths.write(out / "bench.json", text + "\n"), *figure.write(results, out)):
             print(f"  {path}")
 
 

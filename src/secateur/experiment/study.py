@@ -72,7 +72,7 @@ def restore_outputs(folder: Path, grid: Grid) -> bool:
     if not (folder / FILE).exists():
         return False
     with Store(folder) as store:
-        kept = store.meta(outputs_name(grid))
-    if kept is not None:
-        grid.task.kept_outputs = tuple(kept)
-    return kept is not None
+        outputs = store.meta(outputs_name(grid))
+    if outputs is not None:
+        grid.task.kept_outputs = tuple(outputs)
+    return outputs is not None

@@ -108,8 +108,8 @@ class Task(ABC):
     @final
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
         """So many samples, as :func:`secateur.graph.inputs` takes them."""
-        found = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
-        return dict(zip(self.names, found, strict=True)) if self.names else found
+        batch = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
+        return dict(zip(self.names, batch, strict=True)) if self.names else batch
 
     @final
     def outputs_of(self, model: nn.Module, size: int) -> list[Tensor]:
@@ -298,7 +298,7 @@ def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list
     >>> sample_readers("wanda", "layer", "none"), sample_readers("magnitude", "owl", "best")
     (['criterion wanda'], ['scope owl', 'recovery best'])
     """
-    found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
+    readers = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
              f"scope {scope}": bool(registry.get("scopes", scope).needs),
              **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
-    return [name for name, looks in found.items() if looks]
+    return [name for name, looks in readers.items() if looks]

@@ -30,8 +30,8 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
     end = perf_counter() + seconds
     while len(times[order[0]]) < MOST_ROUNDS and (len(times[order[0]]) < LEAST_ROUNDS or perf_counter() < end):
         shuffle(order)
-        done = {name: _block(calls[name]) for name in order}
-        for name, value in done.items():
+        round_times = {name: _block(calls[name]) for name in order}
+        for name, value in round_times.items():
             times[name].append(value)
     return times
 
