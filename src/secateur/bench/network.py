@@ -138,6 +138,6 @@ def fill_zeros(network: nn.Module) -> nn.Module:
     return whole
 
 
-def outputs_of(found: Any) -> list[Tensor]:
+def outputs_of(outputs: Any) -> list[Tensor]:
     """The tensors among a network's outputs, in order."""
-    return [torch.as_tensor(leaf) for leaf in pytree.tree_leaves(found)]
+    return [torch.as_tensor(leaf) for leaf in pytree.tree_leaves(outputs)]

@@ -85,18 +85,18 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
     """
-    chosen, crowd = settings or BenchConfig(), busy()
+    config, crowd = settings or BenchConfig(), busy()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        case = Case(subject, chosen, Path(folder))
-        for threads in chosen.threads:
+        case = Case(subject, config, Path(folder))
+        for threads in config.threads:
             case.run(threads, say)
     if not case.points:
         raise SecateurError("nothing could be timed: " + "; ".join(f"{r['engine']}: {r['reason']}"
-                                                                  for r in case.refused))
-    found = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(chosen),
-             "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.told, "refused": case.refused,
-             "memory": case.memory, "points": case.points}
-    return found | {"verdict": verdict(found)}
+                                                                   for r in case.refused))
+    results = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(config),
+               "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.told, "refused": case.refused,
+               "memory": case.memory, "points": case.points}
+    return results | {"verdict": verdict(results)}
 
 
 class Case:
@@ -116,7 +116,7 @@ class Case:
             self.notes.append(GRAPH)
         sample, self.names = subject.sample(self.pruned)
         self.check_batches(sample)
-        self.inputs = self.write_inputs(sample)
+        self.inputs, self.wide = self.write_inputs(sample), repeat(sample, 3)
         self.cut_tensors = "" if subject.sparsity is None else self.cut_file()
         self.told: dict[str, dict[str, str]] = {}
         self.refused: list[dict[str, Any]] = []
@@ -139,18 +139,17 @@ class Case:
 
     def write_inputs(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""
-        found = {batch: repeat(sample, batch) for batch in self.settings.batches}
-        for batch, inputs in found.items():
+        by_batch = {batch: repeat(sample, batch) for batch in self.settings.batches}
+        for batch, inputs in by_batch.items():
             save_file({str(k): x.clone() for k, x in enumerate(inputs)}, self.folder / f"{batch}.safetensors")
-        self.wide = repeat(sample, 3)
-        return found
+        return by_batch
 
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
-        told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
-                "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
-                **size(self.pruned, nonzeros(self.pruned))}
-        return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
+        sizes = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
+                 "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
+                 **size(self.pruned, nonzeros(self.pruned))}
+        return sizes | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
     def run(self, threads: int, say: Say) -> None:
         """Time every engine on so many threads."""
@@ -177,12 +176,12 @@ class Case:
                              "names": self.names, "folder": str(self.folder), "converted": converted, "warm": warm,
                              "cut": self.cut_tensors})
             stack.callback(worker.close)
-            found = worker.ask("prepare", batches=list(self.settings.batches))
+            answer = worker.ask("prepare", batches=list(self.settings.batches))
         except WorkerError as error:
             self.refuse(name, threads, None, first_line(error))
             return None
-        self.told[name] = {"title": engine.title, "version": found.pop("version"), "told": found.pop("told")}
-        self.memory.append({"engine": name, "threads": threads, **found})
+        self.told[name] = {"title": engine.title, "version": answer.pop("version"), "told": answer.pop("told")}
+        self.memory.append({"engine": name, "threads": threads, **answer})
         return worker
 
     def why_not(self, name: str, engine: Engine) -> list[str]:
@@ -198,11 +197,11 @@ class Case:
         network = self.run_by(engine)
         try:
             with torch.inference_mode(False):
-                made = [engine.convert(net, x, self.new(f"{name}-{kind}")) for kind, net, x in
-                        (("network", network, self.wide), ("tiny", Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),)))]
+                files = [engine.convert(net, x, self.new(f"{name}-{kind}")) for kind, net, x in
+                         (("network", network, self.wide), ("tiny", Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),)))]
         except Exception as error:
             raise WorkerError(f"cannot be converted: {type(error).__name__}: {first_line(error)}") from error
-        self.files[name] = (str(made[0] or ""), str(made[1] or ""))
+        self.files[name] = (str(files[0] or ""), str(files[1] or ""))
         return self.files[name]
 
     def new(self, name: str) -> Path:
@@ -219,8 +218,8 @@ class Case:
         except WorkerError as error:
             self.refuse(name, threads, batch, first_line(error))
             return None
-        held, expected = load_file(path), outputs_of(network(*self.inputs[batch]))
-        gap = difference([held[str(k)] for k in range(len(held))], expected)
+        outputs, truth = load_file(path), outputs_of(network(*self.inputs[batch]))
+        gap = difference([outputs[str(k)] for k in range(len(outputs))], truth)
         if gap <= LARGEST_DIFFERENCE:
             return gap
         self.refuse(name, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
@@ -229,9 +228,9 @@ class Case:
 
     def run_by(self, engine: Any) -> nn.Module:
         """The network that an engine runs, its inputs taken by place."""
-        found = self.original if engine.original else self.pruned
-        assert found is not None
-        return Plain(found, self.names)
+        network = self.original if engine.original else self.pruned
+        assert network is not None
+        return Plain(network, self.names)
 
     def turns(self, workers: dict[str, Worker], threads: int, batch: int) -> dict[str, list[list[float]]]:
         """The seconds of every call, in lists of a round each; the order of the engines turns from round to round."""
@@ -240,8 +239,8 @@ class Case:
             names = list(times)
             for name in names[turn % max(1, len(names)):] + names[:turn % max(1, len(names))]:
                 try:
-                    found = workers[name].ask("time", batch=batch, seconds=self.settings.seconds / ROUNDS)
-                    times[name].append(found["seconds"])
+                    answer = workers[name].ask("time", batch=batch, seconds=self.settings.seconds / ROUNDS)
+                    times[name].append(answer["seconds"])
                 except WorkerError as error:
                     del times[name]
                     self.refuse(name, threads, batch, first_line(error))

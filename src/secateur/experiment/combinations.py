@@ -70,7 +70,7 @@ def check_settings_act(config: Settings) -> None:
         SecateurError: the message names the setting and the items that take it.
     """
     choices = {room: _names(getattr(config, field)) for room, field in (("granularity", "granularity"),
-                                                                       ("scopes", "scope"))}
+                                                                        ("scopes", "scope"))}
     layers = read_layers(getattr(config, "layers", ""))
     kinds = [resolve(kind) for name in choices["granularity"] for kind in kinds_of(name, layers)]
     for one in settings_of(type(config)):

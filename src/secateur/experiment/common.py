@@ -52,8 +52,8 @@ class CommonConfig(Settings):
     skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
                                            "expressions; empty ('') lets the output layer go, too", group=CUT)
     layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
-                           "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
-                           check=check_layers)
+                          "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
+                          check=check_layers)
     min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
     max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how several scores of one block or neuron are joined", group=CUT, allowed=POOLINGS)

@@ -81,7 +81,7 @@ def remake(folder: Path, choice: Mapping[str, Any]) -> RemadeNetwork:
                        "made with other versions or on another machine; run secateur study again into a new folder")
     parts = [run.folder.name, row["granularity"], f"{row['sparsity']:g}"] if row["sparsity"] else [run.folder.name]
     return RemadeNetwork(network.eval(), x[:2], (x, y), now.accuracy, row, "-".join(parts), _describe(row),
-                  (differs,) if wrong else ())
+                         (differs,) if wrong else ())
 
 
 def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:

@@ -299,6 +299,6 @@ def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list
     (['criterion wanda'], ['scope owl', 'recovery best'])
     """
     readers = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-             f"scope {scope}": bool(registry.get("scopes", scope).needs),
-             **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
+               f"scope {scope}": bool(registry.get("scopes", scope).needs),
+               **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
     return [name for name, looks in readers.items() if looks]

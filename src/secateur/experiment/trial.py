@@ -194,7 +194,7 @@ class Trial:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         return time_cut(self.task.as_timed(self.model), self.task.as_timed(cut), plan.granularity != "neuron",
-                         self._inputs, timing, str(plan).partition("\n")[0])
+                        self._inputs, timing, str(plan).partition("\n")[0])
 
     def _inputs(self, size: int) -> Any:
         """Inputs of a batch size: one, or a tuple of several."""

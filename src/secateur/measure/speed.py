@@ -62,5 +62,5 @@ def speeds(latency: Mapping[str, Any]) -> dict[str, tuple[float, Speed]]:
         fast = next(ways[name] for name in _FASTEST if name in ways)
         original = ways["original"]["median"]
         by_batch[batch] = original, Speed(original / fast["speedup"], fast["speedup"], fast["speedup_low"],
-                                       fast["speedup_high"])
+                                          fast["speedup_high"])
     return by_batch

@@ -53,33 +53,33 @@ def recovered_answers(results: Results) -> list[Answer]:
 
 
 def _best_answers(results: Results, curves_of: Callable[[str], list[Curve]]) -> list[Answer]:
-    return [max((answer(c, results.tolerance) for c in found),
+    return [max((answer(c, results.tolerance) for c in curves),
                 key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0))
-            for g in results.granularities if (found := curves_of(g))]
+            for g in results.granularities if (curves := curves_of(g))]
 
 
 def all_answers(results: Results) -> list[Answer]:
     """The answers without and with a recovery, ordered by granularity."""
-    found = [*answers(results), *recovered_answers(results)]
-    return [a for g in results.granularities for a in found if a.method.granularity == g]
+    both = [*answers(results), *recovered_answers(results)]
+    return [a for g in results.granularities for a in both if a.method.granularity == g]
 
 
 def sentence(results: Results) -> str:
     """The sentence as plain text, followed by one about what recovery adds."""
-    found = (sentence_parts(results), recovered_parts(results))
-    return " ".join("".join(text for text, _ in parts) for parts in found if parts)
+    sentences = (sentence_parts(results), recovered_parts(results))
+    return " ".join("".join(text for text, _ in parts) for parts in sentences if parts)
 
 
 def sentence_parts(results: Results) -> list[Part]:
     """The sentence about the cuts with nothing done after them."""
-    found, config = answers(results), results.run.config
+    best, config = answers(results), results.run.config
     plain = ", with nothing done after the cut," if recovered_answers(results) else ""
     opening = (f"Within {100 * results.tolerance:g} points of its {words.percent(results.dense.accuracy.mean, 2)} "
                f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')}{plain} ")
-    if not found:
+    if not best:
         return [(f"{opening}was cut by random controls only: nothing can be said about what can go.", "")]
     parts: list[Part] = [(opening, "")]
-    for i, a in enumerate(found):
+    for i, a in enumerate(best):
         parts += [("; it ", "")] * (i > 0) + _clause(a, results)
     return [*parts, (".", "")]
 
@@ -88,10 +88,10 @@ def recovered_parts(results: Results) -> list[Part]:
     """What a recovery after the cut adds; nothing where there is none."""
     parts, before = list[Part](), ""
     for a in recovered_answers(results):
-        given = source(a)
-        opening = f"{'; with' if parts else 'With'} {given} it " if given != before else "; it "
+        condition = source(a)
+        opening = f"{'; with' if parts else 'With'} {condition} it " if condition != before else "; it "
         parts += [(opening, ""), *_clause(a, results)]
-        before = given
+        before = condition
     return [*parts, (".", "")] if parts else []
 
 

@@ -116,10 +116,10 @@ def _stored_bytes(row: Row) -> int:
 
 def _correctness(rows: Sequence[Row | None]) -> NDArray[np.float64] | None:
     """Whether each test sample was classified right, ``(seeds, samples)``; None if not known for all seeds."""
-    known = [(np.frombuffer(r.correct, np.uint8), r.tests) for r in rows if r is not None and r.correct is not None]
-    if len(known) < len(rows) or len({tests for _, tests in known}) != 1:
+    answers = [(np.frombuffer(r.correct, np.uint8), r.tests) for r in rows if r is not None and r.correct is not None]
+    if len(answers) < len(rows) or len({tests for _, tests in answers}) != 1:
         return None
-    return np.stack([np.unpackbits(packed, count=tests) for packed, tests in known]).astype(np.float64)
+    return np.stack([np.unpackbits(bits, count=tests) for bits, tests in answers]).astype(np.float64)
 
 
 def _speeds(rows: Sequence[Row], dense: Dense) -> dict[str, dict[str, Speed]]:
@@ -129,7 +129,7 @@ def _speeds(rows: Sequence[Row], dense: Dense) -> dict[str, dict[str, Speed]]:
         for batch, ways in (row.latency or {}).items():
             for way in ways.keys() - {"original"}:
                 timings[batch][way].append(ways[way])
-    return {batch: {way: _speed(found, dense.seconds[batch]) for way, found in sorted(timings[batch].items())}
+    return {batch: {way: _speed(ratios, dense.seconds[batch]) for way, ratios in sorted(timings[batch].items())}
             for batch in sorted(timings, key=int)}
 
 

@@ -94,9 +94,9 @@ class Results:
 
     def plain(self, granularity: str | None = None) -> list[Curve]:
         """The methods without recovery; all methods of a granularity that has only recovered ones. No controls."""
-        found = self.methods(granularity)
-        bare = {c.method.granularity for c in found if not c.method.recovered}
-        return [c for c in found if not c.method.recovered or c.method.granularity not in bare]
+        curves = self.methods(granularity)
+        bare = {c.method.granularity for c in curves if not c.method.recovered}
+        return [c for c in curves if not c.method.recovered or c.method.granularity not in bare]
 
     def recovered(self, granularity: str | None = None) -> list[Curve]:
         """The methods with a recovery, of granularities that have methods without one too. No controls."""

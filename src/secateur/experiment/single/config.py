@@ -64,7 +64,7 @@ class CutConfig(CommonConfig):
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
                          check=partial(registry.get, "scopes"))
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
-                           'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
+                          'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
     recovery: tuple[str, ...] | None = setting(
         None, "what wins accuracy back after the cut, done in this order (default: best; with a criterion of yours for "
         "weights reconstruct, which keeps what it chose)", group=RECOVERY, some=True,

@@ -123,4 +123,4 @@ def _figures(model: nn.Module, single: SingleCut) -> Figures:
     ours = is_secateurs(Path(single.config.out), single.kind)
     file_bytes = files.file_bytes(model) if ours else counts["bytes"]
     return Figures(result.accuracy if result else None, counts["parameters"], counts["nonzeros"], file_bytes,
-                flops_of(model, single.task.example, single.config.granularity != "neuron"))
+                   flops_of(model, single.task.example, single.config.granularity != "neuron"))

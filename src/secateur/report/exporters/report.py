@@ -24,8 +24,8 @@ class ReportFile(RunExporter):
     def write(self, folder: Path, path: Path) -> None:
         """Draw the page, see that it asks for nothing outside of it, write it and read it back."""
         text = page.render(gather_results(load_run(folder)))
-        if found := OUTSIDE.search(text):
-            raise MeasurementError(f"the report asks for '{found[1]:.80}', which is outside of the file")
+        if outside := OUTSIDE.search(text):
+            raise MeasurementError(f"the report asks for '{outside[1]:.80}', which is outside of the file")
         path.write_bytes(text.encode())
         if path.read_bytes().decode() != text:
             raise MeasurementError("the report is not left behind: read back, it is another")

@@ -37,17 +37,17 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(v, text.with_prefix(v).replace(" ", "") if v >= 1000 else f"{v:.4g}") for v in values]
 
 
-def bounds(axis: Axis, found: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The range of an axis in data values, which lie between ``found``; None where the renderer may choose.
+def bounds(axis: Axis, values: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The range of an axis in data values, which lie between ``values``; None where the renderer may choose.
 
     >>> low, high = bounds(Axis("milliseconds", log=True), (1.0, 1.0))
     >>> high / low > 1.5
     True
     """
     if axis.log:
-        if found is None:
+        if values is None:
             return None
-        low, high = found
+        low, high = values
         # A little room at both ends; ends that are close, or the same, come to lie a factor of 1.6 apart.
         room = max(1.06, (1.6 / (high / low)) ** 0.5, (high / low) ** 0.04)
         return low / room, high * room

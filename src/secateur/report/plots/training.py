@@ -30,9 +30,9 @@ def plot(results: Results, metric: str) -> Plot:
     return Plot(f"Training {metric} of every epoch", Axis("epoch"), METRICS[metric], lines)
 
 
-def _line(trained: dict[str, Any], metric: str, index: int) -> Series:
+def _line(network: dict[str, Any], metric: str, index: int) -> Series:
     """One seed's curve."""
-    history, name = trained["history"], f"seed {trained['seed']}"
+    history, name = network["history"], f"seed {network['seed']}"
     text = tuple(f"{name}, epoch {h['epoch']}\naccuracy {words.percent(h['accuracy'], 2)}, loss {h['loss']:.4g}\n"
                  f"{h['seconds']:.1f} s" for h in history)
     return Series(name, "ink" if index % 2 == 0 else "soft", tuple(float(h["epoch"]) for h in history),

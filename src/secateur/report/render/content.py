@@ -14,15 +14,15 @@ from secateur.report.results import Cell, Results
 
 def content(results: Results) -> dict[str, Any]:
     """Sentences, paragraphs and tables; a table that the run cannot fill is not among them."""
-    shown = {"results": tables.results(results), "training": tables.training(results),
-             "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
+    by_name = {"results": tables.results(results), "training": tables.training(results),
+               "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
     if distributions.by_layer(results):
-        shown["weight_statistics"] = tables.weight_statistics(results)
+        by_name["weight_statistics"] = tables.weight_statistics(results)
     if results.run.scans:
-        shown["sensitivity"] = sensitivity.table(results)
+        by_name["sensitivity"] = sensitivity.table(results)
     return {"run": results.run, "config": results.run.config, "sentence": conclusions.sentence(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
-            "explanation": explanation.paragraphs(results), "tables": shown, "legend": tables.LEGEND,
+            "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,
             "sensitivity": sensitivity.sentence(results) if results.run.scans else ""}
 
 
