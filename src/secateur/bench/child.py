@@ -80,7 +80,7 @@ class Child:
             return Path(self.order["converted"])
         fill = self.engine.original and self.order["fill"]
         cut = None if self.engine.original else self.order["cut"]
-        base = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned()
+        base = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned_network()
         assert base is not None
         if cut:
             _load_tensors(base, Path(cut))

@@ -33,6 +33,7 @@ from secateur.measure.size import nonzeros, size, tensors
 
 FORMAT = "secateur bench 1"
 ROUNDS = 10
+"""Turns of all engines: a machine that slows down meanwhile slows every engine in some of them."""
 FILLED = ("the network before the cut is not in the file: dense is the cut network with small numbers in place of its "
           "zeros, which torch runs as fast")
 GRAPH = ("torch runs the graph that the file holds, operator by operator, which for small networks takes longer than "
@@ -92,10 +93,10 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
             case.run(threads, say)
     if not case.points:
         raise SecateurError("nothing could be timed: " + "; ".join(f"{r['engine']}: {r['reason']}"
-                                                                   for r in case.refused))
+                                                                   for r in case.refusals))
     results = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(config),
-               "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.told, "refused": case.refused,
-               "memory": case.memory, "points": case.points}
+               "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.engines,
+               "refused": case.refusals, "memory": case.memory, "points": case.points}
     return results | {"verdict": verdict(results)}
 
 
@@ -105,21 +106,21 @@ class Case:
     def __init__(self, subject: Subject, settings: BenchConfig, folder: Path):
         self.subject, self.settings, self.folder = subject, settings, folder
         with torch.inference_mode(False):
-            self.pruned = subject.pruned()
+            self.network = subject.pruned_network()
             self.original = subject.original()
-        self.cut, self.notes = cut_of(self.pruned), [*subject.source.notes]
+        self.cut, self.notes = cut_of(self.network), [*subject.source.notes]
         self.fill = self.original is None and self.cut != "neuron"
         if self.fill:
-            self.original = fill_zeros(self.pruned)
+            self.original = fill_zeros(self.network)
             self.notes.append(FILLED)
-        if isinstance(self.pruned, FileNetwork):
+        if isinstance(self.network, FileNetwork):
             self.notes.append(GRAPH)
-        sample, self.names = subject.sample(self.pruned)
+        sample, self.names = subject.sample(self.network)
         self.check_batches(sample)
         self.inputs, self.wide = self.write_inputs(sample), repeat(sample, 3)
         self.cut_tensors = "" if subject.sparsity is None else self.cut_file()
-        self.told: dict[str, dict[str, str]] = {}
-        self.refused: list[dict[str, Any]] = []
+        self.engines: dict[str, dict[str, str]] = {}
+        self.refusals: list[dict[str, Any]] = []
         self.memory: list[dict[str, Any]] = []
         self.points: list[dict[str, Any]] = []
         self.files: dict[str, tuple[str, str]] = {}
@@ -127,12 +128,12 @@ class Case:
     def cut_file(self) -> str:
         """The cut network's tensors in a file, so that no other process has to plan the cut again."""
         path = self.folder / "cut.safetensors"
-        save_file({name: x.detach().contiguous() for name, x in tensors(self.pruned)}, path)
+        save_file({name: x.detach().contiguous() for name, x in tensors(self.network)}, path)
         return str(path)
 
     def check_batches(self, sample: tuple[Tensor, ...]) -> None:
         """Refuse batch sizes that a network of one size does not take."""
-        graph = isinstance(self.pruned, FileNetwork) and self.pruned.batch
+        graph = isinstance(self.network, FileNetwork) and self.network.batch
         only = self.subject.source.batch or graph
         if only and set(self.settings.batches) != {only}:
             raise SecateurError(f"'{self.subject.name}' takes batches of {only} alone: --batch {only}")
@@ -146,9 +147,9 @@ class Case:
 
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
-        sizes = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
+        sizes = {"class": getattr(self.network, "original", type(self.network).__name__), "cut": self.cut,
                  "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
-                 **size(self.pruned, nonzeros(self.pruned))}
+                 **size(self.network, nonzeros(self.network))}
         return sizes | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
     def run(self, threads: int, say: Say) -> None:
@@ -180,7 +181,7 @@ class Case:
         except WorkerError as error:
             self.refuse(name, threads, None, first_line(error))
             return None
-        self.told[name] = {"title": engine.title, "version": answer.pop("version"), "told": answer.pop("told")}
+        self.engines[name] = {"title": engine.title, "version": answer.pop("version"), "told": answer.pop("told")}
         self.memory.append({"engine": name, "threads": threads, **answer})
         return worker
 
@@ -194,18 +195,17 @@ class Case:
         """The files of the network, and of a tiny one, in the engine's format; empty where it takes networks."""
         if name in self.files:
             return self.files[name]
-        network = self.run_by(engine)
         try:
             with torch.inference_mode(False):
-                files = [engine.convert(net, x, self.new(f"{name}-{kind}")) for kind, net, x in
-                         (("network", network, self.wide), ("tiny", Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),)))]
+                file = engine.convert(self.run_by(engine), self.wide, self.new(f"{name}-network"))
+                tiny = engine.convert(Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),), self.new(f"{name}-tiny"))
         except Exception as error:
             raise WorkerError(f"cannot be converted: {type(error).__name__}: {first_line(error)}") from error
-        self.files[name] = (str(files[0] or ""), str(files[1] or ""))
+        self.files[name] = (str(file or ""), str(tiny or ""))
         return self.files[name]
 
     def new(self, name: str) -> Path:
-        """A new folder."""
+        """A folder for the files of an engine."""
         path = self.folder / name
         path.mkdir(exist_ok=True)
         return path
@@ -228,7 +228,7 @@ class Case:
 
     def run_by(self, engine: Any) -> nn.Module:
         """The network that an engine runs, its inputs taken by place."""
-        network = self.original if engine.original else self.pruned
+        network = self.original if engine.original else self.network
         assert network is not None
         return Plain(network, self.names)
 
@@ -248,7 +248,7 @@ class Case:
 
     def refuse(self, name: str, threads: int, batch: int | None, reason: str) -> None:
         """Keep why an engine was not timed."""
-        self.refused.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
+        self.refusals.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
 
 
 def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,

@@ -48,7 +48,7 @@ class BenchOptions(Options):
         if len(self.sparsity) > 1:
             raise SecateurError(f"sparsity {','.join(map(str, self.sparsity))}: for a network, allowed is one fraction "
                                 "in [0, 1), such as 0.9")
-        return Subject.named(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
+        return Subject.parse(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
                              weights=self.weights, sparsity=self.sparsity[0] if self.sparsity else None)
 
 

@@ -20,7 +20,9 @@ from secateur.models import example_inputs, resolve
 from secateur.models.loaders.base import Options
 
 _MANY = 0.2
+"""Above this fraction of zeros a note says that the format stores them like any number."""
 _CALL = 500
+"""Test samples that a file without a fixed batch is run on at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,9 +126,10 @@ class Grid:
 
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
-        given = {{"samples": "calibration"}.get(k, k): v for k, v in point.settings().items()}
+        # In rows "calibration" are the samples shown, and "samples" those whose predictions are kept.
+        settings = {"calibration" if k == "samples" else k: v for k, v in point.settings().items()}
         return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
-                "samples": self.config.samples, **given}
+                "samples": self.config.samples, **settings}
 
     def timing_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's timing."""

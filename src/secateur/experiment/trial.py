@@ -59,9 +59,9 @@ class Bundle:
 
     def with_contents(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
-        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
-        training = self.training.read_bytes() if isinstance(self.training, Path) else self.training
-        return replace(self, network=network, tests=tests, training=training)
+        contents: dict[str, Any] = {name: file.read_bytes() for name in ("network", "tests", "training")
+                                    if isinstance(file := getattr(self, name), Path)}
+        return replace(self, **contents)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -107,8 +107,8 @@ class Trial:
                  samples: int = 0):
         self.model, self.task, self.scans, self.samples = model, task, scans or {}, samples
         self._selections: dict[Point, Selection] = {}
-        self._recovered: dict[Point, nn.Module] = {}
-        self._rows: dict[Point, RowCounts] = {}
+        self._networks: dict[Point, nn.Module] = {}
+        self._row_counts: dict[Point, RowCounts] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
 
     @cached_property
@@ -140,7 +140,7 @@ class Trial:
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
-        return list(underdetermined_layers(self._rows.get(point, {}), REFIT))
+        return list(underdetermined_layers(self._row_counts.get(point, {}), REFIT))
 
     def samples_shown(self, point: Point) -> int:
         """How many samples criterion, scope and recoveries of a point were shown."""
@@ -148,13 +148,13 @@ class Trial:
 
     def _recover(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
-        if point not in self._recovered:
+        if point not in self._networks:
             cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
             result = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
-            self._recovered[point], self._rows[point] = result.network, result.rows
-            while len(self._recovered) > 1 and sum(map(tensor_bytes, self._recovered.values())) > _MOST_BYTES:
-                del self._recovered[next(iter(self._recovered))]
-        return self._recovered[point]
+            self._networks[point], self._row_counts[point] = result.network, result.rows
+            while len(self._networks) > 1 and sum(map(tensor_bytes, self._networks.values())) > _MOST_BYTES:
+                del self._networks[next(iter(self._networks))]
+        return self._networks[point]
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""

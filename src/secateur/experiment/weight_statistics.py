@@ -19,7 +19,9 @@ _BINS = 60
 THRESHOLDS = (0.01, 0.05, 0.1, 0.25, 0.5)
 _QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 LARGE = 0.1
+"""The fraction of a layer's weights that are called large."""
 _SPAN = {"max": 1.0, "mean": 4.0}
+"""Where histograms end: at the maximum; of multiples of the mean at four, beyond which few values lie."""
 
 
 def weight_statistics(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[str, Any]:

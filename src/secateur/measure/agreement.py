@@ -72,6 +72,7 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
                 right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
     means = torch.cat(cosines)
     equal, hits = (torch.cat(parts).double() if parts else None for parts in (same, right))
+    # Outputs that are all zero leave nothing to divide by: any difference is then a huge error, not an exception.
     return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
                      None if equal is None else float(equal.mean()),
                      None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())))

@@ -69,7 +69,7 @@ def large_weight_words(results: Results) -> str:
     neurons = next((a for a in answers(results) if a.method.granularity == "neuron"), None)
     if neurons is None:
         return ""
-    cell = neurons.refused or neurons.cells[-1]
+    cell = neurons.too_much or neurons.cells[-1]
     if (loss := large_weight_loss(results.run.weight_statistics, cell.sparsity)) is None:
         return ""
     large, cut = results.run.weight_statistics[0]["large"], text.percent(cell.sparsity)

@@ -78,8 +78,8 @@ def _name_methods(methods: Sequence[Method]) -> list[Method]:
         criteria = {o.criterion for o in rivals if (o.scope, o.recovery) == (m.scope, m.recovery)}
         parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(criteria) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
-        if len({o.recovery for o in rivals}) > 1 and (m.recovered or not m.control):
-            parts += [f"{m.recovery} recovery" if m.recovered else "plain"]
+        if len({o.recovery for o in rivals}) > 1 and (m.has_recovery or not m.control):
+            parts += [f"{m.recovery} recovery" if m.has_recovery else "plain"]
         family = m.granularity if m.granularity in ("weight", "neuron") else "other"
         # A lone control is dashed in the colour of its granularity, so it takes no tone of its own.
         tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]

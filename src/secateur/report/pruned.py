@@ -7,7 +7,8 @@ from secateur.experiment.single.output import bytes_of
 from secateur.experiment.single.prune import CutNetwork
 from secateur.measure.speed import PACES, in_words, pace
 
-GUESSING = 1.5
+_GUESSING = 1.5
+"""A network whose accuracy is below so many times that of guessing is hardly trained."""
 
 
 def verdict(cut: CutNetwork) -> str:
@@ -33,7 +34,7 @@ def remarks(cut: CutNetwork) -> list[str]:
     kind = "training samples" if cut.chance else "samples"
     samples = [f"{text.count(cut.samples)} {kind} were shown"] if cut.samples else []
     accuracy, chance = cut.before.accuracy, cut.chance
-    guessing = accuracy is not None and chance is not None and accuracy < GUESSING * chance
+    guessing = accuracy is not None and chance is not None and accuracy < _GUESSING * chance
     guess = ["before the cut the network is about as good as guessing: was it trained?"]
     return [*training, *samples, *(guess if guessing else []), *cut.notes]
 

@@ -22,8 +22,10 @@ from secateur.models import resolve
 from secateur.models.loaders.base import Kind
 from secateur.models.loaders.hugging_face import network as from_folder
 
-ROUNDING = 1e-5
-COMPARED = 256
+_ROUNDING = 1e-5
+"""The largest difference that float32 sums in another order make, with room; a wrong weight makes far more."""
+_COMPARED = 256
+"""How many samples the network that was read back is run on."""
 OWN, PROGRAM = ".safetensors", ".pt2"
 FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xml", ".gguf", ".tflite"}
 
@@ -122,9 +124,9 @@ def _check_same(cut: nn.Module, back: nn.Module, path: Path, single: SingleCut, 
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
                              if not same_bits(a, b)]):
         raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
-    size = single.source.batch or COMPARED
+    size = single.source.batch or _COMPARED
     pairs = list(zip(single.task.outputs_of(cut, size), single.task.outputs_of(back, size), strict=True))
     if exact and not all(torch.equal(a, b) for a, b in pairs):
         raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
-    if not all(difference(b, a) <= ROUNDING for a, b in pairs if a.is_floating_point()):
-        raise MeasurementError(f"'{path}' is not written: read back, its outputs differ by more than {ROUNDING:g}")
+    if not all(difference(b, a) <= _ROUNDING for a, b in pairs if a.is_floating_point()):
+        raise MeasurementError(f"'{path}' is not written: read back, its outputs differ by more than {_ROUNDING:g}")

@@ -14,8 +14,8 @@ from secateur.report.render import matplotlib_
 
 _COLOURS = {"dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
 _OTHERS = ("neuron", "neuron-2", "neuron-3", "other")
-_WIDTH = 4.6
-_BAR = 0.27
+_WIDTH, _BAR = 4.6, 0.27
+"""The width of the figure and the height of a bar, in inches."""
 
 
 def check_installed() -> None:

@@ -12,6 +12,7 @@ from secateur.bench.verdict import quickest, speed, title
 from secateur.core import text
 
 _FEW = 100
+"""With fewer calls the 99th percentile is the slowest call or next to it."""
 _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
            "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 

@@ -42,7 +42,7 @@ def board(results: Results) -> Board:
                 Control("show", "show", options))
     frames = tuple({f"{x}|{show}": plot(results, metric, x, show) for x in choices for show, _ in options}
                    for metric in METRICS)
-    key_to_markers = " Stars and diamonds are cuts with a recovery after them." if results.recovered() else ""
+    key_to_markers = " Stars and diamonds are cuts with a recovery after them." if results.with_recovery() else ""
     return Board("curves", controls, frames, "Lines are means over the seeds, bands run from the lowest to the "
                  f"highest seed; controls, which cut at random, are dashed.{key_to_markers}")
 
@@ -83,7 +83,7 @@ def _line(curve: Curve, metric: str, value: X) -> Series:
     return Series(m.name, role(m.granularity, m.tone), tuple(x for x, _, _ in points),
                   tuple(v.mean for _, _, v in points), tuple(v.low for _, _, v in points),
                   tuple(v.high for _, _, v in points),
-                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity, m.recovered),
+                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity, m.has_recovery),
                   text=tuple(tooltip(curve, cell) for _, cell, _ in points))
 
 

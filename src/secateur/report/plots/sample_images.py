@@ -42,7 +42,7 @@ def _data_uri(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 
 def _differ(before: list[int] | None, after: list[int] | None) -> bool:
-    """Whether at least a fifth of the predictions changed."""
+    """Whether at least a fifth of the predictions changed: fewer are easily missed on the page."""
     if before is None or after is None:
         return False
     return 5 * sum(a != b for a, b in zip(before, after, strict=True)) >= len(before)

@@ -81,7 +81,7 @@ def _look(curve: Curve, way: str) -> tuple[str, str, str]:
     """Name, colour and marker of the networks of a method, run in one way."""
     m = curve.method
     return (f"{m.name}, {text.VARIANTS.get(way, way)}", role(m.granularity, m.tone),
-            symbol(m.granularity, m.recovered) if way == m.way else "triangle")
+            symbol(m.granularity, m.has_recovery) if way == m.way else "triangle")
 
 
 def _cloud(curve: Curve, batch: str, way: str) -> Series:

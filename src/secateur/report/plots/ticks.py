@@ -10,6 +10,7 @@ from secateur.report.plots.base import Axis, Plot
 # The multiples of powers of ten that may be ticks, densest first: the first that give few enough ticks are taken.
 _MULTIPLES = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
 _MOST = 7
+"""The most ticks of an axis: the labels of more would overlap."""
 
 
 def extent(plot: Plot, axis: str) -> tuple[float, float] | None:

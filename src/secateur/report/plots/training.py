@@ -11,6 +11,7 @@ from secateur.report.results import Results
 METRICS = {"loss": Axis("training loss (cross-entropy, nats)"), "accuracy": Axis("training accuracy", percent=True)}
 _DASHES, _SYMBOLS = ("solid", "dash", "dot"), ("circle", "square", "triangle")
 _MOST_MARKS = 15
+"""Epochs up to which each has a marker; more would run into a thick line."""
 
 
 def histories(results: Results) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
     """Cost, size and speed; where nothing can go, the cost of the first cut."""
     cell = a.cell
     if cell is None:
-        return [(f"at {words.percent(a.refused.sparsity)}", _cost(a.refused))] if a.refused else []
+        return [(f"at {words.percent(a.too_much.sparsity)}", _cost(a.too_much))] if a.too_much else []
     facts = [("accuracy", _cost(cell)),
              ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
              ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),

@@ -21,7 +21,9 @@ _SIZES = {"star": 8, "diamond": 5}
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
 _BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 _MOST_PANELS = 12
+"""Layers that a figure shows; with more, panels are too small to read, and the page shows all."""
 _LEGEND_ROW = 0.2
+"""The height of a row of the legend, in inches."""
 STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],

@@ -40,12 +40,12 @@ def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
     """All that the page's script draws from; the same tooltips stand in many plots, so each is kept once."""
     texts: dict[str, int] = {}
 
-    def numbered(plot: dict[str, Any]) -> dict[str, Any]:
+    def number(plot: dict[str, Any]) -> dict[str, Any]:
         return plot | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t
                                 else t for t in plot["data"]]}
 
     frames = {b.key: {"controls": [c.name for c in b.controls], "frames": [
-        {choice: numbered(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
+        {choice: number(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
         for b in boards.values()}
     return {"boards": frames, "layers": tables.layers(results), "samples": sample_images.samples(results),
             "texts": list(texts)}
