@@ -29,7 +29,7 @@ from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
 from secateur.measure.latency import summary
-from secateur.measure.size import nonzeros, size, tensors
+from secateur.measure.size import size, tensors
 
 FORMAT = "secateur bench 1"
 ROUNDS = 10
@@ -149,7 +149,7 @@ class Case:
         """The sizes of both networks."""
         sizes = {"class": getattr(self.network, "original", type(self.network).__name__), "cut": self.cut,
                  "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
-                 **size(self.network, nonzeros(self.network))}
+                 **size(self.network)}
         return sizes | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
     def run(self, threads: int, say: Say) -> None:

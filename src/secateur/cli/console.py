@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -110,20 +111,15 @@ def points_table(rows: dict[tuple[str, str, str, str, float], dict[str, Any]]) -
     table = Table("cut", "by", "scope", "recovery", "sparsity", "accuracy", "loss", "non-zero weights",
                   *(f"speed-up, batch {b}" for b in batches), box=None, header_style="bold")
     for (granularity, criterion, scope, recovery, sparsity), line in rows.items():
-        speeds = (f"{mean(line['speed'].get(b, [])):.2f}" if line["speed"].get(b) else "" for b in batches)
+        speeds = (f"{fmean(line['speed'][b]):.2f}" if line["speed"].get(b) else "" for b in batches)
         table.add_row(granularity, criterion, scope, recovery, percent(sparsity), *_figures(line), *speeds,
                       style=COLOURS.get(granularity, ""))
     return table
 
 
 def _figures(line: dict[str, Any]) -> list[str]:
-    return [f"{mean(line[n]):{form}}" if line[n] else "" for n, form in
+    return [f"{fmean(line[n]):{form}}" if line[n] else "" for n, form in
             (("accuracy", ".4f"), ("loss", ".4f"), ("parameters", ",.0f"))]
-
-
-def mean(values: list[float]) -> float:
-    """The mean, NaN where there is none."""
-    return sum(values) / len(values) if values else float("nan")
 
 
 def _print_lines(lines: Iterable[str], console: Console | None) -> None:

@@ -108,13 +108,11 @@ def _train(single: SingleCut, progress: Progress) -> nn.Module:
 
 def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing: dict[str, Any]) -> dict[str, Any]:
     """What the file tells of how it was made: the settings, what went of every layer, and what was measured."""
-    def figures(one: Figures) -> dict[str, Any]:
-        return {name: value for name, value in asdict(one).items() if name != "bytes"}
-
+    old, new = ({name: value for name, value in asdict(one).items() if name != "bytes"} for one in (before, after))
     return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
             "plan": {"granularity": plan.granularity, "criterion": plan.criterion, "scope": plan.scope,
                      "sparsity": plan.sparsity, "reached": plan.reached, "layers": plan.layers()},
-            "before": figures(before), "after": figures(after), "timing": timing}
+            "before": old, "after": new, "timing": timing}
 
 
 def _figures(model: nn.Module, single: SingleCut) -> Figures:
