@@ -83,17 +83,15 @@ class Live(Progress):
         """Add a point to its line of the table."""
         key = (settings["granularity"], settings["criterion"], settings["scope"], settings.get("recovery", "none"),
                settings["sparsity"])
-        line = self._rows.pop(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
+        line = self._rows.pop(key, {"accuracy": [], "loss": [], "nonzeros": [], "speed": {}})
         self._rows[key] = line
         if "refused" in figures:
             where = f"{settings['granularity']} at {percent(settings['sparsity'])}"
             self.console.print(f"left out: the best cut of {where}: {figures['refused']}", soft_wrap=True,
                                markup=False)
-        for name in ("accuracy", "loss"):
+        for name in ("accuracy", "loss", "nonzeros"):
             if name in figures:
                 line[name].append(figures[name])
-        if "nonzeros" in figures:
-            line["parameters"].append(figures["nonzeros"])
         for batch, variants in (figures.get("latency") or {}).items():
             fastest = variants.get("sparse") or variants["small"]
             line["speed"].setdefault(batch, []).append(fastest["speedup"])
@@ -119,7 +117,7 @@ def points_table(rows: dict[tuple[str, str, str, str, float], dict[str, Any]]) -
 
 def _figures(line: dict[str, Any]) -> list[str]:
     return [f"{fmean(line[n]):{form}}" if line[n] else "" for n, form in
-            (("accuracy", ".4f"), ("loss", ".4f"), ("parameters", ",.0f"))]
+            (("accuracy", ".4f"), ("loss", ".4f"), ("nonzeros", ",.0f"))]
 
 
 def _print_lines(lines: Iterable[str], console: Console | None) -> None:

@@ -34,7 +34,7 @@ OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.
 
 
 def _check_item(room: str, name: str) -> None:
-    """Refuse a name that is neither an item of a room, nor, of models and data sets, one of the user's own."""
+    """Refuse a model or data set that is neither built in nor one of the user's own."""
     if ":" not in name and not name.endswith(".npz") and name not in registry.files(room):
         raise unknown(registry.ROOMS[room], name, [*registry.files(room), *OWN[room]])
 
@@ -168,15 +168,17 @@ class StudyConfig(CommonConfig):
         return scoring_criteria(self.criterion, granularity)
 
     def best_of(self, granularity: str) -> tuple[str, str] | None:
-        """Criterion and scope of the best cut that needs no labels, where it is measured beside the plain ones: where
-        no recovery is asked for but controls."""
+        """Criterion and scope of the best cut that needs no labels; None where the study does not measure it.
+
+        It stands beside plain cuts, so it is left out where a recovery is asked for that is no control.
+        """
         if not self.best or any(not (r == "none" or registry.get("recovery", r).control) for r in self.recovery):
             return None
         item, scopes = resolve(granularity), defined_scopes(self.scope, granularity)
         return item.informed_criterion or item.default_criterion, "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:
-        """The sparsities asked for; for N:M the one that it has, and 0 where that was asked for."""
+        """The sparsities that a granularity is cut at: for N:M its own alone, and 0 where that is asked for."""
         only = resolve(granularity).sparsity
         return list(self.sparsity) if only is None else [*(s for s in self.sparsity if s == 0), only]
 

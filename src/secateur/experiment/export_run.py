@@ -1,4 +1,4 @@
-"""What the command line does: a run or a file in, a checked file of another tool out."""
+"""What ``secateur export`` does: a run or a file in, a checked file of another tool out."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def export_source(config: ExportConfig) -> Done:
 
 
 def _check_flags(config: ExportConfig, is_run: bool) -> None:
-    """Refuse flags that say nothing here."""
+    """Refuse flags that have no effect on this source."""
     group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
     if wrong := [f"--{one.name}" for one in settings_of(type(config))
                  if one.group == group and getattr(config, one.name) != one.default]:

@@ -65,7 +65,7 @@ class Grid:
                     yield self.point(granularity, *best, sparsity, seed, "best")
 
     def is_beside(self, point: Point) -> bool:
-        """Whether a point stands beside those that were asked for: what cannot be done there is told, no error."""
+        """Whether a point stands beside those that were asked for; that it cannot be measured is then no error."""
         return point.recovery == "best" and self.config.best_of(point.granularity) is not None
 
     def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
@@ -80,7 +80,7 @@ class Grid:
                      config.round_to if hasattr(resolve(granularity), "round_to") and not whole else 1)
 
     def scans(self) -> Iterator[Point]:
-        """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
+        """The points that scans are made for: every method that is no control and has a choice of sparsities."""
         config = self.config
         wanted = config.scan or any("scan" in registry.get("scopes", s).needs for s in config.scope)
         for seed in range(config.seeds if wanted else 0):
@@ -91,8 +91,11 @@ class Grid:
                         yield replace(point, samples=config.calibration, round_to=1)  # a scan rounds nothing
 
     def recoveries_of(self, granularity: str, criterion: str) -> list[str]:
-        """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
-        chooses itself what goes not on the choice of another criterion than the default."""
+        """The recoveries asked for that go with a criterion.
+
+        Two controls say nothing together. A recovery that chooses itself what goes takes the default criterion alone,
+        because it would ignore any other.
+        """
         control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
         usual = default_criterion(granularity, True)
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))

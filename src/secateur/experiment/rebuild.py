@@ -1,4 +1,4 @@
-"""One network of a study made again from its trained weights, and held against the row that was measured of it."""
+"""One network of a study, made again from its trained weights and compared with its row."""
 
 from __future__ import annotations
 

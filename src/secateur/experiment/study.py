@@ -21,7 +21,7 @@ from secateur.experiment.sweep import Sweep, outputs_name
 def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset | str | None = None,
           config: StudyConfig | None = None, out: str | Path | None = None, jobs: int = 1, backend: str = "loky",
           address: str = "", progress: Progress | None = None, command: str = "") -> RunData:
-    """Train, cut at every point of the grid, measure, time; what the run folder holds already stays.
+    """Train, cut at every point of the grid, measure and time; what the run's folder holds is not computed again.
 
     Args:
         make_model: a function that builds the network, or its name; by default ``config.model``.
@@ -64,10 +64,10 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
 
 
 def restore_outputs(folder: Path, grid: Grid) -> bool:
-    """Take the output layers that an earlier study of the same network kept in its run; whether there is one.
+    """Take over the output layers that an earlier study of the same network stored; return whether there are any.
 
-    A study that goes on need not trace its network, and finds the rows of layers that a newer version might not call
-    output layers.
+    A study that goes on then need not trace its network, and it finds its rows even where a newer version would
+    recognise other output layers.
     """
     if not (folder / FILE).exists():
         return False

@@ -50,7 +50,7 @@ class Sweep:
                 "samples": key_of(grid.sample_settings())}
 
     def network(self, seed: int) -> Path:
-        """Where a trained network's weights lie."""
+        """The file of a trained network's weights."""
         return self.store.folder / "networks" / f"{key_of(self.grid.trained_settings(seed))}.safetensors"
 
     def train(self) -> None:

@@ -103,7 +103,7 @@ class CutConfig(CommonConfig):
 
     @property
     def chosen_data(self) -> str:
-        """The data asked for, or those of the studies where the network fits itself to its data; else none."""
+        """The data asked for; else those of the studies, where the network fits itself to its data; else none."""
         fits = ":" in self.model or self.model in registry.files("models") or self.model.endswith(".safetensors")
         return self.data or ("" if self.example or not fits or self.model.startswith("timm:") else StudyConfig.data)
 
