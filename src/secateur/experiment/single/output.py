@@ -98,7 +98,7 @@ def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
 
 
 def _save(cut: nn.Module, path: Path, single: SingleCut, facts: dict[str, Any]) -> tuple[str, ...]:
-    """Write a file of :func:`secateur.save`, with the network's graph where possible; return notes on why it has none."""
+    """Write a file of :func:`secateur.save`, with the network's graph where possible; return why it has none."""
     try:
         example = single.task.example_of(single.source.batch or 2, device_of(cut))
         files.save(cut, path, example, settings=facts)
