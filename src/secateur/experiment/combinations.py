@@ -1,4 +1,4 @@
-"""Which criteria, scopes and settings go with which granularities."""
+"""Which criteria, scopes and settings go with which granularities, and which of them look at samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from secateur.core.text import join_words
 from secateur.experiment.common import read_layers
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
-from secateur.recovery.pipeline import kinds_of
+from secateur.pruning.signals.base import SOURCES
+from secateur.recovery.pipeline import RecoveryChoice, kinds_of, name_of, recoveries
 
 
 def scoring_criteria(criteria: Iterable[str], granularity: str) -> list[str]:
@@ -99,3 +100,15 @@ def _taken_settings(room: str, name: str) -> set[str]:
     """The settings that an item takes: its fields, and what has the name of the item itself, such as ``budget``."""
     item: Any = type(resolve(name)) if room == "granularity" else registry.get(room, name)
     return {name, *(field.name for field in fields(item))}
+
+
+def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list[str]:
+    """Criterion, scope and recoveries, those of them that look at samples.
+
+    >>> sample_readers("wanda", "layer", "none"), sample_readers("magnitude", "owl", "best")
+    (['criterion wanda'], ['scope owl', 'recovery best'])
+    """
+    readers = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
+               f"scope {scope}": bool(registry.get("scopes", scope).needs),
+               **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
+    return [name for name, looks in readers.items() if looks]

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph, models
-from secateur.core import registry
 from secateur.core.errors import OutputLayerWarning, SecateurError, UnsupportedError
 from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
@@ -23,16 +22,15 @@ from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import HeldOutSamples
+from secateur.experiment.combinations import sample_readers
 from secateur.experiment.common import CommonConfig
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.agreement import Agreement, agreement
 from secateur.measure.latency import torch_threads
-from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.output_layers import find_output_layers
-from secateur.pruning.signals.base import SOURCES
-from secateur.recovery.pipeline import RecoveryChoice, name_of, recoveries
+from secateur.recovery.pipeline import RecoveryChoice, recoveries
 from secateur.training.loop import train
 
 Trained = tuple[nn.Module, list[dict[str, Any]], Evaluation | None]
@@ -290,15 +288,3 @@ def check_network(config: CommonConfig, make_model: Callable[[], nn.Module], dat
     check_weights(model)
     resolve_skip(model, config.skip or ())
     return model
-
-
-def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list[str]:
-    """Criterion, scope and recoveries, those of them that look at samples.
-
-    >>> sample_readers("wanda", "layer", "none"), sample_readers("magnitude", "owl", "best")
-    (['criterion wanda'], ['scope owl', 'recovery best'])
-    """
-    readers = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-               f"scope {scope}": bool(registry.get("scopes", scope).needs),
-               **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
-    return [name for name, looks in readers.items() if looks]

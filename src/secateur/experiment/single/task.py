@@ -12,9 +12,10 @@ from secateur.data.batch import as_batch
 from secateur.data.calibration import Calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import GIVEN, HeldOutSamples, read
+from secateur.experiment.combinations import sample_readers
 from secateur.experiment.point import Point
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.task import LabelledTask, Task, UnlabelledTask, check_network, sample_readers
+from secateur.experiment.task import LabelledTask, Task, UnlabelledTask, check_network
 from secateur.graph.check import check_weights
 from secateur.models import resolve
 from secateur.models.loaders.base import Kind, Options, Source
