@@ -30,7 +30,7 @@ from secateur.core.machine import machine
 from secateur.data.calibration import calibration
 from secateur.files.exporters import export_checked
 from secateur.measure.accuracy import evaluate
-from secateur.measure.latency import interleaved, summary
+from secateur.measure.latency import interleave, summary
 from secateur.recovery.pipeline import recover
 
 HERE = Path(__file__).parent
@@ -88,7 +88,7 @@ def case_rows(model: str, seconds: float) -> list[dict[str, Any]]:
     for batch in BATCHES:
         x = case.source.test_x[:batch].contiguous()
         with torch.inference_mode():
-            times = interleaved({n: (lambda call=call, x=x: call(x)) for n, call in calls.items()}, seconds)
+            times = interleave({n: (lambda call=call, x=x: call(x)) for n, call in calls.items()}, seconds)
         found = summary(times, "uncut float32")
         for row in rows:
             row["ms"][str(batch)] = found[f"{row['cut']} {row['type']}"]["median"] * 1e3

@@ -40,7 +40,7 @@ from secateur.data.batch import as_batch  # noqa: E402
 from secateur.data.calibration import Calibration  # noqa: E402
 from secateur.engines.base import Engine  # noqa: E402
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference  # noqa: E402
-from secateur.measure.latency import interleaved, summary  # noqa: E402
+from secateur.measure.latency import interleave, summary  # noqa: E402
 from secateur.measure.size import size  # noqa: E402
 from secateur.models import resolve  # noqa: E402
 
@@ -203,7 +203,7 @@ def in_turns(whole: Runs, cut_runs: Runs, inputs: tuple[Tensor, ...], seconds: f
     ways = {f"{kind} {name}": partial(call, inputs) for kind, runs in (("uncut", whole), ("cut", cut_runs))
             for name, call in runs.calls.items()}
     with torch.inference_mode():
-        found = summary(interleaved(ways, seconds), "uncut dense")
+        found = summary(interleave(ways, seconds), "uncut dense")
     return {name: 1e3 * one["median"] for name, one in found.items()}
 
 

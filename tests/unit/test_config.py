@@ -1,11 +1,16 @@
 """Settings: their text forms, and one line for each that is not allowed."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from secateur.core.errors import SecateurError
 from secateur.core.settings import coerce, read_toml
+from secateur.experiment.combinations import check_settings_act
 from secateur.experiment.config import GRID, StudyConfig, configure
 from secateur.experiment.single.config import CutConfig
+from secateur.experiment.study import study
 
 
 def test_defaults_are_the_main_job():
@@ -103,6 +108,60 @@ def test_what_python_gives_and_is_not_allowed_is_one_line(given, message):
     with pytest.raises(SecateurError) as caught:
         StudyConfig(**given)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: StudyConfig(epohcs=3), "unknown argument of StudyConfig 'epohcs': did you mean 'epochs'?"),
+    (lambda: CutConfig(round=8), "unknown argument of CutConfig 'round': did you mean 'round_to'?"),
+    (lambda: replace(StudyConfig(), seed=3), "unknown argument of StudyConfig 'seed': did you mean 'seeds'?"),
+    (lambda: StudyConfig("mlp"), "StudyConfig: got 1 arguments by place, allowed are none; give the others by name")])
+def test_a_wrong_name_in_python_is_one_line(call, message):
+    with pytest.raises(SecateurError) as caught:
+        call()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("config", "given"), [(StudyConfig, {}), (CutConfig, {"sparsity": 0.5})])
+def test_only_an_explicit_empty_skip_gives_the_output_layer_up(config, given):
+    assert config.make({**given, "skip": ""}).skip == config(**given, skip=()).skip == ()
+    assert config.make({**given, "skip": []}).skip is config(**given, skip=[]).skip is config.make(given).skip is None
+
+
+@pytest.mark.parametrize("skip", [None, (), ("fc1", "fc2")])
+def test_settings_are_restored_as_they_were(skip):
+    config = StudyConfig(skip=skip, lr=1, sparsity=(0, 0.5), max_sparsity=1, latency_batches=())
+    again = StudyConfig.restore(json.loads(json.dumps(config.settings())))
+    assert again == config
+    assert json.dumps(again.settings()) == json.dumps(config.settings())
+    assert (type(again.lr), type(again.sparsity[0])) == (int, int)
+
+
+def test_an_empty_skip_that_earlier_versions_stored_is_the_default():
+    assert StudyConfig.restore({"skip": []}).skip is None
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"granularity": "weight", "round_to": 8}, "round_to= is for granularity 'neuron', got granularity 'weight'"),
+    ({"granularity": "weight,2:4", "pooling": "max"},
+     "pooling= is for granularity 'block' or 'neuron', got granularity 'weight' or '2:4'"),
+    ({"granularity": "2:4", "min_sparsity": 0.2}, "min_sparsity= with granularity '2:4': 0.2 would decide nothing"),
+    ({"granularity": "2:4", "max_sparsity": 0.2, "layers": '{"fc1": {"granularity": "1:4"}}'}, "max_sparsity= with"),
+    ({"scope": "layer,erk", "budget": "flops"}, "budget= is for scope 'budget', got scope 'layer' or 'erk'")])
+def test_a_setting_that_would_decide_nothing_is_refused_before_a_study(settings, message, tmp_path):
+    with pytest.raises(SecateurError) as caught:
+        study(config=StudyConfig.make(settings), out=tmp_path / "run")
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("settings", [
+    {"granularity": "weight,neuron", "round_to": 8}, {"granularity": "weight,4x1", "pooling": "max"},
+    {"granularity": "weight,2:4", "min_sparsity": 0.2}, {"granularity": "2:4", "sparsity": "0.5"},
+    {"granularity": "2:4", "min_sparsity": 0.2, "layers": '{"fc1": {"granularity": "weight"}}'},
+    {"scope": "layer,budget", "budget": "flops"}])
+def test_a_setting_that_some_item_takes_is_allowed(settings):
+    check_settings_act(StudyConfig.make(settings))
 
 
 def test_controls_are_a_random_cut_a_new_start_and_the_same_recovery_without_a_cut():

@@ -77,6 +77,6 @@ def test_the_time_left_is_whole_beside_an_epoch_at_80_columns():
 
 
 def test_small_sparsities_are_told_apart():
-    line = {"accuracy": [0.9], "loss": [0.1], "parameters": [10.0], "speed": {}}
+    line = {"accuracy": [0.9], "loss": [0.1], "nonzeros": [10.0], "speed": {}}
     text = printed(points_table({("weight", "magnitude", "layer", "none", s): line for s in (0.0, 0.005)}))
     assert "0.5%" in text

@@ -57,6 +57,14 @@ def test_a_network_of_a_run_is_the_one_that_was_measured(run, granularity, crite
     assert made.row["accuracy"] == made.accuracy == row["accuracy"]
 
 
+def test_a_run_of_whole_numbers_is_made_again(tmp_path):
+    settings = {**SETTINGS, "sparsity": (0, 0.5), "lr": 1, "min_sparsity": 0, "max_sparsity": 1, "seeds": 1,
+                "epochs": 1}
+    sc.study(config=sc.StudyConfig(**settings), out=tmp_path)
+    made = remake(tmp_path, {"sparsity": 0.5, "granularity": "neuron", "recovery": "none"})
+    assert made.accuracy == made.row["accuracy"]
+
+
 def test_the_command_exports_it_and_tells_its_accuracy(run, typed, tmp_path):
     code, out, err = typed(run.folder, "--sparsity", 0.8, "--granularity", "neuron", "--recovery", "none")
     assert (code, err) == (0, "")

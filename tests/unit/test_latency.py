@@ -23,20 +23,20 @@ def ticking(clock, seconds, log, name):
 def test_every_variant_runs_in_every_round(clock):
     log = []
     calls = {"original": ticking(clock, 0.02, log, "o"), "small": ticking(clock, 0.005, log, "s")}
-    times = latency.interleaved(calls, seconds=0.3)
+    times = latency.interleave(calls, seconds=0.3)
     assert len(times["original"]) == len(times["small"]) == 6
     assert log.count("o") == log.count("s") == 12
     assert latency.summary(times)["small"]["speedup"] == pytest.approx(4.0)
 
 
 def test_slow_calls_still_get_five_rounds(clock):
-    times = latency.interleaved({"original": ticking(clock, 9.0, [], "o")}, seconds=0.1)
+    times = latency.interleave({"original": ticking(clock, 9.0, [], "o")}, seconds=0.1)
     assert times["original"] == pytest.approx([9.0] * 5)
 
 
 def test_quick_calls_are_repeated_within_a_round(clock):
     log = []
-    latency.interleaved({"original": ticking(clock, 2**-12, log, "o")}, seconds=0.0)
+    latency.interleave({"original": ticking(clock, 2**-12, log, "o")}, seconds=0.0)
     assert len(log) == 5 * (1 + 4)
 
 

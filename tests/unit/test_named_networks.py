@@ -54,7 +54,7 @@ def exported(name, batch=None):
 
 @pytest.mark.slow
 def test_a_folder_is_timed_with_inputs_by_name(folder):
-    found = bench(Subject.named(folder, sparsity=0.8, shape=(12,)), BenchConfig(batches=(1, 3), seconds=0.02))
+    found = bench(Subject.parse(folder, sparsity=0.8, shape=(12,)), BenchConfig(batches=(1, 3), seconds=0.02))
     assert found["network"]["inputs"] == ["int64[12]"] * 3
     timed = {p["engine"] for p in found["points"]}
     assert {"dense", "zeroed", "sparse"} <= timed
@@ -66,7 +66,7 @@ def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
     small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
     sc.save(small, "small.safetensors")
-    found = bench(Subject.named("small.safetensors", model=folder),
+    found = bench(Subject.parse("small.safetensors", model=folder),
                   BenchConfig(batches=(2,), seconds=0.02, engines=("dense", "zeroed")))
     assert found["network"]["cut"] == "neuron"
     assert found["network"]["bytes"] < found["network"]["bytes_before"]
@@ -76,11 +76,11 @@ def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
 def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
     exported("open.pt2")
     exported("two.pt2", 2)
-    found = bench(Subject.named("open.pt2", sparsity=0.5),
+    found = bench(Subject.parse("open.pt2", sparsity=0.5),
                   BenchConfig(batches=(1, 5), seconds=0.02, engines=("dense", "sparse")))
     assert [p["batch"] for p in found["points"]] == [1, 1, 5, 5]
     with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
-        bench(Subject.named("two.pt2"), BenchConfig(batches=(1, 2)))
+        bench(Subject.parse("two.pt2"), BenchConfig(batches=(1, 2)))
     sc.save(sc.prune(tiny(), 0.5, skip=()), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     assert sc.load("graph.safetensors").batch == 0
 
@@ -107,7 +107,7 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
     assert {n: (x.dtype, x.ndim) for n, x in like.items()} == dict.fromkeys(
         ("input_ids", "token_type_ids", "attention_mask"), (torch.int64, 2))
     assert "neuron" in said("info", "small.pt2")
-    found = bench(Subject.named("small.pt2", shape=(16,)), BenchConfig(batches=(2,), seconds=0.02, engines=("dense",)))
+    found = bench(Subject.parse("small.pt2", shape=(16,)), BenchConfig(batches=(2,), seconds=0.02, engines=("dense",)))
     assert found["network"]["inputs"] == ["int64[16]"] * 3
 
 
@@ -123,7 +123,7 @@ def test_the_graph_of_a_file_tells_its_inputs_and_takes_sentences_of_any_length(
         given["attention_mask"] = torch.ones_like(given["attention_mask"])
         with torch.no_grad():
             assert torch.allclose(alone(**given)["pooler_output"], net(**given).pooler_output, atol=1e-5)
-    found = bench(Subject.named("words.safetensors", shape=(16,)),
+    found = bench(Subject.parse("words.safetensors", shape=(16,)),
                   BenchConfig(batches=(2,), seconds=0.02, engines=("dense", "sparse")))
     assert found["network"]["inputs"] == ["int64[16]"] * 3
     assert "input_ids [batch, length]" in said("export", "words.safetensors", "--to", "pt2")
@@ -140,7 +140,7 @@ def test_any_network_is_exported_with_its_lengths_open(folder, to):
 
 def test_a_factory_gives_the_same_network_to_every_process():
     make = Subject(model="support:tiny")
-    for one, two in zip(make.original().parameters(), make.pruned().parameters(), strict=True):
+    for one, two in zip(make.original().parameters(), make.pruned_network().parameters(), strict=True):
         assert torch.equal(one, two)
 
 

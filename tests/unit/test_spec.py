@@ -149,10 +149,17 @@ def test_a_study_takes_a_spec():
                                     data="digits", sparsity=(0, 0.5), seeds=1)
 
 
+def test_a_study_takes_every_setting_that_its_rows_hold():
+    spec = sc.PruningSpec(granularity=sc.Neuron(round_to=8, pooling="max"), skip=())
+    config = sc.StudyConfig.of(spec, data="digits")
+    assert config == sc.StudyConfig(granularity=("neuron",), criterion=("l2",), pooling="max", round_to=8, skip=(),
+                                    data="digits")
+
+
 @pytest.mark.parametrize("spec", [
-    sc.PruningSpec(granularity=sc.Neuron(round_to=8)), sc.PruningSpec(scope=sc.Owl(reach=0.1)), sc.PruningSpec(skip=()),
-    sc.PruningSpec(scope=sc.Budget(flops=1e6)), sc.PruningSpec(criterion=lambda weight, signals: weight),
-    sc.PruningSpec(recovery=sc.Finetune(epochs=3)), sc.PruningSpec(seed=1)])
+    sc.PruningSpec(scope=sc.Owl(reach=0.1)), sc.PruningSpec(scope=sc.Budget(flops=1e6)),
+    sc.PruningSpec(criterion=lambda weight, signals: weight), sc.PruningSpec(recovery=sc.Finetune(epochs=3)),
+    sc.PruningSpec(seed=1)])
 def test_what_the_rows_of_a_study_cannot_hold_is_refused(spec):
     with pytest.raises(sc.SecateurError, match=r"study: got .*allowed"):
         sc.StudyConfig.of(spec)

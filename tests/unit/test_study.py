@@ -17,6 +17,7 @@ from secateur.data import dataset
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import load_grid
 from secateur.experiment.run import load_run
+from secateur.experiment.store import key_of
 from secateur.experiment.study import study
 
 SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
@@ -185,6 +186,35 @@ def test_weights_of_a_network_that_cannot_be_traced(tmp_path):
     assert not (tmp_path / "refused").exists()
     (point,) = study(config=dataclasses.replace(config, skip=("last",)), out=tmp_path / "run").points
     assert [(layer["name"], layer["removed"]) for layer in point["layers"]] == [("first.weight", 96)]
+
+
+def test_only_an_empty_skip_gives_the_output_layer_up(tmp_path):
+    config = replace(SMALL, seeds=1, epochs=0, sparsity=(0.5,), granularity=("weight",), criterion=("magnitude",),
+                     latency_batches=())
+    for skip, names in ((None, ["1.weight", "3.weight"]), ((), ["1.weight", "3.weight", "5.weight"])):
+        run = study(config=replace(config, skip=skip), out=tmp_path / "run")
+        assert [layer["name"] for point in run.points for layer in point.layers] == names
+        assert [layer["name"] for layer in run.weight_statistics[0]["layers"]] == names
+        assert StudyConfig.restore(run.config).skip == skip
+
+
+def test_without_output_layers_to_keep_a_network_need_not_be_traced(tmp_path):
+    config = StudyConfig(model="support:Fickle", data="support:blobs", sparsity=(0.5,), seeds=1, epochs=1, skip=(),
+                         granularity=("weight",), criterion=("magnitude",), latency_batches=(), best=False)
+    (point,) = study(config=config, out=tmp_path / "run").points
+    assert [layer["name"] for layer in point.layers] == ["first.weight", "last.weight"]
+    with pytest.raises(SecateurError, match="--granularity weight --skip NAME"):
+        study(config=replace(config, skip=None), out=tmp_path / "run")
+
+
+def test_neurons_left_are_a_multiple_and_other_rows_keep_their_keys(tmp_path):
+    """Of 12 and 8 neurons at 0.4 round(4.8) = 5 and round(3.2) = 3 go, 7 and 5 stay: 8 and 8 are multiples of 4."""
+    config = replace(SMALL, seeds=1, epochs=0, sparsity=(0.0, 0.4), criterion=("magnitude", "l2"), latency_batches=())
+    grids = [load_grid(replace(config, round_to=n)) for n in (1, 4)]
+    plain, rounded = ([key_of(grid.point_settings(p)) for p in grid.points()] for grid in grids)
+    assert [a == b for a, b in zip(plain, rounded, strict=True)] == [True, True, True, False]
+    run = study(config=replace(config, round_to=4), out=tmp_path / "run")
+    assert [layer["removed"] for layer in run.points[-1].layers] == [4, 0]
 
 
 def test_own_network_and_data_as_objects(tmp_path):

@@ -102,7 +102,7 @@ def test_rows_of_earlier_versions_keep_their_keys():
 
 def test_settings_of_single_layers_reach_the_rows(tmp_path):
     config = replace(WIDE, granularity=("weight",), criterion=("magnitude",), scope=("global",), sparsity=(0.0, 0.5),
-                     layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', max_sparsity=0.4)
+                     budget="parameters", layers='{"1": {"granularity": "4x1", "sparsity": 0.25}}', max_sparsity=0.4)
     whole, cut = study(config=config, out=tmp_path / "run").points
     assert whole["removed"] == 0
     assert cut["layers"][0] == {"name": "1.weight", "items": 48, "removed": 12, "sparsity": 0.25, "granularity": "4x1"}
@@ -135,7 +135,8 @@ def test_what_cannot_be_is_refused_at_once(settings, message):
 
 
 def test_blocks_that_do_not_fit_are_refused_before_training(tmp_path):
-    config = replace(WIDE, granularity=("5x1",), criterion=("magnitude",), scope=("layer",))
+    config = replace(WIDE, granularity=("5x1",), criterion=("magnitude",), scope=("layer",),
+                     budget="parameters")
     with pytest.raises(SecateurError, match=r"block 5x1 does not fit '1\.weight'"):
         study(config=config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -26,7 +26,7 @@ from secateur.core.errors import first_line
 from secateur.core.modules import Plain
 from secateur.engines.base import Call, Engine, Inputs
 from secateur.measure.latency import samples
-from secateur.measure.size import tensors
+from secateur.measure.size import tensor_bytes, tensors
 
 
 class Child:
@@ -60,13 +60,13 @@ class Child:
         for batch in batches:
             call(self.inputs(batch))
         most = memory.peak()
-        stored = _weight_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
+        weights_bytes = tensor_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
         del network
         memory.trim()
         now = memory.resident()
-        peak, held = (None if before is None or x is None else x - before for x in (most, now))
-        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": stored,
-                "peak_bytes": peak, "held_bytes": held}
+        peak, retained = (None if before is None or x is None else x - before for x in (most, now))
+        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": weights_bytes,
+                "peak_bytes": peak, "held_bytes": retained}
 
     def warm(self) -> None:
         """Prepare a tiny network and run it."""
@@ -80,24 +80,24 @@ class Child:
             return Path(self.order["converted"])
         fill = self.engine.original and self.order["fill"]
         cut = None if self.engine.original else self.order["cut"]
-        found = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned()
-        assert found is not None
+        base = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned_network()
+        assert base is not None
         if cut:
-            _load_tensors(found, Path(cut))
+            _load_tensors(base, Path(cut))
         names = tuple(self.order["names"])
-        whole = fill_zeros(found) if fill else found
+        whole = fill_zeros(base) if fill else base
         return Plain(whole, names) if names else whole
 
     def inputs(self, batch: int) -> Inputs:
         """The inputs of a batch size."""
-        held = load_file(self.folder / f"{batch}.safetensors")
-        return tuple(held[str(k)] for k in range(len(held)))
+        arrays = load_file(self.folder / f"{batch}.safetensors")
+        return tuple(arrays[str(k)] for k in range(len(arrays)))
 
     def outputs(self, batch: int, path: str) -> dict[str, Any]:
         """Write the outputs of a batch to a file."""
         assert self.call is not None
-        found = outputs_of(self.call(self.inputs(batch)))
-        save_file({str(k): x.detach().clone().contiguous() for k, x in enumerate(found)}, path)
+        outputs = outputs_of(self.call(self.inputs(batch)))
+        save_file({str(k): x.detach().clone().contiguous() for k, x in enumerate(outputs)}, path)
         return {}
 
     def time(self, batch: int, seconds: float) -> dict[str, Any]:
@@ -119,14 +119,9 @@ class Child:
 @torch.no_grad()
 def _load_tensors(network: nn.Module, path: Path) -> None:
     """Copy the tensors of a file into a network, one at a time, so that only one is in memory twice."""
-    with safe_open(path, "pt") as held:
+    with safe_open(path, "pt") as file:
         for name, tensor in tensors(network):
-            tensor.copy_(held.get_tensor(name))
-
-
-def _weight_bytes(network: nn.Module) -> int:
-    """The bytes of a network's tensors. Their values are not read: that would load memory-mapped ones."""
-    return sum(t.numel() * t.element_size() for _, t in tensors(network))
+            tensor.copy_(file.get_tensor(name))
 
 
 def _file_bytes(path: Path) -> int:

@@ -50,7 +50,7 @@ class Subject:
     sparsity: float | None = None
 
     @classmethod
-    def named(cls, what: str, **given: Any) -> Subject:
+    def parse(cls, what: str, **given: Any) -> Subject:
         """The subject that a command line names: a file that secateur wrote, else a network.
 
         Raises:
@@ -93,7 +93,7 @@ class Subject:
         make = self.source.original or (None if self.file else self.source.make)
         return ready(make) if make else None
 
-    def pruned(self) -> nn.Module:
+    def pruned_network(self) -> nn.Module:
         """The network after the cut, on the CPU, in evaluation mode."""
         network = ready(self.source.make)
         if self.sparsity is None:
@@ -138,6 +138,6 @@ def fill_zeros(network: nn.Module) -> nn.Module:
     return whole
 
 
-def outputs_of(found: Any) -> list[Tensor]:
+def outputs_of(outputs: Any) -> list[Tensor]:
     """The tensors among a network's outputs, in order."""
-    return [torch.as_tensor(leaf) for leaf in pytree.tree_leaves(found)]
+    return [torch.as_tensor(leaf) for leaf in pytree.tree_leaves(outputs)]

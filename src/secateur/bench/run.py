@@ -29,10 +29,11 @@ from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
 from secateur.measure.latency import summary
-from secateur.measure.size import nonzeros, size, tensors
+from secateur.measure.size import size, tensors
 
 FORMAT = "secateur bench 1"
 ROUNDS = 10
+"""Turns of all engines: a machine that slows down meanwhile slows every engine in some of them."""
 FILLED = ("the network before the cut is not in the file: dense is the cut network with small numbers in place of its "
           "zeros, which torch runs as fast")
 GRAPH = ("torch runs the graph that the file holds, operator by operator, which for small networks takes longer than "
@@ -54,7 +55,7 @@ class BenchConfig(Settings):
                                        some=True)
     threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
     seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
-    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; none: all "
+    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; empty: all "
                                        "that are installed", group=TIMING, repeats=True,
                                        check=partial(registry.get, "engines"))
 
@@ -85,18 +86,18 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
     """
-    chosen, crowd = settings or BenchConfig(), busy()
+    config, crowd = settings or BenchConfig(), busy()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        case = Case(subject, chosen, Path(folder))
-        for threads in chosen.threads:
+        case = Case(subject, config, Path(folder))
+        for threads in config.threads:
             case.run(threads, say)
     if not case.points:
         raise SecateurError("nothing could be timed: " + "; ".join(f"{r['engine']}: {r['reason']}"
-                                                                  for r in case.refused))
-    found = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(chosen),
-             "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.told, "refused": case.refused,
-             "memory": case.memory, "points": case.points}
-    return found | {"verdict": verdict(found)}
+                                                                   for r in case.refusals))
+    results = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(config),
+               "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.engines,
+               "refused": case.refusals, "memory": case.memory, "points": case.points}
+    return results | {"verdict": verdict(results)}
 
 
 class Case:
@@ -105,21 +106,21 @@ class Case:
     def __init__(self, subject: Subject, settings: BenchConfig, folder: Path):
         self.subject, self.settings, self.folder = subject, settings, folder
         with torch.inference_mode(False):
-            self.pruned = subject.pruned()
+            self.network = subject.pruned_network()
             self.original = subject.original()
-        self.cut, self.notes = cut_of(self.pruned), [*subject.source.notes]
+        self.cut, self.notes = cut_of(self.network), [*subject.source.notes]
         self.fill = self.original is None and self.cut != "neuron"
         if self.fill:
-            self.original = fill_zeros(self.pruned)
+            self.original = fill_zeros(self.network)
             self.notes.append(FILLED)
-        if isinstance(self.pruned, FileNetwork):
+        if isinstance(self.network, FileNetwork):
             self.notes.append(GRAPH)
-        sample, self.names = subject.sample(self.pruned)
+        sample, self.names = subject.sample(self.network)
         self.check_batches(sample)
-        self.inputs = self.write_inputs(sample)
+        self.inputs, self.wide = self.write_inputs(sample), repeat(sample, 3)
         self.cut_tensors = "" if subject.sparsity is None else self.cut_file()
-        self.told: dict[str, dict[str, str]] = {}
-        self.refused: list[dict[str, Any]] = []
+        self.engines: dict[str, dict[str, str]] = {}
+        self.refusals: list[dict[str, Any]] = []
         self.memory: list[dict[str, Any]] = []
         self.points: list[dict[str, Any]] = []
         self.files: dict[str, tuple[str, str]] = {}
@@ -127,30 +128,29 @@ class Case:
     def cut_file(self) -> str:
         """The cut network's tensors in a file, so that no other process has to plan the cut again."""
         path = self.folder / "cut.safetensors"
-        save_file({name: x.detach().contiguous() for name, x in tensors(self.pruned)}, path)
+        save_file({name: x.detach().contiguous() for name, x in tensors(self.network)}, path)
         return str(path)
 
     def check_batches(self, sample: tuple[Tensor, ...]) -> None:
         """Refuse batch sizes that a network of one size does not take."""
-        graph = isinstance(self.pruned, FileNetwork) and self.pruned.batch
+        graph = isinstance(self.network, FileNetwork) and self.network.batch
         only = self.subject.source.batch or graph
         if only and set(self.settings.batches) != {only}:
             raise SecateurError(f"'{self.subject.name}' takes batches of {only} alone: --batch {only}")
 
     def write_inputs(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""
-        found = {batch: repeat(sample, batch) for batch in self.settings.batches}
-        for batch, inputs in found.items():
+        by_batch = {batch: repeat(sample, batch) for batch in self.settings.batches}
+        for batch, inputs in by_batch.items():
             save_file({str(k): x.clone() for k, x in enumerate(inputs)}, self.folder / f"{batch}.safetensors")
-        self.wide = repeat(sample, 3)
-        return found
+        return by_batch
 
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
-        told = {"class": getattr(self.pruned, "original", type(self.pruned).__name__), "cut": self.cut,
-                "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
-                **size(self.pruned, nonzeros(self.pruned))}
-        return told | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
+        sizes = {"class": getattr(self.network, "original", type(self.network).__name__), "cut": self.cut,
+                 "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
+                 **size(self.network)}
+        return sizes | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
 
     def run(self, threads: int, say: Say) -> None:
         """Time every engine on so many threads."""
@@ -177,12 +177,12 @@ class Case:
                              "names": self.names, "folder": str(self.folder), "converted": converted, "warm": warm,
                              "cut": self.cut_tensors})
             stack.callback(worker.close)
-            found = worker.ask("prepare", batches=list(self.settings.batches))
+            answer = worker.ask("prepare", batches=list(self.settings.batches))
         except WorkerError as error:
             self.refuse(name, threads, None, first_line(error))
             return None
-        self.told[name] = {"title": engine.title, "version": found.pop("version"), "told": found.pop("told")}
-        self.memory.append({"engine": name, "threads": threads, **found})
+        self.engines[name] = {"title": engine.title, "version": answer.pop("version"), "told": answer.pop("told")}
+        self.memory.append({"engine": name, "threads": threads, **answer})
         return worker
 
     def why_not(self, name: str, engine: Engine) -> list[str]:
@@ -195,18 +195,17 @@ class Case:
         """The files of the network, and of a tiny one, in the engine's format; empty where it takes networks."""
         if name in self.files:
             return self.files[name]
-        network = self.run_by(engine)
         try:
             with torch.inference_mode(False):
-                made = [engine.convert(net, x, self.new(f"{name}-{kind}")) for kind, net, x in
-                        (("network", network, self.wide), ("tiny", Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),)))]
+                file = engine.convert(self.run_by(engine), self.wide, self.new(f"{name}-network"))
+                tiny = engine.convert(Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),), self.new(f"{name}-tiny"))
         except Exception as error:
             raise WorkerError(f"cannot be converted: {type(error).__name__}: {first_line(error)}") from error
-        self.files[name] = (str(made[0] or ""), str(made[1] or ""))
+        self.files[name] = (str(file or ""), str(tiny or ""))
         return self.files[name]
 
     def new(self, name: str) -> Path:
-        """A new folder."""
+        """A folder for the files of an engine."""
         path = self.folder / name
         path.mkdir(exist_ok=True)
         return path
@@ -219,8 +218,8 @@ class Case:
         except WorkerError as error:
             self.refuse(name, threads, batch, first_line(error))
             return None
-        held, expected = load_file(path), outputs_of(network(*self.inputs[batch]))
-        gap = difference([held[str(k)] for k in range(len(held))], expected)
+        outputs, truth = load_file(path), outputs_of(network(*self.inputs[batch]))
+        gap = difference([outputs[str(k)] for k in range(len(outputs))], truth)
         if gap <= LARGEST_DIFFERENCE:
             return gap
         self.refuse(name, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
@@ -229,9 +228,9 @@ class Case:
 
     def run_by(self, engine: Any) -> nn.Module:
         """The network that an engine runs, its inputs taken by place."""
-        found = self.original if engine.original else self.pruned
-        assert found is not None
-        return Plain(found, self.names)
+        network = self.original if engine.original else self.network
+        assert network is not None
+        return Plain(network, self.names)
 
     def turns(self, workers: dict[str, Worker], threads: int, batch: int) -> dict[str, list[list[float]]]:
         """The seconds of every call, in lists of a round each; the order of the engines turns from round to round."""
@@ -240,8 +239,8 @@ class Case:
             names = list(times)
             for name in names[turn % max(1, len(names)):] + names[:turn % max(1, len(names))]:
                 try:
-                    found = workers[name].ask("time", batch=batch, seconds=self.settings.seconds / ROUNDS)
-                    times[name].append(found["seconds"])
+                    answer = workers[name].ask("time", batch=batch, seconds=self.settings.seconds / ROUNDS)
+                    times[name].append(answer["seconds"])
                 except WorkerError as error:
                     del times[name]
                     self.refuse(name, threads, batch, first_line(error))
@@ -249,7 +248,7 @@ class Case:
 
     def refuse(self, name: str, threads: int, batch: int | None, reason: str) -> None:
         """Keep why an engine was not timed."""
-        self.refused.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
+        self.refusals.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
 
 
 def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,

@@ -9,30 +9,30 @@ from secateur.core.text import capital, join_words, times
 from secateur.measure.speed import pace
 
 _PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
-        "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
+         "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
 
 
-def verdict(found: dict[str, Any]) -> str:
+def verdict(results: dict[str, Any]) -> str:
     """The results of :func:`secateur.bench.bench` in one sentence: the fastest engines, then whether the cut pays.
 
     Zeros pay where the compiled network beats every engine that multiplies by them; removed neurons pay where the
     smaller network in torch beats the one before the cut in torch. What another engine gains is not the cut's gain.
     """
-    counts = sorted({p["threads"] for p in found["points"]})
+    counts = sorted({p["threads"] for p in results["points"]})
     parts = []
     for threads in counts:
-        cases = _by_batch([p for p in found["points"] if p["threads"] == threads])
+        cases = _by_batch([p for p in results["points"] if p["threads"] == threads])
         where = "" if counts == [1] else f"on {threads} thread{'s' * (threads > 1)} "
-        parts.append(f"{where}{_describe_fastest(cases, found)}; {_describe_gain(cases, found['network']['cut'])}")
+        parts.append(f"{where}{_describe_fastest(cases, results)}; {_describe_gain(cases, results['network']['cut'])}")
     return capital("; ".join(parts)) + "."
 
 
 def _by_batch(points: list[dict[str, Any]]) -> dict[int, dict[str, dict[str, Any]]]:
     """Points of one count of threads by batch and engine."""
-    found: dict[int, dict[str, dict[str, Any]]] = {}
+    results: dict[int, dict[str, dict[str, Any]]] = {}
     for p in points:
-        found.setdefault(p["batch"], {})[p["engine"]] = p
-    return found
+        results.setdefault(p["batch"], {})[p["engine"]] = p
+    return results
 
 
 def speed(point: dict[str, Any]) -> float:
@@ -45,14 +45,14 @@ def quickest(points: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return max(points, key=lambda p: (speed(p), -p["p50"]))
 
 
-def title(found: dict[str, Any], engine: str) -> str:
+def title(results: dict[str, Any], engine: str) -> str:
     """An engine's name for readers: without neurons the network is smaller, without weights it has zeros."""
-    name: str = found["engines"][engine]["title"]
+    name: str = results["engines"][engine]["title"]
     return name.replace("cut, torch", {"neuron": "smaller, torch", "weight": "zeroed, torch"}.get(
-        found["network"]["cut"], "cut, torch"))
+        results["network"]["cut"], "cut, torch"))
 
 
-def _describe_fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[str, Any]) -> str:
+def _describe_fastest(cases: dict[int, dict[str, dict[str, Any]]], results: dict[str, Any]) -> str:
     """Which engine is fastest at which batches."""
     wins: dict[str, list[str]] = {}
     for batch, case in cases.items():
@@ -60,7 +60,7 @@ def _describe_fastest(cases: dict[int, dict[str, dict[str, Any]]], found: dict[s
         name, base = best["engine"], best["against"]
         over = "" if name == base else f" ({times(speed(best))} {base})"
         wins.setdefault(name, []).append(f"{batch}{over}")
-    first, *rest = [f"'{title(found, name)}'{{}} at batch {join_words(at)}" for name, at in wins.items()]
+    first, *rest = [f"'{title(results, name)}'{{}} at batch {join_words(at)}" for name, at in wins.items()]
     return join_words([first.format(" is fastest"), *(other.format("") for other in rest)])
 
 

@@ -48,7 +48,7 @@ class BenchOptions(Options):
         if len(self.sparsity) > 1:
             raise SecateurError(f"sparsity {','.join(map(str, self.sparsity))}: for a network, allowed is one fraction "
                                 "in [0, 1), such as 0.9")
-        return Subject.named(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
+        return Subject.parse(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
                              weights=self.weights, sparsity=self.sparsity[0] if self.sparsity else None)
 
 
@@ -78,11 +78,11 @@ def _time_network(subject: Subject, config: BenchConfig, out: Path | None) -> No
         figure.check_installed()
     console = Console(stderr=True, markup=False)
     with console.status("") as status:
-        found = run(subject, config, lambda line: status.update(line) if console.is_terminal else console.print(line))
-    table.show(found)
+        results = run(subject, config, lambda line: status.update(line) if console.is_terminal else console.print(line))
+    table.show(results)
     if out:
-        text = json.dumps({"command": command_line(), **found}, indent=1, allow_nan=False)
-        for path in (paths.write(out / "bench.json", text + "\n"), *figure.write(found, out)):
+        text = json.dumps({"command": command_line(), **results}, indent=1, allow_nan=False)
+        for path in (paths.write(out / "bench.json", text + "\n"), *figure.write(results, out)):
             print(f"  {path}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -22,7 +24,8 @@ from secateur.report import pruned as cut_report
 
 TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing",
           "cut": "cutting"}
-ROOM = 4
+_ROOM = 4
+"""Lines of a terminal that the table leaves free, for its own head and what was printed above."""
 COLOURS = {"weight": "red", "neuron": "blue"}
 
 
@@ -80,24 +83,22 @@ class Live(Progress):
         """Add a point to its line of the table."""
         key = (settings["granularity"], settings["criterion"], settings["scope"], settings.get("recovery", "none"),
                settings["sparsity"])
-        line = self._rows.pop(key, {"accuracy": [], "loss": [], "parameters": [], "speed": {}})
+        line = self._rows.pop(key, {"accuracy": [], "loss": [], "nonzeros": [], "speed": {}})
         self._rows[key] = line
         if "refused" in figures:
             where = f"{settings['granularity']} at {percent(settings['sparsity'])}"
             self.console.print(f"left out: the best cut of {where}: {figures['refused']}", soft_wrap=True,
                                markup=False)
-        for name in ("accuracy", "loss"):
+        for name in ("accuracy", "loss", "nonzeros"):
             if name in figures:
                 line[name].append(figures[name])
-        if "nonzeros" in figures:
-            line["parameters"].append(figures["nonzeros"])
         for batch, variants in (figures.get("latency") or {}).items():
             fastest = variants.get("sparse") or variants["small"]
             line["speed"].setdefault(batch, []).append(fastest["speedup"])
 
     def _render(self) -> RenderableType:
         """The bars, and below them the rows that the terminal has room for, the latest; at the end all."""
-        room = len(self._rows) if self._over else max(1, self.console.height - len(self._bars.tasks) - ROOM)
+        room = len(self._rows) if self._over else max(1, self.console.height - len(self._bars.tasks) - _ROOM)
         latest = dict(list(self._rows.items())[-room:])
         return Group(self._bars, *([points_table(latest)] if latest else []))
 
@@ -108,38 +109,34 @@ def points_table(rows: dict[tuple[str, str, str, str, float], dict[str, Any]]) -
     table = Table("cut", "by", "scope", "recovery", "sparsity", "accuracy", "loss", "non-zero weights",
                   *(f"speed-up, batch {b}" for b in batches), box=None, header_style="bold")
     for (granularity, criterion, scope, recovery, sparsity), line in rows.items():
-        speeds = (f"{mean(line['speed'].get(b, [])):.2f}" if line["speed"].get(b) else "" for b in batches)
+        speeds = (f"{fmean(line['speed'][b]):.2f}" if line["speed"].get(b) else "" for b in batches)
         table.add_row(granularity, criterion, scope, recovery, percent(sparsity), *_figures(line), *speeds,
                       style=COLOURS.get(granularity, ""))
     return table
 
 
 def _figures(line: dict[str, Any]) -> list[str]:
-    return [f"{mean(line[n]):{form}}" if line[n] else "" for n, form in
-            (("accuracy", ".4f"), ("loss", ".4f"), ("parameters", ",.0f"))]
+    return [f"{fmean(line[n]):{form}}" if line[n] else "" for n, form in
+            (("accuracy", ".4f"), ("loss", ".4f"), ("nonzeros", ",.0f"))]
 
 
-def mean(values: list[float]) -> float:
-    """The mean, NaN where there is none."""
-    return sum(values) / len(values) if values else float("nan")
+def _print_lines(lines: Iterable[str], console: Console | None) -> None:
+    """Print lines unbroken and as they are, because paths and names may hold what rich takes for markup."""
+    console = console or Console()
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def tell(report: Report, console: Console | None = None) -> None:
     """Print the report's first sentence and where its files are."""
-    console = console or Console()
-    console.print(report.headline, soft_wrap=True, markup=False)
-    for path in report.files:
-        if path.suffix not in (".png", ".svg"):
-            console.print(f"  {path}", soft_wrap=True, highlight=False, markup=False)
+    pages = [path for path in report.files if path.suffix not in (".png", ".svg")]
+    _print_lines([report.headline, *(f"  {path}" for path in pages)], console)
 
 
-def tell_cut(done: CutNetwork, console: Console | None = None) -> None:
+def tell_cut(result: CutNetwork, console: Console | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
-    console = console or Console()
-    console.print(str(done.plan).partition("\n")[0], soft_wrap=True, highlight=False, markup=False)
-    for text in (str(done.comparison), cut_report.verdict(done), *(f"note: {n}" for n in cut_report.remarks(done)),
-                 cut_report.how_to_load(done)):
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    _print_lines([str(result.plan).partition("\n")[0], str(result.comparison), cut_report.verdict(result),
+                  *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
 
 
 def print_registry(console: Console | None = None) -> None:
@@ -153,36 +150,29 @@ def print_registry(console: Console | None = None) -> None:
             console.print(f"  {name:<16} {where}{form}", highlight=False, soft_wrap=True)
 
 
-def tell_export(done: Done, console: Console | None = None) -> None:
+def tell_export(result: Done, console: Console | None = None) -> None:
     """Print what was written, how it was checked, and what a user should know."""
-    console = console or Console()
-    for line in lines(done):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    lines = [f"{result.what}: {result.path}"]
+    if result.written is not None:
+        lines += _export_lines(result.written)
+    if result.accuracy is not None:
+        lines.append(f"test accuracy of the file {result.accuracy[0]:.4f}, of the run's row {result.accuracy[1]:.4f}")
+    _print_lines([*lines, *(f"note: {note}" for note in result.notes)], console)
 
 
-def lines(done: Done) -> list[str]:
-    """The lines."""
-    found = [f"{done.what}: {done.path}"]
-    if done.written is not None:
-        found += _export_lines(done.written)
-    if done.accuracy is not None:
-        found.append(f"test accuracy of the file {done.accuracy[0]:.4f}, of the run's row {done.accuracy[1]:.4f}")
-    return [*found, *(f"note: {note}" for note in done.notes)]
-
-
-def _export_lines(written: Exported) -> list[str]:
-    """Bytes, inputs, check."""
-    sizes = ", ".join(f"{name} {size:,} bytes" for name, size in written.files.items())
-    seconds = sum(written.seconds.values())
-    found = [f"{sizes}, written and checked in {seconds:.1f} s"]
-    found += [f"takes {written.inputs}"] if written.inputs else []
-    check = written.checked
+def _export_lines(export: Exported) -> list[str]:
+    """What a file holds and takes, and how it was checked."""
+    sizes = ", ".join(f"{name} {size:,} bytes" for name, size in export.files.items())
+    seconds = sum(export.seconds.values())
+    texts = [f"{sizes}, written and checked in {seconds:.1f} s"]
+    texts += [f"takes {export.inputs}"] if export.inputs else []
+    check = export.checked
     if check is None:
-        return [*found, "read back: every tensor is the network's, bit for bit"]
+        return [*texts, "read back: every tensor is the network's, bit for bit"]
     rows = ", ".join(str(n) for n in dict.fromkeys(check.batches))
-    compared = f"run with {written.runtime} on batches of {rows}: "
+    comparison = f"run with {export.runtime} on batches of {rows}: "
     if check.error > check.allowed:
         same = f", the same greatest output in {check.same:.1%} of {check.rows} rows" if check.same is not None else ""
-        return [*found, f"{compared}outputs {check.distance:.2%} off in length (int8: allowed {COARSE:.0%}){same}"]
-    return [*found, f"{compared}outputs {check.error:.1e} off the truth of float64, relative to the greatest "
+        return [*texts, f"{comparison}outputs {check.distance:.2%} off in length (int8: allowed {COARSE:.0%}){same}"]
+    return [*texts, f"{comparison}outputs {check.error:.1e} off the truth of float64, relative to the greatest "
             f"(allowed {check.allowed:.1e})"]

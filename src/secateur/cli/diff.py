@@ -27,10 +27,10 @@ def diff(
 
     for path in (a, b):
         resolve.check_read(str(path))
-    found = compare(a, b)
+    differences = compare(a, b)
     if as_json:
-        print(json.dumps(found, indent=1, allow_nan=False))
+        print(json.dumps(differences, indent=1, allow_nan=False))
     else:
-        show_diff.show(found)
-    if not found["same"]:
+        show_diff.show(differences)
+    if not differences["same"]:
         raise typer.Exit(1)

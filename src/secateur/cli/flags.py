@@ -27,20 +27,20 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
         debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
-        names = [name for one in known for name in (one.name, *one.aliases)]
+        names = [name for one in every for name in (one.name, *one.aliases)]
 
         def call(**values: Any) -> None:
-            given = {name: value for name in names if (value := values.pop(name)) is not None}
+            settings = {name: value for name in names if (value := values.pop(name)) is not None}
             values.pop("debug")
-            function(**({"settings": given} if classes else {}), **values)
+            function(**({"settings": settings} if classes else {}), **values)
 
-        flags = [flag for one in known for flag in _parameters(one)]
+        flags = [flag for one in every for flag in _parameters(one)]
         call.__signature__ = inspect.Signature([*flags, *own, debug])  # type: ignore[attr-defined]
         call.__doc__ = function.__doc__
         app.command(name, epilog=epilog, rich_help_panel=panel)(call)
         return function
 
-    known = sorted((one for cls in classes for one in settings_of(cls) if one.flag),
+    every = sorted((one for cls in classes for one in settings_of(cls) if one.flag),
                    key=lambda one: GROUPS.index(one.group))
     return decorate
 
@@ -48,28 +48,28 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
 def _parameters(one: Setting) -> Iterator[inspect.Parameter]:
     """The flag of a setting, and a hidden one for each earlier name; or its argument."""
     for name in (one.name, *one.aliases):
-        shown = name == one.name
-        kind, required = bool if one.item is bool else str, one.default is REQUIRED
+        visible = name == one.name
+        kind, must = bool if one.item is bool else str, one.default is REQUIRED
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY,
-                                default=inspect.Parameter.empty if required else None,
-                                annotation=Annotated[kind if required else kind | None, _option(one, name, shown)])
+                                default=inspect.Parameter.empty if must else None,
+                                annotation=Annotated[kind if must else kind | None, _option(one, name, visible)])
 
 
-def _option(one: Setting, name: str, shown: bool) -> Any:
+def _option(one: Setting, name: str, visible: bool) -> Any:
     """A switch, or text that is read as the setting's type later."""
-    if one.argument and shown:
+    if one.argument and visible:
         return typer.Argument(help=_help(one), metavar=one.argument, show_default=False)
     flag = f"--{name.replace('_', '-')}"
     flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
     metavar = None if one.item is bool else "A,B,…" if one.several else _METAVARS[one.item]
-    return typer.Option(flag, *one.flags, help=_help(one), metavar=metavar, show_default=False, hidden=not shown,
+    return typer.Option(flag, *one.flags, help=_help(one), metavar=metavar, show_default=False, hidden=not visible,
                         rich_help_panel=one.group or None)
 
 
 def _help(one: Setting) -> str:
     """What a setting is, the names that it allows, and its default."""
     values = one.default if isinstance(one.default, tuple) else (one.default,)
-    shown = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    default_text = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     names = f": {', '.join(one.allowed)}" if one.allowed else ""
-    default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {shown})"
+    default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {default_text})"
     return one.help + names + default

@@ -13,7 +13,8 @@ from secateur.cli.flags import command
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
-from secateur.experiment.config import check_layers
+from secateur.experiment.combinations import check_settings_act
+from secateur.experiment.common import check_layers
 from secateur.experiment.point import Point
 from secateur.models.loaders.base import Options
 from secateur.pruning.granularity import resolve as resolve_granularity
@@ -24,6 +25,8 @@ SIDES = (3, 32, 32)
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions(Options):
     """What is looked at, and the cut that is tried on it."""
+
+    cross_checks = (check_settings_act,)
 
     model: str = setting(REQUIRED, "any network that prune takes; or a file of sc.save or secateur prune",
                          argument="MODEL|FILE")
@@ -107,6 +110,6 @@ def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any)
     criterion = resolve_granularity(options.granularity).criterion(data is not None)
     point = Point(options.granularity, criterion, options.scope, options.sparsity, None, 0, layers=options.layers,
                   least=options.min_sparsity, most=options.max_sparsity, budget=options.budget)
-    made = plan(network, options.sparsity, data=data, example=inputs, spec=point.spec)
-    print(made)
-    print(dry_run(network, made, inputs))
+    cut = plan(network, options.sparsity, data=data, example=inputs, spec=point.spec)
+    print(cut)
+    print(dry_run(network, cut, inputs))

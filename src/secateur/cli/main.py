@@ -22,9 +22,9 @@ def main() -> None:
     try:
         interruption.begin()
         code = typer.main.get_command(app).main(standalone_mode=False)
-        code = _interrupted() if code == INTERRUPTED else code
+        code = _end_interrupted() if code == INTERRUPTED else code
     except KeyboardInterrupt:
-        code = _interrupted()
+        code = _end_interrupted()
     except (SecateurError, ImportError) as error:
         code = _fail(str(error), 2)
     except OSError as error:
@@ -41,7 +41,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _interrupted() -> int:
+def _end_interrupted() -> int:
     """Say what is left of the work, and how to go on."""
     return _fail(interruption.message(), INTERRUPTED)
 

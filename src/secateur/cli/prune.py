@@ -33,7 +33,7 @@ def prune(
 
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
-    chosen = CutConfig.make(settings)
+    config = CutConfig.make(settings)
     with Live() as live:
-        done = cut_network(chosen, live)
-    tell_cut(done)
+        cut = cut_network(config, live)
+    tell_cut(cut)

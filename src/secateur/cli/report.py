@@ -19,6 +19,6 @@ def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="t
     from secateur.cli.console import tell
     from secateur.experiment.run import load_run
 
-    chosen = ReportOptions.make(settings)
-    reports.check_installed(parquet=chosen.parquet)
-    tell(reports.write(load_run(run), csv=chosen.csv, parquet=chosen.parquet))
+    options = ReportOptions.make(settings)
+    reports.check_installed(parquet=options.parquet)
+    tell(reports.write(load_run(run), csv=options.csv, parquet=options.parquet))

@@ -30,9 +30,9 @@ def study(
     from secateur.cli.console import Live, tell
     from secateur.experiment.study import study as run_study
 
-    chosen, options = configure(read_toml(config) if config else {}, settings)
+    study_config, options = configure(read_toml(config) if config else {}, settings)
     report.check_installed(parquet=options.parquet)
     with Live() as live:
-        run = run_study(config=chosen, out=options.out or None, jobs=options.jobs, backend=options.backend,
+        run = run_study(config=study_config, out=options.out or None, jobs=options.jobs, backend=options.backend,
                         address=options.address, progress=live, command=command_line())
     tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False))

@@ -18,7 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf, isfinite
 from pathlib import Path
 from types import NoneType
@@ -109,8 +109,17 @@ class Setting:
         Raises:
             SecateurError: it cannot be.
         """
+        # As everywhere in secateur, an empty list names nothing, so that the default holds; () and '' are empty.
+        if value == [] and self.default is None and not self.some:
+            return None
         text = json.dumps(value, sort_keys=True) if self.json and isinstance(value, Mapping) else value
         return coerce(self.name, text, self.kind)
+
+    def plain(self, value: Any) -> Any:
+        """A value as plain JSON; ``''`` for an empty tuple where ``[]`` would be read as the default."""
+        if isinstance(value, tuple):
+            return list(value) if value or self.default is not None else ""
+        return value
 
     def check_value(self, value: Any) -> None:
         """Refuse a value that the field does not allow; the default is always allowed.
@@ -182,12 +191,27 @@ class Settings(Item):
         return make_each((cls,), *layers)[0]  # type: ignore[no-any-return]
 
     def settings(self) -> dict[str, Any]:
-        """All settings as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """All settings as plain JSON values, which :meth:`restore` reads."""
+        return {one.name: one.plain(getattr(self, one.name)) for one in settings_of(type(self))}
+
+    @classmethod
+    def restore(cls: type[Made], plain: Mapping[str, Any]) -> Made:
+        """The value that gave its :meth:`settings`.
+
+        Unlike in :meth:`make`, whole numbers stay whole, because the keys of rows tell 1 from 1.0.
+
+        Raises:
+            SecateurError: as in :meth:`make`.
+        """
+        tuples = {name: tuple(value) if isinstance(value, list) and value else value for name, value in plain.items()}
+        return make_each((cls,), tuples, read=Setting.read)[0]  # type: ignore[no-any-return]
 
 
-def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> tuple[Any, ...]:
+def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any],
+              read: Callable[[Setting, Any], Any] = Setting.convert) -> tuple[Any, ...]:
     """A value of each class from mappings that hold settings of any of them, later mappings winning.
+
+    ``read`` brings a value into the type of its setting.
 
     Raises:
         SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
@@ -201,7 +225,7 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any]) -> 
         if twice := [key for key in layer if names[key] != key and names[key] in layer]:
             raise SecateurError(f"{twice[0]} and {names[twice[0]]} are one setting; allowed is one of them")
         merged |= {names[key]: value for key, value in layer.items()}
-    return tuple(cls(**{one.name: one.convert(merged[one.name]) for one in known if one.name in merged})
+    return tuple(cls(**{one.name: read(one, merged[one.name]) for one in known if one.name in merged})
                  for cls, known in owned.items())
 
 

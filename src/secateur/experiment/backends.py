@@ -85,8 +85,8 @@ def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
 
     with client, client.as_current():
         crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
-        sent = {b: client.scatter(b.with_contents(), broadcast=True, hash=False) for b in {b for b, _ in jobs}}
-        futures = [client.submit(_run_job, i, sent[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
+        bundles = {b: client.scatter(b.with_contents(), broadcast=True, hash=False) for b in {b for b, _ in jobs}}
+        futures = [client.submit(_run_job, i, bundles[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
         for future in as_completed(futures):
             yield future.result()
 

@@ -1,4 +1,4 @@
-"""What the command line does: a run or a file in, a checked file of another tool out."""
+"""What ``secateur export`` does: a run or a file in, a checked file of another tool out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from secateur.models import example_inputs, resolve
 from secateur.models.loaders.base import Options
 
 _MANY = 0.2
+"""Above this fraction of zeros a note says that the format stores them like any number."""
 _CALL = 500
+"""Test samples that a file without a fixed batch is run on at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,61 +66,61 @@ class Done:
     notes: tuple[str, ...]
 
 
-def export_source(wanted: ExportConfig) -> Done:
+def export_source(config: ExportConfig) -> Done:
     """Export a run or a network of one, or the network of a file.
 
     Raises:
         SecateurError: anything of the source, the flags or the file that the caller can mend.
     """
-    chosen = format_of(wanted.to, wanted.int8)
-    is_run = wanted.path.is_dir() and not (wanted.path / "config.json").is_file()
-    _check_flags(wanted, is_run)
-    if isinstance(chosen, RunExporter):
-        return _export_run(wanted, chosen, is_run)
-    return _export_network_of_run(wanted, chosen) if is_run else _export_network(wanted, chosen)
+    form = format_of(config.to, config.int8)
+    is_run = config.path.is_dir() and not (config.path / "config.json").is_file()
+    _check_flags(config, is_run)
+    if isinstance(form, RunExporter):
+        return _export_run(config, form, is_run)
+    return _export_network_of_run(config, form) if is_run else _export_network(config, form)
 
 
-def _check_flags(wanted: ExportConfig, is_run: bool) -> None:
-    """Refuse flags that say nothing here."""
+def _check_flags(config: ExportConfig, is_run: bool) -> None:
+    """Refuse flags that have no effect on this source."""
     group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
-    if wrong := [f"--{one.name}" for one in settings_of(type(wanted))
-                 if one.group == group and getattr(wanted, one.name) != one.default]:
-        raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")
+    if wrong := [f"--{one.name}" for one in settings_of(type(config))
+                 if one.group == group and getattr(config, one.name) != one.default]:
+        raise SecateurError(f"'{config.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
-def _export_run(wanted: ExportConfig, chosen: RunExporter, is_run: bool) -> Done:
+def _export_run(config: ExportConfig, form: RunExporter, is_run: bool) -> Done:
     """The report of a run."""
     if not is_run:
-        raise SecateurError(f"'{wanted.path}' is a file; {wanted.to} needs the folder of a study")
-    place = _place_of(wanted, chosen, f"{wanted.path.resolve().name}-report")
+        raise SecateurError(f"'{config.path}' is a file; {config.to} needs the folder of a study")
+    place = _place_of(config, form, f"{config.path.resolve().name}-report")
     with write_whole(place, several=True) as scratch:
-        chosen.write(wanted.path, scratch)
-    return Done(place, f"the report of {wanted.path}", None, None, ())
+        form.write(config.path, scratch)
+    return Done(place, f"the report of {config.path}", None, None, ())
 
 
-def _export_network_of_run(wanted: ExportConfig, chosen: Format) -> Done:
+def _export_network_of_run(config: ExportConfig, form: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
-    made = remake(wanted.path, wanted.cut)
-    place = _place_of(wanted, chosen, made.name)
-    done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
-    reached = _accuracy(done.run, made.test, _rows_of(done))
-    notes = (*made.notes, *_notes_on(done, made.network))
-    return Done(place, made.description, done, (reached, made.row["accuracy"]), notes)
+    remade = remake(config.path, config.cut)
+    place = _place_of(config, form, remade.name)
+    export = export_checked(remade.network, place, remade.example, config.to, config.int8)
+    accuracy = _accuracy(export.run, remade.test, _rows_of(export))
+    notes = (*remade.notes, *_notes_on(export, remade.network))
+    return Done(place, remade.description, export, (accuracy, remade.row["accuracy"]), notes)
 
 
-def _export_network(wanted: ExportConfig, chosen: Format) -> Done:
+def _export_network(config: ExportConfig, form: Format) -> Done:
     """The network of a file, or any other that secateur prune takes."""
-    text = str(wanted.path)
+    text = str(config.path)
     path = resolve.file_named(text)
-    if wanted.model and not path:
-        raise SecateurError(f"'{text}' with --model {wanted.model}: allowed is --model beside a file of secateur")
-    place = _place_of(wanted, chosen, _default_stem(wanted.path, chosen.suffix))
-    source = resolve.cut_file(path, wanted.model, wanted) if path else resolve.find(text, wanted)
+    if config.model and not path:
+        raise SecateurError(f"'{text}' with --model {config.model}: allowed is --model beside a file of secateur")
+    place = _place_of(config, form, _default_stem(config.path, form.suffix))
+    source = resolve.cut_file(path, config.model, config) if path else resolve.find(text, config)
     network = source.make().eval()
-    needs = isinstance(chosen, Exporter) and chosen.traced
-    inputs = example_inputs.example_for(network, source, wanted, text) if needs else None
-    done = export_checked(network, place, inputs, wanted.to, wanted.int8)
-    return Done(place, f"the network of {text}", done, None, (*source.notes, *_notes_on(done, network)))
+    needs = isinstance(form, Exporter) and form.traced
+    inputs = example_inputs.example_for(network, source, config, text) if needs else None
+    export = export_checked(network, place, inputs, config.to, config.int8)
+    return Done(place, f"the network of {text}", export, None, (*source.notes, *_notes_on(export, network)))
 
 
 def _default_stem(source: Path, suffix: str) -> str:
@@ -131,20 +133,20 @@ def _default_stem(source: Path, suffix: str) -> str:
     return f"{stem}-dense" if suffix == source.suffix else stem
 
 
-def _place_of(wanted: ExportConfig, chosen: Format, stem: str) -> Path:
+def _place_of(config: ExportConfig, form: Format, stem: str) -> Path:
     """Where the file goes; refused before any work is done where it cannot."""
-    place = Path(wanted.out).expanduser() if wanted.out else Path(f"{stem}{chosen.suffix}")
-    if place.suffix != chosen.suffix:
-        raise SecateurError(f"out '{place}': a file of {wanted.to} ends in {chosen.suffix}")
-    if place.exists() and wanted.path.exists() and place.samefile(wanted.path):
+    place = Path(config.out).expanduser() if config.out else Path(f"{stem}{form.suffix}")
+    if place.suffix != form.suffix:
+        raise SecateurError(f"out '{place}': a file of {config.to} ends in {form.suffix}")
+    if place.exists() and config.path.exists() and place.samefile(config.path):
         raise SecateurError(f"out '{place}' is the source itself: name another file")
-    check_out(place, wanted.force)
+    check_out(place, config.force)
     return place
 
 
-def _rows_of(done: Exported) -> int:
+def _rows_of(export: Exported) -> int:
     """How many rows a file takes at once."""
-    sizes = done.inputs.partition("[")[2].partition(",")[0].strip(" ]")
+    sizes = export.inputs.partition("[")[2].partition(",")[0].strip(" ]")
     return int(sizes) if sizes.isdigit() else _CALL
 
 
@@ -155,11 +157,11 @@ def _accuracy(run: Callable[[Sequence[Tensor]], list[Tensor]], test: tuple[Tenso
     return right / sum(len(y) for _, y in parts)
 
 
-def _notes_on(done: Exported, network: nn.Module) -> tuple[str, ...]:
+def _notes_on(export: Exported, network: nn.Module) -> tuple[str, ...]:
     """What a user should know of a file and its network."""
     counts, names = nonzeros(network), [name for name, _ in network.named_parameters()]
     total = sum(p.numel() for p in network.parameters())
     share = 1 - sum(counts[n] for n in names) / total if total else 0.0
-    zeros = [f"{share:.0%} of its parameters are zeros, which {done.format} stores like any number: secateur.save "
+    zeros = [f"{share:.0%} of its parameters are zeros, which {export.format} stores like any number: secateur.save "
              "writes fewer bytes, a cut of neurons a smaller file in every format"] * (share > _MANY)
-    return (*done.notes, *zeros)
+    return (*export.notes, *zeros)

@@ -18,7 +18,8 @@ from secateur import models
 from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.data.datasets.base import Dataset
-from secateur.experiment.config import StudyConfig, defined_scopes
+from secateur.experiment.combinations import defined_scopes
+from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point
 from secateur.experiment.store import FORMAT, key_of
 from secateur.experiment.task import LabelledTask, check_network
@@ -63,7 +64,7 @@ class Grid:
                     yield self.point(granularity, *best, sparsity, seed, "best")
 
     def is_beside(self, point: Point) -> bool:
-        """Whether a point stands beside those that were asked for: what cannot be done there is told, no error."""
+        """Whether a point stands beside those that were asked for; that it cannot be measured is then no error."""
         return point.recovery == "best" and self.config.best_of(point.granularity) is not None
 
     def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
@@ -74,10 +75,11 @@ class Grid:
         return Point(granularity, criterion, scope, sparsity, self.skip, seed, recovery, samples,
                      "" if whole else config.layers,
                      0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
-                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "")
+                     "mean" if whole else config.pooling, config.budget if scope == "budget" else "",
+                     config.round_to if hasattr(resolve(granularity), "round_to") and not whole else 1)
 
     def scans(self) -> Iterator[Point]:
-        """What each layer is cut by in a scan: every method that is no control and has a choice of sparsities."""
+        """The points that scans are made for: every method that is no control and has a choice of sparsities."""
         config = self.config
         wanted = config.scan or any("scan" in registry.get("scopes", s).needs for s in config.scope)
         for seed in range(config.seeds if wanted else 0):
@@ -85,11 +87,14 @@ class Grid:
                 for criterion in config.criteria_of(granularity):
                     if not as_criterion(criterion)[1].control:
                         point = self.point(granularity, criterion, "layer", 1.0, seed)
-                        yield replace(point, samples=config.calibration)
+                        yield replace(point, samples=config.calibration, round_to=1)  # a scan rounds nothing
 
     def recoveries_of(self, granularity: str, criterion: str) -> list[str]:
-        """The recoveries asked for; a control of those is not tried on a cut that is a control itself, one that
-        chooses itself what goes not on the choice of another criterion than the default."""
+        """The recoveries asked for that go with a criterion.
+
+        Two controls say nothing together. A recovery that chooses itself what goes takes the default criterion alone,
+        because it would ignore any other.
+        """
         control, kinds = as_criterion(criterion)[1].control, kinds_of(granularity, self.config.layer_settings)
         usual = resolve(granularity).criterion(True)
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
@@ -103,7 +108,7 @@ class Grid:
     @cached_property
     def skip(self) -> tuple[str, ...]:
         """The modules that stay whole: those asked for, and the layers that make the outputs."""
-        return tuple(dict.fromkeys((*(self.config.skip or ()), *self.task.outputs)))
+        return self.task.all_skipped(self.config.skip)
 
     @cached_property
     def whole_modules(self) -> frozenset[str]:
@@ -118,14 +123,15 @@ class Grid:
 
     def scan_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a scan."""
-        given = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
-        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **given}
+        settings = {k: v for k, v in point.settings().items() if k not in ("scope", "sparsity")}
+        return {"kind": "sensitivity", "format": FORMAT, "trained": self.trained_settings(point.seed), **settings}
 
     def point_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's figures, its timing apart."""
-        given = {{"samples": "calibration"}.get(k, k): v for k, v in point.settings().items()}
+        # In rows "calibration" are the samples shown, and "samples" those whose predictions are kept.
+        settings = {"calibration" if k == "samples" else k: v for k, v in point.settings().items()}
         return {"kind": "point", "format": FORMAT, "trained": self.trained_settings(point.seed),
-                "samples": self.config.samples, **given}
+                "samples": self.config.samples, **settings}
 
     def timing_settings(self, point: Point) -> dict[str, Any]:
         """All that decides a point's timing."""
@@ -174,13 +180,13 @@ def load_grid(config: StudyConfig, make_model: Callable[[], nn.Module] | None = 
     Raises:
         SecateurError: data or network cannot be had, or do not fit each other.
     """
-    loaded = data or datasets.resolve(config.data)
-    make = make_model or partial(models.build, config.model, loaded.shape, loaded.classes)
-    model = check_network(config, make, loaded, config.model)
-    identity = {"model": config.model, "shapes": _digest(model), "data": loaded.digest}
+    dataset = data or datasets.resolve(config.data)
+    make = make_model or partial(models.build, config.model, dataset.shape, dataset.classes)
+    model = check_network(config, make, dataset, config.model)
+    identity = {"model": config.model, "shapes": _digest(model), "data": dataset.digest}
     if config.weights:
         identity["weights"] = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest()
-    return Grid(config, LabelledTask(config, make, loaded, config.epochs, needs_groups="neuron" in config.granularity),
+    return Grid(config, LabelledTask(config, make, dataset, config.epochs, needs_groups="neuron" in config.granularity),
                 identity)
 
 

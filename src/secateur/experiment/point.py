@@ -7,9 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from secateur.core.errors import SecateurError
-from secateur.experiment.config import read_layers
+from secateur.experiment.common import read_layers
 from secateur.pruning.granularity import configure, resolve
-from secateur.pruning.ranking import check_round_to
 from secateur.pruning.scopes import resolve_scope
 from secateur.pruning.scopes.base import Scope
 from secateur.pruning.scopes.budget import read_budget
@@ -45,15 +44,13 @@ class Point:
         """The settings as one value, each on the item that it belongs to.
 
         Raises:
-            SecateurError: a value that is not allowed, a budget beside another scope.
+            SecateurError: a value that is not allowed.
         """
-        item = configure(resolve(self.granularity), pooling=self.pooling, round_to=check_round_to(self.round_to))
+        item = configure(resolve(self.granularity), pooling=self.pooling, round_to=self.round_to)
         return PruningSpec(granularity=item, criterion=self.criterion, scope=self._scope(), skip=self.skip,
                            layers=read_layers(self.layers), seed=self.seed)
 
     def _scope(self) -> Scope:
-        if self.budget and self.scope != "budget":
-            raise SecateurError(f"budget= is for scope 'budget', got scope '{self.scope}'")
         settings = _read_budget(self.budget) if self.budget else {}
         return resolve_scope(self.scope, **settings, min_sparsity=self.least, max_sparsity=self.most)
 

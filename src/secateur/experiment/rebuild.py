@@ -1,4 +1,4 @@
-"""One network of a study made again from its trained weights, and held against the row that was measured of it."""
+"""One network of a study, made again from its trained weights and compared with its row."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import Grid, load_grid
 from secateur.experiment.point import Point
-from secateur.experiment.row import Row
+from secateur.experiment.row import SETTINGS, Row
 from secateur.experiment.run import RunData, load_run
-from secateur.experiment.store import Store, key_of
+from secateur.experiment.store import Store
 from secateur.experiment.study import restore_outputs
 from secateur.experiment.sweep import Sweep
 from secateur.experiment.trial import open_bundle
 from secateur.measure.accuracy import evaluate
 
-_ASKED = ("sparsity", "granularity", "criterion", "scope", "recovery", "seed")
-_NEAR = 1000
+_ONE_OTHERWISE = 1000
 """Of so many test samples, one may come out otherwise than the row says: another machine adds in another order."""
 
 
@@ -54,58 +53,60 @@ class RemadeNetwork:
     notes: tuple[str, ...]
 
 
-def remake(folder: Path, asked: Mapping[str, Any]) -> RemadeNetwork:
+def remake(folder: Path, choice: Mapping[str, Any]) -> RemadeNetwork:
     """Make a network of a run again: its trained weights, cut and recovered as the run did, with the run's data.
 
-    ``asked`` says which: any of :data:`_ASKED`, as few as single out one row; the seed is 0 where it is not given.
+    ``choice`` says which: any of :data:`secateur.experiment.row.SETTINGS`, as few as single out one row; the seed is 0
+    where it is not given.
 
     Raises:
         RunError: the folder holds no such network, or what it was made of is no longer there, or is another.
     """
     run = load_run(folder)
-    row = _choose_row(run, asked)
+    row = _choose_row(run, choice)
     grid = _load_again(folder, run)
     with Store(folder) as store:
-        sweep, point = Sweep(grid, store, Progress()), _point_of(grid, row)
+        sweep = Sweep(grid, store, Progress())
+        point = grid.point(row.granularity, row.criterion, row.scope, row.sparsity, row.seed, row.recovery)
         _check_same(grid, sweep, store, point, folder)
         with sweep.bundles() as bundles:
             network = copy.deepcopy(open_bundle(bundles[point.seed]).cut(point)[1])
     x, y = grid.task.data.test_x, grid.task.data.test_y
-    found = evaluate(network, x, y)
+    now = evaluate(network, x, y)
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
-    wrong = int((found.correct != then).sum())
+    wrong = int((now.correct != then).sum())
     differs = f"made again, the network answers {wrong} of {len(y)} test samples otherwise than its row says"
-    if wrong * _NEAR > len(y):
-        raise RunError(f"'{folder}': {differs} (accuracy {found.accuracy:.4f}, row {row['accuracy']:.4f}): the run was "
+    if wrong * _ONE_OTHERWISE > len(y):
+        raise RunError(f"'{folder}': {differs} (accuracy {now.accuracy:.4f}, row {row['accuracy']:.4f}): the run was "
                        "made with other versions or on another machine; run secateur study again into a new folder")
     parts = [run.folder.name, row["granularity"], f"{row['sparsity']:g}"] if row["sparsity"] else [run.folder.name]
-    return RemadeNetwork(network.eval(), x[:2], (x, y), found.accuracy, row, "-".join(parts), _describe(row),
-                  (differs,) if wrong else ())
+    return RemadeNetwork(network.eval(), x[:2], (x, y), now.accuracy, row, "-".join(parts), _describe(row),
+                         (differs,) if wrong else ())
 
 
-def _choose_row(run: RunData, asked: Mapping[str, Any]) -> Row:
+def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:
     """The one row that was asked for.
 
     Raises:
         RunError: none is like that, or several are; the message says what there is.
     """
-    given = {"seed": 0} | {k: v for k, v in asked.items() if v is not None}
-    if "sparsity" not in given:
+    wanted = {"seed": 0} | {k: v for k, v in choice.items() if v is not None}
+    if "sparsity" not in wanted:
         raise RunError(f"say which network of '{run.folder}': --sparsity " + _options(run.points, "sparsity"))
-    found = run.points
-    for name, value in given.items():
-        rest = [p for p in found if p[name] == value]
-        if not rest:
+    rows = run.points
+    for name, value in wanted.items():
+        hits = [row for row in rows if row[name] == value]
+        if not hits:
             raise RunError(f"'{run.folder}' holds no network with {name} {value}: allowed here: "
-                           + _options(found, name))
-        found = rest
-    if given["sparsity"] == 0:
-        return found[0]
-    found = [p for p in found if not p["control"]] or found
-    if several := [name for name in _ASKED if len({p[name] for p in found}) > 1]:
-        raise RunError(f"{len(found)} networks of '{run.folder}' are like that: say which: "
-                       + ", ".join(f"--{name} {_options(found, name)}" for name in several))
-    return found[0]
+                           + _options(rows, name))
+        rows = hits
+    if wanted["sparsity"] == 0:
+        return rows[0]
+    rows = [row for row in rows if not row["control"]] or rows
+    if several := [name for name in SETTINGS if len({row[name] for row in rows}) > 1]:
+        raise RunError(f"{len(rows)} networks of '{run.folder}' are like that: say which: "
+                       + ", ".join(f"--{name} {_options(rows, name)}" for name in several))
+    return rows[0]
 
 
 def _options(points: list[Row], name: str) -> str:
@@ -133,16 +134,11 @@ def _load_again(folder: Path, run: RunData) -> Grid:
         raise RunError(f"'{folder}' was made in Python from data of its own, which no file names: export there with "
                        "sc.export, or give the study data by its import path")
     try:
-        grid = load_grid(StudyConfig.make(run.config))
+        grid = load_grid(StudyConfig.restore(run.config))
     except SecateurError as error:
         raise RunError(f"'{folder}' cannot make its networks again: {error}") from error
     restore_outputs(folder, grid)
     return grid
-
-
-def _point_of(grid: Grid, row: Row) -> Point:
-    """The point of the sweep that a row was measured at."""
-    return grid.point(row["granularity"], row["criterion"], row["scope"], row["sparsity"], row["seed"], row["recovery"])
 
 
 def _check_same(grid: Grid, sweep: Sweep, store: Store, point: Point, folder: Path) -> None:
@@ -151,10 +147,10 @@ def _check_same(grid: Grid, sweep: Sweep, store: Store, point: Point, folder: Pa
     Raises:
         RunError: the row has another key, or the trained weights are gone.
     """
-    if store.get(key_of(grid.trained_settings(point.seed))) is None:
+    if store.get(grid.trained_settings(point.seed)) is None:
         raise RunError(f"'{folder}' was made with another network or other data than '{grid.config.model}' and "
                        f"'{grid.config.data}' are now; run secateur study again")
-    if store.get(key_of(grid.point_settings(point))) is None:
+    if store.get(grid.point_settings(point)) is None:
         raise RunError(f"'{folder}' was measured by another version of secateur; run secateur study again")
     if not sweep.network(point.seed).exists():
         raise RunError(f"'{folder}' no longer holds its trained network {sweep.network(point.seed).name}; run secateur "

@@ -14,6 +14,7 @@ from secateur.pruning.signals.base import SOURCES
 from secateur.recovery.pipeline import recoveries
 
 SETTINGS = ("seed", "granularity", "criterion", "scope", "recovery", "sparsity")
+"""The settings that single out a row of a study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +88,11 @@ class Row:
 
 def read_row(settings: Mapping[str, Any], figures: Mapping[str, Any], timing: Mapping[str, Any] | None) -> Row:
     """The row of stored settings and figures; figures that this version does not know are left out."""
-    given = {k: settings[k] for k in SETTINGS if k in settings}
+    values = {k: settings[k] for k in SETTINGS if k in settings}
     if "needs_labels" not in figures:
-        given |= facts_of_older_row(settings["criterion"], settings.get("recovery", "none"))
-    given |= {k: v for k, v in {**figures, **(timing or {})}.items() if k in Row.__dataclass_fields__}
-    return Row(**given)
+        values |= facts_of_older_row(settings["criterion"], settings.get("recovery", "none"))
+    values |= {k: v for k, v in {**figures, **(timing or {})}.items() if k in Row.__dataclass_fields__}
+    return Row(**values)
 
 
 def method_facts(criterion: str, recovery: str | tuple[str, ...]) -> dict[str, bool]:

@@ -58,12 +58,12 @@ def load_run(folder: str | Path) -> RunData:
         if run is None:
             raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
         timings = dict(zip(run["points"], run["latency"], strict=True))
-        found = list(_rows(store, run["points"]))
-        points = [read_row(settings, figures, store.get(timings[key])) for key, settings, figures in found
+        rows = list(_rows(store, run["points"]))
+        points = [read_row(settings, figures, store.get(timings[key])) for key, settings, figures in rows
                   if "refused" not in figures]
         if not points:
             raise RunError(f"'{folder}' holds no measured point yet; run again to go on: {run['command']}")
-        refused = {settings["granularity"]: figures["refused"] for _, settings, figures in found
+        refused = {settings["granularity"]: figures["refused"] for _, settings, figures in rows
                    if "refused" in figures}
         # A run of an earlier version has no scans.
         scans = [{**{k: settings[k] for k in ("seed", "granularity", "criterion")}, **figures}

@@ -59,15 +59,14 @@ class Store:
 
     def _check_format(self) -> None:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (str(FORMAT),))
-        found = self.meta("format")
-        if found != FORMAT:
-            raise RunError(f"run folder '{self.folder}' has format {found}, this version reads {FORMAT}: "
+        if (version := self.meta("format")) != FORMAT:
+            raise RunError(f"run folder '{self.folder}' has format {version}, this version reads {FORMAT}: "
                            "choose another folder with --out, or delete it")
 
     def meta(self, name: str) -> Any:
         """A value kept beside the rows; ``None`` where there is none."""
-        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return json.loads(found[0]) if found else None
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
 
     def set_meta(self, name: str, value: Any) -> None:
         """Keep a JSON value beside the rows, unless it is there already."""
@@ -78,22 +77,26 @@ class Store:
         """The keys of all rows of one kind."""
         return {k for (k,) in self._db.execute("SELECT key FROM rows WHERE kind = ?", (kind,))}
 
-    def get(self, key: str) -> dict[str, Any] | None:
-        """The figures of a row, or ``None``."""
-        found = self._db.execute("SELECT figures FROM rows WHERE key = ?", (key,)).fetchone()
-        return _load(found[0]) if found else None
+    def get(self, key: str | Mapping[str, Any]) -> dict[str, Any] | None:
+        """The figures of a row, by its key or by all its settings; ``None`` where there is no such row."""
+        text = self._select("figures", key if isinstance(key, str) else key_of(key))
+        return _load(text) if text else None
 
     def settings(self, key: str) -> dict[str, Any]:
         """The settings of a row that is there."""
-        found = self._db.execute("SELECT settings FROM rows WHERE key = ?", (key,)).fetchone()
-        return dict(json.loads(found[0]))
+        return dict(json.loads(self._select("settings", key)))
 
     def machine(self, keys: Iterable[str]) -> dict[str, Any]:
         """The machine of the first of these rows that is there."""
         for key in keys:
-            if found := self._db.execute("SELECT machine FROM rows WHERE key = ?", (key,)).fetchone():
-                return dict(json.loads(found[0]))
+            if text := self._select("machine", key):
+                return dict(json.loads(text))
         return {}
+
+    def _select(self, column: str, key: str) -> Any:
+        """One column of a row, as text; ``None`` where there is no such row."""
+        row = self._db.execute(f"SELECT {column} FROM rows WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
 
     def put(self, kind: str, settings: Mapping[str, Any], figures: Mapping[str, Any],
             machine: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from secateur.core.progress import Progress
 from secateur.data.datasets.base import Dataset
 from secateur.experiment import backends
+from secateur.experiment.combinations import check_settings_act
 from secateur.experiment.config import RunOptions, StudyConfig
 from secateur.experiment.grid import Grid, default_folder, load_grid, name_given
 from secateur.experiment.run import RunData, load_run
@@ -20,7 +21,7 @@ from secateur.experiment.sweep import Sweep, outputs_name
 def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset | str | None = None,
           config: StudyConfig | None = None, out: str | Path | None = None, jobs: int = 1, backend: str = "loky",
           address: str = "", progress: Progress | None = None, command: str = "") -> RunData:
-    """Train, cut at every point of the grid, measure, time; what the run folder holds already stays.
+    """Train, cut at every point of the grid, measure and time; what the run's folder holds is not computed again.
 
     Args:
         make_model: a function that builds the network, or its name; by default ``config.model``.
@@ -38,6 +39,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         SecateurError: anything in the settings, network, data or folder that the caller can mend.
     """
     config = name_given(config or StudyConfig(), make_model, data)
+    check_settings_act(config)
     options = RunOptions(jobs=jobs, backend=backend, address=address)
     backends.check_installed(options)
     grid = load_grid(config, make_model if callable(make_model) else None, data if isinstance(data, Dataset) else None)
@@ -47,7 +49,9 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         grid.check_cuttable()
     outputs = list(grid.task.outputs)
     with Store(folder, create=True) as store:
-        store.set_meta(outputs_name(grid), outputs)
+        # Without output layers to keep, the network may not have been traced, so that there may be more than are known.
+        if config.skip != ():
+            store.set_meta(outputs_name(grid), outputs)
         sweep = Sweep(grid, store, progress or Progress())
         store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
                                **sweep.keys()})
@@ -60,15 +64,15 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
 
 
 def restore_outputs(folder: Path, grid: Grid) -> bool:
-    """Take the output layers that an earlier study of the same network kept in its run; whether there is one.
+    """Take over the output layers that an earlier study of the same network stored; return whether there are any.
 
-    A study that goes on need not trace its network, and finds the rows of layers that a newer version might not call
-    output layers.
+    A study that goes on then need not trace its network, and it finds its rows even where a newer version would
+    recognise other output layers.
     """
     if not (folder / FILE).exists():
         return False
     with Store(folder) as store:
-        kept = store.meta(outputs_name(grid))
-    if kept is not None:
-        grid.task.kept_outputs = tuple(kept)
-    return kept is not None
+        outputs = store.meta(outputs_name(grid))
+    if outputs is not None:
+        grid.task.kept_outputs = tuple(outputs)
+    return outputs is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from secateur.experiment.weight_statistics import weight_statistics
 
 
 def outputs_name(grid: Grid) -> str:
-    """Where a run keeps them: by the network's identity and the version that traced it."""
+    """The name under which a run keeps the output layers: by network, and by the version that traced it."""
     return f"outputs {__version__} {key_of(grid.identity)}"
 
 
@@ -46,11 +46,11 @@ class Sweep:
                 "points": [key_of(grid.point_settings(p)) for p in self.points],
                 "latency": [key_of(grid.timing_settings(p)) for p in self.points],
                 "scans": [key_of(grid.scan_settings(p)) for p in grid.scans()],
-                "anatomy": [key_of(self.grid.anatomy_settings(s)) for s in seeds],
-                "samples": key_of(self.grid.sample_settings())}
+                "anatomy": [key_of(grid.anatomy_settings(s)) for s in seeds],
+                "samples": key_of(grid.sample_settings())}
 
     def network(self, seed: int) -> Path:
-        """Where a trained network's weights lie."""
+        """The file of a trained network's weights."""
         return self.store.folder / "networks" / f"{key_of(self.grid.trained_settings(seed))}.safetensors"
 
     def train(self) -> None:
@@ -59,42 +59,42 @@ class Sweep:
         missing = [s for s in range(config.seeds) if not self._has_network(s)]
         self.progress.stage("train", self.grid.task.steps * len(missing))
         for seed in range(config.seeds):
-            record = self._train(seed) if seed in missing else self.store.get(key_of(self.grid.trained_settings(seed)))
+            record = self._train(seed) if seed in missing else self.store.get(self.grid.trained_settings(seed))
             self.progress.trained({"seed": seed, **(record or {})})
 
     def _has_network(self, seed: int) -> bool:
-        return self.store.get(key_of(self.grid.trained_settings(seed))) is not None and self.network(seed).exists()
+        return self.store.get(self.grid.trained_settings(seed)) is not None and self.network(seed).exists()
 
     def _train(self, seed: int) -> dict[str, Any]:
         model, history, result = self.grid.task.train(seed, self.progress)
         _save_tensors({k: v.detach().cpu() for k, v in model.state_dict().items()}, self.network(seed))
         record = {"history": history, "loss": result.loss, "accuracy": result.accuracy,
                   "parameters": sum(p.numel() for p in model.parameters())}
-        self.store.put("trained", self.grid.trained_settings(seed), record, self.machine)
+        self._put(self.grid.trained_settings(seed), record)
         return record
+
+    def _put(self, settings: dict[str, Any], figures: dict[str, Any]) -> None:
+        self.store.put(settings["kind"], settings, figures, self.machine)
 
     def scan(self) -> None:
         """Cut each layer by itself, where that is asked for and the run does not hold it."""
-        have = self.store.keys("sensitivity")
-        missing = [p for p in self.grid.scans() if key_of(self.grid.scan_settings(p)) not in have]
+        missing = self._missing("sensitivity", self.grid.scans(), self.grid.scan_settings)
         if not missing:
             return
         self.progress.stage("scan", len(missing))
         with self.bundles() as bundles:
             for point in missing:
-                figures = open_bundle(bundles[point.seed]).scan(point)
-                self.store.put("sensitivity", self.grid.scan_settings(point), figures, self.machine)
+                self._put(self.grid.scan_settings(point), open_bundle(bundles[point.seed]).scan(point))
                 self.progress.step()
 
     def _scans(self, seed: int) -> tuple[tuple[str, str, Any], ...]:
         """The scans of one network that the run holds."""
-        found = ((p.granularity, p.criterion, self.store.get(key_of(self.grid.scan_settings(p))))
-                 for p in self.grid.scans() if p.seed == seed)
-        return tuple((g, c, scan) for g, c, scan in found if scan)
+        return tuple((p.granularity, p.criterion, scan) for p in self.grid.scans() if p.seed == seed
+                     and (scan := self.store.get(self.grid.scan_settings(p))))
 
     def measure(self, options: RunOptions) -> None:
         """Measure every point that the run does not hold, at once where asked."""
-        missing = [*self._missing("point", self.grid.point_settings), *self._points_left_out()]
+        missing = [*self._missing("point", self.points, self.grid.point_settings), *self._points_left_out()]
         self.progress.stage("measure", len(missing))
         if not missing:
             return
@@ -102,38 +102,42 @@ class Sweep:
             for index, figures in backends.run([(bundles[p.seed], p) for p in missing], options):
                 if "refused" in figures and not self.grid.is_beside(missing[index]):
                     raise SecateurError(figures["refused"])
-                self._keep("point", self.grid.point_settings(missing[index]), figures, missing[index])
+                self._put_point(self.grid.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
-        missing = self._missing("latency", self.grid.timing_settings) if self.grid.config.latency_batches else []
-        missing = [p for p in missing if "refused" not in (self.store.get(key_of(self.grid.point_settings(p))) or {})]
+        points = self.points if self.grid.config.latency_batches else []
+        missing = [p for p in self._missing("latency", points, self.grid.timing_settings) if not self._is_refused(p)]
         self.progress.stage("time", len(missing))
         if not missing:
             return
         with self.bundles() as bundles:
-            whole: dict[tuple[int, str], dict[str, Any]] = {}
+            # Where nothing is cut, all criteria, scopes and recoveries of a seed and granularity share one timing.
+            uncut: dict[tuple[int, str], dict[str, Any]] = {}
             for point in missing:
-                trial, same = open_bundle(bundles[point.seed]), (point.seed, point.granularity)
-                nothing = point.sparsity == 0
-                figures = whole.get(same) if nothing else None
+                trial, place = open_bundle(bundles[point.seed]), (point.seed, point.granularity)
+                figures = uncut.get(place) if point.sparsity == 0 else None
                 figures = figures or trial.time(*trial.cut(point), self.grid.config.timing)
-                if nothing:
-                    whole[same] = figures
-                self._keep("latency", self.grid.timing_settings(point), figures, point)
+                if point.sparsity == 0:
+                    uncut[place] = figures
+                self._put_point(self.grid.timing_settings(point), figures, point)
 
-    def _missing(self, kind: str, settings: Callable[[Point], dict[str, Any]]) -> list[Point]:
+    def _missing(self, kind: str, points: Iterable[Point],
+                 settings: Callable[[Point], dict[str, Any]]) -> list[Point]:
         """The points that have no row of a kind."""
         have = self.store.keys(kind)
-        return [p for p in self.points if key_of(settings(p)) not in have]
+        return [p for p in points if key_of(settings(p)) not in have]
+
+    def _is_refused(self, point: Point) -> bool:
+        """Whether the run says why a point cannot be measured."""
+        return "refused" in (self.store.get(self.grid.point_settings(point)) or {})
 
     def _points_left_out(self) -> list[Point]:
         """The points that an earlier study, which did not ask for them, could leave out."""
-        asked = [p for p in self.points if p.recovery == "best" and not self.grid.is_beside(p)]
-        return [p for p in asked if "refused" in (self.store.get(key_of(self.grid.point_settings(p))) or {})]
+        return [p for p in self.points if p.recovery == "best" and not self.grid.is_beside(p) and self._is_refused(p)]
 
-    def _keep(self, kind: str, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
-        self.store.put(kind, settings, figures, self.machine)
+    def _put_point(self, settings: dict[str, Any], figures: dict[str, Any], point: Point) -> None:
+        self._put(settings, figures)
         self.progress.point(point.settings(), figures)
         self.progress.step()
 
@@ -162,15 +166,13 @@ class Sweep:
         """Keep what the report explains with: the anatomy of every network, and the sample images."""
         grid, config = self.grid, self.grid.config
         for seed in range(config.seeds):
-            if self.store.get(key_of(grid.anatomy_settings(seed))) is None:
+            if self.store.get(grid.anatomy_settings(seed)) is None:
                 weights = safetensors.torch.load_file(self.network(seed))
                 prunable = {t.name: weights[t.name] for t in grid.task.structure.targets
                             if t.module not in grid.whole_modules}
-                self.store.put("anatomy", grid.anatomy_settings(seed), weight_statistics(prunable, config.sparsity),
-                               self.machine)
-        if self.store.get(key_of(grid.sample_settings())) is None:
-            self.store.put("samples", grid.sample_settings(), sample_images(grid.task.data, config.samples),
-                           self.machine)
+                self._put(grid.anatomy_settings(seed), weight_statistics(prunable, config.sparsity))
+        if self.store.get(grid.sample_settings()) is None:
+            self._put(grid.sample_settings(), sample_images(grid.task.data, config.samples))
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from secateur import graph, models
-from secateur.core import registry
 from secateur.core.errors import OutputLayerWarning, SecateurError, UnsupportedError
 from secateur.core.modules import Plain, device_of
 from secateur.core.progress import Progress
@@ -23,16 +22,15 @@ from secateur.core.types import Structure
 from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import HeldOutSamples
-from secateur.experiment.config import CommonConfig
+from secateur.experiment.combinations import sample_readers
+from secateur.experiment.common import CommonConfig
 from secateur.graph.check import check_weights
 from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.agreement import Agreement, agreement
 from secateur.measure.latency import torch_threads
-from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.pruning.output_layers import find_output_layers
-from secateur.pruning.signals.base import SOURCES
-from secateur.recovery.pipeline import RecoveryChoice, name_of, recoveries
+from secateur.recovery.pipeline import RecoveryChoice, recoveries
 from secateur.training.loop import train
 
 Trained = tuple[nn.Module, list[dict[str, Any]], Evaluation | None]
@@ -101,10 +99,15 @@ class Task(ABC):
         return most if sample_readers(criterion, scope, recovery) else 0
 
     @final
+    def all_skipped(self, skip: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Everything that stays whole: what was asked for and the output layers; an explicit () lets these go, too."""
+        return () if skip == () else tuple(dict.fromkeys((*(skip or ()), *self.outputs)))
+
+    @final
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
         """So many samples, as :func:`secateur.graph.inputs` takes them."""
-        found = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
-        return dict(zip(self.names, found, strict=True)) if self.names else found
+        batch = self.batch(size) if device is None else tuple(x.to(device) for x in self.batch(size))
+        return dict(zip(self.names, batch, strict=True)) if self.names else batch
 
     @final
     def outputs_of(self, model: nn.Module, size: int) -> list[Tensor]:
@@ -158,7 +161,7 @@ class LabelledTask(Task):
         try:
             return graph.trace(model, self.example)
         except UnsupportedError as error:
-            if not self._needs_groups and self.config.skip:
+            if not self._needs_groups and self.config.skip is not None:
                 return Structure(graph.targets(model), (), ())
             raise UnsupportedError(f"{error}; weights alone can be cut where the output layer is named: "
                                    "--granularity weight --skip NAME") from error
@@ -285,15 +288,3 @@ def check_network(config: CommonConfig, make_model: Callable[[], nn.Module], dat
     check_weights(model)
     resolve_skip(model, config.skip or ())
     return model
-
-
-def sample_readers(criterion: str, scope: str, recovery: RecoveryChoice) -> list[str]:
-    """Criterion, scope and recoveries, those of them that look at samples.
-
-    >>> sample_readers("wanda", "layer", "none"), sample_readers("magnitude", "owl", "best")
-    (['criterion wanda'], ['scope owl', 'recovery best'])
-    """
-    found = {f"criterion {criterion}": any(SOURCES[n] for n in as_criterion(criterion)[1].needs if n != "seed"),
-             f"scope {scope}": bool(registry.get("scopes", scope).needs),
-             **{f"recovery {name_of(item)}": bool(item.needs) for item in recoveries(recovery)}}
-    return [name for name, looks in found.items() if looks]

@@ -29,7 +29,7 @@ from secateur.experiment.task import LabelledTask, Task
 from secateur.files import file_bytes
 from secateur.measure.accuracy import Evaluation
 from secateur.measure.flops import Work, work
-from secateur.measure.size import nonzeros, size, tensors
+from secateur.measure.size import nonzeros, size, tensor_bytes
 from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, RowCounts, underdetermined_layers
 from secateur.pruning.criteria.base import as_criterion
@@ -39,8 +39,8 @@ from secateur.pruning.selection import Selection
 from secateur.recovery.pipeline import recover
 from secateur.runtime.timing import Timing, time_cut
 
-_KEPT_BYTES = 1 << 28
-"""Bytes of recovered networks that one trial keeps."""
+_MOST_BYTES = 1 << 28
+"""Bytes of recovered networks that one trial keeps, 256 MiB: several workers share a machine's memory."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Bundle:
 
     def with_contents(self) -> Bundle:
         """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
-        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
-        training = self.training.read_bytes() if isinstance(self.training, Path) else self.training
-        return replace(self, network=network, tests=tests, training=training)
+        contents: dict[str, Any] = {name: file.read_bytes() for name in ("network", "tests", "training")
+                                    if isinstance(file := getattr(self, name), Path)}
+        return replace(self, **contents)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -81,14 +81,14 @@ def open_bundle(bundle: Bundle) -> Trial:
                         Dataset("", training["x"], training["y"], tests["x"], tests["y"], classes=1),
                         structure=bundle.structure, outputs=bundle.outputs, in_order=True)
     return Trial(model.eval().to(bundle.config.device), task,
-                 {(g, c): Scan.read(found) for g, c, found in bundle.scans}, bundle.config.samples)
+                 {(g, c): Scan.read(scan) for g, c, scan in bundle.scans}, bundle.config.samples)
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
     """Tensors in memory of their own: aligned alike, matrix products are the same to the last bit on every worker."""
     try:
-        found = safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
-        return {name: tensor.clone() for name, tensor in found.items()}
+        values = safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
+        return {name: tensor.clone() for name, tensor in values.items()}
     except safetensors.SafetensorError as error:
         raise RunError(f"cannot read '{source!s:.200}': {error}; delete it and it is made again") from error
 
@@ -107,8 +107,8 @@ class Trial:
                  samples: int = 0):
         self.model, self.task, self.scans, self.samples = model, task, scans or {}, samples
         self._selections: dict[Point, Selection] = {}
-        self._recovered: dict[Point, nn.Module] = {}
-        self._rows: dict[Point, RowCounts] = {}
+        self._networks: dict[Point, nn.Module] = {}
+        self._row_counts: dict[Point, RowCounts] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
 
     @cached_property
@@ -125,8 +125,9 @@ class Trial:
         """The plan of a point and the network cut by it."""
         selection = self.selection(point)
         plan = selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
-        return plan, self._recover(plan, point) if point.recovery != "none" else (
-            self._carry_out(plan, point) if plan.removed else self.model)
+        if point.recovery != "none":
+            return plan, self._recover(plan, point)
+        return plan, self._carry_out(plan, point) if plan.removed else self.model
 
     def _carry_out(self, plan: Plan, point: Point) -> nn.Module:
         removal = carry_out(self.model, plan)
@@ -139,21 +140,21 @@ class Trial:
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
-        return list(underdetermined_layers(self._rows.get(point, {}), REFIT))
+        return list(underdetermined_layers(self._row_counts.get(point, {}), REFIT))
 
-    def samples_seen(self, point: Point) -> int:
+    def samples_shown(self, point: Point) -> int:
         """How many samples criterion, scope and recoveries of a point were shown."""
         return sum(map(len, self.task.calibration(point.samples) or ()))
 
     def _recover(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
-        if point not in self._recovered:
+        if point not in self._networks:
             cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
-            made = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
-            self._recovered[point], self._rows[point] = made.network, made.rows
-            while len(self._recovered) > 1 and sum(map(_tensor_bytes, self._recovered.values())) > _KEPT_BYTES:
-                del self._recovered[next(iter(self._recovered))]
-        return self._recovered[point]
+            result = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
+            self._networks[point], self._row_counts[point] = result.network, result.rows
+            while len(self._networks) > 1 and sum(map(tensor_bytes, self._networks.values())) > _MOST_BYTES:
+                del self._networks[next(iter(self._networks))]
+        return self._networks[point]
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
@@ -176,7 +177,7 @@ class Trial:
         result = self.evaluation if model is self.model else self.task.evaluate(model)
         assert result is not None
         cost = work(model, self.task.example) if plan.granularity == "neuron" and plan.removed else self.work
-        counts, seen = nonzeros(model), self.samples_seen(point)
+        counts, samples = nonzeros(model), self.samples_shown(point)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,
                 "loss": result.loss, "accuracy": result.accuracy, "tests": len(result.correct),
                 "correct": np.packbits(result.correct).tobytes(),
@@ -184,7 +185,7 @@ class Trial:
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": [*plan.notes, *self.notes(point)],
-                **({"samples_seen": seen} if seen else {}), **method_facts(point.criterion, point.recovery)}
+                **({"samples_seen": samples} if samples else {}), **method_facts(point.criterion, point.recovery)}
 
     def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:
         """The latency of a cut network at every batch size, beside the unpruned network's.
@@ -193,16 +194,12 @@ class Trial:
             MeasurementError: the sparse run's outputs are not the dense run's.
         """
         return time_cut(self.task.as_timed(self.model), self.task.as_timed(cut), plan.granularity != "neuron",
-                         self._inputs, timing, str(plan).partition("\n")[0])
+                        self._inputs, timing, str(plan).partition("\n")[0])
 
     def _inputs(self, size: int) -> Any:
         """Inputs of a batch size: one, or a tuple of several."""
-        found = self.task.batch(size)
-        return found if len(found) > 1 else found[0]
-
-
-def _tensor_bytes(model: nn.Module) -> int:
-    return sum(t.numel() * t.element_size() for _, t in tensors(model))
+        inputs = self.task.batch(size)
+        return inputs if len(inputs) > 1 else inputs[0]
 
 
 def check_cuttable(task: LabelledTask, point: Point, criteria: Sequence[str]) -> None:

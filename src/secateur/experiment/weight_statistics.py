@@ -19,7 +19,9 @@ _BINS = 60
 THRESHOLDS = (0.01, 0.05, 0.1, 0.25, 0.5)
 _QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 LARGE = 0.1
+"""The fraction of a layer's weights that are called large."""
 _SPAN = {"max": 1.0, "mean": 4.0}
+"""Where histograms end: at the maximum; of multiples of the mean at four, beyond which few values lie."""
 
 
 def weight_statistics(weights: Mapping[str, Tensor], sparsities: Sequence[float]) -> dict[str, Any]:
@@ -80,23 +82,23 @@ def distribution(values: Tensor) -> dict[str, Any]:
     >>> d["mean"], d["cv"], d["gini"], d["by_max"]["below"][-1]
     (2.0, 0.5, 0.25, 0.5)
     """
-    ordered = values.double().sort().values
-    mean, top = float(ordered.mean()), float(ordered[-1])
-    cv = float(ordered.std(correction=0)) / mean if mean else 0.0
-    return {"count": ordered.numel(), "mean": mean, "max": top, "cv": cv, "gini": _gini(ordered),
-            "by_max": _in_units(ordered, top, _SPAN["max"]), "by_mean": _in_units(ordered, mean, _SPAN["mean"])}
+    ascending = values.double().sort().values
+    mean, top = float(ascending.mean()), float(ascending[-1])
+    cv = float(ascending.std(correction=0)) / mean if mean else 0.0
+    return {"count": ascending.numel(), "mean": mean, "max": top, "cv": cv, "gini": _gini(ascending),
+            "by_max": _in_units(ascending, top, _SPAN["max"]), "by_mean": _in_units(ascending, mean, _SPAN["mean"])}
 
 
-def _gini(ordered: Tensor) -> float:
+def _gini(ascending: Tensor) -> float:
     """The Gini coefficient of ascending values: sum of (2i - n - 1) x_i over n times their sum."""
-    n, total = ordered.numel(), float(ordered.sum())
-    ranks = 2 * torch.arange(1, n + 1, dtype=ordered.dtype, device=ordered.device) - n - 1
-    return float((ranks * ordered).sum()) / (n * total) if total else 0.0
+    n, total = ascending.numel(), float(ascending.sum())
+    ranks = 2 * torch.arange(1, n + 1, dtype=ascending.dtype, device=ascending.device) - n - 1
+    return float((ranks * ascending).sum()) / (n * total) if total else 0.0
 
 
-def _in_units(ordered: Tensor, unit: float, span: float) -> dict[str, Any]:
+def _in_units(ascending: Tensor, unit: float, span: float) -> dict[str, Any]:
     """Histogram, shares under the thresholds and quantiles of ascending values, measured in ``unit``."""
-    relative = (ordered / unit if unit else ordered).cpu()
+    relative = (ascending / unit if unit else ascending).cpu()
     counts = torch.histc(relative[relative <= span], bins=_BINS, min=0.0, max=span) / relative.numel()
     below = [int(torch.searchsorted(relative, t)) / relative.numel() for t in THRESHOLDS]
     at = [relative[round(q * (relative.numel() - 1))] for q in _QUANTILES]
@@ -113,6 +115,6 @@ def _fallen_shares(rows: Tensor, norms: Tensor, sparsities: Sequence[float]) -> 
     large = torch.zeros(rows.numel(), dtype=torch.float64, device=rows.device)
     large[torch.sort(rows.abs().flatten(), stable=True).indices[-count:]] = 1
     order = torch.sort(norms, stable=True).indices
-    held = torch.cat([torch.zeros(1), large.view_as(rows).sum(1)[order].cpu().cumsum(0)]) / count
-    gone = [min(removal_count(len(norms), s), len(norms) - 1) for s in sparsities]
-    return [float(held[g]) for g in gone], [g / len(norms) for g in gone]
+    falling = torch.cat([torch.zeros(1), large.view_as(rows).sum(1)[order].cpu().cumsum(0)]) / count
+    counts = [min(removal_count(len(norms), s), len(norms) - 1) for s in sparsities]
+    return [float(falling[g]) for g in counts], [g / len(norms) for g in counts]

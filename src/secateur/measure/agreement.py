@@ -51,8 +51,8 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     >>> net, x = nn.Linear(2, 2, bias=False), torch.eye(2)
     >>> half = nn.Linear(2, 2, bias=False)
     >>> _ = half.weight.data.copy_(net.weight.data / 2)
-    >>> found = agreement(net, half, Calibration([x]))
-    >>> round(found.error, 6), round(found.cosine, 6), found.samples, found.same
+    >>> near = agreement(net, half, Calibration([x]))
+    >>> round(near.error, 6), round(near.cosine, 6), near.samples, near.same
     (0.5, 1.0, 2, 1.0)
     """
     apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
@@ -72,9 +72,10 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
             if labels is not None and labels.dtype in _WHOLE and labels.shape == real.shape:
                 right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
     means = torch.cat(cosines)
-    kept, hits = (torch.cat(found).double() if found else None for found in (same, right))
+    equal, hits = (torch.cat(parts).double() if parts else None for parts in (same, right))
+    # Outputs that are all zero leave nothing to divide by: any difference is then a huge error, not an exception.
     return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
-                     None if kept is None else float(kept.mean()),
+                     None if equal is None else float(equal.mean()),
                      None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())))
 
 
@@ -114,8 +115,8 @@ def _class_axis(outputs: Tensor, labels: Tensor | None) -> int:
     if labels is not None and outputs.ndim > 2 and labels.shape == (outputs.shape[0], *outputs.shape[2:]) and (
             labels.shape != outputs.shape[:-1]):
         return 1
-    known = outputs.ndim in (2, 3) or (labels is not None and labels.shape == outputs.shape[:-1])
-    return outputs.ndim - 1 if known and outputs.ndim > 1 and outputs.shape[-1] > 1 else 0
+    has_classes = outputs.ndim in (2, 3) or (labels is not None and labels.shape == outputs.shape[:-1])
+    return outputs.ndim - 1 if has_classes and outputs.ndim > 1 and outputs.shape[-1] > 1 else 0
 
 
 def _real_places(values: Tensor, batch: Batch) -> Tensor:

@@ -60,11 +60,11 @@ class Comparison:
             yield (f"{self.part} accuracy".strip(), text.percent(old.accuracy, 2), text.percent(new.accuracy, 2),
                    f"{text.points(new.accuracy - old.accuracy)} points")
         if near is not None:
-            seen = f"{text.count(near.samples)} samples"
+            count_text = f"{text.count(near.samples)} samples"
             if near.same is not None:
-                yield "outputs, same class", "100%", text.percent(near.same, 2), seen
-            yield "outputs, cosine", "1", f"{near.cosine:.4f}", seen
-            yield "outputs, relative error", "0", f"{near.error:.4f}", seen
+                yield "outputs, same class", "100%", text.percent(near.same, 2), count_text
+            yield "outputs, cosine", "1", f"{near.cosine:.4f}", count_text
+            yield "outputs, relative error", "0", f"{near.error:.4f}", count_text
         for name, was, now, show in (("parameters", old.parameters, new.parameters, text.count),
                                      ("not zero", old.nonzeros, new.nonzeros, text.count),
                                      ("bytes, saved", old.bytes, new.bytes, lambda n: text.with_prefix(n, "B")),

@@ -56,11 +56,11 @@ def work(model: nn.Module, example: Any) -> Work:
 def _count(target: Target, positions: dict[str, int]) -> Any:
     """A hook that adds up how often each weight of a layer is used: once for every place of an output unit, or of an
     input unit where the convolution is transposed."""
-    transposed = "transpose" in target.kind
-    units = target.shape[target.axes.index("in" if transposed else "out")]
+    is_transposed = "transpose" in target.kind
+    units = target.shape[target.axes.index("in" if is_transposed else "out")]
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        places = (inputs[0] if transposed else output).numel() // units
+        places = (inputs[0] if is_transposed else output).numel() // units
         positions[target.name] = positions.get(target.name, 0) + places
 
     return hook
@@ -68,5 +68,5 @@ def _count(target: Target, positions: dict[str, int]) -> Any:
 
 def flops_of(network: nn.Module, example: Any, zeros: bool) -> int:
     """The FLOPs of a network for one example; ``zeros`` leaves out those that multiply by a zero weight."""
-    found = work(network, example)
-    return found.nonzero_flops(network) if zeros else found.flops
+    counted = work(network, example)
+    return counted.nonzero_flops(network) if zeros else counted.flops

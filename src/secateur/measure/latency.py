@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 101
+"""Quartiles need a few rounds; beyond a hundred they hardly move."""
 BLOCK_SECONDS, BLOCK_CALLS = 0.001, 10
+"""Short calls are repeated, because the clock's own delay is of the size of a single one."""
 
 
-def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
+def interleave(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
     """Time calls against each other.
 
     Each round runs every call once untimed, then as often as fills about a millisecond, and keeps
@@ -30,8 +32,8 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
     end = perf_counter() + seconds
     while len(times[order[0]]) < MOST_ROUNDS and (len(times[order[0]]) < LEAST_ROUNDS or perf_counter() < end):
         shuffle(order)
-        done = {name: _block(calls[name]) for name in order}
-        for name, value in done.items():
+        round_times = {name: _block(calls[name]) for name in order}
+        for name, value in round_times.items():
             times[name].append(value)
     return times
 

@@ -21,6 +21,11 @@ def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
+def tensor_bytes(model: nn.Module) -> int:
+    """The bytes of all parameters and buffers; their values are not read, which would load memory-mapped ones."""
+    return sum(t.numel() * t.element_size() for _, t in tensors(model))
+
+
 def size(model: nn.Module, counts: dict[str, int] | None = None) -> dict[str, int]:
     """Parameters, non-zeros, and bytes of all parameters and buffers.
 
@@ -35,7 +40,7 @@ def size(model: nn.Module, counts: dict[str, int] | None = None) -> dict[str, in
     names = [name for name, _ in model.named_parameters()]
     return {"parameters": sum(p.numel() for p in model.parameters()),
             "nonzeros": sum(counts[name] for name in names),
-            "bytes": sum(t.numel() * t.element_size() for _, t in tensors(model)),
+            "bytes": tensor_bytes(model),
             "bytes_sparse": sum(sparse_bytes(t, counts[name]) for name, t in tensors(model))}
 
 

@@ -57,10 +57,10 @@ def speeds(latency: Mapping[str, Any]) -> dict[str, tuple[float, Speed]]:
     >>> speeds({"1": {"original": {"median": 4.0}, "small": {"speedup": 2.0, "speedup_low": 1.5, "speedup_high": 2.5}}})
     {'1': (4.0, Speed(seconds=2.0, ratio=2.0, low=1.5, high=2.5))}
     """
-    found = {}
+    by_batch = {}
     for batch, ways in latency.items():
         fast = next(ways[name] for name in _FASTEST if name in ways)
         original = ways["original"]["median"]
-        found[batch] = original, Speed(original / fast["speedup"], fast["speedup"], fast["speedup_low"],
-                                       fast["speedup_high"])
-    return found
+        by_batch[batch] = original, Speed(original / fast["speedup"], fast["speedup"], fast["speedup_low"],
+                                          fast["speedup_high"])
+    return by_batch

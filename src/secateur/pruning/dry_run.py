@@ -16,7 +16,7 @@ from secateur.core.types import Plan, Structure
 from secateur.graph.check import check_module
 from secateur.graph.example import check_example, inputs
 from secateur.measure.flops import flops_of, work
-from secateur.measure.latency import interleaved
+from secateur.measure.latency import interleave
 from secateur.measure.size import size
 from secateur.pruning.apply import carry_out, check_plan
 
@@ -87,5 +87,5 @@ def _milliseconds(model: nn.Module, small: nn.Module, example: Any) -> tuple[flo
     """The median times of a forward pass of two networks in milliseconds, measured in turns."""
     args, kwargs = copy.deepcopy(inputs(example))
     with torch.no_grad():
-        times = interleaved({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, _SECONDS)
+        times = interleave({"old": lambda: model(*args, **kwargs), "new": lambda: small(*args, **kwargs)}, _SECONDS)
     return statistics.median(times["old"]) * 1e3, statistics.median(times["new"]) * 1e3

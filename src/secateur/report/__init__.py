@@ -15,9 +15,10 @@ from secateur.report.provenance import Report
 from secateur.report.render import csv as export_rows
 from secateur.report.render import markdown, matplotlib_, page
 
-__all__ = ["Report", "check_installed", "write"]
+__all__ = ["PACKAGES", "Report", "check_installed", "write"]
 
-_NEEDED = ("matplotlib", "plotly", "scipy", "jinja2")
+PACKAGES = ("matplotlib", "plotly", "scipy", "jinja2")
+"""The packages that every report needs."""
 
 
 def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False,
@@ -59,6 +60,6 @@ def check_installed(parquet: bool = False) -> None:
     Raises:
         MissingExtraError: it names the package and the command that installs it.
     """
-    for module in (*_NEEDED, *["pyarrow"] * parquet):
+    for module in (*PACKAGES, *["pyarrow"] * parquet):
         if find_spec(module) is None:
             raise MissingExtraError(module, "report", "the report")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from secateur.core import text as words
@@ -20,66 +19,59 @@ class Answer:
 
     ``cell`` is the largest sparsity of the grid at which the mean loss of accuracy lies within the
     tolerance there and at every smaller sparsity of the grid; None where even the smallest is too much.
-    ``refused`` is the next sparsity, which is too much; None where the grid ends first. ``cells`` are all the
-    method's.
+    ``too_much`` is the next sparsity; None where the grid ends first. ``cells`` are all the method's.
     """
 
     method: Method
     cell: Cell | None
-    refused: Cell | None
+    too_much: Cell | None
     cells: tuple[Cell, ...]
 
 
 def answer(curve: Curve, tolerance: float) -> Answer:
     """The answer of one method."""
-    best, refused = None, None
+    best = None
     for cell in (c for c in curve.cells if c.removed > 0):
         # A loss of exactly the tolerance counts as within it, whatever the last bit of the difference says.
         if not cell.cost.mean <= tolerance + 1e-12:
-            refused = cell
-            break
+            return Answer(curve.method, best, cell, curve.cells)
         best = cell
-    return Answer(curve.method, best, refused, curve.cells)
+    return Answer(curve.method, best, None, curve.cells)
 
 
-def answers(results: Results) -> list[Answer]:
-    """One answer for each granularity: its best method without recovery, which can cut most, then costs least."""
-    return _best_answers(results, results.plain)
+def answers(results: Results, recovery: bool = False) -> list[Answer]:
+    """One answer for each granularity: its best method without recovery, which can cut most, then costs least.
 
-
-def recovered_answers(results: Results) -> list[Answer]:
-    """The same for the methods with a recovery, where a granularity has methods without one too."""
-    return _best_answers(results, results.recovered)
-
-
-def _best_answers(results: Results, curves_of: Callable[[str], list[Curve]]) -> list[Answer]:
-    return [max((answer(c, results.tolerance) for c in found),
+    With ``recovery`` the same for the methods with one, where a granularity has methods without one too.
+    """
+    curves_of = results.with_recovery if recovery else results.plain
+    return [max((answer(c, results.tolerance) for c in curves),
                 key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0))
-            for g in results.granularities if (found := curves_of(g))]
+            for g in results.granularities if (curves := curves_of(g))]
 
 
 def all_answers(results: Results) -> list[Answer]:
     """The answers without and with a recovery, ordered by granularity."""
-    found = [*answers(results), *recovered_answers(results)]
-    return [a for g in results.granularities for a in found if a.method.granularity == g]
+    both = [*answers(results), *answers(results, recovery=True)]
+    return [a for g in results.granularities for a in both if a.method.granularity == g]
 
 
 def sentence(results: Results) -> str:
     """The sentence as plain text, followed by one about what recovery adds."""
-    found = (sentence_parts(results), recovered_parts(results))
-    return " ".join("".join(text for text, _ in parts) for parts in found if parts)
+    sentences = (sentence_parts(results), recovered_parts(results))
+    return " ".join("".join(text for text, _ in parts) for parts in sentences if parts)
 
 
 def sentence_parts(results: Results) -> list[Part]:
     """The sentence about the cuts with nothing done after them."""
-    found, config = answers(results), results.run.config
-    plain = ", with nothing done after the cut," if recovered_answers(results) else ""
+    best, config = answers(results), results.run.config
+    plain = ", with nothing done after the cut," if answers(results, recovery=True) else ""
     opening = (f"Within {100 * results.tolerance:g} points of its {words.percent(results.dense.accuracy.mean, 2)} "
                f"accuracy, {config.get('model', 'the network')} on {config.get('data', 'its data')}{plain} ")
-    if not found:
+    if not best:
         return [(f"{opening}was cut by random controls only: nothing can be said about what can go.", "")]
     parts: list[Part] = [(opening, "")]
-    for i, a in enumerate(found):
+    for i, a in enumerate(best):
         parts += [("; it ", "")] * (i > 0) + _clause(a, results)
     return [*parts, (".", "")]
 
@@ -87,11 +79,11 @@ def sentence_parts(results: Results) -> list[Part]:
 def recovered_parts(results: Results) -> list[Part]:
     """What a recovery after the cut adds; nothing where there is none."""
     parts, before = list[Part](), ""
-    for a in recovered_answers(results):
-        given = source(a)
-        opening = f"{'; with' if parts else 'With'} {given} it " if given != before else "; it "
+    for a in answers(results, recovery=True):
+        condition = source(a)
+        opening = f"{'; with' if parts else 'With'} {condition} it " if condition != before else "; it "
         parts += [(opening, ""), *_clause(a, results)]
-        before = given
+        before = condition
     return [*parts, (".", "")] if parts else []
 
 
@@ -103,7 +95,7 @@ def refusals(results: Results) -> list[str]:
 
 def source(a: Answer) -> str:
     """What a recovery takes: samples without labels, or more."""
-    cell = a.cell or a.refused
+    cell = a.cell or a.too_much
     seen = max((row.samples_seen for row in cell.rows), default=0) if cell else 0
     if not seen or a.method.needs_labels:
         return f"recovery {a.method.recovery}"
@@ -114,9 +106,9 @@ def _clause(a: Answer, results: Results) -> list[Part]:
     """What the sentence says of one granularity."""
     role, items = a.method.granularity, f"its {words.noun(a.method.granularity)}"
     if a.cell is None:
-        refused = f" (at {words.percent(a.refused.sparsity)}, {cost_words(a.refused)})" if a.refused else ""
-        return [("can lose ", ""), (f"no share of {items} on this grid", role), (refused, "")]
-    limit = "" if a.refused else ", the end of the grid"
+        limit = f" (at {words.percent(a.too_much.sparsity)}, {cost_words(a.too_much)})" if a.too_much else ""
+        return [("can lose ", ""), (f"no share of {items} on this grid", role), (limit, "")]
+    limit = "" if a.too_much else ", the end of the grid"
     return [("can lose ", ""), (f"{words.percent(a.cell.sparsity)} of {items}", role),
             (f"{limit} ({cost_words(a.cell)}{doubt(a.cell, results.tolerance)}), which "
              f"{_size_words(a.cell, results)}{_speed_words(a.method, a.cell, results)}", "")]

@@ -74,9 +74,9 @@ def large_weight_loss(statistics: Sequence[dict[str, Any]], sparsity: float) -> 
     The first of the pair (``weight``) is the even spread, the second (``neuron``) what goes in truth: a
     positive difference says that large weights gather in the neurons that stay. None if not recorded.
     """
-    known = [(x, s["sparsities"].index(sparsity)) for s in statistics if sparsity in s["sparsities"]
-             for x in s["layers"]]
-    return pair([x["even"][i] for x, i in known], [x["fallen"][i] for x, i in known]) if known else None
+    layers = [(x, s["sparsities"].index(sparsity)) for s in statistics if sparsity in s["sparsities"]
+              for x in s["layers"]]
+    return pair([x["even"][i] for x, i in layers], [x["fallen"][i] for x, i in layers]) if layers else None
 
 
 def verdict(by_mean: Paired, by_max: Paired) -> str:

@@ -66,10 +66,10 @@ def _variation_words(p: Paired) -> str:
 
 def large_weight_words(results: Results) -> str:
     """How many large weights are lost with the neurons: at their first sparsity that is too much, or the largest."""
-    found = next((a for a in answers(results) if a.method.granularity == "neuron"), None)
-    if found is None:
+    neurons = next((a for a in answers(results) if a.method.granularity == "neuron"), None)
+    if neurons is None:
         return ""
-    cell = found.refused or found.cells[-1]
+    cell = neurons.too_much or neurons.cells[-1]
     if (loss := large_weight_loss(results.run.weight_statistics, cell.sparsity)) is None:
         return ""
     large, cut = results.run.weight_statistics[0]["large"], text.percent(cell.sparsity)
@@ -77,11 +77,11 @@ def large_weight_words(results: Results) -> str:
                0: "large weights are spread over weak and strong neurons about evenly",
                -1: "the weak neurons hold more large weights than their share"}[loss.direction]
     # The smallest weights go first, so none of the large ones until only they are left.
-    gone = max(0.0, (cell.sparsity - (1 - large)) / large)
+    share = max(0.0, (cell.sparsity - (1 - large)) / large)
     return (f"Of the large weights (the top {text.percent(large)} of each layer by |w|), {text.percent(loss.neuron)} "
             f"lie in the {cut} weakest neurons and go with them; spread evenly it would be "
             f"{text.percent(loss.weight)} (difference {points_with_interval(loss)}): {reading}. Cutting {cut} of the "
-            f"weights one by one removes {text.percent(gone)} of them.")
+            f"weights one by one removes {text.percent(share)} of them.")
 
 
 def _same_sparsity_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> str:
@@ -99,14 +99,14 @@ def _same_sparsity_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> st
 
 def _same_size_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> str:
     """Weights against neurons with the same number of parameters left, which is the fairer comparison."""
-    compared = [(n, at) for n in neurons if n.sparsity > 0 and (at := interpolate(weights, n.nonzeros)) is not None]
-    if not compared:
+    pairs = [(n, at) for n in neurons if n.sparsity > 0 and (at := interpolate(weights, n.nonzeros)) is not None]
+    if not pairs:
         return ""
-    better = sum(at > n.accuracy.mean for n, at in compared)
-    n, at = max(compared, key=lambda pair: abs(pair[0].accuracy.mean - pair[1]))
+    better = sum(at > n.accuracy.mean for n, at in pairs)
+    n, at = max(pairs, key=lambda pair: abs(pair[0].accuracy.mean - pair[1]))
     return ("A neuron takes its inputs and outputs with it, so the same fraction cut is not the same size. With "
             f"equally many parameters left (weights' accuracy interpolated), single weights keep more at {better} of "
-            f"{len(compared)} sizes; the largest difference is at {text.count(n.nonzeros)} parameters: "
+            f"{len(pairs)} sizes; the largest difference is at {text.count(n.nonzeros)} parameters: "
             f"{text.percent(at)} after cutting weights, {text.percent(n.accuracy.mean)} after cutting neurons.")
 
 

@@ -78,8 +78,8 @@ def _name_methods(methods: Sequence[Method]) -> list[Method]:
         criteria = {o.criterion for o in rivals if (o.scope, o.recovery) == (m.scope, m.recovery)}
         parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(criteria) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
-        if len({o.recovery for o in rivals}) > 1 and (m.recovered or not m.control):
-            parts += [f"{m.recovery} recovery" if m.recovered else "plain"]
+        if len({o.recovery for o in rivals}) > 1 and (m.has_recovery or not m.control):
+            parts += [f"{m.recovery} recovery" if m.has_recovery else "plain"]
         family = m.granularity if m.granularity in ("weight", "neuron") else "other"
         # A lone control is dashed in the colour of its granularity, so it takes no tone of its own.
         tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
@@ -116,10 +116,10 @@ def _stored_bytes(row: Row) -> int:
 
 def _correctness(rows: Sequence[Row | None]) -> NDArray[np.float64] | None:
     """Whether each test sample was classified right, ``(seeds, samples)``; None if not known for all seeds."""
-    known = [(np.frombuffer(r.correct, np.uint8), r.tests) for r in rows if r is not None and r.correct is not None]
-    if len(known) < len(rows) or len({tests for _, tests in known}) != 1:
+    answers = [(np.frombuffer(r.correct, np.uint8), r.tests) for r in rows if r is not None and r.correct is not None]
+    if len(answers) < len(rows) or len({tests for _, tests in answers}) != 1:
         return None
-    return np.stack([np.unpackbits(packed, count=tests) for packed, tests in known]).astype(np.float64)
+    return np.stack([np.unpackbits(bits, count=tests) for bits, tests in answers]).astype(np.float64)
 
 
 def _speeds(rows: Sequence[Row], dense: Dense) -> dict[str, dict[str, Speed]]:
@@ -129,7 +129,7 @@ def _speeds(rows: Sequence[Row], dense: Dense) -> dict[str, dict[str, Speed]]:
         for batch, ways in (row.latency or {}).items():
             for way in ways.keys() - {"original"}:
                 timings[batch][way].append(ways[way])
-    return {batch: {way: _speed(found, dense.seconds[batch]) for way, found in sorted(timings[batch].items())}
+    return {batch: {way: _speed(ratios, dense.seconds[batch]) for way, ratios in sorted(timings[batch].items())}
             for batch in sorted(timings, key=int)}
 
 

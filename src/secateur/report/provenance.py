@@ -25,24 +25,24 @@ class Report:
 def current(run: RunData, folder: Path) -> Report | None:
     """The report in a folder, if all its files are there and were made from these rows."""
     try:
-        kept = json.loads((folder / _NAME).read_text())
+        facts = json.loads((folder / _NAME).read_text())
     except (OSError, ValueError):
         return None
-    files = [folder / name for name in kept["files"]]
-    fresh = kept["rows"] == _fingerprint(run) and all(f.exists() for f in files)
-    return Report(kept["headline"], files) if fresh else None
+    files = [folder / name for name in facts["files"]]
+    fresh = facts["rows"] == _fingerprint(run) and all(f.exists() for f in files)
+    return Report(facts["headline"], files) if fresh else None
 
 
 def write(run: RunData, folder: Path, report: Report) -> None:
     """Keep from which rows a report was made."""
     names = [f.relative_to(folder).as_posix() for f in report.files]
-    kept = {"rows": _fingerprint(run), "headline": report.headline, "files": names}
-    paths.write(folder / _NAME, json.dumps(kept, indent=1) + "\n")
+    facts = {"rows": _fingerprint(run), "headline": report.headline, "files": names}
+    paths.write(folder / _NAME, json.dumps(facts, indent=1) + "\n")
 
 
 def _fingerprint(run: RunData) -> str:
     """The SHA-256 of everything that a report shows, and of the version that draws it."""
-    shown = {k: v for k, v in asdict(run).items() if k != "folder"}
-    text = json.dumps([__version__, shown], sort_keys=True,
+    content = {k: v for k, v in asdict(run).items() if k != "folder"}
+    text = json.dumps([__version__, content], sort_keys=True,
                       default=lambda v: v.hex() if isinstance(v, bytes) else v.tolist())
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,38 +7,39 @@ from secateur.experiment.single.output import bytes_of
 from secateur.experiment.single.prune import CutNetwork
 from secateur.measure.speed import PACES, in_words, pace
 
-GUESSING = 1.5
+_GUESSING = 1.5
+"""A network whose accuracy is below so many times that of guessing is hardly trained."""
 
 
-def verdict(done: CutNetwork) -> str:
+def verdict(cut: CutNetwork) -> str:
     """Whether the cut pays on this machine, in a sentence."""
-    size = f"stored in {text.percent(done.after.bytes / done.before.bytes)} of the bytes"
+    size = f"stored in {text.percent(cut.after.bytes / cut.before.bytes)} of the bytes"
     groups: dict[str, list[str]] = {}
-    for batch, (_, speed) in done.comparison.latency.items():
+    for batch, (_, speed) in cut.comparison.latency.items():
         groups.setdefault(pace(speed.ratio), []).append(f"{in_words(speed)} at batch {batch}")
     if not groups:
         return f"The network is {size}; its speed was not measured."
-    how = f", compiled on engine {done.timing['engine_used']}" if done.timing["engine_used"] else ""
+    how = f", compiled on engine {cut.timing['engine_used']}" if cut.timing["engine_used"] else ""
     paces = text.join_words([f"{PACES[p]} ({text.join_words(at)})" for p, at in groups.items()], "but")
     pays = {frozenset({"faster"}): "The cut pays", frozenset({"even"}): "The cut buys no speed"}.get(
         frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
-    joint = "but" if "faster" in groups and done.after.bytes > done.before.bytes else "and"
+    joint = "but" if "faster" in groups and cut.after.bytes > cut.before.bytes else "and"
     return f"{pays} on this machine: the network is {paces}{how}, {joint} {size}."
 
 
-def remarks(done: CutNetwork) -> list[str]:
+def remarks(cut: CutNetwork) -> list[str]:
     """What a reader has to know besides."""
-    epochs = "1 epoch" if done.trained == 1 else f"{done.trained} epochs"
-    made = [f"trained here for {epochs} before the cut"] if done.trained else []
-    kind = "training samples" if done.chance else "samples"
-    seen = [f"{text.count(done.samples)} {kind} were shown"] if done.samples else []
-    accuracy, chance = done.before.accuracy, done.chance
-    guessing = accuracy is not None and chance is not None and accuracy < GUESSING * chance
+    epochs = "1 epoch" if cut.trained == 1 else f"{cut.trained} epochs"
+    training = [f"trained here for {epochs} before the cut"] if cut.trained else []
+    kind = "training samples" if cut.chance else "samples"
+    samples = [f"{text.count(cut.samples)} {kind} were shown"] if cut.samples else []
+    accuracy, chance = cut.before.accuracy, cut.chance
+    guessing = accuracy is not None and chance is not None and accuracy < _GUESSING * chance
     guess = ["before the cut the network is about as good as guessing: was it trained?"]
-    return [*made, *seen, *(guess if guessing else []), *done.notes]
+    return [*training, *samples, *(guess if guessing else []), *cut.notes]
 
 
-def how_to_load(done: CutNetwork) -> str:
+def how_to_load(cut: CutNetwork) -> str:
     """Where the file is, how large it is with all that it tells, and how to get the network out of it."""
-    size = text.with_prefix(bytes_of(done.path), "B")
-    return f"{done.path}, {size} with all that it tells, read back and compared: {done.again}"
+    size = text.with_prefix(bytes_of(cut.path), "B")
+    return f"{cut.path}, {size} with all that it tells, read back and compared: {cut.again}"

@@ -24,7 +24,7 @@ class Method:
     needs_labels: bool = False
 
     @property
-    def recovered(self) -> bool:
+    def has_recovery(self) -> bool:
         """Whether anything was done after the cut to win accuracy back."""
         return self.recovery != "none"
 
@@ -94,11 +94,11 @@ class Results:
 
     def plain(self, granularity: str | None = None) -> list[Curve]:
         """The methods without recovery; all methods of a granularity that has only recovered ones. No controls."""
-        found = self.methods(granularity)
-        bare = {c.method.granularity for c in found if not c.method.recovered}
-        return [c for c in found if not c.method.recovered or c.method.granularity not in bare]
+        curves = self.methods(granularity)
+        bare = {c.method.granularity for c in curves if not c.method.has_recovery}
+        return [c for c in curves if not c.method.has_recovery or c.method.granularity not in bare]
 
-    def recovered(self, granularity: str | None = None) -> list[Curve]:
+    def with_recovery(self, granularity: str | None = None) -> list[Curve]:
         """The methods with a recovery, of granularities that have methods without one too. No controls."""
         plain = self.plain(granularity)
         return [c for c in self.methods(granularity) if c not in plain]

@@ -14,7 +14,7 @@ from secateur import runtime
 from secateur.core.errors import MeasurementError
 from secateur.core.modules import device_of
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
-from secateur.measure.latency import interleaved, summary, torch_threads
+from secateur.measure.latency import interleave, summary, torch_threads
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def time_cut(original: nn.Module, cut: nn.Module, zeroed: bool, inputs: Callable
     original, cut = _on_cpu(original), _on_cpu(cut)
     with torch_threads(timing.threads) as threads, torch.inference_mode():
         ways, error, engine = _variants(original, cut, zeroed, inputs, timing, what)
-        latency = {str(batch): summary(interleaved(
+        latency = {str(batch): summary(interleave(
             {name: _call(module, inputs(batch)) for name, module in ways.items()}, timing.seconds))
             for batch in timing.batches}
     return {"latency": latency, "threads_used": threads, "sparse_error": error, "engine_used": engine}

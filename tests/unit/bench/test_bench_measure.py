@@ -43,7 +43,7 @@ def there(saved, tmp_path, monkeypatch):
 
 
 def subject(file, **given):
-    return Subject.named(file, model="support:tiny", **given)
+    return Subject.parse(file, model="support:tiny", **given)
 
 
 def case(file, folder, **given):
@@ -80,13 +80,13 @@ def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatc
     alone = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
     assert (alone.fill, alone.notes, "bytes_before" in alone.facts()) == (True, [FILLED], False)
     assert all(torch.count_nonzero(p) == p.numel() for p in alone.original.parameters())
-    assert torch.count_nonzero(alone.pruned[1].weight) < alone.pruned[1].weight.numel()
+    assert torch.count_nonzero(alone.network[1].weight) < alone.network[1].weight.numel()
     assert case("small.safetensors", tmp_path).fill is False
     net = sc.prune(nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), 0.75, skip=())
     sc.save(net, "graph.safetensors", example=torch.rand(2, 1, 4, 4))
-    graph = Case(Subject.named("graph.safetensors"), BenchConfig(batches=(1, 3)), tmp_path)
+    graph = Case(Subject.parse("graph.safetensors"), BenchConfig(batches=(1, 3)), tmp_path)
     assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH], "weight", (3, 1, 4, 4))
-    assert torch.equal(graph.pruned(graph.inputs[3][0]), net(graph.inputs[3][0]))
+    assert torch.equal(graph.network(graph.inputs[3][0]), net(graph.inputs[3][0]))
 
 
 def engine(name):
@@ -111,14 +111,14 @@ class Wrong:
 
 def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    assert made.check_outputs("sparse", Wrong(made.pruned, made.inputs, 5e-5), 1, 3) == pytest.approx(5e-5, rel=0.1)
-    assert made.check_outputs("sparse", Wrong(made.pruned, made.inputs, 5e-3), 1, 3) is None
-    assert made.check_outputs("sparse", Wrong(made.pruned, made.inputs, math.nan), 1, 3) is None
-    assert [r["batch"] for r in made.refused] == [3, 3]
-    assert "differ from torch's by 0.005 of the largest" in made.refused[0]["reason"]
-    wrong = Wrong(made.pruned, made.inputs, 0.0)
+    assert made.check_outputs("sparse", Wrong(made.network, made.inputs, 5e-5), 1, 3) == pytest.approx(5e-5, rel=0.1)
+    assert made.check_outputs("sparse", Wrong(made.network, made.inputs, 5e-3), 1, 3) is None
+    assert made.check_outputs("sparse", Wrong(made.network, made.inputs, math.nan), 1, 3) is None
+    assert [r["batch"] for r in made.refusals] == [3, 3]
+    assert "differ from torch's by 0.005 of the largest" in made.refusals[0]["reason"]
+    wrong = Wrong(made.network, made.inputs, 0.0)
     assert made.turns({"dense": wrong, "sparse": wrong}, 1, 1) == {}
-    assert made.refused[-1]["reason"] == "its process ended with code -9"
+    assert made.refusals[-1]["reason"] == "its process ended with code -9"
 
 
 def test_figures_are_those_of_the_calls():

@@ -28,25 +28,25 @@ def curve(*costs: tuple[float, float]) -> Curve:
 def test_the_answer_stops_at_the_first_sparsity_that_is_too_much():
     found = conclusions.answer(curve((0.0, 0.0), (0.5, 0.001), (0.7, 0.02), (0.8, 0.004)), 0.005)
     assert found.cell.sparsity == 0.5
-    assert found.refused.sparsity == 0.7
+    assert found.too_much.sparsity == 0.7
 
 
 def test_a_sparsity_that_removed_nothing_is_no_answer():
     found = conclusions.answer(curve((0.0, 0.0), (0.001, 0.0), (0.5, 0.02)), 0.005)
     assert found.cell is None
-    assert found.refused.sparsity == 0.5
+    assert found.too_much.sparsity == 0.5
 
 
 def test_exactly_the_tolerance_is_within():
     found = conclusions.answer(curve((0.5, 0.1 + 0.2 - 0.295)), 0.005)
     assert found.cell.sparsity == 0.5
-    assert found.refused is None
+    assert found.too_much is None
 
 
 def test_nothing_can_go():
     found = conclusions.answer(curve((0.0, 0.0), (0.01, 0.3)), 0.005)
     assert found.cell is None
-    assert found.refused.sparsity == 0.01
+    assert found.too_much.sparsity == 0.01
 
 
 def test_the_pace_is_that_of_the_ratio_that_is_printed():
@@ -149,7 +149,7 @@ def test_methods_are_named_by_their_recovery_and_marked_apart():
 
 def test_a_recovery_that_takes_labels_is_called_by_its_name():
     found = with_recovery()
-    (best,) = [a for a in conclusions.recovered_answers(found) if a.method.granularity == "weight"]
+    (best,) = [a for a in conclusions.answers(found, recovery=True) if a.method.granularity == "weight"]
     assert conclusions.source(best) == "recovery from 1,000 unlabelled samples"
     labelled = replace(best, method=replace(best.method, recovery="best-finetune", needs_labels=True))
     assert conclusions.source(labelled) == "recovery best-finetune"
@@ -161,4 +161,4 @@ def test_where_every_method_has_a_recovery_it_is_the_answer():
     run = synthetic_run.make()
     found = gather_results(replace(run, points=[replace(p, recovery="best") for p in run.points]))
     assert [a.method.recovery for a in conclusions.answers(found)] == ["best", "best"]
-    assert not conclusions.recovered_answers(found) and "With recovery" not in conclusions.sentence(found)
+    assert not conclusions.answers(found, recovery=True) and "With recovery" not in conclusions.sentence(found)

@@ -1,1 +1,1 @@
-"""One network cut: its settings, its samples, the cut with its figures, its file, and how all that is told."""
+"""The cut of one network: its settings, its samples, the cut with its figures, and its file."""

@@ -11,11 +11,12 @@ from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out
 from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
 from secateur.data.samples import check_name
-from secateur.experiment.config import CommonConfig, StudyConfig, check_criteria, check_scopes
+from secateur.experiment.combinations import check_criteria, check_scopes, check_settings_act
+from secateur.experiment.common import CommonConfig
+from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point
 from secateur.models import resolve
 from secateur.pruning.granularity import resolve as resolve_granularity
-from secateur.pruning.ranking import check_round_to
 from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
 
@@ -23,6 +24,7 @@ def _check_together(config: CutConfig) -> None:
     """Refuse settings that do not go together, and a file that could not be written."""
     check_criteria((config.chosen_criterion,), (config.granularity,))
     check_scopes((config.scope,), (config.granularity,))
+    check_settings_act(config)
     config.point().spec.target(config.sparsity)
     _ = config.training
     check_criterion_is_used(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
@@ -58,13 +60,10 @@ class CutConfig(CommonConfig):
                            group=NETWORK)
     criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
                                     check=partial(registry.get, "criteria"))
-    skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
-                                           "expressions; empty ('') lets the output layer go, too", group=CUT)
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
                          check=partial(registry.get, "scopes"))
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
-                           'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
-    round_to: int = setting(1, "neurons and channels left are a multiple of this", group=CUT, check=check_round_to)
+                          'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
     recovery: tuple[str, ...] | None = setting(
         None, "what wins accuracy back after the cut, done in this order (default: best; with a criterion of yours for "
         "weights reconstruct, which keeps what it chose)", group=RECOVERY, some=True,
@@ -72,8 +71,8 @@ class CutConfig(CommonConfig):
     seed: int = setting(0, "for the training, and what draws at random", group=TRAINING)
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
                                  "weights, else none)", group=TRAINING, least=0)
-    latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; none: no timing", group=TIMING,
-                                               least=1)
+    latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; empty (''): no timing",
+                                               group=TIMING, least=1)
 
     def point(self, skip: tuple[str, ...] | None = None, samples: int = 0) -> Point:
         """How the network is cut.
@@ -103,7 +102,7 @@ class CutConfig(CommonConfig):
 
     @property
     def chosen_data(self) -> str:
-        """The data asked for, or those of the studies where the network fits itself to its data; else none."""
+        """The data asked for; else those of the studies, where the network fits itself to its data; else none."""
         fits = ":" in self.model or self.model in registry.files("models") or self.model.endswith(".safetensors")
         return self.data or ("" if self.example or not fits or self.model.startswith("timm:") else StudyConfig.data)
 

@@ -22,16 +22,18 @@ from secateur.models import resolve
 from secateur.models.loaders.base import Kind
 from secateur.models.loaders.hugging_face import network as from_folder
 
-ROUNDING = 1e-5
-COMPARED = 256
+_ROUNDING = 1e-5
+"""The largest difference that float32 sums in another order make, with room; a wrong weight makes far more."""
+_COMPARED = 256
+"""How many samples the network that was read back is run on."""
 OWN, PROGRAM = ".safetensors", ".pt2"
 FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xml", ".gguf", ".tflite"}
 
 
-def check_form(path: Path, kind: Kind, zeroed: bool) -> None:
+def check_form(path: Path, kind: Kind, same_shapes: bool) -> None:
     """Refuse a file that could not hold the cut network, before any work is done."""
     own = _is_own(path, kind)
-    if own and not zeroed:
+    if own and not same_shapes:
         raise SecateurError(f"out '{path}': {kind.form} cannot hold the other shapes that cut neurons leave; allowed "
                             f"are {OWN} and {PROGRAM}")
     if path.suffix in FOREIGN and not own:
@@ -49,14 +51,14 @@ def _is_own(path: Path, kind: Kind) -> bool:
     return path.suffix != PROGRAM and (kind.folder or bool(kind.suffix)) and path.suffix == kind.suffix
 
 
-def write_checked(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+def write_checked(cut: nn.Module, path: Path, single: SingleCut, facts: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Write a cut network to a scratch path, read it back, compare, and only then move it into place.
 
     Args:
         cut: the network.
         path: where it goes.
         single: where it comes from.
-        told: what a file of :func:`secateur.save` says of how it was made.
+        facts: what a file of :func:`secateur.save` says of how it was made.
 
     Returns:
         How it is loaded, as Python, and notes on the file.
@@ -66,14 +68,14 @@ def write_checked(cut: nn.Module, path: Path, single: SingleCut, told: dict[str,
         SecateurError: the disk is full, or the folder may not be written to.
     """
     with write_whole(path) as scratch:
-        read, again, notes = _write(cut, scratch, path, single, told)
-        back = read().to(device_of(cut)).eval()
+        load_again, again, notes = _write(cut, scratch, path, single, facts)
+        back = load_again().to(device_of(cut)).eval()
         _check_same(cut, back, path, single, exact=path.suffix not in (PROGRAM, ".keras"))
     return again, notes
 
 
 def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
-           told: dict[str, Any]) -> tuple[Callable[[], nn.Module], str, tuple[str, ...]]:
+           facts: dict[str, Any]) -> tuple[Callable[[], nn.Module], str, tuple[str, ...]]:
     """Write a cut network to a scratch path in the form that its path asks for.
 
     Returns:
@@ -84,7 +86,7 @@ def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
         write_unchecked(cut, scratch, single.task.example_of(single.source.batch or 2), "pt2")
         return lambda: resolve.network(str(scratch)), f"torch.export.load('{path}').module()", ()
     if is_secateurs(path, kind):
-        notes, original = _save(cut, scratch, single, told), single.source.original or single.source.make
+        notes, original = _save(cut, scratch, single, facts), single.source.original or single.source.make
         again = f"secateur.load('{path}', {single.source.again})"
         again += "" if notes else f", or secateur.load('{path}'), which runs the graph in the file"
         return lambda: files.load(scratch, original), again, notes
@@ -95,13 +97,13 @@ def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
     return lambda: resolve.network(str(scratch)), f"keras.saving.load_model('{path}')", ()
 
 
-def _save(cut: nn.Module, path: Path, single: SingleCut, told: dict[str, Any]) -> tuple[str, ...]:
-    """Write a file of :func:`secateur.save`, with the network's graph where possible; returns why that is not."""
+def _save(cut: nn.Module, path: Path, single: SingleCut, facts: dict[str, Any]) -> tuple[str, ...]:
+    """Write a file of :func:`secateur.save`, with the network's graph where possible; return why it has none."""
     try:
         example = single.task.example_of(single.source.batch or 2, device_of(cut))
-        files.save(cut, path, example, settings=told)
+        files.save(cut, path, example, settings=facts)
     except UnsupportedError as error:
-        files.save(cut, path, settings=told)
+        files.save(cut, path, settings=facts)
         return (f"the file holds no graph, so it loads with make_model only: {error}",)
     return ()
 
@@ -122,9 +124,9 @@ def _check_same(cut: nn.Module, back: nn.Module, path: Path, single: SingleCut, 
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
                              if not same_bits(a, b)]):
         raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
-    size = single.source.batch or COMPARED
+    size = single.source.batch or _COMPARED
     pairs = list(zip(single.task.outputs_of(cut, size), single.task.outputs_of(back, size), strict=True))
     if exact and not all(torch.equal(a, b) for a, b in pairs):
         raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
-    if not all(difference(b, a) <= ROUNDING for a, b in pairs if a.is_floating_point()):
-        raise MeasurementError(f"'{path}' is not written: read back, its outputs differ by more than {ROUNDING:g}")
+    if not all(difference(b, a) <= _ROUNDING for a, b in pairs if a.is_floating_point()):
+        raise MeasurementError(f"'{path}' is not written: read back, its outputs differ by more than {_ROUNDING:g}")

@@ -86,11 +86,11 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     times = trial.time(plan, cut, timing) if timing.batches else {"latency": {}}
     near = task.closeness(trial.model, cut)
     before, after = _figures(trial.model, single), _figures(cut, single)
-    again, ungraphed = write_checked(cut, path, single, facts(config, plan, before, after, times))
+    again, graph_notes = write_checked(cut, path, single, facts(config, plan, before, after, times))
     notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *trial.removal_notes(point),
-             *ungraphed, *crowd)
+             *graph_notes, *crowd)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
-                      trial.samples_seen(point), notes, task.chance, again)
+                      trial.samples_shown(point), notes, task.chance, again)
 
 
 def _train(single: SingleCut, progress: Progress) -> nn.Module:
@@ -107,20 +107,18 @@ def _train(single: SingleCut, progress: Progress) -> nn.Module:
 
 
 def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing: dict[str, Any]) -> dict[str, Any]:
-    """What the file tells of how it was made: the settings, what went of every layer, and what was measured."""
-    def figures(one: Figures) -> dict[str, Any]:
-        return {name: value for name, value in asdict(one).items() if name != "bytes"}
-
+    """What the file says of how it was made: the settings, what went of every layer, and what was measured."""
+    old, new = ({name: value for name, value in asdict(one).items() if name != "bytes"} for one in (before, after))
     return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
             "plan": {"granularity": plan.granularity, "criterion": plan.criterion, "scope": plan.scope,
                      "sparsity": plan.sparsity, "reached": plan.reached, "layers": plan.layers()},
-            "before": figures(before), "after": figures(after), "timing": timing}
+            "before": old, "after": new, "timing": timing}
 
 
 def _figures(model: nn.Module, single: SingleCut) -> Figures:
     """The figures of a network."""
-    found, result = size(model), single.task.evaluate(model)
+    counts, result = size(model), single.task.evaluate(model)
     ours = is_secateurs(Path(single.config.out), single.kind)
-    stored = files.file_bytes(model) if ours else found["bytes"]
-    return Figures(result.accuracy if result else None, found["parameters"], found["nonzeros"], stored,
-                flops_of(model, single.task.example, single.config.granularity != "neuron"))
+    file_bytes = files.file_bytes(model) if ours else counts["bytes"]
+    return Figures(result.accuracy if result else None, counts["parameters"], counts["nonzeros"], file_bytes,
+                   flops_of(model, single.task.example, single.config.granularity != "neuron"))

@@ -12,9 +12,10 @@ from secateur.data.batch import as_batch
 from secateur.data.calibration import Calibration
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import GIVEN, HeldOutSamples, read
+from secateur.experiment.combinations import sample_readers
 from secateur.experiment.point import Point
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.task import LabelledTask, Task, UnlabelledTask, check_network, sample_readers
+from secateur.experiment.task import LabelledTask, Task, UnlabelledTask, check_network
 from secateur.graph.check import check_weights
 from secateur.models import resolve
 from secateur.models.loaders.base import Kind, Options, Source
@@ -50,17 +51,14 @@ class SingleCut:
         Raises:
             SecateurError: something looks at samples, and there are none.
         """
-        asked = self.config.skip
-        # Only an explicit () lets the output layers go.
-        skip = asked if asked == () else tuple(dict.fromkeys((*(asked or ()), *self.task.outputs))) or None
-        return self.config.point(skip, self._samples())
+        return self.config.point(self.task.all_skipped(self.config.skip), self._samples())
 
     @property
     def timing(self) -> Timing:
         """How it is timed: at the only batch size that the network takes, where there is one."""
         timing, only = self.config.timing, self.source.batch
-        fixed = only and timing.batches and isinstance(self.task, UnlabelledTask)
-        return replace(timing, batches=(only,)) if fixed else timing
+        takes_one = only and timing.batches and isinstance(self.task, UnlabelledTask)
+        return replace(timing, batches=(only,)) if takes_one else timing
 
     def _samples(self) -> int:
         """How many samples are shown."""
@@ -82,10 +80,10 @@ def open_cut(config: CutConfig) -> SingleCut:
     kind, source = resolve.kind_of(config.model), cache(partial(_source, config))
     if not config.chosen_data:
         return _open_unlabelled(config, kind, source(), None)
-    given = read(config.chosen_data, lambda: source().encode, source().batch if kind.suffix == ".pt2" else 0)
-    if isinstance(given, HeldOutSamples):
-        return _open_unlabelled(config, kind, source(), given)
-    return _open_labelled(config, kind, source(given), given)
+    samples = read(config.chosen_data, lambda: source().encode, source().batch if kind.suffix == ".pt2" else 0)
+    if isinstance(samples, HeldOutSamples):
+        return _open_unlabelled(config, kind, source(), samples)
+    return _open_labelled(config, kind, source(samples), samples)
 
 
 def _source(config: CutConfig, data: Dataset | None = None) -> Source:
@@ -96,22 +94,22 @@ def _source(config: CutConfig, data: Dataset | None = None) -> Source:
 
 
 def _open_labelled(config: CutConfig, kind: Kind, source: Source, data: Dataset) -> SingleCut:
-    assumed = "" if config.data else f"no --data was given, so {config.chosen_data} was taken"
+    assumption = "" if config.data else f"no --data was given, so {config.chosen_data} was taken"
     # The source puts the weights in when it makes the network; the task is not to do so again.
     own = replace(config, weights="")
     try:
         check_network(own, source.make, data, config.model)
     except SecateurError as error:
-        if not assumed:
+        if not assumption:
             raise
-        raise SecateurError(f"{error}; {assumed}: give --data, or --example pkg.module:name") from error
+        raise SecateurError(f"{error}; {assumption}: give --data, or --example pkg.module:name") from error
     task = LabelledTask(own, source.make, data, config.training,
                         needs_groups=resolve_granularity(config.granularity).needs_example)
-    notes = (f"{assumed}: --data names other data",) if assumed else ()
+    notes = (f"{assumption}: --data names other data",) if assumption else ()
     return SingleCut(config, kind, source, task, (*source.notes, *notes))
 
 
-def _open_unlabelled(config: CutConfig, kind: Kind, source: Source, given: HeldOutSamples | None) -> SingleCut:
+def _open_unlabelled(config: CutConfig, kind: Kind, source: Source, samples: HeldOutSamples | None) -> SingleCut:
     if config.epochs:
         raise SecateurError(f"epochs {config.epochs} without labelled data: allowed is none; what learns without "
                             "labels after the cut is a recovery")
@@ -119,7 +117,7 @@ def _open_unlabelled(config: CutConfig, kind: Kind, source: Source, given: HeldO
     model = source.make().to(config.device).eval()
     check_weights(model)
     resolve_skip(model, config.skip or ())
-    samples = given or _example_alone(config, source)
+    samples = samples or _example_alone(config, source)
     task = UnlabelledTask(model, samples, resolve_granularity(config.granularity).needs_example)
     return SingleCut(config, kind, source, task, (*source.notes, samples.note or HELD))
 
@@ -129,8 +127,8 @@ def _example_alone(config: CutConfig, source: Source) -> HeldOutSamples:
     if source.example is None:
         raise SecateurError(f"model '{config.model}' does not tell its inputs: give --data, or --example "
                             "pkg.module:name")
-    example, drawn = source.example, f" (drawn at random: {source.drawn})" if source.drawn else ""
-    one = Calibration([as_batch(example if not isinstance(example, tuple) else (example, None))])
-    return HeldOutSamples(one, one, f"no --data: the outputs were compared for example inputs alone{drawn}, which says "
-                                    "little of how good the cut network is; no recovery and no criterion saw any "
+    example, origin = source.example, f" (drawn at random: {source.drawn})" if source.drawn else ""
+    one = Calibration([as_batch((example, None) if isinstance(example, tuple) else example)])
+    return HeldOutSamples(one, one, f"no --data: the outputs were compared for example inputs alone{origin}, which "
+                                    "says little of how good the cut network is; no recovery and no criterion saw any "
                                     "samples")

@@ -14,8 +14,8 @@ from secateur.report.render import matplotlib_
 
 _COLOURS = {"dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
 _OTHERS = ("neuron", "neuron-2", "neuron-3", "other")
-_WIDTH = 4.6
-_BAR = 0.27
+_WIDTH, _BAR = 4.6, 0.27
+"""The width of the figure and the height of a bar, in inches."""
 
 
 def check_installed() -> None:
@@ -30,30 +30,30 @@ def check_installed() -> None:
         raise MissingExtraError("matplotlib", "report", "the figure of --out") from error
 
 
-def write(found: dict[str, Any], folder: Path) -> list[Path]:
+def write(results: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``bench.png`` and ``bench.svg``, narrow enough to be read on a phone."""
     with need("matplotlib").rc_context(matplotlib_.STYLE):
-        figure = draw(found)
+        figure = draw(results)
         return [matplotlib_.save(figure, folder / f"bench.{kind}") for kind in matplotlib_.KINDS]
 
 
-def draw(found: dict[str, Any]) -> Any:
+def draw(results: dict[str, Any]) -> Any:
     """A panel for each batch size and count of threads, one below the other."""
     cases: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for p in found["points"]:
+    for p in results["points"]:
         cases.setdefault((p["threads"], p["batch"]), []).append(p)
     heights = [len(rows) for rows in cases.values()]
     tall = _BAR * sum(heights) + 0.75 * len(heights) + 0.2
     figure = need("matplotlib.figure").Figure(figsize=(_WIDTH, tall), layout="constrained")
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, ((threads, batch), rows) in zip(grid, cases.items(), strict=True):
-        _draw_panel(axes, found, rows)
+        _draw_panel(axes, results, rows)
         axes.set_title(f"batch {batch}, {threads} thread{'s' * (threads > 1)}", loc="left")
     figure.supxlabel("ms a call: bar to the median, line to p99 (▸: beyond)", fontsize=8.5)
     return figure
 
 
-def _draw_panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def _draw_panel(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Bars of one case, the fastest label in bold; the axis ends where the labels have room."""
     names = [r["engine"] for r in rows]
     values, ends = [r["p50"] * 1e3 for r in rows], [r["p99"] * 1e3 for r in rows]
@@ -66,7 +66,7 @@ def _draw_panel(axes: Any, found: dict[str, Any], rows: list[dict[str, Any]]) ->
         label = f"{value:.3g} ms" + (f", {text.times(row['speedup'])}" if "speedup" in row else "")
         axes.annotate(label, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
                       fontsize=8.5, fontweight="bold" if row is best else "normal")
-    axes.set_yticks(range(len(rows)), [title(found, n) for n in names])
+    axes.set_yticks(range(len(rows)), [title(results, n) for n in names])
     axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
     axes.set(xlim=(0, 1.85 * most), ylim=(len(rows) - 0.5, -0.5))
     axes.grid(visible=False, axis="y")

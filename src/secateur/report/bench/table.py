@@ -12,64 +12,65 @@ from secateur.bench.verdict import quickest, speed, title
 from secateur.core import text
 
 _FEW = 100
+"""With fewer calls the 99th percentile is the slowest call or next to it."""
 _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
            "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 
 
-def show(found: dict[str, Any], console: Console | None = None) -> None:
+def show(results: dict[str, Any], console: Console | None = None) -> None:
     """Print the results of :func:`secateur.bench.bench`."""
     console = console or Console()
-    console.print(_heading(found), soft_wrap=True, highlight=False, markup=False)
-    for threads in found["settings"]["threads"]:
-        for batch in found["settings"]["batches"]:
-            if rows := [p for p in found["points"] if (p["threads"], p["batch"]) == (threads, batch)]:
-                console.print(_table(found, rows))
-    for line in (_LEGEND, *_remarks(found), text.capital(found["verdict"])):
+    console.print(_heading(results), soft_wrap=True, highlight=False, markup=False)
+    for threads in results["settings"]["threads"]:
+        for batch in results["settings"]["batches"]:
+            if rows := [p for p in results["points"] if (p["threads"], p["batch"]) == (threads, batch)]:
+                console.print(_table(results, rows))
+    for line in (_LEGEND, *_remarks(results), text.capital(results["verdict"])):
         console.print(line, highlight=False, markup=False)
 
 
-def _heading(found: dict[str, Any]) -> str:
+def _heading(results: dict[str, Any]) -> str:
     """What was timed, and its bytes."""
-    net = found["network"]
+    net = results["network"]
     what = {"neuron": "neurons removed", "weight": "weights zeroed", "": "not cut"}[net["cut"]]
     before = f", {text.with_prefix(net['bytes_before'], 'B')} before the cut" if "bytes_before" in net else ""
     small = f", {text.with_prefix(net['bytes_sparse'], 'B')} without zeros" if net["cut"] == "weight" else ""
-    name = found["subject"]["file"] or found["subject"]["model"]
+    name = results["subject"]["file"] or results["subject"]["model"]
     zeros = text.percent(1 - net["nonzeros"] / max(1, net["parameters"]))
     inputs = f"; inputs {', '.join(net['inputs'])}" if "inputs" in net else ""
     return (f"{name}: {net['class']}, {what}; {text.count(net['parameters'])} parameters, {zeros} of them zero; "
             f"weights {text.with_prefix(net['bytes'], 'B')}{small}{before}{inputs}")
 
 
-def _table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
+def _table(results: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
     """One batch size on one count of threads; the fastest in bold."""
     threads, batch, base = rows[0]["threads"], rows[0]["batch"], rows[0]["against"]
-    made = Table("engine", *(f"{p} ms" for p in ("p50", "p90", "p99")), "samples/s", f"× {base}", "peak", "kept",
-                 box=None, header_style="bold", title_justify="left", title_style="bold",
-                 title=f"batch {batch}, {threads} thread{'s' * (threads > 1)}", padding=(0, 1, 0, 0))
-    for column in made.columns[1:]:
+    table = Table("engine", *(f"{p} ms" for p in ("p50", "p90", "p99")), "samples/s", f"× {base}", "peak", "kept",
+                  box=None, header_style="bold", title_justify="left", title_style="bold",
+                  title=f"batch {batch}, {threads} thread{'s' * (threads > 1)}", padding=(0, 1, 0, 0))
+    for column in table.columns[1:]:
         column.justify = "right"
     best = quickest(rows)
     for row in rows:
-        made.add_row(title(found, row["engine"]), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
-                     text.count(row["samples_per_s"]), text.times(speed(row)), *_memory(found, row),
-                     style="bold" if row is best else "")
-    return made
+        table.add_row(title(results, row["engine"]), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
+                      text.count(row["samples_per_s"]), text.times(speed(row)), *_memory(results, row),
+                      style="bold" if row is best else "")
+    return table
 
 
-def _memory(found: dict[str, Any], row: dict[str, Any]) -> list[str]:
+def _memory(results: dict[str, Any], row: dict[str, Any]) -> list[str]:
     """What the engine's process held at most, and in the end."""
-    held = next(m for m in found["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
-    return ["–" if held[k] is None else text.with_prefix(held[k], "B") for k in ("peak_bytes", "held_bytes")]
+    memory = next(m for m in results["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
+    return ["–" if memory[k] is None else text.with_prefix(memory[k], "B") for k in ("peak_bytes", "held_bytes")]
 
 
-def _remarks(found: dict[str, Any]) -> Iterator[str]:
+def _remarks(results: dict[str, Any]) -> Iterator[str]:
     """What a reader has to know besides, and every engine that was not timed."""
-    yield from (f"note: {note}" for note in found["notes"])
-    if any(p["calls"] < _FEW for p in found["points"]):
+    yield from (f"note: {note}" for note in results["notes"])
+    if any(p["calls"] < _FEW for p in results["points"]):
         yield f"note: where fewer than {_FEW} calls were timed, p99 is close to the slowest; --seconds times more"
     reasons: dict[tuple[str, str], list[str]] = {}
-    for r in found["refused"]:
+    for r in results["refused"]:
         reasons.setdefault((r["engine"], r["reason"]), []).append("" if r["batch"] is None else str(r["batch"]))
     for (engine, reason), batches in reasons.items():
         at = f" at batch {text.join_words(sorted({b for b in batches if b}, key=int))}" if all(batches) else ""

@@ -8,24 +8,25 @@ from pathlib import Path
 from secateur.core.errors import MeasurementError
 from secateur.experiment.run import load_run
 from secateur.files.exporters.base import RunExporter
+from secateur.report import PACKAGES
 from secateur.report.gather import gather_results
 from secateur.report.render import page
 
-OUTSIDE = re.compile(r"""<(?:script|img|link|iframe|source)[^>]*?(?:src|href)\s*=\s*["'](?!data:|#)([^"']+)""", re.I)
+_OUTSIDE = re.compile(r"""<(?:script|img|link|iframe|source)[^>]*?(?:src|href)\s*=\s*["'](?!data:|#)([^"']+)""", re.I)
 
 
 class ReportFile(RunExporter):
     """``report.html``, drawn anew from the run's rows."""
 
     suffix = ".html"
-    packages = ("matplotlib", "plotly", "scipy", "jinja2")
+    packages = PACKAGES
     extra = "report"
 
     def write(self, folder: Path, path: Path) -> None:
         """Draw the page, see that it asks for nothing outside of it, write it and read it back."""
         text = page.render(gather_results(load_run(folder)))
-        if found := OUTSIDE.search(text):
-            raise MeasurementError(f"the report asks for '{found[1]:.80}', which is outside of the file")
+        if outside := _OUTSIDE.search(text):
+            raise MeasurementError(f"the report asks for '{outside[1]:.80}', which is outside of the file")
         path.write_bytes(text.encode())
         if path.read_bytes().decode() != text:
             raise MeasurementError("the report is not left behind: read back, it is another")

@@ -37,14 +37,14 @@ def _milliseconds(batch: str) -> X:
 
 def board(results: Results) -> Board:
     """Accuracy and loss under a choice of x axis and of granularity."""
-    choices, shown = x_choices(results), shows(results)
+    choices, options = x_choices(results), shows(results)
     controls = (Control("x", "x axis", tuple((v, label) for v, (label, _, _) in choices.items())),
-                Control("show", "show", shown))
-    frames = tuple({f"{x}|{show}": plot(results, metric, x, show) for x in choices for show, _ in shown}
+                Control("show", "show", options))
+    frames = tuple({f"{x}|{show}": plot(results, metric, x, show) for x in choices for show, _ in options}
                    for metric in METRICS)
-    recovered = " Stars and diamonds are cuts with a recovery after them." if results.recovered() else ""
+    key_to_markers = " Stars and diamonds are cuts with a recovery after them." if results.with_recovery() else ""
     return Board("curves", controls, frames, "Lines are means over the seeds, bands run from the lowest to the "
-                 f"highest seed; controls, which cut at random, are dashed.{recovered}")
+                 f"highest seed; controls, which cut at random, are dashed.{key_to_markers}")
 
 
 def shows(results: Results) -> tuple[tuple[str, str], ...]:
@@ -78,13 +78,13 @@ def closer(plot: Plot) -> Plot:
 
 def _line(curve: Curve, metric: str, value: X) -> Series:
     """One method's mean and spread of a metric."""
-    placed = [(x, cell, getattr(cell, metric)) for cell in curve.cells if (x := value(curve, cell)) is not None]
+    points = [(x, cell, getattr(cell, metric)) for cell in curve.cells if (x := value(curve, cell)) is not None]
     m = curve.method
-    return Series(m.name, role(m.granularity, m.tone), tuple(x for x, _, _ in placed),
-                  tuple(v.mean for _, _, v in placed), tuple(v.low for _, _, v in placed),
-                  tuple(v.high for _, _, v in placed),
-                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity, m.recovered),
-                  text=tuple(tooltip(curve, cell) for _, cell, _ in placed))
+    return Series(m.name, role(m.granularity, m.tone), tuple(x for x, _, _ in points),
+                  tuple(v.mean for _, _, v in points), tuple(v.low for _, _, v in points),
+                  tuple(v.high for _, _, v in points),
+                  "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity, m.has_recovery),
+                  text=tuple(tooltip(curve, cell) for _, cell, _ in points))
 
 
 def tooltip(curve: Curve, cell: Cell) -> str:

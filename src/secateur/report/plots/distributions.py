@@ -19,11 +19,11 @@ _KINDS = {"weight": "|w| of single weights", "neuron": "L2 norms of neurons"}
 
 def by_layer(results: Results) -> dict[str, list[dict[str, Any]]]:
     """Layer name → its statistics of every seed."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    layers: dict[str, list[dict[str, Any]]] = {}
     for statistics in results.run.weight_statistics:
         for layer in statistics["layers"]:
-            found.setdefault(layer["name"], []).append(layer)
-    return found
+            layers.setdefault(layer["name"], []).append(layer)
+    return layers
 
 
 def board(results: Results) -> Board:
@@ -61,10 +61,10 @@ def large_weights(results: Results, name: str) -> Plot:
     """The share of the layer's large weights that is lost with its weakest neurons, against the fraction cut."""
     statistics, records = results.run.weight_statistics[0], by_layer(results)[name]
     x, large = tuple(statistics["sparsities"]), statistics["large"]
-    gone = list(zip(*(r["fallen"] for r in records), strict=True))
+    losses = list(zip(*(r["fallen"] for r in records), strict=True))
     single = tuple(max(0.0, (s - (1 - large)) / large) for s in x)
-    lines = (replace(_line("gone with the weakest neurons", "neuron", x, tuple(map(fmean, gone))), symbol="square",
-                     low=tuple(map(min, gone)), high=tuple(map(max, gone))),
+    lines = (replace(_line("gone with the weakest neurons", "neuron", x, tuple(map(fmean, losses))), symbol="square",
+                     low=tuple(map(min, losses)), high=tuple(map(max, losses))),
              replace(_line("gone if spread evenly", "soft", x, mean_by_place([r["even"] for r in records])),
                      dash="dash", symbol=""),
              _line("gone with the smallest weights", "weight", x, single))

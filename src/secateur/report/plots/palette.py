@@ -17,6 +17,7 @@ DARK = {
     "front": "#e9ecef",
 }
 TONES = 4
+"""Colours of a granularity; further methods take the same ones again, their lines dotted."""
 _SYMBOLS = {"weight": ("circle", "star"), "neuron": ("square", "diamond"), "other": ("diamond", "star")}
 
 
@@ -30,6 +31,6 @@ def role(granularity: str, tone: int = 0) -> str:
     return base if tone % TONES == 0 else f"{base}-{tone % TONES + 1}"
 
 
-def symbol(granularity: str, recovered: bool = False) -> str:
+def symbol(granularity: str, recovery: bool = False) -> str:
     """The marker of a granularity, cut plainly or with a recovery, so that colour is never the only difference."""
-    return _SYMBOLS.get(granularity, _SYMBOLS["other"])[recovered]
+    return _SYMBOLS.get(granularity, _SYMBOLS["other"])[recovery]

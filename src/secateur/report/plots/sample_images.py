@@ -19,16 +19,17 @@ def samples(results: Results) -> dict[str, Any] | None:
 
     The sparsities are those of the shown methods, ``start`` the first of them at which many predictions change.
     """
-    given, seed = results.run.samples, results.run.trained[0]["seed"]
+    pictures, seed = results.run.samples, results.run.trained[0]["seed"]
     by_method = {a.method: by for a in all_answers(results) if (by := _predictions(a, seed))}
     grid = sorted({s for by in by_method.values() for s in by if s > 0})
-    if not given or not len(given["labels"]) or not grid:
+    if not pictures or not len(pictures["labels"]) or not grid:
         return None
     before = next((by[0.0] for by in by_method.values() if 0.0 in by), None)
-    changed = [i for i, s in enumerate(grid) if any(_differ(before, by.get(s)) for by in by_method.values())]
-    return {"images": [_data_uri(np.asarray(i)) for i in given["images"]], "labels": [int(v) for v in given["labels"]],
+    changes = [i for i, s in enumerate(grid) if any(_differ(before, by.get(s)) for by in by_method.values())]
+    return {"images": [_data_uri(np.asarray(i)) for i in pictures["images"]],
+            "labels": [int(v) for v in pictures["labels"]],
             "seed": seed, "before": before, "sparsities": [text.percent(s) for s in grid],
-            "start": changed[0] if changed else len(grid) - 1,
+            "start": changes[0] if changes else len(grid) - 1,
             "methods": [{"name": m.name, "role": m.granularity, "predictions": [by.get(s) for s in grid]}
                         for m, by in by_method.items()]}
 
@@ -41,7 +42,7 @@ def _data_uri(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 
 def _differ(before: list[int] | None, after: list[int] | None) -> bool:
-    """Whether at least a fifth of the predictions changed."""
+    """Whether at least a fifth of the predictions changed: fewer are easily missed on the page."""
     if before is None or after is None:
         return False
     return 5 * sum(a != b for a, b in zip(before, after, strict=True)) >= len(before)

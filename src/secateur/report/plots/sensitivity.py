@@ -28,18 +28,18 @@ Layer = dict[str, Any]
 
 def methods(results: Results) -> dict[Method, list[list[Layer]]]:
     """Granularity and criterion to the layers of every seed's scan; none where nothing was scanned."""
-    found: dict[Method, list[list[Layer]]] = defaultdict(list)
+    scans: dict[Method, list[list[Layer]]] = defaultdict(list)
     for scan in results.run.scans:
-        found[scan["granularity"], scan["criterion"]].append(scan["layers"])
-    return dict(found)
+        scans[scan["granularity"], scan["criterion"]].append(scan["layers"])
+    return dict(scans)
 
 
 def board(results: Results) -> Board:
     """Divergence and agreement against what is cut of one layer, under a choice of method."""
-    found = methods(results)
-    options = tuple(("-".join(m), f"{text.noun(m[0])}, {m[1]}") for m in found)
-    frames = tuple({"-".join(m): plot(results, metric, m) for m in found} for metric in METRICS)
-    most = max(len(seeds[0]) for seeds in found.values())
+    by_method = methods(results)
+    options = tuple(("-".join(m), f"{text.noun(m[0])}, {m[1]}") for m in by_method)
+    frames = tuple({"-".join(m): plot(results, metric, m) for m in by_method} for metric in METRICS)
+    most = max(len(seeds[0]) for seeds in by_method.values())
     few = f" Drawn are the {MOST} most sensitive of {most} layers." if most > MOST else ""
     return Board("sensitivity", (Control("method", "cut", options),), frames, "One layer is cut, the others are whole. "
                  f"Outputs are those of {results.run.scans[0]['samples']:,} training samples; lines are means over the "
@@ -49,9 +49,9 @@ def board(results: Results) -> Board:
 def plot(results: Results, metric: str, method: Method) -> Plot:
     """One metric, a line for every layer."""
     seeds = methods(results)[method]
-    ranked = sorted(range(len(seeds[0])), key=lambda i: -_divergence(seeds, i))
-    drawn = enumerate(sorted(ranked[:MOST]))
-    lines = tuple(_line([layers[i] for layers in seeds], metric, place) for place, i in drawn)
+    order = sorted(range(len(seeds[0])), key=lambda i: -_divergence(seeds, i))
+    places = enumerate(sorted(order[:MOST]))
+    lines = tuple(_line([layers[i] for layers in seeds], metric, place) for place, i in places)
     title = {"loss": "Outputs moved", "same": "Answers that stay"}[metric]
     return Plot(f"{title}, one layer cut", _FRACTION, METRICS[metric], lines)
 
@@ -75,9 +75,9 @@ def _line(layers: list[Layer], metric: str, place: int) -> Series:
 
 def _tooltip(layer: Layer, cut: float, value: Spread, metric: str) -> str:
     """What hovering over a point shows."""
-    moved = (f"divergence {value.mean:.3g} nats" if metric == "loss" else
-             f"{text.percent(value.mean, 2)} of the answers stay")
-    return f"{layer['name']}, {text.percent(cut)} of {text.count(layer['items'])} cut\n{moved}"
+    effect = (f"divergence {value.mean:.3g} nats" if metric == "loss" else
+              f"{text.percent(value.mean, 2)} of the answers stay")
+    return f"{layer['name']}, {text.percent(cut)} of {text.count(layer['items'])} cut\n{effect}"
 
 
 def table(results: Results) -> Table:

@@ -69,8 +69,8 @@ def speedup(results: Results, batch: str) -> Plot:
 
 def _ways(curve: Curve) -> list[str]:
     """The ways in which the networks of a method were timed, the one made for them first."""
-    found = {way for c in curve.cells for ways in c.speeds.values() for way in ways}
-    return sorted(found, key=lambda way: (way != curve.method.way, way))
+    names = {way for c in curve.cells for ways in c.speeds.values() for way in ways}
+    return sorted(names, key=lambda way: (way != curve.method.way, way))
 
 
 def _timed_cells(curve: Curve, batch: str, way: str) -> list[tuple[Cell, Speed]]:
@@ -81,25 +81,25 @@ def _look(curve: Curve, way: str) -> tuple[str, str, str]:
     """Name, colour and marker of the networks of a method, run in one way."""
     m = curve.method
     return (f"{m.name}, {text.VARIANTS.get(way, way)}", role(m.granularity, m.tone),
-            symbol(m.granularity, m.recovered) if way == m.way else "triangle")
+            symbol(m.granularity, m.has_recovery) if way == m.way else "triangle")
 
 
 def _cloud(curve: Curve, batch: str, way: str) -> Series:
     """The cut networks of one method, run in one way."""
-    timed, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
-    return Series(name, colour, tuple(s.seconds * 1e3 for _, s in timed), tuple(c.accuracy.mean for c, _ in timed),
-                  symbol=marker, shape="points", text=tuple(tooltip(curve, c) for c, _ in timed))
+    points, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
+    return Series(name, colour, tuple(s.seconds * 1e3 for _, s in points), tuple(c.accuracy.mean for c, _ in points),
+                  symbol=marker, shape="points", text=tuple(tooltip(curve, c) for c, _ in points))
 
 
 def _ratios(curve: Curve, batch: str, way: str) -> Series:
     """The speed-ups of one method's networks, run in one way."""
-    timed, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
-    return Series(name, colour, tuple(c.sparsity for c, _ in timed), tuple(s.ratio for _, s in timed),
-                  tuple(s.low for _, s in timed), tuple(s.high for _, s in timed),
+    points, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
+    return Series(name, colour, tuple(c.sparsity for c, _ in points), tuple(s.ratio for _, s in points),
+                  tuple(s.low for _, s in points), tuple(s.high for _, s in points),
                   "solid" if way == curve.method.way else "dot", marker,
                   text=tuple(f"{text.percent(c.sparsity)} of {curve.method.name} cut, {text.VARIANTS.get(way, way)}\n"
                              f"{text.times(s.ratio)} the speed at batch {batch} (quartiles {text.times(s.low)} to "
-                             f"{text.times(s.high)})\n{text.duration(s.seconds)}" for c, s in timed))
+                             f"{text.times(s.high)})\n{text.duration(s.seconds)}" for c, s in points))
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ class BreakEven:
     failing: tuple[float, ...]
 
 
-def break_even(measured: Sequence[tuple[float, Speed]]) -> BreakEven:
+def break_even(points: Sequence[tuple[float, Speed]]) -> BreakEven:
     """Find the break-even in (sparsity, speed) pairs, of which at least one sparsity exceeds 0."""
-    cut = sorted((p for p in measured if p[0] > 0), key=lambda p: p[0])
+    cut = sorted((p for p in points if p[0] > 0), key=lambda p: p[0])
     first = len(cut)
     while first and cut[first - 1][1].low > 1:
         first -= 1
@@ -134,9 +134,9 @@ def break_even_sentences(results: Results) -> list[str]:
     for granularity in results.granularities:
         for curve in results.methods(granularity)[:1]:
             for batch in results.batches:
-                timed = [(c.sparsity, s) for c, s in _timed_cells(curve, batch, curve.method.way) if c.sparsity > 0]
-                if timed:
-                    sentences.append(break_even_sentence(curve, batch, timed) + engine_sentence(curve, batch))
+                points = [(c.sparsity, s) for c, s in _timed_cells(curve, batch, curve.method.way) if c.sparsity > 0]
+                if points:
+                    sentences.append(break_even_sentence(curve, batch, points) + engine_sentence(curve, batch))
     return sentences
 
 
@@ -149,30 +149,30 @@ def engine_sentence(curve: Curve, batch: str) -> str:
             "that part is the engine's, not the zeros'.")
 
 
-def break_even_sentence(curve: Curve, batch: str, measured: Sequence[tuple[float, Speed]]) -> str:
+def break_even_sentence(curve: Curve, batch: str, points: Sequence[tuple[float, Speed]]) -> str:
     """The break-even of one method and batch in words."""
-    found, granularity = break_even(measured), curve.method.granularity
+    result, granularity = break_even(points), curve.method.granularity
     items = {"weight": "zeros", "neuron": "removed neurons"}.get(granularity, text.noun(granularity))
     where = f"At batch {batch}, {items}"
-    if found.start is None:
-        return f"{where} do not pay {_no_gain(found)}."
-    fastest = max(measured, key=lambda p: p[1].ratio)
-    gains = f"({text.join_words([_gain(p) for p in dict.fromkeys((found.start, fastest))])})"
-    pays = f"{where} pay from {text.percent(found.start[0])} on"
-    if found.before is None:
+    if result.start is None:
+        return f"{where} do not pay {_no_gain(result)}."
+    fastest = max(points, key=lambda p: p[1].ratio)
+    gains = f"({text.join_words([_gain(p) for p in dict.fromkeys((result.start, fastest))])})"
+    pays = f"{where} pay from {text.percent(result.start[0])} on"
+    if result.before is None:
         return f"{pays}, the smallest sparsity measured {gains}."
-    if found.some:
-        paying, failing = (text.join_words([text.percent(s) for s in group]) for group in (found.some, found.failing))
-        fewer = f"only at {paying}" if len(found.some) < len(found.failing) else f"no sure gain at {failing}"
+    if result.some:
+        paying, failing = (text.join_words([text.percent(s) for s in group]) for group in (result.some, result.failing))
+        fewer = f"only at {paying}" if len(result.some) < len(result.failing) else f"no sure gain at {failing}"
         return f"{pays} {gains}; under that {fewer}."
-    verdict = "they do not" if found.before[1].ratio < 1 else "no gain is sure"
-    return f"{pays} {gains}; at {text.percent(found.before[0])} and below {verdict} ({_gain(found.before)})."
+    verdict = "they do not" if result.before[1].ratio < 1 else "no gain is sure"
+    return f"{pays} {gains}; at {text.percent(result.before[0])} and below {verdict} ({_gain(result.before)})."
 
 
-def _no_gain(found: BreakEven) -> str:
+def _no_gain(result: BreakEven) -> str:
     """How fast the network is at the largest sparsity, which does not pay, and which smaller ones do."""
-    sparsity, speed = found.last
-    some = f", though they pay at {text.join_words([text.percent(s) for s in found.some])}" if found.some else ""
+    sparsity, speed = result.last
+    some = f", though they pay at {text.join_words([text.percent(s) for s in result.some])}" if result.some else ""
     # A median ratio above 1 is no gain while its lower quartile is not.
     unsure = f", no sure gain with a lower quartile of {text.times(speed.low)}" if speed.ratio > 1 else ""
     return (f"up to {text.percent(sparsity)}, the largest sparsity measured: there the network runs at "

@@ -10,6 +10,7 @@ from secateur.report.plots.base import Axis, Plot
 # The multiples of powers of ten that may be ticks, densest first: the first that give few enough ticks are taken.
 _MULTIPLES = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
 _MOST = 7
+"""The most ticks of an axis: the labels of more would overlap."""
 
 
 def extent(plot: Plot, axis: str) -> tuple[float, float] | None:
@@ -37,17 +38,17 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(v, text.with_prefix(v).replace(" ", "") if v >= 1000 else f"{v:.4g}") for v in values]
 
 
-def bounds(axis: Axis, found: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The range of an axis in data values, which lie between ``found``; None where the renderer may choose.
+def bounds(axis: Axis, values: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The range of an axis in data values, which lie between ``values``; None where the renderer may choose.
 
     >>> low, high = bounds(Axis("milliseconds", log=True), (1.0, 1.0))
     >>> high / low > 1.5
     True
     """
     if axis.log:
-        if found is None:
+        if values is None:
             return None
-        low, high = found
+        low, high = values
         # A little room at both ends; ends that are close, or the same, come to lie a factor of 1.6 apart.
         room = max(1.06, (1.6 / (high / low)) ** 0.5, (high / low) ** 0.04)
         return low / room, high * room

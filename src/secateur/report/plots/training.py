@@ -11,6 +11,7 @@ from secateur.report.results import Results
 METRICS = {"loss": Axis("training loss (cross-entropy, nats)"), "accuracy": Axis("training accuracy", percent=True)}
 _DASHES, _SYMBOLS = ("solid", "dash", "dot"), ("circle", "square", "triangle")
 _MOST_MARKS = 15
+"""Epochs up to which each has a marker; more would run into a thick line."""
 
 
 def histories(results: Results) -> list[dict[str, Any]]:
@@ -30,9 +31,9 @@ def plot(results: Results, metric: str) -> Plot:
     return Plot(f"Training {metric} of every epoch", Axis("epoch"), METRICS[metric], lines)
 
 
-def _line(trained: dict[str, Any], metric: str, index: int) -> Series:
+def _line(network: dict[str, Any], metric: str, index: int) -> Series:
     """One seed's curve."""
-    history, name = trained["history"], f"seed {trained['seed']}"
+    history, name = network["history"], f"seed {network['seed']}"
     text = tuple(f"{name}, epoch {h['epoch']}\naccuracy {words.percent(h['accuracy'], 2)}, loss {h['loss']:.4g}\n"
                  f"{h['seconds']:.1f} s" for h in history)
     return Series(name, "ink" if index % 2 == 0 else "soft", tuple(float(h["epoch"]) for h in history),

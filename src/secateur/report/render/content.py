@@ -14,15 +14,15 @@ from secateur.report.results import Cell, Results
 
 def content(results: Results) -> dict[str, Any]:
     """Sentences, paragraphs and tables; a table that the run cannot fill is not among them."""
-    shown = {"results": tables.results(results), "training": tables.training(results),
-             "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
+    by_name = {"results": tables.results(results), "training": tables.training(results),
+               "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
     if distributions.by_layer(results):
-        shown["weight_statistics"] = tables.weight_statistics(results)
+        by_name["weight_statistics"] = tables.weight_statistics(results)
     if results.run.scans:
-        shown["sensitivity"] = sensitivity.table(results)
+        by_name["sensitivity"] = sensitivity.table(results)
     return {"run": results.run, "config": results.run.config, "sentence": conclusions.sentence(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
-            "explanation": explanation.paragraphs(results), "tables": shown, "legend": tables.LEGEND,
+            "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,
             "sensitivity": sensitivity.sentence(results) if results.run.scans else ""}
 
 
@@ -37,7 +37,7 @@ def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
     """Cost, size and speed; where nothing can go, the cost of the first cut."""
     cell = a.cell
     if cell is None:
-        return [(f"at {words.percent(a.refused.sparsity)}", _cost(a.refused))] if a.refused else []
+        return [(f"at {words.percent(a.too_much.sparsity)}", _cost(a.too_much))] if a.too_much else []
     facts = [("accuracy", _cost(cell)),
              ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
              ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),

@@ -21,7 +21,9 @@ _SIZES = {"star": 8, "diamond": 5}
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
 _BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
 _MOST_PANELS = 12
+"""Layers that a figure shows; with more, panels are too small to read, and the page shows all."""
 _LEGEND_ROW = 0.2
+"""The height of a row of the legend, in inches."""
 STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],
@@ -32,35 +34,35 @@ STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "
 
 def collect(results: Results) -> dict[str, list[Plot]]:
     """The figures of a run: file name → panels."""
-    shown = [v for v, _ in curves.shows(results)]
-    found = {"-".join([metric] + [show] * (show != "all")): [curves.plot(results, metric, "cut", show)]
-             for metric in curves.METRICS for show in shown}
-    found["accuracy-closer"] = [curves.closer(curves.plot(results, "accuracy"))]
+    options = [v for v, _ in curves.shows(results)]
+    figures = {"-".join([metric] + [show] * (show != "all")): [curves.plot(results, metric, "cut", show)]
+               for metric in curves.METRICS for show in options}
+    figures["accuracy-closer"] = [curves.closer(curves.plot(results, "accuracy"))]
     choices = [x for x in curves.x_choices(results) if x != "cut"]
-    found |= {f"{metric}-by-cost": [curves.plot(results, metric, x) for x in choices] for metric in curves.METRICS}
+    figures |= {f"{metric}-by-cost": [curves.plot(results, metric, x) for x in choices] for metric in curves.METRICS}
     if results.batches:
-        found["pareto"] = [speed.pareto(results, b) for b in results.batches]
-        found["speedup"] = [speed.speedup(results, b) for b in results.batches]
+        figures["pareto"] = [speed.pareto(results, b) for b in results.batches]
+        figures["speedup"] = [speed.speedup(results, b) for b in results.batches]
     if names := list(distributions.by_layer(results))[:_MOST_PANELS]:
         for scale in distributions.SCALES:
-            found[f"distributions-by-{scale}"] = [distributions.histogram(results, n, scale) for n in names]
-        found["large-weights"] = [distributions.large_weights(results, n) for n in names]
+            figures[f"distributions-by-{scale}"] = [distributions.histogram(results, n, scale) for n in names]
+        figures["large-weights"] = [distributions.large_weights(results, n) for n in names]
     if results.run.scans:
         first = next(iter(sensitivity.methods(results)))
-        found["sensitivity"] = [sensitivity.plot(results, m, first) for m in sensitivity.METRICS]
+        figures["sensitivity"] = [sensitivity.plot(results, m, first) for m in sensitivity.METRICS]
     if training.histories(results):
-        found["training"] = [training.plot(results, m) for m in training.METRICS]
-    return found
+        figures["training"] = [training.plot(results, m) for m in training.METRICS]
+    return figures
 
 
 def write(results: Results, folder: Path) -> list[Path]:
     """Write every figure as PNG and SVG into a folder."""
-    written = []
+    files = []
     with need("matplotlib").rc_context(STYLE):
         for name, panels in collect(results).items():
             figure = draw(panels)
-            written += [save(figure, folder / f"{name}.{kind}") for kind in KINDS]
-    return written
+            files += [save(figure, folder / f"{name}.{kind}") for kind in KINDS]
+    return files
 
 
 def save(figure: Any, path: Path) -> Path:
@@ -127,8 +129,8 @@ def _set_scales(axes: Any, plot: Plot) -> None:
     """Ranges, logarithms, ticks and percent signs."""
     ticker = need("matplotlib.ticker")
     for name, axis in (("x", plot.x), ("y", plot.y)):
-        target, found = getattr(axes, f"{name}axis"), extent(plot, name)
-        limits = bounds(axis, found)
+        target, values = getattr(axes, f"{name}axis"), extent(plot, name)
+        limits = bounds(axis, values)
         if axis.percent:
             target.set_major_formatter(ticker.FuncFormatter(lambda v, _: text.percent(v)))
         if axis.log and limits:

@@ -28,24 +28,24 @@ def render(results: Results) -> str:
 
 def collect(results: Results) -> dict[str, Board]:
     """The boards that this run can fill."""
-    found = [curves.board(results)]
-    found += [speed.pareto_board(results), speed.speedup_board(results)] if results.batches else []
-    found += [distributions.board(results)] if distributions.by_layer(results) else []
-    found += [sensitivity.board(results)] if results.run.scans else []
-    found += [training.board(results)] if training.histories(results) else []
-    return {b.key: b for b in found}
+    boards = [curves.board(results)]
+    boards += [speed.pareto_board(results), speed.speedup_board(results)] if results.batches else []
+    boards += [distributions.board(results)] if distributions.by_layer(results) else []
+    boards += [sensitivity.board(results)] if results.run.scans else []
+    boards += [training.board(results)] if training.histories(results) else []
+    return {b.key: b for b in boards}
 
 
 def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
     """All that the page's script draws from; the same tooltips stand in many plots, so each is kept once."""
     texts: dict[str, int] = {}
 
-    def numbered(drawn: dict[str, Any]) -> dict[str, Any]:
-        return drawn | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t
-                                 else t for t in drawn["data"]]}
+    def number(plot: dict[str, Any]) -> dict[str, Any]:
+        return plot | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t
+                                else t for t in plot["data"]]}
 
     frames = {b.key: {"controls": [c.name for c in b.controls], "frames": [
-        {choice: numbered(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
+        {choice: number(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
         for b in boards.values()}
     return {"boards": frames, "layers": tables.layers(results), "samples": sample_images.samples(results),
             "texts": list(texts)}

@@ -42,8 +42,8 @@ def _band(s: Series) -> list[dict[str, Any]]:
     """The band around a series, where it has one: a lower line, and an upper one filled down to it."""
     edge = {"type": "scatter", "mode": "lines", "x": _numbers(s.x), "line": {"width": 0, "color": f"@{s.role}"},
             "hoverinfo": "skip", "showlegend": False}
-    filled = {"fill": "tonexty", "fillcolor": f"@{s.role}/{_BAND[s.dash]}"}
-    return [edge | {"y": _numbers(s.low)}, edge | {"y": _numbers(s.high)} | filled] if s.low else []
+    fill = {"fill": "tonexty", "fillcolor": f"@{s.role}/{_BAND[s.dash]}"}
+    return [edge | {"y": _numbers(s.low)}, edge | {"y": _numbers(s.high)} | fill] if s.low else []
 
 
 def _trace(s: Series) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def _trace(s: Series) -> dict[str, Any]:
 def _axis(plot: Plot, name: str) -> dict[str, Any]:
     """One axis: its title, ticks and range."""
     a: Axis = getattr(plot, name)
-    found = extent(plot, name)
-    limits = bounds(a, found)
+    values = extent(plot, name)
+    limits = bounds(a, values)
     axis: dict[str, Any] = _AXIS | {"title": {"text": html.escape(a.title), "standoff": 10, "font": {"size": 13}}}
     if a.percent:
         axis |= {"tickformat": ".3~p", "ticklabelstandoff": 2}
@@ -82,7 +82,7 @@ def _axis(plot: Plot, name: str) -> dict[str, Any]:
     elif a.low is not None:
         axis["rangemode"] = "tozero"
     if a.title == "epoch":
-        axis |= {"tickformat": "d", "dtick": 1} if found and found[1] - found[0] < 12 else {"tickformat": "d"}
+        axis |= {"tickformat": "d", "dtick": 1} if values and values[1] - values[0] < 12 else {"tickformat": "d"}
     return axis
 
 

@@ -16,30 +16,30 @@ from secateur.report.results import Cell, Curve, Results
 LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
 
 
-def results(found: Results, controls: bool = True) -> Table:
+def results(results: Results, controls: bool = True) -> Table:
     """Every method and sparsity, means over the seeds."""
     head = ("cut", "sparsity", "accuracy", "points lost (95%)", "loss", "parameters left", "FLOPs left", "stored",
-            *(f"speed at batch {b}" for b in found.batches))
-    return Table(head, tuple(_result(curve, cell, found) for curve in found.methods(controls=controls)
+            *(f"speed at batch {b}" for b in results.batches))
+    return Table(head, tuple(_result(curve, cell, results) for curve in results.methods(controls=controls)
                              for cell in curve.cells), 1)
 
 
-def _result(curve: Curve, cell: Cell, found: Results) -> tuple[str, ...]:
+def _result(curve: Curve, cell: Cell, results: Results) -> tuple[str, ...]:
     """The row of one cell."""
     cost = cell.cost
     span = f" ({text.points(cost.low)} to {text.points(cost.high)})" if math.isfinite(cost.low) else ""
-    speeds = [cell.speed(b, curve.method.way) for b in found.batches]
+    speeds = [cell.speed(b, curve.method.way) for b in results.batches]
     return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
             text.points(cost.mean) + span, f"{cell.loss.mean:.4g}", text.count(cell.nonzeros),
             text.with_prefix(cell.flops_nonzero), text.with_prefix(cell.stored, "B"),
             *(text.times(s.ratio) if s else "–" for s in speeds))
 
 
-def weight_statistics(found: Results) -> Table:
+def weight_statistics(results: Results) -> Table:
     """Each layer's weights / neurons, means over the seeds."""
-    thresholds = found.run.weight_statistics[0]["thresholds"]
+    thresholds = results.run.weight_statistics[0]["thresholds"]
     head = ("layer", "shape", "variation", "Gini", *(f"under {t:g} × mean" for t in thresholds))
-    return Table(head, tuple(_statistics_row(name, records) for name, records in by_layer(found).items()), 2)
+    return Table(head, tuple(_statistics_row(name, records) for name, records in by_layer(results).items()), 2)
 
 
 def _statistics_row(name: str, records: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -51,19 +51,19 @@ def _statistics_row(name: str, records: list[dict[str, Any]]) -> tuple[str, ...]
             *(f"{text.percent(w)} / {text.percent(n)}" for w, n in zip(*below, strict=True)))
 
 
-def training(found: Results) -> Table:
+def training(results: Results) -> Table:
     """The networks before the cut, one row a seed."""
     rows = tuple((str(t["seed"]), f"{t['accuracy']:.4f}", f"{t['loss']:.4g}", f"{t['parameters']:,}",
-                  str(len(t.get("history") or ()))) for t in found.run.trained)
+                  str(len(t.get("history") or ()))) for t in results.run.trained)
     return Table(("seed", "test accuracy", "test loss", "parameters", "epochs trained here"), rows, 0)
 
 
-def layers(found: Results) -> list[dict[str, Any]]:
+def layers(results: Results) -> list[dict[str, Any]]:
     """What each method removes of each layer at each sparsity: records for the page to choose from."""
     return [{"method": curve.method.name, "noun": text.noun(curve.method.granularity), "sparsities": [
         {"sparsity": text.percent(cell.sparsity), "rows": _layer_rows(cell),
          "notes": sorted({note for row in cell.rows for note in row.notes})}
-        for cell in curve.cells]} for curve in found.methods(controls=True)]
+        for cell in curve.cells]} for curve in results.methods(controls=True)]
 
 
 def _layer_rows(cell: Cell) -> list[list[str]]:
@@ -73,9 +73,9 @@ def _layer_rows(cell: Cell) -> list[list[str]]:
         by_name.setdefault(layer["name"], []).append(layer)
     rows = []
     for name, records in by_name.items():
-        items, removed = fmean(r["items"] for r in records), fmean(r["removed"] for r in records)
-        rows.append([name, text.count(items), text.count(removed), text.count(items - removed),
-                     text.percent(removed / items, 2)])
+        items, cut = fmean(r["items"] for r in records), fmean(r["removed"] for r in records)
+        rows.append([name, text.count(items), text.count(cut), text.count(items - cut),
+                     text.percent(cut / items, 2)])
     return rows
 
 
@@ -84,13 +84,13 @@ def settings(values: Mapping[str, Any]) -> Table:
     return Table(("setting", "value"), tuple((str(k), _value(v)) for k, v in values.items()), 2)
 
 
-def machine(found: Results) -> Table:
+def machine(results: Results) -> Table:
     """The machine, and what the timings ran with where the rows have it."""
-    used = {name: sorted({row[key] for row in found.run.points if row[key]})
-            for key, name in (("engine_used", "sparse engine that ran"), ("threads_used", "threads while timing"))}
-    errors = [row.sparse_error for row in found.run.points if row.sparse_error is not None]
-    checked = {"greatest difference, sparse run against dense": f"{max(errors):.2g} relative"} if errors else {}
-    return settings({**found.run.machine, **{k: v for k, v in used.items() if v}, **checked})
+    engines = {name: sorted({row[key] for row in results.run.points if row[key]})
+               for key, name in (("engine_used", "sparse engine that ran"), ("threads_used", "threads while timing"))}
+    errors = [row.sparse_error for row in results.run.points if row.sparse_error is not None]
+    worst = {"greatest difference, sparse run against dense": f"{max(errors):.2g} relative"} if errors else {}
+    return settings({**results.run.machine, **{k: v for k, v in engines.items() if v}, **worst})
 
 
 def _value(v: Any) -> str:
@@ -99,5 +99,5 @@ def _value(v: Any) -> str:
         return ", ".join(_value(x) for x in v) or "none"
     if isinstance(v, dict):
         return json.dumps(v, sort_keys=True, default=str)
-    named = {None: "none", True: "yes", False: "no", "": "none"}
-    return named[v] if v in (None, "") or isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else str(v)
+    words = {None: "none", True: "yes", False: "no", "": "none"}
+    return words[v] if v in (None, "") or isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else str(v)

@@ -21,11 +21,11 @@ def render(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Any:
     jinja2 = need("jinja2")
-    made = jinja2.Environment(loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True, keep_trailing_newline=True,
-                              autoescape=lambda name: name is not None and ".html" in name)
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
-    return made
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(read), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=lambda name: name is not None and ".html" in name)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
+    return environment
 
 
 def read(name: str) -> str:

@@ -1,0 +1,83 @@
+"""What a study and the cut of one network both have: their settings of the cut, the training and the timing."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from secateur import runtime
+from secateur.core.errors import SecateurError
+from secateur.core.settings import CUT, NETWORK, RECOVERY, RUN, TIMING, TRAINING, Settings, setting
+from secateur.pruning.granularity.base import POOLINGS
+from secateur.pruning.layer_rules import read_rule
+from secateur.pruning.ranking import check_round_to
+from secateur.runtime.timing import Timing
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise SecateurError(f"device '{device}': allowed are cpu, cuda, cuda:N")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise SecateurError(f"device '{device}': torch sees no GPU on this machine; allowed: cpu")
+
+
+def read_layers(text: str) -> dict[str, Any]:
+    """The settings of single layers from their JSON.
+
+    Raises:
+        SecateurError: it is no JSON.
+    """
+    try:
+        return dict(json.loads(text)) if text else {}
+    except (ValueError, TypeError) as error:
+        raise SecateurError(f"layers {text!r} is not JSON: allowed is such as "
+                            '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
+
+
+def check_layers(text: str) -> None:
+    """Refuse settings of single layers that are not allowed, whatever the network."""
+    for pattern, settings in read_layers(text).items():
+        read_rule(pattern, settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonConfig(Settings):
+    """What a study and the cut of one network both have."""
+
+    weights: str = setting("", "trained weights (.safetensors); then nothing is trained", group=NETWORK)
+    skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
+                                           "expressions; empty ('') lets the output layer go, too", group=CUT)
+    layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
+                          "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
+                          check=check_layers)
+    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
+    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
+    pooling: str = setting("mean", "how several scores of one block or neuron are joined", group=CUT, allowed=POOLINGS)
+    round_to: int = setting(1, "neurons and channels left are a multiple of this", group=CUT, check=check_round_to)
+    calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data",
+                               group=RECOVERY, least=1)
+    batch_size: int = setting(64, "training batch", group=TRAINING, least=1)
+    lr: float = setting(1e-3, "learning rate of Adam", group=TRAINING, above=0)
+    latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes that are timed; empty (''): no timing",
+                                               group=TIMING, least=1)
+    latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds", group=TIMING, above=0,
+                                     greatest=3600)
+    engine: str = setting("", "what runs the zeroed network; empty: the best that this machine has", group=TIMING,
+                          allowed=tuple(runtime.ENGINES))
+    device: str = setting("cpu", "where networks are trained and evaluated, cpu or cuda; timing is on the CPU",
+                          group=RUN, check=_check_device)
+    threads: int = setting(0, "torch threads; 0: as many as torch takes", group=RUN, least=0)
+
+    @property
+    def timing(self) -> Timing:
+        """How networks are timed."""
+        return Timing(self.latency_batches, self.latency_seconds, self.threads, self.engine)
+
+    @property
+    def layer_settings(self) -> dict[str, Any]:
+        """The settings of single layers."""
+        return read_layers(self.layers)
