@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from secateur.core import registry
 from secateur.core.progress import Progress
+from secateur.core.terminal import Terminal
 from secateur.core.text import percent
 from secateur.experiment.export_run import Done
 from secateur.experiment.single.prune import CutNetwork
@@ -30,8 +31,8 @@ class Live(Progress):
     """Shows a study while it runs: on a terminal a table that grows and a bar with the time left,
     elsewhere a line a network and a line a stage."""
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or Console()
+    def __init__(self, console: Terminal | None = None):
+        self.console = console or Terminal()
         self._bars = Bars(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                           TextColumn("left"), TimeRemainingColumn(),
                           TextColumn("{task.fields[latest]}", table_column=Column()))
@@ -124,27 +125,27 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def tell(report: Report, console: Console | None = None) -> None:
+def tell(report: Report, console: Terminal | None = None) -> None:
     """Print the report's first sentence and where its files are."""
-    console = console or Console()
+    console = console or Terminal()
     console.print(report.headline, soft_wrap=True, markup=False)
     for path in report.files:
         if path.suffix not in (".png", ".svg"):
             console.print(f"  {path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def tell_cut(done: CutNetwork, console: Console | None = None) -> None:
+def tell_cut(done: CutNetwork, console: Terminal | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
-    console = console or Console()
+    console = console or Terminal()
     console.print(str(done.plan).partition("\n")[0], soft_wrap=True, highlight=False, markup=False)
     for text in (str(done.comparison), cut_report.verdict(done), *(f"note: {n}" for n in cut_report.remarks(done)),
                  cut_report.how_to_load(done)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def print_registry(console: Console | None = None) -> None:
+def print_registry(console: Terminal | None = None) -> None:
     """Every item of every room, with its file."""
-    console = console or Console()
+    console = console or Terminal()
     for room, word in registry.ROOMS.items():
         console.print(f"[bold]{word}[/bold]")
         for name, path in registry.files(room).items():
@@ -153,9 +154,9 @@ def print_registry(console: Console | None = None) -> None:
             console.print(f"  {name:<16} {where}{form}", highlight=False, soft_wrap=True)
 
 
-def tell_export(done: Done, console: Console | None = None) -> None:
+def tell_export(done: Done, console: Terminal | None = None) -> None:
     """Print what was written, how it was checked, and what a user should know."""
-    console = console or Console()
+    console = console or Terminal()
     for line in lines(done):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 

@@ -34,7 +34,7 @@ class ExportConfig(Options):
     force: bool = setting(False, "replace the file where it is there")
     int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
     model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
-                         "name", group=NETWORK)
+                         "name; of a run: its factory again, which is then imported", group=NETWORK)
     sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
     granularity: str | None = setting(None, "which cut", group=ROW)
     criterion: str | None = setting(None, "which cut", group=ROW)
@@ -81,8 +81,8 @@ def export_source(wanted: ExportConfig) -> Done:
 def _check_flags(wanted: ExportConfig, is_run: bool) -> None:
     """Refuse flags that say nothing here."""
     group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
-    if wrong := [f"--{one.name}" for one in settings_of(type(wanted))
-                 if one.group == group and getattr(wanted, one.name) != one.default]:
+    if wrong := [f"--{one.name}" for one in settings_of(type(wanted)) if one.group == group
+                 and one.name not in ("model", "trust") and getattr(wanted, one.name) != one.default]:
         raise SecateurError(f"'{wanted.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
@@ -98,7 +98,8 @@ def _export_run(wanted: ExportConfig, chosen: RunExporter, is_run: bool) -> Done
 
 def _export_network_of_run(wanted: ExportConfig, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
-    made = remake(wanted.path, wanted.cut)
+    repeated = (wanted.model, wanted.granularity, wanted.criterion, wanted.scope, wanted.recovery)
+    made = remake(wanted.path, wanted.cut, frozenset(name for name in repeated if name), wanted.trust)
     place = _place_of(wanted, chosen, made.name)
     done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
     reached = _accuracy(done.run, made.test, _rows_of(done))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
-from secateur.experiment.config import StudyConfig
+from secateur.experiment.config import StudyConfig, read_layers
 from secateur.experiment.grid import Grid, load_grid
 from secateur.experiment.point import Point
 from secateur.experiment.row import Row
@@ -54,16 +55,24 @@ class RemadeNetwork:
     notes: tuple[str, ...]
 
 
-def remake(folder: Path, asked: Mapping[str, Any]) -> RemadeNetwork:
+def remake(folder: Path, asked: Mapping[str, Any], repeated: frozenset[str] = frozenset(),
+           trusted: bool = False) -> RemadeNetwork:
     """Make a network of a run again: its trained weights, cut and recovered as the run did, with the run's data.
 
-    ``asked`` says which: any of :data:`_ASKED`, as few as single out one row; the seed is 0 where it is not given.
+    Args:
+        folder: the run's.
+        asked: which: any of :data:`_ASKED`, as few as single out one row; the seed is 0 where it is not given.
+        repeated: the import paths that the user named, too.
+        trusted: whether all that the run names may be imported.
 
     Raises:
-        RunError: the folder holds no such network, or what it was made of is no longer there, or is another.
+        RunError: the folder holds no such network, or what it was made of is no longer there, or is another; or it
+            names what the user did not name.
     """
     run = load_run(folder)
     row = _choose_row(run, asked)
+    _check_own(run)
+    _check_named(run, repeated, trusted)
     grid = _load_again(folder, run)
     with Store(folder) as store:
         sweep, point = Sweep(grid, store, Progress()), _point_of(grid, row)
@@ -108,6 +117,24 @@ def _choose_row(run: RunData, asked: Mapping[str, Any]) -> Row:
     return found[0]
 
 
+def _check_named(run: RunData, repeated: frozenset[str], trusted: bool) -> None:
+    """Refuse to import what a run names and its user does not: a run is a file, whoever wrote it."""
+    own = [name for name in _import_paths(run.config) if name not in repeated]
+    if own and not trusted:
+        how = f"repeat it with --model {own[0]}, or " if own == [run.config.get("model")] else ""
+        raise RunError(f"'{run.folder}' was made with {', '.join(own)}, which would be imported and run: {how}say "
+                       "--trust where you know who made the run")
+
+
+def _import_paths(config: Mapping[str, Any]) -> list[str]:
+    """What the settings of a run name of modules: everything with a colon that is no N:M."""
+    values = [config.get(key) for key in ("model", "data", "granularity", "criterion", "scope", "recovery")]
+    layers = read_layers(str(config.get("layers") or ""))
+    values += [said.get("granularity") for said in layers.values() if isinstance(said, dict)]
+    named = [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
+    return [name for name in dict.fromkeys(named) if ":" in name and not re.fullmatch(r"\d+:\d+", name)]
+
+
 def _options(points: list[Row], name: str) -> str:
     """What a field of rows holds, in words."""
     values = sorted({p[name] for p in points})
@@ -123,15 +150,19 @@ def _describe(row: Row) -> str:
             f"seed {row['seed']}")
 
 
+def _check_own(run: RunData) -> None:
+    """Refuse a run whose data came by hand."""
+    if str(run.config["data"]).startswith("given:"):
+        raise RunError(f"'{run.folder}' was made in Python from data of its own, which no file names: export there "
+                       "with sc.export, or give the study data by its import path")
+
+
 def _load_again(folder: Path, run: RunData) -> Grid:
     """The run's network, data and settings, loaded again.
 
     Raises:
-        RunError: they came by hand, or are no longer there.
+        RunError: they are no longer there.
     """
-    if str(run.config["data"]).startswith("given:"):
-        raise RunError(f"'{folder}' was made in Python from data of its own, which no file names: export there with "
-                       "sc.export, or give the study data by its import path")
     try:
         grid = load_grid(StudyConfig.make(run.config))
     except SecateurError as error:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from secateur.core import paths
+from secateur.core.text import clean
 from secateur.core.version import __version__
 from secateur.experiment.run import RunData
 
@@ -28,9 +29,12 @@ def current(run: RunData, folder: Path) -> Report | None:
         kept = json.loads((folder / _NAME).read_text())
     except (OSError, ValueError):
         return None
+    if not isinstance(kept, dict) or not isinstance(kept.get("headline"), str) or not isinstance(
+            kept.get("files"), list) or not all(isinstance(name, str) for name in kept["files"]):
+        return None
     files = [folder / name for name in kept["files"]]
-    fresh = kept["rows"] == _fingerprint(run) and all(f.exists() for f in files)
-    return Report(kept["headline"], files) if fresh else None
+    fresh = kept.get("rows") == _fingerprint(run) and all(f.exists() for f in files)
+    return Report(clean(kept["headline"]), files) if fresh else None
 
 
 def write(run: RunData, folder: Path, report: Report) -> None:
@@ -42,7 +46,7 @@ def write(run: RunData, folder: Path, report: Report) -> None:
 
 def _fingerprint(run: RunData) -> str:
     """The SHA-256 of everything that a report shows, and of the version that draws it."""
-    shown = {k: v for k, v in asdict(run).items() if k != "folder"}
+    shown = {k: v for k, v in asdict(run).items() if k not in ("folder", "unread")}
     text = json.dumps([__version__, shown], sort_keys=True,
                       default=lambda v: v.hex() if isinstance(v, bytes) else v.tolist())
     return hashlib.sha256(text.encode()).hexdigest()

@@ -14,6 +14,7 @@ from secateur.data.samples import check_name
 from secateur.experiment.config import CommonConfig, StudyConfig, check_criteria, check_scopes
 from secateur.experiment.point import Point
 from secateur.models import resolve
+from secateur.models.loaders.base import trust
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.ranking import check_round_to
 from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
@@ -56,6 +57,7 @@ class CutConfig(CommonConfig):
                            group=NETWORK)
     example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data",
                            group=NETWORK)
+    trust: bool = trust()
     criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
                                     check=partial(registry.get, "criteria"))
     skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "

@@ -111,7 +111,8 @@ def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing
     def figures(one: Figures) -> dict[str, Any]:
         return {name: value for name, value in asdict(one).items() if name != "bytes"}
 
-    return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
+    settings = {name: value for name, value in asdict(config).items() if name != "trust"}
+    return {"made_by": "secateur prune", "settings": settings | {"criterion": plan.criterion},
             "plan": {"granularity": plan.granularity, "criterion": plan.criterion, "scope": plan.scope,
                      "sparsity": plan.sparsity, "reached": plan.reached, "layers": plan.layers()},
             "before": figures(before), "after": figures(after), "timing": timing}

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from secateur.bench.verdict import quickest, speed, title
 from secateur.core import text
+from secateur.core.terminal import Terminal
 
 _FEW = 100
 _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
            "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 
 
-def show(found: dict[str, Any], console: Console | None = None) -> None:
+def show(found: dict[str, Any], console: Terminal | None = None) -> None:
     """Print the results of :func:`secateur.bench.bench`."""
-    console = console or Console()
+    console = console or Terminal()
     console.print(_heading(found), soft_wrap=True, highlight=False, markup=False)
     for threads in found["settings"]["threads"]:
         for batch in found["settings"]["batches"]:
