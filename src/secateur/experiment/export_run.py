@@ -98,8 +98,7 @@ def _export_run(wanted: ExportConfig, chosen: RunExporter, is_run: bool) -> Done
 
 def _export_network_of_run(wanted: ExportConfig, chosen: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
-    repeated = (wanted.model, wanted.granularity, wanted.criterion, wanted.scope, wanted.recovery)
-    made = remake(wanted.path, wanted.cut, frozenset(name for name in repeated if name), wanted.trust)
+    made = remake(wanted.path, wanted.cut, wanted.model, wanted.trust)
     place = _place_of(wanted, chosen, made.name)
     done = export_checked(made.network, place, made.example, wanted.to, wanted.int8)
     reached = _accuracy(done.run, made.test, _rows_of(done))

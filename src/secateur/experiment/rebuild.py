@@ -55,14 +55,13 @@ class RemadeNetwork:
     notes: tuple[str, ...]
 
 
-def remake(folder: Path, asked: Mapping[str, Any], repeated: frozenset[str] = frozenset(),
-           trusted: bool = False) -> RemadeNetwork:
+def remake(folder: Path, asked: Mapping[str, Any], model: str = "", trusted: bool = False) -> RemadeNetwork:
     """Make a network of a run again: its trained weights, cut and recovered as the run did, with the run's data.
 
     Args:
         folder: the run's.
         asked: which: any of :data:`_ASKED`, as few as single out one row; the seed is 0 where it is not given.
-        repeated: the import paths that the user named, too.
+        model: the run's own, named again by the user.
         trusted: whether all that the run names may be imported.
 
     Raises:
@@ -70,9 +69,12 @@ def remake(folder: Path, asked: Mapping[str, Any], repeated: frozenset[str] = fr
             names what the user did not name.
     """
     run = load_run(folder)
+    if model not in ("", run.config["model"]):
+        raise RunError(f"'{folder}' is a run: --model is for a file, or names the run's own again, "
+                       f"'{run.config['model']}'; got '{model}'")
     row = _choose_row(run, asked)
     _check_own(run)
-    _check_named(run, repeated, trusted)
+    _check_named(run, {model, *asked.values()}, trusted)
     grid = _load_again(folder, run)
     with Store(folder) as store:
         sweep, point = Sweep(grid, store, Progress()), _point_of(grid, row)
@@ -117,7 +119,7 @@ def _choose_row(run: RunData, asked: Mapping[str, Any]) -> Row:
     return found[0]
 
 
-def _check_named(run: RunData, repeated: frozenset[str], trusted: bool) -> None:
+def _check_named(run: RunData, repeated: set[Any], trusted: bool) -> None:
     """Refuse to import what a run names and its user does not: a run is a file, whoever wrote it."""
     own = [name for name in _import_paths(run.config) if name not in repeated]
     if own and not trusted:

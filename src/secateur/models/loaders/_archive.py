@@ -120,8 +120,6 @@ def _find_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.ZipI
     if GRAPH not in found:
         raise SecateurError(f"{what} is no exported program of torch 2.9 or newer: it holds no graph; write it again "
                             "with torch.export.save")
-    if len({info.filename.partition("/")[0] for info in infos}) > 1:
-        raise SecateurError(f"{what} holds several folders; allowed is one")
     for name, info in found.items():
         if name.endswith(".json") and info.file_size > LARGEST:
             raise SecateurError(f"{what}: the graph '{name}' would be {info.file_size} bytes, allowed {LARGEST}")
@@ -129,6 +127,8 @@ def _find_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.ZipI
                 or _LEFT_OUT.fullmatch(name)):
             raise SecateurError(f"{what} holds '{strict.short(name)}', which may be a pickle or compiled code, which "
                                 "could run anything; allowed are exported programs of tensors and operators alone")
+    if len({info.filename.partition("/")[0] for info in infos}) > 1:
+        raise SecateurError(f"{what} holds several folders; allowed is one")
     return {name: info for name, info in found.items() if not _LEFT_OUT.fullmatch(name)}
 
 
