@@ -157,8 +157,9 @@ class _Reader:
     def _samples(self) -> dict[str, Any] | None:
         """The sample images; None where the data are none."""
         row = self.store.get(self.run["samples"])
-        if row is None or check(row, SAMPLES, "the samples").get("shape") is None:
+        if row is None or ("shape" in row and row["shape"] is None):
             return None
+        check(row, SAMPLES, "the samples")
         images = np.frombuffer(row["pixels"], np.uint8).reshape(row["shape"])
         return {"images": images[..., 0] if images.shape[-1] == 1 else images, "labels": row["labels"]}
 

@@ -46,7 +46,7 @@ STATISTICS = {"sparsities": [_NUMBER], "thresholds": [_NUMBER], "quantiles": [_N
                           "even": [_NUMBER]}]}
 SCAN = {"samples": int, "layers": [{"name": str, "items": int, "removed": [int], "loss": [_NUMBER],
                                     "same": [_NUMBER]}]}
-SAMPLES = {"shape": Maybe([int]), "pixels": Maybe(bytes), "labels": Maybe([int])}
+SAMPLES = {"shape": [int], "pixels": bytes, "labels": [int]}
 RUN = {"config": {"model": str, "data": str, "granularity": Maybe([str]), "criterion": Maybe([str]),
                   "scope": Maybe([str]), "recovery": Maybe([str]), "sparsity": Maybe([_NUMBER]),
                   "tolerance": Maybe(_NUMBER)},

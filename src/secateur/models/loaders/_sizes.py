@@ -13,6 +13,7 @@ _FUNCTIONS = {"Max", "Min", "Mod", "PythonMod", "FloorDiv", "CeilDiv", "CleanDiv
 _POWERS = {"Pow", "PowByNatural"}
 _WORDS = {"true", "false", "oo", "int_oo"}
 _FACTS = {"positive", "integer", "nonnegative", "real", "finite"}
+_LETTERS = re.compile(r"[\w ()\[\].,+\-*/%<>=!&|~'\"]*", re.ASCII)
 _NAME = re.compile(r"[suz]\w*\d+", re.ASCII)
 _PLACES = {"size", "stride"}
 _TYPES = re.compile(r"(float|bfloat|int|uint|complex)\d+|bool")
@@ -31,7 +32,7 @@ def plain(text: str) -> bool:
     >>> plain("Pow(Symbol('s27', integer=True), Integer(2))"), plain("Pow(Integer(9), Integer(8))")
     (True, False)
     """
-    if len(text) > LONGEST or not text.isascii():
+    if len(text) > LONGEST or not _LETTERS.fullmatch(text):
         return False
     try:
         return _is_size(ast.parse(text.strip(), mode="eval").body)
