@@ -59,7 +59,7 @@ class Store:
             self._db.executescript(_SCHEMA)
             self._check_format()
         except (OSError, sqlite3.Error) as error:
-            raise RunError(f"cannot open the run folder '{folder}': {error}") from error
+            raise RunError(f"cannot open the run folder '{folder}': {first_line(error)}") from error
 
     def _check_tables(self) -> None:
         """Refuse views, triggers and tables that this package does not make: they run when rows are read."""
