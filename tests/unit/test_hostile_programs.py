@@ -17,8 +17,9 @@ from secateur.core.errors import SecateurError
 from secateur.models import resolve
 from secateur.models.loaders._archive import read_checked
 from secateur.models.loaders._sizes import plain
+from secateur.models.loaders.base import Options
 
-TRUSTED = resolve.Options(trust=True)
+TRUSTED = Options(trust=True)
 
 
 @pytest.fixture(scope="module")

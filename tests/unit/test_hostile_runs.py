@@ -8,9 +8,11 @@ import json
 import shutil
 import sqlite3
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic_run
 import torch
@@ -21,6 +23,7 @@ from support import secateur, secateur_process
 import secateur as sc
 from secateur.core.errors import SecateurError
 from secateur.core.terminal import Terminal
+from secateur.data import user_data
 from secateur.experiment.run import load_run
 from secateur.experiment.store import key_of
 from secateur.report.gather import gather_results
@@ -174,6 +177,24 @@ def test_names_are_no_tags_links_or_columns_in_any_output(tmp_path):
     with matplotlib_.need("matplotlib").rc_context(matplotlib_.STYLE):
         matplotlib_.save(matplotlib_.draw(matplotlib_.collect(results)["accuracy"]), tmp_path / "a.svg")
     assert b"<img" not in (tmp_path / "a.svg").read_bytes()
+
+
+def test_arrays_that_unpack_to_far_more_than_their_file_are_refused_before(monkeypatch, tmp_path):
+    np.savez_compressed("small.npz", x=np.zeros(300_000, np.uint8))
+    monkeypatch.setattr(user_data, "_FREE", 1 << 18)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("an array was unpacked"))
+    with pytest.raises(SecateurError, match=r"would unpack to 300\d{3} bytes; allowed are 262144"):
+        user_data.read_arrays(tmp_path / "small.npz")
+
+
+@pytest.mark.parametrize("shape", [(10**13,), (2**62, 4), (-3,)])
+def test_an_array_that_says_it_is_larger_than_its_bytes_is_refused(shape, tmp_path):
+    made = io.BytesIO()
+    np.lib.format.write_array_header_1_0(made, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile("bad.npz", "w") as archive:
+        archive.writestr("x.npy", made.getvalue() + bytes(16))
+    with pytest.raises(SecateurError, match="is no whole .npz file of plain arrays"):
+        user_data.read_arrays(tmp_path / "bad.npz")
 
 
 def fuzz():

@@ -29,6 +29,7 @@ from secateur.core.errors import SecateurError, failing
 from secateur.data.samples import read as read_data
 from secateur.experiment.run import load_run
 from secateur.models import resolve
+from secateur.models.loaders.base import Options
 from secateur.report.gather import gather_results
 from secateur.report.render import markdown
 
@@ -179,7 +180,7 @@ def turn(kind: str, folder: Path, whole: dict[str, Path], draw: random.Random) -
         return attempt(lambda: read_data(str(path), lambda: None))
     path = folder / "bad.pt2"
     program(path, draw, members(whole["net.pt2"]))
-    return attempt(lambda: resolve.find(str(path), resolve.Options(trust=True)).make())
+    return attempt(lambda: resolve.find(str(path), Options(trust=True)).make())
 
 
 def run(count: int, seed: int, kinds: tuple[str, ...] = ("pt2", "npz", "run")) -> dict[str, Counter[str]]:
