@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -16,7 +15,7 @@ from secateur.core.text import clean
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, an interruption exit code 130."""
-    registry.search_last(os.getcwd())
+    registry.search_last("")
     if "--debug" in sys.argv:
         interruption.begin()
         app()

@@ -103,9 +103,11 @@ def _dotted(path: Path) -> str:
 
 
 def search_last(folder: str) -> None:
-    """Also look in a folder, behind all others, for what ``pkg.module:attribute`` names: the command line does so for
-    the current one. It is looked in once such a name is given, so that no file that lies there takes the place of a
-    package."""
+    """Also look in a folder (empty: the current one), behind all others, for what ``pkg.module:attribute`` names.
+
+    The command line does so for the current one. It is looked in once such a name is given, so that no file that lies
+    there takes the place of a package.
+    """
     _searched_last[:] = [folder]
 
 
