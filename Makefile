@@ -3,6 +3,7 @@
 # make test-all   every test
 # make lint    ruff and mypy        make wheel   dist/*.whl and *.tar.gz, checked
 # make docs    the docs site in site/, any warning an error
+# make fuzz    reads damaged and forged files of each kind
 # make clean   removes .venv and what was built or cached; runs/ stays
 #
 # PYTHON=python3.12 names the Python that .venv is made with. Where pip finds packages is up to its own
@@ -19,7 +20,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-all lint docs wheel clean constraints
+.PHONY: help study test test-all lint docs wheel fuzz clean constraints
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -44,6 +45,9 @@ wheel: $(VENV)/.dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	$(BIN)/twine check --strict dist/*
+
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tools/fuzz/archives.py $(or $(COUNT),1000) $(or $(SEED),0)
 
 clean:
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,13 @@
     run = sc.study(make_model, data, sc.StudyConfig())                  # the sweep, resumable
 """
 
+import sys as _sys
+
+# For -m Python looks in the current folder first: what lies there would take the place of packages.
+if _sys.argv[:1] == ["-m"] and _sys.orig_argv[-len(_sys.argv)].removeprefix("-m") == "secateur" and not (
+        _sys.flags.isolated or getattr(_sys.flags, "safe_path", False)):
+    del _sys.path[0]
+
 from secateur.core import interruption as _interruption
 
 _interruption.watch()

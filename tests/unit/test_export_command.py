@@ -49,7 +49,7 @@ def typed(tmp_path, monkeypatch, capfd):
 def test_a_network_of_a_run_is_the_one_that_was_measured(run, granularity, criterion, recovery, seed):
     asked = {"sparsity": 0.5, "granularity": granularity, "criterion": criterion, "recovery": recovery, "seed": seed}
     row = next(p for p in run.points if all(p[k] == v for k, v in asked.items()))
-    made = remake(run.folder, asked)
+    made = remake(run.folder, asked, trusted=True)
     x, y = blobs()[2:]
     right = (made.network(x).argmax(1) == y).numpy()
     assert np.array_equal(right, np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool))
@@ -61,12 +61,12 @@ def test_a_run_of_whole_numbers_is_made_again(tmp_path):
     settings = {**SETTINGS, "sparsity": (0, 0.5), "lr": 1, "min_sparsity": 0, "max_sparsity": 1, "seeds": 1,
                 "epochs": 1}
     sc.study(config=sc.StudyConfig(**settings), out=tmp_path)
-    made = remake(tmp_path, {"sparsity": 0.5, "granularity": "neuron", "recovery": "none"})
+    made = remake(tmp_path, {"sparsity": 0.5, "granularity": "neuron", "recovery": "none"}, trusted=True)
     assert made.accuracy == made.row["accuracy"]
 
 
 def test_the_command_exports_it_and_tells_its_accuracy(run, typed, tmp_path):
-    code, out, err = typed(run.folder, "--sparsity", 0.8, "--granularity", "neuron", "--recovery", "none")
+    code, out, err = typed(run.folder, "--trust", "--sparsity", 0.8, "--granularity", "neuron", "--recovery", "none")
     assert (code, err) == (0, "")
     row = next(p for p in run.points if (p["granularity"], p["sparsity"], p["recovery"], p["seed"]) == (
         "neuron", 0.8, "none", 0))
@@ -102,7 +102,7 @@ def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
     (["--sparsity", "0", "--to", "pt2", "--int8"], "allowed is int8 with onnx"),
     (["--sparsity", "0", "--out", "none/x.onnx"], "there is no folder 'none'"), (["--sparsity", "half"], "sparsity")])
 def test_a_mistake_with_a_run_is_one_line_and_leaves_nothing(run, typed, tmp_path, words, message):
-    code, _, err = typed(run.folder, *words)
+    code, _, err = typed(run.folder, "--trust", *words)
     assert (code, err.count("\n")) == (2, 1)
     assert message.split(".*")[-1] in err
     assert not list(tmp_path.iterdir())
@@ -122,12 +122,12 @@ def test_a_run_that_no_longer_fits_is_refused(run, typed, tmp_path):
             bits[0] ^= 1
             figures["correct"]["base64"] = base64.b64encode(bits.tobytes()).decode()
             db.execute("UPDATE rows SET figures = ? WHERE key = ?", (json.dumps(figures), key))
-    code, _, err = typed(folder, "--sparsity", "0")
+    code, _, err = typed(folder, "--trust", "--sparsity", "0")
     assert code == 2
     assert "answers 1 of 128 test samples otherwise than its row says" in err
     for path in (folder / "networks").iterdir():
         path.unlink()
-    assert "no longer holds its trained network" in typed(folder, "--sparsity", "0")[2]
+    assert "no longer holds its trained network" in typed(folder, "--trust", "--sparsity", "0")[2]
 
 
 def test_a_file_of_ours(typed, tmp_path):
@@ -170,7 +170,7 @@ def test_an_interruption_is_told_and_leaves_nothing(run, typed, tmp_path, monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(registry.get("exporters", "onnx"), "open", stopped)
-    code, _, err = typed(run.folder, "--sparsity", "0")
+    code, _, err = typed(run.folder, "--trust", "--sparsity", "0")
     assert code == 130 and "interrupted" in err
     assert not list(tmp_path.iterdir())
 

@@ -76,11 +76,11 @@ def test_a_file_of_a_folder_s_network_takes_the_folder_for_what_it_was(folder):
 def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
     exported("open.pt2")
     exported("two.pt2", 2)
-    found = bench(Subject.parse("open.pt2", sparsity=0.5),
+    found = bench(Subject.parse("open.pt2", trust=True, sparsity=0.5),
                   BenchConfig(batches=(1, 5), seconds=0.02, engines=("dense", "sparse")))
     assert [p["batch"] for p in found["points"]] == [1, 1, 5, 5]
     with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
-        bench(Subject.parse("two.pt2"), BenchConfig(batches=(1, 2)))
+        bench(Subject.parse("two.pt2", trust=True), BenchConfig(batches=(1, 2)))
     sc.save(sc.prune(tiny(), 0.5, skip=()), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     assert sc.load("graph.safetensors").batch == 0
 
@@ -89,13 +89,13 @@ def test_a_program_without_its_example_is_given_random_inputs_of_its_sizes():
     program = torch.export.export(tiny(), (torch.rand(2, 1, 4, 4),), dynamic_shapes=({0: torch.export.Dim("n")},))
     program.example_inputs = None
     torch.export.save(program, "mine.pt2")
-    (found,) = resolve.find("mine.pt2").example
+    (found,) = resolve.find("mine.pt2", Options(trust=True)).example
     assert found.shape[1:] == (1, 4, 4)
-    assert "1: 12 x neuron" in said("info", "mine.pt2")
+    assert "1: 12 x neuron" in said("info", "mine.pt2", "--trust")
     program = torch.export.export(nn.Embedding(5, 3), (torch.tensor([[1, 2]]),))
     program.example_inputs = None
     torch.export.save(program, "whole.pt2")
-    assert resolve.find("whole.pt2").example is None
+    assert resolve.find("whole.pt2", Options(trust=True)).example is None
 
 
 @pytest.mark.slow
@@ -103,11 +103,12 @@ def test_a_cut_program_is_timed_and_exported_with_inputs_like_those_that_it_was_
     small = sc.prune(resolve.network(folder), 0.5, granularity="neuron", criterion="l2", recovery="none",
                      example=resolve.find(folder).example)
     sc.export(small, "small.pt2", resolve.find(folder).example, to="pt2")
-    like = resolve.find("small.pt2").example
+    like = resolve.find("small.pt2", Options(trust=True)).example
     assert {n: (x.dtype, x.ndim) for n, x in like.items()} == dict.fromkeys(
         ("input_ids", "token_type_ids", "attention_mask"), (torch.int64, 2))
-    assert "neuron" in said("info", "small.pt2")
-    found = bench(Subject.parse("small.pt2", shape=(16,)), BenchConfig(batches=(2,), seconds=0.02, engines=("dense",)))
+    assert "neuron" in said("info", "small.pt2", "--trust")
+    found = bench(Subject.parse("small.pt2", trust=True, shape=(16,)),
+                  BenchConfig(batches=(2,), seconds=0.02, engines=("dense",)))
     assert found["network"]["inputs"] == ["int64[16]"] * 3
 
 
@@ -165,7 +166,7 @@ def test_what_names_no_network_is_refused_alike(tmp_path, command, name, message
 def test_info_takes_a_folder_and_a_program(folder):
     exported("net.pt2")
     assert "encoder.layer.0.intermediate.dense: 64 x neuron" in said("info", folder)
-    assert "1: 12 x neuron" in said("info", "net.pt2")
+    assert "1: 12 x neuron" in said("info", "net.pt2", "--trust")
 
 
 def test_a_folder_whose_shapes_are_others_is_refused_with_the_tensors(folder):

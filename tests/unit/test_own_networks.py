@@ -14,11 +14,13 @@ import secateur as sc
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.prune import cut_network
 from secateur.models import resolve
-from secateur.models.loaders._archive import plain, read_checked
+from secateur.models.loaders._archive import read_checked
 from secateur.models.loaders._rebuild_layers import rebuild_layers
+from secateur.models.loaders._sizes import plain
 from secateur.models.loaders.base import Options
 
 QUICK = {"latency_batches": (), "sparsity": 0.5}
+TRUSTED = Options(trust=True)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ def same(one, other, *inputs, least=1e-5):
 def test_a_program_becomes_layers_with_its_names():
     network, x = Convolutions().eval(), torch.rand(3, 3, 8, 8)
     exported(network, x)
-    back = resolve.network("net.pt2")
+    back = resolve.network("net.pt2", trusted=True)
     assert same(network, back, torch.rand(5, 3, 8, 8))
     assert [t.name for t in sc.targets(back).targets] == [t.name for t in sc.targets(network).targets]
     assert {n: tuple(p.shape) for n, p in back.named_parameters()} == {
@@ -83,14 +85,14 @@ def test_kernels_biases_and_packed_attention_are_found_and_what_is_shared_stays(
 def test_a_program_is_cut_written_and_read_again(granularity, out):
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
     torch.save({}, "unused")
-    done = cut_network(CutConfig(**QUICK, model="net.pt2", granularity=granularity, out=out))
+    done = cut_network(CutConfig(**QUICK, model="net.pt2", trust=True, granularity=granularity, out=out))
     x = torch.rand(5, 3, 8, 8)
     if out.endswith(".pt2"):
         back = torch.export.load(out).module()
         with torch.no_grad():
             assert torch.allclose(back(x), done.network.eval()(x), atol=1e-5)
     else:
-        back = sc.load(out, lambda: resolve.network("net.pt2"))
+        back = sc.load(out, lambda: resolve.network("net.pt2", trusted=True))
         assert same(back, done.network, x, least=0)
     assert done.after.nonzeros < done.before.nonzeros
     assert (done.before.accuracy, done.chance, done.samples) == (None, None, 0)
@@ -103,7 +105,7 @@ def test_a_program_of_one_batch_is_given_such_batches():
     import numpy as np
 
     np.save("images.npy", np.random.default_rng(0).random((50, 3, 8, 8), dtype=np.float32))
-    done = cut_network(CutConfig(**QUICK, model="net.pt2", data="images.npy"))
+    done = cut_network(CutConfig(**QUICK, model="net.pt2", trust=True, data="images.npy"))
     assert done.samples % 4 == 0
     assert any("batches of 4" in note for note in done.notes)
 
@@ -115,7 +117,7 @@ def test_a_program_with_foreign_code_is_refused_before_torch_reads_it(name, valu
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
     altered("net.pt2", lambda text: put(json.loads(text), name, value))
     with pytest.raises(sc.SecateurError, match=message):
-        resolve.find("net.pt2")
+        resolve.find("net.pt2", TRUSTED)
     assert not (tmp_path / "hit").exists()
 
 
@@ -152,7 +154,7 @@ def test_a_program_with_a_pickle_is_refused(member, message, tmp_path):
     with pytest.raises(sc.SecateurError, match=message):
         read_checked(tmp_path / "net.pt2")
     with pytest.raises(sc.SecateurError, match=message):
-        resolve.find("net.pt2")
+        resolve.find("net.pt2", TRUSTED)
     assert not (tmp_path / "hit").exists()
 
 
@@ -262,7 +264,7 @@ class Attending(nn.Module):
 def test_exported_attention_is_cut_and_refitted_whole():
     network, x = Attending().eval(), torch.rand(64, 5, 6)
     exported(network, x[:4])
-    layers = resolve.network("net.pt2")
+    layers = resolve.network("net.pt2", trusted=True)
     plain, best = (sc.prune(layers, 0.6, data=x, recovery=recovery, skip=()) for recovery in ("none", "best"))
     for cut in (plain, best):
         assert {n: int((p == 0).sum()) for n, p in cut.named_parameters() if "attention" in n and "weight" in n} == {
@@ -335,7 +337,7 @@ def test_a_folder_takes_the_example_that_is_given(folders, tmp_path, monkeypatch
 def test_what_needs_samples_names_the_flags_that_give_them(given, named, tmp_path):
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
     with pytest.raises(sc.SecateurError) as caught:
-        cut_network(CutConfig(**QUICK, model="net.pt2", **given))
+        cut_network(CutConfig(**QUICK, model="net.pt2", trust=True, **given))
     assert str(caught.value).startswith(f"{named} without samples: --data gives them (inputs.npy, ")
     assert "--calibration N says how many" in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["net.pt2"]

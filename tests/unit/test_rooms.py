@@ -22,6 +22,7 @@ WRITERS = {
     "bench/child.py": "a temporary folder that goes when the block ends",
     "files/native/write.py": "the scratch path that it is given",
     "files/exporters/pt2.py": "the scratch path that it is given",
+    "models/loaders/_archive.py": "the example inputs of a program, in memory",
     "files/exporters/_int8.py": "the scratch path that it is given",
     "files/exporters/openvino_.py": "the scratch path that it is given",
     "files/exporters/safetensors_.py": "the scratch path that it is given",

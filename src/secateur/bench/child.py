@@ -2,7 +2,7 @@
 
 An order and an answer are one line of JSON each.
 
-``python -m secateur.bench.child JSON``, as :class:`secateur.bench.worker.Worker` starts it.
+:class:`secateur.bench.worker.Worker` starts it.
 """
 
 from __future__ import annotations
@@ -138,11 +138,7 @@ def serve(child: Child, lines: Iterable[str], out: TextIO) -> None:
 
 def main() -> None:
     """Serve on standard input and output; whatever libraries print goes to standard error."""
-    sys.path.insert(0, "")
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
-        serve(Child(json.loads(sys.argv[1])), sys.stdin, out)
+        serve(Child(json.loads(sys.argv[2])), sys.stdin, out)
 
-
-if __name__ == "__main__":
-    main()

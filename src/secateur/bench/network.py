@@ -39,6 +39,7 @@ class Subject:
         example: ``pkg.module:name`` of inputs, or of a function that makes them.
         weights: trained weights of ``model``, safetensors.
         sparsity: with ``model`` alone, the fraction of each layer's smallest weights that is cut from it.
+        trust: whether who made the file is known, where it is a program.
     """
 
     file: str = ""
@@ -48,6 +49,7 @@ class Subject:
     example: str = ""
     weights: str = ""
     sparsity: float | None = None
+    trust: bool = False
 
     @classmethod
     def parse(cls, what: str, **given: Any) -> Subject:
@@ -72,7 +74,8 @@ class Subject:
     @cached_property
     def options(self) -> Options:
         """What is said of the network besides its name."""
-        return Options(weights=self.weights, example=self.example, shape=self.shape, classes=self.classes)
+        return Options(weights=self.weights, example=self.example, shape=self.shape, classes=self.classes,
+                       trust=self.trust)
 
     @cached_property
     def source(self) -> Source:

@@ -14,6 +14,11 @@ _GRACE_SECONDS = 5
 """How long a process may take to end by itself before it is killed."""
 
 
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from secateur.bench.child import main; main()"
+"""Modules are found where this process finds them: Python's own ways of starting one look in the current folder first.
+"""
+
+
 class WorkerError(RuntimeError):
     """An engine failed, or its process ended; the message is one line."""
 
@@ -27,11 +32,11 @@ class Worker:
 
     def __init__(self, order: dict[str, Any]):
         count = str(order["threads"])
-        paths = os.pathsep.join(p for p in sys.path if p)
-        environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "PYTHONPATH": paths}
+        paths = [path for path in sys.path if isinstance(path, str)]
+        environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
         self.noise = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.process = subprocess.Popen([sys.executable, "-m", "secateur.bench.child", json.dumps(order)], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise,
+        self.process = subprocess.Popen([sys.executable, "-I", "-c", _START, json.dumps(paths), json.dumps(order)],
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.noise,
                                         env=environment)
 
     def ask(self, do: str, **order: Any) -> dict[str, Any]:

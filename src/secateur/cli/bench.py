@@ -15,6 +15,7 @@ from secateur.cli.flags import command
 from secateur.core.errors import SecateurError
 from secateur.core.interruption import command_line
 from secateur.core.settings import make_each, setting
+from secateur.core.terminal import Terminal, say
 from secateur.models.loaders.base import Options
 
 GRID = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -49,7 +50,8 @@ class BenchOptions(Options):
             raise SecateurError(f"sparsity {','.join(map(str, self.sparsity))}: for a network, allowed is one fraction "
                                 "in [0, 1), such as 0.9")
         return Subject.parse(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
-                             weights=self.weights, sparsity=self.sparsity[0] if self.sparsity else None)
+                             weights=self.weights, sparsity=self.sparsity[0] if self.sparsity else None,
+                             trust=self.trust)
 
 
 @command("bench", BenchOptions, BenchConfig, panel=MEASURE, examples=(
@@ -69,21 +71,19 @@ def bench(settings: dict[str, Any]) -> None:
 
 def _time_network(subject: Subject, config: BenchConfig, out: Path | None) -> None:
     """Time one network, print the results, write them where a folder is given."""
-    from rich.console import Console
-
     from secateur.core import paths
     from secateur.report.bench import figure, table
 
     if out:
         figure.check_installed()
-    console = Console(stderr=True, markup=False)
+    console = Terminal(stderr=True, markup=False)
     with console.status("") as status:
         results = run(subject, config, lambda line: status.update(line) if console.is_terminal else console.print(line))
     table.show(results)
     if out:
         text = json.dumps({"command": command_line(), **results}, indent=1, allow_nan=False)
         for path in (paths.write(out / "bench.json", text + "\n"), *figure.write(results, out)):
-            print(f"  {path}")
+            say(f"  {path}")
 
 
 def _print_break_even(options: BenchOptions, config: BenchConfig) -> None:
@@ -96,5 +96,5 @@ def _print_break_even(options: BenchOptions, config: BenchConfig) -> None:
     for count in config.threads:
         torch.set_num_threads(count)
         if len(config.threads) > 1:
-            print(f"threads {count}")
-        print(breakeven.table(shapes, list(config.batches), list(options.sparsity or GRID)))
+            say(f"threads {count}")
+        say(breakeven.table(shapes, list(config.batches), list(options.sparsity or GRID)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from secateur.core import registry
 from secateur.core.progress import Progress
+from secateur.core.terminal import Terminal
 from secateur.core.text import percent
 from secateur.experiment.export_run import Done
 from secateur.experiment.single.prune import CutNetwork
@@ -33,8 +34,8 @@ class Live(Progress):
     """Shows a study while it runs: on a terminal a table that grows and a bar with the time left,
     elsewhere a line a network and a line a stage."""
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or Console()
+    def __init__(self, console: Terminal | None = None):
+        self.console = console or Terminal()
         self._bars = Bars(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                           TextColumn("left"), TimeRemainingColumn(),
                           TextColumn("{task.fields[latest]}", table_column=Column()))
@@ -120,28 +121,28 @@ def _figures(line: dict[str, Any]) -> list[str]:
             (("accuracy", ".4f"), ("loss", ".4f"), ("nonzeros", ",.0f"))]
 
 
-def _print_lines(lines: Iterable[str], console: Console | None) -> None:
+def _print_lines(lines: Iterable[str], console: Terminal | None) -> None:
     """Print lines unbroken and as they are, because paths and names may hold what rich takes for markup."""
-    console = console or Console()
+    console = console or Terminal()
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def tell(report: Report, console: Console | None = None) -> None:
+def tell(report: Report, console: Terminal | None = None) -> None:
     """Print the report's first sentence and where its files are."""
     pages = [path for path in report.files if path.suffix not in (".png", ".svg")]
     _print_lines([report.headline, *(f"  {path}" for path in pages)], console)
 
 
-def tell_cut(result: CutNetwork, console: Console | None = None) -> None:
+def tell_cut(result: CutNetwork, console: Terminal | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
     _print_lines([str(result.plan).partition("\n")[0], str(result.comparison), cut_report.verdict(result),
                   *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
 
 
-def print_registry(console: Console | None = None) -> None:
+def print_registry(console: Terminal | None = None) -> None:
     """Every item of every room, with its file."""
-    console = console or Console()
+    console = console or Terminal()
     for room, word in registry.ROOMS.items():
         console.print(f"[bold]{word}[/bold]")
         for name, path in registry.files(room).items():
@@ -150,7 +151,7 @@ def print_registry(console: Console | None = None) -> None:
             console.print(f"  {name:<16} {where}{form}", highlight=False, soft_wrap=True)
 
 
-def tell_export(result: Done, console: Console | None = None) -> None:
+def tell_export(result: Done, console: Terminal | None = None) -> None:
     """Print what was written, how it was checked, and what a user should know."""
     lines = [f"{result.what}: {result.path}"]
     if result.written is not None:

@@ -10,7 +10,7 @@ from secateur.experiment.export_run import ExportConfig
 
 
 @command("export", ExportConfig, panel=CUT, examples=(
-    "secateur export small.safetensors --to onnx", "secateur export net.pt2 --to openvino --out net.xml",
+    "secateur export small.safetensors --to onnx", "secateur export net.pt2 --trust --to openvino --out net.xml",
     "secateur export runs/mlp-mnist --sparsity 0.9 --granularity weight"))
 def export(settings: dict[str, Any]) -> None:
     """Write a network as a file of another tool, and check that with the tool's own runtime before it is left.

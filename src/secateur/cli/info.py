@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
-from secateur.core import registry
+from secateur.core import registry, text
 from secateur.core.errors import SecateurError
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
+from secateur.core.terminal import say
 from secateur.experiment.combinations import check_settings_act
 from secateur.experiment.common import check_layers
 from secateur.experiment.point import Point
@@ -51,6 +53,7 @@ def info(settings: dict[str, Any]) -> None:
     """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay.
 
     Of a file, what was cut where, how each tensor is stored, and the settings and versions that it was made with.
+    Of a .pt2, which is a program, without --trust only the names and sizes of its members.
 
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
@@ -61,8 +64,20 @@ def info(settings: dict[str, Any]) -> None:
         from secateur.files.inspect.show import show
 
         show(path)
+    elif options.model.endswith(".pt2") and not options.trust:
+        _print_members(Path(options.model).expanduser())
     else:
         _print_network(options)
+
+
+def _print_members(path: Path) -> None:
+    """Print what is in a ``.pt2`` that nobody vouches for; nothing of it is opened."""
+    from secateur.models.loaders._archive import members
+
+    found = members(path)
+    say(f"{path}: {len(found)} members, {sum(size for _, size in found):,} bytes")
+    say(text.table(("member", "bytes"), [(text.clean(name), f"{size:,}") for name, size in found]))
+    say("note: a .pt2 is a program, which torch runs: --trust opens it, where you know who made it")
 
 
 def _print_network(options: InfoOptions) -> None:
@@ -80,7 +95,7 @@ def _print_network(options: InfoOptions) -> None:
     inputs = example_inputs.example_for(network, source, options, options.model)
     _print_structure(network, inputs)
     for note in source.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if options.sparsity is not None or ":" in options.granularity:
         _print_cut(options, network, inputs, data.train_x if data else None)
 
@@ -99,7 +114,7 @@ def _print_structure(network: nn.Module, inputs: Any) -> None:
         if "the example does not run" in str(error):
             raise SecateurError(f"{error}; --shape gives another, --example pkg.module:name any inputs") from error
         raise
-    print(structure)
+    say(structure)
 
 
 def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any) -> None:
@@ -111,5 +126,5 @@ def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any)
     point = Point(options.granularity, criterion, options.scope, options.sparsity, None, 0, layers=options.layers,
                   least=options.min_sparsity, most=options.max_sparsity, budget=options.budget)
     cut = plan(network, options.sparsity, data=data, example=inputs, spec=point.spec)
-    print(cut)
-    print(dry_run(network, cut, inputs))
+    say(cut)
+    say(dry_run(network, cut, inputs))

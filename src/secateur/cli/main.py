@@ -7,14 +7,15 @@ import sys
 import typer
 
 from secateur.cli.app import app
-from secateur.core import interruption
+from secateur.core import interruption, registry
 from secateur.core.errors import SecateurError
 from secateur.core.interruption import INTERRUPTED
+from secateur.core.text import clean
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, an interruption exit code 130."""
-    sys.path.insert(0, "")
+    registry.search_last("")
     if "--debug" in sys.argv:
         interruption.begin()
         app()
@@ -37,7 +38,7 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> int:
     """Print one line on standard error."""
-    print(f"secateur: {' '.join(message.split())}", file=sys.stderr)
+    print(f"secateur: {clean(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

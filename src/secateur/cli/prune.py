@@ -15,7 +15,7 @@ from secateur.experiment.single.config import CutConfig
 @command("prune", CutConfig, panel=CUT, examples=(
     "secateur prune lenet-300-100 --data digits --epochs 3 --sparsity 0.9 --out sparse.safetensors",
     "secateur prune mypackage.nets:make --weights trained.safetensors --data samples.npz --sparsity 0.5 --granularity "
-    "neuron", "secateur prune net.pt2 --data inputs.npy --sparsity 0.8 --granularity 4x1"))
+    "neuron", "secateur prune net.pt2 --trust --data inputs.npy --sparsity 0.8 --granularity 4x1"))
 def prune(
     settings: dict[str, Any],
     network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network: as --model")] = None,

@@ -9,7 +9,10 @@ import typer
 
 from secateur.cli.app import MEASURE
 from secateur.cli.flags import command
+from secateur.core.errors import failing
+from secateur.core.terminal import say
 from secateur.experiment.config import ReportOptions
+from secateur.experiment.store import FILE
 
 
 @command("report", ReportOptions, panel=MEASURE, examples=("secateur report runs/mlp-mnist --csv",))
@@ -21,4 +24,9 @@ def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="t
 
     options = ReportOptions.make(settings)
     reports.check_installed(parquet=options.parquet)
-    tell(reports.write(load_run(run), csv=options.csv, parquet=options.parquet))
+    run_data = load_run(run)
+    with failing(f"the rows of '{run / FILE}' cannot be drawn", "one of them is damaged: run secateur study again into "
+                 "another folder (--out)"):
+        tell(reports.write(run_data, csv=options.csv, parquet=options.parquet))
+    for note in run_data.unread:
+        say(f"note: {note}")

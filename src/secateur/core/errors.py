@@ -7,9 +7,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from secateur.core.text import clean
+
 
 class SecateurError(ValueError):
-    """A mistake that the caller can mend; its message is one line."""
+    """A mistake that the caller can mend; its message is one line, in which control characters, as the names in a file
+    may have them, are written out."""
+
+    def __init__(self, *told: object):
+        super().__init__(*(clean(one, keep="\n") if isinstance(one, str) else one for one in told))
 
 
 class UnsupportedError(SecateurError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ _WRITTEN = {"block": "4x1", "n_m": "2:4"}
 """What a user writes for items whose sizes are part of their name."""
 
 ROOT = Path(__file__).parent.parent
+_searched_last: list[str] = []
 
 
 def files(room: str) -> dict[str, Path]:
@@ -100,9 +102,19 @@ def _dotted(path: Path) -> str:
     return ".".join(("secateur", *path.relative_to(ROOT).with_suffix("").parts))
 
 
+def search_last(folder: str) -> None:
+    """Also look in a folder (empty: the current one), behind all others, for what ``pkg.module:attribute`` names.
+
+    The command line does so for the current one. It is looked in once such a name is given, so that no file that lies
+    there takes the place of a package.
+    """
+    _searched_last[:] = [folder]
+
+
 def import_path(path: str, kind: str) -> Any:
     """The object behind ``pkg.module:attribute``; the error says which half is wrong."""
     module_name, _, attribute = path.partition(":")
+    sys.path += [folder for folder in _searched_last if folder not in sys.path]
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 _NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
 VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small": "smaller dense network",
@@ -103,6 +104,32 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
                                                           zip(row[1:], widths[1:], strict=True))]).rstrip()
                      for row in (head, *rows))
+
+
+def clean(text: object, keep: str = "") -> str:
+    """Text that came from a file, in which every character that could steer a terminal or turn the order of a line is
+    written out; those of ``keep`` stay.
+
+    >>> clean("a\\x1b[2J"), clean("b\\u202ec"), clean("two\\nlines", keep="\\n")
+    ('a\\\\x1b[2J', 'b\\\\u202ec', 'two\\nlines')
+    """
+    found = str(text)
+    if found.isprintable():
+        return found
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in found)
+
+
+def clean_values(value: Any) -> Any:
+    """The same of every text in nested lists and dictionaries, names of values too.
+
+    >>> clean_values({"a\\x07": ["b\\x1b", 1]})
+    {'a\\\\x07': ['b\\\\x1b', 1]}
+    """
+    if isinstance(value, dict):
+        return {clean_values(k): clean_values(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [clean_values(v) for v in value]
+    return clean(value) if isinstance(value, str) else value
 
 
 def capital(text: str) -> str:

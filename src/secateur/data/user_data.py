@@ -17,6 +17,8 @@ from secateur.core import registry
 from secateur.core.errors import SecateurError, failing, first_line
 from secateur.data.datasets.base import PARTS, Dataset, dataset, file_error
 
+_FREE, _TIMES = 1 << 28, 100
+"""An ``.npz`` may unpack to so many bytes, or to so many times its own, whichever is more."""
 _KERAS_PARTS = ("x_train", "y_train", "x_test", "y_test")
 _ALLOWED = ("a Dataset, (train_x, train_y, test_x, test_y), ((train_x, train_y), (test_x, test_y)), "
            "(train_loader, test_loader), or a mapping with the keys " + ", ".join(PARTS))
@@ -80,14 +82,24 @@ def read_arrays(path: Path) -> dict[str, Any]:
             return dict(safetensors.torch.load_file(path))
         if path.suffix == ".npy":
             return {"": np.load(path, allow_pickle=False)}
+        _check_size(path)
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
+    except SecateurError:
+        raise
     except FileNotFoundError as error:
         raise file_error(path, "is missing") from error
-    # an .npz that holds a single array is read as that array, which has no __enter__: an AttributeError or TypeError
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError,
-            safetensors.SafetensorError) as error:
+    # NumPy and zipfile raise some twenty classes of errors on damaged files; MemoryError is one of them.
+    except Exception as error:
         raise file_error(path, f"is no whole {path.suffix} file of plain arrays: {first_line(error)}") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an ``.npz`` that would unpack to far more than it has."""
+    with zipfile.ZipFile(path) as archive:
+        total = sum(info.file_size for info in archive.infolist())
+    if total > (most := max(_FREE, _TIMES * path.stat().st_size)):
+        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}")
 
 
 def _parts(spec: str, made: Any) -> dict[str, Any]:

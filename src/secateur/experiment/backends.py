@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from secateur.core.errors import MissingExtraError, RunError, SecateurError
@@ -67,7 +69,24 @@ def _loky(jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     joblib = _joblib(workers)
     pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", batch_size=1,
                            pre_dispatch="2*n_jobs")
-    yield from pool(joblib.delayed(_run_job)(i, *job, workers) for i, job in enumerate(jobs))
+    with _safe_path():
+        yield from pool(joblib.delayed(_run_job)(i, *job, workers) for i, job in enumerate(jobs))
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Python processes that are started in the block do not look for modules in the current folder before all others;
+    loky gives them the path of this one afterwards. Python 3.10 does not know the variable."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _joblib(workers: int) -> Any:

@@ -36,7 +36,7 @@ class ExportConfig(Options):
     force: bool = setting(False, "replace the file where it is there")
     int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
     model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
-                         "name", group=NETWORK)
+                         "name; of a run: its factory again, which is then imported", group=NETWORK)
     sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
     granularity: str | None = setting(None, "which cut", group=ROW)
     criterion: str | None = setting(None, "which cut", group=ROW)
@@ -83,8 +83,8 @@ def export_source(config: ExportConfig) -> Done:
 def _check_flags(config: ExportConfig, is_run: bool) -> None:
     """Refuse flags that have no effect on this source."""
     group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
-    if wrong := [f"--{one.name}" for one in settings_of(type(config))
-                 if one.group == group and getattr(config, one.name) != one.default]:
+    if wrong := [f"--{one.name}" for one in settings_of(type(config)) if one.group == group
+                 and one.name not in ("model", "trust") and getattr(config, one.name) != one.default]:
         raise SecateurError(f"'{config.path}' is a {kind}: {', '.join(wrong)} is for {other}")
 
 
@@ -100,7 +100,7 @@ def _export_run(config: ExportConfig, form: RunExporter, is_run: bool) -> Done:
 
 def _export_network_of_run(config: ExportConfig, form: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
-    remade = remake(config.path, config.cut)
+    remade = remake(config.path, config.cut, config.model, config.trust)
     place = _place_of(config, form, remade.name)
     export = export_checked(remade.network, place, remade.example, config.to, config.int8)
     accuracy = _accuracy(export.run, remade.test, _rows_of(export))

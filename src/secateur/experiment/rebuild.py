@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
+from secateur.experiment.common import read_layers
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import Grid, load_grid
 from secateur.experiment.point import Point
@@ -53,17 +55,27 @@ class RemadeNetwork:
     notes: tuple[str, ...]
 
 
-def remake(folder: Path, choice: Mapping[str, Any]) -> RemadeNetwork:
+def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bool = False) -> RemadeNetwork:
     """Make a network of a run again: its trained weights, cut and recovered as the run did, with the run's data.
 
-    ``choice`` says which: any of :data:`secateur.experiment.row.SETTINGS`, as few as single out one row; the seed is 0
-    where it is not given.
+    Args:
+        folder: the run's.
+        choice: which: any of :data:`secateur.experiment.row.SETTINGS`, as few as single out one row; the seed is 0
+            where it is not given.
+        model: the run's own, named again by the user.
+        trusted: whether all that the run names may be imported.
 
     Raises:
-        RunError: the folder holds no such network, or what it was made of is no longer there, or is another.
+        RunError: the folder holds no such network, or what it was made of is no longer there, or is another; or it
+            names what the user did not name.
     """
     run = load_run(folder)
+    if model not in ("", run.config["model"]):
+        raise RunError(f"'{folder}' is a run: --model is for a file, or names the run's own again, "
+                       f"'{run.config['model']}'; got '{model}'")
     row = _choose_row(run, choice)
+    _check_own(run)
+    _check_named(run, {model, *choice.values()}, trusted)
     grid = _load_again(folder, run)
     with Store(folder) as store:
         sweep = Sweep(grid, store, Progress())
@@ -109,6 +121,24 @@ def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:
     return rows[0]
 
 
+def _check_named(run: RunData, repeated: set[Any], trusted: bool) -> None:
+    """Refuse to import what a run names and its user does not: a run is a file, whoever wrote it."""
+    own = [name for name in _import_paths(run.config) if name not in repeated]
+    if own and not trusted:
+        how = f"repeat it with --model {own[0]}, or " if own == [run.config.get("model")] else ""
+        raise RunError(f"'{run.folder}' was made with {', '.join(own)}, which would be imported and run: {how}say "
+                       "--trust where you know who made the run")
+
+
+def _import_paths(config: Mapping[str, Any]) -> list[str]:
+    """What the settings of a run name of modules: everything with a colon that is no N:M."""
+    values = [config.get(key) for key in ("model", "data", "granularity", "criterion", "scope", "recovery")]
+    layers = read_layers(str(config.get("layers") or ""))
+    values += [said.get("granularity") for said in layers.values() if isinstance(said, dict)]
+    named = [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
+    return [name for name in dict.fromkeys(named) if ":" in name and not re.fullmatch(r"\d+:\d+", name)]
+
+
 def _options(points: list[Row], name: str) -> str:
     """What a field of rows holds, in words."""
     values = sorted({p[name] for p in points})
@@ -124,15 +154,19 @@ def _describe(row: Row) -> str:
             f"seed {row['seed']}")
 
 
+def _check_own(run: RunData) -> None:
+    """Refuse a run whose data came by hand."""
+    if str(run.config["data"]).startswith("given:"):
+        raise RunError(f"'{run.folder}' was made in Python from data of its own, which no file names: export there "
+                       "with sc.export, or give the study data by its import path")
+
+
 def _load_again(folder: Path, run: RunData) -> Grid:
     """The run's network, data and settings, loaded again.
 
     Raises:
-        RunError: they came by hand, or are no longer there.
+        RunError: they are no longer there.
     """
-    if str(run.config["data"]).startswith("given:"):
-        raise RunError(f"'{folder}' was made in Python from data of its own, which no file names: export there with "
-                       "sc.export, or give the study data by its import path")
     try:
         grid = load_grid(StudyConfig.restore(run.config))
     except SecateurError as error:

@@ -111,8 +111,12 @@ def method_facts(criterion: str, recovery: str | tuple[str, ...]) -> dict[str, b
 def facts_of_older_row(criterion: str, recovery: str) -> dict[str, bool]:
     """The facts of a row stored before rows held them: those of today's criterion and recovery of the same names.
 
-    A criterion or a recovery that is there no more is taken for a method that needs no labels.
+    A criterion or a recovery that is there no more, or is no part of this package, is taken for a method that needs no
+    labels.
     """
+    if ":" in criterion or ":" in recovery:
+        # A row is a file: what it names is not imported to read it.
+        return {"control": False, "needs_labels": False}
     try:
         return method_facts(criterion, recovery)
     except SecateurError:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secateur.core.errors import RunError
+from secateur.core.errors import RunError, SecateurError
+from secateur.core.text import clean, clean_values
 from secateur.experiment.row import Row, read_row
-from secateur.experiment.store import Store
+from secateur.experiment.store import FILE, Store
+from secateur.experiment.stored import RUN, SAMPLES, SCAN, SETTINGS, STATISTICS, TRAINED, check, check_point
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class RunData:
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
             what :meth:`secateur.pruning.scan.Scan.plain` gives.
         refused: granularity → why the best cut that needs no labels could not be made.
+        unread: what could not be read, in words; empty for a run that is whole.
     """
 
     folder: Path
@@ -45,42 +50,120 @@ class RunData:
     samples: dict[str, Any] | None = None
     scans: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 def load_run(folder: str | Path) -> RunData:
-    """The rows of a run's last settings, as the report reads them.
+    """The rows of a run's last settings, as the report reads them; those that are damaged are left out, and counted in
+    ``unread``.
 
     Raises:
-        RunError: the folder holds no run, one of another version, or one without a measured point.
+        RunError: the folder holds no run, one of another version, or one without a measured point; or what names its
+            rows is damaged.
     """
     with Store(Path(folder)) as store:
         run = store.meta("run")
         if run is None:
             raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
-        timings = dict(zip(run["points"], run["latency"], strict=True))
-        rows = list(_rows(store, run["points"]))
-        points = [read_row(settings, figures, store.get(timings[key])) for key, settings, figures in rows
-                  if "refused" not in figures]
+        with _named(Path(folder)):
+            run = check(run, RUN, "what its run is made of")
+        return _Reader(store, run).read(Path(folder))
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Errors in the block name the file that is damaged."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"'{folder / FILE}' is damaged: {error}; run secateur study again into another folder (--out)"
+                       ) from error
+
+
+class _Reader:
+    """Reads the rows of a run one by one."""
+
+    def __init__(self, store: Store, run: dict[str, Any]):
+        self.store, self.run, self.damaged = store, run, set[str]()
+
+    def read(self, folder: Path) -> RunData:
+        """The run.
+
+        Raises:
+            RunError: it has no measured point.
+        """
+        run, points, refused = self.run, list[Row](), dict[str, str]()
+        for key, timing in zip(run["points"], run["latency"], strict=False):
+            found = self._one(key, partial(self._point, key, timing))
+            if isinstance(found, Row):
+                points.append(found)
+            elif found is not None:
+                refused[found[0]] = found[1]
         if not points:
-            raise RunError(f"'{folder}' holds no measured point yet; run again to go on: {run['command']}")
-        refused = {settings["granularity"]: figures["refused"] for _, settings, figures in rows
-                   if "refused" in figures}
+            lost = f" ({len(self.damaged)} rows are damaged)" if self.damaged else ""
+            raise RunError(f"'{folder}' holds no measured point yet{lost}; run again to go on: {run['command']}")
+        trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := self._get(key, TRAINED))]
         # A run of an earlier version has no scans.
-        scans = [{**{k: settings[k] for k in ("seed", "granularity", "criterion")}, **figures}
-                 for _, settings, figures in _rows(store, run.get("scans", []))]
-        trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := store.get(key))]
-        return RunData(Path(folder), run["config"], store.machine(run["points"]), run["command"], trained, points,
-                       [row for key in run["anatomy"] if (row := store.get(key))], _samples(store.get(run["samples"])),
-                       scans, refused)
+        scans = [found for key in run.get("scans") or [] if (found := self._one(key, partial(self._scan, key)))]
+        statistics = [row for key in run["anatomy"] if (row := self._get(key, STATISTICS))]
+        samples = self._one(run["samples"], self._samples)
+        known = {record["seed"] for record in trained}
+        unread = (f"{len(self.damaged)} rows of '{folder / FILE}' are damaged and left out; secateur study into "
+                  "another folder (--out) measures them again",) if self.damaged else ()
+        return RunData(folder, clean_values(run["config"]), self._machine(), clean(run["command"]), trained,
+                       [row for row in points if row.seed in known] if self.damaged else points, statistics, samples,
+                       scans, refused, unread)
 
+    def _one(self, key: str, read: Callable[[], Any]) -> Any:
+        """What a reader gives of a row; None, with the row counted, where it is damaged."""
+        try:
+            return clean_values(read())
+        except (RunError, ValueError, IndexError) as error:
+            if not isinstance(error, RunError) and isinstance(error, SecateurError):
+                raise
+            self.damaged.add(key)
+            return None
 
-def _rows(store: Store, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Key, settings and figures of the rows that are there."""
-    return ((key, store.settings(key), figures) for key in keys if (figures := store.get(key)) is not None)
+    def _get(self, key: str, form: Any) -> dict[str, Any] | None:
+        """The figures of a row; None where it is not there, or damaged."""
+        def read() -> Any:
+            found = self.store.get(key)
+            return None if found is None else check(found, form, "the row")
 
+        found: dict[str, Any] | None = self._one(key, read)
+        return found
 
-def _samples(row: dict[str, Any] | None) -> dict[str, Any] | None:
-    if row is None or row["shape"] is None:
-        return None
-    images = np.frombuffer(row["pixels"], np.uint8).reshape(row["shape"])
-    return {"images": images[..., 0] if images.shape[-1] == 1 else images, "labels": row["labels"]}
+    def _point(self, key: str, timing: str) -> Row | tuple[str, str] | None:
+        """A measured point, or what was refused and why; None where it is not there yet."""
+        figures = self.store.get(key)
+        if figures is None:
+            return None
+        settings = clean_values(check(self.store.settings(key), SETTINGS, "the settings"))
+        if "refused" in figures:
+            return settings["granularity"], clean(figures["refused"])
+        times = self.store.get(timing)
+        check_point(figures, times)
+        return read_row(settings, clean_values(figures), clean_values(times))
+
+    def _scan(self, key: str) -> dict[str, Any] | None:
+        """A scan with what it was made by; None where it is not there yet."""
+        figures = self.store.get(key)
+        if figures is None:
+            return None
+        settings = self.store.settings(key)
+        return {**{k: check(settings.get(k), SETTINGS[k], k) for k in ("seed", "granularity", "criterion")},
+                **check(figures, SCAN, "the scan")}
+
+    def _samples(self) -> dict[str, Any] | None:
+        """The sample images; None where the data are none."""
+        row = self.store.get(self.run["samples"])
+        if row is None or ("shape" in row and row["shape"] is None):
+            return None
+        check(row, SAMPLES, "the samples")
+        images = np.frombuffer(row["pixels"], np.uint8).reshape(row["shape"])
+        return {"images": images[..., 0] if images.shape[-1] == 1 else images, "labels": row["labels"]}
+
+    def _machine(self) -> dict[str, Any]:
+        """The machine that the first row was measured on; nothing where that is damaged."""
+        found: dict[str, Any] = self._one("machine", lambda: self.store.machine(self.run["points"])) or {}
+        return found

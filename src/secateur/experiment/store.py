@@ -6,11 +6,11 @@ import base64
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from secateur.core.errors import RunError
+from secateur.core.errors import RunError, first_line
 
 FORMAT = 1
 FILE = "rows.sqlite"
@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL,
                                  figures TEXT NOT NULL, machine TEXT NOT NULL);
 """
+_TABLES = {" ".join(part.split()).replace("IF NOT EXISTS ", "") for part in _SCHEMA.split(";") if part.strip()}
+_AGAIN = "run secateur study again into another folder (--out), or delete this one"
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
@@ -51,11 +53,19 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db.execute("PRAGMA trusted_schema=OFF")
+            self._check_tables()
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
             self._check_format()
         except (OSError, sqlite3.Error) as error:
-            raise RunError(f"cannot open the run folder '{folder}': {error}") from error
+            raise RunError(f"cannot open the run folder '{folder}': {first_line(error)}") from error
+
+    def _check_tables(self) -> None:
+        """Refuse views, triggers and tables that this package does not make: they run when rows are read."""
+        found = [" ".join(sql.split()) for (sql,) in self._db.execute("SELECT sql FROM sqlite_master") if sql]
+        if strange := [sql for sql in found if sql not in _TABLES]:
+            raise RunError(f"'{self.folder / FILE}' holds '{strange[0][:60]}', which no run has; {_AGAIN}")
 
     def _check_format(self) -> None:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (str(FORMAT),))
@@ -65,8 +75,8 @@ class Store:
 
     def meta(self, name: str) -> Any:
         """A value kept beside the rows; ``None`` where there is none."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
+        found = self._select("SELECT value FROM meta WHERE name = ?", (name,))
+        return self._parsed(found[0][0], f"its '{name}'") if found else None
 
     def set_meta(self, name: str, value: Any) -> None:
         """Keep a JSON value beside the rows, unless it is there already."""
@@ -75,28 +85,57 @@ class Store:
 
     def keys(self, kind: str) -> set[str]:
         """The keys of all rows of one kind."""
-        return {k for (k,) in self._db.execute("SELECT key FROM rows WHERE kind = ?", (kind,))}
+        return {k for (k,) in self._select("SELECT key FROM rows WHERE kind = ?", (kind,))}
 
-    def get(self, key: str | Mapping[str, Any]) -> dict[str, Any] | None:
+    def get(self, row: str | Mapping[str, Any]) -> dict[str, Any] | None:
         """The figures of a row, by its key or by all its settings; ``None`` where there is no such row."""
-        text = self._select("figures", key if isinstance(key, str) else key_of(key))
-        return _load(text) if text else None
+        key = row if isinstance(row, str) else key_of(row)
+        found = self._select("SELECT figures FROM rows WHERE key = ?", (key,))
+        return self._record(found[0][0], f"row {key}") if found else None
 
     def settings(self, key: str) -> dict[str, Any]:
         """The settings of a row that is there."""
-        return dict(json.loads(self._select("settings", key)))
+        found = self._record(self._select("SELECT settings FROM rows WHERE key = ?", (key,))[0][0], f"row {key}")
+        if key_of(found) != key:
+            raise RunError(f"'{self.folder / FILE}' is damaged: row {key} has other settings than its key; {_AGAIN}")
+        return found
 
     def machine(self, keys: Iterable[str]) -> dict[str, Any]:
         """The machine of the first of these rows that is there."""
         for key in keys:
-            if text := self._select("machine", key):
-                return dict(json.loads(text))
+            if found := self._select("SELECT machine FROM rows WHERE key = ?", (key,)):
+                return self._record(found[0][0], f"the machine of row {key}")
         return {}
 
-    def _select(self, column: str, key: str) -> Any:
-        """One column of a row, as text; ``None`` where there is no such row."""
-        row = self._db.execute(f"SELECT {column} FROM rows WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+    def _select(self, statement: str, values: tuple[str, ...]) -> Sequence[tuple[Any, ...]]:
+        """The rows that a statement finds.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except (sqlite3.Error, ValueError, OverflowError) as error:
+            raise RunError(f"'{self.folder / FILE}' is damaged: {first_line(error)}; {_AGAIN}") from error
+
+    def _parsed(self, text: Any, what: str) -> Any:
+        """The value of stored JSON.
+
+        Raises:
+            RunError: it is none.
+        """
+        try:
+            return _load(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RunError(f"'{self.folder / FILE}' is damaged: {what} is no JSON ({first_line(error)}); {_AGAIN}"
+                           ) from error
+
+    def _record(self, text: Any, what: str) -> dict[str, Any]:
+        """The same, of an object."""
+        found = self._parsed(text, what)
+        if not isinstance(found, dict):
+            raise RunError(f"'{self.folder / FILE}' is damaged: {what} is no record; {_AGAIN}")
+        return found
 
     def put(self, kind: str, settings: Mapping[str, Any], figures: Mapping[str, Any],
             machine: Mapping[str, Any]) -> None:

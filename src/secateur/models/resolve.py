@@ -55,11 +55,12 @@ def find(text: str, options: Options | None = None) -> Source:
     return replace(source, example=example_of(given.example), drawn="") if given.example else source
 
 
-def network(text: str, **options: str) -> nn.Module:
+def network(text: str, trusted: bool = False, **options: str) -> nn.Module:
     """The network that a text names to ``secateur prune``, as it was before the cut, which ``secateur.load`` asks for.
 
     Args:
         text: any of the kinds that ``secateur list`` shows.
+        trusted: whether you know who made the file, where it is a program (``.pt2``).
         options: fields of :class:`Options`, such as ``factory="pkg.module:make"``.
 
     Raises:
@@ -68,7 +69,7 @@ def network(text: str, **options: str) -> nn.Module:
     >>> type(network("lenet-300-100")).__name__
     'Lenet300100'
     """
-    return find(text, Options(**options)).make()  # type: ignore[arg-type]
+    return find(text, Options(trust=trusted, **options)).make()  # type: ignore[arg-type]
 
 
 def file_named(text: str) -> Path | None:

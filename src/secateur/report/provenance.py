@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from secateur.core import paths
+from secateur.core.text import clean
 from secateur.core.version import __version__
 from secateur.experiment.run import RunData
 
@@ -28,9 +29,12 @@ def current(run: RunData, folder: Path) -> Report | None:
         facts = json.loads((folder / _NAME).read_text())
     except (OSError, ValueError):
         return None
+    if not isinstance(facts, dict) or not isinstance(facts.get("headline"), str) or not isinstance(
+            facts.get("files"), list) or not all(isinstance(name, str) for name in facts["files"]):
+        return None
     files = [folder / name for name in facts["files"]]
-    fresh = facts["rows"] == _fingerprint(run) and all(f.exists() for f in files)
-    return Report(facts["headline"], files) if fresh else None
+    fresh = facts.get("rows") == _fingerprint(run) and all(f.exists() for f in files)
+    return Report(clean(facts["headline"]), files) if fresh else None
 
 
 def write(run: RunData, folder: Path, report: Report) -> None:
@@ -42,7 +46,7 @@ def write(run: RunData, folder: Path, report: Report) -> None:
 
 def _fingerprint(run: RunData) -> str:
     """The SHA-256 of everything that a report shows, and of the version that draws it."""
-    content = {k: v for k, v in asdict(run).items() if k != "folder"}
+    content = {k: v for k, v in asdict(run).items() if k not in ("folder", "unread")}
     text = json.dumps([__version__, content], sort_keys=True,
                       default=lambda v: v.hex() if isinstance(v, bytes) else v.tolist())
     return hashlib.sha256(text.encode()).hexdigest()

@@ -16,6 +16,7 @@ from secateur.experiment.common import CommonConfig
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point
 from secateur.models import resolve
+from secateur.models.loaders.base import trust
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
 
@@ -58,6 +59,7 @@ class CutConfig(CommonConfig):
                            group=NETWORK)
     example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data",
                            group=NETWORK)
+    trust: bool = trust()
     criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
                                     check=partial(registry.get, "criteria"))
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,

@@ -84,7 +84,8 @@ def _write(cut: nn.Module, scratch: Path, path: Path, single: SingleCut,
     kind, text = single.kind, single.config.model
     if path.suffix == PROGRAM:
         write_unchecked(cut, scratch, single.task.example_of(single.source.batch or 2), "pt2")
-        return lambda: resolve.network(str(scratch)), f"torch.export.load('{path}').module()", ()
+        again = f"torch.export.load('{path}').module()"
+        return lambda: resolve.network(str(scratch), trusted=True), again, ()
     if is_secateurs(path, kind):
         notes, original = _save(cut, scratch, single, facts), single.source.original or single.source.make
         again = f"secateur.load('{path}', {single.source.again})"

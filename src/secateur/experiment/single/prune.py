@@ -109,7 +109,8 @@ def _train(single: SingleCut, progress: Progress) -> nn.Module:
 def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing: dict[str, Any]) -> dict[str, Any]:
     """What the file says of how it was made: the settings, what went of every layer, and what was measured."""
     old, new = ({name: value for name, value in asdict(one).items() if name != "bytes"} for one in (before, after))
-    return {"made_by": "secateur prune", "settings": asdict(config) | {"criterion": plan.criterion},
+    settings = {name: value for name, value in asdict(config).items() if name != "trust"}
+    return {"made_by": "secateur prune", "settings": settings | {"criterion": plan.criterion},
             "plan": {"granularity": plan.granularity, "criterion": plan.criterion, "scope": plan.scope,
                      "sparsity": plan.sparsity, "reached": plan.reached, "layers": plan.layers()},
             "before": old, "after": new, "timing": timing}

@@ -90,7 +90,7 @@ def _source(config: CutConfig, data: Dataset | None = None) -> Source:
     """Where the network comes from, made for the data where they are known."""
     shape, classes = (data.shape, data.classes) if data else ((), 0)
     return resolve.find(config.model, Options(factory=config.factory, weights=config.weights, example=config.example,
-                                              shape=shape, classes=classes))
+                                              trust=config.trust, shape=shape, classes=classes))
 
 
 def _open_labelled(config: CutConfig, kind: Kind, source: Source, data: Dataset) -> SingleCut:

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from secateur import files
 from secateur.core import text as words
+from secateur.core.terminal import Terminal
+from secateur.core.text import clean
 from secateur.files import FileFacts, TensorFacts
 from secateur.files.inspect.layers import layers, sparsity
 
 
-def show(path: str | Path, console: Console | None = None) -> None:
+def show(path: str | Path, console: Terminal | None = None) -> None:
     """Print what a file says of its network.
 
     Raises:
         SecateurError: the file is missing, damaged or of other origin.
     """
-    console, facts, found = console or Console(), files.tell(path), layers(path)
+    console, facts, found = console or Terminal(), files.tell(path), layers(path)
     for line in _heading(facts, found):
         console.print(Text(line), soft_wrap=True)
     console.print(_tree(facts, found))
@@ -146,12 +147,3 @@ def flat(settings: Any, prefix: str = "") -> dict[str, str]:
             found[f"{prefix}{name}"] = ",".join(map(str, value)) if isinstance(value, list) else (
                 f"{value:.6g}" if isinstance(value, float) else str(value))
     return found
-
-
-def clean(text: Any) -> str:
-    """Text of a file in which characters that could steer the terminal are written out.
-
-    >>> clean("a\\x1b[2J")
-    'a\\\\x1b[2J'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from secateur.core import text
-from secateur.files.inspect.show import clean, plain
+from secateur.core.terminal import Terminal
+from secateur.core.text import clean
+from secateur.files.inspect.show import plain
 
 
-def show(found: dict[str, Any], console: Console | None = None) -> None:
+def show(found: dict[str, Any], console: Terminal | None = None) -> None:
     """Print what :func:`secateur.files.inspect.diff` found."""
-    console = console or Console()
+    console = console or Terminal()
     for line in _heading(found):
         console.print(Text(line), soft_wrap=True)
     for title, rows in (("group of neurons", found["groups"]), ("tensor", found["tensors"])):

@@ -14,6 +14,11 @@ from secateur.core.errors import SecateurError
 from secateur.core.settings import NETWORK, Settings, setting
 
 
+def trust() -> Any:
+    """The setting ``--trust``, for every command that opens what could be a program."""
+    return setting(False, "open a file that is a program, such as a .pt2: you know who made it", group=NETWORK)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(Settings):
     """What is said of a network besides its name; ``shape`` and ``classes`` are those of the data, where known."""
@@ -28,6 +33,7 @@ class Options(Settings):
                            "classes or num_classes; 0: 10", group=NETWORK, least=1)
     example: str = setting("", "pkg.module:name of the inputs, or of a function that makes them: a tensor, a tuple or "
                            "a dict, samples along the first axis", group=NETWORK)
+    trust: bool = trust()
 
 
 @dataclass(frozen=True, eq=False)

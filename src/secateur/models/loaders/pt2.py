@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, failing
 from secateur.data.input_spec import InputSpec, TensorSpec
-from secateur.graph.capture import input_nodes
+from secateur.graph.capture import input_nodes, quiet
 from secateur.models.loaders._archive import read_checked
 from secateur.models.loaders._rebuild_layers import rebuild_layers
 from secateur.models.loaders.base import Kind, Options, Source, refuse
@@ -34,28 +34,45 @@ class Pt2(Kind):
         """The network of the graph; it takes the batches that the program takes."""
         refuse(options, f"'{text}'", "weights", "factory")
         path = Path(text).expanduser()
+        check_trusted(path, options)
         program = open_program(path)
-        batch = _fixed_batch(program)
+        with failing(f"'{path}' has no inputs that can be given to it"):
+            batch, example = _fixed_batch(program), example_of(program)
         notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
         random = "" if program.example_inputs else "inputs of the program's sizes"
-        return Source(partial(network, path), f"lambda: secateur.models.network('{text}')", example_of(program),
-                      notes=notes, batch=batch, drawn=random)
+        return Source(partial(network, path), f"lambda: secateur.models.network('{text}', trusted=True)",
+                      example, notes=notes, batch=batch, drawn=random)
+
+
+def check_trusted(path: Path, options: Options) -> None:
+    """Refuse an exported program that the user does not trust: it is a program, whatever was looked at.
+
+    Raises:
+        SecateurError: it is not there, or not trusted; the message says how.
+    """
+    if not path.is_file():
+        raise SecateurError(f"cannot read '{path}': there is no such file")
+    if not options.trust:
+        raise SecateurError(f"'{path}' is a program of torch.export, which torch runs: open it only where you know who "
+                            "made it, with --trust, in Python with trusted=True")
 
 
 def open_program(path: Path) -> ExportedProgram:
-    """The program of a file, looked at first.
+    """The program of a file that is trusted, looked at first; torch reads what was looked at.
 
     Raises:
         SecateurError: the file is missing, or no exported program without pickles and foreign code.
     """
     held = read_checked(path)
-    with failing(f"torch.export cannot load '{path}'", "was it written by another version of torch?"):
+    with quiet(), failing(f"torch.export cannot load '{path}'", "was it written by another version of torch?"):
         return torch.export.load(held)
 
 
 def network(path: Path) -> nn.Module:
     """The network of a file."""
-    return rebuild_layers(open_program(path))[0]
+    program = open_program(path)
+    with failing(f"'{path}' cannot be made a network of layers"):
+        return rebuild_layers(program)[0]
 
 
 def example_of(program: ExportedProgram) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from secateur.bench.verdict import quickest, speed, title
 from secateur.core import text
+from secateur.core.terminal import Terminal
 
 _FEW = 100
 """With fewer calls the 99th percentile is the slowest call or next to it."""
@@ -17,9 +17,9 @@ _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engin
            "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 
 
-def show(results: dict[str, Any], console: Console | None = None) -> None:
+def show(results: dict[str, Any], console: Terminal | None = None) -> None:
     """Print the results of :func:`secateur.bench.bench`."""
-    console = console or Console()
+    console = console or Terminal()
     console.print(_heading(results), soft_wrap=True, highlight=False, markup=False)
     for threads in results["settings"]["threads"]:
         for batch in results["settings"]["batches"]:

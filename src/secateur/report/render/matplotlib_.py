@@ -29,7 +29,7 @@ STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],
          "xtick.color": LIGHT["soft"], "ytick.color": LIGHT["soft"], "axes.axisbelow": True,
          "legend.frameon": False, "figure.facecolor": "white",
-         "axes.titleweight": "bold", "axes.titlelocation": "left"}
+         "axes.titleweight": "bold", "axes.titlelocation": "left", "text.parse_math": False}
 
 
 def collect(results: Results) -> dict[str, list[Plot]]:
