@@ -35,7 +35,8 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         The run, read back from its folder.
 
     Raises:
-        SecateurError: anything in the settings, network, data or folder that the caller can mend.
+        SecateurError: anything in the settings, network, data or folder that the caller can mend; points that were
+            left out because workers of a cluster died while they ran. Finished rows are kept.
     """
     config = name_given(config or StudyConfig(), make_model, data)
     options = RunOptions(jobs=jobs, backend=backend, address=address)
@@ -46,7 +47,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
     if not restore_outputs(folder, grid):
         grid.check_cuttable()
     outputs = list(grid.task.outputs)
-    with Store(folder, create=True) as store:
+    with Store(folder, create=True) as store, store.alone():
         store.set_meta(outputs_name(grid), outputs)
         sweep = Sweep(grid, store, progress or Progress())
         store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
@@ -56,6 +57,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         sweep.measure(options)
         sweep.time()
         sweep.describe()
+        sweep.check_complete()
     return load_run(folder)
 
 

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from secateur import files
-from secateur.core.errors import SecateurError
+from secateur.core.errors import RunError, SecateurError
 from secateur.core.machine import machine
 from secateur.core.paths import write_whole
 from secateur.core.progress import Progress
@@ -38,6 +38,7 @@ class Sweep:
         self.grid, self.store, self.progress = grid, store, progress
         self.points = list(grid.points())
         self.machine = machine()
+        self.lost: list[str] = []
 
     def keys(self) -> dict[str, Any]:
         """The keys of the rows that make up this run."""
@@ -102,12 +103,15 @@ class Sweep:
             for index, figures in backends.run([(bundles[p.seed], p) for p in missing], options):
                 if "refused" in figures and not self.grid.is_beside(missing[index]):
                     raise SecateurError(figures["refused"])
+                if "lost" in figures:
+                    self.lost.append(f"{missing[index]} ({figures['lost']})")
+                    continue
                 self._keep("point", self.grid.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
         missing = self._missing("latency", self.grid.timing_settings) if self.grid.config.latency_batches else []
-        missing = [p for p in missing if "refused" not in (self.store.get(key_of(self.grid.point_settings(p))) or {})]
+        missing = [p for p in missing if self._is_measured(p)]
         self.progress.stage("time", len(missing))
         if not missing:
             return
@@ -121,6 +125,20 @@ class Sweep:
                 if nothing:
                     whole[same] = figures
                 self._keep("latency", self.grid.timing_settings(point), figures, point)
+
+    def check_complete(self) -> None:
+        """Name the points that were left out because workers died while they ran.
+
+        Raises:
+            RunError: there are such points; the rows of all others are kept.
+        """
+        if self.lost:
+            raise RunError(f"left out of the study: {'; '.join(self.lost)}. The rows of all other points are kept: "
+                           f"secateur report {self.store.folder} shows them, and the same command tries these again")
+
+    def _is_measured(self, point: Point) -> bool:
+        """Whether a point was cut: one that was refused, or that cost workers, is not timed."""
+        return "refused" not in (self.store.get(key_of(self.grid.point_settings(point))) or {"refused": ""})
 
     def _missing(self, kind: str, settings: Callable[[Point], dict[str, Any]]) -> list[Point]:
         """The points that have no row of a kind."""

@@ -57,12 +57,6 @@ class Bundle:
     training: Path | bytes | None = None
     scans: tuple[tuple[str, str, Any], ...] = ()
 
-    def with_contents(self) -> Bundle:
-        """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
-        network, tests = (f.read_bytes() if isinstance(f, Path) else f for f in (self.network, self.tests))
-        training = self.training.read_bytes() if isinstance(self.training, Path) else self.training
-        return replace(self, network=network, tests=tests, training=training)
-
     def __hash__(self) -> int:
         return hash(self.key)
 
