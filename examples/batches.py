@@ -7,14 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 import secateur as sc
-
-PATIENCE_S = 30
 
 
 class Refused(Exception):  # noqa: N818
@@ -53,7 +52,7 @@ class Batcher:
         self.jobs: queue.Queue[Job | None] = queue.Queue(room)
         self.next: Job | None = None
         self.answered, self.batches, self.closing, self.lock = 0, 0, False, threading.Lock()
-        self.thread = threading.Thread(target=self.work, name="batches")
+        self.thread = threading.Thread(target=self.work, name="batches", daemon=True)
 
     def start(self, threads: int) -> None:
         """Meet every batch size, then begin; the threads of torch are set where it runs."""
@@ -62,8 +61,8 @@ class Batcher:
         self.thread.start()
         ready.result()
 
-    def submit(self, inputs: Tensor) -> Tensor:
-        """The outputs of some samples, when they are there.
+    def submit(self, inputs: Tensor) -> Future[Tensor]:
+        """The outputs of some samples, once they are there; a future that is cancelled before that is not run.
 
         Raises:
             Refused: the queue is full, or the server is closing.
@@ -74,18 +73,17 @@ class Batcher:
                 if self.closing:
                     raise Refused(503, "the server is closing")
                 self.jobs.put_nowait(job)
-            return job.outputs.result(PATIENCE_S)
         except queue.Full:
             raise Refused(503, f"the queue is full ({self.jobs.maxsize} requests wait); try again") from None
-        except TimeoutError:
-            raise Refused(503, f"no answer within {PATIENCE_S} seconds") from None
+        return job.outputs
 
-    def close(self) -> None:
-        """Finish what is in the queue, then end."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finish what is in the queue, then end; a network that does not answer is left after so many seconds."""
         with self.lock:
             self.closing = True
-        self.jobs.put(None)
-        self.thread.join()
+        with suppress(queue.Full):
+            self.jobs.put(None, timeout=seconds)
+        self.thread.join(seconds)
 
     def work(self) -> None:
         """The thread: batch after batch."""
@@ -125,6 +123,9 @@ class Batcher:
 
     def run(self, jobs: list[Job]) -> None:
         """Run one batch, and give each job its own rows."""
+        jobs = [job for job in jobs if job.outputs.set_running_or_notify_cancel()]
+        if not jobs:
+            return
         counts = [len(job.inputs) for job in jobs]
         padded = next(size for size in sizes(self.most) if size >= sum(counts))
         try:

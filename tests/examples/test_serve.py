@@ -200,12 +200,11 @@ def test_a_full_queue_refuses_and_what_is_in_it_is_answered_before_the_end():
     batcher = Batcher(network, (1,), 4, 0.0, 2)
     batcher.start(1)
     assert network.seen == [1, 2, 4]
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(batcher.submit, torch.tensor([[1.0]]))
+    with ThreadPoolExecutor(1) as pool:
+        first = batcher.submit(torch.tensor([[1.0]]))
         assert network.met.wait(300)
-        others = [pool.submit(batcher.submit, torch.tensor([[2.0], [n]])) for n in (3.0, 4.0)]
-        while batcher.jobs.qsize() < 2:
-            assert first.running()
+        others = [batcher.submit(torch.tensor([[2.0], [n]])) for n in (3.0, 4.0)]
+        assert first.running()
         with pytest.raises(Refused, match="the queue is full") as full:
             batcher.submit(torch.ones(1, 1))
         closing = pool.submit(batcher.close)
@@ -222,6 +221,20 @@ def test_a_full_queue_refuses_and_what_is_in_it_is_answered_before_the_end():
     assert set(network.seen) <= {1, 2, 4}
 
 
+def test_a_job_that_was_given_up_is_not_run_and_does_not_fail_its_neighbours():
+    network = Slow()
+    batcher = Batcher(network, (1,), 4, 0.0, 8)
+    batcher.start(1)
+    first = batcher.submit(torch.tensor([[1.0]]))
+    assert network.met.wait(300)
+    given_up, kept = batcher.submit(torch.tensor([[2.0]])), batcher.submit(torch.tensor([[3.0]]))
+    assert given_up.cancel()
+    network.go.set()
+    assert (first.result(300).item(), kept.result(300).item()) == (2, 6)
+    batcher.close()
+    assert batcher.answered == 2
+
+
 def test_a_failing_network_fails_its_own_batch_alone():
     def network(x):
         if x.sum() > 5:
@@ -231,8 +244,8 @@ def test_a_failing_network_fails_its_own_batch_alone():
     batcher = Batcher(network, (1,), 4, 0.0, 8)
     batcher.start(1)
     with pytest.raises(RuntimeError, match="too much"):
-        batcher.submit(torch.tensor([[9.0]]))
-    assert batcher.submit(torch.tensor([[1.0], [2.0], [1.5]])).flatten().tolist() == [1.0, 2.0, 1.5]
+        batcher.submit(torch.tensor([[9.0]])).result(300)
+    assert batcher.submit(torch.tensor([[1.0], [2.0], [1.5]])).result(300).flatten().tolist() == [1.0, 2.0, 1.5]
     batcher.close()
     with pytest.raises(sc.SecateurError, match="a row for each sample"):
         Batcher(lambda x: x.sum(), (1,), 4, 0.0, 8).start(1)

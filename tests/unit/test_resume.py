@@ -2,7 +2,9 @@
 
 import functools
 import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,8 +13,11 @@ import pytest
 from support import TESTS, sweep
 from test_study import SMALL, rows
 
+from secateur.core.errors import RunError
+from secateur.experiment.store import Store
 from secateur.experiment.study import study
 
+KILLS, KILLS_A_RUN = int(os.environ.get("SECATEUR_KILLS", "12")), 4
 SCRIPT = """
 import sys
 from test_study import SMALL
@@ -28,8 +33,6 @@ def start(folder):
 
 
 def stored(folder):
-    import sqlite3
-
     try:
         with sqlite3.connect(f"file:{folder / 'rows.sqlite'}?mode=ro", uri=True) as db:
             return db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
@@ -38,11 +41,23 @@ def stored(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The rows of a study that was left alone."""
+def alone(tmp_path_factory):
+    """The run of a study that was left alone."""
     folder = tmp_path_factory.mktemp("whole")
     study(config=SMALL, out=folder)
-    return rows(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(alone):
+    """Its rows."""
+    return rows(alone)
+
+
+def keys(folder):
+    """The keys of all rows, timings too."""
+    with sqlite3.connect(folder / "rows.sqlite") as db:
+        return sorted(db.execute("SELECT key FROM rows"))
 
 
 @pytest.mark.parametrize("after", sweep([1, 3, 20, 40], {20}.__contains__))
@@ -75,3 +90,40 @@ def test_interrupted_by_the_keyboard(tmp_path):
     assert errors.count("\n") == 1
     assert "To go on, run again: secateur study --model support:tiny" in errors
     assert stored(tmp_path / "run") >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(max(1, KILLS // KILLS_A_RUN)))
+def test_killed_at_random_moments_again_and_again(tmp_path, alone, whole, seed):
+    """``SECATEUR_KILLS`` says how many kills there are in all."""
+    draw, folder = random.Random(seed), tmp_path / "killed"
+    for _ in range(KILLS_A_RUN):
+        before, process = stored(folder), start(folder)
+        goal = before + draw.choice([0, 1, 2, 5, 15])
+        while stored(folder) < goal and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(draw.random() * draw.choice([0.001, 0.1, 10]))
+        process.kill()
+        process.communicate()
+        assert stored(folder) >= before
+    study(config=SMALL, out=folder)
+    assert rows(folder) == whole
+    assert keys(folder) == keys(alone)
+
+
+def test_a_second_study_in_the_same_folder_is_refused_and_changes_nothing(tmp_path):
+    with Store(tmp_path / "run", create=True) as store, store.alone():
+        with pytest.raises(RunError, match="another study is at work in .*--out"):
+            study(config=SMALL, out=tmp_path / "run")
+        assert stored(tmp_path / "run") == 0 and store.meta("run") is None
+
+
+@pytest.mark.slow
+def test_several_studies_started_at_once_in_one_folder_lose_nothing(tmp_path, alone, whole):
+    processes = [start(tmp_path / "run") for _ in range(3)]
+    errors = [process.communicate(timeout=500)[1].decode() for process in processes]
+    codes = [process.returncode for process in processes]
+    assert 0 in codes
+    assert all("another study is at work" in error for error, code in zip(errors, codes, strict=True) if code)
+    assert rows(tmp_path / "run") == whole
+    assert keys(tmp_path / "run") == keys(alone)

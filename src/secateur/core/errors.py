@@ -42,7 +42,12 @@ class MissingExtraError(ImportError):
     """A package of an optional extra is not installed; the message gives the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str):
+        self._given = package, extra, purpose
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'secateur[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Pickled by its arguments: a worker's error reaches the study that asked."""
+        return type(self), self._given
 
 
 def first_line(error: BaseException) -> str:

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from secateur.core.errors import MissingExtraError, RunError, SecateurError
-from secateur.core.machine import cores
+from secateur.core.errors import MissingExtraError
+from secateur.experiment import cluster
 from secateur.experiment.config import RunOptions
+from secateur.experiment.measuring import Job, Result, measure
 from secateur.experiment.point import Point
-from secateur.experiment.trial import Bundle, open_bundle
-from secateur.measure.latency import torch_threads
-
-Job = tuple[Bundle, Point]
-Result = tuple[int, dict[str, Any]]
-
-
-def measure(job: Job, workers: int) -> dict[str, Any]:
-    """Measure one point; ``workers`` share this machine's cores, so each takes its part of them.
-
-    What cannot be cut or recovered gives ``refused``, the reason.
-    """
-    bundle, point = job
-    with torch_threads(max(1, cores() // workers) if workers > 1 else 0):
-        try:
-            return open_bundle(bundle).measure(point)
-        except RunError:
-            raise
-        except SecateurError as error:
-            return {"refused": str(error)}
+from secateur.experiment.trial import Bundle
 
 
 def run(jobs: Sequence[Job], options: RunOptions) -> Iterator[Result]:
     """Measure every job; gives ``(index, figures)`` in the order in which they finish.
 
+    Figures are ``lost``, the reason, where a point cost several workers of a cluster.
+
     Raises:
-        SecateurError: no scheduler at the address.
+        SecateurError: no scheduler at the address, or what :func:`secateur.experiment.cluster.run` tells of.
         MissingExtraError: the backend's package is not installed.
     """
     if not jobs:
         return iter(())
     if options.backend == "dask":
-        return _dask(jobs, options.address)
+        return cluster.run(jobs, options.address)
     return _loky(jobs, options.jobs) if options.jobs > 1 else _serial(jobs)
 
 
@@ -53,7 +36,7 @@ def check_installed(options: RunOptions) -> None:
     if options.jobs > 1 and options.backend == "loky":
         _joblib(options.jobs)
     if options.address:
-        _client(options.address).close()
+        cluster.connect(options.address).close()
 
 
 def _serial(jobs: Sequence[Job]) -> Iterator[Result]:
@@ -96,37 +79,3 @@ def _joblib(workers: int) -> Any:
     except ImportError as error:
         raise MissingExtraError("joblib", "parallel", f"jobs {workers}") from error
     return joblib
-
-
-def _dask(jobs: Sequence[Job], address: str) -> Iterator[Result]:
-    client = _client(address)
-    from distributed import as_completed
-
-    with client, client.as_current():
-        crowd = _crowd(client.scheduler_info(n_workers=-1)["workers"], address)
-        bundles = {b: client.scatter(b.with_contents(), broadcast=True, hash=False) for b in {b for b, _ in jobs}}
-        futures = [client.submit(_run_job, i, bundles[b], p, crowd, pure=False) for i, (b, p) in enumerate(jobs)]
-        for future in as_completed(futures):
-            yield future.result()
-
-
-def _client(address: str) -> Any:
-    """A client of the scheduler at an address."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MissingExtraError("distributed", "cluster", "backend 'dask'") from error
-    try:
-        return Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
-
-
-def _crowd(workers: dict[str, Any], address: str) -> int:
-    """How many tasks run at once on the fullest machine of a cluster."""
-    if not workers:
-        raise SecateurError(f"the Dask scheduler at '{address}' has no workers")
-    slots: Counter[str] = Counter()
-    for worker in workers.values():
-        slots[worker["host"]] += worker["nthreads"]
-    return max(slots.values())

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from secateur.core.errors import RunError, first_line
 
 FORMAT = 1
 FILE = "rows.sqlite"
+LOCK = "study.lock"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL,
@@ -152,6 +154,25 @@ class Store:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
             raise RunError(f"cannot write to the run folder '{self.folder}': {error}") from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other studies out of the folder during the block; a process that dies lets them in.
+
+        SQLite locks a file of its own for that: it does so on every system, and frees it with the process.
+
+        Raises:
+            RunError: another study is at work in the folder.
+        """
+        with closing(sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None)) as lock:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise RunError(f"cannot write to the run folder '{self.folder}': {error}") from error
+                raise RunError(f"another study is at work in '{self.folder}': wait until it is done, or name another "
+                               "folder with --out") from error
+            yield
 
     def close(self) -> None:
         """Fold the log into the file and close it."""

@@ -36,7 +36,8 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         The run, read back from its folder.
 
     Raises:
-        SecateurError: anything in the settings, network, data or folder that the caller can mend.
+        SecateurError: anything in the settings, network, data or folder that the caller can mend; points that were
+            left out because workers of a cluster died while they ran. Finished rows are kept.
     """
     config = name_given(config or StudyConfig(), make_model, data)
     check_settings_act(config)
@@ -48,7 +49,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
     if not restore_outputs(folder, grid):
         grid.check_cuttable()
     outputs = list(grid.task.outputs)
-    with Store(folder, create=True) as store:
+    with Store(folder, create=True) as store, store.alone():
         # Without output layers to keep, the network may not have been traced, so that there may be more than are known.
         if config.skip != ():
             store.set_meta(outputs_name(grid), outputs)
@@ -60,6 +61,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         sweep.measure(options)
         sweep.time()
         sweep.describe()
+        sweep.check_complete()
     return load_run(folder)
 
 

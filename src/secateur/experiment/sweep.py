@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from secateur import files
-from secateur.core.errors import SecateurError
+from secateur.core.errors import RunError, SecateurError
 from secateur.core.machine import machine
 from secateur.core.paths import write_whole
 from secateur.core.progress import Progress
@@ -38,6 +38,7 @@ class Sweep:
         self.grid, self.store, self.progress = grid, store, progress
         self.points = list(grid.points())
         self.machine = machine()
+        self.lost: list[str] = []
 
     def keys(self) -> dict[str, Any]:
         """The keys of the rows that make up this run."""
@@ -102,12 +103,15 @@ class Sweep:
             for index, figures in backends.run([(bundles[p.seed], p) for p in missing], options):
                 if "refused" in figures and not self.grid.is_beside(missing[index]):
                     raise SecateurError(figures["refused"])
+                if "lost" in figures:
+                    self.lost.append(f"{missing[index]} ({figures['lost']})")
+                    continue
                 self._put_point(self.grid.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
         """Time every point that has no timing, one after the other, while nothing else runs."""
         points = self.points if self.grid.config.latency_batches else []
-        missing = [p for p in self._missing("latency", points, self.grid.timing_settings) if not self._is_refused(p)]
+        missing = [p for p in self._missing("latency", points, self.grid.timing_settings) if self._is_measured(p)]
         self.progress.stage("time", len(missing))
         if not missing:
             return
@@ -122,15 +126,30 @@ class Sweep:
                     uncut[place] = figures
                 self._put_point(self.grid.timing_settings(point), figures, point)
 
+    def check_complete(self) -> None:
+        """Name the points that were left out because workers died while they ran.
+
+        Raises:
+            RunError: there are such points; the rows of all others are kept.
+        """
+        if self.lost:
+            raise RunError(f"left out of the study: {'; '.join(self.lost)}. The rows of all other points are kept: "
+                           f"secateur report {self.store.folder} shows them, and the same command tries these again")
+
+    def _is_measured(self, point: Point) -> bool:
+        """Whether a point was cut: one that was refused, or that cost workers, is not timed."""
+        figures = self.store.get(self.grid.point_settings(point))
+        return figures is not None and "refused" not in figures
+
+    def _is_refused(self, point: Point) -> bool:
+        """Whether the run says why a point cannot be measured."""
+        return "refused" in (self.store.get(self.grid.point_settings(point)) or {})
+
     def _missing(self, kind: str, points: Iterable[Point],
                  settings: Callable[[Point], dict[str, Any]]) -> list[Point]:
         """The points that have no row of a kind."""
         have = self.store.keys(kind)
         return [p for p in points if key_of(settings(p)) not in have]
-
-    def _is_refused(self, point: Point) -> bool:
-        """Whether the run says why a point cannot be measured."""
-        return "refused" in (self.store.get(self.grid.point_settings(point)) or {})
 
     def _points_left_out(self) -> list[Point]:
         """The points that an earlier study, which did not ask for them, could leave out."""

@@ -57,12 +57,6 @@ class Bundle:
     training: Path | bytes | None = None
     scans: tuple[tuple[str, str, Any], ...] = ()
 
-    def with_contents(self) -> Bundle:
-        """The same with the files' bytes inside, for a worker that does not share this machine's disk."""
-        contents: dict[str, Any] = {name: file.read_bytes() for name in ("network", "tests", "training")
-                                    if isinstance(file := getattr(self, name), Path)}
-        return replace(self, **contents)
-
     def __hash__(self) -> int:
         return hash(self.key)
 
