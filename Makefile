@@ -3,7 +3,7 @@
 # make test-all   every test
 # make lint    ruff and mypy        make wheel   dist/*.whl and *.tar.gz, checked
 # make docs    the docs site in site/, any warning an error
-# make fuzz    reads damaged and forged files of each kind
+# make fuzz    reads damaged and forged files of each kind; draws arguments for every operator that a file may name
 # make clean   removes .venv and what was built or cached; runs/ stays
 #
 # PYTHON=python3.12 names the Python that .venv is made with. Where pip finds packages is up to its own
@@ -48,6 +48,7 @@ wheel: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/fuzz/archives.py $(or $(COUNT),1000) $(or $(SEED),0)
+	$(BIN)/python benchmarks/fuzz_operators.py --out benchmarks/results/fuzz_operators.json
 
 clean:
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,12 +11,13 @@ import warnings
 from pathlib import Path
 
 import torch
-from forged import apart, signed
+from forged import apart, signed, with_program
 from support import tiny
 from torch import nn
 
 import secateur as sc
 from secateur import files
+from secateur.files.native.program.network import FileNetwork
 from secateur.models.builtin.mlp import Mlp
 
 WILD = [0, 1, -1, 7, 255, 2**31, 2**40, 2**63 - 1, 10**30, 1e308, None, True, "x", "", "float64", "csr", [], {}, [[]]]
@@ -85,10 +86,7 @@ def forged(raw, draw):
         name = draw.choice(list(told))
         told[name] = spoilt(told[name], draw)
     elif where < 0.8 and ":program" in told:
-        begin, end = told[":program"]["data_offsets"]
-        text = json.dumps(spoilt(json.loads(data[begin:end]), draw)).encode()
-        text = text + b" " * (end - begin - len(text)) if len(text) <= end - begin else text[:end - begin]
-        data = data[:begin] + text + data[end:]
+        return with_program(raw, lambda read: spoilt(read, draw))
     elif where < 0.9:
         at = draw.randrange(len(data))
         data = data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1:]
@@ -101,13 +99,19 @@ def forged(raw, draw):
 
 
 def read(path, make):
-    """Every way to read a file; what came of each: a network, or None where it was refused."""
+    """Every way to read a file; what came of each: a network, or None where it was refused. Graphs are run, too."""
     found, lines = [], []
     for way in (lambda: files.tell(path), lambda: sc.load(path), lambda: sc.load(path, make)):
         try:
             found.append(way())
         except sc.SecateurError as error:
             found.append(None)
+            lines.append(str(error).count("\n"))
+    if isinstance(found[1], FileNetwork):
+        try:
+            with torch.no_grad():
+                found[1](X)
+        except sc.SecateurError as error:
             lines.append(str(error).count("\n"))
     assert not any(lines)
     return found
@@ -132,19 +136,21 @@ def main(count, seed):
             want[name] = read(path, whole[name])[1 if name == "small" else 2]
         for maker in (wide, tiny, Mlp):
             maker()
-        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        before, start, slowest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time(), 0.0
         for turn in range(count):
             name = draw.choice(list(made))
             sign = turn % 2 and name not in ("plain", "old")
             raw = forged(made[name], draw) if sign else broken(made[name], draw.choice(list(made.values())), draw)
             path.write_bytes(raw)
             make = (lambda: 1 / 0) if name == "small" else whole[name]
+            begin = time.perf_counter()
             got = [net for net in read(path, make)[1:] if net is not None]
+            slowest = max(slowest, time.perf_counter() - begin)
             alike = [want[name] is not None and same(net, want[name]) for net in got]
             assert sign or raw == made[name] or all(alike), (turn, name)
             counts["refused" if not got else "same" if all(alike) else "other"] += 1
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps(counts | {"seconds": time.process_time() - start, "grown_kib": after - before,
+    print(json.dumps(counts | {"seconds": time.process_time() - start, "grown_kib": after - before, "slowest": slowest,
                                "largest": max(map(len, made.values()))}))
 
 

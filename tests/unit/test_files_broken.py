@@ -16,6 +16,7 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
+from secateur.files.native import strict
 from secateur.files.native.program import operators
 from secateur.files.native.program.network import holder
 
@@ -50,6 +51,30 @@ def test_thousands_of_broken_files_in_one_process(count):
     assert found["refused"] + found["same"] + found["other"] == count
     assert found["refused"] > 0.8 * count and found["same"] > 0.01 * count
     assert found["grown_kib"] * 1024 < 100 * found["largest"] + 2**25
+
+
+def test_many_names_in_one_object_take_a_time_in_proportion():
+    """Comparing each name with each other one, 300,000 of them would take an hour."""
+    names = [f'"{i}":0' for i in range(300_000)]
+    text = ("{" + ",".join([*names, '"299999":0']) + "}").encode()
+    with pytest.raises(sc.SecateurError, match="the header names '299999' twice"):
+        strict.read_json(text, "the header")
+
+
+def test_a_message_does_not_list_thousands_of_names():
+    with pytest.raises(sc.SecateurError) as caught:
+        strict.fields(dict.fromkeys(map(str, range(10_000))), {"a"}, "the graph")
+    assert len(str(caught.value)) < 200 and "(10000)" in str(caught.value)
+
+
+def test_a_header_is_as_long_as_the_file_allows(tmp_path):
+    path = tmp_path / "net.safetensors"
+    text = b'{"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}}'.ljust(4_300_000)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    assert "the header has 4300000 bytes; allowed in a file of 4300016 bytes are 4268751" in refused(path)
+    net = nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in range(3)))
+    with pytest.raises(sc.SecateurError, match=r"save: the header has \d+ bytes; allowed in a file of"):
+        sc.save(net, tmp_path / "net.safetensors", settings={"note": "x" * 5_000_000})
 
 
 class Bomb:
@@ -177,11 +202,21 @@ def test_a_graph_names_only_what_is_on_the_list(name, path):
     (lambda read: read["takes"]["guards"].append("L['x'] == 1"), "is a text, allowed is a list"),
     (lambda read: read["takes"]["guards"].append(["eval", 1, 2]), "is not known"),
     (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that no function can have"),
+    (lambda read: read["takes"]["parameters"].append(["", 1, False]), "names that no function can have"),
     (lambda read: read.update(gives={"torch.nn.Module": []}), "nested in a way that is not known"),
     (lambda read: read.update(code="import os"), "needed: calls, example, frozen, gives, parameters, takes, tensors")])
 def test_a_graph_that_is_no_graph(change, message, path):
     path.write_bytes(forged.with_program(path.read_bytes(), change))
     assert message in refused(path)
+
+
+def test_inputs_have_names_and_conditions_that_divide_by_nought_are_refused(path):
+    whole = path.read_bytes()
+    path.write_bytes(forged.with_program(whole, lambda read: read["takes"]["inputs"]["dict"][0].__setitem__(0, 1)))
+    assert "the name of one of" in refused(path)
+    path.write_bytes(forged.with_program(whole, lambda read: read["takes"]["guards"].append(["%", 1, 0])))
+    with pytest.raises(sc.SecateurError, match=r"condition \(1 % 0\): integer"):
+        sc.load(path)(X)
 
 
 def test_sizes_stay_numbers():

@@ -14,6 +14,8 @@ from secateur.files.native import strict
 
 LONGEST = 100_000_000
 """Bytes that a header may have; safetensors has the same limit."""
+_FREE = 4_000_000
+_SHARE = 16
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2,
          "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8}
 FOREIGN = {b"PK\x03\x04": "a zip archive, such as torch.save and Keras write", b"\x80": "a pickle",
@@ -74,7 +76,9 @@ def read_header(file: BinaryIO, path: Path) -> Header:
             raise SecateurError(f"'{path}' is {what}; read are safetensors files only, and nothing else is opened")
     if len(start) < 8 or not _is_plausible(start, whole):
         raise SecateurError(f"'{path}' is no whole safetensors file: its header does not fit its {whole} bytes")
-    text = file.read(int.from_bytes(start, "little"))
+    length = int.from_bytes(start, "little")
+    check_length(length, whole, f"'{path}': the header")
+    text = file.read(length)
     where = f"'{path}': the header"
     told = strict.typed(strict.read_json(text, where), dict, where)
     metadata = strict.typed(told.pop("__metadata__", {}), dict, f"{where}'s metadata")
@@ -84,6 +88,20 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     entries = {name: _entry(value, base, f"'{path}': tensor '{strict.short(name)}'") for name, value in told.items()}
     _check_gapless(entries, base, whole, path)
     return Header(text, metadata, entries, whole)
+
+
+def check_length(length: int, whole: int, what: str) -> None:
+    """Refuse text of a file that is long beside the whole file: JSON takes up to 27 times its bytes when it is read.
+
+    Raises:
+        SecateurError: the text is longer than 4 MB and a sixteenth of the file.
+
+    >>> check_length(5_000_000, 6_000_000, "the header")
+    Traceback (most recent call last):
+    secateur.core.errors.SecateurError: the header has 5000000 bytes; allowed in a file of 6000000 bytes are 4375000
+    """
+    if length > (most := _FREE + whole // _SHARE):
+        raise SecateurError(f"{what} has {length} bytes; allowed in a file of {whole} bytes are {most}")
 
 
 def _is_plausible(start: bytes, whole: int) -> bool:

@@ -25,18 +25,21 @@ _NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_mo
               "as it was before the cut; or save it with example=, inputs like its own, then it loads without one")
 
 
-def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, example: Any = None) -> nn.Module:
+def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, example: Any = None,
+         trusted: bool = False) -> nn.Module:
     """Read a network from a file of :func:`secateur.save`.
 
     With ``make_model`` the original is made, cut as the file says, and filled with the tensors: it has its own class,
     learns, and can be cut again. Without it the graph in the file is run, operator by operator from a fixed list: it
-    gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run.
+    gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run. Before each
+    operator a rule checks what it gets, since torch's operators do not: some would read and write foreign memory.
 
     Args:
         path: the file.
         make_model: a function or class that makes the network as it was before the first cut; its weights are
             overwritten.
         example: inputs to trace it with; needed where those of the cut were no tensors.
+        trusted: run a graph with operators that no rule covers, too, unchecked. Only for files whose origin you know.
 
     Returns:
         The network. Every tensor has the bits and the type that were saved; the mode is that of ``make_model``, or
@@ -54,7 +57,7 @@ def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, ex
     """
     path = path_of("load", path)
     if make_model is None:
-        return _load_graph(path)
+        return _load_graph(path, trusted)
     network: nn.Module | None = None
 
     def fits(facts: FileFacts) -> None:
@@ -67,14 +70,15 @@ def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, ex
     return remember(network, facts.steps)
 
 
-def _load_graph(path: Path) -> nn.Module:
+def _load_graph(path: Path, trusted: bool) -> nn.Module:
     """The network of the graph in a file."""
     def check(facts: FileFacts) -> None:
         if not facts.program:
             raise SecateurError(_NO_PROGRAM.format(path, strict.short(facts.network)))
 
     facts, held, text = read_whole(path, check)
-    network = FileNetwork(read(text, set(held), f"'{path}': the graph"), held, strict.short(facts.network))
+    program = read(text, set(held), f"'{path}': the graph", trusted)
+    network = FileNetwork(program, held, strict.short(facts.network))
     return remember(network, facts.steps)
 
 

@@ -16,7 +16,7 @@ from secateur.core.paths import path_of
 from secateur.core.version import __version__
 from secateur.files.native import layout, sparse, strict, version_1
 from secateur.files.native.facts import FileFacts
-from secateur.files.native.header import Header, open_file, read_header
+from secateur.files.native.header import Header, check_length, open_file, read_header
 from secateur.files.native.steps import read_steps
 
 FIELDS = {"format", "secateur", "torch", "network", "tensors", "steps", "settings", "program", "data", "checksum"}
@@ -57,6 +57,7 @@ def _read_facts(file: BinaryIO, path: Path) -> FileFacts:
     tensors = layout.read_tensors(meta["tensors"], f"{where} tensors")
     settings = strict.typed(strict.read_json(meta["settings"], f"{where} settings"), dict, f"{where} settings")
     program = strict.size(strict.read_json(meta["program"], f"{where} program"), f"{where} program")
+    check_length(program, header.size, f"'{path}': the graph")
     entries = layout.entries(tensors, program)
     if entries != {name: (one.dtype, one.shape) for name, one in header.entries.items()}:
         raise SecateurError(f"'{path}' is damaged: its header tells of other tensors than it holds")

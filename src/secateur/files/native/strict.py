@@ -10,6 +10,7 @@ from secateur.core.errors import SecateurError, first_line
 T = TypeVar("T")
 _DIGITS = 20
 _DEPTH = 64
+_SHOWN = 12
 MOST = 2**63 - 1
 
 
@@ -24,10 +25,11 @@ def read_json(text: str | bytes, what: str) -> Any:
     secateur.core.errors.SecateurError: the header names 'a' twice
     """
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            raise SecateurError(f"{what} names '{short(next(n for n in names if names.count(n) > 1))}' twice")
+        found = dict[str, Any]()
+        for name, value in pairs:
+            if name in found:
+                raise SecateurError(f"{what} names '{short(name)}' twice")
+            found[name] = value
         return found
 
     def whole(digits: str) -> int:
@@ -101,8 +103,9 @@ def fields(value: Any, names: set[str], what: str) -> dict[str, Any]:
         SecateurError: one is missing, or another one is there.
     """
     if (found := set(typed(value, dict, what))) != names:
-        raise SecateurError(f"{what} has {', '.join(sorted(map(short, found))) or 'nothing'}; needed: "
-                            f"{', '.join(sorted(names))}")
+        shown = sorted(map(short, found))[:_SHOWN]
+        more = f", … ({len(found)})" if len(found) > _SHOWN else ""
+        raise SecateurError(f"{what} has {', '.join(shown) or 'nothing'}{more}; needed: {', '.join(sorted(names))}")
     return dict(value)
 
 

@@ -12,15 +12,23 @@ from torch import Tensor
 from secateur.core.tensors import raw_bytes
 from secateur.files.native import layout
 from secateur.files.native.dtypes import word_of
+from secateur.files.native.header import check_length
 from secateur.files.native.sparse import Bytes
 
 
 def write_parts(path: Path, metadata: Mapping[str, str], entries: layout.Parts, parts: Mapping[str, Bytes]) -> None:
-    """Write a file of these entries; the header gets the checksums of the parts and of itself."""
+    """Write a file of these entries; the header gets the checksums of the parts and of itself.
+
+    Raises:
+        SecateurError: header or graph would be too long for the file to be read again.
+    """
     data = 0
     for name in entries:
         data = zlib.crc32(parts[name].data, data)
     text = layout.header({**metadata, "data": f"{data:08x}"}, entries)
+    whole = 8 + len(text) + sum(parts[name].nbytes for name in entries)
+    check_length(len(text), whole, "save: the header")
+    check_length(int(metadata["program"]), whole, "save: the graph")
     blank, own = layout.CHECKSUM.format("0" * 8), layout.CHECKSUM.format(f"{zlib.crc32(text):08x}")
     _write(path, text.replace(blank.encode(), own.encode(), 1), (parts[name] for name in entries))
 

@@ -104,7 +104,10 @@ def value(told: Any, given: dict[str, Any]) -> Any:
         return (all if first == "and" else any)(value(one, given) for one in rest)
     if first == "not":
         return not value(rest[0], given)
-    return _OPERATORS[first](*(value(one, given) for one in rest))
+    try:
+        return _OPERATORS[first](*(value(one, given) for one in rest))
+    except ArithmeticError as error:
+        raise SecateurError(f"the graph's condition {strict.short(describe_condition(told))}: {error}") from error
 
 
 def size(given: Any, keys: list[Any], axis: int) -> Any:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -14,9 +15,13 @@ from secateur.core.errors import CutGraphWarning, SecateurError
 from secateur.core.modules import place_in
 from secateur.data.input_spec import InputSpec
 from secateur.files.native import strict
+from secateur.files.native.program.announce import announce, check_result, failed, spec_of
 from secateur.files.native.program.arguments import fill_in
-from secateur.files.native.program.read import Program
+from secateur.files.native.program.read import Call, Program
 from secateur.files.native.steps import check_example
+
+_ORDINARY = (Tensor, nn.Parameter)
+_REMEMBERED = 64
 
 
 class FileNetwork(nn.Module):
@@ -29,6 +34,7 @@ class FileNetwork(nn.Module):
     def __init__(self, program: Program, tensors: Mapping[str, Tensor], original: str):
         super().__init__()
         self.program, self.original, self._homes = program, original, dict[str, tuple[nn.Module, str]]()
+        self._announced: dict[Any, list[Any]] = {}
         parameters = set(program.parameters)
         for name, tensor in tensors.items():
             home, last = holder(self, name)
@@ -85,12 +91,53 @@ class FileNetwork(nn.Module):
         values: list[Any] = [getattr(*self._homes[name]) for name in self.program.tensors]
         device = next((v.device for v in (*values, *inputs) if isinstance(v, Tensor)), None)
         values += inputs
-        for call in self.program.calls:
-            values.append(call.function(*(fill_in(a, values, device) for a in call.args),
-                                        **{k: fill_in(v, values, device) for k, v in call.kwargs.items()}))
-            for at in call.done:
-                values[at] = None
+        # Within a trace sizes may be symbols and errors are the tracer's; there is nothing in memory to look at.
+        traced = any(isinstance(v, Tensor) and type(v) not in _ORDINARY for v in values)
+        told = self._announce(values, traced) if self.program.checked else None
+        if told is None or traced:
+            for call in self.program.calls:
+                _keep(_call(call, values, device), call, values)
+        else:
+            self._run(values, device, told)
         return pytree.tree_map(lambda at: fill_in(at, values, device), self.program.gives)
+
+    def _run(self, values: list[Any], device: torch.device | None, told: list[Any]) -> None:
+        """Compute the values of all calls; each must be as announced."""
+        types = not torch.is_autocast_enabled("cpu" if device is None else device.type)
+        for number, (call, wanted) in enumerate(zip(self.program.calls, told, strict=True)):
+            try:
+                got = _call(call, values, device)
+            except (SecateurError, MemoryError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                raise failed(error, number, call) from error
+            check_result(got, wanted, number, call, types)
+            _keep(got, call, values)
+
+    def _announce(self, values: list[Any], traced: bool) -> list[Any]:
+        """What each call gives for values of these shapes and types; remembered for the last few of them."""
+        if traced:
+            return announce(self.program, [spec_of(v) for v in values])
+        key = (torch.get_default_dtype(), *((v.shape, v.dtype) if isinstance(v, Tensor) else v for v in values))
+        if key not in self._announced:
+            found = announce(self.program, [spec_of(v) for v in values])
+            if len(self._announced) >= _REMEMBERED:
+                self._announced.clear()
+            self._announced[key] = found
+        return self._announced[key]
+
+
+def _call(call: Call, values: list[Any], device: torch.device | None) -> Any:
+    """What one call gives."""
+    return call.function(*(fill_in(a, values, device) for a in call.args),
+                         **{k: fill_in(v, values, device) for k, v in call.kwargs.items()})
+
+
+def _keep(got: Any, call: Call, values: list[Any]) -> None:
+    """Keep a result, and let go of the values that no later call needs."""
+    values.append(got)
+    for at in call.done:
+        values[at] = None
 
 
 def learns(tensor: Tensor, name: str, program: Program) -> bool:

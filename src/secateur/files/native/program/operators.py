@@ -1,7 +1,9 @@
 """The operators that a graph in a file may name: arithmetic on tensors and sizes, nothing else.
 
-Left out are what reads or writes anything outside its arguments, memory that nothing was written to, strides and
-storage set by hand, randomness, gradients, and everything outside ATen. In place is allowed what is allowed.
+Left out are what reads or writes anything outside its arguments, memory that nothing was written to, storage set by
+hand, randomness, gradients, and everything outside ATen. A name in this list says nothing about what the operator is
+given: those of them that have a rule (:mod:`secateur.files.native.program.rules`) run in any file, all others in files
+that the caller trusts. In place is allowed what is allowed.
 """
 
 from __future__ import annotations
@@ -85,6 +87,11 @@ def name_of(target: Any) -> str:
     found = str(target)
     operation(found)
     return found
+
+
+def is_plain(target: Any) -> bool:
+    """Whether a target of a traced graph is arithmetic on sizes, or one of several outputs."""
+    return target is operator.getitem or target in NAMES
 
 
 def operation(name: str) -> Callable[..., Any]:

@@ -14,11 +14,14 @@ from secateur.core import pytree as nested
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 from secateur.files.native.program import arguments, conditions, operators
+from secateur.files.native.program.memory import Part
+from secateur.files.native.program.rewrite import rewrite
 from secateur.files.native.steps import check_leaves
 from secateur.graph.cut.signature import GraphInputs, Guard
 
 PARTS = {"tensors", "takes", "calls", "gives", "parameters", "frozen", "example"}
 KINDS = list(inspect._ParameterKind)
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Program:
 
     ``gives`` are its outputs, nested, each a place among the values; ``parameters`` and ``frozen`` name the tensors
     that are parameters, and those of them that do not learn; ``text`` is what the file holds; ``example`` tells types
-    and shapes of the inputs that it was traced with, empty in files of before.
+    and shapes of the inputs that it was traced with, empty in files of before; ``checked`` says whether a rule covers
+    every call, which it may lack in files that the caller trusts only.
     """
 
     tensors: list[str]
@@ -49,17 +53,21 @@ class Program:
     frozen: frozenset[str]
     text: bytes
     example: str = ""
+    checked: bool = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         """Itself, as nothing changes it: torch warns where the description of the inputs in it is copied."""
         return self
 
 
-def read(text: bytes, known: set[str], where: str) -> Program:
+def read(text: bytes, known: set[str], where: str, trusted: bool = False) -> Program:
     """The graph of a file whose tensors have these names.
 
+    Operators of earlier versions are rewritten into those that have rules. What cannot be is refused; where the file is
+    ``trusted``, such a graph runs as it is, and nothing of it is checked.
+
     Raises:
-        SecateurError: it is none that :mod:`secateur.files.native.program.write` writes.
+        SecateurError: it is none that :mod:`secateur.files.native.program.write` writes, or no rule covers it.
     """
     raw = strict.typed(strict.read_json(text, where), dict, where)
     told = strict.fields({"example": "", **raw}, PARTS, where)
@@ -67,11 +75,19 @@ def read(text: bytes, known: set[str], where: str) -> Program:
     tensors, parameters, frozen = (names(told[key], known, where) for key in ("tensors", "parameters", "frozen"))
     taken = _read_takes(told["takes"], f"{where}'s inputs")
     start = len(tensors) + len(taken.like)
-    calls = [_read_call(one, start + i, f"{where}'s call {i}")
-             for i, one in enumerate(strict.typed(told["calls"], list, where))]
-    gives = nested.unflatten(told["gives"], lambda one: arguments.read(one, start + len(calls), f"{where}'s output"))
-    return Program(tensors, taken, _with_ends(calls, start, gives), gives, parameters, frozenset(frozen), text,
-                   told["example"])
+    old = [_read_call(one, start + i, f"{where}'s call {i}")
+           for i, one in enumerate(strict.typed(told["calls"], list, where))]
+    gives = nested.unflatten(told["gives"], lambda one: arguments.read(one, start + len(old), f"{where}'s output"))
+    parts, outputs, wrong = rewrite(old, len(tensors), start, gives)
+    if wrong and not trusted:
+        shown = ", ".join(map(strict.short, wrong[:_SHOWN])) + (", …" if len(wrong) > _SHOWN else "")
+        raise SecateurError(f"{where} has operators that no rule covers: {shown}; such can read and write foreign "
+                            "memory: give trusted=True (--trust) if you know where the file comes from")
+    if wrong:
+        parts, outputs = old, gives
+    calls = [Call(name, operators.operation(name), args, kwargs) for name, args, kwargs in parts]
+    return Program(tensors, taken, _with_ends(calls, start, outputs), outputs, parameters, frozenset(frozen), text,
+                   told["example"], not wrong)
 
 
 def names(told: Any, known: set[str], where: str) -> list[str]:
@@ -82,15 +98,16 @@ def names(told: Any, known: set[str], where: str) -> list[str]:
     return list(found)
 
 
-def _read_call(told: Any, before: int, what: str) -> Call:
-    """One operator."""
+def _read_call(told: Any, before: int, what: str) -> Part:
+    """One operator by its name, and its arguments."""
     parts = strict.typed(told, list, what)
     if len(parts) not in (2, 3):
         raise SecateurError(f"{what} has {len(parts)} parts, needed are an operator and its arguments")
     name = strict.typed(parts[0], str, what)
+    operators.operation(name)
     args = tuple(arguments.read(a, before, what) for a in strict.typed(parts[1], list, what))
     named = strict.typed(parts[2], dict, what) if len(parts) == 3 else {}
-    return Call(name, operators.operation(name), args, {k: arguments.read(v, before, what) for k, v in named.items()})
+    return name, args, {k: arguments.read(v, before, what) for k, v in named.items()}
 
 
 def _with_ends(calls: list[Call], start: int, gives: Any) -> list[Call]:
@@ -111,6 +128,8 @@ def _read_takes(value: Any, what: str) -> GraphInputs:
     told = strict.fields(value, {"parameters", "inputs", "like", "guards"}, what)
     parameters = [_read_parameter(one, what) for one in strict.typed(told["parameters"], list, what)]
     inputs = strict.typed(nested.unflatten(told["inputs"], lambda at: strict.size(at, what)), dict, what)
+    for name in inputs:
+        strict.typed(name, str, f"the name of one of {what}")
     like = [_read_like(one, what) for one in strict.typed(told["like"], list, what)]
     if sorted(pytree.tree_leaves(inputs)) != list(range(len(like))):
         raise SecateurError(f"{what} are {len(like)}, their positions are others")
@@ -118,7 +137,7 @@ def _read_takes(value: Any, what: str) -> GraphInputs:
                            (conditions.check_condition(one, what) for one in strict.typed(told["guards"], list, what))]
     try:
         return GraphInputs(parameters, inputs, like, guards)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise SecateurError(f"{what} have names that no function can have: {strict.short(error)}") from error
 
 

@@ -16,10 +16,11 @@ from secateur.core.modules import device_of
 from secateur.core.pytree import repeat
 from secateur.core.tensors import to_device
 from secateur.data.input_spec import InputSpec
+from secateur.files.native.program.functional import capture_in_rules
 from secateur.files.native.program.network import FileNetwork
 from secateur.files.native.program.read import read
 from secateur.files.native.program.write import program
-from secateur.graph.capture import capture, reaches, widest
+from secateur.graph.capture import reaches, widest
 from secateur.graph.example import check_example, double_batch, examples, has_words, inputs
 from secateur.measure.compare import equal_to_rounding
 from secateur.measure.size import tensors
@@ -54,11 +55,11 @@ def make_graph(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]
 
 def _try_reach(model: nn.Module, example: Any, traced: Any, reach: str) -> tuple[bytes, dict[str, Tensor]]:
     """The graph, where it gives what the network gives."""
-    told, constants = program(model, capture(model, traced, reach))
+    told, constants = program(model, capture_in_rules(model, traced, reach))
     told["example"] = InputSpec.of(example).to_json()
     text = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
     own = {name: tensor.detach() for name, tensor in tensors(model)} | constants
-    graph = FileNetwork(read(text, set(own), "the graph"), own, type(model).__name__)
+    graph = FileNetwork(read(text, set(own), "the graph", trusted=True), own, type(model).__name__)
     _check_gives(model, graph, example)
     if reach and any(None in one for one in graph.program.taken.like if isinstance(one, tuple)):
         for batch in BATCHES:
