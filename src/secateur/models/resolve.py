@@ -104,7 +104,8 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
     facts = files.tell(path)
     if not model:
         if facts.runnable:
-            return Source(partial(files.load, path), f"secateur.load('{path}')")
+            trusted = ", trusted=True" if options.trust else ""
+            return Source(partial(files.load, path, trusted=options.trust), f"secateur.load('{path}'{trusted})")
         told = facts.settings.get("settings")
         was = f"{strict.short(told.get('model'))}, as the file says," if isinstance(told, dict) else (
             "pkg.module:factory or a built-in name")
@@ -114,7 +115,7 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
     original = source.original or source.make
     given = example_of(options.example) if options.example else None
     if source.example is None and facts.runnable:
-        source = replace(source, example=example_from(files.load(path)))
+        source = replace(source, example=example_from(files.load(path, trusted=options.trust)))
     return replace(source, make=partial(_load, path, original, given, model), original=original)
 
 
