@@ -155,7 +155,37 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block; after it the network is as it was, see :func:`untouched`."""
-    with untouched(model):
+    """Evaluation mode within the block, and no cache of keys and values; after it the network is as it was, see
+    :func:`untouched`.
+    """
+    with untouched(model), without_cache(model):
         model.eval()
         yield
+
+
+_OFF: list[Any] = []
+"""The configurations whose cache is off at the moment, and is on outside of the block."""
+
+
+def cache_configs(model: nn.Module) -> dict[str, Any]:
+    """The configurations that switch a cache of keys and values on (``use_cache``, as decoders of Hugging Face have
+    it), by the names of their modules; also within :func:`without_cache`.
+    """
+    configs = {name: getattr(module, "config", None) for name, module in model.named_modules()}
+    return {name: config for name, config in configs.items()
+            if getattr(config, "use_cache", None) is True or any(config is one for one in _OFF)}
+
+
+@contextmanager
+def without_cache(model: nn.Module) -> Iterator[None]:
+    """Within the block a decoder returns no cache: an output of a class of its own, which no graph can hold."""
+    configs = list({id(config): config for config in cache_configs(model).values() if config.use_cache}.values())
+    _OFF.extend(configs)
+    try:
+        for config in configs:
+            config.use_cache = False
+        yield
+    finally:
+        for config in configs:
+            config.use_cache = True
+            del _OFF[next(at for at, one in enumerate(_OFF) if one is config)]

@@ -114,7 +114,7 @@ class Structure:
     traced with, from which it can be traced again. ``tied`` lists the names of every tensor that has several,
     ``unknown`` the operators without a rule and the lines that call them. ``outputs`` are all layers that make an
     output, ``output_layers`` those of them that make its last axis alone; the others add to a residual stream.
-    ``notes`` say so, and that the network was traced in parts.
+    ``output_notes`` say so; ``notes`` say how the network was traced: in parts, without its cache.
     """
 
     targets: tuple[Target, ...]
@@ -125,6 +125,7 @@ class Structure:
     tied: tuple[tuple[str, ...], ...] = ()
     unknown: tuple[str, ...] = ()
     output_layers: tuple[str, ...] = ()
+    output_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -138,7 +139,7 @@ class Structure:
         yield from (f"  {group}" for group in self.groups)
         yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
         yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
-        yield from (f"  note: {note}" for note in self.notes)
+        yield from (f"  note: {note}" for note in (*self.output_notes, *self.notes))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trace": None}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from secateur.core.errors import UnsupportedError
-from secateur.core.module_state import evaluating
+from secateur.core.module_state import cache_configs, evaluating
 from secateur.core.modules import stored_tensors
 from secateur.core.types import Cut, Structure
 from secateur.graph import capture, partial
@@ -28,6 +29,9 @@ from secateur.graph.weight_norms import keep_norms
 __all__ = ["UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
            "trace_outputs"]
 
+_WITHOUT_CACHE = ("traced without its cache of keys and values (config.use_cache), which no graph holds; the cut "
+                  "network has the setting of the original")
+
 
 def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
     """Export a network once and say which axes go together.
@@ -43,13 +47,15 @@ def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
         UnsupportedError: neither the network nor a part of it can be exported; the message carries the reason.
     """
     check_copied(model)
+    notes = (_WITHOUT_CACHE,) if cache_configs(model) else ()
     with evaluating(model):
         check_whole(model)
         try:
             graphs = [capture.capture(model, one) for one in examples(example)]
         except UnsupportedError as why:
             return partial.trace_parts(model, example, inner, why)
-        return with_unfelt(model, analyse(model, graphs, inner))
+        structure = with_unfelt(model, analyse(model, graphs, inner))
+        return replace(structure, notes=(*structure.notes, *notes))
 
 
 def trace_outputs(model: nn.Module, example: Any) -> Structure:
@@ -78,11 +84,13 @@ def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = 
         UnsupportedError: the cut network is not proved; nothing is returned.
     """
     # The cut is made and proved in evaluation mode; every module of the result then gets the mode of its original.
-    modes = {name: module.training for name, module in model.named_modules()}
+    modes, cached = {name: module.training for name, module in model.named_modules()}, cache_configs(model)
     with evaluating(model):
         removal = _remove_in_evaluation(model, cuts, structure, prove)
     for name, module in removal.network.named_modules():
         module.training = modes.get(name, False)
+        if name in cached:
+            module.config.use_cache = True
     for module in (m for m in removal.network.modules() if isinstance(m, ExportedNetwork)):
         module.eval()
     return removal

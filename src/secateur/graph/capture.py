@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
-from secateur.core.module_state import evaluating
+from secateur.core.module_state import evaluating, without_cache
 from secateur.core.tensors import tensors_in
 from secateur.graph.example import check_runs, check_values, inputs
 
@@ -115,7 +115,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
         UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
     """
     try:
-        with quiet():
+        with quiet(), without_cache(model):
             shapes = _open_shapes(model, args, kwargs, reach) if reach else None
             return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:

@@ -25,7 +25,7 @@ def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> 
         OutputLayerWarning: neither says which they are; then no layer is one.
     """
     if structure.groups:
-        return structure.output_layers, structure.notes
+        return structure.output_layers, structure.output_notes
     if example is not None:
         try:
             found = graph.trace_outputs(model, example)

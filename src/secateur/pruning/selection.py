@@ -133,7 +133,8 @@ class Selection:
         named = [replace(cut, granularity=entry.granularity.name if entry.rule.granularity and
                          entry.granularity.name != self.granularity.name else "")
                  for cut, entry in zip(rounded, self._entries, strict=True)]
-        made = self._as_plan(target, named, [*notes, *self._output_notes, *self._idle_rules(), *self._cautions])
+        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._idle_rules(),
+                                             *self._cautions])
         return made if sparsity is not None or self.granularity.sparsity else replace(made, sparsity=made.reached)
 
     def _as_plan(self, sparsity: float, cuts: Sequence[Cut], notes: Sequence[str] = ()) -> Plan:
