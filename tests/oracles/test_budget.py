@@ -40,11 +40,11 @@ def exhaustive(options, limit):
 def test_the_choice_is_exhaustive_search(options, limit, most):
     """Followed in full it is exact; followed in part it still keeps to the budget."""
     costs, losses = ([np.array([o[i] for o in layer], float) for layer in options] for i in (0, 1))
-    before, knapsack.MOST = knapsack.MOST, most
+    before, knapsack._MOST = knapsack._MOST, most
     try:
         found = knapsack.least_loss(costs, losses, limit)
     finally:
-        knapsack.MOST = before
+        knapsack._MOST = before
     best = exhaustive(options, limit)
     assert (found is None) == (best is None)
     if found is not None:

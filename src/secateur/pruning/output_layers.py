@@ -32,9 +32,9 @@ def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> 
         except UnsupportedError as error:
             _warn(f"the network cannot be traced ({error})")
             return (), ()
-        unknown = () if found.output_layers or found.notes else (
+        unknown = () if found.output_layers or found.output_notes else (
             "no layer makes the last axis of an output, so that none is kept whole for that",)
-        return found.output_layers, (*found.notes, *unknown)
+        return found.output_layers, (*found.output_notes, *unknown)
     last = _last_of(model) if _is_plain(model) else None
     if last is None:
         _warn(f"{type(model).__name__} came without example= and data=, with which it is found")
