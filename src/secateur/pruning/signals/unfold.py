@@ -28,6 +28,13 @@ def check_layer(name: str, module: nn.Module) -> nn.Module:
     return module
 
 
+def layers_with_inputs(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that :func:`check_layer` takes, by name."""
+    return {name: module for name, module in model.named_modules()
+            if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
+            and "weight" in module._parameters}
+
+
 def groups_of(module: nn.Module) -> int:
     """The groups of a convolution, 1 for a linear layer."""
     return int(getattr(module, "groups", 1))
