@@ -206,3 +206,16 @@ def own_network(cls):
         return nn.Sequential(*layers).eval(), torch.randn(64, 3, 8, 8)
     layers = [cls(16, 16), nn.ReLU(), cls(16, 16), nn.ReLU(), cls(16, 16)]
     return nn.Sequential(*layers).eval(), torch.randn(256, 16)
+
+
+def classifier():
+    """16-12-8-4, as :func:`support.tiny` is, its second layer times a constant."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), Multiplied(12, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+def dilated(net):
+    """A network with its convolutions dilated after they were made, as encoders of DeepLab are: no stride, as large."""
+    for conv in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
+        conv.stride, conv.dilation = (1, 1), (2, 2)
+        conv.padding = tuple(k // 2 * 2 for k in conv.kernel_size)
+    return net

@@ -5,7 +5,19 @@ import warnings
 
 import pytest
 import torch
-from own_layers import CONV, LINEAR, PLAIN_CONV, PLAIN_LINEAR, Divided, Equalised, Multiplied, Paired, own_network
+from own_layers import (
+    CONV,
+    LINEAR,
+    PLAIN_CONV,
+    PLAIN_LINEAR,
+    Divided,
+    Equalised,
+    Multiplied,
+    Paired,
+    dilated,
+    own_network,
+)
+from support import secateur
 from torch import nn
 
 import secateur as sc
@@ -211,3 +223,42 @@ def test_inputs_that_overflow_are_still_refused_as_such():
     net = nn.Sequential(nn.Linear(300, 4), nn.Linear(4, 4)).eval()
     with pytest.raises(sc.SecateurError, match="the squares of what layer '0' reads or gives overflow"):
         sc.prune(net, 0.5, data=torch.full((8, 300), 1e30), recovery="reconstruct", skip=())
+
+
+def test_the_command_and_a_row_tell_it(tmp_path):
+    done = secateur("prune", "own_layers:classifier", "--data", "support:blobs", "--epochs", "1", "--sparsity", "0.5",
+                    "--latency-batches", "", "--out", "a.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    note = "not refitted: '3' (Multiplied): it does not compute x W' + b with its weight and bias"
+    assert f"note: {note}" in done.stdout.splitlines()
+    config = sc.StudyConfig(model="own_layers:classifier", data="support:blobs", granularity=("weight",),
+                            criterion=("magnitude",), sparsity=(0.5,), recovery=("reconstruct",), seeds=1, epochs=1,
+                            latency_batches=())
+    run = sc.study(config=config, out=tmp_path / "run")
+    assert all(note in point["notes"] for point in run.points if point["sparsity"])
+
+
+@pytest.mark.parametrize("recovery", [*REFITS, None])
+def test_convolutions_that_were_dilated_after_they_were_made_are_refitted(recovery):
+    torch.manual_seed(0)
+    net = dilated(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
+                                nn.ReLU(), nn.Conv2d(8, 4, 1))).eval()
+    x = torch.randn(16, 3, 12, 12)
+    cut, notes = left_out(model=net, sparsity=0.6, data=x, recovery=recovery, skip=())
+    plain = sc.prune(net, 0.6, data=x, recovery="none", skip=())
+    assert not notes
+    assert error(net, cut, x) < 0.9 * error(net, plain, x)
+
+
+@pytest.mark.parametrize("padding", [(2, 2), "same"])
+def test_wanda_scores_the_windows_of_a_dilated_convolution(padding):
+    """By hand: torch unfolds the windows, a weight is worth its size times the norm of what it reads."""
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(3, 4, 3), torch.randn(8, 3, 9, 9) * torch.rand(3, 9, 9) * 3
+    conv.padding, conv.dilation = padding, (2, 2)
+    norm = nn.functional.unfold(x.double(), 3, dilation=2, padding=2).square().mean((0, 2)).sqrt()
+    worth = conv.weight.detach().double().flatten(1).abs() * norm
+    keep = torch.ones_like(worth, dtype=torch.bool).flatten()
+    keep[worth.flatten().argsort()[:54]] = False
+    (cut,) = sc.plan(nn.Sequential(conv), 0.5, criterion="wanda", data=x, skip=()).cuts
+    assert torch.equal(cut.keep.flatten(), keep)
