@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import inspect
 import io
@@ -115,7 +116,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
         UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
     """
     try:
-        with quiet():
+        with quiet(), _open_len():
             shapes = _open_shapes(model, args, kwargs, reach) if reach else None
             return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -164,6 +165,30 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def _open_len() -> Iterator[None]:
+    """Let ``len(x)`` give the open first size of a traced tensor, as ``x.shape[0]`` does.
+
+    Python's own ``len`` makes a plain number of it, and so fixes the trace to the example's batch.
+    """
+    given = builtins.len
+    if given is _len:
+        yield
+        return
+    builtins.len = _len
+    try:
+        yield
+    finally:
+        builtins.len = given
+
+
+def _len(value: Any, /, plain: Callable[[Any], int] = len) -> Any:
+    """As ``len``, but for a tensor whose first size is open."""
+    if isinstance(value, Tensor) and value.ndim and isinstance(value.shape[0], torch.SymInt):
+        return value.shape[0]
+    return plain(value)
 
 
 def input_nodes(program: ExportedProgram) -> list[fx.Node]:
