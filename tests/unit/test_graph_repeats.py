@@ -128,7 +128,7 @@ def test_len_of_an_open_batch_stays_open_and_is_pythons_own_afterwards():
 
     plain = builtins.len
     (size, _) = sizes_of(capture(Counted(), torch.rand(4, 3), "batch").inputs[0].meta["val"])
-    assert isinstance(size, str)
+    assert not str(size).isdigit()
     assert builtins.len is plain
     with pytest.raises(sc.SecateurError):
         capture(nn.Linear(2, 2), torch.rand(4, 3), "batch")
