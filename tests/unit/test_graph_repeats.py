@@ -1,6 +1,5 @@
 """Cut graphs of code that repeats or splits by the batch: they take other batches, and lengths, as the network does."""
 
-import builtins
 import copy
 import warnings
 
@@ -126,10 +125,13 @@ def test_len_of_an_open_batch_stays_open_and_is_pythons_own_afterwards():
         def forward(self, x):
             return x.sum(0) / len(x) + len([1, 2])
 
-    plain = builtins.len
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise RuntimeError(len(x))
+
     (size, _) = sizes_of(capture(Counted(), torch.rand(4, 3), "batch").inputs[0].meta["val"])
     assert not str(size).isdigit()
-    assert builtins.len is plain
+    assert "len" not in globals()
     with pytest.raises(sc.SecateurError):
-        capture(nn.Linear(2, 2), torch.rand(4, 3), "batch")
-    assert builtins.len is plain
+        capture(Failing(), torch.rand(4, 3), "batch")
+    assert "len" not in globals()

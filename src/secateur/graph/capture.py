@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import inspect
 import io
 import logging
 import operator
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -116,7 +116,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
         UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
     """
     try:
-        with quiet(), _open_len():
+        with quiet(), _open_len(model):
             shapes = _open_shapes(model, args, kwargs, reach) if reach else None
             return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -168,20 +168,23 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open_len() -> Iterator[None]:
-    """Let ``len(x)`` give the open first size of a traced tensor, as ``x.shape[0]`` does.
+def _open_len(model: nn.Module) -> Iterator[None]:
+    """Let ``len(x)`` in the network's own files give the open first size of a traced tensor, as ``x.shape[0]`` does.
 
-    Python's own ``len`` makes a plain number of it, and so fixes the trace to the example's batch.
+    Python's own ``len`` makes a plain number of it, and so fixes the trace to the example's batch. It is replaced in
+    the files of the network's classes alone, because torch keeps a table of Python's built-in functions.
     """
-    given = builtins.len
-    if given is _len:
-        yield
-        return
-    builtins.len = _len
+    names = {base.__module__ for kind in {type(m) for m in model.modules()} for base in kind.__mro__}
+    files = [vars(sys.modules[name]) for name in names if name in sys.modules
+             and name.partition(".")[0] not in ("torch", "builtins", "abc", "typing")]
+    free = [file for file in files if "len" not in file]
+    for file in free:
+        file["len"] = _len
     try:
         yield
     finally:
-        builtins.len = given
+        for file in free:
+            del file["len"]
 
 
 def _len(value: Any, /, plain: Callable[[Any], int] = len) -> Any:

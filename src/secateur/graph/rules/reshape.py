@@ -67,7 +67,7 @@ def interleave(call: Call) -> list[int] | list[list[int]]:
     out = list(x.axes)
     d = call["dim"] % len(out)
     if not x.shape[d]:
-        return [call.fixed(size) for size in call.shapes[0]]
+        return [call.fixed_axis(size) for size in call.shapes[0]]
     # An open number of copies is no number here; the sizes of the example are.
     out[d] = call.axes.product([out[d], call.axes.leaf(call.shapes[0][d] // x.shape[d])])
     return out
