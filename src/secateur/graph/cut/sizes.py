@@ -74,7 +74,7 @@ class Sizes:
         elif name in ("slice", "narrow"):
             yield from self._segment(name, arguments, node)
         elif name in ("repeat", "tile"):
-            yield self.repeat(arguments, value, node)
+            yield self._repeat(arguments, value, node)
         elif name == "repeat_interleave" and arguments["dim"] is not None and not self._is_tensor(arguments["repeats"]):
             d = arguments["dim"] % len(value.axes)
             yield Change("repeats", arguments["repeats"],
