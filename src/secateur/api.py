@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from secateur import files
 from secateur.core.bounds import above, whole
-from secateur.core.errors import FewSamplesWarning, SecateurError, UnsupportedError
+from secateur.core.errors import FewSamplesWarning, LeftOutWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
 from secateur.core.modules import Plain, same_modes
 from secateur.data.calibration import Calibration, calibration
@@ -78,6 +78,7 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     Warns:
         OutputLayerWarning: it is not known which layer makes the outputs, so that it is cut, too.
         FewSamplesWarning: a layer was refitted to fewer rows of data than it has inputs.
+        LeftOutWarning: a layer, or the whole network, stays as the cut left it, with the reason.
         CutGraphWarning: as :func:`secateur.apply`.
 
     Raises:
@@ -102,6 +103,8 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         result = recover(model, apply(model, made), made, items, samples, chosen.seed)
     for note in underdetermined_layers(result.rows, REFIT):
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
+    for note in result.notes:
+        warnings.warn(note, LeftOutWarning, stacklevel=3)
     return result.network
 
 

@@ -1,5 +1,7 @@
 """Criteria against answers worked out by hand or by an independent slow way."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -55,6 +57,25 @@ def test_windows_times_weights_are_the_outputs(conv):
     rows = rows_in(conv, x)
     parts = [r @ w.flatten(1).T for r, w in zip(rows, conv.weight.chunk(conv.groups), strict=True)]
     assert torch.allclose(torch.cat(parts, 1) + conv.bias, rows_out(conv, conv(x)), atol=1e-5)
+
+
+@pytest.mark.parametrize("made", [
+    nn.Conv2d(4, 6, 3), nn.Conv2d(4, 6, 3, stride=2, padding=1), nn.Conv1d(4, 6, 2, padding=3),
+    nn.Conv2d(4, 6, (1, 3), padding="same", groups=2), nn.Conv3d(4, 4, 2, padding="valid"),
+    nn.Conv2d(4, 6, 3, padding=2, padding_mode="circular"),
+    nn.Conv2d(4, 6, 3, padding="same", padding_mode="replicate")])
+@pytest.mark.parametrize("after", [
+    {"padding": 2, "dilation": 2}, {"padding": "same", "dilation": 2, "stride": 1}, {"padding": "valid"},
+    {"padding": [1]}, {"stride": [1], "dilation": 3, "padding": 3}, {"padding_mode": "reflect"},
+    {"padding": 0}, {"padding_mode": "zeros"},
+    {"padding": 1, "padding_mode": "replicate", "dilation": 2}, {"stride": 3, "padding": 0, "dilation": 1}])
+def test_windows_follow_attributes_that_were_set_later(made, after):
+    conv = copy.deepcopy(made).double()
+    vars(conv).update(after)
+    x = torch.randn(2, 4, *[9] * (conv.weight.ndim - 2)).double()
+    rows = rows_in(conv, x)
+    parts = [r @ w.flatten(1).T for r, w in zip(rows, conv.weight.chunk(conv.groups), strict=True)]
+    assert torch.allclose(torch.cat(parts, 1) + conv.bias, rows_out(conv, conv(x)), atol=1e-12)
 
 
 def test_gradient_by_hand():

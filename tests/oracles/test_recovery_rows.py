@@ -9,7 +9,7 @@ from torch import nn
 import secateur as sc
 from secateur.core.linalg import Equations
 from secateur.data.calibration import calibration
-from secateur.recovery.layer_io import LayerRows, refit_layers
+from secateur.recovery.layer_io import LayerRows, RefitLayers
 from secateur.recovery.methods.base import Recovery, RecoveryContext
 from secateur.recovery.pipeline import recover
 
@@ -48,7 +48,7 @@ def test_rows_are_what_the_cut_layer_reads_and_the_original_gives_while_layers_c
     net, x = branched(), torch.randn(100, 2, 6, 6)
     context = context_of(net, form(x))
     before = copy.deepcopy(net.state_dict())
-    for layer in refit_layers(context):
+    for layer in RefitLayers(context):
         pairs = list(LayerRows(context, layer))
         inputs, _ = seen(context.pruned, layer.name, x)
         _, outputs = seen(context.original, layer.name, x)

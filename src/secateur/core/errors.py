@@ -34,6 +34,10 @@ class FewSamplesWarning(UserWarning):
     """Something was fitted to fewer samples than it has unknowns."""
 
 
+class LeftOutWarning(UserWarning):
+    """A recovery left layers, or the whole network, as the cut left them."""
+
+
 class RunError(SecateurError):
     """A run folder that cannot be read or written."""
 

@@ -103,6 +103,7 @@ class Trial:
         self._selections: dict[Point, Selection] = {}
         self._networks: dict[Point, nn.Module] = {}
         self._row_counts: dict[Point, RowCounts] = {}
+        self._left_out: dict[Point, Sequence[str]] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
 
     @cached_property
@@ -134,7 +135,7 @@ class Trial:
 
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
-        return list(underdetermined_layers(self._row_counts.get(point, {}), REFIT))
+        return [*underdetermined_layers(self._row_counts.get(point, {}), REFIT), *self._left_out.get(point, ())]
 
     def samples_shown(self, point: Point) -> int:
         """How many samples criterion, scope and recoveries of a point were shown."""
@@ -146,6 +147,7 @@ class Trial:
             cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
             result = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
             self._networks[point], self._row_counts[point] = result.network, result.rows
+            self._left_out[point] = result.notes
             while len(self._networks) > 1 and sum(map(tensor_bytes, self._networks.values())) > _MOST_BYTES:
                 del self._networks[next(iter(self._networks))]
         return self._networks[point]

@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 import operator
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -115,7 +116,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
         UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
     """
     try:
-        with quiet(), without_cache(model):
+        with quiet(), without_cache(model), _open_len(model):
             shapes = _open_shapes(model, args, kwargs, reach) if reach else None
             return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -164,6 +165,33 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def _open_len(model: nn.Module) -> Iterator[None]:
+    """Let ``len(x)`` in the network's own files give the open first size of a traced tensor, as ``x.shape[0]`` does.
+
+    Python's own ``len`` makes a plain number of it, and so fixes the trace to the example's batch. It is replaced in
+    the files of the network's classes alone, because torch keeps a table of Python's built-in functions.
+    """
+    names = {base.__module__ for kind in {type(m) for m in model.modules()} for base in kind.__mro__}
+    files = [vars(sys.modules[name]) for name in names if name in sys.modules
+             and name.partition(".")[0] not in ("torch", "builtins", "abc", "typing")]
+    free = [file for file in files if "len" not in file]
+    for file in free:
+        file["len"] = _len
+    try:
+        yield
+    finally:
+        for file in free:
+            del file["len"]
+
+
+def _len(value: Any, /, plain: Callable[[Any], int] = len) -> Any:
+    """As ``len``, but for a tensor whose first size is open."""
+    if isinstance(value, Tensor) and value.ndim and isinstance(value.shape[0], torch.SymInt):
+        return value.shape[0]
+    return plain(value)
 
 
 def input_nodes(program: ExportedProgram) -> list[fx.Node]:

@@ -70,6 +70,7 @@ class Selection:
         gather = SignalCollector(model, self._criterion.needs, tensors, samples, example, spec.seed)
         self._entries = self._score(model, places, gather)
         self._seen, self._runs = gather.seen, example_calls(samples, example)
+        self._signal_notes = gather.notes(f"criterion '{self.criterion}'")
         self.layers = [entry.layer for entry in self._entries]
         self.granularities = [entry.granularity for entry in self._entries]
         self.shapes = parameter_shapes(model)
@@ -151,7 +152,7 @@ class Selection:
     def _cautions(self) -> list[str]:
         """What a caller should know whatever the sparsity."""
         return [*unused_weights(self._allocator.model, self.layers, self._runs),
-                *underdetermined_layers(self._seen, f"criterion '{self.criterion}'")]
+                *underdetermined_layers(self._seen, f"criterion '{self.criterion}'"), *self._signal_notes]
 
     def whole(self) -> Plan:
         """The plan that removes nothing."""

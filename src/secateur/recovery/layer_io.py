@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,15 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
-from secateur.pruning.signals.unfold import groups_of, rows_in, rows_out, without_padding
+from secateur.pruning.signals.unfold import groups_of, layers_with_inputs, rows_in, rows_out, without_padding
 from secateur.recovery.layerwise_passes import Passes
+from secateur.recovery.left_out import CALLED_AGAIN, is_frozen, left_out, left_out_notes
 from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 
 ROWS = 1 << 18
@@ -64,11 +64,11 @@ class _Readers(TorchFunctionMode):
         self.names, self.readers = names, dict[str, list[Any]]()
         self._tensors = dict[int, tuple[str, Tensor]]()
 
-    def see_output(self, module: nn.Module, _: Any, output: Tensor) -> None:
-        """A forward hook: this tensor is the output of that layer."""
+    def see_output(self, module: nn.Module, _: Any, output: Any) -> None:
+        """A forward hook: this is the output of that layer."""
         name = self.names[module]
         if name in self.readers:
-            self.readers[name].append("called again")
+            self.readers[name].append(CALLED_AGAIN)
             return
         self.readers[name] = []
         self._tensors[id(output)] = (name, output)
@@ -94,10 +94,7 @@ def output_readers(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
 
     A layer whose weight is no parameter of its own (a parametrization makes it) is none of them.
     """
-    layers: dict[nn.Module, str] = {
-        module: name for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
-        and "weight" in module._parameters}
+    layers = {module: name for name, module in layers_with_inputs(model).items()}
     readers = _Readers(layers)
     with watch(model, dict.fromkeys(layers.values(), readers.see_output)), torch.no_grad():
         with readers:
@@ -106,49 +103,50 @@ def output_readers(model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
     return readers.readers
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    """Whether a parameter of a layer's own is not to be changed (``requires_grad`` is False)."""
-    return any(not parameter.requires_grad for parameter in module.parameters(recurse=False))
-
-
 def _check_some_free(model: nn.Module) -> None:
     """Refuse a network whose every layer is frozen: none of it could be refitted."""
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, _ConvNd))]
-    if layers and all(map(_is_frozen, layers)):
+    if layers and all(map(is_frozen, layers)):
         raise SecateurError(f"all {len(layers)} linear and convolutional layers are frozen (requires_grad is False), "
                             "and frozen layers are not refitted: call requires_grad_(True) on those that may be, or "
                             "take recovery none")
 
 
-def refit_layers(context: RecoveryContext) -> Iterator[RefitLayer]:
+class RefitLayers:
     """The layers that can be refitted, in the order in which the cut network calls them.
 
-    A layer that either network calls twice or never (a fused path), that shares its weight with another, or that is
-    frozen, stays as it is.
+    ``left_out`` says why others are not: a layer that either network calls twice or never (a fused path), that shares
+    its weight with another, that is frozen, or that does not compute ``x W' + b``, stays as it is.
 
     Raises:
         SecateurError: all layers are frozen.
         UnsupportedError: the cut network is no module with the original's layers.
     """
-    _check_some_free(context.original)
-    original, pruned = dict(context.original.named_modules()), dict(context.pruned.named_modules())
-    users = Counter(id(parameter) for module in pruned.values() for parameter in module.parameters(recurse=False))
-    first = next(iter(context.data))
-    passes, before = (Passes(context.pruned, _ROOM // 2), Passes(context.original, _ROOM // 2)), list[str]()
-    called = {name for name, by in output_readers(context.original, first).items() if "called again" not in by}
-    for name, readers in output_readers(context.pruned, first).items():
-        module, whole = pruned[name], original.get(name)
-        if not isinstance(whole, (nn.Linear, _ConvNd)):
-            raise UnsupportedError(f"layer '{name}' of the cut network has no counterpart in the original (it was cut "
-                                   "as a graph): it cannot be refitted; use finetune")
-        if name not in called or users[id(module.weight)] > 1 or "called again" in readers or _is_frozen(whole):
-            continue
-        weight = f"{name}.weight" if name else "weight"
-        support = context.masks[weight].flatten(1) if weight in context.masks else None
-        rectified = bool(readers) and set(readers) <= RELUS
-        yield RefitLayer(name, module, whole, support, context.kept_units.get(weight, {}).get(0), rectified,
-                         tuple(before), tuple(called), passes)
-        before.append(name)
+
+    def __init__(self, context: RecoveryContext):
+        _check_some_free(context.original)
+        self.context, first = context, next(iter(context.data))
+        self._original, self._pruned = (dict(n.named_modules()) for n in (context.original, context.pruned))
+        self._readers, before = (output_readers(n, first) for n in (context.pruned, context.original))
+        for name in self._readers:
+            if not isinstance(self._original.get(name), (nn.Linear, _ConvNd)):
+                raise UnsupportedError(f"layer '{name}' of the cut network has no counterpart in the original (it was "
+                                       "cut as a graph): it cannot be refitted; use finetune")
+        self._called = tuple(name for name, by in before.items() if CALLED_AGAIN not in by)
+        self.left_out = left_out(context, self._readers, before)
+
+    def __iter__(self) -> Iterator[RefitLayer]:
+        context, before = self.context, list[str]()
+        passes = (Passes(context.pruned, _ROOM // 2), Passes(context.original, _ROOM // 2))
+        for name, readers in self._readers.items():
+            if name in self.left_out:
+                continue
+            weight = f"{name}.weight" if name else "weight"
+            support = context.masks[weight].flatten(1) if weight in context.masks else None
+            rectified = bool(readers) and set(readers) <= RELUS
+            yield RefitLayer(name, self._pruned[name], self._original[name], support,
+                             context.kept_units.get(weight, {}).get(0), rectified, tuple(before), self._called, passes)
+            before.append(name)
 
 
 class LayerRows:
@@ -224,7 +222,8 @@ def refit_each(context: RecoveryContext, most: int, refit: Callable[[RefitLayer,
         refit: refits one layer to its rows; gives how many rows it saw, 0 where it left the layer as it is.
     """
     rows = dict[str, tuple[int, int]]()
-    for layer in refit_layers(context):
+    layers = RefitLayers(context)
+    for layer in layers:
         if seen := refit(layer, LayerRows(context, layer, most)):
             rows[layer.name] = (seen, layer.module.weight[0].numel())  # type: ignore[index,operator]
-    return RecoveryResult(context.pruned, rows)
+    return RecoveryResult(context.pruned, rows, tuple(left_out_notes(context.pruned, layers.left_out)))

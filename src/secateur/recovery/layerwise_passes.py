@@ -62,11 +62,11 @@ class Passes:
         layer, key = self.model.get_submodule(name), (name, number)
         own, forward = vars(layer).get("forward"), layer.forward
 
-        def replay(*inputs: Any, **named: Any) -> Tensor:
+        def replay(*inputs: Any, **named: Any) -> Any:
             if key in self._outputs:
                 return self._outputs[key].clone()
-            made: Tensor = forward(*inputs, **named)
-            if made.nbytes <= self.room:
+            made = forward(*inputs, **named)
+            if isinstance(made, Tensor) and made.nbytes <= self.room:
                 self.room -= made.nbytes
                 self._outputs[key] = made.clone()
             return made

@@ -124,5 +124,6 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryCho
             made = item.recover(RecoveryContext(model, result.network, plan, samples, seed))
             made = made if isinstance(made, RecoveryResult) else RecoveryResult(made)
             check_finite(made.network, f"recovery {name_of(item)}", "where it trains, take a smaller lr")
-            result = RecoveryResult(made.network, {**result.rows, **made.rows})
+            notes = tuple(dict.fromkeys((*result.notes, *made.notes)))
+            result = RecoveryResult(made.network, {**result.rows, **made.rows}, notes)
     return result

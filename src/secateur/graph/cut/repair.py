@@ -154,7 +154,7 @@ def _written_sizes(sizes: Sizes, node: fx.Node) -> Iterator[tuple[int, int]]:
             continue
         if isinstance(old, int):
             yield from ((old, n) for n in (new if isinstance(new, list) else [new]))
-        else:
+        elif isinstance(old, (list, tuple)):
             yield from ((o, n) for o, n in zip(old, new, strict=False) if isinstance(o, int) and isinstance(n, int))
 
 

@@ -67,22 +67,28 @@ class Sizes:
             yield Change(_SHAPED[name], old, self._sizes_after(old, value.axes[-len(old):] if old else []))
         elif name == "unflatten":
             first = arguments["dim"] % len(self._source(node).axes)
-            yield Change("sizes", arguments["sizes"], self._sizes_after(arguments["sizes"], value.axes[first:]))
+            made = value.axes[first:first + len(arguments["sizes"])]
+            yield Change("sizes", arguments["sizes"], self._sizes_after(arguments["sizes"], made))
         elif name in SPLITS:
             yield self._split(name, arguments, value, node)
         elif name in ("slice", "narrow"):
             yield from self._segment(name, arguments, node)
         elif name in ("repeat", "tile"):
             yield self._repeat(arguments, value, node)
-        elif name == "repeat_interleave" and isinstance(arguments["repeats"], int):
+        elif name == "repeat_interleave" and arguments["dim"] is not None and not self._is_tensor(arguments["repeats"]):
             d = arguments["dim"] % len(value.axes)
-            yield Change("repeats", arguments["repeats"], self.of(value.axes[d]) // self.of(self._source(node).axes[d]))
+            yield Change("repeats", arguments["repeats"],
+                         self._copies(arguments["repeats"], self._source(node).axes[d], value.axes[d]))
         elif name in ("layer_norm", "rms_norm"):
             old = arguments["normalized_shape"]
             yield Change("normalized_shape", old, self._sizes_after(old, value.axes[-len(old):]))
         for key, axis in self.flow.notes.get(node, {}).items():
             argument = "num_groups" if name == "group_norm" else key
             yield Change(argument, arguments.get(argument), self.of(axis))
+
+    def _is_tensor(self, arguments: Any) -> bool:
+        """Whether an argument is a tensor, not a size."""
+        return isinstance(arguments, fx.Node) and isinstance(self.flow.values.get(arguments), TensorAxes)
 
     def _source(self, node: fx.Node) -> TensorAxes:
         """The first tensor of a call."""
@@ -106,6 +112,8 @@ class Sizes:
         d = (arguments["dim"] or 0) % len(value[0].axes)
         keys = ("split_sizes", "split_size", "chunks", "sections", "indices", "tensor_indices_or_sections")
         old = next(arguments[k] for k in keys if arguments.get(k) is not None)
+        if not self.flow.axes.contains_any(self._source(node).axes[d], self.keeps):
+            return Change("chunks" if "chunk" in name else "split", old, old)
         new = [self.of(v.axes[d]) for v in value]
         even = not isinstance(old, (list, tuple)) and name in ("split", "unsafe_split") and len({*new[:-1]}) < 2
         if name in ("chunk", "unsafe_chunk"):
@@ -134,8 +142,20 @@ class Sizes:
         """How often each axis is repeated."""
         key = "repeats" if "repeats" in arguments else "dims"
         x, old = self._source(node), arguments[key]
-        sizes = [1] * (len(value.axes) - len(x.axes)) + [self.of(a) for a in x.axes]
-        return Change(key, old, [self.of(a) // s for a, s in zip(value.axes, sizes, strict=True)][-len(old):])
+        axes = [None] * (len(value.axes) - len(x.axes)) + x.axes
+        pairs = list(zip(axes, value.axes, strict=True))[-len(old):]
+        return Change(key, old, [self._copies(o, *pair) for o, pair in zip(old, pairs, strict=True)])
+
+    def _copies(self, old: Any, inner: int | None, outer: int) -> Any:
+        """How often the axis ``inner``, none where it is new, is there in ``outer`` after the cut."""
+        sizes = self.flow.axes.sizes
+        if inner is not None and not sizes[inner]:
+            return old
+        whole = sizes[outer] // (1 if inner is None else sizes[inner])
+        left = self.of(outer) // (1 if inner is None else self.of(inner))
+        if isinstance(old, fx.Node):
+            return old if left == whole else Ratio(old, left, whole)
+        return left
 
 
 def module_of(node: fx.Node) -> str:

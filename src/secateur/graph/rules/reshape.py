@@ -62,9 +62,12 @@ def repeat(call: Call) -> list[int]:
 def interleave(call: Call) -> list[int] | list[list[int]]:
     """Each position several times in a row: the copies are a free factor inside the old one."""
     x = call.tensors[0]
-    if not isinstance(call["repeats"], int) or call["dim"] is None:
+    if isinstance(call["repeats"], TensorAxes) or call["dim"] is None:
         return call.fix_all("copies that depend on the data")
     out = list(x.axes)
     d = call["dim"] % len(out)
-    out[d] = call.axes.product([out[d], call.axes.leaf(call["repeats"])])
+    if not x.shape[d]:
+        return [call.fixed_axis(size) for size in call.shapes[0]]
+    # An open number of copies is no number here; the sizes of the example are.
+    out[d] = call.axes.product([out[d], call.axes.leaf(call.shapes[0][d] // x.shape[d])])
     return out

@@ -30,7 +30,8 @@ class Signals:
     ``seed``: a whole number from which a criterion may draw at random, different for every tensor.
     ``gradient``: the mean gradient of the loss, in the shape of the scored ``weight``; needs labels.
 
-    Of the weight of a linear or convolutional layer. An input of a convolution is one place of its window:
+    Of the weight of a linear or convolutional layer that computes ``x W' + b``; another is refused for
+    ``input_norm``, ``input_gram`` and ``squared_gradient``. An input of a convolution is one place of its window:
     ``columns`` of them lie in the window of one output, counted as in ``weight[0].flatten()``:
 
     ``input_norm``: root mean square of every input, in a shape that multiplies ``weight``.

@@ -15,8 +15,9 @@ from secateur.pruning.granularity.base import Unit
 from secateur.pruning.granularity.neuron import unit_rows
 from secateur.pruning.signals import gradients, units
 from secateur.pruning.signals.base import Signals
+from secateur.pruning.signals.formula import FORMULA, check_formulas, own_formulas
 from secateur.pruning.signals.inputs import BUDGET, chunks, gram_sum, input_bytes, input_moments, square_sum
-from secateur.pruning.signals.unfold import check_layer, groups_of
+from secateur.pruning.signals.unfold import check_layer, groups_of, layers_with_inputs
 
 _OF_NETWORK: dict[str, Callable[[nn.Module, Calibration], dict[str, Tensor]]] = {
     "gradient": gradients.mean_gradient, "hessian_gradient": gradients.hessian_gradient,
@@ -44,6 +45,7 @@ class SignalCollector:
         self._example = example if example is None or isinstance(example, tuple) else (example,)
         self._inputs: dict[str, dict[str, Tensor]] = {}
         self.seen: dict[str, tuple[int, int]] = {}
+        self._odd_readers: dict[str, str] = {}
         self._units: tuple[Any, dict[str, Tensor]] = (None, {})
 
     def of(self, granularity: str, name: str, unit: Unit | None = None) -> Signals:
@@ -66,19 +68,42 @@ class SignalCollector:
         found = {need: _OF_NETWORK[need](self.model, self.samples) for need in self.needs & _OF_NETWORK.keys()
                  if self.samples is not None}
         if "squared_gradient" in self.needs and self.samples is not None:
-            modules = [units.module_name(t) for t in self.tensors]
-            found["squared_gradient"] = gradients.squared_gradient(self.model, modules, self.samples)
+            found["squared_gradient"] = gradients.squared_gradient(self.model, self._checked_modules, self.samples)
         if "flow" in self.needs:
             example = self._example if self._example is not None else self.samples.example()  # type: ignore[union-attr]
             found["flow"] = gradients.flow(self.model, example)
         return found
 
+    @cached_property
+    def _own_formulas(self) -> dict[str, str]:
+        """The layers that do not compute the plain formula for the samples."""
+        assert self.samples is not None
+        return own_formulas(self.model, layers_with_inputs(self.model), next(iter(self.samples)))
+
+    @cached_property
+    def _checked_modules(self) -> list[str]:
+        """The module of every tensor, all of which compute the plain formula.
+
+        Raises:
+            UnsupportedError: one does not, or is no layer whose inputs can be seen.
+        """
+        modules = [units.module_name(t) for t in self.tensors]
+        for name in modules:
+            check_layer(name, self.model.get_submodule(name))
+        check_formulas(self._own_formulas, self.model, modules)
+        return modules
+
+    def notes(self, what: str) -> list[str]:
+        """What is to be known of the signals that were given: readers of units that are no plain layers."""
+        return [f"{name}: {what} takes its outputs for {FORMULA}, but it {reason}"
+                for name, reason in self._odd_readers.items()]
+
     def _layer(self, name: str) -> dict[str, Tensor]:
         """Moments of a layer's inputs, those of the layers that share its chunk gathered with them."""
         if name not in self._inputs:
             assert self.samples is not None
-            modules = {t: units.module_name(t) for t in self.tensors}
-            sizes = {t: input_bytes(check_layer(m, self.model.get_submodule(m))) for t, m in modules.items()}
+            modules = dict(zip(self.tensors, self._checked_modules, strict=True))
+            sizes = {t: input_bytes(self.model.get_submodule(m)) for t, m in modules.items()}
             chunk = next(c for c in chunks(sizes, self.budget) if name in c)
             gram = "input_gram" in self.needs
             add = gram_sum if gram else square_sum
@@ -105,6 +130,9 @@ class SignalCollector:
                 found.update(units.activations(self.model, unit.group, self.samples, "unit_gram" in self.needs))
                 if "unit_gram" in self.needs:
                     self.seen[unit.group.name] = (int(found["unit_rows"]), unit.group.units)
+                if "outgoing" in self.needs:
+                    readers = [units.module_name(m.tensor) for m in units.readers(self.model, unit.group)]
+                    self._odd_readers |= {n: self._own_formulas[n] for n in readers if n in self._own_formulas}
             if "outgoing" in self.needs:
                 found["outgoing"] = units.outgoing(self.model, unit.group)
             if "scale" in self.needs:

@@ -42,7 +42,7 @@ def reads(model: nn.Module, member: Member) -> bool:
 def _channel_rows(module: nn.Module, x: Tensor) -> Tensor:
     """The inputs of a layer, one row a sample and place, one column a feature or channel: ``(1, rows, columns)``."""
     if isinstance(module, _ConvNd):
-        x = (x if x.ndim == len(module.kernel_size) + 2 else x[None]).movedim(1, -1)
+        x = (x if x.ndim == module.weight.ndim else x[None]).movedim(1, -1)
     return x.reshape(1, -1, x.shape[-1])
 
 

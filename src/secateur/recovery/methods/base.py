@@ -60,11 +60,13 @@ class RecoveryContext:
 class RecoveryResult:
     """A recovered network, and what the recovery saw of the data.
 
-    ``rows`` counts what each layer was refitted to; the caller warns where a layer has more inputs than rows.
+    ``rows`` counts what each layer was refitted to; the caller warns where a layer has more inputs than rows. ``notes``
+    say which layers were left as the cut left them, and why.
     """
 
     network: nn.Module
     rows: RowCounts = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Recovery(Item):

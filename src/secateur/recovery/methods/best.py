@@ -14,6 +14,9 @@ from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
 
+_KEPT = ("recovery best: the cut network as it is gives outputs that are closer to the original's than the refitted "
+         "one, so nothing was refitted")
+
 
 @dataclass(frozen=True)
 class Best(Recovery):
@@ -34,7 +37,9 @@ class Best(Recovery):
         candidates = [cut, refitted.network]
         if "neuron" in context.granularities and any(isinstance(m, _BatchNorm) for m in refitted.network.modules()):
             candidates.append(Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network))))
-        return RecoveryResult(min(candidates, key=lambda model: distance(model, context)), refitted.rows)
+        nearest = min(candidates, key=lambda model: distance(model, context))
+        kept = (_KEPT,) if nearest is cut and refitted.rows else ()
+        return RecoveryResult(nearest, refitted.rows, (*refitted.notes, *kept))
 
 
 def distance(model: nn.Module, context: RecoveryContext) -> float:

@@ -35,4 +35,4 @@ class BestFinetune(Recovery):
         if self.gradual.chooses(context.granularities):
             return RecoveryResult(self.gradual.recover(context))
         best = Best().recover(replace(context, samples=context.data.first(_REFITTED)))
-        return RecoveryResult(self.finetune.recover(replace(context, pruned=best.network)), best.rows)
+        return RecoveryResult(self.finetune.recover(replace(context, pruned=best.network)), best.rows, best.notes)
