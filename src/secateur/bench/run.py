@@ -172,7 +172,7 @@ class Case:
     def open_engine(self, run: Run, threads: int, stack: ExitStack, say: Say) -> Worker | None:
         """The process of an engine with the network ready in it; None, with the reason kept, where it cannot be."""
         engine: Engine = registry.get("engines", run.engine)()
-        say(f"preparing {run.network}, {engine.title}, threads {threads}")
+        say(f"preparing {run}, threads {threads}")
         try:
             files, tiny = self.convert(run, engine, threads)
             worker = Worker({"engine": run.engine, "threads": threads, "subject": asdict(self.subject),

@@ -23,6 +23,7 @@ from secateur.bench.run import FILLED, GONE, GRAPH, SHARED, WHOLE, Case
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
+from secateur.engines.base import Engine
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,43 @@ def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
     wrong = Wrong(made.network, made.inputs, 0.0)
     assert made.turns({Run("torch", ORIGINAL): wrong, SPARSE: wrong}, 1, 1) == {}
     assert made.refusals[-1]["reason"] == "its process ended with code -9"
+
+
+def test_less_precision_may_differ_more_and_says_how_many_classes_stay(tmp_path, monkeypatch):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    monkeypatch.setattr("secateur.engines.sparse.Sparse.precision", lambda self: "bfloat16")
+    near = made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.1), 1, 3)
+    assert (near["error"], near["precision"]) == (pytest.approx(0.1, rel=0.1), "bfloat16")
+    assert near["same"] in (2 / 3, 1.0)  # one of three rows was moved
+    assert made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.3), 1, 3) is None
+    assert "differ from torch's by 0.3 of the largest, allowed is 0.15" in made.refusals[0]["reason"]
+
+
+class TwoWays(Engine):
+    """An engine with two ways, of which the first takes no network."""
+
+    def ways(self, network):
+        return ("closed", "open")
+
+    def convert(self, network, inputs, folder, way=""):
+        if way == "closed":
+            raise ValueError("no such operator")
+        path = folder / way
+        path.write_text("")
+        return path
+
+
+def test_a_way_that_takes_no_network_is_told_and_the_other_is_run(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    run = Run("two", ORIGINAL)
+    assert made.convert(run, TwoWays(), 1) == ({"open": str(tmp_path / "original" / "open")},
+                                               {"open": str(tmp_path / "tiny" / "open")})
+    assert [(r["engine"], r["network"], r["reason"]) for r in made.refusals] == [
+        ("two", "original", "closed cannot be converted: ValueError: no such operator")]
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    alone = type("OneWay", (TwoWays,), {"ways": lambda self, network: ("closed",)})()
+    with pytest.raises(WorkerError, match="closed cannot be converted: ValueError: no such operator"):
+        made.convert(run, alone, 1)
 
 
 def test_figures_are_those_of_the_calls():

@@ -71,7 +71,7 @@ def _draw_panel(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) 
                       fontsize=8.5, fontweight="bold" if row is best else "normal")
     axes.set_yticks(range(len(rows)), [title(results, r) for r in rows])
     axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
-    axes.set(xlim=(0, 1.85 * most), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlim=(0, 2.15 * most), ylim=(len(rows) - 0.5, -0.5))
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(need("matplotlib.ticker").MaxNLocator(4))
 
