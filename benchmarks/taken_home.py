@@ -11,12 +11,14 @@ Cut networks are kept in ``--keep``. Figures are on sentences, or recordings, th
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -33,6 +35,7 @@ import voice  # noqa: E402
 
 import secateur as sc  # noqa: E402
 from secateur.bench.network import outputs_of  # noqa: E402
+from secateur.bench.ways import convert_ways, fastest_ways  # noqa: E402
 from secateur.core import registry  # noqa: E402
 from secateur.core.machine import machine  # noqa: E402
 from secateur.core.modules import Plain  # noqa: E402
@@ -48,7 +51,7 @@ SHOWN, HELD = 512, 300
 CUTS = [("weight", s, r) for s in (0.5, 0.7, 0.8, 0.9) for r in ("none", "best")] + [
     ("neuron", s, r) for s in (0.3, 0.5) for r in ("none", "best")]
 NEAREST = 10
-DENSE, BATCHES = ("dense", "onnxruntime", "openvino"), (1, 32)
+DENSE, BATCHES = {"dense": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}, (1, 32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,27 +171,37 @@ def timed(home: Home, keep: Path, rows: dict[str, Any], seconds: float) -> None:
             if row.get("recovery") != "best":
                 continue
             small = Plain(sc.load(keep / f"{home.name} {key}.safetensors", home.make), home.names).eval()
-            names = DENSE if row["granularity"] == "neuron" else ("sparse",)
+            names = DENSE if row["granularity"] == "neuron" else {"sparse": "sparse"}
             cut_runs = Runs(small, home, names, Path(tempfile.mkdtemp(dir=folder)))
-            row["ms"] = {str(batch): in_turns(whole, cut_runs, home.timed(batch), seconds) for batch in BATCHES}
+            row["ms"] = {str(batch): in_turns(whole, cut_runs, batch, home.timed(batch), seconds) for batch in BATCHES}
             print(home.name, key, row["ms"], flush=True)
 
 
 class Runs:
     """A network ready to run in some engines of ``secateur bench``, each checked against torch at every batch size."""
 
-    def __init__(self, network: nn.Module, home: Home, names: Sequence[str], folder: Path):
-        self.calls: dict[str, Any] = {}
-        for name in names:
-            engine: Engine = registry.get("engines", name)()
-            if engine.refusals():
-                continue
-            wide = home.timed(BATCHES[-1])
-            made = engine.convert(network, wide, folder) or network
-            with torch.inference_mode():
-                self.calls[name] = engine.prepare(made, home.timed(1), 1)
-                for batch in BATCHES:
-                    check(name, self.calls[name], network, home.timed(batch))
+    def __init__(self, network: nn.Module, home: Home, names: Mapping[str, str], folder: Path):
+        self.calls: dict[str, dict[int, Any]] = {}
+        for name, item in names.items():
+            engine: Engine = registry.get("engines", item)()
+            if not engine.refusals():
+                self.calls[name] = opened(engine, network, {batch: home.timed(batch) for batch in BATCHES}, folder)
+        with torch.inference_mode():
+            for name, calls in self.calls.items():
+                for batch, call in calls.items():
+                    check(name, call, network, home.timed(batch))
+
+
+def opened(engine: Engine, network: nn.Module, inputs: dict[int, tuple[Tensor, ...]], folder: Path) -> dict[int, Any]:
+    """The call of an engine at each batch size, in the fastest of its ways."""
+    files, _ = convert_ways(engine, network, inputs[BATCHES[-1]], folder)
+
+    @functools.cache
+    def open_way(way: str) -> Any:
+        return engine.prepare(files[way] or copy.deepcopy(network), inputs[1], 1, way)
+
+    with torch.inference_mode():
+        return {batch: open_way(way) for batch, way in fastest_ways(open_way, files, inputs).items()}
 
 
 def check(name: str, call: Any, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -198,10 +211,10 @@ def check(name: str, call: Any, network: nn.Module, inputs: tuple[Tensor, ...]) 
         raise SystemExit(f"{name} gives other outputs: {wrong}")
 
 
-def in_turns(whole: Runs, cut_runs: Runs, inputs: tuple[Tensor, ...], seconds: float) -> dict[str, float]:
+def in_turns(whole: Runs, cut_runs: Runs, batch: int, inputs: tuple[Tensor, ...], seconds: float) -> dict[str, float]:
     """The milliseconds of each engine with the original and with the cut network, run by turns."""
-    ways = {f"{kind} {name}": partial(call, inputs) for kind, runs in (("uncut", whole), ("cut", cut_runs))
-            for name, call in runs.calls.items()}
+    ways = {f"{kind} {name}": partial(calls[batch], inputs) for kind, runs in (("uncut", whole), ("cut", cut_runs))
+            for name, calls in runs.calls.items()}
     with torch.inference_mode():
         found = summary(interleave(ways, seconds), "uncut dense")
     return {name: 1e3 * one["median"] for name, one in found.items()}

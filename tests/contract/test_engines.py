@@ -1,4 +1,6 @@
-"""Every engine of ``secateur bench`` gives torch's outputs, at batches that it was not prepared with, too."""
+"""Every engine of ``secateur bench`` gives torch's outputs in each of its ways, at other batches than its example's."""
+
+import copy
 
 import pytest
 import torch
@@ -49,13 +51,60 @@ def test_outputs_are_those_of_torch(name, case, tmp_path):
         pytest.skip(reasons[0])
     torch.manual_seed(0)
     network, inputs = CASES[case][0](), CASES[case][1]
-    converted = engine.convert(network, inputs(3), tmp_path)
-    with torch.inference_mode():
-        call = engine.prepare(converted or network, inputs(2), 1)
-        for batch in (1, 2, 5):
-            x = inputs(batch)
-            assert difference(outputs_of(call(x)), outputs_of(network(*x))) < 1e-4
-    assert (converted is None) == (not engine.needs)
+    allowed = 1e-4 if engine.precision() == "float32" else 0.02  # bfloat16 rounds to 1 in 256
+    for way in engine.ways(network):
+        converted = engine.convert(network, inputs(3), tmp_path, way)
+        with torch.inference_mode():
+            call = engine.prepare(converted or copy.deepcopy(network), inputs(2), 1, way)
+            for batch in (1, 2, 5):
+                x = inputs(batch)
+                assert difference(outputs_of(call(x)), outputs_of(network(*x))) < allowed, way
+        assert (converted is None) == (not engine.needs)
+
+
+def test_a_network_of_convolutions_runs_in_torch_with_channels_last_too():
+    from secateur.engines.torch import Torch
+
+    network, x = nn.Conv2d(3, 4, 3), torch.rand(2, 3, 8, 8)
+    assert Torch().ways(network) == ("plain", "channels_last")
+    assert Torch().ways(nn.Linear(2, 2)) == ("",)
+    expected = network(x)
+    outputs = Torch().prepare(network, (x,), 1, "channels_last")((x,))
+    assert outputs.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(outputs, expected, atol=1e-6)
+
+
+def test_openvino_in_less_than_float32_is_an_engine_where_that_is_its_default(monkeypatch):
+    pytest.importorskip("openvino")
+    from secateur.engines.openvino_default import OpenVinoDefault
+    from secateur.files.exporters import openvino_
+
+    class Core:
+        def get_property(self, device, name):
+            assert (device, name) == ("CPU", "INFERENCE_PRECISION_HINT")
+            return self.default
+
+    found = type("OpenVINO", (), {"Core": Core})
+    types = openvino_.import_openvino().Type
+    monkeypatch.setattr(openvino_, "import_openvino", lambda: found)
+    Core.default = types.f32
+    assert OpenVinoDefault().refusals() == [
+        "OpenVINO computes in float32 by default on this machine, as the engine openvino does"]
+    Core.default = types.bf16
+    assert (OpenVinoDefault().refusals(), OpenVinoDefault().precision()) == ([], "bfloat16")
+
+
+def test_openvino_computes_in_the_precision_that_its_engine_names(tmp_path):
+    for name in ("openvino", "openvino-default"):
+        engine = registry.get("engines", name)()
+        if reasons := engine.refusals():
+            pytest.skip(reasons[0])
+        torch.manual_seed(0)
+        network, x = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)).eval(), torch.rand(16, 64)
+        with torch.no_grad():
+            call = engine.prepare(engine.convert(network, (x,), tmp_path, "IR"), (x,), 1, "IR")
+            gap = difference(outputs_of(call((x,))), [network(x)])
+        assert (gap < 1e-5) == (engine.precision() == "float32"), (name, gap)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,4 +122,4 @@ def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
 
 def test_all_are_timed_unless_some_are_chosen():
     assert set(BenchConfig().ordered_engines) == set(NAMES)
-    assert BenchConfig(engines=("sparse", "dense")).ordered_engines == ("dense", "sparse")
+    assert BenchConfig(engines=("sparse", "torch")).ordered_engines == ("torch", "sparse")

@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.M | re.S)
 PRINTS = ' title="prints"'
 OLD_KERAS = re.compile(r"Keras 3\.12.* fixes the Keras model .* to one batch size")
-QUICK_BENCH = ["--seconds", "0.01", "--batch", "1", "--threads", "1", "--engines", "dense,sparse"]
+QUICK_BENCH = ["--seconds", "0.01", "--batch", "1", "--threads", "1", "--engines", "torch,sparse"]
 FEW = ["--latency-batches", "1", "--latency-seconds", "0.001"]
 QUICK, LONG = {"CONTRIBUTING.md", "why-not-faster.md"}, {"export.md", "serve.md"}
 name_of = operator.attrgetter("name")

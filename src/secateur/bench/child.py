@@ -21,6 +21,7 @@ from torch import nn
 
 from secateur.bench import memory
 from secateur.bench.network import Subject, fill_zeros, outputs_of
+from secateur.bench.ways import describe_ways, fastest_ways
 from secateur.core import registry
 from secateur.core.errors import first_line
 from secateur.core.modules import Plain
@@ -33,59 +34,70 @@ class Child:
     """An engine and the network that it runs.
 
     ``order`` has ``engine``, ``threads``, ``subject``, ``folder`` (with the inputs ``N.safetensors`` of each batch),
-    ``names`` (of inputs that are given by name), ``converted`` and ``warm`` (the files that the engine reads, of the
-    network and of a tiny one; empty where it takes networks), ``fill`` (the dense network is the cut one with its zeros
-    fill_zeros) and ``cut`` (the tensors of the cut network, where it is the original with other weights; else empty).
+    ``names`` (of inputs that are given by name), ``network`` (``original``, ``pruned``, or ``filled``: the pruned one
+    with small numbers in place of its zeros), ``cut`` (the tensors of the pruned network, where it is the original with
+    other weights; else empty), and for each way into the engine in ``files`` and ``tiny`` the file that it reads, of
+    the network and of a tiny one (empty where it takes networks).
     """
 
     def __init__(self, order: dict[str, Any]):
         self.order, self.folder = order, Path(order["folder"])
         self.engine: Engine = registry.get("engines", order["engine"])()
-        self.call: Call | None = None
+        self.calls: dict[int, Call] = {}
         self.subject = Subject(**{**order["subject"], "shape": tuple(order["subject"]["shape"])})
         torch.set_num_threads(order["threads"])
 
     def prepare(self, batches: list[int]) -> dict[str, Any]:
         """Prepare the network and run every batch once; returns the memory that this took, in bytes.
 
-        Before the measurement the network is read once and released, and a tiny network runs, so that libraries are
-        loaded already: only memory above that counts.
+        Before the measurement the fastest way into the engine is found for each batch, the network is read once and
+        released, and a tiny network runs, so that libraries are loaded already: only memory above that counts.
         """
         self.warm()
-        self.network()
+        inputs = {batch: self.inputs(batch) for batch in batches}
+        chosen = fastest_ways(lambda way: self.open(self.network(way), inputs[batches[0]], way), self.order["files"],
+                              inputs)
+        self.network(chosen[batches[0]])
         memory.trim()
         before = memory.reset_peak()
-        network = self.network()
-        call = self.call = self.engine.prepare(network, self.inputs(batches[0]), self.order["threads"])
+        networks = {way: self.network(way) for way in dict.fromkeys(chosen.values())}
+        calls = {way: self.open(network, inputs[batches[0]], way) for way, network in networks.items()}
+        self.calls = {batch: calls[chosen[batch]] for batch in batches}
         for batch in batches:
-            call(self.inputs(batch))
+            self.calls[batch](inputs[batch])
         most = memory.peak()
-        weights_bytes = tensor_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
-        del network
+        weights_bytes = sum(tensor_bytes(network) if isinstance(network, nn.Module) else _file_bytes(network)
+                            for network in networks.values())
+        del networks
         memory.trim()
         now = memory.resident()
         peak, retained = (None if before is None or x is None else x - before for x in (most, now))
-        return {"version": self.engine.version(), "told": self.engine.describe(call), "weights_bytes": weights_bytes,
+        told = [describe_ways(chosen), self.engine.describe(self.calls[batches[0]])]
+        return {"version": self.engine.version(), "told": ", ".join(filter(None, told)), "weights_bytes": weights_bytes,
                 "peak_bytes": peak, "held_bytes": retained}
 
-    def warm(self) -> None:
-        """Prepare a tiny network and run it."""
-        tiny = Path(self.order["warm"]) if self.order["warm"] else nn.Linear(2, 2).eval()
-        x = (torch.ones(3, 2),)
-        self.engine.prepare(tiny, x, self.order["threads"])(x)
+    def open(self, network: Any, inputs: Inputs, way: str) -> Call:
+        """The call that runs a network in a way."""
+        return self.engine.prepare(network, inputs, self.order["threads"], way)
 
-    def network(self) -> Any:
+    def warm(self) -> None:
+        """Prepare a tiny network in every way and run it."""
+        inputs = (torch.ones(3, 2),)
+        for way, path in self.order["tiny"].items():
+            self.open(Path(path) if path else nn.Linear(2, 2).eval(), inputs, way)(inputs)
+
+    def network(self, way: str) -> Any:
         """The network that the engine takes, or the path of its converted file."""
-        if self.order["converted"]:
-            return Path(self.order["converted"])
-        fill = self.engine.original and self.order["fill"]
-        cut = None if self.engine.original else self.order["cut"]
-        base = self.subject.original() if cut or (self.engine.original and not fill) else self.subject.pruned_network()
+        if path := self.order["files"][way]:
+            return Path(path)
+        kind = self.order["network"]
+        cut = self.order["cut"] if kind == "pruned" else ""
+        base = self.subject.original() if cut or kind == "original" else self.subject.pruned_network()
         assert base is not None
         if cut:
             _load_tensors(base, Path(cut))
         names = tuple(self.order["names"])
-        whole = fill_zeros(base) if fill else base
+        whole = fill_zeros(base) if kind == "filled" else base
         return Plain(whole, names) if names else whole
 
     def inputs(self, batch: int) -> Inputs:
@@ -95,15 +107,13 @@ class Child:
 
     def outputs(self, batch: int, path: str) -> dict[str, Any]:
         """Write the outputs of a batch to a file."""
-        assert self.call is not None
-        outputs = outputs_of(self.call(self.inputs(batch)))
+        outputs = outputs_of(self.calls[batch](self.inputs(batch)))
         save_file({str(k): x.detach().clone().contiguous() for k, x in enumerate(outputs)}, path)
         return {}
 
     def time(self, batch: int, seconds: float) -> dict[str, Any]:
         """The seconds of each call, as many calls as fit into ``seconds``."""
-        call, inputs = self.call, self.inputs(batch)
-        assert call is not None
+        inputs, call = self.inputs(batch), self.calls[batch]
         return {"seconds": samples(lambda: call(inputs), seconds)}
 
     @torch.inference_mode()

@@ -3,75 +3,56 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from secateur.bench.config import BenchConfig
 from secateur.bench.network import Subject, cut_of, fill_zeros, outputs_of
+from secateur.bench.points import CUT, ORIGINAL, Run, points
 from secateur.bench.verdict import verdict
+from secateur.bench.ways import convert_ways
 from secateur.bench.worker import Worker, WorkerError
 from secateur.core import registry
 from secateur.core.errors import SecateurError, first_line
 from secateur.core.machine import busy, machine
 from secateur.core.modules import Plain
 from secateur.core.pytree import repeat
-from secateur.core.settings import TIMING, Settings, setting
 from secateur.core.tensors import dtype_name
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
-from secateur.measure.compare import LARGEST_DIFFERENCE, difference
-from secateur.measure.latency import summary
+from secateur.measure.compare import LARGEST_DIFFERENCE, difference, same_classes
 from secateur.measure.size import size, tensors
 
-FORMAT = "secateur bench 1"
+FORMAT = "secateur bench 2"
 ROUNDS = 10
 """Turns of all engines: a machine that slows down meanwhile slows every engine in some of them."""
-FILLED = ("the network before the cut is not in the file: dense is the cut network with small numbers in place of its "
-          "zeros, which torch runs as fast")
+FILLED = ("the network before the cut is not in the file: the original is the cut network with small numbers in "
+          "place of its zeros, which every engine runs as fast")
 GRAPH = ("torch runs the graph that the file holds, operator by operator, which for small networks takes longer than "
          "their own code: --model pkg.module:factory gives that")
-GONE = "the network before the cut is not in the file: --model pkg.module:factory makes it"
-WHOLE = "nothing was cut: the network is the one that runs dense"
+GONE = ("the network before the cut is not in the file, so that only the cut network was timed: --model "
+        "pkg.module:factory makes the original")
+WHOLE = "nothing was cut: every engine runs the one network, which is called original"
+SHARED = ("zeros leave the shapes as they were: in the engines that do not use zeros, the original stands for the cut "
+          "network too")
+_ROUNDED = 0.15
+"""The greatest difference of outputs in less than float32; the bound that ``secateur export`` has for int8."""
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchConfig(Settings):
-    """How networks are timed in :func:`bench`.
-
-    Raises:
-        SecateurError: a value that cannot be; the message says what is allowed.
-    """
-
-    batches: tuple[int, ...] = setting((1, 16, 64), "samples at once", flags=("--batch",), group=TIMING, least=1,
-                                       some=True)
-    threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
-    seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
-    engines: tuple[str, ...] = setting((), "those to time, of dense, zeroed, sparse, onnxruntime, openvino; empty: all "
-                                       "that are installed", group=TIMING, repeats=True,
-                                       check=partial(registry.get, "engines"))
-
-    @property
-    def ordered_engines(self) -> tuple[str, ...]:
-        """The engines in the order of tables: torch first, then ours, then others."""
-        first = [name for name in ("dense", "zeroed", "sparse") if name in registry.files("engines")]
-        every = [*first, *(n for n in registry.files("engines") if n not in first)]
-        return tuple(n for n in every if not self.engines or n in self.engines)
 
 
 def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lambda _: None) -> dict[str, Any]:
     """Time a network before and after its cut, in every engine that is installed, each in a process of its own.
 
-    An engine that cannot run the network, or whose outputs differ from torch's by more than 1e-4 of the largest, is
-    not timed; ``refused`` of the result says why.
+    Every engine runs both networks. Where weights were cut, an engine that does not use zeros runs the original alone:
+    the cut network has the same shapes. An engine that cannot run a network, or whose outputs differ from torch's by
+    more than 1e-4 of the largest (0.15 in less than float32), is not timed; ``refused`` of the result says why.
 
     Args:
         subject: the network.
@@ -79,9 +60,11 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
         say: is told what goes on.
 
     Returns:
-        Plain data: ``points`` (one an engine, batch and count of threads: percentiles of a call in seconds, samples a
-        second, speed-up over ``against`` with quartiles, ``error`` of the outputs), ``memory`` (bytes), ``engines``,
-        ``refused``, ``network``, ``notes``, ``verdict``, with the settings and the machine.
+        Plain data: ``points`` (one an engine, network, batch and count of threads: percentiles of a call in seconds,
+        medians of the rounds, samples a second, speed-up over ``against`` with quartiles, ``error`` of the outputs,
+        ``precision``, and where that is not float32 the fraction of rows of outputs with the ``same`` class),
+        ``memory`` (bytes), ``engines``, ``refused``, ``network``, ``notes``, ``verdict``, with the settings and the
+        machine.
 
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
@@ -107,14 +90,12 @@ class Case:
         self.subject, self.settings, self.folder = subject, settings, folder
         with torch.inference_mode(False):
             self.network = subject.pruned_network()
-            self.original = subject.original()
-        self.cut, self.notes = cut_of(self.network), [*subject.source.notes]
-        self.fill = self.original is None and self.cut != "neuron"
+            self.cut = cut_of(self.network)
+            self.original = subject.original() if self.cut else self.network
+        self.fill = self.original is None and self.cut == "weight"
         if self.fill:
             self.original = fill_zeros(self.network)
-            self.notes.append(FILLED)
-        if isinstance(self.network, FileNetwork):
-            self.notes.append(GRAPH)
+        self.notes = [*subject.source.notes, *self.own_notes()]
         sample, self.names = subject.sample(self.network)
         self.check_batches(sample)
         self.inputs, self.wide = self.write_inputs(sample), repeat(sample, 3)
@@ -123,7 +104,13 @@ class Case:
         self.refusals: list[dict[str, Any]] = []
         self.memory: list[dict[str, Any]] = []
         self.points: list[dict[str, Any]] = []
-        self.files: dict[str, tuple[str, str]] = {}
+        self.files: dict[Run, tuple[dict[str, str], dict[str, str]]] = {}
+
+    def own_notes(self) -> list[str]:
+        """What a reader has to know of the two networks."""
+        notes = {FILLED: self.fill, GRAPH: isinstance(self.network, FileNetwork), GONE: self.original is None,
+                 WHOLE: not self.cut, SHARED: self.cut == "weight"}
+        return [note for note, holds in notes.items() if holds]
 
     def cut_file(self) -> str:
         """The cut network's tensors in a file, so that no other process has to plan the cut again."""
@@ -150,118 +137,119 @@ class Case:
         sizes = {"class": getattr(self.network, "original", type(self.network).__name__), "cut": self.cut,
                  "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
                  **size(self.network)}
-        return sizes | ({"bytes_before": size(self.original)["bytes"]} if self.original and not self.fill else {})
+        if self.original is None or self.fill or not self.cut:
+            return sizes
+        return sizes | {"bytes_before": size(self.original)["bytes"]}
 
     def run(self, threads: int, say: Say) -> None:
         """Time every engine on so many threads."""
         with ExitStack() as stack:
-            workers = {name: worker for name in self.settings.ordered_engines
-                       if (worker := self.open_engine(name, threads, stack, say))}
+            workers = {run: worker for run in self.runs(threads)
+                       if (worker := self.open_engine(run, threads, stack, say))}
             for batch in self.settings.batches:
-                fit = {name: error for name, worker in workers.items()
-                       if (error := self.check_outputs(name, worker, threads, batch)) is not None}
+                fit = {run: outputs for run, worker in workers.items()
+                       if (outputs := self.check_outputs(run, worker, threads, batch)) is not None}
                 say(f"timing {len(fit)} engines at batch {batch}, threads {threads}")
-                times = self.turns({name: workers[name] for name in fit}, threads, batch)
+                times = self.turns({run: workers[run] for run in fit}, threads, batch)
                 self.points += list(points(times, fit, threads, batch))
 
-    def open_engine(self, name: str, threads: int, stack: ExitStack, say: Say) -> Worker | None:
+    def runs(self, threads: int) -> list[Run]:
+        """Every engine that can run here, with each of the networks that may differ in speed."""
+        runs = []
+        for name in self.settings.ordered_engines:
+            engine: Engine = registry.get("engines", name)()
+            if reasons := engine.refusals():
+                self.refuse(Run(name, ""), threads, None, "; ".join(reasons))
+            else:
+                runs += [Run(name, network) for network in self.networks(engine)]
+        return sorted(runs, key=lambda run: run.network != ORIGINAL)
+
+    def networks(self, engine: Engine) -> list[str]:
+        """The networks that an engine runs: both, or one where the other has the same speed or is not there."""
+        same = not self.cut or (self.cut == "weight" and not engine.uses_zeros)
+        return [ORIGINAL] if same else [CUT] if self.original is None else [ORIGINAL, CUT]
+
+    def open_engine(self, run: Run, threads: int, stack: ExitStack, say: Say) -> Worker | None:
         """The process of an engine with the network ready in it; None, with the reason kept, where it cannot be."""
-        engine: Engine = registry.get("engines", name)()
-        if reasons := [*engine.refusals(), *self.why_not(name, engine)]:
-            self.refuse(name, threads, None, "; ".join(reasons))
-            return None
-        say(f"preparing {engine.title}, threads {threads}")
+        engine: Engine = registry.get("engines", run.engine)()
+        say(f"preparing {run}, threads {threads}")
         try:
-            converted, warm = self.convert(name, engine)
-            worker = Worker({"engine": name, "threads": threads, "subject": asdict(self.subject), "fill": self.fill,
-                             "names": self.names, "folder": str(self.folder), "converted": converted, "warm": warm,
-                             "cut": self.cut_tensors})
+            files, tiny = self.convert(run, engine, threads)
+            worker = Worker({"engine": run.engine, "threads": threads, "subject": asdict(self.subject),
+                             "network": self.kind(run), "names": self.names, "folder": str(self.folder),
+                             "files": files, "tiny": tiny, "cut": self.cut_tensors})
             stack.callback(worker.close)
             answer = worker.ask("prepare", batches=list(self.settings.batches))
         except WorkerError as error:
-            self.refuse(name, threads, None, first_line(error))
+            self.refuse(run, threads, None, first_line(error))
             return None
-        self.engines[name] = {"title": engine.title, "version": answer.pop("version"), "told": answer.pop("told")}
-        self.memory.append({"engine": name, "threads": threads, **answer})
+        self.engines[run.engine] = {"title": engine.title, "version": answer.pop("version")}
+        self.memory.append({**asdict(run), "precision": engine.precision(), "threads": threads, **answer})
         return worker
 
-    def why_not(self, name: str, engine: Engine) -> list[str]:
-        """Why an engine has nothing to run."""
-        if engine.original:
-            return [] if self.original is not None else [GONE]
-        return [WHOLE] if name == "zeroed" and not self.cut else []
+    def kind(self, run: Run) -> str:
+        """Which network a process makes for a run, as :class:`secateur.bench.child.Child` takes it."""
+        if run.network == CUT or not self.cut:
+            return "pruned"
+        return "filled" if self.fill else "original"
 
-    def convert(self, name: str, engine: Engine) -> tuple[str, str]:
-        """The files of the network, and of a tiny one, in the engine's format; empty where it takes networks."""
-        if name in self.files:
-            return self.files[name]
-        try:
-            with torch.inference_mode(False):
-                file = engine.convert(self.run_by(engine), self.wide, self.new(f"{name}-network"))
-                tiny = engine.convert(Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),), self.new(f"{name}-tiny"))
-        except Exception as error:
-            raise WorkerError(f"cannot be converted: {type(error).__name__}: {first_line(error)}") from error
-        self.files[name] = (str(file or ""), str(tiny or ""))
-        return self.files[name]
+    def convert(self, run: Run, engine: Engine, threads: int) -> tuple[dict[str, str], dict[str, str]]:
+        """The file of the network, and of a tiny one, for each way into the engine; empty where it takes networks.
 
-    def new(self, name: str) -> Path:
-        """A folder for the files of an engine."""
-        path = self.folder / name
-        path.mkdir(exist_ok=True)
-        return path
+        Raises:
+            WorkerError: the engine cannot take the network in any way.
+        """
+        if run in self.files:
+            return self.files[run]
+        files, errors = convert_ways(engine, self.run_by(run), self.wide, self.folder / run.network)
+        if not files:
+            raise WorkerError("; ".join(errors))
+        if errors:
+            self.refuse(run, threads, None, "; ".join(errors))
+        tiny, _ = convert_ways(engine, Plain(nn.Linear(2, 2)).eval(), (torch.ones(3, 2),), self.folder / "tiny")
+        texts = [{way: str(path or "") for way, path in found.items()} for found in (files, tiny)]
+        self.files[run] = texts[0], {way: path for way, path in texts[1].items() if way in files}
+        return self.files[run]
 
-    def check_outputs(self, name: str, worker: Worker, threads: int, batch: int) -> float | None:
-        """The greatest difference of an engine's outputs from torch's; None, with the reason kept, if too great."""
-        network, path = self.run_by(registry.get("engines", name)), self.folder / "outputs.safetensors"
+    def check_outputs(self, run: Run, worker: Worker, threads: int, batch: int) -> dict[str, Any] | None:
+        """How near an engine's outputs are to torch's; None, with the reason kept, if the difference is too great."""
+        path, precision = self.folder / "outputs.safetensors", registry.get("engines", run.engine)().precision()
         try:
             worker.ask("outputs", batch=batch, path=str(path))
         except WorkerError as error:
-            self.refuse(name, threads, batch, first_line(error))
+            self.refuse(run, threads, batch, first_line(error))
             return None
-        outputs, truth = load_file(path), outputs_of(network(*self.inputs[batch]))
-        gap = difference([outputs[str(k)] for k in range(len(outputs))], truth)
-        if gap <= LARGEST_DIFFERENCE:
-            return gap
-        self.refuse(name, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
-                    f"{LARGEST_DIFFERENCE:g}")
+        files, truth = load_file(path), outputs_of(self.run_by(run)(*self.inputs[batch]))
+        outputs = [files[str(k)] for k in range(len(files))]
+        gap, allowed = difference(outputs, truth), LARGEST_DIFFERENCE if precision == "float32" else _ROUNDED
+        if gap <= allowed:
+            classes = precision != "float32" and truth[0].is_floating_point() and truth[0].ndim > 1
+            return {"error": gap, "precision": precision,
+                    **({"same": same_classes(outputs[0], truth[0])} if classes else {})}
+        self.refuse(run, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
+                    f"{allowed:g}")
         return None
 
-    def run_by(self, engine: Any) -> nn.Module:
-        """The network that an engine runs, its inputs taken by place."""
-        network = self.original if engine.original else self.network
+    def run_by(self, run: Run) -> nn.Module:
+        """The network of a run, its inputs taken by place."""
+        network = self.network if run.network == CUT else self.original
         assert network is not None
         return Plain(network, self.names)
 
-    def turns(self, workers: dict[str, Worker], threads: int, batch: int) -> dict[str, list[list[float]]]:
+    def turns(self, workers: dict[Run, Worker], threads: int, batch: int) -> dict[Run, list[list[float]]]:
         """The seconds of every call, in lists of a round each; the order of the engines turns from round to round."""
-        times: dict[str, list[list[float]]] = {name: [] for name in workers}
+        times: dict[Run, list[list[float]]] = {run: [] for run in workers}
         for turn in range(ROUNDS):
-            names = list(times)
-            for name in names[turn % max(1, len(names)):] + names[:turn % max(1, len(names))]:
+            runs = list(times)
+            for run in runs[turn % max(1, len(runs)):] + runs[:turn % max(1, len(runs))]:
                 try:
-                    answer = workers[name].ask("time", batch=batch, seconds=self.settings.seconds / ROUNDS)
-                    times[name].append(answer["seconds"])
+                    answer = workers[run].ask("time", batch=batch, seconds=self.settings.seconds / ROUNDS)
+                    times[run].append(answer["seconds"])
                 except WorkerError as error:
-                    del times[name]
-                    self.refuse(name, threads, batch, first_line(error))
+                    del times[run]
+                    self.refuse(run, threads, batch, first_line(error))
         return times
 
-    def refuse(self, name: str, threads: int, batch: int | None, reason: str) -> None:
-        """Keep why an engine was not timed."""
-        self.refusals.append({"engine": name, "threads": threads, "batch": batch, "reason": reason})
-
-
-def points(times: dict[str, list[list[float]]], errors: dict[str, float], threads: int,
-           batch: int) -> Iterator[dict[str, Any]]:
-    """The figures of every engine at one batch size."""
-    if not times:
-        return
-    base = next(iter(times))
-    ratios = summary({name: [float(np.median(r)) for r in rounds] for name, rounds in times.items()}, base)
-    for name, rounds in times.items():
-        calls = np.concatenate(rounds)
-        p50, p90, p99 = (float(v) for v in np.percentile(calls, [50, 90, 99]))
-        speed = {k: v for k, v in ratios[name].items() if k.startswith("speedup")}
-        yield {"engine": name, "threads": threads, "batch": batch, "p50": p50, "p90": p90, "p99": p99,
-               "calls": len(calls), "samples_per_s": batch * len(calls) / float(calls.sum()), "against": base,
-               "error": errors[name], **speed}
+    def refuse(self, run: Run, threads: int, batch: int | None, reason: str) -> None:
+        """Keep why an engine, or one of its ways, was not timed."""
+        self.refusals.append({**asdict(run), "threads": threads, "batch": batch, "reason": reason})

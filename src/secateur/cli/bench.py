@@ -55,10 +55,10 @@ class BenchOptions(Options):
 
 
 @command("bench", BenchOptions, BenchConfig, panel=MEASURE, examples=(
-    "secateur bench sparse.safetensors --batches 1,64", "secateur bench mlp --sparsity 0.9 --engines dense,sparse",
+    "secateur bench sparse.safetensors --batches 1,64", "secateur bench mlp --sparsity 0.9 --engines torch,sparse",
     "secateur bench --layers 300x784 --sparsity 0.5,0.9"))
 def bench(settings: dict[str, Any]) -> None:
-    """Time a pruned network: dense, with its zeros, compiled, and in ONNX Runtime and OpenVINO where installed.
+    """Time a network before and after its cut: in torch, compiled, and in ONNX Runtime and OpenVINO where installed.
 
     Without a file, print from which sparsity on zeros pay on this machine: times faster than torch, per layer.
     """

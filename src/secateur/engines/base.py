@@ -19,15 +19,18 @@ class Engine:
 
     Attributes:
         title: its name in tables and figures.
-        original: whether it runs the network before the cut, or else the one after it.
+        uses_zeros: whether zeros among the weights change its speed. Other engines run a network cut of weights as
+            fast as the original, which has the same shapes.
         needs: the packages that it imports, and the extra of secateur that installs them.
 
-    An engine that reads a file of another format overrides :meth:`convert`; the conversion runs in another process
-    than :meth:`prepare`, so that its memory is not counted.
+    Some engines take a network in several ways, such as files of two formats; :meth:`ways` names them. All of them are
+    measured at each batch size, and the fastest is timed (``bench/ways.py``). An engine that reads a file of another
+    format overrides :meth:`convert`; the conversion runs in another process than :meth:`prepare`, so that its memory is
+    not counted.
     """
 
     title = ""
-    original = False
+    uses_zeros = False
     needs: tuple[str, ...] = ()
     extra = ""
 
@@ -36,23 +39,33 @@ class Engine:
         return [f"{package} is not installed: pip install 'secateur[{self.extra}]'" for package in self.needs
                 if find_spec(package) is None]
 
-    def convert(self, network: nn.Module, inputs: Inputs, folder: Path) -> Path | None:
+    def precision(self) -> str:
+        """The precision of its arithmetic on this machine, a name of torch's types; speeds are compared in float32."""
+        return "float32"
+
+    def ways(self, network: nn.Module) -> tuple[str, ...]:
+        """The names of the ways in which it takes a network; empty text is the only one."""
+        return ("",)
+
+    def convert(self, network: nn.Module, inputs: Inputs, folder: Path, way: str = "") -> Path | None:
         """Write the network in the engine's own format; None where it takes the network itself.
 
         Args:
             network: in evaluation mode, on the CPU.
             inputs: of at least two samples, so that the batch can be left open.
-            folder: a new folder.
+            folder: for the files of this network; a file that another engine wrote there may be taken.
+            way: one of :meth:`ways`.
         """
         return None
 
-    def prepare(self, network: Any, inputs: Inputs, threads: int) -> Call:
+    def prepare(self, network: Any, inputs: Inputs, threads: int, way: str = "") -> Call:
         """The call that runs a network on inputs and gives its outputs, tensors or arrays in torch's order.
 
         Args:
-            network: the network, or the file that :meth:`convert` wrote.
+            network: the network, whose weights may be laid out anew, or the file that :meth:`convert` wrote.
             inputs: one example.
             threads: how many threads the engine may use.
+            way: one of :meth:`ways`.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""The cut network in ONNX Runtime; zeros are stored and multiplied like other numbers."""
+"""ONNX Runtime; zeros are stored and multiplied like other numbers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from pathlib import Path
 
 from torch import nn
 
+from secateur.engines._files import write_once
 from secateur.engines.base import Call, Engine, Inputs
-from secateur.files.exporters import write_unchecked
 
 
 class OnnxRuntime(Engine):
-    """ONNX Runtime on the CPU, from the file that ``secateur export`` writes, its batch open."""
+    """ONNX Runtime on the CPU, from the file that ``secateur export`` writes, its batch open.
 
-    title = "cut, ONNX Runtime"
+    Its options are its defaults, which its guide to performance recommends: all optimisations of the graph, operators
+    one after the other, an arena for memory.
+    """
+
+    title = "ONNX Runtime"
     needs = ("onnxruntime", "onnx", "onnxscript")
     extra = "onnx"
 
-    def convert(self, network: nn.Module, inputs: Inputs, folder: Path) -> Path:
+    def convert(self, network: nn.Module, inputs: Inputs, folder: Path, way: str = "") -> Path:
         """The network as ``model.onnx``."""
-        return write_unchecked(network, folder / "model.onnx", inputs, "onnx")
+        return write_once(network, folder / "model.onnx", inputs, "onnx")
 
-    def prepare(self, network: Path, inputs: Inputs, threads: int) -> Call:
+    def prepare(self, network: Path, inputs: Inputs, threads: int, way: str = "") -> Call:
         """A session of as many threads as torch has."""
         from secateur.files.exporters.onnx_ import session_of
 

@@ -1,4 +1,4 @@
-"""The cut network compiled: sparse kernels where zeros pay, torch where they do not."""
+"""The network compiled: sparse kernels where zeros pay, torch where they do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from secateur import runtime
 from secateur.engines.base import Call, Engine, Inputs
 
 
-class _NetworkCall:
+class Compiled:
     """A compiled network, called with the tuple of its inputs."""
 
     def __init__(self, network: Any):
@@ -22,13 +22,14 @@ class _NetworkCall:
 
 
 class Sparse(Engine):
-    """:func:`secateur.compile` of the network after the cut."""
+    """:func:`secateur.compile`."""
 
-    title = "cut, compiled"
+    title = "compiled"
+    uses_zeros = True
 
-    def prepare(self, network: nn.Module, inputs: Inputs, threads: int) -> Call:
+    def prepare(self, network: nn.Module, inputs: Inputs, threads: int, way: str = "") -> Call:
         """The compiled network; what is fastest at a batch size is measured at the first call of that size."""
-        return _NetworkCall(runtime.compile(network, inputs))
+        return Compiled(runtime.compile(network, inputs))
 
     def describe(self, call: Any) -> str:
         """Which of secateur's engines runs it."""

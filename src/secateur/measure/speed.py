@@ -15,14 +15,20 @@ _FASTEST = ("sparse", "small")
 PACES = {"faster": "faster", "slower": "slower", "even": "about as fast"}
 
 
-def pace(ratio: float) -> str:
-    """``faster``, ``slower`` or ``even``, by the two digits of a ratio that a reader sees.
+def pace(ratio: float, low: float | None = None, high: float | None = None) -> str:
+    """``faster``, ``slower`` or ``even``, by the two digits of a ratio that a reader sees and by its quartiles.
+
+    A difference is noise, and the pace ``even``, where the quartiles of the rounds (``low``, ``high``) lie on both
+    sides of 1.
 
     >>> pace(0.91), pace(0.974), pace(1.034), pace(1.036)
     ('slower', 'even', 'even', 'faster')
+    >>> pace(1.2, 0.9, 1.4), pace(1.2, 1.1, 1.4)
+    ('even', 'faster')
     """
     away = round(round(ratio, 2) - 1, 2)
-    return "even" if abs(away) <= _MARGIN else "faster" if away > 0 else "slower"
+    noise = low is not None and high is not None and low <= 1 <= high
+    return "even" if noise or abs(away) <= _MARGIN else "faster" if away > 0 else "slower"
 
 
 def in_words(speed: Speed, the_speed: bool = False) -> str:

@@ -148,7 +148,7 @@ def _speed_words(method: Method, cell: Cell, results: Results) -> str:
     """What the cut does to the speed at each batch, as faster, slower or about as fast."""
     groups: dict[str, list[str]] = {}
     for batch, s in headline_speeds(method, cell, results):
-        at = groups.setdefault(pace(s.ratio), [])
+        at = groups.setdefault(pace(s.ratio, s.low, s.high), [])
         at.append(f"{in_words(s, not at)} at batch {batch}")
     if not groups:
         return " (speed was not measured)"

@@ -16,7 +16,7 @@ def verdict(cut: CutNetwork) -> str:
     size = f"stored in {text.percent(cut.after.bytes / cut.before.bytes)} of the bytes"
     groups: dict[str, list[str]] = {}
     for batch, (_, speed) in cut.comparison.latency.items():
-        groups.setdefault(pace(speed.ratio), []).append(f"{in_words(speed)} at batch {batch}")
+        groups.setdefault(pace(speed.ratio, speed.low, speed.high), []).append(f"{in_words(speed)} at batch {batch}")
     if not groups:
         return f"The network is {size}; its speed was not measured."
     how = f", compiled on engine {cut.timing['engine_used']}" if cut.timing["engine_used"] else ""

@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
-from secateur.bench.run import FILLED, GONE, GRAPH, WHOLE, Case, points
+from secateur.bench.points import CUT, ORIGINAL, Run, points
+from secateur.bench.run import FILLED, GONE, GRAPH, SHARED, WHOLE, Case
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
+from secateur.engines.base import Engine
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +55,20 @@ def case(file, folder, **given):
 def test_every_engine_is_timed_in_its_own_process():
     told = []
     found = bench(subject("sparse.safetensors", shape=(1, 4, 4)),
-                  BenchConfig(batches=(3,), seconds=0.02, engines=("dense", "sparse")),
+                  BenchConfig(batches=(3,), seconds=0.02, engines=("torch", "sparse")),
                   told.append)
     assert json.loads(json.dumps(found))["points"] == found["points"]
     assert found["refused"] == []
-    assert [(p["engine"], p["batch"]) for p in found["points"]] == [("dense", 3), ("sparse", 3)]
+    assert [(p["network"], p["engine"], p["batch"]) for p in found["points"]] == [
+        ("original", "torch", 3), ("original", "sparse", 3), ("cut", "sparse", 3)]
     for p in found["points"]:
         assert 0 < p["p50"] <= p["p90"] <= p["p99"]
         assert p["calls"] >= 10
         assert p["error"] < 1e-4
-    assert [m["weights_bytes"] for m in found["memory"]] == [320 * 4] * 2
+    assert [m["weights_bytes"] for m in found["memory"]] == [320 * 4] * 3
     assert (found["network"]["cut"], found["network"]["nonzeros"]) == ("weight", 80)
     assert "fastest at batch" in found["verdict"]
-    assert any("timing 2 engines at batch 3" in line for line in told)
+    assert any("timing 3 engines at batch 3" in line for line in told)
 
 
 def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatch):
@@ -73,20 +76,25 @@ def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatc
     assert (made.cut, made.original[1].weight.shape, made.fill) == ("neuron", (12, 16), False)
     assert made.inputs[3][0].shape == (3, 1, 4, 4)
     whole = Case(Subject(model="support:tiny", shape=(1, 4, 4)), BenchConfig(batches=(1,)), tmp_path)
-    assert (whole.cut, whole.why_not("zeroed", engine("zeroed"))) == ("", [WHOLE])
-    made.original = None
-    assert made.why_not("dense", engine("dense")) == [GONE]
+    assert (whole.cut, whole.notes, whole.networks(engine("torch"))) == ("", [WHOLE], [ORIGINAL])
+    assert "bytes_before" not in whole.facts()
+    assert made.networks(engine("torch")) == made.networks(engine("sparse")) == [ORIGINAL, CUT]
     monkeypatch.setattr(Subject, "original", lambda self: None)
     alone = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    assert (alone.fill, alone.notes, "bytes_before" in alone.facts()) == (True, [FILLED], False)
+    assert (alone.fill, alone.notes, "bytes_before" in alone.facts()) == (True, [FILLED, SHARED], False)
+    assert [alone.networks(engine(n)) for n in ("torch", "sparse")] == [[ORIGINAL], [ORIGINAL, CUT]]
     assert all(torch.count_nonzero(p) == p.numel() for p in alone.original.parameters())
     assert torch.count_nonzero(alone.network[1].weight) < alone.network[1].weight.numel()
-    assert case("small.safetensors", tmp_path).fill is False
+    gone = case("small.safetensors", tmp_path)
+    assert (gone.fill, gone.notes, gone.networks(engine("torch"))) == (False, [GONE], [CUT])
     net = sc.prune(nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)), 0.75, skip=())
     sc.save(net, "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     graph = Case(Subject.parse("graph.safetensors"), BenchConfig(batches=(1, 3)), tmp_path)
-    assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH], "weight", (3, 1, 4, 4))
+    assert (graph.notes, graph.cut, graph.inputs[3][0].shape) == ([FILLED, GRAPH, SHARED], "weight", (3, 1, 4, 4))
     assert torch.equal(graph.network(graph.inputs[3][0]), net(graph.inputs[3][0]))
+
+
+SPARSE = Run("sparse", CUT)
 
 
 def engine(name):
@@ -111,19 +119,59 @@ class Wrong:
 
 def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    assert made.check_outputs("sparse", Wrong(made.network, made.inputs, 5e-5), 1, 3) == pytest.approx(5e-5, rel=0.1)
-    assert made.check_outputs("sparse", Wrong(made.network, made.inputs, 5e-3), 1, 3) is None
-    assert made.check_outputs("sparse", Wrong(made.network, made.inputs, math.nan), 1, 3) is None
+    near = made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 5e-5), 1, 3)
+    assert (near["error"], near["precision"]) == (pytest.approx(5e-5, rel=0.1), "float32")
+    assert made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 5e-3), 1, 3) is None
+    assert made.check_outputs(SPARSE, Wrong(made.network, made.inputs, math.nan), 1, 3) is None
     assert [r["batch"] for r in made.refusals] == [3, 3]
     assert "differ from torch's by 0.005 of the largest" in made.refusals[0]["reason"]
     wrong = Wrong(made.network, made.inputs, 0.0)
-    assert made.turns({"dense": wrong, "sparse": wrong}, 1, 1) == {}
+    assert made.turns({Run("torch", ORIGINAL): wrong, SPARSE: wrong}, 1, 1) == {}
     assert made.refusals[-1]["reason"] == "its process ended with code -9"
 
 
+def test_less_precision_may_differ_more_and_says_how_many_classes_stay(tmp_path, monkeypatch):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    monkeypatch.setattr("secateur.engines.sparse.Sparse.precision", lambda self: "bfloat16")
+    near = made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.1), 1, 3)
+    assert (near["error"], near["precision"]) == (pytest.approx(0.1, rel=0.1), "bfloat16")
+    assert near["same"] in (2 / 3, 1.0)  # one of three rows was moved
+    assert made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.3), 1, 3) is None
+    assert "differ from torch's by 0.3 of the largest, allowed is 0.15" in made.refusals[0]["reason"]
+
+
+class TwoWays(Engine):
+    """An engine with two ways, of which the first takes no network."""
+
+    def ways(self, network):
+        return ("closed", "open")
+
+    def convert(self, network, inputs, folder, way=""):
+        if way == "closed":
+            raise ValueError("no such operator")
+        path = folder / way
+        path.write_text("")
+        return path
+
+
+def test_a_way_that_takes_no_network_is_told_and_the_other_is_run(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    run = Run("two", ORIGINAL)
+    assert made.convert(run, TwoWays(), 1) == ({"open": str(tmp_path / "original" / "open")},
+                                               {"open": str(tmp_path / "tiny" / "open")})
+    assert [(r["engine"], r["network"], r["reason"]) for r in made.refusals] == [
+        ("two", "original", "closed cannot be converted: ValueError: no such operator")]
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    alone = type("OneWay", (TwoWays,), {"ways": lambda self, network: ("closed",)})()
+    with pytest.raises(WorkerError, match="closed cannot be converted: ValueError: no such operator"):
+        made.convert(run, alone, 1)
+
+
 def test_figures_are_those_of_the_calls():
-    rounds = {"dense": [[4.0, 4.0], [6.0, 2.0]], "sparse": [[1.0, 3.0], [1.0]]}
-    dense, sparse = points(rounds, {"dense": 0.0, "sparse": 1e-6}, 2, 8)
+    rounds = {Run("torch", ORIGINAL): [[4.0, 4.0], [6.0, 2.0]], SPARSE: [[1.0, 3.0], [1.0]]}
+    dense, sparse = points(rounds, {run: {"error": 0.0} for run in rounds}, 2, 8)
+    assert (dense["network"], sparse["network"], sparse["against"]) == ("original", "cut", "original torch")
+    assert (dense["rounds"], sparse["rounds"]) == ([4.0, 4.0], [2.0, 1.0])
     assert (dense["p50"], dense["calls"], dense["samples_per_s"], "speedup" in dense) == (4.0, 4, 32 / 16, False)
     assert (sparse["p50"], sparse["calls"], sparse["samples_per_s"]) == (1.0, 3, 24 / 5)
     assert sparse["speedup"] == np.median([4 / 2, 4 / 1])
@@ -132,8 +180,8 @@ def test_figures_are_those_of_the_calls():
 
 def test_a_child_answers_line_by_line(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    order = {"engine": "zeroed", "threads": 1, "folder": str(tmp_path), "converted": "", "warm": "", "fill": False,
-             "names": (), "cut": "", "subject": asdict(made.subject)}
+    order = {"engine": "torch", "threads": 1, "folder": str(tmp_path), "files": {"": ""}, "tiny": {"": ""},
+             "network": "pruned", "names": (), "cut": "", "subject": asdict(made.subject)}
     lines = [json.dumps(o) for o in ({"do": "prepare", "batches": [1, 3]}, {"do": "time", "batch": 3, "seconds": 0.0},
                                      {"do": "outputs", "batch": 3, "path": str(tmp_path / "o")},
                                      {"do": "time", "batch": 7, "seconds": 0.0})]

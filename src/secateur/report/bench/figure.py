@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from secateur.bench.points import name_of
 from secateur.bench.verdict import quickest, title
 from secateur.core import text
 from secateur.core.errors import MissingExtraError
@@ -12,7 +13,9 @@ from secateur.core.optional import need
 from secateur.report.plots.palette import LIGHT
 from secateur.report.render import matplotlib_
 
-_COLOURS = {"dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
+_COLOURS = {"original torch": "soft", "cut torch": "weight-2", "cut sparse": "weight",
+            "dense": "soft", "zeroed": "weight-2", "sparse": "weight"}
+"""Of runs, and of the engines that results of version 1 name in their place."""
 _OTHERS = ("neuron", "neuron-2", "neuron-3", "other")
 _WIDTH, _BAR = 4.6, 0.27
 """The width of the figure and the height of a bar, in inches."""
@@ -55,7 +58,7 @@ def draw(results: dict[str, Any]) -> Any:
 
 def _draw_panel(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Bars of one case, the fastest label in bold; the axis ends where the labels have room."""
-    names = [r["engine"] for r in rows]
+    names = [name_of(r) for r in rows]
     values, ends = [r["p50"] * 1e3 for r in rows], [r["p99"] * 1e3 for r in rows]
     most, best = max(values), quickest(rows)
     axes.barh(range(len(rows)), values, color=[LIGHT[c] for c in _colours(names)], height=0.72)
@@ -66,17 +69,17 @@ def _draw_panel(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) 
         label = f"{value:.3g} ms" + (f", {text.times(row['speedup'])}" if "speedup" in row else "")
         axes.annotate(label, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
                       fontsize=8.5, fontweight="bold" if row is best else "normal")
-    axes.set_yticks(range(len(rows)), [title(results, n) for n in names])
+    axes.set_yticks(range(len(rows)), [title(results, r) for r in rows])
     axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
-    axes.set(xlim=(0, 1.85 * most), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlim=(0, 2.15 * most), ylim=(len(rows) - 0.5, -0.5))
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(need("matplotlib.ticker").MaxNLocator(4))
 
 
 def _colours(names: list[str]) -> list[str]:
-    """The colour role of each engine: torch grey and orange, ours red, others blue.
+    """The colour role of each run: torch grey and orange, ours red, others blue.
 
-    >>> _colours(["dense", "sparse", "openvino"])
+    >>> _colours(["original torch", "cut sparse", "cut openvino"])
     ['soft', 'weight', 'neuron']
     """
     others = [n for n in names if n not in _COLOURS]

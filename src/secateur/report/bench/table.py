@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from secateur.bench.verdict import quickest, speed, title
+from secateur.bench.points import name_of
+from secateur.bench.verdict import is_full, quickest, speed, title
 from secateur.core import text
 from secateur.core.terminal import Terminal
 
@@ -52,7 +53,7 @@ def _table(results: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
         column.justify = "right"
     best = quickest(rows)
     for row in rows:
-        table.add_row(title(results, row["engine"]), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
+        table.add_row(title(results, row), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
                       text.count(row["samples_per_s"]), text.times(speed(row)), *_memory(results, row),
                       style="bold" if row is best else "")
     return table
@@ -60,7 +61,7 @@ def _table(results: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
 
 def _memory(results: dict[str, Any], row: dict[str, Any]) -> list[str]:
     """What the engine's process held at most, and in the end."""
-    memory = next(m for m in results["memory"] if (m["engine"], m["threads"]) == (row["engine"], row["threads"]))
+    memory = next(m for m in results["memory"] if (name_of(m), m["threads"]) == (name_of(row), row["threads"]))
     return ["–" if memory[k] is None else text.with_prefix(memory[k], "B") for k in ("peak_bytes", "held_bytes")]
 
 
@@ -69,9 +70,26 @@ def _remarks(results: dict[str, Any]) -> Iterator[str]:
     yield from (f"note: {note}" for note in results["notes"])
     if any(p["calls"] < _FEW for p in results["points"]):
         yield f"note: where fewer than {_FEW} calls were timed, p99 is close to the slowest; --seconds times more"
+    yield from _precisions(results)
+    if told := list(dict.fromkeys(f"{title(results, m)}: {m['told']}" for m in results["memory"] if m.get("told"))):
+        yield f"note: how engines ran, the fastest of their ways: {'; '.join(told)}"
     reasons: dict[tuple[str, str], list[str]] = {}
     for r in results["refused"]:
-        reasons.setdefault((r["engine"], r["reason"]), []).append("" if r["batch"] is None else str(r["batch"]))
-    for (engine, reason), batches in reasons.items():
+        who = f"{r['network']} {r['engine']}" if r.get("network") else r["engine"]
+        reasons.setdefault((who, r["reason"]), []).append("" if r["batch"] is None else str(r["batch"]))
+    for (who, reason), batches in reasons.items():
         at = f" at batch {text.join_words(sorted({b for b in batches if b}, key=int))}" if all(batches) else ""
-        yield f"not timed: {engine}{at}: {reason}"
+        yield f"not timed: {who}{at}: {reason}"
+
+
+def _precisions(results: dict[str, Any]) -> Iterator[str]:
+    """How far the outputs of engines in less than float32 are from torch's."""
+    rounded: dict[str, list[dict[str, Any]]] = {}
+    for p in results["points"]:
+        if not is_full(p):
+            rounded.setdefault(title(results, p), []).append(p)
+    for name, cases in rounded.items():
+        same = [p["same"] for p in cases if "same" in p]
+        classes = f", {text.percent(min(same))} of the rows keep their class" if same else ""
+        yield (f"note: {name}: outputs differ from torch's by up to {max(p['error'] for p in cases):.2g} of the "
+               f"largest{classes}; whether the cut pays is said in float32")

@@ -143,7 +143,7 @@ def break_even_sentences(results: Results) -> list[str]:
 def engine_sentence(curve: Curve, batch: str) -> str:
     """How much of the speed is the engine's own, where it runs even the uncut network faster than torch; else empty."""
     whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
-    if whole is None or pace(whole.ratio) != "faster" or whole.low <= 1:
+    if whole is None or pace(whole.ratio, whole.low, whole.high) != "faster":
         return ""
     return (f" With nothing cut the compiled network already runs at {text.times(whole.ratio)} the speed of torch: "
             "that part is the engine's, not the zeros'.")
