@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -22,6 +23,9 @@ from secateur.pruning.scopes.base import Scope, check_bounds
 Settings = Mapping[str, Any]
 _FORMER = {"least": "min_sparsity", "most": "max_sparsity"}
 """Names that settings of layers had before; stored runs hold them."""
+
+_OWN = 1 << 30
+"""The rank of what is said of a layer by its own name: above that of any module around it."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,35 @@ def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, 
     """
     whole = Rule(min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity)
     names = [name for name, _ in model.named_modules() if name]
+    aliases = _aliases(model)
     said: dict[str, list[tuple[int, str, Rule]]] = {}
     for pattern, settings in (layers or {}).items():
         hits = matching_modules("layers", pattern, names)
         rule = read_rule(pattern, settings)
         for name in names:
-            around = [h for h in hits if _is_inside(name, h)]
+            # What is said of one name of a tied tensor is said of the tensor.
+            around = [h for h in hits if any(_is_inside(alias, h) for alias in aliases[name])]
             if around:
-                rank = len(pattern) + 1 if pattern in around else 0
+                own = pattern in aliases[name]
+                rank = _OWN if own else len(pattern) + 1 if pattern in around else 0
                 said.setdefault(name, []).append((rank, pattern, rule))
     return {"": whole, **{name: _merge_rules(name, found, whole) for name, found in said.items()}}
+
+
+def with_tied(model: nn.Module, names: frozenset[str]) -> frozenset[str]:
+    """Some modules, and those that share a parameter with one of them, such as an embedding tied to the head."""
+    aliases = _aliases(model)
+    return frozenset(alias for name in names for alias in aliases[name])
+
+
+def _aliases(model: nn.Module) -> dict[str, set[str]]:
+    """For every module its own name and those of the modules that hold a parameter of it too."""
+    owners: dict[int, set[str]] = defaultdict(set)
+    for name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            owners[id(parameter)].add(name)
+    return {name: {name}.union(*(owners[id(p)] for p in module.parameters(recurse=False)))
+            for name, module in model.named_modules()}
 
 
 def _is_inside(name: str, module: str) -> bool:

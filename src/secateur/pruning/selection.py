@@ -23,7 +23,7 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Granularity, Unit, producers
 from secateur.pruning.granularity.neuron import Neuron
-from secateur.pruning.layer_rules import Rule, resolve_skip, rule_of, rules
+from secateur.pruning.layer_rules import Rule, resolve_skip, rule_of, rules, with_tied
 from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.scan import Scan
 from secateur.pruning.signals import SignalCollector
@@ -62,9 +62,7 @@ class Selection:
         # No group that reaches an output can be cut, so that neurons need no output layer kept beside that.
         self.outputs, self._output_notes = ((), ()) if spec.skip == () or self.granularity.needs_example else (
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
-        whole = skipped | resolve_skip(model, self.outputs)
-        places = self.granularity.places(self.structure, whole if self.granularity.needs_example else
-                                         _with_tied(model, whole))
+        places = self.granularity.places(self.structure, with_tied(model, skipped | resolve_skip(model, self.outputs)))
         self._check_places(places)
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
         gather = SignalCollector(model, self._criterion.needs, tensors, samples, example, spec.seed)
@@ -175,13 +173,6 @@ def _round(cut: Cut, entry: Entry) -> Cut:
     more = min(-(-kept // item.round_to) * item.round_to, cut.items) - kept
     best = entry.layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
     return replace(cut, keep=cut.keep.index_fill(0, best, True))
-
-
-def _with_tied(model: nn.Module, names: frozenset[str]) -> frozenset[str]:
-    """Some modules, and those that share a parameter with one of them, such as an embedding tied to the head."""
-    owned = {name: {id(p) for p in module.parameters(recurse=False)} for name, module in model.named_modules()}
-    kept = set().union(*(owned[name] for name in names))
-    return names | {name for name, own in owned.items() if own & kept}
 
 
 def _check_alike(name: str, own: Granularity, whole: Granularity) -> None:
