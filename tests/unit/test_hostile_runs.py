@@ -43,7 +43,7 @@ SHADOWS = ("rich", "torch", "numpy", "typer", "shlex", "json", "safetensors", "j
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [
     ["info", "mlp", "--shape", "1,8,8"], ["list"], ["diff", "a", "b"],
-    ["bench", "mlp", "--shape", "1,8,8", "--batches", "1", "--seconds", "0.02", "--engines", "dense"]])
+    ["bench", "mlp", "--shape", "1,8,8", "--batches", "1", "--seconds", "0.02", "--engines", "torch"]])
 def test_a_module_in_the_current_folder_takes_no_place(words, tmp_path):
     for name in SHADOWS:
         Path(f"{name}.py").write_text(f"open('hit-{name}', 'w')\nraise SystemExit('{name} of the folder ran')\n")
