@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from secateur import files
 from secateur.core.bounds import above, whole
-from secateur.core.errors import FewSamplesWarning, LeftOutWarning, SecateurError, UnsupportedError
+from secateur.core.errors import FewSamplesWarning, LeftOutWarning, RuinousCutWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
 from secateur.core.modules import Plain, same_modes
-from secateur.data.calibration import Calibration, calibration
+from secateur.data.calibration import Calibration, calibration, samples_of_example
 from secateur.graph.check import check_module
 from secateur.measure.agreement import agreement
 from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
+from secateur.measure.ruin import ruin_of
 from secateur.measure.size import has_zeroed_weights, size
 from secateur.measure.speed import Speed, speeds
 from secateur.pruning.apply import apply
@@ -64,7 +65,8 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         recovery: what wins accuracy back: a name, an item such as ``Finetune(epochs=3)``, or a list, done in its order.
             By default ``"best"`` with data, which needs no labels (``"reconstruct"``, which keeps what was chosen,
             where you give the criterion of single weights), and ``"none"`` without.
-        skip: what stays whole beside the output layer: names, regular expressions or modules; ``()`` cuts all.
+        skip: what stays whole beside the output layer, and beside layers that are frozen where others learn: names,
+            regular expressions or modules; ``()`` cuts all.
         layers: from a module's name or a regular expression to its sparsity, or to a mapping with any of ``sparsity``,
             ``granularity``, ``min_sparsity``, ``max_sparsity``, ``skip``.
         data: inputs as a tensor or NumPy array, a pair (inputs, labels), :class:`Samples`, or an iterable of batches.
@@ -79,6 +81,8 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         OutputLayerWarning: it is not known which layer makes the outputs, so that it is cut, too.
         FewSamplesWarning: a layer was refitted to fewer rows of data than it has inputs.
         LeftOutWarning: a layer, or the whole network, stays as the cut left it, with the reason.
+        RuinousCutWarning: the outputs for data, or else the example, are hardly nearer to the original's than a
+            constant would be; the message says what to try.
         CutGraphWarning: as :func:`secateur.apply`.
 
     Raises:
@@ -105,6 +109,9 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         warnings.warn(note, FewSamplesWarning, stacklevel=3)
     for note in result.notes:
         warnings.warn(note, LeftOutWarning, stacklevel=3)
+    shown = samples or samples_of_example(example)
+    if made.removed and shown and (told := ruin_of(model, result.network, shown)):
+        warnings.warn(told, RuinousCutWarning, stacklevel=3)
     return result.network
 
 

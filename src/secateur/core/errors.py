@@ -38,6 +38,10 @@ class LeftOutWarning(UserWarning):
     """A recovery left layers, or the whole network, as the cut left them."""
 
 
+class RuinousCutWarning(UserWarning):
+    """The outputs of a cut network are hardly nearer to the original's than a constant would be."""
+
+
 class RunError(SecateurError):
     """A run folder that cannot be read or written."""
 

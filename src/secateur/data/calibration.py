@@ -155,6 +155,19 @@ def calibration(data: Any) -> Calibration | None:
     return made
 
 
+def samples_of_example(example: Any) -> Calibration | None:
+    """The samples that ``example=`` holds: one input, a tuple or a dict of them, or a list of these; None of none.
+
+    >>> [len(batch) for batch in samples_of_example([torch.zeros(1, 3), torch.zeros(4, 3)])]
+    [1, 4]
+    """
+    if example is None:
+        return None
+    each = example if isinstance(example, list) else [example]
+    return Calibration([one if isinstance(one, Mapping) else (one if isinstance(one, tuple) else (one,), None)
+                        for one in each])
+
+
 def _check_finite(number: int, batch: Batch) -> None:
     """Refuse NaN and infinite values; -inf may stand in arguments after the first, where masks are added."""
     parts = [*((f"input {i}", v, i > 0) for i, v in enumerate(batch.inputs)), ("the labels", batch.labels, False)]

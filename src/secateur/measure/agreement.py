@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from secateur.core.tensors import tensors_in
 from secateur.data.batch import Batch
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
+from secateur.measure.spread import FEW, Spread
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _IGNORED = -100
@@ -33,6 +34,10 @@ class Agreement:
             regression: labels that are no classes, with a loss of their own.
         accuracy: the fraction of labels that the original and the cut network predict; None without labels, or where
             the labels are no classes.
+        lost: the part of the variance of the original's outputs about their mean that the cut network misses, 0 or
+            more: any constant misses 1 or more. None where the outputs do not vary.
+        usual: what a constant would give as ``same``: the fraction of rows that fall to the most frequent class, or of
+            fewer than 16 rows one class of all that there are.
     """
 
     error: float
@@ -40,6 +45,8 @@ class Agreement:
     samples: int
     same: float | None = None
     accuracy: tuple[float, float] | None = None
+    lost: float | None = field(default=None, compare=False)
+    usual: float | None = field(default=None, compare=False)
 
 
 def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agreement:
@@ -56,6 +63,7 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     (0.5, 1.0, 2, 1.0)
     """
     apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
+    spread, usual, count = Spread(), list[Tensor](), 1
     for batch, *outputs in _outputs_of_both(original, cut, samples):
         whole, small = map(_first, outputs)
         if whole.shape != small.shape:
@@ -63,12 +71,15 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
                                 "allowed are two networks with outputs of one shape")
         apart += float(batch.real(whole - small).square().sum())
         size += float(batch.real(whole).square().sum())
+        spread.add(_columns(batch.real(whole), whole.ndim))
         cosines.append(torch.cosine_similarity(_rows(whole, batch), _rows(small, batch), 1))
         labels = batch.labels.cpu() if isinstance(batch.labels, Tensor) else None
         if axis := 0 if samples.own_loss and _are_values(labels, whole) else _class_axis(whole, labels):
             classes = torch.stack([whole.argmax(axis), small.argmax(axis)], -1)
             real = _real_places(classes[..., 0], batch)
             same.append((classes[..., 0] == classes[..., 1])[real])
+            usual.append(classes[..., 0][real])
+            count = whole.shape[axis]
             if labels is not None and labels.dtype in _WHOLE and labels.shape == real.shape:
                 right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
     means = torch.cat(cosines)
@@ -76,7 +87,8 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     # Outputs that are all zero leave nothing to divide by: any difference is then a huge error, not an exception.
     return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
                      None if equal is None else float(equal.mean()),
-                     None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())))
+                     None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())),
+                     spread.part(apart, size), _share_of_one(torch.cat(usual), count) if usual else None)
 
 
 def squared_distance(original: nn.Module, cut: nn.Module, samples: Calibration) -> float:
@@ -100,6 +112,26 @@ def _first(outputs: Any) -> Tensor:
             return value.double().cpu()
     raise SecateurError(f"the network gives {type(outputs).__name__} without a tensor of floats; needed is one that "
                         "its outputs can be compared by")
+
+
+def _columns(values: Tensor, axes: int) -> Tensor:
+    """Outputs ``(rows, columns)``: a column for each output of a layer, the channels of pictures (four axes or more).
+
+    >>> _columns(torch.zeros(2, 7, 5), 3).shape, _columns(torch.zeros(2, 3, 4, 4), 4).shape
+    (torch.Size([14, 5]), torch.Size([32, 3]))
+    """
+    if values.ndim < 2:
+        return values.reshape(-1, 1)
+    return (values.movedim(1, -1) if axes > 3 else values).flatten(0, -2)
+
+
+def _share_of_one(classes: Tensor, count: int) -> float:
+    """The fraction of rows that fall to the most frequent class; of few rows, one of ``count`` classes.
+
+    >>> _share_of_one(torch.tensor([2, 2, 2, 0] * 4), 3), _share_of_one(torch.tensor([2]), 4)
+    (0.75, 0.25)
+    """
+    return 1 / count if len(classes) < FEW else float(classes.bincount().max()) / len(classes)
 
 
 def _are_values(labels: Tensor | None, outputs: Tensor) -> bool:

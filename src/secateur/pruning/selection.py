@@ -20,6 +20,7 @@ from secateur.graph.check import check_weights
 from secateur.pruning.allocation import Allocator, Entry
 from secateur.pruning.checks import example_calls, underdetermined_layers, unused_weights
 from secateur.pruning.criteria.base import as_criterion
+from secateur.pruning.frozen_layers import find_frozen_layers, frozen_note
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Granularity, Unit, producers
 from secateur.pruning.granularity.neuron import Neuron
@@ -41,12 +42,13 @@ class Selection:
         example: one input, or a tuple of them; by default the first sample.
         structure: the structure of the network, where it was traced before.
         outputs: the layers that make the outputs, where they are known; they stay whole unless ``spec.skip`` is ().
+        frozen: the layers that are frozen as constants, where they are known; they stay as the outputs' do.
         scan: the layers that compete, scanned before.
     """
 
     def __init__(self, model: nn.Module, spec: PruningSpec | None = None, *, samples: Calibration | None = None,
                  example: Any = None, structure: Structure | None = None, outputs: Sequence[str] | None = None,
-                 scan: Scan | None = None):
+                 frozen: Sequence[str] | None = None, scan: Scan | None = None):
         self.spec = spec = spec or PruningSpec()
         self.granularity, self.scope = spec.granularity_item, spec.scope_item
         chosen = spec.criterion or self.granularity.criterion(samples is not None)
@@ -62,7 +64,10 @@ class Selection:
         # No group that reaches an output can be cut, so that neurons need no output layer kept beside that.
         self.outputs, self._output_notes = ((), ()) if spec.skip == () or self.granularity.needs_example else (
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
-        places = self.granularity.places(self.structure, with_tied(model, skipped | resolve_skip(model, self.outputs)))
+        self.frozen = () if spec.skip == () else find_frozen_layers(model) if frozen is None else tuple(frozen)
+        skipped = with_tied(model, skipped | resolve_skip(model, self.outputs))
+        places = self.granularity.places(self.structure, skipped | with_tied(model, frozenset(self.frozen)))
+        self._frozen_note = self._note_frozen(skipped)
         self._check_places(places)
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
         gather = SignalCollector(model, self._criterion.needs, tensors, samples, example, spec.seed)
@@ -82,13 +87,20 @@ class Selection:
                                 "or a tuple of them, to see which axes go together; got None")
         return graph.trace(model, example)
 
+    def _note_frozen(self, skipped: frozenset[str]) -> list[str]:
+        """The note on what would be cut, were it not frozen."""
+        cuttable = self.granularity.places(self.structure, skipped)
+        makers = set().union(*(producers(p) if isinstance(p, Group) else {p.module} for p in cuttable))
+        layers = [name for name in self.frozen if name in makers]
+        return [frozen_note(layers)] if layers else []
+
     def _check_places(self, places: Sequence[Any]) -> None:
         if not places:
             kept = f" ({', '.join(self.outputs)} makes the output and stays: skip=() lets it go)" * bool(self.outputs)
             raise SecateurError(f"nothing to cut: no {self.granularity.item} outside skip can be removed{kept}"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason)
                                 + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)
-                                + "".join(f"; {note}" for note in self.structure.notes))
+                                + "".join(f"; {note}" for note in (*self.structure.notes, *self._frozen_note)))
 
     def _score(self, model: nn.Module, places: Sequence[Any], gather: SignalCollector) -> list[Entry]:
         """Every place with the scores of its items, by its own granularity where it has one."""
@@ -132,7 +144,7 @@ class Selection:
         named = [replace(cut, granularity=entry.granularity.name if entry.rule.granularity and
                          entry.granularity.name != self.granularity.name else "")
                  for cut, entry in zip(rounded, self._entries, strict=True)]
-        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._idle_rules(),
+        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._frozen_note, *self._idle_rules(),
                                              *self._cautions])
         return made if sparsity is not None or self.granularity.sparsity else replace(made, sparsity=made.reached)
 

@@ -39,6 +39,7 @@ class Chooser:
     example: Any = None
     structure: Structure | None = None
     outputs: tuple[str, ...] | None = None
+    frozen: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_settings("", {"threshold_decay": self.decay}, threshold_decay=between(0, 1, with_high=False))
@@ -81,8 +82,10 @@ class Chooser:
         layers = _scale_sparsities(self.spec.layers, share) if self.spec.layers else self.spec.layers
         criterion = keep_pruned(self.spec.criterion, self.spec.granularity_item)
         made = Selection(model, replace(self.spec, layers=layers, criterion=criterion), samples=self.samples,
-                         example=self.example, structure=self.structure, outputs=self.outputs)
-        self.structure, self.outputs = made.structure, made.outputs
+                         example=self.example, structure=self.structure, outputs=self.outputs,
+                         frozen=self.frozen)
+        # What is frozen is asked once: a loop that freezes layers later still cuts them.
+        self.structure, self.outputs, self.frozen = made.structure, made.outputs, made.frozen
         return made
 
 

@@ -8,8 +8,7 @@ from functools import cache, partial
 import torch
 
 from secateur.core.errors import SecateurError
-from secateur.data.batch import as_batch
-from secateur.data.calibration import Calibration
+from secateur.data.calibration import samples_of_example
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import GIVEN, HeldOutSamples, read
 from secateur.experiment.combinations import sample_readers
@@ -51,7 +50,8 @@ class SingleCut:
         Raises:
             SecateurError: something looks at samples, and there are none.
         """
-        return self.config.point(self.task.all_skipped(self.config.skip), self._samples())
+        # Where no output layer is known, only a skip of () that was given says that all may go.
+        return self.config.point(self.task.all_skipped(self.config.skip) or self.config.skip, self._samples())
 
     @property
     def timing(self) -> Timing:
@@ -128,7 +128,8 @@ def _example_alone(config: CutConfig, source: Source) -> HeldOutSamples:
         raise SecateurError(f"model '{config.model}' does not tell its inputs: give --data, or --example "
                             "pkg.module:name")
     example, origin = source.example, f" (drawn at random: {source.drawn})" if source.drawn else ""
-    one = Calibration([as_batch((example, None) if isinstance(example, tuple) else example)])
+    one = samples_of_example(example)
+    assert one is not None
     return HeldOutSamples(one, one, f"no --data: the outputs were compared for example inputs alone{origin}, which "
                                     "says little of how good the cut network is; no recovery and no criterion saw any "
                                     "samples")

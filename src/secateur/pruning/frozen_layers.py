@@ -1,0 +1,35 @@
+"""The layers that are frozen in a network that learns, as a fixed Fourier transform is, and so stay whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+_SHOWN = 3
+"""How many layers a note names."""
+
+
+def find_frozen_layers(model: nn.Module) -> tuple[str, ...]:
+    """The modules with parameters of their own of which none learns, where other parameters of the network do.
+
+    A network that is frozen as a whole is one that is used, not one that is made of constants: none is named.
+
+    >>> net = nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 2))
+    >>> find_frozen_layers(net), find_frozen_layers(net.requires_grad_(False))
+    (('0',), ())
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return ()
+    own = {name: [p.requires_grad for p in module.parameters(recurse=False)] for name, module in model.named_modules()}
+    return tuple(name for name, learns in own.items() if learns and not any(learns))
+
+
+def frozen_note(layers: Sequence[str]) -> str:
+    """What a plan says of the layers that stay for this.
+
+    >>> frozen_note(["a", "b", "c", "d", "e"])
+    'frozen, as a constant: a, b, c and 2 more stay whole; skip=() lets them go'
+    """
+    more = f" and {len(layers) - _SHOWN} more" if len(layers) > _SHOWN else ""
+    return f"frozen, as a constant: {', '.join(layers[:_SHOWN])}{more} stay whole; skip=() lets them go"
