@@ -37,6 +37,10 @@ Trained = tuple[nn.Module, list[dict[str, Any]], Evaluation | None]
 """A network, the records of its epochs, and its evaluation where there are labels."""
 
 
+_COMPARED = 1024
+"""How many test samples two networks' outputs are compared on, where accuracy is measured on all."""
+
+
 class Task(ABC):
     """A network with what it is cut for and measured on.
 
@@ -79,8 +83,8 @@ class Task(ABC):
         """Loss, accuracy and predictions on the test samples; None without labels."""
 
     @abstractmethod
-    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement | None:
-        """How near the outputs are to the original's on samples held out; None where accuracy is measured."""
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement:
+        """How near the outputs are to the original's on samples held out."""
 
     @abstractmethod
     def batch(self, size: int) -> tuple[Tensor, ...]:
@@ -200,8 +204,9 @@ class LabelledTask(Task):
         """On the test part."""
         return evaluate(model, self.data.test_x, self.data.test_y)
 
-    def closeness(self, original: nn.Module, cut: nn.Module) -> None:
-        """Accuracy is measured."""
+    def closeness(self, original: nn.Module, cut: nn.Module) -> Agreement:
+        """On the first test samples."""
+        return agreement(original, cut, Calibration(self.data.test_x[:_COMPARED].split(_COMPARED // 4)))
 
     def batch(self, size: int) -> tuple[Tensor, ...]:
         """The first test samples."""

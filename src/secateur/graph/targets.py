@@ -20,7 +20,7 @@ _AXES = {
 
 
 def targets(model: nn.Module) -> tuple[Target, ...]:
-    """The weights of linear, convolutional and recurrent layers and cells, each tensor once.
+    """The weights of linear, convolutional and recurrent layers and cells, each tensor once; buffers are constants.
 
     >>> [t.name for t in targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))]
     ['0.weight', '2.weight']
@@ -31,6 +31,8 @@ def targets(model: nn.Module) -> tuple[Target, ...]:
     result: dict[Tensor, Target] = {}
     for name, module in model.named_modules():
         for tensor, axes, kind in weights(module):
+            if tensor in module._buffers:
+                continue
             weight = getattr(module, tensor)
             path = f"{name}.{tensor}" if name else tensor
             result.setdefault(weight, Target(path, name, tuple(weight.shape), axes, kind))

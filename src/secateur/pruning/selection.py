@@ -64,7 +64,8 @@ class Selection:
         # No group that reaches an output can be cut, so that neurons need no output layer kept beside that.
         self.outputs, self._output_notes = ((), ()) if spec.skip == () or self.granularity.needs_example else (
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
-        self.frozen = () if spec.skip == () else find_frozen_layers(model) if frozen is None else tuple(frozen)
+        self.frozen = () if spec.skip == () else find_frozen_layers(model, self.structure) if frozen is None else (
+            tuple(frozen))
         skipped = with_tied(model, skipped | resolve_skip(model, self.outputs))
         places = self.granularity.places(self.structure, skipped | with_tied(model, frozenset(self.frozen)))
         self._frozen_note = self._note_frozen(skipped)
@@ -144,8 +145,8 @@ class Selection:
         named = [replace(cut, granularity=entry.granularity.name if entry.rule.granularity and
                          entry.granularity.name != self.granularity.name else "")
                  for cut, entry in zip(rounded, self._entries, strict=True)]
-        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._frozen_note, *self._idle_rules(),
-                                             *self._cautions])
+        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._frozen_note,
+                                             *self._idle_rules(), *self._cautions])
         return made if sparsity is not None or self.granularity.sparsity else replace(made, sparsity=made.reached)
 
     def _as_plan(self, sparsity: float, cuts: Sequence[Cut], notes: Sequence[str] = ()) -> Plan:

@@ -20,6 +20,7 @@ from secateur.experiment.trial import Trial, check_cuttable
 from secateur.measure.agreement import Agreement
 from secateur.measure.comparison import Comparison, Figures
 from secateur.measure.flops import flops_of
+from secateur.measure.ruin import ruin
 from secateur.measure.size import size
 from secateur.measure.speed import speeds
 from secateur.recovery.pipeline import check_recoveries, recoveries
@@ -33,7 +34,7 @@ class CutNetwork:
         network: the cut network.
         plan: what went.
         before, after: the figures of the two networks.
-        closeness: how near its outputs are to the original's, where there are no labels.
+        closeness: how near its outputs are to the original's, on samples that were not shown.
         timing: as :func:`secateur.runtime.timing.time_cut` gives it; its latency is empty where nothing was timed.
         path: the file.
         trained: the epochs that the network was trained here before the cut.
@@ -47,7 +48,7 @@ class CutNetwork:
     plan: Plan
     before: Figures
     after: Figures
-    closeness: Agreement | None
+    closeness: Agreement
     timing: dict[str, Any]
     path: Path
     trained: int
@@ -87,8 +88,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     near = task.closeness(trial.model, cut)
     before, after = _figures(trial.model, single), _figures(cut, single)
     again, graph_notes = write_checked(cut, path, single, facts(config, plan, before, after, times))
-    notes = (*single.notes, *task.output_notes, *plan.notes, *trial.notes(point), *trial.removal_notes(point),
-             *graph_notes, *crowd)
+    notes = (*filter(None, [ruin(near)]), *single.notes, *task.output_notes, *plan.notes, *trial.notes(point),
+             *trial.removal_notes(point), *graph_notes, *crowd)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
                       trial.samples_shown(point), notes, task.chance, again)
 
