@@ -50,6 +50,17 @@ def test_the_figures_are_those_of_the_file(granularity, sparsity, left):
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(tensors(done.network), tensors(back), strict=True))
 
 
+def test_a_ruinous_cut_is_told_first_and_the_agreement_is_printed():
+    ruined = cut(epochs=5, sparsity=0.97, recovery=("none",))
+    assert "the cut is ruinous" in ruined.notes[0] and "skip=" in ruined.notes[0]
+    fine = cut(epochs=5, sparsity=0.5, out="fine.safetensors")
+    assert not [note for note in fine.notes if "ruinous" in note]
+    assert fine.closeness.samples == len(blobs()[2][:1024])
+    for done in (ruined, fine):
+        assert "outputs, same class" in str(done.comparison)
+    assert fine.closeness.lost < 0.1 < 0.9 <= ruined.closeness.lost
+
+
 def test_the_default_is_the_best_that_needs_no_labels():
     done = cut(granularity="neuron", sparsity=0.5)
     assert (done.plan.criterion, done.samples, done.trained) == ("elimination", 100, 0)
