@@ -92,6 +92,15 @@ def join_words(parts: Sequence[str], word: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
 
 
+def join_first(parts: Sequence[str], most: int) -> str:
+    """The first of some parts, and how many more there are.
+
+    >>> join_first(["a", "b", "c"], 2), join_first(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows under their head, the first column to the left and numbers to the right.
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from secateur.core.text import join_first
+
 
 @dataclass(frozen=True)
 class Target:
@@ -68,7 +70,7 @@ def _ranges(positions: Tensor) -> str:
     ends = torch.cat([(at.diff() != 1).nonzero().flatten(), torch.tensor([len(at) - 1])]).tolist()
     starts = [0, *(e + 1 for e in ends[:-1])]
     found = [f"{at[a]}-{at[b]}" if a < b else f"{at[a]}" for a, b in zip(starts, ends, strict=True)]
-    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    return join_first(found, 4)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 
+from secateur.core.text import join_first
 from secateur.core.types import Structure
 
 _SHOWN = 3
@@ -43,5 +44,4 @@ def frozen_note(layers: Sequence[str]) -> str:
     >>> frozen_note(["a", "b", "c", "d", "e"])
     'frozen, as a constant: a, b, c and 2 more stay whole; skip=() lets them go'
     """
-    more = f" and {len(layers) - _SHOWN} more" if len(layers) > _SHOWN else ""
-    return f"frozen, as a constant: {', '.join(layers[:_SHOWN])}{more} stay whole; skip=() lets them go"
+    return f"frozen, as a constant: {join_first(layers, _SHOWN)} stay whole; skip=() lets them go"

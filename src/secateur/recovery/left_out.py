@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from secateur.core.text import join_first
 from secateur.pruning.signals.formula import own_formulas
 from secateur.recovery.methods.base import RecoveryContext
 
@@ -68,5 +69,4 @@ def left_out_notes(model: nn.Module, reasons: Mapping[str, str]) -> Iterator[str
     for name, reason in reasons.items():
         named[reason].append(f"'{name}' ({type(model.get_submodule(name)).__name__})")
     for reason, names in named.items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield f"not refitted: {', '.join(names[:_NAMED])}{more}: {reason}"
+        yield f"not refitted: {join_first(names, _NAMED)}: {reason}"
