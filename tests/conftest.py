@@ -13,6 +13,15 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture
+def calm(monkeypatch):
+    """No timing is noisy, however busy the machine that runs the tests."""
+    from secateur.measure import noise
+
+    for bound in ("LOAD", "SPREAD", "OVERHEAD"):
+        monkeypatch.setattr(noise, bound, float("inf"))
+
+
+@pytest.fixture
 def blank_figures(monkeypatch):
     """Every figure of a report is written, and blank: for tests that look at something else, as drawing takes seconds.
     What is drawn is tested in unit/report/.

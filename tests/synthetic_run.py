@@ -92,6 +92,8 @@ def point(seed: int, granularity: str, criterion: str, scope: str, s: float, lab
         bytes_sparse=min(4 * kept, 8 * left + 400), flops=2 * kept, flops_nonzero=2 * left, layers=layers,
         notes=["2.weight: kept one neuron"] if s > 0.98 and granularity == "neuron" else [],
         predictions=guesses if images else [], latency=latency(granularity, s, batches, seed),
+        conditions={str(b): {"load": 0.01, "rounds": 51} for b in batches} or None,
+        work_ratio=1 / max(1 - s, 0.01) if batches else None,
         sparse_error=2e-7 if granularity == "weight" else None)
 
 

@@ -40,7 +40,7 @@ from secateur.recovery.pipeline import (
     recoveries,
 )
 from secateur.runtime.base import Compiled
-from secateur.runtime.timing import Timing, time_cut
+from secateur.runtime.timing import Timing, time_cut, time_until_quiet
 
 
 @refuse_wrong_arguments
@@ -191,8 +191,10 @@ def _latency(model: nn.Module, small: nn.Module, samples: Calibration,
     with same_modes(model), same_modes(small):
         old, new = (Plain(one, first.names).eval() for one in (model, small))
         try:
-            found = time_cut(old, new, has_zeroed_weights(small), inputs, timing, type(small).__name__)
+            found = time_until_quiet(lambda again: time_cut(old, new, has_zeroed_weights(small), inputs, again,
+                                                            type(small).__name__), timing)
         except UnsupportedError as error:
             notes = (f"the zeros are timed like other numbers, as the network cannot be compiled: {error}",)
-            found = time_cut(old, new, False, inputs, timing, type(small).__name__)
-    return speeds(found["latency"]), notes
+            found = time_until_quiet(lambda again: time_cut(old, new, False, inputs, again, type(small).__name__),
+                                     timing)
+    return speeds(found), notes

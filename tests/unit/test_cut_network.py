@@ -184,10 +184,12 @@ def test_budgets_bounds_and_layers():
 
 def test_whether_it_pays_is_told_by_the_ratio_that_is_printed():
     done = cut(sparsity=0.5)
-    way, slow = ({"original": {"median": 1.0},
-                  "sparse": {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}} for r in (2.0, 0.5))
-    wide, even = ({"original": {"median": 1.0},
-                   "sparse": {"speedup": r, "speedup_low": r - 0.2, "speedup_high": r + 0.2}} for r in (0.91, 1.01))
+    same = {"median": 1.0, "low": 1.0, "high": 1.0}
+    way, slow = ({"original": same, "sparse": same | {"speedup": r, "speedup_low": r - 0.1, "speedup_high": r + 0.1}}
+                 for r in (2.0, 0.5))
+    wide, even = ({"original": same, "sparse": same | {"speedup": r, "speedup_low": r - 0.2, "speedup_high": r + 0.2}}
+                  for r in (0.91, 1.01))
+    done.timing.update(conditions={"1": {"load": 0.0, "rounds": 9}, "64": {"load": 0.0, "rounds": 9}})
     told = {}
     for name, latency in {"fast": {"1": way}, "slow": {"1": slow}, "both": {"1": slow, "64": way}, "none": {},
                           "wide": {"1": wide}, "even": {"1": even}}.items():
@@ -200,7 +202,14 @@ def test_whether_it_pays_is_told_by_the_ratio_that_is_printed():
                                    "quartiles 0.71× to 1.11×, at batch 1)")
     assert told["even"].startswith("The cut buys no speed on this machine: the network is about as fast (1.01× at "
                                    "batch 1)")
-    assert told["none"].endswith("of the bytes; its speed was not measured.")
+    assert told["none"].endswith("of the bytes. Its speed was not measured.")
+    done.timing.update(latency={"1": way, "64": way}, conditions={"1": {"load": 0.0, "rounds": 9},
+                                                                  "64": {"load": 0.2, "rounds": 9}})
+    noisy = cut_report.verdict(done)
+    assert noisy.startswith("The cut pays on this machine: the network is faster (2.0× at batch 1), compiled")
+    assert noisy.endswith("% of the bytes. Its speed at batch 64 is not known: the timing is noisy.")
+    done.timing.update(latency={"64": way})
+    assert "×" not in cut_report.verdict(done)
     for after, word in ((done.before.bytes // 2, "and"), (done.before.bytes * 2, "but")):
         done.timing.update(latency={"1": way})
         larger = replace(done, after=replace(done.after, bytes=after))

@@ -20,10 +20,12 @@ from secateur.experiment.export_run import Done
 from secateur.experiment.single.prune import CutNetwork
 from secateur.files.exporters import Exported
 from secateur.files.exporters._verify import COARSE
+from secateur.measure.noise import LEGEND, MARK
+from secateur.measure.speed import Speed, mean_speed, speeds
 from secateur.report import Report
 from secateur.report import pruned as cut_report
 
-TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing",
+TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing", "time again": "retiming",
           "cut": "cutting"}
 _ROOM = 4
 """Lines of a terminal that the table leaves free, for its own head and what was printed above."""
@@ -93,15 +95,17 @@ class Live(Progress):
         for name in ("accuracy", "loss", "nonzeros"):
             if name in figures:
                 line[name].append(figures[name])
-        for batch, variants in (figures.get("latency") or {}).items():
-            fastest = variants.get("sparse") or variants["small"]
-            line["speed"].setdefault(batch, []).append(fastest["speedup"])
+        if figures.get("latency"):
+            for batch, (_, speed) in speeds(figures).items():
+                # A point that is timed again replaces what it was.
+                line["speed"].setdefault(batch, {})[settings["seed"]] = speed
 
     def _render(self) -> RenderableType:
         """The bars, and below them the rows that the terminal has room for, the latest; at the end all."""
         room = len(self._rows) if self._over else max(1, self.console.height - len(self._bars.tasks) - _ROOM)
         latest = dict(list(self._rows.items())[-room:])
-        return Group(self._bars, *([points_table(latest)] if latest else []))
+        noisy = any(_mean_ratio(found).endswith(MARK) for line in latest.values() for found in line["speed"].values())
+        return Group(self._bars, *([points_table(latest)] if latest else []), *([LEGEND] if noisy else []))
 
 
 def points_table(rows: dict[tuple[str, str, str, str, float], dict[str, Any]]) -> Table:
@@ -110,10 +114,15 @@ def points_table(rows: dict[tuple[str, str, str, str, float], dict[str, Any]]) -
     table = Table("cut", "by", "scope", "recovery", "sparsity", "accuracy", "loss", "non-zero weights",
                   *(f"speed-up, batch {b}" for b in batches), box=None, header_style="bold")
     for (granularity, criterion, scope, recovery, sparsity), line in rows.items():
-        speeds = (f"{fmean(line['speed'][b]):.2f}" if line["speed"].get(b) else "" for b in batches)
-        table.add_row(granularity, criterion, scope, recovery, percent(sparsity), *_figures(line), *speeds,
+        ratios = (_mean_ratio(line["speed"][b]) if b in line["speed"] else "" for b in batches)
+        table.add_row(granularity, criterion, scope, recovery, percent(sparsity), *_figures(line), *ratios,
                       style=COLOURS.get(granularity, ""))
     return table
+
+
+def _mean_ratio(by_seed: dict[int, Speed]) -> str:
+    """The speed-up over the seeds, marked where it is noisy."""
+    return mean_speed([*by_seed.values()], 1.0).shown
 
 
 def _figures(line: dict[str, Any]) -> list[str]:

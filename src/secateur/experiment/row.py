@@ -41,6 +41,8 @@ class Row:
         predictions: the classes given to the sample images.
         latency: batch as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high over
             ``original``; None where nothing was timed.
+        conditions, work_ratio: how quiet the machine was, see :mod:`secateur.measure.noise`; None in rows of versions
+            that did not record it.
         sparse_error: greatest relative difference of the sparse run's outputs from the dense run's.
         threads_used, engine_used: what the timing ran with.
     """
@@ -72,9 +74,16 @@ class Row:
     samples_seen: int = 0
     predictions: list[int] = field(default_factory=list)
     latency: dict[str, dict[str, dict[str, float]]] | None = None
+    conditions: dict[str, dict[str, Any]] | None = None
+    work_ratio: float | None = None
     sparse_error: float | None = None
     threads_used: int | None = None
     engine_used: str = ""
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """What :mod:`secateur.measure.noise` reads."""
+        return {"latency": self.latency or {}, "conditions": self.conditions, "work_ratio": self.work_ratio}
 
     def keys(self) -> list[str]:
         """The names of all settings and figures."""

@@ -30,10 +30,11 @@ _SCALE = {"last_edge": _NUMBER, "shares": [_NUMBER], "beyond": _NUMBER, "below":
 _SPREAD = {"count": int, "mean": _NUMBER, "max": _NUMBER, "cv": _NUMBER, "gini": _NUMBER, "by_max": _SCALE,
            "by_mean": _SCALE}
 _TIMING = {"median": _NUMBER, "low": _NUMBER, "high": _NUMBER, "speedup": Maybe(_NUMBER)}
+_CONDITIONS = {"load": Maybe(_NUMBER), "rounds": int}
 SETTINGS = {"seed": int, "granularity": str, "criterion": str, "scope": str, "recovery": Maybe(str),
             "sparsity": _NUMBER}
-LATENCY = {"latency": Each(Each(_TIMING)), "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int),
-           "engine_used": Maybe(str)}
+LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)), "work_ratio": Maybe(_NUMBER),
+           "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str)}
 POINT = {"control": Maybe(bool), "needs_labels": Maybe(bool), "reached": _NUMBER, "items": int, "removed": int,
          "loss": _NUMBER, "accuracy": _NUMBER, "correct": Maybe(bytes), "tests": int, "parameters": int,
          "nonzeros": int, "bytes": int, "bytes_sparse": int, "bytes_file": Maybe(int), "flops": int,
@@ -92,8 +93,16 @@ def check_point(figures: Mapping[str, Any], timing: Mapping[str, Any] | None) ->
         raise RunError("the row.correct has another length than its tests")
     if figures["items"] < 1 or figures["tests"] < 1 or any(layer["items"] < 1 for layer in layers):
         raise RunError("the row counts nothing")
-    if timing is None:
-        return
+    if timing is not None:
+        check_timing(timing)
+
+
+def check_timing(timing: Mapping[str, Any]) -> None:
+    """Refuse a timing that cannot be.
+
+    Raises:
+        RunError: a field is of another type, or a ratio is none.
+    """
     check(dict(timing), LATENCY, "the timing")
     for batch, ways in timing["latency"].items():
         others = [way for name, way in ways.items() if name != "original"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import safetensors.torch
@@ -22,8 +25,10 @@ from secateur.experiment.config import RunOptions
 from secateur.experiment.grid import Grid, sample_images
 from secateur.experiment.point import Point
 from secateur.experiment.store import Store, key_of
+from secateur.experiment.stored import check_timing
 from secateur.experiment.trial import Bundle, open_bundle
 from secateur.experiment.weight_statistics import weight_statistics
+from secateur.measure.noise import AGAIN, noisy_batches, steadier
 
 
 def outputs_name(grid: Grid) -> str:
@@ -109,22 +114,48 @@ class Sweep:
                 self._put_point(self.grid.point_settings(missing[index]), figures, missing[index])
 
     def time(self) -> None:
-        """Time every point that has no timing, one after the other, while nothing else runs."""
-        points = self.points if self.grid.config.latency_batches else []
-        missing = [p for p in self._missing("latency", points, self.grid.timing_settings) if self._is_measured(p)]
-        self.progress.stage("time", len(missing))
-        if not missing:
+        """Time every point that has no timing or a noisy one, one after the other, while nothing else runs; those that
+        are noisy are timed once more, for at most a part of the seconds that all took."""
+        start = perf_counter()
+        self._time("time", self._noisy_points())
+        self._time("time again", self._noisy_points(), perf_counter() + AGAIN * (perf_counter() - start))
+
+    def _time(self, stage: str, noisy: dict[Point, tuple[int, ...]], end: float = math.inf) -> None:
+        """Time points at some batch sizes each, until a moment of the clock."""
+        self.progress.stage(stage, len(noisy))
+        if not noisy:
             return
         with self.bundles() as bundles:
             # Where nothing is cut, all criteria, scopes and recoveries of a seed and granularity share one timing.
-            uncut: dict[tuple[int, str], dict[str, Any]] = {}
-            for point in missing:
-                trial, place = open_bundle(bundles[point.seed]), (point.seed, point.granularity)
+            uncut: dict[tuple[int, str, tuple[int, ...]], dict[str, Any]] = {}
+            for point, batches in noisy.items():
+                if perf_counter() >= end:
+                    break
+                trial, place = open_bundle(bundles[point.seed]), (point.seed, point.granularity, batches)
                 figures = uncut.get(place) if point.sparsity == 0 else None
-                figures = figures or trial.time(*trial.cut(point), self.grid.config.timing)
+                figures = figures or trial.time(*trial.cut(point), replace(self.grid.config.timing, batches=batches))
                 if point.sparsity == 0:
                     uncut[place] = figures
-                self._put_point(self.grid.timing_settings(point), figures, point)
+                earlier = self._timing(point)
+                self._put_point(self.grid.timing_settings(point), steadier(figures, earlier) if earlier else figures,
+                                point)
+
+    def _noisy_points(self) -> dict[Point, tuple[int, ...]]:
+        """The measured points that have no timing or a noisy one, and the batch sizes that are to be timed."""
+        batches = self.grid.config.latency_batches
+        found = {p: noisy_batches(timing) if (timing := self._timing(p)) else batches
+                 for p in self.points if batches and self._is_measured(p)}
+        return {point: noisy for point, noisy in found.items() if noisy}
+
+    def _timing(self, point: Point) -> dict[str, Any] | None:
+        """The timing of a point that the run holds; None where there is none, or a damaged one."""
+        timing = self.store.get(self.grid.timing_settings(point))
+        try:
+            if timing is not None:
+                check_timing(timing)
+        except RunError:
+            return None
+        return timing
 
     def check_complete(self) -> None:
         """Name the points that were left out because workers died while they ran.

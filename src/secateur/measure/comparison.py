@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from secateur.core import text
 from secateur.measure.agreement import Agreement
-from secateur.measure.speed import Speed
+from secateur.measure.speed import Speed, doubts
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Comparison:
 
     def __str__(self) -> str:
         return "\n".join([text.table(("", "before", "after", ""), [*self._lines()]),
-                          *(f"note: {note}" for note in self.notes)])
+                          *(f"note: {note}" for note in (*doubts(self.latency), *self.notes))])
 
     def _lines(self) -> Iterator[tuple[str, ...]]:
         """What is measured, before, after, and after as a part of before."""
@@ -72,4 +72,4 @@ class Comparison:
             yield name, show(was), show(now), text.percent(now / was) if was else "–"
         for batch, (seconds, speed) in self.latency.items():
             yield (f"ms at batch {batch}", f"{seconds * 1e3:.3g}", f"{seconds / speed.ratio * 1e3:.3g}",
-                   f"{text.times(speed.ratio)} the speed")
+                   f"{speed.shown} the speed" if speed.pace != "even" else f"about as fast ({speed.shown})")

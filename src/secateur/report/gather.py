@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean, geometric_mean
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from secateur.core import text
 from secateur.core.errors import RunError
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
-from secateur.measure.speed import Speed
+from secateur.measure.noise import noise
+from secateur.measure.speed import Speed, mean_speed, speed_of
 from secateur.report.results import Cell, Curve, Dense, Method, Results
 from secateur.report.statistics import loss_of_accuracy, spread
 
@@ -45,15 +45,16 @@ def gather_results(run: RunData) -> Results:
 
 
 def _dense(run: RunData) -> Dense:
-    """The uncut network: accuracies from training, latency as the median over every row's own reference."""
-    seconds: dict[str, list[float]] = defaultdict(list)
+    """The uncut network: accuracies from training, latency as the median over the own references of the rows whose
+    timings are not noisy, or of all where all are."""
+    seconds = {quiet: defaultdict[str, list[float]](list) for quiet in (True, False)}
     for row in run.points:
         for batch, ways in (row.latency or {}).items():
-            seconds[batch].append(ways["original"]["median"])
+            seconds[not noise(row.timing, batch).is_noisy][batch].append(ways["original"]["median"])
     parameters = fmean(t["parameters"] for t in run.trained)
     whole = [row.bytes_file or row.bytes for row in run.points if row.sparsity == 0]
     return Dense(spread([t["accuracy"] for t in run.trained]), parameters, fmean(whole) if whole else 4 * parameters,
-                 {b: float(np.median(v)) for b, v in seconds.items()})
+                 {b: float(np.median(v)) for b, v in {**seconds[False], **seconds[True]}.items()})
 
 
 def _sort_methods(methods: Sequence[Method], config: dict[str, Any]) -> list[Method]:
@@ -124,16 +125,10 @@ def _correctness(rows: Sequence[Row | None]) -> NDArray[np.float64] | None:
 
 def _speeds(rows: Sequence[Row], dense: Dense) -> dict[str, dict[str, Speed]]:
     """The timings: batch → way to run → speed."""
-    timings: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    timings: dict[str, dict[str, list[Speed]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         for batch, ways in (row.latency or {}).items():
             for way in ways.keys() - {"original"}:
-                timings[batch][way].append(ways[way])
-    return {batch: {way: _speed(ratios, dense.seconds[batch]) for way, ratios in sorted(timings[batch].items())}
+                timings[batch][way].append(speed_of(row.timing, batch, way))
+    return {batch: {way: mean_speed(found, dense.seconds[batch]) for way, found in sorted(timings[batch].items())}
             for batch in sorted(timings, key=int)}
-
-
-def _speed(timings: Sequence[dict[str, float]], original: float) -> Speed:
-    """One way to run over the seeds."""
-    ratio, low, high = (geometric_mean(t[k] for t in timings) for k in ("speedup", "speedup_low", "speedup_high"))
-    return Speed(original / ratio if ratio else math.inf, ratio, low, high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.core import text
 from secateur.experiment.single.output import bytes_of
 from secateur.experiment.single.prune import CutNetwork
-from secateur.measure.speed import PACES, in_words, pace
+from secateur.measure.speed import PACES, in_words
 
 _GUESSING = 1.5
 """A network whose accuracy is below so many times that of guessing is hardly trained."""
@@ -16,15 +16,18 @@ def verdict(cut: CutNetwork) -> str:
     size = f"stored in {text.percent(cut.after.bytes / cut.before.bytes)} of the bytes"
     groups: dict[str, list[str]] = {}
     for batch, (_, speed) in cut.comparison.latency.items():
-        groups.setdefault(pace(speed.ratio, speed.low, speed.high), []).append(f"{in_words(speed)} at batch {batch}")
+        groups.setdefault(speed.pace, []).append(f"{in_words(speed)} at batch {batch}")
+    noisy = [batch for batch, (_, speed) in cut.comparison.latency.items() if speed.noise]
+    unknown = f" Its speed at batch {text.join_words(noisy)} is not known: the timing is noisy." if noisy else ""
+    groups.pop("noisy", None)
     if not groups:
-        return f"The network is {size}; its speed was not measured."
+        return f"The network is {size}.{unknown or ' Its speed was not measured.'}"
     how = f", compiled on engine {cut.timing['engine_used']}" if cut.timing["engine_used"] else ""
     paces = text.join_words([f"{PACES[p]} ({text.join_words(at)})" for p, at in groups.items()], "but")
     pays = {frozenset({"faster"}): "The cut pays", frozenset({"even"}): "The cut buys no speed"}.get(
         frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
     joint = "but" if "faster" in groups and cut.after.bytes > cut.before.bytes else "and"
-    return f"{pays} on this machine: the network is {paces}{how}, {joint} {size}."
+    return f"{pays} on this machine: the network is {paces}{how}, {joint} {size}.{unknown}"
 
 
 def remarks(cut: CutNetwork) -> list[str]:

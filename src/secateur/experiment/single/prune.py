@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from secateur import files
-from secateur.core.machine import busy
 from secateur.core.progress import Progress
 from secateur.core.types import Plan
 from secateur.experiment.single.config import CutConfig
@@ -24,6 +23,7 @@ from secateur.measure.ruin import ruin
 from secateur.measure.size import size
 from secateur.measure.speed import speeds
 from secateur.recovery.pipeline import check_recoveries, recoveries
+from secateur.runtime.timing import time_until_quiet
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class CutNetwork:
     @property
     def comparison(self) -> Comparison:
         """The figures of the two networks as one value, which prints as a table."""
-        return Comparison(self.before, self.after, self.closeness, speeds(self.timing["latency"]), part="test")
+        return Comparison(self.before, self.after, self.closeness, speeds(self.timing), part="test")
 
 
 def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwork:
@@ -83,13 +83,13 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     plan, cut = trial.cut(point)
     progress.step()
     timing = single.timing
-    crowd = busy() if timing.batches else ()
-    times = trial.time(plan, cut, timing) if timing.batches else {"latency": {}}
+    times = (time_until_quiet(lambda again: trial.time(plan, cut, again), timing) if timing.batches
+             else {"latency": {}})
     near = task.closeness(trial.model, cut)
     before, after = _figures(trial.model, single), _figures(cut, single)
     again, graph_notes = write_checked(cut, path, single, facts(config, plan, before, after, times))
     notes = (*filter(None, [ruin(near)]), *single.notes, *task.output_notes, *plan.notes, *trial.notes(point),
-             *trial.removal_notes(point), *graph_notes, *crowd)
+             *trial.removal_notes(point), *graph_notes)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
                       trial.samples_shown(point), notes, task.chance, again)
 
