@@ -31,14 +31,15 @@ def write_whole(path: Path, several: bool = False, in_run: bool = False) -> Iter
         path: the file, or a new folder. A link is followed: what it points to is replaced.
         several: further files may be written beside the scratch path; they move too. A link is then replaced itself,
             because the further files are named like it.
-        in_run: the file belongs to a run or a report: its folder is made where it is missing.
+        in_run: the file belongs to a run or a report: its folder is made where it is missing. A link is replaced
+            itself: a run that came from others could point anywhere.
 
     Raises:
         SecateurError: there is no such folder, the path is a folder, or the disk is full or read-only; for a file of a
             run it is a :class:`RunError`.
     """
     kind, hint = (RunError, "; name another folder") if in_run else (SecateurError, "")
-    goal = path if several else Path(os.path.realpath(path))
+    goal = path if several or in_run else Path(os.path.realpath(path))
     try:
         if in_run:
             goal.parent.mkdir(parents=True, exist_ok=True)

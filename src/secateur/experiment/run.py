@@ -15,7 +15,7 @@ from secateur.core.errors import RunError, SecateurError
 from secateur.core.text import clean, clean_values
 from secateur.experiment.row import Row, read_row
 from secateur.experiment.store import FILE, Store
-from secateur.experiment.stored import RUN, SAMPLES, SCAN, SETTINGS, STATISTICS, TRAINED, check, check_point
+from secateur.experiment.stored import RUN, SAMPLES, SCAN, SETTINGS, STATISTICS, TRAINED, check, check_once, check_point
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def load_run(folder: str | Path) -> RunData:
             raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
         with _named(Path(folder)):
             run = check(run, RUN, "what its run is made of")
+            check_once(run)
         return _Reader(store, run).read(Path(folder))
 
 

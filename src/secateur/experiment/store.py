@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,12 +18,16 @@ from secateur.core.errors import RunError, first_line
 FORMAT = 1
 FILE = "rows.sqlite"
 LOCK = "study.lock"
+FIGURES, NETWORKS = "figures", "networks"
+"""The folders within a run's: what the report draws, and what was trained."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL,
                                  figures TEXT NOT NULL, machine TEXT NOT NULL);
 """
 _TABLES = {" ".join(part.split()).replace("IF NOT EXISTS ", "") for part in _SCHEMA.split(";") if part.strip()}
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
+"""How a journal ends that names a file which is to be deleted with it (SQLite's file format, section 3)."""
 _AGAIN = "run secateur study again into another folder (--out), or delete this one"
 
 
@@ -50,9 +56,10 @@ class Store:
     def __init__(self, folder: Path, create: bool = False):
         self.folder = folder
         path = folder / FILE
-        if not create and not path.exists():
+        if not create and not os.path.lexists(path):
             raise RunError(f"'{folder}' holds no run: there is no {FILE} in it")
         try:
+            _check_own(path)
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._db.execute("PRAGMA trusted_schema=OFF")
@@ -164,6 +171,7 @@ class Store:
         Raises:
             RunError: another study is at work in the folder.
         """
+        _check_own(self.folder / LOCK)
         with closing(sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None)) as lock:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
@@ -183,6 +191,26 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_own(path: Path) -> None:
+    """Refuse a run in which what is read or written would be other files of the user.
+
+    SQLite follows links; and it deletes the file that the end of a journal names, which is one that journals of
+    several databases would have in common: no run's has one.
+
+    Raises:
+        RunError: a file of the database is a link, a pipe or a device, or such a journal; or a folder is a link.
+    """
+    for file in (path, *(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))):
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
+            raise RunError(f"'{file}' is a link, a folder or a device, which no run has; {_AGAIN}")
+    for folder in (path.parent / FIGURES, path.parent / NETWORKS):
+        if folder.is_symlink():
+            raise RunError(f"'{folder}' is a link, which no run has; {_AGAIN}")
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists() and journal.read_bytes()[-len(_NAMES_ANOTHER):] == _NAMES_ANOTHER:
+        raise RunError(f"'{journal}' names a file that SQLite would delete, which no run has; {_AGAIN}")
 
 
 def _dump(value: Any) -> str:

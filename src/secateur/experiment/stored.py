@@ -81,6 +81,17 @@ def check(value: Any, form: Any, what: str) -> Any:
     raise RunError(f"{what} is {type(value).__name__}")
 
 
+def check_once(run: Mapping[str, Any]) -> None:
+    """Refuse a run that names a row twice: each time it is read anew, and a small file would take hours.
+
+    Raises:
+        RunError: it does.
+    """
+    for part in ("trained", "points", "latency", "scans", "anatomy"):
+        if len(set(named := run.get(part) or [])) < len(named):
+            raise RunError(f"what its run is made of names one of its {len(named)} {part} twice")
+
+
 def check_point(figures: Mapping[str, Any], timing: Mapping[str, Any] | None) -> None:
     """Refuse the figures and timings of a point that cannot be.
 

@@ -24,7 +24,7 @@ from secateur.experiment import backends
 from secateur.experiment.config import RunOptions
 from secateur.experiment.grid import Grid, sample_images
 from secateur.experiment.point import Point
-from secateur.experiment.store import Store, key_of
+from secateur.experiment.store import NETWORKS, Store, key_of
 from secateur.experiment.stored import check_timing
 from secateur.experiment.trial import Bundle, open_bundle
 from secateur.experiment.weight_statistics import weight_statistics
@@ -57,7 +57,7 @@ class Sweep:
 
     def network(self, seed: int) -> Path:
         """The file of a trained network's weights."""
-        return self.store.folder / "networks" / f"{key_of(self.grid.trained_settings(seed))}.safetensors"
+        return self.store.folder / NETWORKS / f"{key_of(self.grid.trained_settings(seed))}.safetensors"
 
     def train(self) -> None:
         """Train every network that the run does not hold."""

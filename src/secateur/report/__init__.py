@@ -8,6 +8,7 @@ from pathlib import Path
 from secateur.core import paths
 from secateur.core.errors import MissingExtraError
 from secateur.experiment.run import RunData
+from secateur.experiment.store import FIGURES
 from secateur.report import provenance
 from secateur.report.conclusions import sentence
 from secateur.report.gather import gather_results
@@ -44,7 +45,7 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
     report = None if anew else provenance.current(run, place)
     if report is None:
         results = gather_results(run)
-        figures = matplotlib_.write(results, place / "figures")
+        figures = matplotlib_.write(results, place / FIGURES)
         report = Report(sentence(results), [paths.write(place / "report.html", page.render(results)),
                                             paths.write(place / "summary.md", markdown.render(results, figures)),
                                             *figures])
