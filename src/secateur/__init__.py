@@ -28,93 +28,28 @@ from secateur.core import interruption as _interruption
 
 _interruption.watch()
 
-from secateur import models
-from secateur.api import compare, prune
-from secateur.core.errors import SecateurError
-from secateur.core.types import Group, Plan, Structure, Target
-from secateur.core.version import __version__
-from secateur.data.calibration import Samples
-from secateur.experiment.config import StudyConfig
-from secateur.experiment.run import load_run
-from secateur.experiment.study import study
-from secateur.files import load, save
-from secateur.files.exporters import export
-from secateur.pruning.apply import apply
-from secateur.pruning.dry_run import DryRun, dry_run, targets
-from secateur.pruning.granularity.block import Block
-from secateur.pruning.granularity.n_m import NM
-from secateur.pruning.granularity.neuron import Neuron
-from secateur.pruning.granularity.weight import Weight
-from secateur.pruning.plan import plan
-from secateur.pruning.scopes.budget import Budget
-from secateur.pruning.scopes.erk import Erk
-from secateur.pruning.scopes.global_ import Global
-from secateur.pruning.scopes.lamp import Lamp
-from secateur.pruning.scopes.layer import Layer
-from secateur.pruning.scopes.owl import Owl
-from secateur.pruning.scopes.sensitivity import Sensitivity
-from secateur.pruning.sensitivity import sensitivity
-from secateur.pruning.spec import PruningSpec
-from secateur.recovery.methods.best import Best
-from secateur.recovery.methods.best_finetune import BestFinetune
-from secateur.recovery.methods.finetune import Finetune
-from secateur.recovery.methods.gradual import Gradual
-from secateur.recovery.methods.recalibrate import Recalibrate
-from secateur.recovery.methods.rechoose import Rechoose
-from secateur.recovery.methods.reconstruct import Reconstruct
-from secateur.recovery.methods.rewind import Rewind
-from secateur.runtime import compile
-from secateur.training import schedules
-from secateur.training.pruner import Pruner
+import importlib as _importlib
+import importlib.util as _util
+import typing as _typing
 
-__all__ = [
-    "NM",
-    "Best",
-    "BestFinetune",
-    "Block",
-    "Budget",
-    "DryRun",
-    "Erk",
-    "Finetune",
-    "Global",
-    "Gradual",
-    "Group",
-    "Lamp",
-    "Layer",
-    "Neuron",
-    "Owl",
-    "Plan",
-    "Pruner",
-    "PruningSpec",
-    "Recalibrate",
-    "Rechoose",
-    "Reconstruct",
-    "Rewind",
-    "Samples",
-    "SecateurError",
-    "Sensitivity",
-    "Structure",
-    "StudyConfig",
-    "Target",
-    "Weight",
-    "__version__",
-    "apply",
-    "compare",
-    "compile",
-    "dry_run",
-    "export",
-    "load",
-    "load_run",
-    "models",
-    "plan",
-    "prune",
-    "save",
-    "schedules",
-    "sensitivity",
-    "study",
-    "targets",
-]
+from secateur.core.version import __version__ as __version__
 
+if _typing.TYPE_CHECKING:
+    from secateur._face import *
+    from secateur._face import __all__ as __all__
+else:
+    def __getattr__(name: str) -> _typing.Any:
+        """A name of the package, imported when it is first asked for: what needs no torch starts without it."""
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # "from secateur import ROOM" asks here first: a room is imported alone.
+        if _util.find_spec(f"{__name__}.{name}"):
+            return _importlib.import_module(f"{__name__}.{name}")
+        face = _importlib.import_module("secateur._face")
+        globals().update({"__all__": face.__all__, **{one: getattr(face, one) for one in face.__all__}})
+        if name not in globals():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
 
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __getattr__("__all__")

@@ -7,8 +7,9 @@ import safetensors.torch
 
 import secateur as sc
 from secateur.core import registry
+from secateur.core.network_options import Options
 from secateur.models import resolve
-from secateur.models.loaders.base import Kind, Options
+from secateur.models.loaders.base import Kind
 
 OWN = {"built-in": "mlp", "factory": "support:tiny", "safetensors": "w.safetensors", "pt2": "net.pt2",
        "keras": "net.keras", "timm": "timm:resnet18", "hugging-face": "folder"}

@@ -14,10 +14,10 @@ from support import secateur, tiny
 
 import secateur as sc
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.models import resolve
 from secateur.models.loaders._archive import read_checked
 from secateur.models.loaders._sizes import plain
-from secateur.models.loaders.base import Options
 
 TRUSTED = Options(trust=True)
 

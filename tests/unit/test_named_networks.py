@@ -13,8 +13,9 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench
 from secateur.cli import app
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.models import example_inputs, resolve
-from secateur.models.loaders.base import Options, Source
+from secateur.models.loaders.base import Source
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "network", "a", "sentence"]
 

@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateur as sc
+from secateur.core.network_options import Options
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.prune import cut_network
 from secateur.models import resolve
 from secateur.models.loaders._archive import read_checked
 from secateur.models.loaders._rebuild_layers import rebuild_layers
 from secateur.models.loaders._sizes import plain
-from secateur.models.loaders.base import Options
 
 QUICK = {"latency_batches": (), "sparsity": 0.5}
 TRUSTED = Options(trust=True)

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
-from secateur.pruning.ranking import Ranking, check_sparsity, removal_count
+from secateur.pruning.ranking import Ranking, removal_count
 
 sparsities = st.integers(0, 999).map(lambda k: k / 1000)
 

@@ -12,14 +12,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from secateur.bench import BenchConfig
+from secateur.bench.config import BenchConfig
 from secateur.cli import app, main
 from secateur.cli.bench import BenchOptions
 from secateur.cli.info import InfoOptions
 from secateur.core.errors import SecateurError
 from secateur.core.settings import GROUPS, REQUIRED, Settings, make_each, setting, settings_of
 from secateur.experiment.config import ReportOptions, RunOptions, StudyConfig
-from secateur.experiment.export_run import ExportConfig
+from secateur.experiment.export_config import ExportConfig
 from secateur.experiment.single.config import CutConfig
 
 COMMANDS = {"study": (StudyConfig, RunOptions), "prune": (CutConfig,), "bench": (BenchOptions, BenchConfig),
@@ -105,8 +105,8 @@ def test_earlier_names_of_flags_are_taken_and_not_shown():
 @pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))
 def test_the_examples_of_the_help_are_commands(name):
     """The flags of every example are those of its command, its values such as the settings take."""
-    examples = (typer.main.get_command(app).commands[name].epilog or "").split("\n\n")[1:]
-    assert examples or name == "list"
+    examples = (typer.main.get_command(app).commands[name].epilog or "").split("\n\n")
+    assert all(examples)
     for line in examples:
         words = shlex.split(line)
         assert words[:2] == ["secateur", name]

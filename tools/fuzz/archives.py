@@ -26,10 +26,10 @@ import torch
 from torch import nn
 
 from secateur.core.errors import SecateurError, failing
+from secateur.core.network_options import Options
 from secateur.data.samples import read as read_data
 from secateur.experiment.run import load_run
 from secateur.models import resolve
-from secateur.models.loaders.base import Options
 from secateur.report.gather import gather_results
 from secateur.report.render import markdown
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from secateur.core import registry
 from secateur.core.settings import TIMING, Settings, setting
@@ -23,7 +22,7 @@ class BenchConfig(Settings):
     seconds: float = setting(2.0, "of timing, for each engine at each batch", group=TIMING, above=0)
     engines: tuple[str, ...] = setting((), "those to time, of torch, sparse, onnxruntime, openvino, "
                                        "openvino-default; empty: all that are installed", group=TIMING, repeats=True,
-                                       check=partial(registry.get, "engines"))
+                                       room="engines")
 
     @property
     def ordered_engines(self) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.measure.size import has_zeroed_weights, tensors
 from secateur.models import example_inputs, resolve
-from secateur.models.loaders.base import Options, Source
+from secateur.models.loaders.base import Source
 from secateur.pruning.apply import apply
 from secateur.pruning.history import steps
 from secateur.pruning.plan import plan

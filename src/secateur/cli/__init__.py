@@ -6,4 +6,4 @@ from secateur.cli.main import main
 
 __all__ = ["app", "bench", "diff", "export", "info", "list_", "main", "prune", "report", "study"]
 
-in_order("prune", "export", "study", "bench", "report", "info", "diff", "list")
+in_order("study", "bench", "report", "prune", "export", "info", "diff", "list")

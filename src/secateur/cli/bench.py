@@ -6,17 +6,20 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from secateur.bench import BenchConfig, Subject
-from secateur.bench import bench as run
+from secateur.bench.config import BenchConfig
 from secateur.cli.app import MEASURE
 from secateur.cli.flags import command
+from secateur.cli.start import start
 from secateur.core.errors import SecateurError
 from secateur.core.interruption import command_line
+from secateur.core.network_options import Options
 from secateur.core.settings import make_each, setting
-from secateur.core.terminal import Terminal, say
-from secateur.models.loaders.base import Options
+from secateur.core.text import say
+
+if TYPE_CHECKING:
+    from secateur.bench.network import Subject
 
 GRID = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 
@@ -46,6 +49,8 @@ class BenchOptions(Options):
         Raises:
             SecateurError: several sparsities, or settings that do not go together.
         """
+        from secateur.bench.network import Subject
+
         if len(self.sparsity) > 1:
             raise SecateurError(f"sparsity {','.join(map(str, self.sparsity))}: for a network, allowed is one fraction "
                                 "in [0, 1), such as 0.9")
@@ -62,6 +67,7 @@ def bench(settings: dict[str, Any]) -> None:
 
     Without a file, print from which sparsity on zeros pay on this machine: times faster than torch, per layer.
     """
+    start(f"bench: {settings.get('what') or settings.get('layers') or ', '.join(BenchOptions.layers)}")
     options, config = make_each((BenchOptions, BenchConfig), settings)
     if options.what:
         _time_network(options.subject(), config, Path(options.out) if options.out else None)
@@ -71,7 +77,9 @@ def bench(settings: dict[str, Any]) -> None:
 
 def _time_network(subject: Subject, config: BenchConfig, out: Path | None) -> None:
     """Time one network, print the results, write them where a folder is given."""
+    from secateur.bench.run import bench as run
     from secateur.core import paths
+    from secateur.core.terminal import Terminal
     from secateur.report.bench import figure, table
 
     if out:

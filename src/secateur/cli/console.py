@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
-from secateur.core import registry
 from secateur.core.progress import Progress
 from secateur.core.terminal import Terminal
 from secateur.core.text import percent
@@ -147,17 +146,6 @@ def tell_cut(result: CutNetwork, console: Terminal | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
     _print_lines([str(result.plan).partition("\n")[0], str(result.comparison), cut_report.verdict(result),
                   *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
-
-
-def print_registry(console: Terminal | None = None) -> None:
-    """Every item of every room, with its file."""
-    console = console or Terminal()
-    for room, word in registry.ROOMS.items():
-        console.print(f"[bold]{word}[/bold]")
-        for name, path in registry.files(room).items():
-            form = f", {registry.get(room, name).form}" if room == "loaders" else ""
-            where = f"secateur/{path.relative_to(registry.ROOT).as_posix()}"
-            console.print(f"  {name:<16} {where}{form}", highlight=False, soft_wrap=True)
 
 
 def tell_export(result: Done, console: Terminal | None = None) -> None:

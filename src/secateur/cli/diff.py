@@ -10,6 +10,7 @@ import typer
 
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
+from secateur.cli.start import start
 
 
 @command("diff", panel=LOOK, examples=("secateur diff sparse.safetensors small.safetensors",))
@@ -22,6 +23,7 @@ def diff(
 
     The exit code is 0 where both are the same network, 1 where they differ, 2 where a file cannot be read.
     """
+    start("" if as_json else f"diff: {a} and {b}")
     from secateur.files.inspect import compare, show_diff
     from secateur.models import resolve
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from secateur.cli.app import CUT
 from secateur.cli.flags import command
-from secateur.experiment.export_run import ExportConfig
+from secateur.cli.start import start
+from secateur.experiment.export_config import ExportConfig
 
 
 @command("export", ExportConfig, panel=CUT, examples=(
@@ -17,6 +18,7 @@ def export(settings: dict[str, Any]) -> None:
 
     Of a run, the network is made again from its trained weights, and held against the row that was measured.
     """
+    start(f"export: {settings['source']} to {settings.get('to', ExportConfig.to)}")
     from secateur.cli.console import tell_export
     from secateur.experiment.export_run import export_source
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from secateur.cli.app import app
+from secateur.cli.app import HELP, app
+from secateur.cli.help import Command
+from secateur.core import registry
 from secateur.core.settings import GROUPS, REQUIRED, Setting, Settings, settings_of
 
 _Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error", show_default=False)]
@@ -21,8 +23,6 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
     The settings that are given arrive as the mapping ``settings``, as text; the function's other parameters are options
     of its own. Every command has ``--debug``, which :func:`secateur.cli.main.main` reads.
     """
-    epilog = "\n\n".join(["Examples:", *examples]) if examples else None
-
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
@@ -32,17 +32,39 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         def call(**values: Any) -> None:
             settings = {name: value for name in names if (value := values.pop(name)) is not None}
             values.pop("debug")
+            _check_forms(every, settings)
             function(**({"settings": settings} if classes else {}), **values)
 
         flags = [flag for one in every for flag in _parameters(one)]
         call.__signature__ = inspect.Signature([*flags, *own, debug])  # type: ignore[attr-defined]
         call.__doc__ = function.__doc__
-        app.command(name, epilog=epilog, rich_help_panel=panel)(call)
+        app.command(name, cls=Command, epilog="\n\n".join(examples), rich_help_panel=panel,
+                    context_settings=HELP)(call)
         return function
 
     every = sorted((one for cls in classes for one in settings_of(cls) if one.flag),
                    key=lambda one: GROUPS.index(one.group))
     return decorate
+
+
+def _check_forms(known: Iterable[Setting], given: Mapping[str, Any]) -> None:
+    """Refuse at once what can be refused without torch, which takes seconds to import."""
+    for one in known:
+        for name in (one.name, *one.aliases):
+            if name in given:
+                one.check_form(one.convert(given[name]))
+
+
+def _complete(one: Setting) -> Callable[[str], list[tuple[str, str]]]:
+    """What the shell offers for a setting: the names that it allows, of several behind the last comma."""
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        before, comma, last = incomplete.rpartition(",")
+        files = registry.files(one.room) if one.room else {}
+        told = {name: registry.description(files[name]) if name in files else "" for name in
+                one.allowed or registry.allowed(one.room)}
+        return [(f"{before}{comma}{name}", text) for name, text in told.items() if name.startswith(last)]
+
+    return complete
 
 
 def _parameters(one: Setting) -> Iterator[inspect.Parameter]:
@@ -63,13 +85,14 @@ def _option(one: Setting, name: str, visible: bool) -> Any:
     flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
     metavar = None if one.item is bool else "A,B,…" if one.several else _METAVARS[one.item]
     return typer.Option(flag, *one.flags, help=_help(one), metavar=metavar, show_default=False, hidden=not visible,
-                        rich_help_panel=one.group or None)
+                        rich_help_panel=one.group or None,
+                        autocompletion=_complete(one) if one.room or one.allowed else None)
 
 
 def _help(one: Setting) -> str:
     """What a setting is, the names that it allows, and its default."""
     values = one.default if isinstance(one.default, tuple) else (one.default,)
-    default_text = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    default_text = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     names = f": {', '.join(one.allowed)}" if one.allowed else ""
     default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {default_text})"
     return one.help + names + default

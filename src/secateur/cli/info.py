@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
-from secateur.core import registry, text
+from secateur.cli.start import start
+from secateur.core import text
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
-from secateur.core.terminal import say
-from secateur.experiment.combinations import check_settings_act
-from secateur.experiment.common import check_layers
-from secateur.experiment.point import Point
-from secateur.models.loaders.base import Options
-from secateur.pruning.granularity import resolve as resolve_granularity
+from secateur.core.text import say
+from secateur.experiment.checks import check_granularity, check_layers
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SIDES = (3, 32, 32)
+
+
+def _check_settings_act(options: InfoOptions) -> None:
+    from secateur.experiment.combinations import check_settings_act
+
+    check_settings_act(options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions(Options):
     """What is looked at, and the cut that is tried on it."""
 
-    cross_checks = (check_settings_act,)
+    cross_checks = (_check_settings_act,)
 
     model: str = setting(REQUIRED, "any network that prune takes; or a file of sc.save or secateur prune",
                          argument="MODEL|FILE")
     data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group=NETWORK)
     sparsity: float | None = setting(None, "also say what cutting this fraction takes of each layer, and saves")
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
-                               check=resolve_granularity)
+                               check=check_granularity)
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
-                         check=partial(registry.get, "scopes"))
+                         room="scopes")
     layers: str = setting("", "settings of single layers, as for study", group=CUT, check=check_layers, json=True)
     min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",),
                                   least=0, greatest=1)
@@ -57,6 +61,7 @@ def info(settings: dict[str, Any]) -> None:
 
     With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
     """
+    start(f"info: {settings['model']}")
     from secateur.models import resolve
 
     options = InfoOptions.make(settings)
@@ -119,7 +124,9 @@ def _print_structure(network: nn.Module, inputs: Any) -> None:
 
 def _print_cut(options: InfoOptions, network: nn.Module, inputs: Any, data: Any) -> None:
     """Print what a cut takes of every layer, and what it saves."""
+    from secateur.experiment.point import Point
     from secateur.pruning.dry_run import dry_run
+    from secateur.pruning.granularity import resolve as resolve_granularity
     from secateur.pruning.plan import plan
 
     criterion = resolve_granularity(options.granularity).criterion(data is not None)

@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+import ast
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
+from secateur.cli.help import columns
+from secateur.core import registry
+from secateur.core.text import capital
+
+GIVEN_TO = {"criteria": "--criterion", "granularity": "--granularity", "scopes": "--scope", "recovery": "--recovery",
+            "schedules": "sc.Pruner(schedule=...)", "regrowth": "sc.Pruner(regrowth=...)", "data": "--data",
+            "models": "--model", "loaders": "--model", "engines": "secateur bench --engines",
+            "exporters": "secateur export --to"}
+"""Where the names of each registry are given."""
 
 
-@command("list", panel=LOOK)
-def list_items() -> None:
-    """Print every model, data set, granularity, criterion and scope, with the file that holds it."""
-    from secateur.cli.console import print_registry
+@command("list", panel=LOOK, examples=("secateur list", "secateur list --files"))
+def list_items(
+    files: Annotated[bool, typer.Option("--files", help="print the file of each item, too")] = False,
+) -> None:
+    """Print every criterion, granularity, scope, recovery, data set, model, engine and format, with what it is."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    for room, word in registry.ROOMS.items():
+        print(f"{capital(word)} ({GIVEN_TO[room]})")
+        entries = [(_written(room, name, path), registry.description(path) + (f" ({_place(path)})" if files else ""))
+                   for name, path in registry.files(room).items()]
+        print("\n".join(columns(entries, width, names=22)), end="\n\n")
 
-    print_registry()
+
+def _written(room: str, name: str, path: Path) -> str:
+    """What a user writes for an item: of a kind of network its form, without importing it."""
+    return form_of(path) if room == "loaders" else registry.WRITTEN.get(name, name)
+
+
+def form_of(path: Path) -> str:
+    """The constant ``form`` of the class in the file of a loader.
+
+    >>> form_of(registry.files("loaders")["pt2"])
+    'FILE.pt2'
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and "form" in map(
+        ast.unparse, node.targets))
+    return str(ast.literal_eval(next(values)))
+
+
+def _place(path: Path) -> str:
+    """The file of an item inside the package."""
+    return f"secateur/{path.relative_to(registry.ROOT).as_posix()}"

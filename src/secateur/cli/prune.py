@@ -8,6 +8,7 @@ import typer
 
 from secateur.cli.app import CUT
 from secateur.cli.flags import command
+from secateur.cli.start import start
 from secateur.core.errors import SecateurError
 from secateur.experiment.single.config import CutConfig
 
@@ -28,11 +29,13 @@ def prune(
 
     Without labels the outputs are compared with the original's, on samples held out.
     """
+    if network is not None and settings.setdefault("model", network) != network:
+        raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
+    cut_at = f" at sparsity {settings['sparsity']}" if "sparsity" in settings else ""
+    start(f"prune: {settings.get('model', CutConfig.model)}{cut_at}")
     from secateur.cli.console import Live, tell_cut
     from secateur.experiment.single.prune import cut_network
 
-    if network is not None and settings.setdefault("model", network) != network:
-        raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
     config = CutConfig.make(settings)
     with Live() as live:
         cut = cut_network(config, live)

@@ -9,18 +9,20 @@ import typer
 
 from secateur.cli.app import MEASURE
 from secateur.cli.flags import command
+from secateur.cli.start import start
 from secateur.core.errors import failing
-from secateur.core.terminal import say
+from secateur.core.text import say
 from secateur.experiment.config import ReportOptions
-from secateur.experiment.store import FILE
 
 
 @command("report", ReportOptions, panel=MEASURE, examples=("secateur report runs/mlp-mnist --csv",))
 def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="the folder of a run")]) -> None:
     """Write the report of a run again from its rows."""
+    start(f"report: {run}")
     from secateur import report as reports
     from secateur.cli.console import tell
     from secateur.experiment.run import load_run
+    from secateur.experiment.store import FILE
 
     options = ReportOptions.make(settings)
     reports.check_installed(parquet=options.parquet)

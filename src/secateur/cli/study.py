@@ -9,6 +9,7 @@ import typer
 
 from secateur.cli.app import MEASURE
 from secateur.cli.flags import command
+from secateur.cli.start import start
 from secateur.core.interruption import command_line
 from secateur.core.settings import read_toml
 from secateur.experiment.config import RunOptions, StudyConfig, configure
@@ -26,11 +27,14 @@ def study(
 
     What the run's folder holds already is not computed again.
     """
+    file = read_toml(config) if config else {}
+    given = {"model": StudyConfig.model, "data": StudyConfig.data, **file, **settings}
+    start(f"study: {given['model']} on {given['data']}")
     from secateur import report
     from secateur.cli.console import Live, tell
     from secateur.experiment.study import study as run_study
 
-    study_config, options = configure(read_toml(config) if config else {}, settings)
+    study_config, options = configure(file, settings)
     report.check_installed(parquet=options.parquet)
     with Live() as live:
         run = run_study(config=study_config, out=options.out or None, jobs=options.jobs, backend=options.backend,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
 
 from secateur.core.errors import SecateurError
 
@@ -47,7 +47,7 @@ def whole(least: int) -> Bound:
     [True, False, False, False]
     """
     return Bound(f"whole numbers from {least}",
-                 lambda value: is_number(value) and isinstance(value, (int, np.integer)) and bool(value >= least))
+                 lambda value: is_number(value) and isinstance(value, Integral) and int(value) >= least)
 
 
 def between(low: float, high: float, with_high: bool = True) -> Bound:
@@ -90,5 +90,29 @@ def kind(*classes: type) -> Bound:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number of Python or a scalar of NumPy; truth values are none."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    """Whether a value is a number of Python or a scalar of NumPy; truth values and fractions are none."""
+    return isinstance(value, Real) and not isinstance(value, (bool, Fraction))
+
+
+def check_sparsity(sparsity: float) -> float:
+    """The sparsity as a float, if it is one.
+
+    Raises:
+        SecateurError: it is not a number in [0, 1).
+
+    >>> check_sparsity(50)
+    Traceback (most recent call last):
+    secateur.core.errors.SecateurError: sparsity 50: allowed is a fraction removed in [0, 1); did you mean 0.5?
+    """
+    if not is_number(sparsity) or not 0 <= sparsity < 1:
+        percent = is_number(sparsity) and 1 < sparsity < 100
+        hint = f"; did you mean {sparsity / 100:g}?" if percent else ", such as 0.9"
+        raise SecateurError(f"sparsity {sparsity!r}: allowed is a fraction removed in [0, 1){hint}")
+    return float(sparsity)
+
+
+def check_round_to(round_to: int) -> int:
+    """The multiple, if it is a positive whole number."""
+    if not whole(1).allows(round_to):
+        raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
+    return int(round_to)

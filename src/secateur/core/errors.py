@@ -88,9 +88,21 @@ def failing(what: str, hint: str = "") -> Iterator[None]:
         raise SecateurError(f"{what}: {readable(error)}" + (f"; {hint}" if hint else "")) from error
 
 
-SYNONYMS = {"channel": "neuron", "channels": "neuron", "filter": "neuron", "filters": "neuron", "head": "neuron",
-            "unit": "neuron", "structured": "neuron", "unstructured": "weight", "amount": "sparsity",
-            "blocks": "4x1", "nm": "2:4", "n:m": "2:4", "least": "min_sparsity", "most": "max_sparsity"}
+_WORDS = {
+    "neuron": "channel channels filter filters head heads unit units node nodes structured neurons",
+    "weight": "unstructured connection connections parameter element fine-grained weights",
+    "4x1": "blocks", "2:4": "nm n:m semi-structured semistructured",
+    "sparsity": "amount ratio rate fraction percent pruning-ratio pruning-rate prune-ratio target-sparsity",
+    "min_sparsity": "least", "max_sparsity": "most",
+    "criterion": "method importance saliency score metric", "recovery": "retrain", "finetune": "fine-tune retraining",
+    "magnitude": "abs absolute l1-unstructured weight-magnitude", "l2": "l2norm l2-norm ln-structured",
+    "l1": "l1norm l1-norm norm", "bn-scale": "slimming network-slimming bn", "fpgm": "geometric-median",
+    "obd": "hessian fisher", "obs": "obc optimal-brain-surgeon", "apoz": "zeros",
+    "layer": "local layerwise layer-wise uniform", "global": "network-wide",
+    "model": "network net arch architecture", "data": "dataset", "weights": "checkpoint ckpt state-dict pretrained",
+    "out": "output save save-to", "force": "overwrite", "jobs": "workers n-jobs num-workers", "to": "format",
+    "seeds": "repeats", "fashion-mnist": "fmnist fashion", "openvino": "ov", "onnxruntime": "ort onnx-runtime"}
+SYNONYMS = {word: ours for ours, words in _WORDS.items() for word in words.split()}
 """Words of other tools, and earlier ones of ours, which no spelling is near to."""
 
 

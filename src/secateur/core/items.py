@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from abc import ABCMeta
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from secateur.core.errors import SYNONYMS, SecateurError, unknown
 
@@ -60,10 +59,12 @@ def check_arguments(what: str, signature: inspect.Signature, args: Sequence[Any]
 def python_number(value: Any) -> Any:
     """The number of Python that a NumPy scalar is, of exactly its value; anything else as it is.
 
+    >>> import numpy as np
     >>> python_number(np.float32(0.5)), python_number(np.int64(8)), python_number("8")
     (0.5, 8, '8')
     """
-    return value.item() if isinstance(value, np.generic) else value
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
 
 class _ItemType(ABCMeta):

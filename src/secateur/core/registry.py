@@ -34,7 +34,7 @@ _FOLDERS = {
 ROOMS = {room: word for room, (word, *_) in _FOLDERS.items()}
 """What the items of each registry are called."""
 
-_WRITTEN = {"block": "4x1", "n_m": "2:4"}
+WRITTEN = {"block": "4x1", "n_m": "2:4"}
 """What a user writes for items whose sizes are part of their name."""
 
 ROOT = Path(__file__).parent.parent
@@ -52,17 +52,47 @@ def files(room: str) -> dict[str, Path]:
 
 def allowed(room: str) -> list[str]:
     """The names of a room's items as a user writes them, for messages."""
-    return [_WRITTEN.get(name, name) for name in files(room)]
+    return [WRITTEN.get(name, name) for name in files(room)]
+
+
+def description(path: Path) -> str:
+    """The first line of an item's file, without the item's name in front: read, because an import takes seconds.
+
+    >>> description(files("criteria")["apoz"]), description(files("engines")["torch"])[:11]
+    ('a neuron is worth how often it is not zero', 'torch as it')
+    """
+    line = path.read_text(encoding="utf-8").partition('"""')[2].partition("\n")[0]
+    text = line.removesuffix('"""').removesuffix(".").replace("``", "")
+    name, colon, rest = text.partition(": ")
+    return rest if colon and _letters(name) == _letters(path.stem) else text
+
+
+def _letters(name: str) -> str:
+    """The letters and digits of a name.
+
+    >>> _letters("BN scale"), _letters("bn_scale")
+    ('bnscale', 'bnscale')
+    """
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def check_name(room: str, name: str) -> None:
+    """Refuse what names no item, without importing one; what an import path names is left for :func:`get`.
+
+    Raises:
+        SecateurError: an unknown name, with the nearest known one.
+    """
+    if not isinstance(name, str):
+        raise unknown(ROOMS[room], repr(name), allowed(room))
+    if ":" not in name and name not in files(room):
+        raise unknown(ROOMS[room], name, allowed(room), files(room))
 
 
 def get(room: str, name: str) -> Any:
     """The class behind a name, or behind ``pkg.module:attribute`` for a user's own item."""
-    if not isinstance(name, str):
-        raise unknown(ROOMS[room], repr(name), allowed(room))
+    check_name(room, name)
     if ":" in name:
         return import_path(name, ROOMS[room])
-    if name not in files(room):
-        raise unknown(ROOMS[room], name, allowed(room), files(room))
     module = _module(files(room)[name])
     return next(c for _, c in inspect.getmembers(module, inspect.isclass)
                 if c.__module__ == module.__name__ and issubclass(c, _contract(room)))

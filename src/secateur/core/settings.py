@@ -24,6 +24,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
+from secateur.core import registry
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.items import Item
 
@@ -52,6 +53,7 @@ class Setting:
         flags: other spellings of its flag.
         least, greatest, above: bounds of a number, or of each of several.
         allowed: the names that are allowed.
+        room: the registry whose names are allowed, and what a user's import path gives.
         check: refuses a value, or each of several, with an error of its own.
         some: whether an empty tuple is refused.
         repeats: whether a value may stand in a tuple twice.
@@ -69,6 +71,7 @@ class Setting:
     greatest: float | None = None
     above: float | None = None
     allowed: tuple[str, ...] = ()
+    room: str = ""
     check: Callable[[Any], object] | None = None
     some: bool = False
     repeats: bool = False
@@ -127,6 +130,21 @@ class Setting:
         Raises:
             SecateurError: the message says what is allowed.
         """
+        self.check_form(value)
+        if value == self.default:
+            return
+        for one in value if self.several else (value,):
+            if self.room:
+                registry.get(self.room, one)
+            if self.check:
+                self.check(one)
+
+    def check_form(self, value: Any) -> None:
+        """Refuse what can be refused without importing an item: numbers out of bounds, unknown names.
+
+        Raises:
+            SecateurError: the message says what is allowed.
+        """
         if value == self.default:
             return
         values, label = value if self.several else (value,), self.name.replace("_", "-")
@@ -137,15 +155,19 @@ class Setting:
         for one in values:
             if self.allowed and one not in self.allowed:
                 raise unknown(label, one, self.allowed)
-            if self.check:
-                self.check(one)
+            if self.room:
+                registry.check_name(self.room, one)
             if self.item in (int, float) and not self._within(one):
-                raise SecateurError(f"{label} {one}: allowed is {self._range()}")
+                raise SecateurError(f"{label} {one}: allowed is {self._range()}{self._hint(one)}")
 
     def _within(self, value: float) -> bool:
         """Whether a number keeps to the bounds; what is not finite keeps to none."""
         low, high = -inf if self.least is None else self.least, inf if self.greatest is None else self.greatest
         return low <= value <= high and isfinite(value) and (self.above is None or value > self.above)
+
+    def _hint(self, value: float) -> str:
+        """The fraction that a percentage stands for, where fractions are allowed."""
+        return f"; did you mean {value / 100:g}?" if self.greatest == 1 and 1 < value <= 100 else ""
 
     def _range(self) -> str:
         if self.above is not None:

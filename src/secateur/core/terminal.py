@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -19,8 +18,3 @@ class Terminal(Console):
         """The segments of what is printed."""
         for one in super().render(renderable, options):
             yield one if one.control else Segment(clean(one.text, keep="\n"), one.style)
-
-
-def say(what: Any) -> None:
-    """Print a text as it is, each of its lines whole."""
-    print(clean(what, keep="\n"))

@@ -128,6 +128,11 @@ def clean(text: object, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in found)
 
 
+def say(what: object) -> None:
+    """Print a text as it is, each of its lines whole."""
+    print(clean(what, keep="\n"))
+
+
 def clean_values(value: Any) -> Any:
     """The same of every text in nested lists and dictionaries, names of values too.
 

@@ -10,7 +10,7 @@ from secateur.core import registry
 from secateur.core.errors import SecateurError
 from secateur.core.settings import Settings, settings_of
 from secateur.core.text import join_words
-from secateur.experiment.common import read_layers
+from secateur.experiment.checks import read_layers
 from secateur.pruning.criteria.base import as_criterion, criteria_for
 from secateur.pruning.granularity import resolve
 from secateur.pruning.signals.base import SOURCES

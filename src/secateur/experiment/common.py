@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from secateur import runtime
-from secateur.core.errors import SecateurError
+from secateur.core.bounds import check_round_to
+from secateur.core.choices import POOLINGS, RUNTIME_ENGINES
 from secateur.core.settings import CUT, NETWORK, RECOVERY, RUN, TIMING, TRAINING, Settings, setting
-from secateur.pruning.granularity.base import POOLINGS
-from secateur.pruning.layer_rules import read_rule
-from secateur.pruning.ranking import check_round_to
-from secateur.runtime.timing import Timing
+from secateur.experiment.checks import check_device, check_layers, read_layers
 
-
-def _check_device(device: str) -> None:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise SecateurError(f"device '{device}': allowed are cpu, cuda, cuda:N")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise SecateurError(f"device '{device}': torch sees no GPU on this machine; allowed: cpu")
-
-
-def read_layers(text: str) -> dict[str, Any]:
-    """The settings of single layers from their JSON.
-
-    Raises:
-        SecateurError: it is no JSON.
-    """
-    try:
-        return dict(json.loads(text)) if text else {}
-    except (ValueError, TypeError) as error:
-        raise SecateurError(f"layers {text!r} is not JSON: allowed is such as "
-                            '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
-
-
-def check_layers(text: str) -> None:
-    """Refuse settings of single layers that are not allowed, whatever the network."""
-    for pattern, settings in read_layers(text).items():
-        read_rule(pattern, settings)
+if TYPE_CHECKING:
+    from secateur.runtime.timing import Timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +37,16 @@ class CommonConfig(Settings):
     latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds", group=TIMING, above=0,
                                      greatest=3600)
     engine: str = setting("", "what runs the zeroed network; empty: the best that this machine has", group=TIMING,
-                          allowed=tuple(runtime.ENGINES))
+                          allowed=RUNTIME_ENGINES)
     device: str = setting("cpu", "where networks are trained and evaluated, cpu or cuda; timing is on the CPU",
-                          group=RUN, check=_check_device)
+                          group=RUN, check=check_device)
     threads: int = setting(0, "torch threads; 0: as many as torch takes", group=RUN, least=0)
 
     @property
     def timing(self) -> Timing:
         """How networks are timed."""
+        from secateur.runtime.timing import Timing
+
         return Timing(self.latency_batches, self.latency_seconds, self.threads, self.engine)
 
     @property

@@ -8,26 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.core import registry
+from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.settings import CUT, RECOVERY, REPORT, RUN, TRAINING, Settings, make_each, setting, settings_of
-from secateur.experiment.combinations import (
-    check_criteria,
-    check_criteria_are_used,
-    check_scopes,
-    defined_scopes,
-    scoring_criteria,
-)
+from secateur.experiment.checks import check_granularity
 from secateur.experiment.common import CommonConfig
-from secateur.pruning.granularity import configure as configure_item
-from secateur.pruning.granularity import resolve
-from secateur.pruning.ranking import check_sparsity
-from secateur.pruning.scopes import resolve_scope
-from secateur.pruning.scopes.base import check_bounds
-from secateur.pruning.scopes.budget import Budget, read_budget
-from secateur.pruning.spec import PruningSpec
+
+if TYPE_CHECKING:
+    from secateur.pruning.spec import PruningSpec
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
@@ -62,12 +53,17 @@ def _add_controls(config: StudyConfig) -> None:
 
 
 def _check_budget(budget: str) -> None:
+    from secateur.pruning.scopes.budget import Budget, read_budget
+
     if Budget(**read_budget(budget)).resource == "ms":
         raise SecateurError("budget 'ms' in a study: milliseconds differ from run to run, so its rows could not be "
                             "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
 
 
 def _check_study(config: StudyConfig) -> None:
+    from secateur.experiment.combinations import check_criteria, check_criteria_are_used, check_scopes
+    from secateur.pruning.scopes.base import check_bounds
+
     check_criteria(config.criterion, config.granularity)
     if config.criterion != StudyConfig.criterion:  # the default names more than some granularities need
         check_criteria_are_used(config.criterion, config.granularity)
@@ -91,19 +87,19 @@ class StudyConfig(CommonConfig):
     data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz",
                         check=partial(_check_item, "data"))
     sparsity: tuple[float, ...] = setting(GRID, "fractions removed, each in [0, 1)", check=check_sparsity, some=True)
-    granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", check=resolve, some=True)
+    granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", check=check_granularity, some=True)
     criterion: tuple[str, ...] = setting(
         ("magnitude", "l2", "random"), "what decides; each is used with the granularities that it scores",
-        check=partial(registry.get, "criteria"), some=True)
+        room="criteria", some=True)
     scope: tuple[str, ...] = setting(
         ("layer",), "which items compete, or how much each layer loses; each is used with the granularities that it is "
-        "defined for", group=CUT, check=partial(registry.get, "scopes"), some=True)
+        "defined for", group=CUT, room="scopes", some=True)
     budget: str = setting("parameters", "what scope budget counts: at sparsity s, 1 - s of the original's parameters, "
                           "flops or bytes stay", group=CUT, check=_check_budget)
     scan: bool = setting(False, "also cut each layer by itself, which the report draws", group=REPORT)
     recovery: tuple[str, ...] = setting(
         ("none",), "what wins accuracy back after a cut; each is used with every criterion", group=RECOVERY,
-        check=partial(registry.get, "recovery"), some=True)
+        room="recovery", some=True)
     best: bool = setting(True, "beside cuts without recovery, also the best cut that needs no labels: for neurons "
                          "criterion elimination, for all recovery best", group=RECOVERY)
     best_from: float = setting(0.7, "sparsity from which that is measured", group=RECOVERY, least=0, greatest=1)
@@ -128,6 +124,10 @@ class StudyConfig(CommonConfig):
         >>> config.granularity, config.scope, config.pooling
         (('4x2',), ('global',), 'max')
         """
+        from secateur.pruning.granularity import configure, resolve
+        from secateur.pruning.scopes import resolve_scope
+        from secateur.pruning.scopes.budget import Budget
+
         if beside := [name for name in settings if name in _OF_SPEC]:
             raise SecateurError(f"study: got a spec and {', '.join(beside)}; allowed is one of them")
         item, scope = spec.granularity_item, spec.scope_item
@@ -141,8 +141,8 @@ class StudyConfig(CommonConfig):
             "layers": json.dumps(dict(spec.layers)) if spec.layers else "", "skip": spec.skip, **settings})
         share = {"share": config.budget} if isinstance(scope, Budget) else {}
         possible = replace(
-            spec, seed=0, granularity=configure_item(resolve(item.name), pooling=config.pooling,
-                                                     round_to=config.round_to),
+            spec, seed=0, granularity=configure(resolve(item.name), pooling=config.pooling,
+                                                round_to=config.round_to),
             scope=resolve_scope(scope.name, **share, min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity))
         if possible != spec:
             raise SecateurError(f"study: got {spec}, allowed of its settings are pooling, round_to, min_sparsity, "
@@ -165,6 +165,8 @@ class StudyConfig(CommonConfig):
 
     def criteria_of(self, granularity: str) -> list[str]:
         """The criteria asked for that can score a granularity."""
+        from secateur.experiment.combinations import scoring_criteria
+
         return scoring_criteria(self.criterion, granularity)
 
     def best_of(self, granularity: str) -> tuple[str, str] | None:
@@ -172,6 +174,9 @@ class StudyConfig(CommonConfig):
 
         It stands beside plain cuts, so it is left out where a recovery is asked for that is no control.
         """
+        from secateur.experiment.combinations import defined_scopes
+        from secateur.pruning.granularity import resolve
+
         if not self.best or any(not (r == "none" or registry.get("recovery", r).control) for r in self.recovery):
             return None
         item, scopes = resolve(granularity), defined_scopes(self.scope, granularity)
@@ -179,6 +184,8 @@ class StudyConfig(CommonConfig):
 
     def sparsities_of(self, granularity: str) -> list[float]:
         """The sparsities that a granularity is cut at: for N:M its own alone, and 0 where that is asked for."""
+        from secateur.pruning.granularity import resolve
+
         only = resolve(granularity).sparsity
         return list(self.sparsity) if only is None else [*(s for s in self.sparsity if s == 0), only]
 

@@ -5,54 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
 from secateur.core.paths import check_out, write_whole
-from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
+from secateur.core.settings import NETWORK, ROW, settings_of
+from secateur.experiment.export_config import ExportConfig
 from secateur.experiment.rebuild import remake
 from secateur.files.exporters import Exported, export_checked, format_of
 from secateur.files.exporters.base import Exporter, Format, RunExporter
 from secateur.measure.size import nonzeros
 from secateur.models import example_inputs, resolve
-from secateur.models.loaders.base import Options
 
 _MANY = 0.2
 """Above this fraction of zeros a note says that the format stores them like any number."""
 _CALL = 500
 """Test samples that a file without a fixed batch is run on at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig(Options):
-    """What is exported, and where to; of a run the last settings say which network."""
-
-    source: str = setting(REQUIRED, "the folder of a study, a file of secateur prune or sc.save, or any network that "
-                          "prune takes", argument="RUN|FILE|MODEL")
-    to: str = setting("onnx", "onnx, pt2, openvino, safetensors, or report of a run")
-    out: str = setting("", "the file; empty: the name of the source, here")
-    force: bool = setting(False, "replace the file where it is there")
-    int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
-    model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
-                         "name; of a run: its factory again, which is then imported", group=NETWORK)
-    sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
-    granularity: str | None = setting(None, "which cut", group=ROW)
-    criterion: str | None = setting(None, "which cut", group=ROW)
-    scope: str | None = setting(None, "which cut", group=ROW)
-    recovery: str | None = setting(None, "which cut", group=ROW)
-    seed: int = setting(0, "which network", group=ROW)
-
-    @property
-    def path(self) -> Path:
-        """The source as a path."""
-        return Path(self.source).expanduser()
-
-    @property
-    def cut(self) -> dict[str, Any]:
-        """Which network of a run, as far as that is said."""
-        return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.group == ROW}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from secateur.core.errors import SecateurError
-from secateur.experiment.common import read_layers
+from secateur.experiment.checks import read_layers
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.scopes import resolve_scope
 from secateur.pruning.scopes.base import Scope

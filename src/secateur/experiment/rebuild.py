@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
-from secateur.experiment.common import read_layers
+from secateur.experiment.checks import read_layers
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import Grid, load_grid
 from secateur.experiment.point import Point

@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.core.pytree import repeat
 from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.files.native.program import FileNetwork
 from secateur.graph.example import has_words
 from secateur.models.builtin.base import Network
 from secateur.models.factory import example_of
-from secateur.models.loaders.base import Options, Source
+from secateur.models.loaders.base import Source
 from secateur.pruning.history import steps
 
 _WORD = "network "

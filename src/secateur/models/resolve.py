@@ -14,10 +14,11 @@ from torch import nn
 from secateur import files
 from secateur.core import registry
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.files.native import strict
 from secateur.models.example_inputs import example_from
 from secateur.models.factory import example_of
-from secateur.models.loaders.base import Kind, Options, Source
+from secateur.models.loaders.base import Kind, Source
 
 _RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
 _PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}

@@ -12,12 +12,11 @@ from typing import Any
 
 from torch import nn
 
-from secateur.core.bounds import is_number
+from secateur.core.bounds import check_sparsity, is_number
 from secateur.core.errors import SecateurError, unknown
 from secateur.core.items import python_number
 from secateur.pruning.granularity import resolve
 from secateur.pruning.granularity.base import Granularity
-from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes.base import Scope, check_bounds
 
 Settings = Mapping[str, Any]

@@ -13,26 +13,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from secateur.core.bounds import is_number, whole
+from secateur.core.bounds import check_sparsity, whole
 from secateur.core.errors import SecateurError
-
-
-def check_sparsity(sparsity: float) -> float:
-    """The sparsity as a float, if it is one.
-
-    Raises:
-        SecateurError: it is not a number in [0, 1).
-    """
-    if not is_number(sparsity) or not 0 <= sparsity < 1:
-        raise SecateurError(f"sparsity {sparsity!r}: allowed is a fraction removed in [0, 1), such as 0.9")
-    return float(sparsity)
-
-
-def check_round_to(round_to: int) -> int:
-    """The multiple, if it is a positive whole number."""
-    if not whole(1).allows(round_to):
-        raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
-    return int(round_to)
 
 
 def check_seed(seed: int) -> int:

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
+from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.core.items import Item
 from secateur.pruning.criteria.base import CriterionChoice, as_criterion, criteria_for
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.layer_rules import copy_layers, read_skip
-from secateur.pruning.ranking import check_seed, check_sparsity
+from secateur.pruning.ranking import check_seed
 from secateur.pruning.scopes import ScopeChoice, resolve_scope
 from secateur.pruning.scopes.base import Scope
 from secateur.pruning.scopes.budget import Budget

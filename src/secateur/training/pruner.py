@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core import registry
+from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Plan
 from secateur.data.calibration import calibration
@@ -22,7 +23,6 @@ from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.granularity.base import Granularity
 from secateur.pruning.granularity.weight import Weight
 from secateur.pruning.layer_rules import resolve_skip
-from secateur.pruning.ranking import check_sparsity
 from secateur.pruning.scopes import ScopeChoice
 from secateur.pruning.spec import PruningSpec, check_no_recovery, spec_from
 from secateur.training import masks, state

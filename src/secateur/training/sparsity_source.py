@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from secateur.core import registry
-from secateur.core.bounds import check_settings, is_number, whole
+from secateur.core.bounds import check_settings, check_sparsity, is_number, whole
 from secateur.core.errors import SecateurError
 from secateur.core.types import Plan
 from secateur.pruning.granularity.base import Granularity
-from secateur.pruning.ranking import check_sparsity
 from secateur.training.schedules import Constant
 from secateur.training.schedules.base import Schedule
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.core import registry
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import trust
 from secateur.core.paths import check_out
 from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
-from secateur.data.samples import check_name
-from secateur.experiment.combinations import check_criteria, check_scopes, check_settings_act
+from secateur.experiment.checks import check_data, check_granularity, check_network
 from secateur.experiment.common import CommonConfig
 from secateur.experiment.config import StudyConfig
-from secateur.experiment.point import Point
-from secateur.models import resolve
-from secateur.models.loaders.base import trust
-from secateur.pruning.granularity import resolve as resolve_granularity
-from secateur.recovery.pipeline import check_criterion_is_used, default_recovery, kinds_of, recoveries
+
+if TYPE_CHECKING:
+    from secateur.experiment.point import Point
 
 
 def _check_together(config: CutConfig) -> None:
     """Refuse settings that do not go together, and a file that could not be written."""
+    from secateur.experiment.combinations import check_criteria, check_scopes, check_settings_act
+    from secateur.recovery.pipeline import check_criterion_is_used, recoveries
+
     check_criteria((config.chosen_criterion,), (config.granularity,))
     check_scopes((config.scope,), (config.granularity,))
     check_settings_act(config)
@@ -44,14 +45,14 @@ class CutConfig(CommonConfig):
 
     model: str = setting("mlp", "the network, also as the first word behind prune: a built-in name, "
                          "pkg.module:factory, a file .safetensors, .pt2 or .keras, a Hugging Face folder, timm:NAME",
-                         check=lambda text: resolve.kind_of(text).check(text))
+                         check=check_network)
     data: str = setting("", "labelled: a built-in name, pkg.module:function, file.npz (default: mnist, where the "
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
-                        ".txt of sentences, pkg.module:name", check=check_name)
+                        ".txt of sentences, pkg.module:name", check=check_data)
     sparsity: float | None = setting(None, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
                                      "amount as budget")
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
-                               check=resolve_granularity)
+                               check=check_granularity)
     out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it, or torch where it ends "
                        "in .pt2; where weights go, also a folder from a folder, .keras from .keras")
     force: bool = setting(False, "replace the file where it is there")
@@ -61,15 +62,15 @@ class CutConfig(CommonConfig):
                            group=NETWORK)
     trust: bool = trust()
     criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
-                                    check=partial(registry.get, "criteria"))
+                                    room="criteria")
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
-                         check=partial(registry.get, "scopes"))
+                         room="scopes")
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
                           'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
     recovery: tuple[str, ...] | None = setting(
         None, "what wins accuracy back after the cut, done in this order (default: best; with a criterion of yours for "
         "weights reconstruct, which keeps what it chose)", group=RECOVERY, some=True,
-        check=partial(registry.get, "recovery"))
+        room="recovery")
     seed: int = setting(0, "for the training, and what draws at random", group=TRAINING)
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
                                  "weights, else none)", group=TRAINING, least=0)
@@ -83,6 +84,8 @@ class CutConfig(CommonConfig):
             skip: all modules that stay whole, the output layers among them.
             samples: how many samples are shown.
         """
+        from secateur.experiment.point import Point
+
         return Point(self.granularity, self.chosen_criterion, self.scope, self.sparsity, skip, self.seed,
                      self.recoveries, samples, self.layers, self.min_sparsity, self.max_sparsity, self.pooling,
                      self.budget, self.round_to)
@@ -95,7 +98,9 @@ class CutConfig(CommonConfig):
     @property
     def default_criterion(self) -> str:
         """The criterion where none is asked for."""
-        return resolve_granularity(self.granularity).criterion(self.has_data)
+        from secateur.pruning.granularity import resolve
+
+        return resolve(self.granularity).criterion(self.has_data)
 
     @property
     def has_data(self) -> bool:
@@ -111,6 +116,8 @@ class CutConfig(CommonConfig):
     @property
     def recoveries(self) -> tuple[str, ...]:
         """The recoveries asked for, or the best that needs no labels and keeps what a criterion of one's own chose."""
+        from secateur.recovery.pipeline import default_recovery
+
         if self.recovery is None:
             return (default_recovery(self.criterion is not None, self.kinds) if self.has_data else "none",)
         return self.recovery
@@ -118,6 +125,8 @@ class CutConfig(CommonConfig):
     @property
     def kinds(self) -> frozenset[str]:
         """What is cut, of the network and of single layers."""
+        from secateur.recovery.pipeline import kinds_of
+
         return kinds_of(self.granularity, self.layer_settings)
 
     @property

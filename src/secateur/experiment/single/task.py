@@ -8,6 +8,7 @@ from functools import cache, partial
 import torch
 
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.data.calibration import samples_of_example
 from secateur.data.datasets.base import Dataset
 from secateur.data.samples import GIVEN, HeldOutSamples, read
@@ -17,7 +18,7 @@ from secateur.experiment.single.config import CutConfig
 from secateur.experiment.task import LabelledTask, Task, UnlabelledTask, check_network
 from secateur.graph.check import check_weights
 from secateur.models import resolve
-from secateur.models.loaders.base import Kind, Options, Source
+from secateur.models.loaders.base import Kind, Source
 from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.runtime.timing import Timing

@@ -7,8 +7,9 @@ from functools import partial
 from torch import nn
 
 from secateur.core import registry
+from secateur.core.network_options import Options
 from secateur.models import factory
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 
 
 class BuiltIn(Kind):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from secateur.core import registry
+from secateur.core.network_options import Options
 from secateur.models.loaders._keras import is_keras, keras_source
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 from secateur.models.loaders.built_in import source_of
 
 

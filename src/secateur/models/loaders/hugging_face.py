@@ -14,8 +14,9 @@ from typing import Any
 from torch import nn
 
 from secateur.core.errors import MissingExtraError, SecateurError, failing, first_line
+from secateur.core.network_options import Options
 from secateur.models.loaders._dummy_inputs import find_inputs
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 
 _LONGEST = 128
 _SENTENCES = ["A sentence of some words.", "Another one."]

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from secateur.core.errors import failing
+from secateur.core.network_options import Options
 from secateur.models.loaders._keras import keras, keras_source, layers_of
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 
 
 class Keras(Kind):

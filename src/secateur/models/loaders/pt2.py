@@ -12,11 +12,12 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, failing
+from secateur.core.network_options import Options
 from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.graph.capture import input_nodes, quiet
 from secateur.models.loaders._archive import read_checked
 from secateur.models.loaders._rebuild_layers import rebuild_layers
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 
 
 class Pt2(Kind):

@@ -11,8 +11,9 @@ from torch import nn
 
 from secateur import files
 from secateur.core.errors import SecateurError
+from secateur.core.network_options import Options
 from secateur.models.factory import load_weights
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 from secateur.models.loaders.built_in import source_of
 
 

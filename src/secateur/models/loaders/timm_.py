@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 
 from secateur.core.errors import SecateurError, failing, first_line, unknown
+from secateur.core.network_options import Options
 from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.models.factory import load_weights
-from secateur.models.loaders.base import Kind, Options, Source, refuse
+from secateur.models.loaders.base import Kind, Source, refuse
 
 _FRESH = ("timm's network has fresh random weights: trained ones are not fetched, give them as "
           "--weights FILE.safetensors")

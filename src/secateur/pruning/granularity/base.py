@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, get_args
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from secateur.core import registry
+from secateur.core.choices import POOLINGS, Pooling
 from secateur.core.errors import UnsupportedError, unknown
 from secateur.core.items import Item
 from secateur.core.types import Cut, Group, Member, Structure, Target
 from secateur.pruning.ranking import Ranking
-
-Pooling = Literal["mean", "sum", "max"]
-"""How several scores become one."""
-
-POOLINGS = get_args(Pooling)
 
 
 @dataclass(frozen=True)

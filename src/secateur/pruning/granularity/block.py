@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from secateur.core.bounds import whole
+from secateur.core.choices import Pooling
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Group, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, check_pooling, pool, weight_of
+from secateur.pruning.granularity.base import Granularity, Layer, Score, check_pooling, pool, weight_of
 
 
 @dataclass(frozen=True)

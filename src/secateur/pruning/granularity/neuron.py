@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.weight_norm import WeightNorm
 
+from secateur.core.bounds import check_round_to
+from secateur.core.choices import Pooling
 from secateur.core.module_state import evaluating
 from secateur.core.types import Group, Member, Structure, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Pooling, Score, Unit, check_pooling, pool, producers
-from secateur.pruning.ranking import check_round_to
+from secateur.pruning.granularity.base import Granularity, Layer, Score, Unit, check_pooling, pool, producers
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from secateur.core.bounds import check_settings, optional, whole
+from secateur.core.bounds import check_settings, check_sparsity, optional, whole
 from secateur.core.errors import SecateurError
 from secateur.core.items import Item
-from secateur.pruning.ranking import check_sparsity
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""Checks of single settings. Each imports what it asks when it is called: a command's help is there without torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from secateur.core.errors import SecateurError
+
+
+def check_granularity(name: str) -> None:
+    """Refuse what names no granularity."""
+    from secateur.pruning.granularity import resolve
+
+    resolve(name)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not have here."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise SecateurError(f"device '{device}': allowed are cpu, cuda, cuda:N")
+    if device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SecateurError(f"device '{device}': torch sees no GPU on this machine; allowed: cpu")
+
+
+def check_data(name: str) -> None:
+    """Refuse what names no data, with labels or without."""
+    from secateur.data.samples import check_name
+
+    check_name(name)
+
+
+def check_network(text: str) -> None:
+    """Refuse what names no network."""
+    from secateur.models import resolve
+
+    resolve.kind_of(text).check(text)
+
+
+def read_layers(text: str) -> dict[str, Any]:
+    """The settings of single layers from their JSON.
+
+    Raises:
+        SecateurError: it is no JSON.
+    """
+    try:
+        return dict(json.loads(text)) if text else {}
+    except (ValueError, TypeError) as error:
+        raise SecateurError(f"layers {text!r} is not JSON: allowed is such as "
+                            '{"fc1": 0.5, "conv.*": {"granularity": "4x1"}}') from error
+
+
+def check_layers(text: str) -> None:
+    """Refuse settings of single layers that are not allowed, whatever the network."""
+    from secateur.pruning.layer_rules import read_rule
+
+    for pattern, settings in read_layers(text).items():
+        read_rule(pattern, settings)
