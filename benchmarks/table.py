@@ -16,6 +16,7 @@ from typing import Any
 
 import accuracy_peers
 import accuracy_tables
+import claims
 import export_tables
 import runtime_tables
 import serve_tables
@@ -227,6 +228,11 @@ def on_disk() -> str:
                       f"({found['machine']['cpu']}, {found['threads']} thread, torch {found['machine']['torch']})."])
 
 
+def durations() -> str:
+    """How long single steps take."""
+    return claims.durations(results("accuracy"), results("large"), results("coldstart"))
+
+
 def accuracy(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
     """A table of what each cut costs."""
     return lambda: table(results("accuracy"))
@@ -234,6 +240,8 @@ def accuracy(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
                                          "runtime_machine": runtime_machine, "coldstart": coldstart,
+                                         "claim": accuracy(claims.ahead), "durations": durations,
+                                         "speed": runtime(claims.speed),
                                          "runtime_aims": runtime(runtime_tables.aims),
                                          "runtime_mlp": runtime(runtime_tables.mlp),
                                          "runtime_engines": runtime(runtime_tables.engines),
