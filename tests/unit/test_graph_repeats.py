@@ -9,7 +9,6 @@ from torch import nn
 
 import secateur as sc
 from secateur.core.errors import CutGraphWarning
-from secateur.graph.capture import capture, sizes_of
 from secateur.graph.cut.graph_module import ExportedNetwork
 from secateur.graph.cut.graphs import ONE_SHAPE
 
@@ -118,20 +117,3 @@ def test_copies_by_a_number_are_followed_beside_copies_by_the_batch():
         for batch in (1, 2, 5):
             x = torch.randn(batch, 4, 8)
             assert torch.allclose(small(x), gone(x), atol=1e-6)
-
-
-def test_len_of_an_open_batch_stays_open_and_is_pythons_own_afterwards():
-    class Counted(nn.Module):
-        def forward(self, x):
-            return x.sum(0) / len(x) + len([1, 2])
-
-    class Failing(nn.Module):
-        def forward(self, x):
-            raise RuntimeError(len(x))
-
-    (size, _) = sizes_of(capture(Counted(), torch.rand(4, 3), "batch").inputs[0].meta["val"])
-    assert not str(size).isdigit()
-    assert "len" not in globals()
-    with pytest.raises(sc.SecateurError):
-        capture(Failing(), torch.rand(4, 3), "batch")
-    assert "len" not in globals()

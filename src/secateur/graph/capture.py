@@ -7,7 +7,6 @@ import inspect
 import io
 import logging
 import operator
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating, without_cache
 from secateur.core.tensors import tensors_in
 from secateur.graph.example import check_runs, check_values, inputs
+from secateur.graph.open_len import with_open_len
 
 _Found = TypeVar("_Found")
 
@@ -116,9 +116,11 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
         UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
     """
     try:
-        with quiet(), without_cache(model), _open_len(model):
+        with quiet(), without_cache(model):
             shapes = _open_shapes(model, args, kwargs, reach) if reach else None
-            return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+            return with_open_len(
+                lambda: torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False),
+                lambda program: bool(reach) and _has_fixed_rows(program))
     except Exception as error:
         raise UnsupportedError(f"torch.export cannot take {name or type(model).__name__}: "
                                f"{_reason(error)}{_line_of(error)}{hint}") from error
@@ -167,31 +169,11 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-@contextlib.contextmanager
-def _open_len(model: nn.Module) -> Iterator[None]:
-    """Let ``len(x)`` in the network's own files give the open first size of a traced tensor, as ``x.shape[0]`` does.
-
-    Python's own ``len`` makes a plain number of it, and so fixes the trace to the example's batch. It is replaced in
-    the files of the network's classes alone, because torch keeps a table of Python's built-in functions.
-    """
-    names = {base.__module__ for kind in {type(m) for m in model.modules()} for base in kind.__mro__}
-    files = [vars(sys.modules[name]) for name in names if name in sys.modules
-             and name.partition(".")[0] not in ("torch", "builtins", "abc", "typing")]
-    free = [file for file in files if "len" not in file]
-    for file in free:
-        file["len"] = _len
-    try:
-        yield
-    finally:
-        for file in free:
-            del file["len"]
-
-
-def _len(value: Any, /, plain: Callable[[Any], int] = len) -> Any:
-    """As ``len``, but for a tensor whose first size is open."""
-    if isinstance(value, Tensor) and value.ndim and isinstance(value.shape[0], torch.SymInt):
-        return value.shape[0]
-    return plain(value)
+def _has_fixed_rows(program: ExportedProgram) -> bool:
+    """Whether an input keeps the example's number of rows; torch always fixes a single one."""
+    values = [node.meta.get("val") for node in input_nodes(program)]
+    rows = [str(value.shape[0]) for value in values if isinstance(value, Tensor) and value.ndim]
+    return any(size.isdigit() and size != "1" for size in rows)
 
 
 def input_nodes(program: ExportedProgram) -> list[fx.Node]:
