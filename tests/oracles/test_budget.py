@@ -161,12 +161,12 @@ def test_milliseconds_are_measured_on_this_machine():
     model = net(6, 64, 4)
     plan = sc.plan(model, scope=sc.Budget(ms=1e6), data=X, skip=())
     assert plan.removed == 0
-    with pytest.raises(sc.SecateurError, match="asked for 1e-06, the least that can be reached is"):
+    with pytest.raises(sc.SecateurError, match="asked for 1e-06, the smallest possible value is"):
         sc.plan(model, scope=sc.Budget(ms=1e-6), data=X, skip=())
 
 
 def test_a_budget_that_nothing_meets_is_refused_with_what_can_be():
-    told = "budget parameters 3: asked for 3, the least that can be reached is 11, 18.64% of the original's 59"
+    told = "budget parameters 3: asked for 3, the smallest possible value is 11, 18.64% of the original's 59"
     with pytest.raises(sc.SecateurError, match=told):
         sc.plan(net(6, 5, 4), scope=sc.Budget(parameters=3), data=X, skip=())
 
@@ -184,7 +184,7 @@ def test_a_budget_that_cannot_be_is_refused(budget, message):
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"sparsity": 0.5, "scope": sc.Budget(flops=10)}, "sparsity 0.5 and budget flops 10: allowed is one of them"),
     ({"scope": sc.Budget("flops")}, "sparsity is missing"),
-    ({"sparsity": 0.5, "scope": "budget", "data": None}, "scope 'budget' needs data="),
+    ({"sparsity": 0.5, "scope": "budget", "data": None}, "scope 'budget' needs calibration inputs: pass data="),
     ({"sparsity": 0.5, "layers": {"0": {"granularity": "1x2"}}}, "divides items of one kind")])
 def test_what_is_not_clear_is_refused(arguments, message):
     with pytest.raises(sc.SecateurError) as caught:

@@ -179,9 +179,9 @@ def test_elimination_is_greedy_exact_least_squares():
 
 def test_data_that_is_missing_is_named_and_nothing_takes_its_place():
     net = nn.Sequential(nn.Linear(3, 2))
-    with pytest.raises(sc.SecateurError, match=r"criterion 'obs' needs input_gram: give data= \(inputs\)"):
+    with pytest.raises(sc.SecateurError, match=r"criterion 'obs' needs calibration inputs: pass data=$"):
         sc.plan(net, 0.5, criterion="obs", skip=())
-    with pytest.raises(sc.SecateurError, match="criterion 'taylor' needs gradient: give data= with labels"):
+    with pytest.raises(sc.SecateurError, match=r"criterion 'taylor' needs labelled inputs: pass data=\(inputs, labels\)"):
         sc.plan(net, 0.5, criterion="taylor", data=torch.rand(4, 3), skip=())
 
 
@@ -202,7 +202,7 @@ def test_a_function_with_its_needs_is_a_criterion():
     net, x = nn.Sequential(nn.Linear(6, 5)), torch.rand(32, 6)
     mine, wanda = (sc.plan(net, 0.5, criterion=c, data=x, skip=()) for c in (own, "wanda"))
     assert torch.equal(mine.cuts[0].keep, wanda.cuts[0].keep)
-    with pytest.raises(sc.SecateurError, match="needs input_norm"):
+    with pytest.raises(sc.SecateurError, match="needs calibration inputs"):
         sc.plan(net, 0.5, criterion=own, skip=())
     with pytest.raises(sc.SecateurError, match=r"gave \(5,\)"):
         sc.plan(net, 0.5, criterion=lambda weight, signals: weight.sum(1), skip=())

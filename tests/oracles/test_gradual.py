@@ -93,7 +93,7 @@ def test_distilling_alone_needs_no_labels():
     taught, plain = ((other(X).softmax(1) - net(X).softmax(1)).square().mean() for other in (found, sc.prune(net, 0.5,
                                                                                                              skip=())))
     assert taught < 0.5 * plain
-    with pytest.raises(sc.SecateurError, match="recovery gradual needs data= with labels"):
+    with pytest.raises(sc.SecateurError, match="recovery gradual needs labelled inputs"):
         sc.prune(net, 0.5, data=X, recovery="gradual", skip=())
 
 

@@ -220,7 +220,7 @@ def test_distilling_alone_needs_no_labels():
     net, x = mlp(), samples(mlp())
     taught = sc.prune(net, 0.5, data=x, recovery=Finetune(epochs=4, distil=1.0), skip=())
     assert apart(net, taught, x) < apart(net, sc.prune(net, 0.5, skip=()), x)
-    with pytest.raises(sc.SecateurError, match="recovery finetune needs data= with labels"):
+    with pytest.raises(sc.SecateurError, match=r"recovery finetune needs labelled inputs: pass data=\(inputs, labels\)"):
         sc.prune(net, 0.5, data=x, recovery="finetune", skip=())
 
 
@@ -262,7 +262,7 @@ def test_every_recovery_runs_on_weights_and_neurons_or_refuses(name):
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(sc.SecateurError, match=r"recovery reconstruct needs data= \(inputs\); got nothing"):
+    with pytest.raises(sc.SecateurError, match="recovery reconstruct needs calibration inputs: pass data=$"):
         sc.prune(mlp(), 0.5, recovery="reconstruct", skip=())
     with pytest.raises(sc.SecateurError, match="did you mean 'reconstruct'"):
         sc.prune(mlp(), 0.5, recovery="reconstuct", skip=())

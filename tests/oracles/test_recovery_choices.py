@@ -92,7 +92,7 @@ def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch)
 
 
 def test_a_name_is_written_as_it_is_asked_for():
-    with pytest.raises(sc.SecateurError, match="recovery best-finetune needs data="):
+    with pytest.raises(sc.SecateurError, match="recovery best-finetune needs labelled inputs"):
         sc.prune(mlp(), 0.5, recovery="best-finetune", skip=())
 
 

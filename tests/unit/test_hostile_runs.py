@@ -193,7 +193,7 @@ def test_an_array_that_says_it_is_larger_than_its_bytes_is_refused(shape, tmp_pa
     np.lib.format.write_array_header_1_0(made, {"descr": "<f4", "fortran_order": False, "shape": shape})
     with zipfile.ZipFile("bad.npz", "w") as archive:
         archive.writestr("x.npy", made.getvalue() + bytes(16))
-    with pytest.raises(SecateurError, match="is no whole .npz file of plain arrays"):
+    with pytest.raises(SecateurError, match="is not a valid .npz file of plain arrays"):
         user_data.read_arrays(tmp_path / "bad.npz")
 
 

@@ -117,10 +117,10 @@ def test_npz_mistakes_are_one_line(tmp_path):
     with pytest.raises(SecateurError, match="lacks train_y, test_x, test_y; needed: .*, got: train_x, labels"):
         data.resolve(str(path))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(SecateurError, match="no whole .npz file"):
+    with pytest.raises(SecateurError, match="not a valid .npz file"):
         data.resolve(str(path))
     np.savez(path, train_x=np.array([{"pickled": 1}], dtype=object))
-    with pytest.raises(SecateurError, match="no whole .npz file of plain arrays"):
+    with pytest.raises(SecateurError, match="not a valid .npz file of plain arrays"):
         data.resolve(str(path))
 
 

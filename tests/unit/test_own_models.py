@@ -100,5 +100,5 @@ def test_damaged_or_missing_weights(tmp_path):
         models.load_weights(small(), path)
     save_file(small().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(SecateurError, match="no whole safetensors file"):
+    with pytest.raises(SecateurError, match="not a valid safetensors file"):
         models.load_weights(small(), path)

@@ -58,7 +58,7 @@ def test_files_that_are_missing_damaged_or_of_other_origin(small, tmp_path):
     assert "No such file" in refused(path, tiny)
     whole = sc.save(small, path).read_bytes()
     path.write_bytes(whole[:-3])
-    assert "is no whole safetensors file" in refused(path, tiny)
+    assert "is not a valid safetensors file" in refused(path, tiny)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "is damaged: its checksum is" in refused(path, tiny)
     safetensors.torch.save_file(tiny().state_dict(), path)

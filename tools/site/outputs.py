@@ -31,7 +31,7 @@ def replayed(text: str, name: str) -> list[tuple[str, str, str]]:
         kind, title, body = match.groups()
         if kind == "python" and not title:
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile(body, name, "exec"), names)
+                exec(compile(body, name, "exec", dont_inherit=True), names)
             printed = out.getvalue()
         elif title in (PRINTS, VARY):
             found.append((title, body, printed))

@@ -43,9 +43,9 @@ class InfoOptions(Options):
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
                          room="scopes")
     layers: str = setting("", "settings of single layers, as for study", group=CUT, check=check_layers, json=True)
-    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",),
+    min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",),
                                   least=0, greatest=1)
-    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",),
+    max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",),
                                   least=0, greatest=1)
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms", group=CUT)
 

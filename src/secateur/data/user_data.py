@@ -91,7 +91,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         raise file_error(path, "is missing") from error
     # NumPy and zipfile raise some twenty classes of errors on damaged files; MemoryError is one of them.
     except Exception as error:
-        raise file_error(path, f"is no whole {path.suffix} file of plain arrays: {first_line(error)}") from error
+        raise file_error(path, f"is not a valid {path.suffix} file of plain arrays: {first_line(error)}") from error
 
 
 def _check_size(path: Path) -> None:

@@ -24,8 +24,8 @@ class CommonConfig(Settings):
     layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
                           "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
                           check=check_layers)
-    min_sparsity: float = setting(0.0, "fraction of every layer that goes at least", group=CUT, aliases=("least",))
-    max_sparsity: float = setting(1.0, "fraction of every layer that goes at most", group=CUT, aliases=("most",))
+    min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",))
+    max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how several scores of one block or neuron are joined", group=CUT, allowed=POOLINGS)
     round_to: int = setting(1, "neurons and channels left are a multiple of this", group=CUT, check=check_round_to)
     calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data",

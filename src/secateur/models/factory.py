@@ -142,7 +142,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise SecateurError(f"weights '{path}' cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise SecateurError(f"weights '{path}' are no whole safetensors file: {first_line(error)}") from error
+        raise SecateurError(f"weights '{path}' are not a valid safetensors file: {first_line(error)}") from error
 
 
 def _difference(name: str, own: dict[str, Tensor], given: dict[str, Tensor]) -> str:

@@ -226,4 +226,4 @@ def _check_scope(scope: Scope, entries: Sequence[Entry], samples: Calibration | 
     if "costs" in scope.needs and scope.resource not in RESOURCES:
         raise unknown(f"resource of scope '{scope.name}'", str(scope.resource), RESOURCES)
     if scope.needs and samples is None:
-        raise SecateurError(f"scope '{scope.name}' needs data= (samples of the network's input); got None")
+        raise SecateurError(f"scope '{scope.name}' needs calibration inputs: pass data=")

@@ -14,6 +14,7 @@ from secateur.core.errors import CutGraphWarning, SecateurError
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
 from secateur.pruning.granularity import GranularityChoice, resolve
+from secateur.pruning.signals.base import WORDS
 from secateur.recovery.current_plan import current_plan
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.training.loop import check_finite
@@ -23,7 +24,6 @@ RecoveryName = Literal["none", "best", "best-finetune", "finetune", "gradual", "
 RecoveryChoice = RecoveryName | str | Recovery | Sequence[str | Recovery]
 """A name, ``pkg.module:Class``, an item with its settings, or a sequence of these, done in its order."""
 
-_WORDS = {"data": "data= (inputs)", "labels": "data= with labels, pairs (inputs, labels)"}
 
 
 def recoveries(choice: RecoveryChoice) -> tuple[Recovery, ...]:
@@ -60,9 +60,8 @@ def check_recoveries(items: Sequence[Recovery], samples: Calibration | None) -> 
     given = {"data": samples is not None, "labels": samples is not None and samples.labelled}
     missing = {name_of(r): lacking for r in items if (lacking := [n for n in r.needs if not given[n]])}
     if missing:
-        wanted = dict.fromkeys("labels" if "labels" in names else "data" for names in missing.values())
-        got = ", ".join(n for n, there in given.items() if there) or "nothing"
-        raise SecateurError(f"recovery {', '.join(missing)} needs {' and '.join(_WORDS[w] for w in wanted)}; got {got}")
+        wanted = "labels" if any("labels" in names for names in missing.values()) else "data"
+        raise SecateurError(f"recovery {', '.join(missing)} needs {WORDS[wanted]}")
 
 
 def kinds_of(granularity: GranularityChoice, layers: Any = None) -> frozenset[str]:

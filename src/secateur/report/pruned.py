@@ -43,6 +43,6 @@ def remarks(cut: CutNetwork) -> list[str]:
 
 
 def how_to_load(cut: CutNetwork) -> str:
-    """Where the file is, how large it is with all that it tells, and how to get the network out of it."""
+    """Where the file is, how large it is, and how to load the network from it."""
     size = text.with_prefix(bytes_of(cut.path), "B")
-    return f"{cut.path}, {size} with all that it tells, read back and compared: {cut.again}"
+    return f"{cut.path}: saved ({size}, verified); load it with {cut.again}"

@@ -25,7 +25,7 @@ class Live:
     ``every`` says how often it is looked at, in steps.
 
     Raises:
-        SecateurError: ``every`` is no whole number from 1; a function that gives no fraction.
+        SecateurError: ``every`` is not a whole number from 1 on, or a function gives no fraction.
 
     >>> variable = torch.tensor(0.0)
     >>> live = Live(variable, every=5)

@@ -75,7 +75,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
         if start.startswith(magic) and not _is_plausible(start, whole):
             raise SecateurError(f"'{path}' is {what}; read are safetensors files only, and nothing else is opened")
     if len(start) < 8 or not _is_plausible(start, whole):
-        raise SecateurError(f"'{path}' is no whole safetensors file: its header does not fit its {whole} bytes")
+        raise SecateurError(f"'{path}' is not a valid safetensors file: its header does not fit its {whole} bytes")
     length = int.from_bytes(start, "little")
     check_length(length, whole, f"'{path}': the header")
     text = file.read(length)
@@ -135,4 +135,4 @@ def _check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path)
                                 f"it ends at {at}")
         at = one.end
     if at != whole:
-        raise SecateurError(f"'{path}' is no whole safetensors file: its tensors end at byte {at}, it has {whole}")
+        raise SecateurError(f"'{path}' is not a valid safetensors file: its tensors end at byte {at}, it has {whole}")

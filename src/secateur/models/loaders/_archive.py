@@ -80,7 +80,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except OSError as error:
         raise SecateurError(f"cannot read '{path}': {error.strerror or first_line(error)}") from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error) as error:
-        raise SecateurError(f"'{path}' is no whole exported program: {first_line(error)}") from error
+        raise SecateurError(f"'{path}' is not a valid exported program: {first_line(error)}") from error
 
 
 def _checked(archive: zipfile.ZipFile, what: str) -> Iterator[tuple[str, bytes | str]]:

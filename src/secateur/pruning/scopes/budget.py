@@ -138,7 +138,7 @@ class Budget(Allocation):
             aim = (low + high) / 2
         if best is None:
             least = costs.of([int(c[p.argmin()]) for c, p in zip(choices, prices, strict=True)])
-            raise SecateurError(f"{self}: asked for {limit:.4g}, the least that can be reached is {least:.4g}, "
+            raise SecateurError(f"{self}: asked for {limit:.4g}, the smallest possible value is {least:.4g}, "
                                 f"{least / costs.whole:.2%} of the original's {costs.whole:.4g}")
         return best
 

@@ -16,8 +16,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "seed": ("seed",), "input_norm": DATA, "input_gram": DATA, "gradient": LABELS,
     "squared_gradient": LABELS, "hessian_gradient": LABELS, "movement": LABELS, "flow": ("example",),
     "unit_gram": DATA, "unit_mean": DATA, "unit_zeros": DATA, "outgoing": (), "scale": ()}
-WORDS = {"data": "data= (inputs)", "labels": "data= with labels, pairs (inputs, labels)",
-         "example": "example= or data="}
+WORDS = {"data": "calibration inputs: pass data=", "labels": "labelled inputs: pass data=(inputs, labels)",
+         "example": "an example input: pass example= or data="}
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,6 @@ def check_needs(what: str, needs: Iterable[str], samples: Calibration | None, ex
     if strange := [n for n in needs if n not in known]:
         raise SecateurError(f"{what} declares unknown needs {', '.join(strange)}; allowed: {', '.join(sorted(known))}")
     lacking = {n: [s for s in SOURCES[n] if not there[s]] for n in needs}
-    if missing := {n: sources for n, sources in lacking.items() if sources}:
-        wanted = dict.fromkeys(s for sources in missing.values() for s in sources)
+    if wanted := dict.fromkeys(s for sources in lacking.values() for s in sources):
         words = [WORDS[s] for s in wanted if not (s == "data" and "labels" in wanted)]
-        got = ", ".join(sorted(s for s in there if there[s]))
-        raise SecateurError(f"{what} needs {', '.join(missing)}: give {', '.join(words)}; got {got}")
+        raise SecateurError(f"{what} needs {' and '.join(words)}")
