@@ -104,6 +104,12 @@ class Results:
         return [c for c in self.methods(granularity) if c not in plain]
 
     @property
+    def noisy(self) -> bool:
+        """Whether some timing that the report shows is noisy."""
+        return any(speed.noise for curve in self.curves for cell in curve.cells for ways in cell.speeds.values()
+                   for speed in ways.values())
+
+    @property
     def granularities(self) -> list[str]:
         """The granularities of the run, in order."""
         return list(dict.fromkeys(c.method.granularity for c in self.curves))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.core import text as words
-from secateur.report import conclusions, explanation
+from secateur.measure.noise import LEGEND
+from secateur.report import conclusions, explanation, sentences
 from secateur.report.conclusions import Answer
 from secateur.report.plots import distributions, palette, sensitivity, speed
 from secateur.report.render import tables
@@ -14,23 +15,27 @@ from secateur.report.results import Cell, Results
 
 def content(results: Results) -> dict[str, Any]:
     """Sentences, paragraphs and tables; a table that the run cannot fill is not among them."""
-    by_name = {"results": tables.results(results), "training": tables.training(results),
+    by_name = {"answers": tables.answers(results), "results": tables.results(results),
+               "training": tables.training(results),
                "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
     if distributions.by_layer(results):
         by_name["weight_statistics"] = tables.weight_statistics(results)
     if results.run.scans:
         by_name["sensitivity"] = sensitivity.table(results)
-    return {"run": results.run, "config": results.run.config, "sentence": conclusions.sentence(results),
+    return {"run": results.run, "config": results.run.config,
+            "noisy": LEGEND if results.noisy else "",
+            "headline": sentences.headline(results), "findings": sentences.explanation(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
             "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,
             "sensitivity": sensitivity.sentence(results) if results.run.scans else ""}
 
 
 def cards(results: Results) -> list[dict[str, Any]]:
-    """One card an answer: its title, its colour role, the share that can go, and its facts as (name, value)."""
+    """One card an answer: its title, its colour role, the share, whether it can go, and its facts as (name, value)."""
     return [{"title": f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})",
              "role": palette.role(a.method.granularity), "share": words.percent(a.cell.sparsity if a.cell else 0),
-             "facts": _facts(a, results)} for a in conclusions.all_answers(results)]
+             "can": "can go" if a.is_sure or not a.cell else "can probably go", "facts": _facts(a, results)}
+            for a in conclusions.all_answers(results)]
 
 
 def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
@@ -42,8 +47,8 @@ def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
              ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
              ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),
              ("stored", f"{words.with_prefix(cell.stored, 'B')} of {words.with_prefix(results.dense.bytes, 'B')}")]
-    return facts + [(f"speed, batch {b}", f"{words.times(s.ratio)} (quartiles {words.times(s.low)} to "
-                     f"{words.times(s.high)})") for b, s in conclusions.headline_speeds(a.method, cell, results)]
+    return facts + [(f"speed, batch {b}", f"{s.shown} (quartiles {words.times(s.low)} to {words.times(s.high)})")
+                    for b, s in conclusions.headline_speeds(a.method, cell, results)]
 
 
 def _cost(cell: Cell) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.core.optional import need
-from secateur.report import conclusions
+from secateur.report import sentences
 from secateur.report.plots import curves, distributions, palette, sample_images, sensitivity, speed, training
 from secateur.report.plots.base import Board
 from secateur.report.render import tables, templates
@@ -20,8 +20,8 @@ def render(results: Results) -> str:
     data = _data(results, boards)
     return templates.render(
         "page.html.j2", **content(results), boards=boards, data=data,
-        sentence_parts=conclusions.sentence_parts(results), recovered_parts=conclusions.recovered_parts(results),
-        cards=cards(results), role=palette.role, light=palette.LIGHT, dark=palette.DARK,
+        headline_parts=sentences.headline_parts(results), cards=cards(results),
+        role=palette.role, light=palette.LIGHT, dark=palette.DARK,
         style=templates.read("page.css"), script=templates.read("page.js"),
         plotly=need("plotly.offline").get_plotlyjs())
 

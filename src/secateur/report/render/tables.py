@@ -9,11 +9,32 @@ from statistics import fmean
 from typing import Any
 
 from secateur.core import text
+from secateur.report.conclusions import AnswerRow, answer_rows
 from secateur.report.plots.base import Table
 from secateur.report.plots.distributions import by_layer, mean_by_place
 from secateur.report.results import Cell, Curve, Results
 
 LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
+
+
+def answers(results: Results) -> Table:
+    """What can go, plain and recovered, and what it costs and buys: four rows in a study of the defaults."""
+    rows = answer_rows(results)
+    batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
+    head = ("cut", "after the cut", "can go", "accuracy", "size", *(f"speed at batch {b}" for b in batches))
+    return Table(head, tuple(_answer(row, batches) for row in rows), 2)
+
+
+def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
+    """The row of one answer; what is not sure has a sign before it."""
+    first = (text.capital(text.noun(row.method.granularity)), row.recovery or "nothing")
+    if row.sparsity is None or row.accuracy is None or row.size is None:
+        return (*first, "none", *["–"] * (2 + len(batches)))
+    half, speeds = (row.accuracy.high - row.accuracy.low) / 2, dict(row.speeds)
+    around = f" ± {text.points(half)}" if math.isfinite(half) else ""
+    return (*first, f"{'' if row.is_sure else 'probably '}{text.percent(row.sparsity)}",
+            f"{text.percent(row.accuracy.mean, 2)}{around}", text.percent(row.size),
+            *(speeds[b].shown if b in speeds else "–" for b in batches))
 
 
 def results(results: Results, controls: bool = True) -> Table:
@@ -32,7 +53,7 @@ def _result(curve: Curve, cell: Cell, results: Results) -> tuple[str, ...]:
     return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
             text.points(cost.mean) + span, f"{cell.loss.mean:.4g}", text.count(cell.nonzeros),
             text.with_prefix(cell.flops_nonzero), text.with_prefix(cell.stored, "B"),
-            *(text.times(s.ratio) if s else "–" for s in speeds))
+            *(s.shown if s else "–" for s in speeds))
 
 
 def weight_statistics(results: Results) -> Table:
