@@ -97,7 +97,8 @@ def times() -> str:
         return "Times of the commands are not measured yet: `python benchmarks/study.py --only commands`."
     box, seconds = found["machine"], {name: found[name]["seconds"] for name in ("demo", "study", "again")}
     return (f"After set-up, `make demo` takes {_duration(seconds['demo'])}, "
-            f"`make study` {_duration(seconds['study'])}, and a study with nothing left to do {_duration(seconds['again'])} ({box['cpu']}, {box['cores']} cores).")
+            f"`make study` {_duration(seconds['study'])}, and a study with nothing left to do "
+            f"{_duration(seconds['again'])} ({box['cpu']}, {box['cores']} cores).")
 
 
 def _duration(seconds: float) -> str:
