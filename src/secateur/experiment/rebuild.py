@@ -77,12 +77,10 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     _check_own(run)
     _check_named(run, {model, *choice.values()}, trusted)
     grid = _load_again(folder, run)
-    with Store(folder) as store:
-        sweep = Sweep(grid, store, Progress())
+    with Store(folder) as store, Sweep(grid, store, Progress()) as sweep:
         point = grid.point(row.granularity, row.criterion, row.scope, row.sparsity, row.seed, row.recovery)
         _check_same(grid, sweep, store, point, folder)
-        with sweep.bundles() as bundles:
-            network = copy.deepcopy(open_bundle(bundles[point.seed]).cut(point)[1])
+        network = copy.deepcopy(open_bundle(sweep.bundle(point.seed)).cut(point)[1])
     x, y = grid.task.data.test_x, grid.task.data.test_y
     now = evaluate(network, x, y)
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
