@@ -26,8 +26,8 @@ from secateur.report import pruned as cut_report
 
 TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing", "time again": "retiming",
           "cut": "cutting"}
-_ROOM = 4
-"""Lines of a terminal that the table leaves free, for its own head and what was printed above."""
+_ROOM = 5
+"""Lines of a terminal that the table leaves free, for its own head, what its marks mean and what was printed above."""
 COLOURS = {"weight": "red", "neuron": "blue"}
 
 
