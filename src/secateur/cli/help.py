@@ -22,7 +22,18 @@ Entry = tuple[str, str]
 """A name, and what it means."""
 
 
-class Command(TyperCommand):
+class _Lean:
+    """The option ``--help`` has a truth value: of None typer would ask pydantic, whose import takes 0.1 s."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None and option.default is None:
+            option.default = False
+        return option
+
+
+class Command(_Lean, TyperCommand):
     """A command whose help is this module's."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -30,7 +41,7 @@ class Command(TyperCommand):
         formatter.write(command_help(self, ctx))
 
 
-class Group(TyperGroup):
+class Group(_Lean, TyperGroup):
     """The command that has all others, its help this module's."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
