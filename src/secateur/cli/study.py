@@ -33,7 +33,8 @@ def study(
     given = {"model": StudyConfig.model, "data": StudyConfig.data, **file, **settings}
     start(f"study: {given['model']} on {given['data']}")
     from secateur import report
-    from secateur.cli.console import Live, tell
+    from secateur.cli.answer import tell
+    from secateur.cli.live import Live
     from secateur.experiment.run import RunData
     from secateur.experiment.study import study as run_study
 
@@ -46,7 +47,7 @@ def study(
         interruption.leave(f"the report of what is there is {page}")
         return page
 
-    with Live() as live:
+    with Live(tolerance=study_config.tolerance) as live:
         run = run_study(config=study_config, out=options.out or None, jobs=options.jobs, backend=options.backend,
                         address=options.address, progress=live, command=command_line(), report=grow)
-    tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False))
+    tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False), run)

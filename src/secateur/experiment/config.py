@@ -177,7 +177,7 @@ class StudyConfig(CommonConfig):
         """
         words, usual = ["secateur", "study", *["--quick"] * self.draft], QUICK if self.draft else {}
         for one in settings_of(type(self)):
-            value, flag = getattr(self, one.name), one.name.replace("_", "-")
+            value, flag = getattr(self, one.name), one.names[0].replace("_", "-")
             if one.flag and value != usual.get(one.name, one.default):
                 text = ",".join(map(str, value)) if one.several else str(value)
                 words += [f"--{'' if value else 'no-'}{flag}"] if one.item is bool else [f"--{flag}", text]

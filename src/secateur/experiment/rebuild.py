@@ -71,7 +71,7 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     """
     run = load_run(folder)
     if model not in ("", run.config["model"]):
-        raise RunError(f"'{folder}' is a run: --model is for a file, or names the run's own again, "
+        raise RunError(f"'{folder}' is a run: --factory is for a file, or names the run's own again, "
                        f"'{run.config['model']}'; got '{model}'")
     row = _choose_row(run, choice)
     _check_own(run)
@@ -123,7 +123,7 @@ def _check_named(run: RunData, repeated: set[Any], trusted: bool) -> None:
     """Refuse to import what a run names and its user does not: a run is a file, whoever wrote it."""
     own = [name for name in _import_paths(run.config) if name not in repeated]
     if own and not trusted:
-        how = f"repeat it with --model {own[0]}, or " if own == [run.config.get("model")] else ""
+        how = f"repeat it with --factory {own[0]}, or " if own == [run.config.get("model")] else ""
         raise RunError(f"'{run.folder}' was made with {', '.join(own)}, which would be imported and run: {how}say "
                        "--trust where you know who made the run")
 
