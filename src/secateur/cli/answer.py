@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from secateur.cli.help import shell_lines
 from secateur.cli.points import COLOURS, accuracy_text, columns_of, shown_batches
 from secateur.core import text
 from secateur.core.terminal import Terminal
@@ -23,15 +24,16 @@ def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
     """Print the answer of a run: a sentence, what can go of weights and neurons, the report, what to type next."""
     console = console or Terminal()
     rows = answer_rows(gather_results(run))
-    print_lines(["", report.headline, ""], console)
+    console.print(Text(f"\n{report.headline}\n"), soft_wrap=not console.is_terminal)
     if rows:
         console.print(answer_table(rows, console.width))
         marked = any(MARK in speed.shown for row in rows for _, speed in row.speeds)
         print_lines([*[LEGEND] * marked, ""], console)
     pages = {path.suffix: path for path in report.files if path.suffix not in (".png", ".svg")}
     others = [str(path) for suffix, path in pages.items() if suffix != ".html"]
-    print_lines([f"report  {pages['.html'].resolve().as_uri()}", f"        {', '.join(others)}",
-                 *(f"{'next' if i == 0 else '':<8}{line}" for i, line in enumerate(next_commands(rows, run)))], console)
+    print_lines([f"report: {pages['.html'].resolve().as_uri()}", f"also: {', '.join(others)}"], console)
+    for what, command in next_commands(rows, run).items():
+        print_lines([f"{what}:", shell_lines(command, console.width)], console)
 
 
 def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
@@ -54,11 +56,11 @@ def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
     return made
 
 
-def next_commands(rows: Sequence[AnswerRow], run: RunData) -> list[str]:
+def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
     """What to type next: the whole study after a draft; the best network as a file; a network of one's own."""
     best = max((row for row in rows if row.sparsity), key=lambda row: row.sparsity or 0, default=None)
     study = shlex.join(["secateur", "study", "--model", run.config["model"], "--data", run.config["data"]])
-    whole = [f"{study}   # the whole study"] if run.config.get("draft") else []
+    whole = {"next, the whole study": study} if run.config.get("draft") else {}
     if best is None or best.sparsity is None:
         return whole
     m = best.method
@@ -66,8 +68,8 @@ def next_commands(rows: Sequence[AnswerRow], run: RunData) -> list[str]:
              "recovery": m.recovery}
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     own = f"secateur prune mypackage.nets:make --data samples.npz --sparsity {best.sparsity:g}"
-    return [*whole, f"{shlex.join(['secateur', 'export', str(run.folder), *words])}   # that network as a file",
-            f"{own}   # a network of yours"]
+    return {**whole, "that network as a file": shlex.join(["secateur", "export", str(run.folder), *words]),
+            "a network of yours": own}
 
 
 def print_lines(lines: Iterable[str], console: Terminal | None = None) -> None:

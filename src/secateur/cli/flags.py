@@ -94,5 +94,7 @@ def _help(one: Setting) -> str:
     values = one.default if isinstance(one.default, tuple) else (one.default,)
     default_text = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     names = f": {', '.join(one.allowed)}" if one.allowed else ""
-    default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {default_text})"
+    if one.item is bool:
+        return one.help + " (default: on)" * (one.default is True)
+    default = "" if one.default in (None, "", (), REQUIRED) else f" (default: {default_text})"
     return one.help + names + default

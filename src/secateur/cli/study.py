@@ -35,6 +35,7 @@ def study(
     from secateur import report
     from secateur.cli.answer import tell
     from secateur.cli.live import Live
+    from secateur.core.terminal import Terminal
     from secateur.experiment.run import RunData
     from secateur.experiment.study import study as run_study
 
@@ -50,4 +51,6 @@ def study(
     with Live(tolerance=study_config.tolerance) as live:
         run = run_study(config=study_config, out=options.out or None, jobs=options.jobs, backend=options.backend,
                         address=options.address, progress=live, command=command_line(), report=grow)
-    tell(report.write(run, csv=options.csv, parquet=options.parquet, anew=False), run)
+    with Terminal().status("writing the report"):
+        written = report.write(run, csv=options.csv, parquet=options.parquet, anew=False)
+    tell(written, run)
