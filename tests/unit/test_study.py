@@ -76,7 +76,7 @@ def test_every_point_is_there(run):
 
 def test_the_command_of_a_run_says_its_settings(run):
     flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --no-best --seeds 2 --epochs 2"
-    assert run.command.startswith(f"secateur study {flags} --timed-seeds 2 --latency-batches 1,8")
+    assert run.command.startswith(f"secateur study {flags} --timed-seeds 2 --batch 1,8")
     assert run.command.endswith(f"--engine csr --samples 4 --out {run.folder}")
 
 
