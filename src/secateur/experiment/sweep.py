@@ -22,7 +22,7 @@ from secateur.core.progress import Progress
 from secateur.core.version import __version__
 from secateur.experiment import backends
 from secateur.experiment.config import RunOptions
-from secateur.experiment.grid import Grid, sample_images
+from secateur.experiment.grid import Grid, sample_images, test_labels
 from secateur.experiment.point import Point
 from secateur.experiment.store import NETWORKS, Store, key_of
 from secateur.experiment.stored import check_timing
@@ -53,7 +53,7 @@ class Sweep:
                 "latency": [key_of(grid.timing_settings(p)) for p in self.points],
                 "scans": [key_of(grid.scan_settings(p)) for p in grid.scans()],
                 "anatomy": [key_of(grid.anatomy_settings(s)) for s in seeds],
-                "samples": key_of(grid.sample_settings())}
+                "samples": key_of(grid.sample_settings()), "labels": key_of(grid.label_settings())}
 
     def network(self, seed: int) -> Path:
         """The file of a trained network's weights."""
@@ -213,7 +213,7 @@ class Sweep:
         return path
 
     def describe(self) -> None:
-        """Keep what the report explains with: the anatomy of every network, and the sample images."""
+        """Keep what the report explains with: the anatomy of every network, sample images, the tests' classes."""
         grid, config = self.grid, self.grid.config
         for seed in range(config.seeds):
             if self.store.get(grid.anatomy_settings(seed)) is None:
@@ -223,6 +223,8 @@ class Sweep:
                 self._put(grid.anatomy_settings(seed), weight_statistics(prunable, config.sparsity))
         if self.store.get(grid.sample_settings()) is None:
             self._put(grid.sample_settings(), sample_images(grid.task.data, config.samples))
+        if self.store.get(grid.label_settings()) is None:
+            self._put(grid.label_settings(), test_labels(grid.task.data))
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

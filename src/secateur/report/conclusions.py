@@ -140,8 +140,12 @@ def _size_words(cell: Cell, results: Results) -> str:
 
 def headline_speeds(method: Method, cell: Cell, results: Results) -> list[tuple[str, Speed]]:
     """The speeds at batches 1 and 64, or else at the two smallest measured, in the way made for the method."""
-    batches = [b for b in ("1", "64") if b in results.batches] or results.batches[:2]
-    return [(b, s) for b in batches if (s := cell.speed(b, method.way))]
+    return [(b, s) for b in headline_batches(results) if (s := cell.speed(b, method.way))]
+
+
+def headline_batches(results: Results) -> list[str]:
+    """Batches 1 and 64, or else the two smallest measured."""
+    return [b for b in ("1", "64") if b in results.batches] or list(results.batches[:2])
 
 
 def _speed_words(method: Method, cell: Cell, results: Results) -> str:

@@ -59,11 +59,17 @@ def training(results: Results) -> Table:
 
 
 def layers(results: Results) -> list[dict[str, Any]]:
-    """What each method removes of each layer at each sparsity: records for the page to choose from."""
-    return [{"method": curve.method.name, "noun": text.noun(curve.method.granularity), "sparsities": [
-        {"sparsity": text.percent(cell.sparsity), "rows": _layer_rows(cell),
-         "notes": sorted({note for row in cell.rows for note in row.notes})}
-        for cell in curve.cells]} for curve in results.methods(controls=True)]
+    """What each method removes of each layer: a record a method, with an entry for each place of the slider."""
+    return [{"method": curve.method.name, "noun": text.noun(curve.method.granularity),
+             "sparsities": [_layers_at(curve, s) for s in results.keeps]} for curve in results.methods(controls=True)]
+
+
+def _layers_at(curve: Curve, sparsity: float) -> dict[str, Any] | None:
+    """One sparsity of one method; None where it was not measured."""
+    cell = next((c for c in curve.cells if c.sparsity == sparsity), None)
+    if cell is None:
+        return None
+    return {"rows": _layer_rows(cell), "notes": sorted({note for row in cell.rows for note in row.notes})}
 
 
 def _layer_rows(cell: Cell) -> list[list[str]]:
