@@ -78,7 +78,8 @@ def results():
 def test_the_headline_is_short_and_the_table_has_four_rows(results):
     headline, table = first.headline(results), first.table(results)
     assert 5 < len(headline.split()) <= first.MOST_WORDS
-    assert headline == "You can remove 90% of the weights or 90% of the neurons and stay within 0.5 points of 97% accuracy."
+    assert headline == ("You can remove 90% of the weights or 90% of the neurons and stay within 0.5 points of 97% "
+                        "accuracy.")
     assert [row[:2] for row in table.rows] == [("weights, plain", "70%"), ("weights, recovered", "90%"),
                                                ("neurons, plain", "60%"), ("neurons, recovered", "90%")]
     assert f"<h1>{headline}</h1>" in page.render(results)
@@ -143,7 +144,7 @@ def test_the_class_that_loses_most_comes_first():
         (3, 40, 1.0, 0.25, True), (7, 40, 1.0, 0.75, True), (0, 40, 1.0, 1.0, False)]
     assert by_class.sentence(curve, 0.5, losses) == ("With 50% kept (weights), class 3 loses most: from 100% to 25% "
                                                      "(75.00 points). Class 7 also loses.")
-    assert by_class.plot(found, 0.5).y.names[:2] == ("3", "7")
+    assert by_class.plot(by_class.collect(found)[1], 0.5).y.names[:2] == ("3", "7")
 
 
 @pytest.mark.parametrize(("wrong", "told"), [(5, False), (8, False), (9, True), (12, True)])

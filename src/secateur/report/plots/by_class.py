@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,8 @@ from secateur.report.plots.palette import role, symbol
 from secateur.report.results import Cell, Curve, Results
 from secateur.report.statistics import Interval, loss_of_accuracy, sign_test
 
-MOST = 20
-"""Classes that a figure shows; the table has all of them."""
+MOST, MOST_ROWS = 20, 100
+"""Classes that a figure and a table show, those that lose most."""
 _CHANCE = 0.05
 """A loss is told where chance alone would give one as clear to any of the classes less often than this."""
 
@@ -54,31 +56,44 @@ def _loss(name: int, before: NDArray[np.float64], after: NDArray[np.float64], cl
     """
     change = (before - after).mean(axis=0)
     worse, better = int((change > 0).sum()), int((change < 0).sum())
-    clear = worse > better and classes * sign_test(worse, better) < _CHANCE
+    clear = worse > better and classes * _chance(worse, better) < _CHANCE
     lost = loss_of_accuracy(before.mean(axis=1).tolist(), after.mean(axis=1).tolist(), before, after)
     return ClassLoss(name, before.shape[1], float(before.mean()), float(after.mean()), lost, clear)
 
 
-def board(results: Results, keeps: Sequence[float]) -> Board | None:
-    """The accuracies of the classes at each sparsity; None where the run does not hold the classes."""
-    options = tuple((str(i), text.percent(1 - s)) for i, s in enumerate(keeps))
-    frames = {str(i): plot(results, s) for i, s in enumerate(keeps)}
-    if not any(p.series for p in frames.values()):
-        return None
+@cache
+def _chance(worse: int, better: int) -> float:
+    """The sign test, which many classes ask with the same counts."""
+    return sign_test(worse, better)
+
+
+Found = list[tuple[Curve, list[ClassLoss]]]
+"""Of each granularity, at one sparsity, the method that is shown and its classes; none where they are not known."""
+
+
+def collect(results: Results) -> list[Found]:
+    """The classes at each place of the page's slider; empty where the run does not hold them."""
+    places = [[(curve, by) for curve, cell in results.cells_at(s) if (by := losses(results, cell))]
+              for s in results.keeps]
+    return places if any(places) else []
+
+
+def board(results: Results, places: Sequence[Found]) -> Board:
+    """The accuracies of the classes, a frame for each place of the slider."""
+    options = tuple((str(i), text.percent(1 - s)) for i, s in enumerate(results.keeps))
+    frames = {str(i): plot(found, s) for i, (found, s) in enumerate(zip(places, results.keeps, strict=True))}
     few = f" Drawn are the {MOST} classes that lose most." if any(
         len(p.y.names) == MOST for p in frames.values()) else ""
     return Board("classes", (Control("keep", "keep", options),), (frames,), "Means over the seeds, the classes that "
                  f"lose most on top.{few}")
 
 
-def plot(results: Results, sparsity: float) -> Plot:
+def plot(found: Found, sparsity: float) -> Plot:
     """The accuracy of each class before the cut and after it."""
-    found = {c.method.name: (c, losses(results, cell)) for c, cell in results.cells_at(sparsity)}
-    by_method = {name: (curve, by) for name, (curve, by) in found.items() if by}
-    order = _order([by for _, by in by_method.values()])[:MOST]
-    series = [_points(curve, by, order) for curve, by in by_method.values()]
-    if by_method:
-        before = {c.name: c.before for c in next(iter(by_method.values()))[1]}
+    order = _order([by for _, by in found])[:MOST]
+    series = [_points(curve, by, order) for curve, by in found]
+    if found:
+        before = {c.name: c.before for c in found[0][1]}
         series.insert(0, Series("before", "ink", tuple(before[n] for n in order), tuple(map(float, range(len(order)))),
                                 symbol="cross", shape="points",
                                 text=tuple(f"class {n} before: {text.percent(before[n], 2)}" for n in order)))
@@ -104,22 +119,18 @@ def _points(curve: Curve, by: Sequence[ClassLoss], order: Sequence[int]) -> Seri
                   text=tips, group=m.granularity)
 
 
-def tables(results: Results, keeps: Sequence[float]) -> list[dict[str, object]]:
-    """A record a granularity for the page: for each sparsity the sentence and the rows of the classes, or None."""
-    return [{"items": text.noun(g), "sparsities": [_record(g, s, results) for s in keeps]}
-            for g in results.granularities]
+def tables(results: Results, places: Sequence[Found]) -> list[dict[str, Any]]:
+    """A record a granularity for the page: for each place the sentence and the rows of the classes, or None."""
+    return [{"items": text.noun(g), "sparsities": [
+        next((_record(curve, s, by) for curve, by in found if curve.method.granularity == g), None)
+        for found, s in zip(places, results.keeps, strict=True)]} for g in results.granularities] if places else []
 
 
-def _record(granularity: str, sparsity: float, results: Results) -> dict[str, object] | None:
+def _record(curve: Curve, sparsity: float, by: Sequence[ClassLoss]) -> dict[str, Any]:
     """One sparsity of one granularity."""
-    found = [(c, cell) for c, cell in results.cells_at(sparsity) if c.method.granularity == granularity]
-    if not found:
-        return None
-    (curve, cell), = found
-    by = losses(results, cell)
-    rows = [[str(c.name), text.count(c.tests), text.percent(c.before), text.percent(c.after), text.points(c.lost.mean),
-             _interval(c.lost), "yes" if c.clear else "no"] for c in by]
-    return {"sentence": sentence(curve, sparsity, by), "rows": rows} if rows else None
+    return {"sentence": sentence(curve, sparsity, by),
+            "rows": [[str(c.name), text.count(c.tests), text.percent(c.before), text.percent(c.after),
+                      text.points(c.lost.mean), _interval(c.lost), "yes" if c.clear else "no"] for c in by[:MOST_ROWS]]}
 
 
 def _interval(lost: Interval) -> str:

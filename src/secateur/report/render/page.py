@@ -32,7 +32,7 @@ def collect(results: Results) -> dict[str, Board]:
     """The boards that this run can fill."""
     boards = [curves.first_board(results), curves.board(results)]
     boards += [speed.pareto_board(results), speed.speedup_board(results)] if results.batches else []
-    boards += [found] if (found := by_class.board(results, results.keeps)) else []
+    boards += [by_class.board(results, places)] if (places := by_class.collect(results)) else []
     boards += [distributions.board(results)] if distributions.by_layer(results) else []
     boards += [sensitivity.board(results)] if results.run.scans else []
     boards += [training.board(results)] if training.histories(results) else []
@@ -63,5 +63,5 @@ def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
         {choice: number(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
         for b in boards.values()}
     return {"boards": frames, "slider": first.slider(results), "layers": tables.layers(results),
-            "classes": by_class.tables(results, results.keeps), "samples": sample_images.samples(results),
+            "classes": by_class.tables(results, by_class.collect(results)), "samples": sample_images.samples(results),
             "light": palette.LIGHT, "texts": list(texts), "plots": [json.loads(p) for p in plots]}
