@@ -16,8 +16,9 @@ from typing import Any
 
 import secateur as sc
 from secateur.experiment.row import Row
-from secateur.report.conclusions import sentence
 from secateur.report.gather import gather_results
+from secateur.report.results import Results
+from secateur.report.sentences import explanation, headline
 
 HERE = Path(__file__).parent
 
@@ -25,13 +26,18 @@ HERE = Path(__file__).parent
 def main() -> None:
     folder = Path(sys.argv[1])
     run = sc.load_run(folder)
-    result = {"machine": run.machine, "command": run.command, "answer": sentence(gather_results(run)),
+    result = {"machine": run.machine, "command": run.command, "answer": answer(gather_results(run)),
               "dense": [t["accuracy"] for t in run.trained], "rows": list(rows(run))}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "mnist.json").write_text(json.dumps(result, indent=1) + "\n")
     images = HERE.parent / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "figures" / "accuracy.png", images / "accuracy.png")
+
+
+def answer(results: Results) -> str:
+    """What the report says first: its headline, then what stands behind it."""
+    return " ".join([f"**{headline(results)}**", *explanation(results)])
 
 
 def rows(run: Any) -> Any:

@@ -92,6 +92,15 @@ def join_words(parts: Sequence[str], word: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
 
 
+def batches(sizes: Sequence[str]) -> str:
+    """Batch sizes in words.
+
+    >>> batches(["1"]), batches(["1", "64"])
+    ('batch 1', 'batches 1 and 64')
+    """
+    return f"batch{'es' * (len(sizes) > 1)} {join_words(sizes)}"
+
+
 def join_first(parts: Sequence[str], most: int) -> str:
     """The first of some parts, and how many more there are.
 

@@ -220,7 +220,7 @@ def default_folder(config: StudyConfig) -> Path:
 def sample_images(data: Dataset, count: int) -> dict[str, Any]:
     """The first test images as bytes with their shape, and their labels; no shape where the data are no images."""
     x, y = data.test_x[:count], data.test_y[:count]
-    picture = x.ndim == 4 and x.shape[1] in (1, 3) and float(x.min()) >= 0 and float(x.max()) <= 1
+    picture = len(x) > 0 and x.ndim == 4 and x.shape[1] in (1, 3) and float(x.min()) >= 0 and float(x.max()) <= 1
     pixels = (x * 255).round().to(torch.uint8).movedim(1, -1).numpy() if picture else np.zeros(0, np.uint8)
     return {"pixels": pixels.tobytes(), "shape": list(pixels.shape) if picture else None, "labels": y.tolist()}
 

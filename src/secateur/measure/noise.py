@@ -32,7 +32,7 @@ AGAIN = 0.5
 MARK = "?"
 """What stands behind a ratio that is noisy, wherever it is shown."""
 LEGEND = f"{MARK}: a noisy timing, not to be relied on; the same command measures it again"
-UNKNOWN = "an earlier version, which did not record the machine's load, timed it"
+UNKNOWN = "the machine's load was not recorded when it was timed"
 
 
 @dataclass(frozen=True)

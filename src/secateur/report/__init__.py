@@ -10,11 +10,11 @@ from secateur.core.errors import MissingExtraError
 from secateur.experiment.run import RunData
 from secateur.experiment.store import FIGURES
 from secateur.report import provenance
-from secateur.report.conclusions import sentence
 from secateur.report.gather import gather_results
 from secateur.report.provenance import Report
 from secateur.report.render import csv as export_rows
 from secateur.report.render import markdown, matplotlib_, page
+from secateur.report.sentences import headline
 
 __all__ = ["PACKAGES", "Report", "check_installed", "write"]
 
@@ -46,7 +46,7 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
     if report is None:
         results = gather_results(run)
         figures = matplotlib_.write(results, place / FIGURES)
-        report = Report(sentence(results), [paths.write(place / "report.html", page.render(results)),
+        report = Report(headline(results), [paths.write(place / "report.html", page.render(results)),
                                             paths.write(place / "summary.md", markdown.render(results, figures)),
                                             *figures])
         provenance.write(run, place, report)

@@ -40,8 +40,8 @@ class Paired:
         return (low > 0) - (high < 0)
 
 
-def pair(weight: Sequence[float], neuron: Sequence[float]) -> Paired:
-    """Pair two equally long lists of numbers.
+def pair(weight: Sequence[float], neuron: Sequence[float], most: float = math.inf) -> Paired:
+    """Pair two equally long lists of numbers; ``most`` is the greatest difference that there can be.
 
     >>> p = pair([0.2, 0.3], [0.0, 0.0])
     >>> p.weight, p.positive, p.negative, p.p
@@ -49,7 +49,7 @@ def pair(weight: Sequence[float], neuron: Sequence[float]) -> Paired:
     """
     differences = [a - b for a, b in zip(weight, neuron, strict=True)]
     positive, negative = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-    return Paired(fmean(weight), fmean(neuron), t_interval(differences, "layers and seeds"), positive, negative,
+    return Paired(fmean(weight), fmean(neuron), t_interval(differences, "layers and seeds", most), positive, negative,
                   sign_test(positive, negative))
 
 
@@ -59,7 +59,7 @@ def near_zero(statistics: Sequence[dict[str, Any]], scale: str) -> Paired:
         return [layer[kind][f"by_{scale}"]["below"][s["thresholds"].index(NEAR[scale])]
                 for s in statistics for layer in s["layers"]]
 
-    return pair(shares("weight"), shares("neuron"))
+    return pair(shares("weight"), shares("neuron"), most=1.0)
 
 
 def variation(statistics: Sequence[dict[str, Any]]) -> Paired:
@@ -76,7 +76,7 @@ def large_weight_loss(statistics: Sequence[dict[str, Any]], sparsity: float) -> 
     """
     layers = [(x, s["sparsities"].index(sparsity)) for s in statistics if sparsity in s["sparsities"]
               for x in s["layers"]]
-    return pair([x["even"][i] for x, i in layers], [x["fallen"][i] for x, i in layers]) if layers else None
+    return pair([x["even"][i] for x, i in layers], [x["fallen"][i] for x, i in layers], 1.0) if layers else None
 
 
 def verdict(by_mean: Paired, by_max: Paired) -> str:

@@ -18,7 +18,7 @@ def verdict(cut: CutNetwork) -> str:
     for batch, (_, speed) in cut.comparison.latency.items():
         groups.setdefault(speed.pace, []).append(f"{in_words(speed)} at batch {batch}")
     noisy = [batch for batch, (_, speed) in cut.comparison.latency.items() if speed.noise]
-    unknown = f" Its speed at batch {text.join_words(noisy)} is not known: the timing is noisy." if noisy else ""
+    unknown = f" Its speed at {text.batches(noisy)} is not known: the timing is noisy." if noisy else ""
     groups.pop("noisy", None)
     if not groups:
         return f"The network is {size}.{unknown or ' Its speed was not measured.'}"

@@ -120,6 +120,12 @@ class Results:
         return [found[g] for g in self.granularities if g in found]
 
     @property
+    def noisy(self) -> bool:
+        """Whether some timing that the report shows is noisy."""
+        return any(speed.noise for curve in self.curves for cell in curve.cells for ways in cell.speeds.values()
+                   for speed in ways.values())
+
+    @property
     def granularities(self) -> list[str]:
         """The granularities of the run, in order."""
         return list(dict.fromkeys(c.method.granularity for c in self.curves))

@@ -43,15 +43,19 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(fmean(values), min(values), max(values))
 
 
-def t_interval(values: Sequence[float], over: str = "seeds") -> Interval:
+def t_interval(values: Sequence[float], over: str = "seeds", most: float = math.inf) -> Interval:
     """The mean of the values with Student's 95 % interval, infinitely wide for one value.
+
+    ``most`` is the greatest size that the mean can have: an interval ends there.
 
     >>> i = t_interval([1.0, 2.0, 3.0])
     >>> round(i.mean, 3), round(i.low, 3), round(i.high, 3)
     (2.0, -0.484, 4.484)
     """
     mean, half = fmean(values), _t_half(values)
-    return Interval(mean, mean - half, mean + half, (over,))
+    if math.isfinite(half):
+        return Interval(mean, max(mean - half, -most), min(mean + half, most), (over,))
+    return Interval(mean, -half, half, (over,))
 
 
 def _t_half(values: Sequence[float]) -> float:
@@ -80,13 +84,15 @@ def loss_of_accuracy(dense: Sequence[float], pruned: Sequence[float], dense_corr
             both it is left out.
 
     Returns:
-        The mean of dense less pruned. With one seed the interval is over test samples only.
+        The mean of dense less pruned. With one seed the interval is over test samples only. It ends where accuracies
+        do: no more can be lost than there was, and no more gained than the rest.
     """
     differences = [a - b for a, b in zip(dense, pruned, strict=True)]
     halves = {"seeds": _t_half(differences), "test samples": _sample_half(dense, dense_correct, pruned_correct)}
     finite = {name: half for name, half in halves.items() if math.isfinite(half)}
     mean, half = fmean(differences), math.hypot(*finite.values()) if finite else math.nan
-    return Interval(mean, mean - half, mean + half, tuple(finite))
+    whole = fmean(dense)
+    return Interval(mean, max(mean - half, whole - 1), min(mean + half, whole), tuple(finite))
 
 
 def _sample_half(dense: Sequence[float], dense_correct: NDArray[np.float64] | None,

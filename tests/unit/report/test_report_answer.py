@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,10 +12,11 @@ import synthetic_run
 from secateur.core import text as words
 from secateur.measure import speed
 from secateur.measure.speed import Speed
-from secateur.report import conclusions
+from secateur.report import conclusions, sentences
 from secateur.report.gather import gather_results
 from secateur.report.plots import curves
-from secateur.report.results import Curve, Method
+from secateur.report.render import tables
+from secateur.report.results import Curve, Method, Results
 from secateur.report.statistics import Interval
 
 METHOD = Method("weight", "magnitude", "layer", False, "weights")
@@ -59,34 +61,52 @@ def test_the_pace_is_that_of_the_ratio_that_is_printed():
     assert speed.in_words(Speed(1, 1.02, 0.9, 1.2), True) == "1.02× the speed"
 
 
-def test_sentence_says_slower_where_zeros_do_not_pay():
-    text = conclusions.sentence(gather_results(synthetic_run.make()))
-    assert text.startswith("Within 0.5 points of its 97% accuracy, mlp on digits can lose 70% of its weights (")
-    assert ("with sparse kernels makes it about as fast (0.97× the speed at batch 1) but slower (0.84× the speed at "
-            "batch 64); ") in text
-    assert "it can lose 60% of its neurons (" in text
-    assert "makes it faster (3.3× the speed at batch 1 and 3.3× at batch 64)." in text
+def test_the_headline_is_of_at_most_twenty_words():
+    found = gather_results(synthetic_run.make())
+    assert sentences.headline(found) == (
+        "You can remove 70% of the weights, or 60% of the neurons, and stay within 0.5 points of 97%.")
+    assert len(sentences.headline(found).split()) == 19
+    assert len(sentences.headline(with_recovery()).split()) <= 20
+    run, names = synthetic_run.make(), {"weight": "2:4", "neuron": "4x1"}
+    long = gather_results(replace(run, points=[replace(p, granularity=names[p.granularity]) for p in run.points]))
+    assert sentences.headline(long) == "You can remove 60% of the 4x1 blocks and stay within 0.5 points of 97%."
 
 
-def test_sentence_without_latency_says_so():
-    text = conclusions.sentence(gather_results(synthetic_run.make(batches=())))
-    assert text.count("speed was not measured") == 2
+def test_each_sentence_is_about_one_thing():
+    assert sentences.explanation(gather_results(synthetic_run.make())) == [
+        "You can remove 70% of the weights.",
+        "It costs 0.00 points (95% interval 0.00 to 0.00).",
+        "The file shrinks from 20.6 kB to 13.9 kB.",
+        "It is about as fast with sparse kernels: 0.97× the speed at batch 1.",
+        "It is slower with sparse kernels: 0.84× the speed at batch 64.",
+        "You can remove 60% of the neurons.",
+        "It costs 0.00 points (95% interval 0.00 to 0.00).",
+        "The file shrinks from 20.6 kB to 5.95 kB.",
+        "It is faster: 3.3× the speed at batch 1 and 3.3× at batch 64."]
 
 
-def test_sentence_at_the_end_of_the_grid():
-    text = conclusions.sentence(gather_results(synthetic_run.make(grid=(0.0, 0.1), granularities=("weight",))))
-    assert "can lose 10% of its weights, the end of the grid (" in text
-    assert "neurons" not in text
+def test_without_latency_it_says_so():
+    found = sentences.explanation(gather_results(synthetic_run.make(batches=())))
+    assert found.count("Its speed was not measured.") == 2
 
 
-def test_sentence_where_no_cut_is_small_enough():
-    text = conclusions.sentence(gather_results(synthetic_run.make(grid=(0.0, 0.99), granularities=("neuron",))))
-    assert "can lose no share of its neurons on this grid (at 99%, " in text
+def test_the_end_of_the_grid_is_told():
+    found = gather_results(synthetic_run.make(grid=(0.0, 0.1), granularities=("weight",)))
+    assert sentences.headline(found) == "You can remove 10% of the weights and stay within 0.5 points of 97%."
+    assert "That is the largest sparsity that was tried." in sentences.explanation(found)
+
+
+def test_where_no_cut_is_small_enough():
+    found = gather_results(synthetic_run.make(grid=(0.0, 0.99), granularities=("neuron",)))
+    assert sentences.headline(found) == "No cut that was measured stays within 0.5 points of 97%."
+    (told,) = sentences.explanation(found)
+    assert told.startswith("No share of the neurons that was tried can go (99% costs ")
+    assert [(r.sparsity, r.accuracy, r.speeds) for r in conclusions.answer_rows(found)] == [(None, None, ())]
 
 
 def test_controls_alone_give_no_answer():
     run = synthetic_run.make(criteria={"weight": ("random",), "neuron": ("random",)})
-    assert "random controls only" in conclusions.sentence(gather_results(run))
+    assert sentences.headline(gather_results(run)).startswith("Only random controls were cut")
 
 
 def test_of_several_methods_the_one_that_cuts_most_answers():
@@ -97,10 +117,82 @@ def test_of_several_methods_the_one_that_cuts_most_answers():
     assert found[0].cell.sparsity == 0.7
 
 
-def test_doubt_is_told_where_the_interval_leaves_the_tolerance():
-    cell = SimpleNamespace(cost=Interval(0.004, 0.001, 0.007, ("seeds",)))
-    assert "beyond the tolerance" in conclusions.doubt(cell, 0.005)
-    assert conclusions.doubt(cell, 0.01) == ""
+def doubtful(*costs: Interval) -> tuple[Results, conclusions.Answer]:
+    """A run whose plain cuts of weights cost so much at 10, 20, … %, and their answer."""
+    run = synthetic_run.make(grid=(0.0, *(n / 10 for n in range(1, len(costs) + 1))), granularities=("weight",),
+                             criteria={"weight": ("magnitude",)})
+    found = gather_results(run)
+    (only,) = found.curves
+    cells = (only.cells[0], *(replace(cell, cost=cost) for cell, cost in zip(only.cells[1:], costs, strict=True)))
+    found = replace(found, curves=(replace(only, cells=cells),))
+    return found, conclusions.answers(found)[0]
+
+
+def test_can_is_said_only_where_the_upper_end_is_within_the_tolerance():
+    found, a = doubtful(Interval(0.001, 0.0, 0.005, ("seeds",)), Interval(0.0036, -0.005, 0.0125, ("seeds",)))
+    assert (a.cell.sparsity, a.sure.sparsity, a.is_sure) == (0.2, 0.1, False)
+    assert sentences.headline(found) == "You can probably remove 20% of the weights and stay within 0.5 points of 97%."
+    told = sentences.sentences_of(a, found)
+    assert told[0] == "You can probably remove 20% of the weights."
+    assert "The average loss is 0.36 points, but with 3 seeds it could be 1.25." in told
+    assert "Up to 10%, the whole 95% interval lies within the tolerance." in told
+    found, a = doubtful(Interval(0.001, 0.0, 0.005, ("seeds",)))
+    assert a.is_sure and sentences.headline(found).startswith("You can remove 10%")
+
+
+def test_a_sure_cut_beyond_a_doubtful_one_is_not_sure():
+    _, a = doubtful(Interval(0.001, -0.005, 0.009, ("seeds",)), Interval(0.001, 0.0, 0.002, ("seeds",)))
+    assert (a.cell.sparsity, a.sure, a.is_sure) == (0.2, None, False)
+
+
+@pytest.mark.parametrize(("cost", "told"), [
+    (Interval(-0.001, -0.004, 0.006, ("seeds",)),
+     "The average gain is 0.10 points, but with 3 seeds it could be a loss of 0.60."),
+    (Interval(0.001, -0.004, 0.006, ("test samples",)),
+     "The average loss is 0.10 points, but with 400 test samples it could be 0.60."),
+    (Interval(0.001, math.nan, math.nan, ()), "It costs 0.10 points, but one network gives no interval."),
+    (Interval(-0.002, -0.003, -0.001, ("seeds",)), "It gains 0.20 points (95% interval 0.10 to 0.30)."),
+    (Interval(0.001, -0.001, 0.003, ("seeds",)), "It costs 0.10 points (95% interval 0.10 gained to 0.30 lost)."),
+])
+def test_what_a_cut_costs_in_a_sentence(cost, told):
+    found, a = doubtful(cost)
+    assert told in sentences.sentences_of(a, found)
+    assert a.is_sure == (cost.high <= 0.005)
+
+
+def test_a_noisy_timing_gives_no_figure_in_a_sentence():
+    run = synthetic_run.make(granularities=("neuron",), criteria={"neuron": ("l2",)})
+    loud = {"1": {"load": 0.63, "rounds": 9}, "64": {"load": 0.0, "rounds": 9}, "1024": {"load": 0.0, "rounds": 9}}
+    found = gather_results(replace(run, points=[replace(p, conditions=loud) for p in run.points]))
+    told = sentences.explanation(found)
+    assert "It is faster: 3.3× the speed at batch 64." in told
+    assert "Its speed at batch 1 is not known: other processes used 63% of each core." in told
+    assert told[-1] == sentences.QUIET and not any("at batch 1 " in text and "×" in text for text in told)
+    assert [s.shown for _, s in conclusions.answer_rows(found)[0].speeds] == ["3.3×?", "3.3×"]
+
+
+def test_a_quiet_seed_answers_for_the_noisy_ones():
+    run = synthetic_run.make(granularities=("neuron",), criteria={"neuron": ("l2",)}, batches=(1,))
+    points = [p if p.seed == 1 else replace(p, conditions=None, latency={"1": {
+        "original": p.latency["1"]["original"], "small": {**p.latency["1"]["small"], "speedup": 6345.0}}})
+        for p in run.points]
+    found = gather_results(replace(run, points=points))
+    quiet = gather_results(replace(run, points=[p for p in run.points if p.seed == 1]))
+    for cell, alone in zip(found.curves[0].cells, quiet.curves[0].cells, strict=True):
+        assert cell.speed("1", "small") == alone.speed("1", "small")
+    assert found.dense.seconds == quiet.dense.seconds
+
+
+def test_the_table_of_answers_has_four_rows():
+    found = with_recovery()
+    rows = conclusions.answer_rows(found)
+    assert [(r.method.granularity, r.recovery, r.sparsity, r.is_sure) for r in rows] == [
+        ("weight", "", 0.7, True), ("weight", "recovery from 1,000 unlabelled samples", 0.9, True),
+        ("neuron", "", 0.6, True), ("neuron", "recovery from 1,000 unlabelled samples", 0.9, True)]
+    table = tables.answers(found)
+    assert table.head == ("cut", "can go", "accuracy ±", "size", "speed at\u00a01", "speed at\u00a064")
+    # 97 % are 388 of 400; the files of the synthetic run are 20.6 kB before, 5.95 kB after.
+    assert table.rows[2] == ("neurons, plain", "60%", "97.0% ± 0.0", "28.8%", "3.3×", "3.3×")
 
 
 @pytest.mark.parametrize(("interval", "text"), [
@@ -130,11 +222,14 @@ def test_both_answers_are_told_the_plain_one_first():
     found = with_recovery()
     assert [(a.method.recovery, a.cell.sparsity) for a in conclusions.all_answers(found)] == [
         ("none", 0.7), ("best", 0.9), ("none", 0.6), ("best", 0.9)]
-    text = conclusions.sentence(found)
-    assert "mlp on digits, with nothing done after the cut, can lose 70% of its weights (" in text
-    assert " With recovery from 1,000 unlabelled samples it can lose 90% of its weights (0.00 points lost" in text
-    assert "; it can lose 90% of its neurons (" in text
-    assert text.count("With recovery") == 1
+    assert sentences.headline(found) == (
+        "You can remove 90% of the weights, or 90% of the neurons, and stay within 0.5 points of 97%.")
+    told = sentences.explanation(found)
+    assert [text for text in told if "remove" in text] == [
+        "With nothing done after the cut, you can remove 70% of the weights.",
+        "With recovery from 1,000 unlabelled samples, you can remove 90% of the weights.",
+        "With nothing done after the cut, you can remove 60% of the neurons.",
+        "With recovery from 1,000 unlabelled samples, you can remove 90% of the neurons."]
 
 
 def test_methods_are_named_by_their_recovery_and_marked_apart():
@@ -161,4 +256,5 @@ def test_where_every_method_has_a_recovery_it_is_the_answer():
     run = synthetic_run.make()
     found = gather_results(replace(run, points=[replace(p, recovery="best") for p in run.points]))
     assert [a.method.recovery for a in conclusions.answers(found)] == ["best", "best"]
-    assert not conclusions.answers(found, recovery=True) and "With recovery" not in conclusions.sentence(found)
+    assert not conclusions.answers(found, recovery=True)
+    assert sentences.explanation(found)[0] == "With recovery best, you can probably remove 70% of the weights."

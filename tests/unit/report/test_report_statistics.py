@@ -17,14 +17,24 @@ def test_interval_over_seeds_is_students():
 
 
 def test_loss_of_accuracy_adds_seeds_and_samples_in_squares():
-    dense = np.array([[1, 1, 1, 1], [1, 1, 1, 0]], float)
-    pruned = np.array([[1, 1, 0, 0], [1, 1, 1, 0]], float)
+    # Of 100 samples one network loses the first 10, the other the first 11.
+    dense, pruned = np.ones((2, 100)), np.array([[0] * 10 + [1] * 90, [0] * 11 + [1] * 89], float)
     found = statistics.loss_of_accuracy(dense.mean(1), pruned.mean(1), dense, pruned)
-    seeds = 12.7062047 * math.sqrt(0.125) / math.sqrt(2)
-    samples = 1.96 * math.sqrt((2 * 0.25**2 + 2 * 0.25**2) / 3) / math.sqrt(4)
-    assert found.mean == 0.25
+    seeds = 12.7062047 * 0.01 / math.sqrt(2) / math.sqrt(2)
+    samples = 1.96 * math.sqrt((10 * 0.895**2 + 0.395**2 + 89 * 0.105**2) / 99) / math.sqrt(100)
+    assert found.mean == pytest.approx(0.105)
     assert found.over == ("seeds", "test samples")
     assert found.high - found.mean == pytest.approx(math.hypot(seeds, samples), rel=1e-6)
+    assert found.mean - found.low == pytest.approx(math.hypot(seeds, samples), rel=1e-6)
+
+
+def test_no_more_can_be_lost_than_there_was_and_no_more_gained_than_the_rest():
+    # Two networks of 80 and 90 % lose 40 and 10 points: Student's interval is 25 +- 190 points.
+    found = statistics.loss_of_accuracy([0.8, 0.9], [0.4, 0.8], None, None)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.25, -0.15, 0.85))
+    shares = statistics.t_interval([0.1, 0.9], most=1.0)
+    assert (shares.mean, shares.low, shares.high) == pytest.approx((0.5, -1.0, 1.0))
+    assert statistics.t_interval([0.5], most=1.0).high == math.inf
 
 
 def test_one_seed_leaves_the_test_samples():
@@ -35,9 +45,9 @@ def test_one_seed_leaves_the_test_samples():
 
 
 def test_without_dense_correctness_the_samples_are_unpaired():
-    pruned = np.array([[1, 1, 0, 0]], float)
+    pruned = np.array([[1, 1, 0, 0] * 10], float)
     found = statistics.loss_of_accuracy([0.9], [0.5], None, pruned)
-    assert found.high - found.mean == pytest.approx(1.96 * math.sqrt((0.09 + 0.25) / 4))
+    assert found.high - found.mean == pytest.approx(1.96 * math.sqrt((0.09 + 0.25) / 40))
 
 
 def test_nothing_known_gives_no_interval():

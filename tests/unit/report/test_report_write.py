@@ -17,6 +17,7 @@ import synthetic_run
 from secateur import report
 from secateur.core import optional
 from secateur.core.errors import MissingExtraError, RunError
+from secateur.report import sentences
 from secateur.report.gather import gather_results
 from secateur.report.plots import speed
 from secateur.report.plots.palette import DARK, LIGHT
@@ -89,7 +90,7 @@ def test_page_and_summary_stand_at_every_edge(edge):
     for board in data["boards"].values():
         assert all(data["plots"][n]["data"] for frame in board["frames"] for n in frame.values()) or (
             edge == "controls only")
-    assert markdown.render(digest, []).startswith("# mlp on digits\n\nWithin 0.5 points of its ")
+    assert markdown.render(digest, []).startswith(f"# mlp on digits\n\n**{sentences.headline(digest)}**\n")
 
 
 def test_page_fetches_nothing():

@@ -110,6 +110,6 @@ def tooltip(curve: Curve, cell: Cell) -> str:
              cost_words(cell), f"{text.count(cell.nonzeros)} parameters left, "
              f"{text.with_prefix(cell.flops_nonzero)} FLOPs"]
     for batch, ways in cell.speeds.items():
-        lines += [f"batch {batch}: {text.duration(s.seconds)}, {text.times(s.ratio)} the speed "
+        lines += [f"batch {batch}: {text.duration(s.seconds)}, {s.shown} the speed "
                   f"({text.VARIANTS.get(way, way)})" for way, s in ways.items()]
     return "\n".join(lines)

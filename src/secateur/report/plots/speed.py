@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from secateur.core import text
-from secateur.measure.speed import Speed, pace
+from secateur.measure.speed import Speed
 from secateur.report.plots.base import KEPT, Axis, Board, Guide, Plot, Series
 from secateur.report.plots.curves import METRICS, batch_control, near, tooltip
 from secateur.report.plots.palette import role, symbol
@@ -95,9 +95,14 @@ def _ratios(curve: Curve, batch: str, way: str) -> Series:
                   tuple(s.low for _, s in points), tuple(s.high for _, s in points),
                   "solid" if way == curve.method.way else "dot", marker,
                   text=tuple(f"{name}: {text.percent(1 - c.sparsity)} kept\n"
-                             f"{text.times(s.ratio)} the speed at batch {batch} (quartiles {text.times(s.low)} to "
-                             f"{text.times(s.high)})\n{text.duration(s.seconds)}" for c, s in points),
+                             f"{s.shown} the speed at batch {batch} (quartiles {text.times(s.low)} to "
+                             f"{text.times(s.high)})\n{text.duration(s.seconds)}{_doubt(s)}" for c, s in points),
                   at=tuple(c.sparsity for c, _ in points), group=curve.method.granularity)
+
+
+def _doubt(speed: Speed) -> str:
+    """A line of a tooltip that says why a timing is noisy; empty where it is not."""
+    return f"\nnoisy: {speed.noise}" if speed.noise else ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def break_even(points: Sequence[tuple[float, Speed]]) -> BreakEven:
 
 def _pays(speed: Speed) -> bool:
     """Whether a network is faster than the original by more than the margin and the spread of its timings."""
-    return pace(speed.ratio, speed.low, speed.high) == "faster"
+    return speed.pace == "faster"
 
 
 def break_even_sentences(results: Results) -> list[tuple[str, str]]:
@@ -132,16 +137,26 @@ def break_even_sentences(results: Results) -> list[tuple[str, str]]:
     for granularity in results.granularities:
         for curve in results.methods(granularity)[:1]:
             for batch in results.batches:
-                points = [(c.sparsity, s) for c, s in _timed_cells(curve, batch, curve.method.way) if c.sparsity > 0]
-                if points:
-                    sentences.append((batch, break_even_sentence(curve, batch, points) + engine_sentence(curve, batch)))
+                cut = [(c.sparsity, s) for c, s in _timed_cells(curve, batch, curve.method.way) if c.sparsity > 0]
+                if points := [(sparsity, s) for sparsity, s in cut if not s.noise]:
+                    told = (break_even_sentence(curve, batch, points) + engine_sentence(curve, batch)
+                            + _left_out(len(cut) - len(points), len(cut)))
+                    sentences.append((batch, told))
+                elif cut:
+                    sentences.append((batch, f"At batch {batch}, whether cutting {text.noun(granularity)} pays is not "
+                                             f"known: {cut[0][1].noise}."))
     return sentences
+
+
+def _left_out(noisy: int, count: int) -> str:
+    """How many timings a sentence does not speak of; empty for none."""
+    return f" {noisy} of {count} sparsities are left out, because their timings are noisy." if noisy else ""
 
 
 def engine_sentence(curve: Curve, batch: str) -> str:
     """How much of the speed is the engine's own, where it runs even the uncut network faster than torch; else empty."""
     whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
-    if whole is None or pace(whole.ratio, whole.low, whole.high) != "faster":
+    if whole is None or whole.pace != "faster":
         return ""
     return (f" With nothing cut the compiled network already runs at {text.times(whole.ratio)} the speed of torch: "
             "that part is the engine's, not the zeros'.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from secateur.report import conclusions, explanation
+from secateur.measure.noise import LEGEND
+from secateur.report import conclusions, explanation, sentences
 from secateur.report.plots import distributions, sensitivity, speed
 from secateur.report.render import tables
 from secateur.report.results import Results
@@ -12,14 +13,16 @@ from secateur.report.results import Results
 
 def content(results: Results) -> dict[str, Any]:
     """Sentences, paragraphs and tables; a table that the run cannot fill is not among them."""
-    by_name = {"results": tables.results(results), "training": tables.training(results),
+    by_name = {"answers": tables.answers(results), "results": tables.results(results),
+               "training": tables.training(results),
                "settings": tables.settings(results.run.config), "machine": tables.machine(results)}
     if distributions.by_layer(results):
         by_name["weight_statistics"] = tables.weight_statistics(results)
     if results.run.scans:
         by_name["sensitivity"] = sensitivity.table(results)
-    return {"run": results.run, "config": results.run.config, "sentence": conclusions.sentence(results),
+    return {"run": results.run, "config": results.run.config,
+            "noisy": LEGEND if results.noisy else "", "doubtful": tables.DOUBTFUL,
+            "headline": sentences.headline(results), "findings": sentences.explanation(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
             "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,
             "sensitivity": sensitivity.sentence(results) if results.run.scans else ""}
-

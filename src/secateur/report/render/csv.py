@@ -12,16 +12,21 @@ from secateur.core import paths
 from secateur.core.optional import need
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
+from secateur.measure.noise import noise
 
-_LEFT_OUT = ("correct", "predictions", "latency")
+_LEFT_OUT = ("correct", "predictions", "latency", "conditions")
 
 
 def flatten(row: Row) -> dict[str, Any]:
-    """One row without nesting: latency as ``latency_<batch>_<variant>_<field>`` columns, lists as JSON."""
+    """One row without nesting: latency as ``latency_<batch>_<variant>_<field>`` columns, lists as JSON; why a timing
+    is noisy in ``latency_<batch>_noisy``, empty where it is not."""
     flat = {k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in dict(row).items() if k not in _LEFT_OUT}
     for batch, variants in (row.latency or {}).items():
         for variant, figures in variants.items():
             flat |= {f"latency_{batch}_{variant}_{name}": v for name, v in figures.items()}
+        found = noise(row.timing, batch)
+        flat |= {f"latency_{batch}_{name}": v for name, v in ((row.conditions or {}).get(batch) or {}).items()}
+        flat[f"latency_{batch}_noisy"] = found.reason if found.is_noisy else ""
     return flat
 
 

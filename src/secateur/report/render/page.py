@@ -7,7 +7,7 @@ from typing import Any
 
 from secateur.report.plots import by_class, curves, distributions, palette, sample_images, sensitivity, speed, training
 from secateur.report.plots.base import Board, Control
-from secateur.report.render import first, tables, templates
+from secateur.report.render import slider, tables, templates
 from secateur.report.render.content import content
 from secateur.report.render.plotly_ import spec
 from secateur.report.results import Results
@@ -23,8 +23,7 @@ def render(results: Results) -> str:
     return templates.render(
         "page.html.j2", **content(results), boards=boards, data=_data(results, boards), marks=marks(results),
         batch=curves.batch_control(results) if results.batches else None, show=_show(results),
-        layer_options=layer_options, first=first.table(results), headline=first.headline(results),
-        light=palette.LIGHT, dark=palette.DARK, style=templates.read("page.css"), plotly=templates.read(PLOTLY),
+        layer_options=layer_options, light=palette.LIGHT, dark=palette.DARK, style=templates.read("page.css"), plotly=templates.read(PLOTLY),
         scripts=[templates.read(name) for name in ("labels.js", "page.js")])
 
 
@@ -41,7 +40,7 @@ def collect(results: Results) -> dict[str, Board]:
 
 def marks(results: Results) -> list[str]:
     """What a reader has to know of the run before anything else: that it is quick, or not finished."""
-    return ["draft: a quick study"] if results.run.config.get("quick") else []
+    return ["draft: a quick study"] if results.run.config.get("draft") else []
 
 
 def _show(results: Results) -> Control:
@@ -62,6 +61,6 @@ def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
     frames = {b.key: {"controls": [c.name for c in b.controls], "frames": [
         {choice: number(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
         for b in boards.values()}
-    return {"boards": frames, "slider": first.slider(results), "layers": tables.layers(results),
+    return {"boards": frames, "slider": slider.slider(results), "layers": tables.layers(results),
             "classes": by_class.tables(results, by_class.collect(results)), "samples": sample_images.samples(results),
             "light": palette.LIGHT, "texts": list(texts), "plots": [json.loads(p) for p in plots]}

@@ -9,11 +9,44 @@ from statistics import fmean
 from typing import Any
 
 from secateur.core import text
+from secateur.report.conclusions import AnswerRow, answer_rows
 from secateur.report.plots.base import Table
 from secateur.report.plots.distributions import by_layer, mean_by_place
 from secateur.report.results import Cell, Curve, Results
+from secateur.report.statistics import Interval
 
 LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
+
+
+DOUBTFUL = "†: probably; the 95% interval of the loss reaches beyond the tolerance"
+
+
+def answers(results: Results) -> Table:
+    """What can go, plain and recovered, and what it costs and buys: four rows in a study of the defaults."""
+    rows = answer_rows(results)
+    batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
+    head = ("cut", "can go", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
+    return Table(head, tuple(_answer(row, batches) for row in rows), 1)
+
+
+def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
+    """The row of one answer; what is not sure has a mark behind it."""
+    name = f"{text.noun(row.method.granularity)}, {'recovered' if row.recovery else 'plain'}"
+    if row.sparsity is None or row.accuracy is None or row.size is None:
+        return (name, "none", *["–"] * (2 + len(batches)))
+    speeds = dict(row.speeds)
+    return (name, f"{text.percent(row.sparsity)}{'' if row.is_sure else '†'}", accuracy_with_interval(row.accuracy),
+            text.percent(row.size), *(speeds[b].shown if b in speeds else "–" for b in batches))
+
+
+def accuracy_with_interval(accuracy: Interval) -> str:
+    """An accuracy with half its interval, in percent.
+
+    >>> accuracy_with_interval(Interval(0.9778, 0.9757, 0.9799, ("seeds",)))
+    '97.8% ± 0.2'
+    """
+    half = (accuracy.high - accuracy.low) / 2
+    return f"{100 * accuracy.mean:.1f}%" + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
 
 
 def results(results: Results, controls: bool = True) -> Table:
@@ -32,7 +65,7 @@ def _result(curve: Curve, cell: Cell, results: Results) -> tuple[str, ...]:
     return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
             text.points(cost.mean) + span, f"{cell.loss.mean:.4g}", text.count(cell.nonzeros),
             text.with_prefix(cell.flops_nonzero), text.with_prefix(cell.stored, "B"),
-            *(text.times(s.ratio) if s else "–" for s in speeds))
+            *(s.shown if s else "–" for s in speeds))
 
 
 def weight_statistics(results: Results) -> Table:

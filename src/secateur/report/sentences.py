@@ -1,0 +1,148 @@
+"""The answer of a run in words: one sentence on top, then short ones, each about one thing."""
+
+from __future__ import annotations
+
+import math
+
+from secateur.core import text as words
+from secateur.measure.speed import PACES, Speed, in_words
+from secateur.report.conclusions import Answer, all_answers, answers, headline_speeds, interval_words, source
+from secateur.report.results import Cell, Results
+
+Part = tuple[str, str]
+"""A piece of a sentence and its colour role, which is empty for plain text."""
+MOST_WORDS = 20
+"""Words that a headline has at most."""
+QUIET = "Run the same command again on a quiet machine: it times again what is noisy."
+
+
+def headline(results: Results) -> str:
+    """The answer in one sentence of at most 20 words."""
+    return "".join(text for text, _ in headline_parts(results))
+
+
+def headline_parts(results: Results) -> list[Part]:
+    """The headline in pieces, with the colour role of what each granularity can lose.
+
+    Of each granularity the larger cut counts, plain or recovered; a second granularity is named where words are left.
+    """
+    best, limit = _best(results), _limit(results)
+    if not answers(results):
+        return [("Only random controls were cut, so this run cannot say what can go.", "")]
+    if not best:
+        return [(f"No cut that was measured stays {limit}.", "")]
+    parts = _headline(best[:2], limit)
+    is_long = len("".join(text for text, _ in parts).split()) > MOST_WORDS
+    return _headline(best[:1], limit) if is_long else parts
+
+
+def _headline(best: list[Answer], limit: str) -> list[Part]:
+    """The headline of one answer or two; one word of doubt serves both."""
+    first, *others = best
+    parts: list[Part] = [(f"You can {'' if first.is_sure else 'probably '}remove ", ""), _share(first)]
+    for other in others:
+        doubtful = first.is_sure and not other.is_sure
+        parts += [(f", or {'probably ' if doubtful else ''}", ""), _share(other), (",", "")]
+    return [*parts, (f" and stay {limit}.", "")]
+
+
+def _best(results: Results) -> list[Answer]:
+    """The answer of each granularity that can lose most, the plain one of two that can lose as much."""
+    found = [a for a in all_answers(results) if a.cell is not None]
+    by_granularity = {g: [a for a in found if a.method.granularity == g] for g in results.granularities}
+    return [max(same, key=lambda a: (_sparsity(a), not a.method.has_recovery))
+            for same in by_granularity.values() if same]
+
+
+def _sparsity(a: Answer) -> float:
+    return a.cell.sparsity if a.cell else 0.0
+
+
+def _limit(results: Results) -> str:
+    """The accuracy that has to be kept."""
+    return f"within {100 * results.tolerance:g} points of {words.percent(results.dense.accuracy.mean)}"
+
+
+def _share(a: Answer) -> Part:
+    """How much of what can go."""
+    return f"{words.percent(_sparsity(a))} of the {words.noun(a.method.granularity)}", a.method.granularity
+
+
+def explanation(results: Results) -> list[str]:
+    """What stands behind the headline, each sentence about one thing."""
+    found = all_answers(results)
+    noisy = any(s.noise for a in found if a.cell for _, s in headline_speeds(a.method, a.cell, results))
+    return [*(sentence for a in found for sentence in sentences_of(a, results)), *[QUIET] * noisy]
+
+
+def sentences_of(a: Answer, results: Results) -> list[str]:
+    """What one answer says: what can go, what it costs, the size, the speed."""
+    items, condition = words.noun(a.method.granularity), _condition(a, results)
+    if a.cell is None:
+        tried = f" ({words.percent(a.too_much.sparsity)} costs {_points(a.too_much.cost.mean)})" if a.too_much else ""
+        return [words.capital(f"{condition}no share of the {items} that was tried can go{tried}.")]
+    first = f"{condition}you can {'' if a.is_sure else 'probably '}remove {_share(a)[0]}."
+    end = [] if a.too_much else ["That is the largest sparsity that was tried."]
+    return [words.capital(first), *end, *_loss(a), _size(a.cell, results), *_speed(a, a.cell, results)]
+
+
+def _condition(a: Answer, results: Results) -> str:
+    """What is done after the cut; nothing is said where no other answer has it otherwise."""
+    if a.method.has_recovery:
+        return f"With {source(a)}, "
+    recovered = {b.method.granularity for b in answers(results, recovery=True)}
+    return "With nothing done after the cut, " if a.method.granularity in recovered else ""
+
+
+def _loss(a: Answer) -> list[str]:
+    """What the cut costs; and where the interval reaches beyond the tolerance, how far, and up to where it does not."""
+    assert a.cell is not None
+    cost, mean = a.cell.cost, _points(abs(a.cell.cost.mean))
+    gains = words.points(cost.mean).startswith("−")
+    if math.isnan(cost.high):
+        return [f"It {'gains' if gains else 'costs'} {mean}, but one network gives no interval."]
+    if a.is_sure:
+        return [f"It {'gains' if gains else 'costs'} {mean} ({interval_words(cost)})."]
+    drawn = (f"{len(a.cell.rows)} seeds" if "seeds" in cost.over else
+             f"{words.count(a.cell.rows[0].tests)} test samples")
+    doubt = (f"The average {'gain' if gains else 'loss'} is {mean}, but with {drawn} it could be "
+             f"{'a loss of ' if gains else ''}{words.points(cost.high)}.")
+    sure = f"Up to {words.percent(a.sure.sparsity)}, the whole 95% interval lies within the tolerance." if a.sure else (
+        "The 95% interval reaches beyond the tolerance from the smallest sparsity on.")
+    return [doubt, sure]
+
+
+def _points(loss: float) -> str:
+    return f"{words.points(loss)} points"
+
+
+def _size(cell: Cell, results: Results) -> str:
+    """What the cut does to the size."""
+    new, old = cell.stored, results.dense.bytes
+    if new >= old:
+        return "The file gets no smaller."
+    return f"The file shrinks from {words.with_prefix(old, 'B')} to {words.with_prefix(new, 'B')}."
+
+
+def _speed(a: Answer, cell: Cell, results: Results) -> list[str]:
+    """What the cut does to the speed, one sentence for each pace; a noisy timing gives no figure."""
+    by_pace: dict[str, list[tuple[str, Speed]]] = {}
+    for batch, speed in headline_speeds(a.method, cell, results):
+        by_pace.setdefault(speed.pace, []).append((batch, speed))
+    if not by_pace:
+        return ["Its speed was not measured."]
+    how, noisy = " with sparse kernels" if a.method.way == "sparse" else "", by_pace.pop("noisy", [])
+    told = [f"It is {PACES[name]}{how}: {_ratios(found)}." for name, found in by_pace.items()]
+    return [*told, *_unknown(noisy)]
+
+
+def _ratios(found: list[tuple[str, Speed]]) -> str:
+    """The ratio at each batch."""
+    return words.join_words([f"{in_words(s, i == 0)} at batch {b}" for i, (b, s) in enumerate(found)])
+
+
+def _unknown(noisy: list[tuple[str, Speed]]) -> list[str]:
+    """That a speed is not known, and why."""
+    if not noisy:
+        return []
+    return [f"Its speed at {words.batches([b for b, _ in noisy])} is not known: {noisy[0][1].noise}."]
