@@ -18,7 +18,7 @@ from secateur.report.sentences import headline
 
 __all__ = ["PACKAGES", "Report", "check_installed", "write"]
 
-PACKAGES = ("matplotlib", "plotly", "scipy", "jinja2")
+PACKAGES = ("matplotlib", "scipy", "jinja2")
 """The packages that every report needs."""
 
 
@@ -33,12 +33,12 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
         anew: draw again even where the files are there, made of the same rows.
 
     Returns:
-        The report's first sentence and its files: ``report.html``, ``summary.md``, ``figures/*.png`` and
-        ``figures/*.svg``, and ``rows.csv`` and ``rows.parquet`` if asked for.
+        The report's first sentence and its files: ``report.html``, ``summary.md``, ``figures/*.png``,
+        ``.svg`` and ``.pdf``, and ``rows.csv`` and ``rows.parquet`` if asked for.
 
     Raises:
         RunError: the run is empty, or the folder cannot be written.
-        MissingExtraError: Matplotlib, Plotly, SciPy, Jinja2 or, for Parquet, PyArrow is not installed.
+        MissingExtraError: Matplotlib, SciPy, Jinja2 or, for Parquet, PyArrow is not installed.
     """
     check_installed(parquet)
     place = Path(folder or run.folder)

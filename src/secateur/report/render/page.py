@@ -23,7 +23,8 @@ def render(results: Results) -> str:
     return templates.render(
         "page.html.j2", **content(results), boards=boards, data=_data(results, boards), marks=marks(results),
         batch=curves.batch_control(results) if results.batches else None, show=_show(results),
-        layer_options=layer_options, light=palette.LIGHT, dark=palette.DARK, style=templates.read("page.css"), plotly=templates.read(PLOTLY),
+        layer_options=layer_options, light=palette.LIGHT, dark=palette.DARK, style=templates.read("page.css"),
+        plotly=templates.read(PLOTLY),
         scripts=[templates.read(name) for name in ("labels.js", "page.js")])
 
 
