@@ -1,3 +1,4 @@
+# make demo    sets up .venv, a first look at MNIST in a minute, leaves a draft of a report in runs/
 # make study   sets up .venv, runs the study on MNIST, leaves a report in runs/
 # make test    sets up .venv, runs the tests but the slow ones: 5 minutes on two cores
 # make test-all   every test
@@ -20,10 +21,13 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-all lint docs wheel fuzz clean constraints
+.PHONY: help demo study test test-all lint docs wheel fuzz clean constraints
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/.study
+	$(BIN)/secateur study --quick $(ARGS)
 
 study: $(VENV)/.study
 	$(BIN)/secateur study $(ARGS)

@@ -16,6 +16,7 @@ from typing import Any
 
 import secateur as sc
 from secateur.experiment.row import Row
+from secateur.measure.speed import mean_speed, speed_of
 from secateur.report.gather import gather_results
 from secateur.report.results import Results
 from secateur.report.sentences import explanation, headline
@@ -55,12 +56,19 @@ def rows(run: Any) -> Any:
 
 
 def speedups(points: list[Row]) -> dict[str, float]:
-    """The median speed-up over the seeds at each batch size: sparse kernels, or the smaller network."""
+    """The speed-up over the seeds at each batch size: sparse kernels, or the smaller network.
+
+    Noisy timings stop the program: a table has to be of a quiet machine.
+    """
     if not all(p["latency"] for p in points):
         return {}
     fast = "sparse" if points[0]["granularity"] == "weight" else "small"
-    return {batch: statistics.median(p["latency"][batch][fast]["speedup"] for p in points)
-            for batch in points[0]["latency"]}
+    found = {batch: mean_speed([speed_of(p.timing, batch, fast) for p in points], 1.0)
+             for batch in points[0]["latency"]}
+    if noisy := {batch: speed.noise for batch, speed in found.items() if speed.noise}:
+        sys.exit(f"noisy timings at sparsity {points[0].sparsity} of {points[0].granularity}s, by batch: {noisy}; run "
+                 "the study again on a quiet machine")
+    return {batch: speed.ratio for batch, speed in found.items()}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ With ``--check`` nothing is written; exit code 1 where a page is not what its fi
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -99,6 +100,27 @@ def overhead() -> str:
     lines = ["| the same grid, training and timing apart | seconds | relative to secateur |", "|---|---|---|"]
     lines += [f"| {name} | {found['seconds'][name]:.1f} | {found['ratio'][name]:.2f} |" for name in found["seconds"]]
     return "\n".join(lines)
+
+
+def times() -> str:
+    """How long the commands of the first minutes take."""
+    found = results("study").get("commands")
+    if found is None:
+        return "Times of the commands are not measured yet: `python benchmarks/study.py --only commands`."
+    box, seconds = found["machine"], {name: found[name]["seconds"] for name in ("demo", "study", "again")}
+    return (f"After set-up, `make demo` takes {_duration(seconds['demo'])}, "
+            f"`make study` {_duration(seconds['study'])}, and a study with nothing left to do "
+            f"{_duration(seconds['again'])} ({box['cpu']}, {box['cores']} cores).")
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words, rounded up.
+
+    >>> _duration(41.2), _duration(372.0)
+    ('42 seconds', '6 minutes 12 seconds')
+    """
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return " ".join([f"{minutes} minute{'s' * (minutes != 1)}"] * bool(minutes) + [f"{rest} seconds"])
 
 
 def runtime(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
@@ -252,6 +274,7 @@ def accuracy(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
 
 BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "example_report": example_report, "mnist": mnist,
                                          "machine": machine, "overhead": overhead,
+                                         "times": times,
                                          "runtime_machine": runtime_machine, "coldstart": coldstart,
                                          "claim": accuracy(claims.ahead), "durations": durations,
                                          "speed": runtime(claims.speed),

@@ -60,8 +60,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="of sc.save or secateur prune")
-    parser.add_argument("--model", default="", help="the network before the cut: built-in or pkg.module:factory; "
-                        "not needed where the file holds its graph")
+    parser.add_argument("--factory", "--model", dest="model", default="",
+                        help="the network before the cut: built-in or pkg.module:factory; "
+                             "not needed where the file holds its graph")
     parser.add_argument("--shape", required=True, type=lambda text: tuple(map(int, text.split(","))),
                         help="of one sample, such as 1,28,28")
     parser.add_argument("--classes", type=int, default=10, help="what a factory that asks for it is given")

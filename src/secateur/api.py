@@ -132,7 +132,8 @@ def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[
 
     Returns:
         A frozen value; ``print`` shows it as a table: accuracy, equal classes (not for a regression), cosine and
-        relative error of the outputs, parameters, bytes in a file, FLOPs of one sample, and milliseconds.
+        relative error of the outputs, parameters, bytes in a file, FLOPs of one sample, and milliseconds. Noisy timings
+        are measured again for at most half of their time; those that stay noisy are marked, with the reason.
 
     Raises:
         SecateurError: a network that is none or is compiled, no data, a batch size below 1, or a network

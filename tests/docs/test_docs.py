@@ -20,8 +20,8 @@ from support import secateur, sweep
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OLD_KERAS = re.compile(r"Keras 3\.12.* fixes the Keras model .* to one batch size")
-QUICK_BENCH = ["--seconds", "0.01", "--batch", "1", "--threads", "1", "--engines", "torch,sparse"]
-FEW = ["--latency-batches", "1", "--latency-seconds", "0.001"]
+QUICK_BENCH = ["--seconds", "0.01", "--batch", "1", "--threads", "1", "--engine", "torch,sparse"]
+FEW = ["--batch", "1", "--seconds", "0.001"]
 QUICK = {"CONTRIBUTING.md", "why-not-faster.md"}
 LONG = {"export.md", "serve.md", "prune-hugging-face.md", "prune-timm.md", "prune-keras.md"}
 OWN = {"your-network.md", "prune-pt2.md", "prune-hugging-face.md", "prune-keras.md"}

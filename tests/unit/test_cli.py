@@ -100,7 +100,7 @@ def test_an_unknown_command_names_the_known(tmp_path):
 
 
 def test_list_names_every_file(tmp_path):
-    done = secateur("list", cwd=tmp_path)
+    done = secateur("list", "--files", cwd=tmp_path)
     source = TESTS.parent / "src" / "secateur"
     for room in ("pruning/criteria", "pruning/granularity", "pruning/scopes", "data/datasets", "models/builtin"):
         for path in (source / room).glob("[a-z]*.py"):

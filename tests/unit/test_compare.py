@@ -62,6 +62,16 @@ def test_the_table_is_aligned_and_says_what_each_number_is():
         "note: rough"]
 
 
+def test_a_noisy_ratio_is_marked_and_one_whose_quartiles_straddle_one_is_about_as_fast():
+    figures = Figures(None, 10, 10, 100, 20)
+    shown = str(Comparison(figures, figures, latency={
+        "1": (0.004, Speed(0.001, 4.0, 3.9, 4.1, "other processes used 40% of each core")),
+        "8": (0.006, Speed(0.005, 1.2, 0.9, 1.4))}))
+    assert [line.split("  ")[-1].strip() for line in shown.splitlines()[-3:]] == [
+        "4.0×? the speed", "about as fast (1.20×)",
+        "note: the timing at batch 1 is noisy and not to be relied on: other processes used 40% of each core"]
+
+
 @pytest.mark.parametrize("granularity", ["weight", "neuron"])
 def test_both_networks_are_timed_and_stay_as_they_are(granularity):
     torch.manual_seed(0)

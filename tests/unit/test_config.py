@@ -34,7 +34,7 @@ def test_defaults_are_the_main_job():
     ({"epoch": 3}, "did you mean 'epochs'"),
     ({"granularity": "neuron", "criterion": "magnitude"}, "none scores granularity 'neuron'"),
     ({"granularity": "weight", "criterion": "magnitude,l2"}, "criterion 'l2' scores neuron"),
-    ({"latency_batches": "0"}, "latency-batches 0"), ({"tolerance": 2.0}, "tolerance 2.0"),
+    ({"latency_batches": "0"}, "batch 0"), ({"tolerance": 2.0}, "tolerance 2.0"),
     ({"seeds": True}, "allowed is a whole number"), ({"weights": "x.safetensors", "seeds": 2}, "seeds 2 with weights")])
 def test_a_wrong_setting_is_one_line(settings, message):
     with pytest.raises(SecateurError) as caught:

@@ -98,7 +98,7 @@ def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
     (["--sparsity", "0.5", "--granularity", "weight"], "say which: --recovery none or reconstruct"),
     (["--sparsity", "0", "--seed", "7"], "no network with seed 7"), (["--to", "onxx"], "did you mean 'onnx'"),
     (["--sparsity", "0", "--out", "x.pt2"], "ends in .onnx"),
-    (["--sparsity", "0", "--model", "mlp"], "--model is for a file"),
+    (["--sparsity", "0", "--model", "mlp"], "--factory is for a file"),
     (["--sparsity", "0", "--to", "pt2", "--int8"], "allowed is int8 with onnx"),
     (["--sparsity", "0", "--out", "none/x.onnx"], "there is no folder 'none'"), (["--sparsity", "half"], "sparsity")])
 def test_a_mistake_with_a_run_is_one_line_and_leaves_nothing(run, typed, tmp_path, words, message):
@@ -153,7 +153,7 @@ def test_a_file_of_ours(typed, tmp_path):
 @pytest.mark.parametrize(("words", "message"), [
     (["missing.safetensors"], "there is no such file"),
     (["plain.safetensors", "--model", "support:tiny"], "plain.safetensors"),
-    (["ours.safetensors"], "--model pkg.module:factory"), (["ours.safetensors", "--sparsity", "0.5"], "for a run"),
+    (["ours.safetensors"], "--factory pkg.module:factory"), (["ours.safetensors", "--sparsity", "0.5"], "for a run"),
     (["ours.safetensors", "--to", "report"], "needs the folder of a study"), (["."], "holds no run"),
     (["ours.safetensors", "--model", "support:tiny"], "inputs of 'ours.safetensors' are not known: --shape")])
 def test_a_mistake_with_a_file_is_one_line_and_leaves_nothing(typed, tmp_path, words, message):

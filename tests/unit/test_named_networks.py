@@ -136,7 +136,7 @@ def test_any_network_is_exported_with_its_lengths_open(folder, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")
     assert "input_ids [batch, length]" in said("export", folder, "--to", to)
-    with pytest.raises(SecateurError, match="allowed is --model beside a file of secateur"):
+    with pytest.raises(SecateurError, match="allowed is --factory beside a file of secateur"):
         said("export", folder, "--model", "mlp", "--to", to, "--force")
 
 

@@ -1,6 +1,7 @@
 """When a timing is noisy, worked out by hand; what replaces what."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,15 @@ def test_figures_that_are_no_numbers_are_noisy(value):
     broken = timed()
     broken["latency"]["1"]["original"] = way(median=0.0)
     assert noise.noise(broken, "1").is_noisy
+
+
+def test_the_docs_give_these_bounds():
+    page = (Path(__file__).parents[2] / "docs" / "study.md").read_text()
+    _, _, told = page.partition("## When a timing is noisy\n")
+    for words in (f"more than {noise.LOAD:.0%} of each core", f"more than {noise.SPREAD:.0%} of the median",
+                  f"more than {noise.ROOM:g} times the ratio", f"and more than {noise.OVERHEAD:g} |"):
+        assert words in told
+    assert noise.AGAIN == 0.5 and "at most half of the time" in told
 
 
 def test_room_above_the_work_that_was_cut():

@@ -186,3 +186,40 @@ def test_prune_and_a_pruner_leave_it_too(verb):
 def test_a_network_of_its_output_layer_alone_says_what_stays():
     with pytest.raises(sc.SecateurError, match=r"nothing to cut: .* \(0 makes the output and stays: skip=\(\) lets it"):
         sc.plan(nn.Sequential(nn.Linear(8, 3)), 0.5)
+
+
+class OwnWeight(nn.Module):
+    """The network itself holds the weight that makes its output."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.weight = nn.Linear(8, 12), nn.Parameter(torch.randn(12, 3))
+
+    def forward(self, x):
+        return torch.relu(self.body(x)) @ self.weight
+
+
+def test_a_weight_of_the_network_itself_that_makes_the_output():
+    torch.manual_seed(0)
+    net = OwnWeight()
+    for kw in ({"example": X}, {"data": X, "recovery": "none"}):
+        small = sc.prune(net, 0.5, **kw)
+        assert int((small.body.weight == 0).sum()) == 48
+        assert torch.equal(small.weight, net.weight)
+
+
+def test_a_network_that_is_one_layer_says_that_it_makes_the_output():
+    with pytest.raises(sc.SecateurError, match=r"the network itself makes the output and stays: skip=\(\) lets it go"):
+        sc.prune(nn.Linear(8, 4), 0.5, example=X)
+    assert int((sc.prune(nn.Linear(8, 4), 0.5, example=X, skip=()).weight == 0).sum()) == 16
+
+
+def test_the_name_of_an_output_layer_is_no_expression():
+    """As an expression "h.o" would be "hoo" as well."""
+    torch.manual_seed(0)
+    net = nn.Sequential()
+    net.add_module("hoo", nn.Linear(8, 12))
+    net.add_module("h", nn.ModuleDict({"o": nn.Linear(12, 3)}))
+    net.h.forward = lambda x: net.h["o"](torch.relu(x))
+    small = sc.prune(net, 0.5, example=X)
+    assert int((small.hoo.weight == 0).sum()) == 48

@@ -19,7 +19,8 @@ def plain() -> nn.Sequential:
 
 def with_weight(change: Callable[[Tensor], Tensor]) -> nn.Module:
     net = plain()
-    net[0].weight = nn.Parameter(change(net[0].weight.detach()), requires_grad=False)
+    made = change(net[0].weight.detach())
+    net[0].weight = made if isinstance(made, nn.Parameter) else nn.Parameter(made, requires_grad=False)
     return net
 
 
@@ -73,6 +74,25 @@ def observed() -> nn.Module:
     return torch.ao.quantization.prepare(net)  # type: ignore[no-any-return]
 
 
+class PackedWhenMoved(nn.Parameter):
+    """A parameter that becomes codes when it is moved, as those of bitsandbytes do; until then no copy can be made."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
+        return (self.data * 10).to(torch.int8)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise AttributeError("no codes yet")
+
+
+class Rounded(nn.Linear):
+    """A layer that computes with a rounded weight, under the name that those of torchao have."""
+
+    __module__ = "torchao.quantization.qat.linear"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, torch.fake_quantize_per_tensor_affine(self.weight, 0.1, 0, -128, 127), self.bias)
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "dynamic": (dynamic, "module '0' is a torch.ao.*prune first, then quantise"),
     "quantisation-aware training": (trained_for_it, "module '0' is a torch.ao.*prune first, then quantise"),
@@ -85,6 +105,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "float8": (lambda: with_weight(lambda w: w.to(torch.float8_e4m3fn)), "'0.weight' holds float8_e4m3fn"),
     "sparse COO": (lambda: with_weight(lambda w: w.to_sparse()), "'0.weight' is sparse .sparse_coo.*to_dense"),
     "sparse CSR": (lambda: with_weight(lambda w: w.to_sparse_csr()), "'0.weight' is sparse .sparse_csr.*to_dense"),
+    "packed when it is moved": (lambda: with_weight(PackedWhenMoved), "'0.weight' is a PackedWhenMoved, whose numbers"),
+    "packed in bfloat16": (lambda: with_weight(lambda w: PackedWhenMoved(w.bfloat16())), "'0.weight' is a PackedWhen"),
+    "quantisation-aware training of torchao": (lambda: nn.Sequential(Rounded(8, 16), nn.ReLU(), nn.Linear(16, 4)),
+                                               "module '0' is a torchao.*prune first, then quantise"),
     "a tensor class": (lambda: with_weight(Packed), "'0.weight' is a Packed, whose numbers are stored"),
 }
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support import TESTS, sweep
@@ -90,6 +91,8 @@ def test_interrupted_by_the_keyboard(tmp_path):
     assert errors.count("\n") == 1
     assert "To go on, run again: secateur study --model support:tiny" in errors
     assert stored(tmp_path / "run") >= 5
+    assert f"the report of what is there is {Path('run') / 'report.html'};" in errors
+    assert "Unfinished: " in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_the_command_prints_a_line_for_every_layer_and_batch():
     done = CliRunner().invoke(app, ["bench", "--layers", "8x9,5x4", "--batches", "1,3", "--sparsity", "0.5,0.9"])
     assert done.exit_code == 0
     lines = done.stdout.strip().splitlines()
-    assert len(lines) == 5
-    assert lines[1].startswith("8x9")
+    assert len(lines) == 6
+    assert lines[2].startswith("8x9")
     wrong = CliRunner().invoke(app, ["bench", "--layers", "8"])
     assert isinstance(wrong.exception, SecateurError)

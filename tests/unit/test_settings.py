@@ -36,6 +36,7 @@ def _check_even(value):
 @dataclass(frozen=True, kw_only=True)
 class Example(Settings):
     count: int = setting(3, "how many", least=1, greatest=9, aliases=("number",))
+    wait_seconds: float = setting(1.0, "how long", shown="wait", least=0, greatest=9)
     even: tuple[int, ...] = setting((2,), "even numbers", check=_check_even, some=True)
     sides: tuple[int, ...] = setting((), "sides", repeats=True)
     rate: float = setting(0.5, "rate", above=0)
@@ -77,6 +78,31 @@ def test_what_fields_allow_comes_in_their_types():
     assert type(Example(rate=1).rate) is int
 
 
+def test_a_setting_goes_by_the_name_of_its_flag_and_by_that_of_its_field():
+    assert Example.make({"wait": "2"}) == Example.make({"wait_seconds": 2}) == Example(wait_seconds=2.0)
+    with pytest.raises(SecateurError, match=r"^wait and wait_seconds are one setting"):
+        Example.make({"wait": 1, "wait_seconds": 2})
+    with pytest.raises(SecateurError, match=r"^wait 10: allowed is in"):
+        Example(wait_seconds=10)
+
+
+def test_one_thing_has_one_name_in_all_commands():
+    """Batch sizes, seconds, engines, and what makes the network of a file."""
+    visible = {name: {p.opts[0] for p in command.params if not getattr(p, "hidden", False)}
+               for name, command in typer.main.get_command(app).commands.items()}
+    assert all({"--batch", "--seconds", "--engine"} <= visible[name] for name in ("study", "prune", "bench"))
+    assert all("--factory" in visible[name] for name in ("prune", "bench", "export"))
+    former = {"--latency-batches", "--latency-seconds", "--batches", "--engines", "--least", "--most"}
+    assert not any(former & flags for flags in visible.values())
+    helps = {}
+    for command in typer.main.get_command(app).commands.values():
+        for one in command.params:
+            if not getattr(one, "hidden", False) and one.opts[0] not in ("--out", "--layers"):
+                helps.setdefault(one.help, set()).add(one.opts[0])
+    assert [(text, flags) for text, flags in helps.items() if len(flags) > 1] == [
+        ("which cut", {"--granularity", "--criterion", "--scope", "--recovery"})]
+
+
 def test_later_mappings_win_and_each_class_takes_its_own():
     example, options = make_each((Example, ReportOptions), {"number": 4, "csv": True}, {"count": 5})
     assert (example.count, options.csv) == (5, True)
@@ -88,7 +114,7 @@ def test_every_setting_has_help_a_group_and_a_flag(name):
         for one in settings_of(cls):
             assert one.help and one.group in GROUPS
             if one.flag and not one.argument:
-                assert {f"--{n.replace('_', '-')}" for n in (one.name, *one.aliases)} <= set(flags_of(name))
+                assert {f"--{n.replace('_', '-')}" for n in one.names} <= set(flags_of(name))
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -137,7 +163,7 @@ def test_the_examples_of_the_help_are_commands(name):
     (["info", "mlp", "--granularity", "2:4", "--min-sparsity", "0.6"], "min_sparsity= with granularity '2:4'"),
     (["study", "--layers", "{"], "is not JSON"), (["study", "--latency-seconds", "4000"], "at most 3600"),
     (["study", "--backend", "dask"], "--address"), (["study", "--jobs", "0"], "jobs 0: allowed is 1 or more"),
-    (["bench", "--layers", "8x"], "layers 8x: allowed are outputs x inputs"),
+    (["bench", "--layers", "8x"], "linear 8x: allowed are outputs x inputs"),
     (["bench", "--layers", "8x9", "--sparsity", "1.5"], "sparsity 1.5: allowed is in [0, 1]"),
     (["bench", "mlp", "--shape", "0"], "shape 0: allowed is 1 or more"),
     (["info", "mlpp"], "did you mean 'mlp'"), (["info", "mlp", "--granularity", "neurn"], "did you mean 'neuron'"),

@@ -28,8 +28,8 @@ class Bench:
         load = self.loads.pop(0)
         self.calls.append(timing.batches)
         self.now += 1.0
-        return {"latency": {str(b): {"original": SAME, "small": SAME | {n: 1.0 + load for n in (
-                    "speedup", "speedup_low", "speedup_high")}} for b in timing.batches},
+        small = SAME | dict.fromkeys(("speedup", "speedup_low", "speedup_high"), 1.0 + load)
+        return {"latency": {str(b): {"original": SAME, "small": small} for b in timing.batches},
                 "conditions": {str(b): {"load": load if b == 8 else 0.0, "rounds": 9} for b in timing.batches},
                 "work_ratio": 2.0, "sparse_error": None, "threads_used": 1, "engine_used": ""}
 

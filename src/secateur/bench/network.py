@@ -64,7 +64,7 @@ class Subject:
                 raise SecateurError("--sparsity with a file: allowed with a model alone; the file's network is cut")
             return cls(file=str(path), **given)
         if given.get("model"):
-            raise SecateurError(f"'{what}' with --model {given['model']}: allowed is --model beside a file")
+            raise SecateurError(f"'{what}' with --factory {given['model']}: allowed is --factory beside a file")
         return cls(**given | {"model": what})
 
     @property

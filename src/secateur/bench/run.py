@@ -36,8 +36,8 @@ ROUNDS = 10
 FILLED = ("the network before the cut is not in the file: the original is the cut network with small numbers in "
           "place of its zeros, which every engine runs as fast")
 GRAPH = ("torch runs the graph that the file holds, operator by operator, which for small networks takes longer than "
-         "their own code: --model pkg.module:factory gives that")
-GONE = ("the network before the cut is not in the file, so that only the cut network was timed: --model "
+         "their own code: --factory pkg.module:factory gives that")
+GONE = ("the network before the cut is not in the file, so that only the cut network was timed: --factory "
         "pkg.module:factory makes the original")
 WHOLE = "nothing was cut: every engine runs the one network, which is called original"
 SHARED = ("zeros leave the shapes as they were: in the engines that do not use zeros, the original stands for the cut "

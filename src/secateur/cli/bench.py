@@ -15,7 +15,7 @@ from secateur.cli.start import start
 from secateur.core.errors import SecateurError
 from secateur.core.interruption import command_line
 from secateur.core.network_options import Options
-from secateur.core.settings import make_each, setting
+from secateur.core.settings import NETWORK, make_each, setting
 from secateur.core.text import say
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ GRID = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 def _check_layer(layer: str) -> None:
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", layer):
-        raise SecateurError(f"layers {layer}: allowed are outputs x inputs, such as 1000x784")
+        raise SecateurError(f"linear {layer}: allowed are outputs x inputs, such as 1000x784")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +35,13 @@ class BenchOptions(Options):
 
     what: str = setting("", "a file of sc.save or secateur prune, or any network that prune takes; without it, layers "
                         "are timed", argument="FILE|MODEL")
-    model: str = setting("", "FILE's network before the cut, as prune takes it")
+    model: str = setting("", "what makes FILE's network before the cut: pkg.module:factory, or any network that prune "
+                         "takes", shown="factory", group=NETWORK)
     sparsity: tuple[float, ...] = setting((), "of a model: the fraction of its smallest weights that is cut first; of "
                                           "layers: fractions that are zero (default: "
                                           f"{','.join(f'{s:g}' for s in GRID)})", least=0, greatest=1)
     layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "without FILE: linear layers as outputs x inputs",
-                                      check=_check_layer, some=True, repeats=True)
+                                      shown="linear", check=_check_layer, some=True, repeats=True)
     out: str = setting("", "a folder for bench.json and the figure")
 
     def subject(self) -> Subject:
@@ -60,8 +61,8 @@ class BenchOptions(Options):
 
 
 @command("bench", BenchOptions, BenchConfig, panel=MEASURE, examples=(
-    "secateur bench sparse.safetensors --batches 1,64", "secateur bench mlp --sparsity 0.9 --engines torch,sparse",
-    "secateur bench --layers 300x784 --sparsity 0.5,0.9"))
+    "secateur bench sparse.safetensors --batch 1,64", "secateur bench mlp --sparsity 0.9 --engine torch,sparse",
+    "secateur bench --linear 300x784 --sparsity 0.5,0.9"))
 def bench(settings: dict[str, Any]) -> None:
     """Time a network before and after its cut: in torch, compiled, and in ONNX Runtime and OpenVINO where installed.
 

@@ -27,7 +27,7 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
                for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "settings"]
         debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
-        names = [name for one in every for name in (one.name, *one.aliases)]
+        names = [name for one in every for name in one.names]
 
         def call(**values: Any) -> None:
             settings = {name: value for name in names if (value := values.pop(name)) is not None}
@@ -50,7 +50,7 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
 def _check_forms(known: Iterable[Setting], given: Mapping[str, Any]) -> None:
     """Refuse at once what can be refused without torch, which takes seconds to import."""
     for one in known:
-        for name in (one.name, *one.aliases):
+        for name in one.names:
             if name in given:
                 one.check_form(one.convert(given[name]))
 
@@ -69,8 +69,8 @@ def _complete(one: Setting) -> Callable[[str], list[tuple[str, str]]]:
 
 def _parameters(one: Setting) -> Iterator[inspect.Parameter]:
     """The flag of a setting, and a hidden one for each earlier name; or its argument."""
-    for name in (one.name, *one.aliases):
-        visible = name == one.name
+    for name in one.names:
+        visible = name == one.names[0]
         kind, must = bool if one.item is bool else str, one.default is REQUIRED
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY,
                                 default=inspect.Parameter.empty if must else None,
@@ -84,7 +84,7 @@ def _option(one: Setting, name: str, visible: bool) -> Any:
     flag = f"--{name.replace('_', '-')}"
     flag = f"{flag}/--no-{flag[2:]}" if one.default is True else flag
     metavar = None if one.item is bool else "A,B,…" if one.several else _METAVARS[one.item]
-    return typer.Option(flag, *one.flags, help=_help(one), metavar=metavar, show_default=False, hidden=not visible,
+    return typer.Option(flag, help=_help(one), metavar=metavar, show_default=False, hidden=not visible,
                         rich_help_panel=one.group or None,
                         autocompletion=_complete(one) if one.room or one.allowed else None)
 
@@ -94,5 +94,7 @@ def _help(one: Setting) -> str:
     values = one.default if isinstance(one.default, tuple) else (one.default,)
     default_text = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
     names = f": {', '.join(one.allowed)}" if one.allowed else ""
-    default = "" if one.item is bool or one.default in (None, "", (), REQUIRED) else f" (default: {default_text})"
+    if one.item is bool:
+        return one.help + " (default: on)" * (one.default is True)
+    default = "" if one.default in (None, "", (), REQUIRED) else f" (default: {default_text})"
     return one.help + names + default

@@ -22,7 +22,18 @@ Entry = tuple[str, str]
 """A name, and what it means."""
 
 
-class Command(TyperCommand):
+class _Lean:
+    """The option ``--help`` has a truth value: of None typer would ask pydantic, whose import takes 0.1 s."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option."""
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        if option is not None:
+            option.default, option.help = bool(option.default), "print this help"
+        return option
+
+
+class Command(_Lean, TyperCommand):
     """A command whose help is this module's."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -30,7 +41,7 @@ class Command(TyperCommand):
         formatter.write(command_help(self, ctx))
 
 
-class Group(TyperGroup):
+class Group(_Lean, TyperGroup):
     """The command that has all others, its help this module's."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -41,15 +52,20 @@ class Group(TyperGroup):
 def command_help(command: Any, ctx: Any, width: int = 0) -> str:
     """The help of one command, in lines of at most ``width`` columns; 0: those of the terminal."""
     width, bold = _form(width)
+    sections = [_section(title, entries, width, bold) for title, entries in grouped(command, ctx).items()]
+    return "\n\n".join([*_opening(command, ctx, width, bold), *sections]) + "\n"
+
+
+def grouped(command: Any, ctx: Any) -> dict[str, list[Entry]]:
+    """The arguments of a command, then its options by group."""
+    groups: dict[str, list[Entry]] = {}
     params = [p for p in command.get_params(ctx) if not getattr(p, "hidden", False)]
-    arguments = [(p.metavar or p.name.upper(), p.help or "") for p in params if p.param_type_name == "argument"]
-    options = [p for p in params if p.param_type_name == "option"]
-    groups = dict.fromkeys(p.rich_help_panel or "Options" for p in options)
-    # What most calls need comes first, and what every command has last.
-    parts = [*_opening(command, ctx, width, bold), _section("Arguments", arguments, width, bold)]
-    parts += [_section(group, [(_names(p), p.help or "") for p in options if (p.rich_help_panel or "Options") == group],
-                       width, bold) for group in groups]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    for p in sorted(params, key=lambda p: p.param_type_name != "argument"):
+        is_argument = p.param_type_name == "argument"
+        title = "Arguments" if is_argument else p.rich_help_panel or "Options"
+        name = (p.metavar or p.name.upper()) if is_argument else _names(p)
+        groups.setdefault(title, []).append((name, p.help or ""))
+    return groups
 
 
 def group_help(group: Any, ctx: Any, width: int = 0) -> str:
@@ -58,7 +74,7 @@ def group_help(group: Any, ctx: Any, width: int = 0) -> str:
     commands = [group.get_command(ctx, name) for name in group.list_commands(ctx)]
     panels = dict.fromkeys(c.rich_help_panel for c in commands)
     parts = _opening(group, ctx, width, bold)
-    parts += [_section(panel, [(c.name, _paragraphs(c.help)[0]) for c in commands if c.rich_help_panel == panel], width,
+    parts += [_section(panel, [(c.name, paragraphs(c.help)[0]) for c in commands if c.rich_help_panel == panel], width,
                        bold, names=12) for panel in panels]
     parts += [_section("Options", [(_names(p), p.help or "") for p in group.get_params(ctx)], width, bold),
               "secateur COMMAND --help: all options of a command."]
@@ -75,37 +91,33 @@ def _form(width: int) -> tuple[int, Callable[[str], str]]:
 def _opening(command: Any, ctx: Any, width: int, bold: Callable[[str], str]) -> list[str]:
     """How it is called, what it does, and its examples."""
     usage = " ".join(command.collect_usage_pieces(ctx))
-    texts = ["\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) for text in _paragraphs(command.help)]
-    examples = [_shell_lines(line, width) for line in _paragraphs(command.epilog)]
+    texts = ["\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) for text in paragraphs(command.help)]
+    examples = [shell_lines(line, width) for line in paragraphs(command.epilog)]
     shown = ["\n".join([bold("Examples:"), *examples])] if examples else []
     return [f"{bold('Usage:')} {ctx.command_path} {usage}", *texts, *shown]
 
 
-def _paragraphs(text: str | None) -> list[str]:
+def paragraphs(text: str | None) -> list[str]:
     """The paragraphs of a text, each one line."""
     return [" ".join(part.split()) for part in (text or "").split("\n\n") if part.strip()]
 
 
-def _shell_lines(command: str, width: int) -> str:
+def shell_lines(command: str, width: int, indent: str = "  ") -> str:
     """A command that can be copied from several lines.
 
-    >>> print(_shell_lines("secateur bench mlp --sparsity 0.9", 26))
+    >>> print(shell_lines("secateur bench mlp --sparsity 0.9", 26))
       secateur bench mlp \\
         --sparsity 0.9
     """
     joined = re.sub(r"(?<= )(--?[\w-]+) (?!-)", "\\1\N{NO-BREAK SPACE}", command)  # an option stays with its value
     lines = textwrap.wrap(joined, width - 6, break_long_words=False, break_on_hyphens=False)
-    return "  " + " \\\n    ".join(line.replace("\N{NO-BREAK SPACE}", " ") for line in lines)
+    return indent + f" \\\n{indent}  ".join(line.replace("\N{NO-BREAK SPACE}", " ") for line in lines)
 
 
 def _names(option: Any) -> str:
-    """The spellings of an option, the short one first, and what it takes.
-
-    A switch that is on by default is shown by the name that turns it off.
-    """
-    spellings = option.secondary_opts or option.opts
+    """The spellings of an option, the short one first, and what it takes."""
     takes = "" if option.is_flag else f" {option.metavar or 'TEXT'}"
-    return ", ".join(sorted(spellings, key=len)) + takes
+    return ", ".join([*sorted(option.opts, key=len), *option.secondary_opts]) + takes
 
 
 def _section(title: str, entries: Sequence[Entry], width: int, bold: Callable[[str], str],

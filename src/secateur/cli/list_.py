@@ -17,7 +17,7 @@ from secateur.core.text import capital
 
 GIVEN_TO = {"criteria": "--criterion", "granularity": "--granularity", "scopes": "--scope", "recovery": "--recovery",
             "schedules": "sc.Pruner(schedule=...)", "regrowth": "sc.Pruner(regrowth=...)", "data": "--data",
-            "models": "--model", "loaders": "--model", "engines": "secateur bench --engines",
+            "models": "--model", "loaders": "--model", "engines": "secateur bench --engine",
             "exporters": "secateur export --to"}
 """Where the names of each registry are given."""
 

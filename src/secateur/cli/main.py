@@ -65,11 +65,12 @@ def _name_option(asked: str, context: Any) -> str:
     >>> _name_option("--amount", None)
     "there is no option '--amount': did you mean '--sparsity'?"
     """
-    ours = SYNONYMS.get(asked.lstrip("-").replace("_", "-"), "")
+    word = asked.lstrip("-").replace("_", "-")
+    ours = SYNONYMS.get(word, word)
     known = [option for p in context.command.params for option in p.opts] if context else ["--sparsity"]
     flag = next((f for f in (f"--{ours}", f"--granularity {ours}", f"--recovery {ours}", f"--criterion {ours}")
                  if f.split()[0] in known and _takes(f)), "")
-    return f"there is no option '{asked}': did you mean '{flag}'?" if flag and ours else ""
+    return f"there is no option '{asked}': did you mean '{flag}'?" if flag else ""
 
 
 def _takes(flag: str) -> bool:

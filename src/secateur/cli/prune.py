@@ -33,7 +33,8 @@ def prune(
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
     cut_at = f" at sparsity {settings['sparsity']}" if "sparsity" in settings else ""
     start(f"prune: {settings.get('model', CutConfig.model)}{cut_at}")
-    from secateur.cli.console import Live, tell_cut
+    from secateur.cli.console import tell_cut
+    from secateur.cli.live import Live
     from secateur.experiment.single.prune import cut_network
 
     config = CutConfig.make(settings)

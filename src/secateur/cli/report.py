@@ -20,7 +20,8 @@ def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="t
     """Write the report of a run again from its rows."""
     start(f"report: {run}")
     from secateur import report as reports
-    from secateur.cli.console import tell
+    from secateur.cli.answer import tell
+    from secateur.core.terminal import Terminal
     from secateur.experiment.run import load_run
     from secateur.experiment.store import FILE
 
@@ -29,6 +30,8 @@ def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="t
     run_data = load_run(run)
     with failing(f"the rows of '{run / FILE}' cannot be drawn", "one of them is damaged: run secateur study again into "
                  "another folder (--out)"):
-        tell(reports.write(run_data, csv=options.csv, parquet=options.parquet))
+        with Terminal().status("drawing the figures"):
+            written = reports.write(run_data, csv=options.csv, parquet=options.parquet)
+        tell(written, run_data)
     for note in run_data.unread:
         say(f"note: {note}")

@@ -9,6 +9,13 @@ import sys
 from typing import Any
 
 INTERRUPTED = 130
+_kept: list[str] = []
+"""What an interruption leaves behind besides finished rows."""
+
+
+def leave(what: str) -> None:
+    """Have the message of an interruption name what was left behind, such as a report."""
+    _kept[:] = [what]
 
 
 def watch() -> None:
@@ -50,7 +57,8 @@ def message() -> str:
     """What is left of the work after an interruption, and how to go on."""
     study = sys.argv[1:2] == ["study"]
     kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
-    return f"interrupted; {kept}, run again: {command_line()}"
+    left = "".join(f", {what}" for what in _kept)
+    return f"interrupted{left}; {kept}, run again: {command_line()}"
 
 
 def _stop(*_: Any) -> None:

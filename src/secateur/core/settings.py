@@ -49,8 +49,8 @@ class Setting:
     Attributes:
         help: what it is, for the command line.
         group: one of :data:`GROUPS`, a panel of the command line's help.
+        shown: its name on the command line and in TOML, where another than the field's, which goes on being taken.
         aliases: earlier names, which go on being taken.
-        flags: other spellings of its flag.
         least, greatest, above: bounds of a number, or of each of several.
         allowed: the names that are allowed.
         room: the registry whose names are allowed, and what a user's import path gives.
@@ -65,8 +65,8 @@ class Setting:
 
     help: str
     group: str = MAIN
+    shown: str = ""
     aliases: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
     least: float | None = None
     greatest: float | None = None
     above: float | None = None
@@ -81,6 +81,11 @@ class Setting:
     name: str = ""
     kind: Any = None
     default: Any = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names, that of its flag first."""
+        return tuple(dict.fromkeys(name for name in (self.shown, self.name, *self.aliases) if name))
 
     @property
     def several(self) -> bool:
@@ -147,7 +152,7 @@ class Setting:
         """
         if value == self.default:
             return
-        values, label = value if self.several else (value,), self.name.replace("_", "-")
+        values, label = value if self.several else (value,), self.names[0].replace("_", "-")
         if self.some and not values:
             raise SecateurError(f"{label} is empty; allowed is at least one value")
         if not self.repeats and (twice := [v for i, v in enumerate(values) if v in values[:i]]):
@@ -239,11 +244,13 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any],
         SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
     """
     owned = {cls: settings_of(cls) for cls in classes}
-    names = {name: one.name for known in owned.values() for one in known for name in (one.name, *one.aliases)}
+    # What has a flag comes last, so that its name wins over that of a field without one.
+    settings = sorted((one for known in owned.values() for one in known), key=lambda one: one.flag)
+    names = {name: one.name for one in settings for name in one.names}
     merged: dict[str, Any] = {}
     for layer in layers:
         if strange := [key for key in layer if key not in names]:
-            raise unknown("setting", strange[0], set(names.values()))
+            raise unknown("setting", strange[0], {one.names[0] for one in settings})
         if twice := [key for key in layer if names[key] != key and names[key] in layer]:
             raise SecateurError(f"{twice[0]} and {names[twice[0]]} are one setting; allowed is one of them")
         merged |= {names[key]: value for key, value in layer.items()}

@@ -83,6 +83,23 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
+def rough_time(seconds: float) -> str:
+    """A time to wait, as exact as one can tell.
+
+    >>> rough_time(0.2), rough_time(38), rough_time(61), rough_time(250), rough_time(5000), rough_time(7300)
+    ('a few seconds', 'about 40 seconds', 'about 1 minute', 'about 4 minutes', 'about 1 h 25 min', 'about 2 h')
+    """
+    if seconds < 7.5:
+        return "a few seconds"
+    if seconds < 57.5:
+        return f"about {5 * round(seconds / 5)} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"about {minutes} minute{'s' * (minutes > 1)}"
+    hours, rest = divmod(5 * round(minutes / 5), 60)
+    return f"about {hours} h" + (f" {rest} min" if rest else "")
+
+
 def join_words(parts: Sequence[str], word: str = "and") -> str:
     """Parts joined as in a sentence.
 

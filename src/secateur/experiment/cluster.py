@@ -125,7 +125,7 @@ class _Cluster:
 
     def _submit(self, bundle: Bundle, point: Point) -> Any:
         contents = [self._carry(content) for content in (bundle.network, bundle.tests, bundle.training)]
-        bare = replace(bundle, network=b"", tests=b"", training=None)
+        bare = replace(bundle, network=b"", tests=b"", training=None, recovered=None)
         return self.client.submit(_measure, bare, point, self.crowd, _versions(), *contents, pure=False)
 
     def _carry(self, content: Path | bytes | None) -> Any:

@@ -33,9 +33,9 @@ class CommonConfig(Settings):
     batch_size: int = setting(64, "training batch", group=TRAINING, least=1)
     lr: float = setting(1e-3, "learning rate of Adam", group=TRAINING, above=0)
     latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes that are timed; empty (''): no timing",
-                                               group=TIMING, least=1)
-    latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds", group=TIMING, above=0,
-                                     greatest=3600)
+                                               group=TIMING, shown="batch", least=1)
+    latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds", group=TIMING,
+                                     shown="seconds", above=0, greatest=3600)
     engine: str = setting("", "what runs the zeroed network; empty: the best that this machine has", group=TIMING,
                           allowed=RUNTIME_ENGINES)
     device: str = setting("cpu", "where networks are trained and evaluated, cpu or cuda; timing is on the CPU",

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 from secateur.core import registry
 from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError, unknown
-from secateur.core.settings import CUT, RECOVERY, REPORT, RUN, TRAINING, Settings, make_each, setting, settings_of
+from secateur.core.settings import (
+    CUT,
+    RECOVERY,
+    REPORT,
+    RUN,
+    TIMING,
+    TRAINING,
+    Settings,
+    make_each,
+    setting,
+    settings_of,
+)
 from secateur.experiment.checks import check_granularity
 from secateur.experiment.common import CommonConfig
 
@@ -29,6 +40,12 @@ def _check_item(room: str, name: str) -> None:
     if ":" not in name and not name.endswith(".npz") and name not in registry.files(room):
         raise unknown(registry.ROOMS[room], name, [*registry.files(room), *OWN[room]])
 
+
+QUICK: dict[str, Any] = {
+    "sparsity": (0.0, 0.5, 0.7, 0.8, 0.9), "criterion": ("magnitude", "l2"), "seeds": 1, "epochs": 2, "best_from": 0.8,
+    "latency_batches": (1, 64), "draft": True}
+"""The settings of a first look in a minute: five sparsities, both cuts, the best recovery at two of them, no control.
+"""
 
 _OF_SPEC = ("granularity", "pooling", "round_to", "criterion", "scope", "min_sparsity", "max_sparsity", "budget",
             "recovery", "layers", "skip")
@@ -107,6 +124,9 @@ class StudyConfig(CommonConfig):
                              "sparsity 0 the same recoveries without a cut", group=RECOVERY)
     seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...", group=TRAINING, least=1)
     epochs: int = setting(5, "training epochs", group=TRAINING, least=0)
+    timed_seeds: int = setting(1, "how many of the networks are timed, seed 0 first; all have the same shapes",
+                               group=TIMING, least=0)
+    draft: bool = setting(False, "whether the study is a first look, marked as such", flag=False)
     tolerance: float = setting(0.005, "accuracy that may be lost in the report's answer, in [0, 1]", group=REPORT,
                                least=0, greatest=1)
     samples: int = setting(24, "test samples whose predictions are kept for the report", group=REPORT, least=0)
@@ -155,10 +175,10 @@ class StudyConfig(CommonConfig):
         >>> StudyConfig(data="digits", sparsity=(0, 0.5)).command("runs/a")
         'secateur study --data digits --sparsity 0,0.5 --out runs/a'
         """
-        words = ["secateur", "study"]
+        words, usual = ["secateur", "study", *["--quick"] * self.draft], QUICK if self.draft else {}
         for one in settings_of(type(self)):
-            value, flag = getattr(self, one.name), one.name.replace("_", "-")
-            if value != one.default:
+            value, flag = getattr(self, one.name), one.names[0].replace("_", "-")
+            if one.flag and value != usual.get(one.name, one.default):
                 text = ",".join(map(str, value)) if one.several else str(value)
                 words += [f"--{'' if value else 'no-'}{flag}"] if one.item is bool else [f"--{flag}", text]
         return shlex.join([*words, "--out", str(out)])
@@ -206,11 +226,13 @@ def _check_backend(options: RunOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(ReportOptions):
-    """How a study is carried out and reported: nothing here changes a row."""
+    """How a study is carried out and reported: nothing here changes a row, but that ``quick`` stands for settings."""
 
     cross_checks = (_check_backend,)
 
     out: str = setting("", "the run's folder; empty: runs/MODEL-DATA")
+    quick: bool = setting(False, "a first look in a minute: one seed, two epochs, five sparsities, the best recovery "
+                          "at two of them, batches 1 and 64, a report marked as a draft; other flags win over it")
     jobs: int = setting(1, "points measured at once on this machine", group=RUN, least=1)
     backend: str = setting("loky", "what spreads the points: this machine, or a cluster", group=RUN,
                            allowed=("loky", "dask"))
@@ -220,8 +242,12 @@ class RunOptions(ReportOptions):
 def configure(*layers: Mapping[str, Any]) -> tuple[StudyConfig, RunOptions]:
     """Settings and options from mappings that hold either, later ones winning; one seed where weights are given.
 
+    Where the last mapping that holds ``quick`` says so, the settings of :data:`QUICK` stand for the defaults.
+
     Raises:
         SecateurError: an unknown setting, a value of the wrong type, a value that is not allowed.
     """
     one_seed = {"seeds": 1} if any(layer.get("weights") for layer in layers) else {}
-    return make_each((StudyConfig, RunOptions), one_seed, *layers)  # type: ignore[return-value]
+    quick = next((layer["quick"] for layer in reversed(layers) if "quick" in layer), False)
+    preset = QUICK if quick is True else {}
+    return make_each((StudyConfig, RunOptions), preset, one_seed, *layers)  # type: ignore[return-value]

@@ -21,7 +21,7 @@ class ExportConfig(Options):
     force: bool = setting(False, "replace the file where it is there")
     int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
     model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
-                         "name; of a run: its factory again, which is then imported", group=NETWORK)
+                         "name; of a run: its factory again, which is then imported", group=NETWORK, shown="factory")
     sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
     granularity: str | None = setting(None, "which cut", group=ROW)
     criterion: str | None = setting(None, "which cut", group=ROW)

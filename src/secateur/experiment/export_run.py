@@ -82,7 +82,7 @@ def _export_network(config: ExportConfig, form: Format) -> Done:
     text = str(config.path)
     path = resolve.file_named(text)
     if config.model and not path:
-        raise SecateurError(f"'{text}' with --model {config.model}: allowed is --model beside a file of secateur")
+        raise SecateurError(f"'{text}' with --factory {config.model}: allowed is --factory beside a file of secateur")
     place = _place_of(config, form, _default_stem(config.path, form.suffix))
     source = resolve.cut_file(path, config.model, config) if path else resolve.find(text, config)
     network = source.make().eval()

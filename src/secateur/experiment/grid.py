@@ -212,8 +212,9 @@ def name_given(config: StudyConfig, make_model: Any, data: Any) -> StudyConfig:
 
 
 def default_folder(config: StudyConfig) -> Path:
-    """``runs/MODEL-DATA``, with only letters, digits, dots and dashes."""
+    """``runs/MODEL-DATA``, with only letters, digits, dots and dashes; a draft has a folder of its own."""
     name = f"{config.model}-{Path(config.data).stem if config.data.endswith('.npz') else config.data}"
+    name += "-quick" if config.draft else ""
     return Path("runs") / "".join(c if c.isalnum() or c in ".-_" else "-" for c in name)
 
 

@@ -71,18 +71,16 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     """
     run = load_run(folder)
     if model not in ("", run.config["model"]):
-        raise RunError(f"'{folder}' is a run: --model is for a file, or names the run's own again, "
+        raise RunError(f"'{folder}' is a run: --factory is for a file, or names the run's own again, "
                        f"'{run.config['model']}'; got '{model}'")
     row = _choose_row(run, choice)
     _check_own(run)
     _check_named(run, {model, *choice.values()}, trusted)
     grid = _load_again(folder, run)
-    with Store(folder) as store:
-        sweep = Sweep(grid, store, Progress())
+    with Store(folder) as store, Sweep(grid, store, Progress()) as sweep:
         point = grid.point(row.granularity, row.criterion, row.scope, row.sparsity, row.seed, row.recovery)
         _check_same(grid, sweep, store, point, folder)
-        with sweep.bundles() as bundles:
-            network = copy.deepcopy(open_bundle(bundles[point.seed]).cut(point)[1])
+        network = copy.deepcopy(open_bundle(sweep.bundle(point.seed)).cut(point)[1])
     x, y = grid.task.data.test_x, grid.task.data.test_y
     now = evaluate(network, x, y)
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
@@ -125,7 +123,7 @@ def _check_named(run: RunData, repeated: set[Any], trusted: bool) -> None:
     """Refuse to import what a run names and its user does not: a run is a file, whoever wrote it."""
     own = [name for name in _import_paths(run.config) if name not in repeated]
     if own and not trusted:
-        how = f"repeat it with --model {own[0]}, or " if own == [run.config.get("model")] else ""
+        how = f"repeat it with --factory {own[0]}, or " if own == [run.config.get("model")] else ""
         raise RunError(f"'{run.folder}' was made with {', '.join(own)}, which would be imported and run: {how}say "
                        "--trust where you know who made the run")
 

@@ -45,6 +45,8 @@ class Row:
             that did not record it.
         sparse_error: greatest relative difference of the sparse run's outputs from the dense run's.
         threads_used, engine_used: what the timing ran with.
+        timed_as: the point whose timing this is, where a machine cannot tell the two networks apart (equal shapes, as
+            many zeros in every layer); empty for its own.
     """
 
     seed: int
@@ -79,6 +81,7 @@ class Row:
     sparse_error: float | None = None
     threads_used: int | None = None
     engine_used: str = ""
+    timed_as: str = ""
 
     @property
     def timing(self) -> dict[str, Any]:

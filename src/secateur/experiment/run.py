@@ -51,6 +51,7 @@ class RunData:
             what :meth:`secateur.pruning.scan.Scan.plain` gives.
         refused: granularity → why the best cut that needs no labels could not be made.
         unread: what could not be read, in words; empty for a run that is whole.
+        unfinished: what is still to be made, in words; empty for a run that is complete.
     """
 
     folder: Path
@@ -65,6 +66,12 @@ class RunData:
     scans: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    unfinished: str = ""
+
+    @property
+    def draft(self) -> bool:
+        """Whether it is a first look, of few epochs, seeds and sparsities."""
+        return bool(self.config.get("draft"))
 
 
 def load_run(folder: str | Path) -> RunData:
@@ -128,7 +135,28 @@ class _Reader:
                   "another folder (--out) measures them again",) if self.damaged else ()
         return RunData(folder, clean_values(run["config"]), self._machine(), clean(run["command"]), trained,
                        [row for row in points if row.seed in known] if self.damaged else points, statistics, samples,
-                       labels, scans, refused, unread)
+                       labels, scans, refused, unread, self._unfinished(len(trained)))
+
+    def _unfinished(self, trained: int) -> str:
+        """What is still to be made, in words."""
+        run, timed = self.run, self.run["config"].get("latency_batches") or []
+        seeds = self.run["config"].get("timed_seeds", len(run["trained"]))
+        counts = [("networks trained", trained, len(run["trained"])),
+                  ("points measured", *self._count(run["points"])),
+                  *[("timed", *self._count(self._timings(seeds)))] * bool(timed)]
+        parts = [f"{there} of {wanted} {what}" for what, there, wanted in counts if there < wanted]
+        return f"Unfinished: {', '.join(parts)}." if parts else ""
+
+    def _timings(self, seeds: int) -> list[str]:
+        """The keys of the timings that are to be made: those of the networks that are timed, but for what was refused.
+        """
+        each = -(-len(self.run["points"]) // max(1, len(self.run["trained"])))
+        pairs = list(zip(self.run["points"], self.run["latency"], strict=False))[:each * seeds]
+        return [timing for point, timing in pairs if "refused" not in (self.store.get(point) or {})]
+
+    def _count(self, keys: list[str]) -> tuple[int, int]:
+        """How many rows there are of those that are to be made."""
+        return sum(self.store.has(key) for key in keys), len(keys)
 
     def _one(self, key: str, read: Callable[[], Any]) -> Any:
         """What a reader gives of a row; None, with the row counted, where it is damaged."""

@@ -18,8 +18,8 @@ from secateur.core.errors import RunError, first_line
 FORMAT = 1
 FILE = "rows.sqlite"
 LOCK = "study.lock"
-FIGURES, NETWORKS = "figures", "networks"
-"""The folders within a run's: what the report draws, and what was trained."""
+FIGURES, NETWORKS, RECOVERED = "figures", "networks", "recovered"
+"""The folders within a run's: what the report draws, what was trained, and what was recovered after a cut."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, kind TEXT NOT NULL, settings TEXT NOT NULL,
@@ -95,6 +95,10 @@ class Store:
     def keys(self, kind: str) -> set[str]:
         """The keys of all rows of one kind."""
         return {k for (k,) in self._select("SELECT key FROM rows WHERE kind = ?", (kind,))}
+
+    def has(self, key: str) -> bool:
+        """Whether there is a row of a key."""
+        return bool(self._select("SELECT 1 FROM rows WHERE key = ?", (key,)))
 
     def get(self, row: str | Mapping[str, Any]) -> dict[str, Any] | None:
         """The figures of a row, by its key or by all its settings; ``None`` where there is no such row."""
@@ -205,7 +209,7 @@ def _check_own(path: Path) -> None:
     for file in (path, *(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))):
         if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
             raise RunError(f"'{file}' is a link, a folder or a device, which no run has; {_AGAIN}")
-    for folder in (path.parent / FIGURES, path.parent / NETWORKS):
+    for folder in (path.parent / name for name in (FIGURES, NETWORKS, RECOVERED)):
         if folder.is_symlink():
             raise RunError(f"'{folder}' is a link, which no run has; {_AGAIN}")
     journal = path.with_name(f"{path.name}-journal")

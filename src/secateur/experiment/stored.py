@@ -34,7 +34,8 @@ _CONDITIONS = {"load": Maybe(_NUMBER), "rounds": int}
 SETTINGS = {"seed": int, "granularity": str, "criterion": str, "scope": str, "recovery": Maybe(str),
             "sparsity": _NUMBER}
 LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)), "work_ratio": Maybe(_NUMBER),
-           "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str)}
+           "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str),
+           "timed_as": Maybe(str)}
 POINT = {"control": Maybe(bool), "needs_labels": Maybe(bool), "reached": _NUMBER, "items": int, "removed": int,
          "loss": _NUMBER, "accuracy": _NUMBER, "correct": Maybe(bytes), "tests": int, "parameters": int,
          "nonzeros": int, "bytes": int, "bytes_sparse": int, "bytes_file": Maybe(int), "flops": int,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from torch import nn
 
+from secateur.core.errors import RunError
 from secateur.core.progress import Progress
 from secateur.data.datasets.base import Dataset
 from secateur.experiment import backends
@@ -14,14 +16,21 @@ from secateur.experiment.combinations import check_settings_act
 from secateur.experiment.config import RunOptions, StudyConfig
 from secateur.experiment.grid import Grid, default_folder, load_grid, name_given
 from secateur.experiment.run import RunData, load_run
+from secateur.experiment.stages import run_stages
 from secateur.experiment.store import FILE, Store
 from secateur.experiment.sweep import Sweep, outputs_name
+
+Report = Callable[[RunData], Path]
+"""Writes the report of a run that is still growing, and says where it is."""
 
 
 def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset | str | None = None,
           config: StudyConfig | None = None, out: str | Path | None = None, jobs: int = 1, backend: str = "loky",
-          address: str = "", progress: Progress | None = None, command: str = "") -> RunData:
+          address: str = "", progress: Progress | None = None, command: str = "",
+          report: Report | None = None) -> RunData:
     """Train, cut at every point of the grid, measure and time; what the run's folder holds is not computed again.
+
+    The first network is trained, cut, measured and timed before the second one is trained.
 
     Args:
         make_model: a function that builds the network, or its name; by default ``config.model``.
@@ -31,6 +40,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         jobs, backend, address: how the points are spread, see :class:`secateur.experiment.config.RunOptions`.
         progress: hears of every step.
         command: what a reader types to run the study again; by default made from the settings.
+        report: writes a report; it is called whenever the run has grown by a stage, and where it is stopped.
 
     Returns:
         The run, read back from its folder.
@@ -53,15 +63,22 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
         # Without output layers to keep, the network may not have been traced, so that there may be more than are known.
         if config.skip != ():
             store.set_meta(outputs_name(grid), outputs)
-        sweep = Sweep(grid, store, progress or Progress())
-        store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
-                               **sweep.keys()})
-        sweep.train()
-        sweep.scan()
-        sweep.measure(options)
-        sweep.time()
-        sweep.describe()
-        sweep.check_complete()
+        told = progress or Progress()
+        with Sweep(grid, store, told, options) as sweep:
+            store.set_meta("run", {"config": config.settings(), "command": command or config.command(folder),
+                                   **sweep.keys()})
+
+            def grown() -> None:
+                if report is not None:
+                    told.reported(report(load_run(folder)))
+
+            try:
+                run_stages(sweep, grown)
+            except BaseException:
+                with suppress(RunError):  # a run without a measured point has nothing to show
+                    grown()
+                raise
+            sweep.check_complete()
     return load_run(folder)
 
 

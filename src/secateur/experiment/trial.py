@@ -24,6 +24,7 @@ from secateur.core.types import Plan, Structure
 from secateur.data.datasets.base import Dataset
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.point import Point
+from secateur.experiment.recovered import RecoveredNetworks
 from secateur.experiment.row import method_facts
 from secateur.experiment.task import LabelledTask, Task
 from secateur.files import file_bytes
@@ -36,6 +37,7 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
+from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.pipeline import recover
 from secateur.runtime.timing import Timing, time_cut
 
@@ -56,6 +58,8 @@ class Bundle:
     tests: Path | bytes
     training: Path | bytes | None = None
     scans: tuple[tuple[str, str, Any], ...] = ()
+    recovered: Path | None = None
+    trained: str = ""
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -75,7 +79,8 @@ def open_bundle(bundle: Bundle) -> Trial:
                         Dataset("", training["x"], training["y"], tests["x"], tests["y"], classes=1),
                         structure=bundle.structure, outputs=bundle.outputs, in_order=True)
     return Trial(model.eval().to(bundle.config.device), task,
-                 {(g, c): Scan.read(scan) for g, c, scan in bundle.scans}, bundle.config.samples)
+                 {(g, c): Scan.read(scan) for g, c, scan in bundle.scans}, bundle.config.samples,
+                 RecoveredNetworks(bundle.recovered, bundle.trained, bundle.make_model))
 
 
 def _tensors(source: Path | bytes) -> dict[str, Tensor]:
@@ -95,13 +100,16 @@ class Trial:
         task: what it is cut for and measured on.
         scans: the scans that were made before, by granularity and criterion.
         samples: how many first test samples have their predictions kept.
+        recovered: keeps networks that were measured; by default none.
     """
 
     def __init__(self, model: nn.Module, task: Task, scans: dict[tuple[str, str], Scan] | None = None,
-                 samples: int = 0):
+                 samples: int = 0, recovered: RecoveredNetworks | None = None):
         self.model, self.task, self.scans, self.samples = model, task, scans or {}, samples
+        self.recovered = recovered or RecoveredNetworks(None, "", type(model))
         self._selections: dict[Point, Selection] = {}
         self._networks: dict[Point, nn.Module] = {}
+        self._original: dict[int, Passes] = {}
         self._row_counts: dict[Point, RowCounts] = {}
         self._left_out: dict[Point, Sequence[str]] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
@@ -117,12 +125,23 @@ class Trial:
         return work(self.model, self.task.example)
 
     def cut(self, point: Point) -> tuple[Plan, nn.Module]:
-        """The plan of a point and the network cut by it."""
+        """The plan of a point and the network cut by it; a recovered network that is kept is not recovered again."""
+        plan = self.plan(point)
+        if point.recovery != "none" and point not in self._networks and (
+                kept := self.recovered.load(point)) is not None:
+            return plan, kept.to(device_of(self.model))
+        return plan, self._make(plan, point)
+
+    def plan(self, point: Point) -> Plan:
+        """What goes at a point."""
         selection = self.selection(point)
-        plan = selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
+        return selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
+
+    def _make(self, plan: Plan, point: Point) -> nn.Module:
+        """The network of a point, cut and recovered."""
         if point.recovery != "none":
-            return plan, self._recover(plan, point)
-        return plan, self._carry_out(plan, point) if plan.removed else self.model
+            return self._recover(plan, point)
+        return self._carry_out(plan, point) if plan.removed else self.model
 
     def _carry_out(self, plan: Plan, point: Point) -> nn.Module:
         removal = carry_out(self.model, plan)
@@ -145,12 +164,19 @@ class Trial:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._networks:
             cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
-            result = recover(self.model, cut, plan, point.recovery, self.task.calibration(point.samples), point.seed)
+            passes = self._passes(point.samples)
+            result = recover(self.model, cut, plan, point.recovery, passes.samples, point.seed, passes)
             self._networks[point], self._row_counts[point] = result.network, result.rows
             self._left_out[point] = result.notes
             while len(self._networks) > 1 and sum(map(tensor_bytes, self._networks.values())) > _MOST_BYTES:
                 del self._networks[next(iter(self._networks))]
         return self._networks[point]
+
+    def _passes(self, samples: int) -> Passes:
+        """What the unpruned network gives for so many samples: the same for every cut of it, so computed once."""
+        if samples not in self._original:
+            self._original = {samples: Passes(self.model, self.task.calibration(samples))}
+        return self._original[samples]
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""
@@ -169,9 +195,12 @@ class Trial:
 
     def measure(self, point: Point) -> dict[str, Any]:
         """Everything about a point but its timing, of a network with labels."""
-        plan, model = self.cut(point)
+        plan = self.plan(point)
+        model = self._make(plan, point)
         result = self.evaluation if model is self.model else self.task.evaluate(model)
         assert result is not None
+        if point.recovery != "none":
+            self.recovered.keep(point, model)
         cost = work(model, self.task.example) if plan.granularity == "neuron" and plan.removed else self.work
         counts, samples = nonzeros(model), self.samples_shown(point)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,

@@ -5,22 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.export.unflatten import UnflattenedModule
 
 from secateur.core.errors import SecateurError
 from secateur.graph.quantised import check_plain
 
+_EXPORTED = ("give the network that was exported, or save the program and load it as layers with "
+             "secateur.models.network('FILE.pt2', trusted=True)")
 _LAYOUT = {nn.Linear: ("out_features", "in_features"), nn.Embedding: ("num_embeddings", "embedding_dim")}
 
 
 def check_module(call: str, model: Any) -> None:
-    """Refuse what is no network.
+    """Refuse what is no network, or holds the graph of one in place of its layers.
 
     Raises:
-        SecateurError: it is no module; ``call`` is what it was given to.
+        SecateurError: it is no module, or comes from ``torch.export``; ``call`` is what it was given to.
     """
+    if isinstance(model, ExportedProgram):
+        raise SecateurError(f"{call}: got an ExportedProgram: {_EXPORTED}")
     if not isinstance(model, nn.Module):
         raise SecateurError(f"{call}: got {type(model).__name__} as model, allowed: a torch.nn.Module")
+    for name, module in model.named_modules():
+        # torch takes train() and eval() away from what ExportedProgram.module() gives.
+        fixed = isinstance(module, fx.GraphModule) and "eval" in vars(module)
+        if fixed or isinstance(module, UnflattenedModule):
+            where = f"module '{name}'" if name else "the network"
+            raise SecateurError(f"{call}: {where} is the graph of a program of torch.export, without layers and modes: "
+                                f"{_EXPORTED}")
 
 
 def check_whole(model: nn.Module) -> None:

@@ -9,6 +9,9 @@ from secateur.core.errors import SecateurError
 from secateur.core.modules import stored_tensors
 from secateur.core.tensors import dtype_name
 
+_QUANTISED = ("torch.ao.", "torchao.quantization.")
+"""Packages that hold nothing but quantised layers, observers and fake quantisation."""
+
 
 def check_plain(model: nn.Module) -> None:
     """Refuse a network with weights that are codes of other numbers: to cut the codes is not to cut the weights.
@@ -18,8 +21,7 @@ def check_plain(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         kind = type(module)
-        # Quantised layers, observers and fake quantisation: torch.ao holds nothing else.
-        if kind.__module__.startswith("torch.ao."):
+        if kind.__module__.startswith(_QUANTISED):
             raise SecateurError(f"module '{name}' is a {kind.__module__}.{kind.__name__}, quantised or prepared "
                                 "for it: prune first, then quantise")
     for name, tensor in stored_tensors(model).items():
@@ -31,13 +33,15 @@ def _why_not_plain(name: str, tensor: Tensor) -> str:
     if tensor.layout != torch.strided:
         layout = str(tensor.layout).removeprefix("torch.")
         return f"is sparse ({layout}): give the network its dense weights (to_dense())"
+    own = (f"is a {type(tensor).__name__}, whose numbers are stored in a way of its own: cut the network with plain "
+           "weights")
     if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        return (f"is a {type(tensor).__name__}, whose numbers are stored in a way of its own: cut the network with "
-                "plain weights")
+        return own
     last = name.rpartition(".")[2]
     number = tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype.itemsize > 1)
     if number or tensor.dtype == torch.bool:
-        return ""
+        # bitsandbytes packs codes into a float type too, or packs them when the tensor is moved.
+        return own if type(tensor).to is not Tensor.to else ""
     # Other whole numbers (positions, counts of batches) are no weights.
     if (isinstance(tensor, nn.Parameter) and tensor.ndim > 1) or ("weight" in last and "mask" not in last):
         return f"holds {dtype_name(tensor.dtype)}, codes of a quantised weight: prune first, then quantise"

@@ -91,13 +91,6 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
                      spread.part(apart, size), _share_of_one(torch.cat(usual), count) if usual else None)
 
 
-def squared_distance(original: nn.Module, cut: nn.Module, samples: Calibration) -> float:
-    """The sum of the squared differences of all outputs over the samples; places of padding do not count."""
-    return sum(float(batch.real(a.double() - b.double()).square().sum())
-               for batch, *outputs in _outputs_of_both(original, cut, samples)
-               for a, b in zip(*map(tensors_in, outputs), strict=True))
-
-
 def _outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:
     """Each batch with what the two networks give for it, in evaluation mode."""
     with watch(original, {}), watch(cut, {}), torch.no_grad():

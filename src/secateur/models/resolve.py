@@ -110,7 +110,7 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
         told = facts.settings.get("settings")
         was = f"{strict.short(told.get('model'))}, as the file says," if isinstance(told, dict) else (
             "pkg.module:factory or a built-in name")
-        raise SecateurError(f"'{path}' holds tensors and no graph to run: --model {was} tells which network it was "
+        raise SecateurError(f"'{path}' holds tensors and no graph to run: --factory {was} tells which network it was "
                             "before the first cut")
     source = find(model, options)
     original = source.original or source.make
@@ -157,7 +157,7 @@ def _why_unreadable(text: str, allowed: str) -> str:
         return ""
     form, runtime, engine = _RUNTIMES[suffix]
     return (f"'{text}': {form} file is for its runtime alone and is not read; allowed: {allowed}. To time a network in "
-            f"{runtime}: secateur bench FILE.safetensors --engines {engine}, which converts it itself")
+            f"{runtime}: secateur bench FILE.safetensors --engine {engine}, which converts it itself")
 
 
 def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") -> None:

@@ -226,6 +226,17 @@ def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset
     return frozenset(found)
 
 
+def modules_within(model: nn.Module, names: Iterable[str]) -> frozenset[str]:
+    """Some modules and those inside them; of the network itself, under the empty name, itself alone.
+
+    >>> net = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 1))
+    >>> sorted(modules_within(net, ["0"])), sorted(modules_within(net, [""]))
+    (['0', '0.0'], [''])
+    """
+    return frozenset(name for name, _ in model.named_modules() for one in names
+                     if (_is_inside(name, one) if one else not name))
+
+
 def read_skip(skip: object) -> tuple[str | nn.Module, ...]:
     """Names and modules as a tuple.
 

@@ -24,7 +24,7 @@ from secateur.pruning.frozen_layers import find_frozen_layers, frozen_note
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Granularity, Unit, producers
 from secateur.pruning.granularity.neuron import Neuron
-from secateur.pruning.layer_rules import Rule, resolve_skip, rule_of, rules, with_tied
+from secateur.pruning.layer_rules import Rule, modules_within, resolve_skip, rule_of, rules, with_tied
 from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.scan import Scan
 from secateur.pruning.signals import SignalCollector
@@ -66,7 +66,7 @@ class Selection:
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
         self.frozen = () if spec.skip == () else find_frozen_layers(model, self.structure) if frozen is None else (
             tuple(frozen))
-        skipped = with_tied(model, skipped | resolve_skip(model, self.outputs))
+        skipped = with_tied(model, skipped | modules_within(model, self.outputs))
         places = self.granularity.places(self.structure, skipped | with_tied(model, frozenset(self.frozen)))
         self._frozen_note = self._note_frozen(skipped)
         self._check_places(places)
@@ -97,7 +97,8 @@ class Selection:
 
     def _check_places(self, places: Sequence[Any]) -> None:
         if not places:
-            kept = f" ({', '.join(self.outputs)} makes the output and stays: skip=() lets it go)" * bool(self.outputs)
+            makers = ", ".join(name or "the network itself" for name in self.outputs)
+            kept = f" ({makers} makes the output and stays: skip=() lets it go)" * bool(self.outputs)
             raise SecateurError(f"nothing to cut: no {self.granularity.item} outside skip can be removed{kept}"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason)
                                 + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)

@@ -24,7 +24,7 @@ from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 ROWS = 1 << 18
 """How many rows of a layer are used by default: many more than a layer has inputs, so that more would say no more."""
 _ROOM = 1 << 30
-"""Bytes of rows that are kept, and of the outputs of layers that are done; beyond, they are computed again."""
+"""Bytes of rows that are kept; beyond, they are computed again."""
 _JOINED = 1 << 12
 """Rows that are multiplied at once: small batches would spend their time on calls."""
 RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, Tensor.relu, Tensor.relu_}
@@ -137,7 +137,7 @@ class RefitLayers:
 
     def __iter__(self) -> Iterator[RefitLayer]:
         context, before = self.context, list[str]()
-        passes = (Passes(context.pruned, _ROOM // 2), Passes(context.original, _ROOM // 2))
+        passes = (Passes(context.pruned, context.samples), context.original_passes)
         for name, readers in self._readers.items():
             if name in self.left_out:
                 continue

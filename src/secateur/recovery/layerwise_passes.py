@@ -10,19 +10,38 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from secateur.core.tensors import tensors_in
 from secateur.data.batch import Batch
+from secateur.data.calibration import Calibration
 from secateur.data.forward import Seen, call, watch
+
+ROOM = 1 << 29
+"""Bytes of the outputs of layers that are kept of one network; beyond, they are computed again."""
 
 
 class Passes:
     """What layers of one network read or give for numbered batches.
 
     The outputs of layers that will not change any more are kept, up to ``room`` bytes.
+
+    ``samples`` are the batches, which are numbered in their order.
     """
 
-    def __init__(self, model: nn.Module, room: int):
-        self.model, self.room = model, room
+    def __init__(self, model: nn.Module, samples: Calibration | None, room: int = ROOM):
+        self.model, self.samples, self.room = model, samples, room
         self._outputs: dict[tuple[str, int], Tensor] = {}
+        self._given: dict[int, list[Tensor]] = {}
+
+    def given(self, number: int, batch: Batch) -> list[Tensor]:
+        """The tensors that the network itself gives; the network will not change any more."""
+        if number in self._given:
+            return self._given[number]
+        with torch.no_grad(), watch(self.model, {}):
+            made = tensors_in(call(self.model, batch))
+        if (size := sum(one.nbytes for one in made)) <= self.room:
+            self.room -= size
+            self._given[number] = made
+        return made
 
     def input(self, name: str, number: int, batch: Batch, done: Sequence[str]) -> Tensor:
         """What a layer reads; layers named in ``done`` will not change any more."""

@@ -16,6 +16,7 @@ from secateur.data.calibration import Calibration
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.signals.base import WORDS
 from secateur.recovery.current_plan import current_plan
+from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.training.loop import check_finite
 
@@ -97,7 +98,7 @@ def check_criterion_is_used(criterion: Any, items: Sequence[Recovery], kinds: fr
 
 
 def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryChoice, samples: Calibration | None = None,
-            seed: int = 0) -> RecoveryResult:
+            seed: int = 0, passes: Passes | None = None) -> RecoveryResult:
     """Win accuracy back after a cut, one recovery after the other.
 
     Each starts from the plan of what is zero by then, see :func:`secateur.recovery.current_plan.current_plan`.
@@ -109,18 +110,19 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryCho
         choice: names, instances, or a sequence of them.
         samples: calibration samples.
         seed: for a recovery that draws at random.
+        passes: what the network before the cut gives for these samples, to be shared by several cuts of it.
 
     Raises:
         SecateurError: an unknown recovery, missing data or labels, or a network that is no longer finite.
     """
     items = recoveries(choice)
     check_recoveries(items, samples)
-    result = RecoveryResult(pruned)
+    result, passes = RecoveryResult(pruned), passes or Passes(model, samples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CutGraphWarning)
         for item in items:
             plan = current_plan(plan, result.network)
-            made = item.recover(RecoveryContext(model, result.network, plan, samples, seed))
+            made = item.recover(RecoveryContext(model, result.network, plan, samples, seed, passes))
             made = made if isinstance(made, RecoveryResult) else RecoveryResult(made)
             check_finite(made.network, f"recovery {name_of(item)}", "where it trains, take a smaller lr")
             notes = tuple(dict.fromkeys((*result.notes, *made.notes)))

@@ -23,7 +23,7 @@ PACKAGES = ("matplotlib", "scipy", "jinja2")
 
 
 def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: bool = False,
-          anew: bool = True) -> Report:
+          anew: bool = True, page_only: bool = False) -> Report:
     """Write the report of a run: the same run gives the same files.
 
     Args:
@@ -31,6 +31,7 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
         folder: where to write; by default the run's own folder.
         csv, parquet: whether to write the rows too.
         anew: draw again even where the files are there, made of the same rows.
+        page_only: write ``report.html`` alone, of a run that is still growing.
 
     Returns:
         The report's first sentence and its files: ``report.html``, ``summary.md``, ``figures/*.png``,
@@ -45,6 +46,8 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
     report = None if anew else provenance.current(run, place)
     if report is None:
         results = gather_results(run)
+        if page_only:
+            return Report(headline(results), [paths.write(place / "report.html", page.render(results))])
         figures = matplotlib_.write(results, place / FIGURES)
         report = Report(headline(results), [paths.write(place / "report.html", page.render(results)),
                                             paths.write(place / "summary.md", markdown.render(results, figures)),

@@ -213,7 +213,7 @@ def test_memory_sees_what_is_held():
 
 @pytest.mark.parametrize(("words", "message"), [
     (["missing.safetensors"], "there is no such file"), (["mlpp"], "did you mean 'mlp'"),
-    (["sparse.safetensors"], "--model pkg.module:factory"),
+    (["sparse.safetensors"], "--factory pkg.module:factory"),
     (["sparse.safetensors", "--model", "support:tiny"], "inputs of 'sparse.safetensors' are not known: --shape"),
     (["sparse.safetensors", "--model", "support:tiny", "--shape", "1,4,x"], "shape 'x': allowed is a whole number"),
     (["sparse.safetensors", "--model", "mlp"], "sparse.safetensors"),

@@ -92,6 +92,44 @@ def test_speedup_plot_has_the_break_even_line_and_every_variant():
                                              "neurons, smaller dense network"]
 
 
+def loud(**noisy):
+    """A run of neurons at batch 1 in which the timings at some sparsities are noisy, and ten times too fast."""
+    run = synthetic_run.make(granularities=("neuron",), criteria={"neuron": ("l2",)}, batches=(1,))
+    points = []
+    for p in run.points:
+        small = {k: 10 * v if k.startswith("speedup") else v for k, v in p.latency["1"]["small"].items()}
+        points.append(replace(p, conditions={"1": {"load": 0.4, "rounds": 9}},
+                              latency={"1": {"original": p.latency["1"]["original"], "small": small}})
+                      if p.sparsity in noisy["at"] else p)
+    return gather_results(replace(run, points=points))
+
+
+def test_noisy_points_are_crossed_say_why_and_are_not_on_the_front():
+    found, quiet = loud(at=(0.25, 0.5)), loud(at=())
+    crossed = speed.speedup(found, "1").series[-1]
+    assert (crossed.name, crossed.x) == ("noisy timing, not to be relied on", (0.75, 0.5))
+    assert set(crossed.text) == {"noisy: other processes used 40% of each core"}
+    hover = dict(zip(speed.speedup(found, "1").series[0].x, speed.speedup(found, "1").series[0].text, strict=True))
+    assert "×? the speed" in hover[0.5] and "noisy: other processes" in hover[0.5] and "?" not in hover[1 - 0.6]
+    assert len(speed.pareto(found, "1").series[-1].x) == 2
+    front = next(s for s in speed.pareto(found, "1").series if s.name == "Pareto front")
+    assert set(front.x) <= set(next(s for s in speed.pareto(quiet, "1").series if s.name == "Pareto front").x)
+
+
+def test_where_it_pays_is_told_without_noisy_timings():
+    cut = [s for s in synthetic_run.GRID if s > 0]
+    ((_, some),) = speed.break_even_sentences(loud(at=cut[:2]))
+    assert some.endswith(f" 2 of {len(cut)} sparsities are left out, because their timings are noisy.")
+    ((at, none),) = speed.break_even_sentences(loud(at=cut))
+    assert at == "1"
+    assert none == "At batch 1, whether cutting neurons pays is not known: other processes used 40% of each core."
+
+
+def test_a_ratio_under_one_whose_quartiles_reach_over_it_is_no_sure_loss():
+    told = speed.break_even_sentence(WEIGHTS, "1", [(0.5, Speed(1, 0.95, 0.9, 1.05)), (0.9, Speed(1, 2.0, 1.9, 2.1))])
+    assert told.endswith("at 50% no gain is sure (0.95× at 50%).")
+
+
 def test_pareto_holds_the_original_and_no_controls():
     plot = speed.pareto(gather_results(synthetic_run.make()), "1")
     names = [s.name for s in plot.series]

@@ -75,7 +75,7 @@ class CutConfig(CommonConfig):
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
                                  "weights, else none)", group=TRAINING, least=0)
     latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; empty (''): no timing",
-                                               group=TIMING, least=1)
+                                               group=TIMING, shown="batch", least=1)
 
     def point(self, skip: tuple[str, ...] | None = None, samples: int = 0) -> Point:
         """How the network is cut.

@@ -19,6 +19,7 @@ from secateur.core.version import __version__
 from secateur.files.native import dtypes, layout, sparse, strict
 from secateur.files.native.program import FileNetwork, make_graph
 from secateur.files.native.write import write_parts, write_tensors
+from secateur.graph.check import check_module
 from secateur.graph.cut.graph_module import ExportedNetwork
 from secateur.measure.size import tensors
 from secateur.pruning.history import steps
@@ -72,6 +73,7 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
 def _graph_of(model: nn.Module, example: Any) -> tuple[bytes, dict[str, Tensor]]:
     """The graph to store and its constants: traced with an example, or the one that the network already runs."""
     if example is not None:
+        check_module("save", model)
         return make_graph(model, example)
     return (model.program.text if isinstance(model, FileNetwork) else b""), {}
 

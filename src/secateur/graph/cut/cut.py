@@ -118,6 +118,9 @@ class _Proof:
         if notes and graphs.ONE_SHAPE not in notes[0] and not self._takes_two(small):
             yield "it does not take twice the batch, which the network does"
         if not own_code:
+            if not self.zeroed.is_traced:
+                yield ("its code gives other outputs than its trace does; does it ask torch.is_grad_enabled() or "
+                       "torch.compiler.is_compiling()?")
             return
         if notes and self._is_blind:
             yield ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "

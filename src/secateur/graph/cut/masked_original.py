@@ -32,6 +32,7 @@ class ZeroedCopy:
 
     def __init__(self, model: nn.Module, trace: Trace, keeps: dict[int, Tensor], want: Sequence[Tensor]):
         self.example, self.several = (trace.first.args, trace.first.kwargs), len(trace.graphs) > 1
+        self.source, self.trace = model, trace
         self.model = _masked_copy(model, trace, MaskedCalls(trace.flow, keeps, trace.perturb))
         self.first = self._tensors(self.model, self.example)
         every = [self._tensors(self.model, (c.args, c.kwargs)) for c in trace.graphs[1:]]
@@ -39,6 +40,18 @@ class ZeroedCopy:
         self.others = [(batch, example, self._tensors(self.model, example))
                        for batch, example in batches(self.example)]
         self.path = ""
+
+    @cached_property
+    def is_traced(self) -> bool:
+        """Whether the code itself, with all units, gives for the examples what its graph gives.
+
+        It does not where it takes another path in a trace, or with gradients, which a trace has on.
+        """
+        if self.true:
+            return True
+        whole = _masked_copy(self.source, self.trace, MaskedCalls(self.trace.flow, {}, self.trace.perturb))
+        got = [t for c in self.trace.graphs for t in self._tensors(whole, (c.args, c.kwargs)) or ()]
+        return distance(got, self.trace.outputs(self.source, self.trace.perturb)) <= LIMIT
 
     @cached_property
     def alone(self) -> bool:

@@ -42,11 +42,13 @@ def costs(gram: Tensor, out: Tensor) -> Tensor:
         if step and 2 * int(gone.sum()) >= len(gone):
             left, weights, here = left[~gone][:, ~gone], weights[~gone], here[~gone]
             gone = gone[~gone]
-        cost = weights.square().sum(1) / left.diagonal().clamp_min(torch.finfo(left.dtype).tiny)
+        lengths = torch.linalg.vector_norm(weights, dim=1)
+        cost = lengths.square() / left.diagonal().clamp_min(torch.finfo(left.dtype).tiny)
         pick = int(cost.masked_fill(gone, torch.inf).argmin())
         worst = torch.maximum(worst * (1 + 1e-9), cost[pick])  # never a tie, which would go by index
         found[here[pick]], gone[pick] = worst, True
         share = left[pick] / left[pick, pick]
-        weights -= share[:, None] * weights[pick]
-        left -= share[:, None] * left[pick]
+        # in place: the products of a thousand units would otherwise be written to new memory a thousand times
+        weights.addr_(share, weights[pick].clone(), alpha=-1)
+        left.addr_(share, left[pick].clone(), alpha=-1)
     return found

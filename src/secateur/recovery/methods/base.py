@@ -14,6 +14,7 @@ from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
 from secateur.graph import surgery
 from secateur.pruning.checks import RowCounts
+from secateur.recovery.layerwise_passes import Passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class RecoveryContext:
         plan: what was cut.
         samples: the calibration samples, where ``data=`` was given.
         seed: what a recovery that draws at random draws from.
+        passes: what the original gives for these samples, where several cuts of it are recovered and share that.
     """
 
     original: nn.Module
@@ -33,6 +35,13 @@ class RecoveryContext:
     plan: Plan
     samples: Calibration | None
     seed: int = 0
+    passes: Passes | None = None
+
+    @cached_property
+    def original_passes(self) -> Passes:
+        """What layers of the original give for the samples, each computed once."""
+        shared = self.passes is not None and self.passes.samples is self.samples
+        return self.passes if shared else Passes(self.original, self.samples)  # type: ignore[return-value]
 
     @property
     def data(self) -> Calibration:

@@ -30,17 +30,27 @@ def speedup_board(results: Results) -> Board:
 def pareto(results: Results, batch: str) -> Plot:
     """Every measured way to run every cut network, with the original and the front."""
     plain = results.plain()
-    clouds = [s for curve in results.methods() for way in _ways(curve)[:None if curve in plain else 1]
-              if (s := _cloud(curve, batch, way)).x]
+    drawn = [(curve, way) for curve in results.methods() for way in _ways(curve)[:None if curve in plain else 1]]
+    clouds = [s for curve, way in drawn if (s := _cloud(curve, batch, way)).x]
+    timed = [(s, s.seconds * 1e3, c.accuracy.mean) for curve, way in drawn for c, s in _timed_cells(curve, batch, way)]
     seconds, accuracy = results.dense.seconds[batch], results.dense.accuracy.mean
     original = Series("original network", "ink", (seconds * 1e3,), (accuracy,), symbol="cross", shape="points",
                       text=(f"original network\naccuracy {text.percent(accuracy, 2)}\n{text.duration(seconds)} at "
                             f"batch {batch}",))
-    best = front(p for s in (*clouds, original) for p in zip(s.x, s.y, strict=True))
+    best = front([*((x, y) for s, x, y in timed if not s.noise), (seconds * 1e3, accuracy)])
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
     return Plot(f"Accuracy against latency, batch {batch}", Axis(f"measured latency at batch {batch} (ms)", log=True),
-                METRICS["accuracy"], (edge, *clouds, original), near=near(results))
+                METRICS["accuracy"], (edge, *clouds, original, *_noisy(timed)), near=near(results))
+
+
+def _noisy(timed: Iterable[tuple[Speed, float, float]]) -> tuple[Series, ...]:
+    """A cross over every point whose timing is noisy; no series where none is."""
+    marked = [(x, y, f"noisy: {speed.noise}") for speed, x, y in timed if speed.noise]
+    if not marked:
+        return ()
+    x, y, told = zip(*marked, strict=True)
+    return (Series("noisy timing, not to be relied on", "ink", x, y, symbol="cross", shape="points", text=told),)
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -58,9 +68,11 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def speedup(results: Results, batch: str) -> Plot:
     """How many times faster than the original. Methods with a recovery are left out: it hardly changes the speed."""
-    lines = tuple(s for curve in results.plain() for way in _ways(curve) if (s := _ratios(curve, batch, way)).x)
-    return Plot(f"Speed-up against fraction kept, batch {batch}", KEPT,
-                Axis("speed-up over the original (×)", log=True), lines, (Guide(1.0, "as fast as the original"),))
+    drawn = [(curve, way) for curve in results.plain() for way in _ways(curve)]
+    lines = tuple(s for curve, way in drawn if (s := _ratios(curve, batch, way)).x)
+    timed = [(s, 1 - c.sparsity, s.ratio) for curve, way in drawn for c, s in _timed_cells(curve, batch, way)]
+    axis = Axis("speed-up over the original (×)", log=True)
+    return Plot(f"Speed-up against fraction kept, batch {batch}", KEPT, axis, (*lines, *_noisy(timed)), (Guide(1.0, "as fast as the original"),))
 
 
 def _ways(curve: Curve) -> list[str]:
@@ -174,7 +186,7 @@ def break_even_sentence(curve: Curve, batch: str, points: Sequence[tuple[float, 
     pays = f"{where} pay from {text.percent(result.start[0])} on"
     if result.before is None:
         return f"{pays}, the smallest sparsity measured {gains}."
-    verdict = "they do not" if result.before[1].ratio < 1 else "no gain is sure"
+    verdict = "they do not" if result.before[1].high < 1 else "no gain is sure"
     return f"{pays} {gains}; at {text.percent(result.before[0])} {verdict} ({_gain(result.before)})."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from secateur.core import text as words
 from secateur.measure.noise import LEGEND
 from secateur.report import conclusions, explanation, sentences
 from secateur.report.plots import distributions, sensitivity, speed
@@ -21,8 +22,20 @@ def content(results: Results) -> dict[str, Any]:
     if results.run.scans:
         by_name["sensitivity"] = sensitivity.table(results)
     return {"run": results.run, "config": results.run.config,
-            "noisy": LEGEND if results.noisy else "", "doubtful": tables.DOUBTFUL,
+            "timings_note": _timings_note(results), "noisy": LEGEND if results.noisy else "",
+            "doubtful": tables.DOUBTFUL,
             "headline": sentences.headline(results), "findings": sentences.explanation(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
             "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,
             "sensitivity": sensitivity.sentence(results) if results.run.scans else ""}
+
+
+def _timings_note(results: Results) -> str:
+    """Which networks were timed, and which rows share a timing; nothing where each has its own."""
+    run, shared = results.run, sum(bool(row.timed_as) for row in results.run.points)
+    timed = len({row.seed for row in run.points if row.latency})
+    seeds = [f"Speed was measured on {timed} of {len(run.trained)} networks."] if 0 < timed < len(run.trained) else []
+    rows = [f"{words.count(shared)} of {words.count(sum(bool(row.latency) for row in run.points))} timings are shared: "
+            "neuron cuts of equal shapes are timed once, and random controls take the timing of a cut with as many "
+            "zeros in every layer."] if shared else []
+    return " ".join([*seeds, *rows])

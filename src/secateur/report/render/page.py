@@ -41,7 +41,7 @@ def collect(results: Results) -> dict[str, Board]:
 
 def marks(results: Results) -> list[str]:
     """What a reader has to know of the run before anything else: that it is quick, or not finished."""
-    return ["draft: a quick study"] if results.run.config.get("draft") else []
+    return ["draft: a quick study"] if results.run.draft else []
 
 
 def _show(results: Results) -> Control:

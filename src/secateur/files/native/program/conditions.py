@@ -105,9 +105,12 @@ def value(told: Any, given: dict[str, Any]) -> Any:
     if first == "not":
         return not value(rest[0], given)
     try:
-        return _OPERATORS[first](*(value(one, given) for one in rest))
+        found = _OPERATORS[first](*(value(one, given) for one in rest))
     except ArithmeticError as error:
         raise SecateurError(f"the graph's condition {strict.short(describe_condition(told))}: {error}") from error
+    if isinstance(found, int) and abs(found) > strict.MOST:
+        raise SecateurError(f"the graph's condition {strict.short(describe_condition(told))} is beyond 64 bits")
+    return found
 
 
 def size(given: Any, keys: list[Any], axis: int) -> Any:

@@ -42,7 +42,7 @@ class Program:
     ``gives`` are its outputs, nested, each a place among the values; ``parameters`` and ``frozen`` name the tensors
     that are parameters, and those of them that do not learn; ``text`` is what the file holds; ``example`` tells types
     and shapes of the inputs that it was traced with, empty in files of before; ``checked`` says whether a rule covers
-    every call, which it may lack in files that the caller trusts only.
+    every call, which it may lack in files that the caller trusts only; ``trusted`` whether this is one.
     """
 
     tensors: list[str]
@@ -54,6 +54,7 @@ class Program:
     text: bytes
     example: str = ""
     checked: bool = True
+    trusted: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         """Itself, as nothing changes it: torch warns where the description of the inputs in it is copied."""
@@ -87,7 +88,7 @@ def read(text: bytes, known: set[str], where: str, trusted: bool = False) -> Pro
         parts, outputs = old, gives
     calls = [Call(name, operators.operation(name), args, kwargs) for name, args, kwargs in parts]
     return Program(tensors, taken, _with_ends(calls, start, outputs), outputs, parameters, frozenset(frozen), text,
-                   told["example"], not wrong)
+                   told["example"], not wrong, trusted)
 
 
 def names(told: Any, known: set[str], where: str) -> list[str]:

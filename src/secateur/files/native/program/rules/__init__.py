@@ -8,9 +8,9 @@ checks types, enumerations, ranges and shapes itself, before the operator is cal
 import importlib
 import pkgutil
 
-from secateur.files.native.program.rules.base import RULES, SCRATCH, Spec
+from secateur.files.native.program.rules.base import RULES, SCRATCH, VALUE, WORK, Spec, values_in
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
 
-__all__ = ["RULES", "SCRATCH", "Spec"]
+__all__ = ["RULES", "SCRATCH", "VALUE", "WORK", "Spec", "values_in"]

@@ -6,7 +6,16 @@ from math import isfinite, prod
 
 import torch
 
-from secateur.files.native.program.rules.base import Spec, broadcast, check_size, floating, need, rule
+from secateur.files.native.program.rules.base import (
+    VALUE,
+    Spec,
+    broadcast,
+    check_size,
+    floating,
+    need,
+    product_work,
+    rule,
+)
 
 
 def _scores(query: Spec, key: Spec, *_: object) -> int:
@@ -14,7 +23,13 @@ def _scores(query: Spec, key: Spec, *_: object) -> int:
     return 2 * prod(query.shape[:-1]) * key.shape[-2] * query.dtype.itemsize
 
 
-@rule("scaled_dot_product_attention", scratch=_scores)
+def _work(result: Spec, query: Spec, key: Spec, value: Spec, *_: object) -> int:
+    """Two products for each score, and its exponential."""
+    scores = prod(query.shape[:-1]) * key.shape[-2]
+    return product_work(scores * (query.shape[-1] + value.shape[-1]), query.dtype) + VALUE * scores
+
+
+@rule("scaled_dot_product_attention", scratch=_scores, work=_work)
 def attention(query: Spec, key: Spec, value: Spec, mask: Spec | None, dropout: float, is_causal: bool,
               scale: float | None, enable_gqa: bool) -> Spec:
     """``(…, heads, length, width)`` to the same; the width is that of the values."""

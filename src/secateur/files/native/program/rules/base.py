@@ -39,9 +39,15 @@ Rule = Callable[..., Result]
 RULES: dict[str, Rule] = {}
 SCRATCH: dict[str, Callable[..., int]] = {}
 """For operators that take memory beside their result: how many bytes, for the same arguments."""
+WORK: dict[str, Callable[..., int]] = {}
+"""For operators that do more than to read and write each value once: how many operations beside that, for the result
+and the same arguments. One operation is a multiplication or an addition within a product of matrices."""
+VALUE = 2**8
+"""Operations that a value counts as which is read or written: what takes the time of a slow function of one."""
 
 
-def rule(names: str, scratch: Callable[..., int] | None = None) -> Callable[[Rule], Rule]:
+def rule(names: str, scratch: Callable[..., int] | None = None,
+         work: Callable[..., int] | None = None) -> Callable[[Rule], Rule]:
     """Register a rule for operators of ATen, named as in ``add.Tensor gelu``; one overload alone is ``default``.
 
     The rule gets every argument of the operator's schema in order: a :class:`Spec` for a tensor, torch's types and
@@ -53,8 +59,29 @@ def rule(names: str, scratch: Callable[..., int] | None = None) -> Callable[[Rul
             RULES[full] = function
             if scratch:
                 SCRATCH[full] = scratch
+            if work:
+                WORK[full] = work
         return function
     return register
+
+
+def values_in(result: Result) -> int:
+    """How many values the tensors of a result have.
+
+    >>> values_in([Spec((2, 3), torch.float32), 5])
+    6
+    """
+    if isinstance(result, Spec):
+        return prod(result.shape)
+    return sum(map(values_in, result)) if isinstance(result, (list, tuple)) else 0
+
+
+def product_work(count: int, kind: torch.dtype) -> int:
+    """The operations of so many multiplications, each with an addition, of numbers of a type.
+
+    Whole numbers have no fast product of matrices; a complex product is four.
+    """
+    return 2 * count * (1 if kind.is_floating_point else 4 if kind.is_complex else 16)
 
 
 def need(held: bool, why: str) -> None:

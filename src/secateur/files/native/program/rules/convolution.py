@@ -6,24 +6,53 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from secateur.files.native.program.rules.base import Spec, check_size, check_tuple, floating, need, rule
+from secateur.files.native.program.rules.base import (
+    Spec,
+    check_size,
+    check_tuple,
+    floating,
+    need,
+    product_work,
+    rule,
+    values_in,
+)
 
 _MOST = 2**12
+_FEW = 16
 
 
-def _scratch(x: Spec, weight: Spec, *_: Any) -> int:
-    """The columns of an input under the kernel; half the input's size more for its edges."""
-    return 2 * x.bytes * prod(weight.shape[2:])
+def _forward_scratch(x: Spec, weight: Spec, *rest: Any) -> int:
+    """What the kernel sees, once for each place of the result, and as much again for copies of it."""
+    found = conv_by_word(x, weight, *rest) if isinstance(rest[2], str) else conv(x, weight, *rest)
+    return 2 * x.dtype.itemsize * (values_in(found) // weight.shape[0]) * prod(weight.shape[1:]) * rest[-1]
 
 
-@rule("conv1d conv2d conv3d", scratch=_scratch)
+def _backward_scratch(x: Spec, weight: Spec, *_: Any) -> int:
+    """The kernel times each value of the input, and as much again for copies of it."""
+    return 2 * x.bytes * prod(weight.shape[1:])
+
+
+def _work(given: Spec, weight: Spec) -> int:
+    """A kernel over each value of a tensor; where it sums over few channels no fast product of matrices is left."""
+    return product_work(values_in(given) * prod(weight.shape[1:]), weight.dtype) * max(1, _FEW // weight.shape[1])
+
+
+def _forward_work(result: Spec, x: Spec, weight: Spec, *_: Any) -> int:
+    return _work(result, weight)
+
+
+def _backward_work(result: Spec, x: Spec, weight: Spec, *_: Any) -> int:
+    return _work(x, weight)
+
+
+@rule("conv1d conv2d conv3d", scratch=_forward_scratch, work=_forward_work)
 def conv(x: Spec, weight: Spec, bias: Spec | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Spec:
     """``([batch,] channels, …)`` to the same with other channels."""
     axes = _axes(x, weight)
     return _forward(x, weight, bias, stride, check_tuple(padding, axes, 0, "padding"), dilation, groups)
 
 
-@rule("conv1d.padding conv2d.padding conv3d.padding", scratch=_scratch)
+@rule("conv1d.padding conv2d.padding conv3d.padding", scratch=_forward_scratch, work=_forward_work)
 def conv_by_word(x: Spec, weight: Spec, bias: Spec | None, stride: Any, padding: str, dilation: Any,
                  groups: int) -> Spec:
     """The same with the padding as a word."""
@@ -36,8 +65,8 @@ def conv_by_word(x: Spec, weight: Spec, bias: Spec | None, stride: Any, padding:
     return Spec((*found.shape[:-axes], *x.shape[-axes:]), x.dtype)
 
 
-@rule("conv_transpose1d conv_transpose2d.input conv_transpose3d.input", scratch=lambda x, weight, *_: _scratch(
-    x, weight) * max(1, weight.shape[1]))
+@rule("conv_transpose1d conv_transpose2d.input conv_transpose3d.input", scratch=_backward_scratch,
+      work=_backward_work)
 def conv_transpose(x: Spec, weight: Spec, bias: Spec | None, stride: Any, padding: Any, output_padding: Any,
                    groups: int, dilation: Any) -> Spec:
     """The gradient of a convolution with respect to its input."""
@@ -46,7 +75,14 @@ def conv_transpose(x: Spec, weight: Spec, bias: Spec | None, stride: Any, paddin
                      check_tuple(output_padding, axes, 0, "output_padding"))
 
 
-@rule("convolution", scratch=lambda x, weight, *_: _scratch(x, weight) * max(1, weight.shape[1]))
+def _either_scratch(x: Spec, weight: Spec, bias: Spec | None, stride: Any, padding: Any, dilation: Any,
+                    transposed: bool, output_padding: Any, groups: int) -> int:
+    return _backward_scratch(x, weight) if transposed else _forward_scratch(x, weight, bias, stride, padding, dilation,
+                                                                            groups)
+
+
+@rule("convolution", scratch=_either_scratch,
+      work=lambda result, x, weight, *rest: (_backward_work if rest[4] else _forward_work)(result, x, weight))
 def convolution(x: Spec, weight: Spec, bias: Spec | None, stride: Any, padding: Any, dilation: Any, transposed: bool,
                 output_padding: Any, groups: int) -> Spec:
     """Either of them, for any number of axes; the batch is there."""

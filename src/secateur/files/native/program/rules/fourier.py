@@ -7,25 +7,40 @@ from typing import Any
 
 import torch
 
-from secateur.files.native.program.rules.base import Spec, check_axes, check_axis, check_size, need, rule
+from secateur.files.native.program.rules.base import (
+    VALUE,
+    Spec,
+    check_axes,
+    check_axis,
+    check_size,
+    need,
+    rule,
+    values_in,
+)
 
 _NORMS = (None, "backward", "ortho", "forward")
 _KINDS = (torch.float32, torch.complex64)
 
 
-@rule("fft_fft fft_ifft")
+def _work(result: Spec, x: Spec, *_: Any) -> int:
+    """Each value of input and result as often as halves of all make one."""
+    count = values_in([x, result])
+    return VALUE * count * count.bit_length()
+
+
+@rule("fft_fft fft_ifft", work=_work)
 def along_axis(x: Spec, n: int | None, dim: int, norm: str | None) -> Spec:
     """One axis, cut or padded to ``n``."""
     return _transformed(x, None if n is None else [n], [dim], norm)
 
 
-@rule("fft_fft2 fft_ifft2 fft_fftn fft_ifftn")
+@rule("fft_fft2 fft_ifft2 fft_fftn fft_ifftn", work=_work)
 def along_axes(x: Spec, s: Sequence[int] | None, dim: Sequence[int] | None, norm: str | None) -> Spec:
     """Several axes."""
     return _transformed(x, s, dim, norm)
 
 
-@rule("fft_rfft")
+@rule("fft_rfft", work=_work)
 def real_to_half(x: Spec, n: int | None, dim: int, norm: str | None) -> Spec:
     """Half of the spectrum of a real signal."""
     need(x.dtype == torch.float32, f"{x} is not real")
@@ -33,7 +48,7 @@ def real_to_half(x: Spec, n: int | None, dim: int, norm: str | None) -> Spec:
     return Spec(tuple(s // 2 + 1 if i == axis else s for i, s in enumerate(found.shape)), found.dtype)
 
 
-@rule("fft_irfft")
+@rule("fft_irfft", work=_work)
 def half_to_real(x: Spec, n: int | None, dim: int, norm: str | None) -> Spec:
     """A real signal from half of its spectrum."""
     axis = check_axis(dim, len(x.shape))

@@ -7,7 +7,16 @@ from typing import Any
 
 import torch
 
-from secateur.files.native.program.rules.base import Spec, broadcast, check_axis, check_size, need, rule
+from secateur.files.native.program.rules.base import (
+    VALUE,
+    Spec,
+    broadcast,
+    check_axis,
+    check_size,
+    need,
+    rule,
+    values_in,
+)
 
 _WHOLE = (torch.int64, torch.int32)
 _REDUCE = ("sum", "prod", "mean", "amax", "amin")
@@ -114,7 +123,12 @@ def masked_scatter(x: Spec, mask: Spec, source: Spec) -> Spec:
     return Spec(broadcast(x.shape, mask.shape), x.dtype)
 
 
-@rule("bucketize.Tensor")
+def _search_work(result: Spec, x: Spec, boundaries: Spec, *_: Any) -> int:
+    """Each value compared as often as halves of the bounds make one."""
+    return VALUE * values_in(x) * values_in(boundaries).bit_length()
+
+
+@rule("bucketize.Tensor", work=_search_work)
 def bucketize(x: Spec, boundaries: Spec, out_int32: bool, right: bool) -> Spec:
     """Between which of a row of bounds each value is."""
     need(len(boundaries.shape) == 1, f"boundaries {boundaries}")

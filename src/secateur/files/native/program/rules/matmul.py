@@ -8,12 +8,27 @@ from typing import Any
 
 import torch
 
-from secateur.files.native.program.rules.base import Spec, broadcast, is_number, need, promoted, rule, same_type
+from secateur.files.native.program.rules.base import (
+    Spec,
+    broadcast,
+    is_number,
+    need,
+    product_work,
+    promoted,
+    rule,
+    same_type,
+    values_in,
+)
 
 _LONGEST = 200
 
 
-@rule("linear")
+def _rows(result: Spec, x: Spec, *_: Any) -> int:
+    """Each value of the result is a sum over the last axis of the first operand."""
+    return product_work(values_in(result) * x.shape[-1], x.dtype)
+
+
+@rule("linear", work=_rows)
 def linear(x: Spec, weight: Spec, bias: Spec | None) -> Spec:
     """``(…, inputs)`` to ``(…, outputs)``."""
     _check_types(x, weight, bias)
@@ -22,7 +37,13 @@ def linear(x: Spec, weight: Spec, bias: Spec | None) -> Spec:
     return Spec((*x.shape[:-1], weight.shape[0]), x.dtype)
 
 
-@rule("matmul")
+def _copies(x: Spec, y: Spec) -> int:
+    """Operands that are repeated over some axes of the batch are copied for it."""
+    count = prod(broadcast(x.shape[:-2], y.shape[:-2]))
+    return sum(count * prod(one.shape[-2:]) * one.dtype.itemsize for one in (x, y) if 1 < prod(one.shape[:-2]) < count)
+
+
+@rule("matmul", scratch=_copies, work=_rows)
 def matmul(x: Spec, y: Spec) -> Spec:
     """Vectors, matrices and batches of them."""
     _check_types(x, y)
@@ -32,7 +53,7 @@ def matmul(x: Spec, y: Spec) -> Spec:
     return Spec((*batch, *x.shape[-2:-1], *(y.shape[-1:] if len(y.shape) > 1 else ())), x.dtype)
 
 
-@rule("mm bmm mv")
+@rule("mm bmm mv", work=_rows)
 def plain_product(x: Spec, y: Spec) -> Spec:
     """A product of operands of fixed numbers of axes."""
     need(len(x.shape) == 3 or len(x.shape) == 2, f"{x} is no matrix")
@@ -40,7 +61,7 @@ def plain_product(x: Spec, y: Spec) -> Spec:
     return matmul(x, y)
 
 
-@rule("dot vdot")
+@rule("dot vdot", work=_rows)
 def dot(x: Spec, y: Spec) -> Spec:
     """Two vectors to a number."""
     need(len(x.shape) == 1, f"{x} is no vector")
@@ -54,7 +75,7 @@ def outer(x: Spec, y: Spec) -> Spec:
     return Spec((*x.shape, *y.shape), promoted(x, y))
 
 
-@rule("addmm baddbmm addmv")
+@rule("addmm baddbmm addmv", work=lambda result, bias, x, *_: _rows(result, x))
 def added_product(bias: Spec, x: Spec, y: Spec, beta: Any, alpha: Any) -> Spec:
     """A product with something added."""
     product = matmul(x, y)
@@ -63,7 +84,8 @@ def added_product(bias: Spec, x: Spec, y: Spec, beta: Any, alpha: Any) -> Spec:
     return product
 
 
-@rule("bilinear", scratch=lambda x, y, weight, bias: 2 * prod(x.shape[:-1]) * prod(weight.shape) * 8)
+@rule("bilinear", scratch=lambda x, y, weight, bias: 2 * prod(x.shape[:-1]) * prod(weight.shape) * 8,
+      work=lambda result, x, y, weight, bias: product_work(2 * prod(x.shape[:-1]) * prod(weight.shape), x.dtype))
 def bilinear(x: Spec, y: Spec, weight: Spec, bias: Spec | None) -> Spec:
     """A form in two inputs."""
     _check_types(x, y, weight, bias)
@@ -78,7 +100,12 @@ def _scratch(equation: str, tensors: Sequence[Spec], path: Any) -> int:
     return 2 * prod(_letters(equation, tensors)[0].values()) * 8 if len(tensors) > 2 else 0
 
 
-@rule("einsum", scratch=_scratch)
+def _all_letters(result: Spec, equation: str, tensors: Sequence[Spec], path: Any) -> int:
+    """Every operand by every value that all letters together name, the most that any order of the products takes."""
+    return product_work(len(tensors) * prod(_letters(equation, tensors)[0].values()), tensors[0].dtype)
+
+
+@rule("einsum", scratch=_scratch, work=_all_letters)
 def einsum(equation: str, tensors: Sequence[Spec], path: Any) -> Spec:
     """Products by letters, such as ``bhd,bhd->bh`` and ``...i,ij``."""
     need(path is None, "a path is not allowed")

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from secateur.files.native.program.rules.base import Spec, check_size, check_tuple, floating, need, rule
+from secateur.files.native.program.rules.base import Spec, check_size, check_tuple, floating, need, rule, values_in
 
 _LARGEST = 64
+_SEEN = 2**5
+"""Operations that a value counts as each time that a window sees it."""
 
 
 def _split(x: Spec, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -43,14 +45,30 @@ def _maximum(axes: int, places: bool) -> Any:
     return pool
 
 
+def _windows_work(axes: int) -> Any:
+    """Each value of a result sees a window."""
+    def work(result: Any, x: Spec, kernel: Any, *_: Any) -> int:
+        return _SEEN * values_in(result) * prod(check_tuple(kernel, axes, 1, "kernel_size"))
+    return work
+
+
+def _adaptive_work(axes: int) -> Any:
+    """Windows end where the next one begins, or one value behind that."""
+    def work(result: Any, x: Spec, *_: Any) -> int:
+        found = result[0] if isinstance(result, list) else result
+        sides = [side + 2 * size for side, size in zip(x.shape[-axes:], found.shape[-axes:], strict=True)]
+        return _SEEN * prod(x.shape[:-axes]) * prod(sides)
+    return work
+
+
 for _axes in (1, 2, 3):
-    rule(f"adaptive_avg_pool{_axes}d")(_adaptive(_axes, places=False))
-    rule(f"adaptive_max_pool{_axes}d")(_adaptive(_axes, places=True))
-    rule(f"avg_pool{_axes}d")(_average(_axes))
-    rule(f"max_pool{_axes}d")(_maximum(_axes, places=False))
-    rule(f"max_pool{_axes}d_with_indices")(_maximum(_axes, places=True))
+    rule(f"adaptive_avg_pool{_axes}d", work=_adaptive_work(_axes))(_adaptive(_axes, places=False))
+    rule(f"adaptive_max_pool{_axes}d", work=_adaptive_work(_axes))(_adaptive(_axes, places=True))
+    rule(f"avg_pool{_axes}d", work=_windows_work(_axes))(_average(_axes))
+    rule(f"max_pool{_axes}d", work=_windows_work(_axes))(_maximum(_axes, places=False))
+    rule(f"max_pool{_axes}d_with_indices", work=_windows_work(_axes))(_maximum(_axes, places=True))
 for _axes in (2, 3):
-    rule(f"_adaptive_avg_pool{_axes}d")(_adaptive(_axes, places=False))
+    rule(f"_adaptive_avg_pool{_axes}d", work=_adaptive_work(_axes))(_adaptive(_axes, places=False))
 
 
 def _windows(x: Spec, axes: int, kernel: Any, stride: Any, padding: Any, dilation: Any,
@@ -95,10 +113,31 @@ def nearest(x: Spec, output_size: Sequence[int] | None, factors: Sequence[float]
     return Spec((*batch, *check_size(given or (), 1)), floating(x))
 
 
-@rule("""upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec upsample_bicubic2d.vec
-      _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec""")
+@rule("upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec upsample_bicubic2d.vec",
+      work=lambda result, *_: _SEEN * 16 * values_in(result))
 def linear(x: Spec, output_size: Sequence[int] | None, align_corners: bool, factors: Sequence[float] | None) -> Spec:
     """The same with values in between."""
+    return nearest(x, output_size, factors)
+
+
+def _between(x: Spec, width: int) -> int:
+    """How many values stand between the two passes: the rows of the input in the width of the result."""
+    return prod(x.shape[:-1]) * width
+
+
+def _smooth_scratch(x: Spec, output_size: Sequence[int] | None, align_corners: bool, factors: Any) -> int:
+    return 2 * x.dtype.itemsize * _between(x, smooth(x, output_size, align_corners, factors).shape[-1])
+
+
+def _smooth_work(result: Spec, x: Spec, *_: Any) -> int:
+    """Two passes; the windows of each take four times what lies in a side, or four values for each of the result."""
+    middle = _between(x, result.shape[-1])
+    return _SEEN * 4 * (values_in(x) + 2 * middle + values_in(result))
+
+
+@rule("_upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec", scratch=_smooth_scratch, work=_smooth_work)
+def smooth(x: Spec, output_size: Sequence[int] | None, align_corners: bool, factors: Sequence[float] | None) -> Spec:
+    """The same with values averaged where the image shrinks: rows first, then columns."""
     return nearest(x, output_size, factors)
 
 

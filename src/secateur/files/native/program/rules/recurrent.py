@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
+from typing import Any
 
-from secateur.files.native.program.rules.base import Spec, check_size, floating, need, rule
+from secateur.files.native.program.rules.base import Spec, check_size, floating, need, product_work, rule, values_in
 
 _MOST_LAYERS = 64
+_STEP = 2**19
+"""Operations that a step of one layer in one direction counts as, however small it is."""
 
 
-@rule("lstm.input")
+def _work(result: list[Spec], x: Spec, states: Any, params: Sequence[Spec], *rest: Any) -> int:
+    """Every weight once a step and sample, and what a step takes besides."""
+    steps = x.shape[1 if len(x.shape) == 3 and rest[-1] else 0]
+    return product_work(values_in(params) * prod(x.shape[:-1]), x.dtype) + _STEP * steps * len(params)
+
+
+@rule("lstm.input", work=_work)
 def lstm(x: Spec, states: Sequence[Spec], params: Sequence[Spec], has_biases: bool, num_layers: int, dropout: float,
          train: bool, bidirectional: bool, batch_first: bool) -> list[Spec]:
     """A state of two tensors; the first one's width may be projected."""
@@ -18,14 +28,14 @@ def lstm(x: Spec, states: Sequence[Spec], params: Sequence[Spec], has_biases: bo
     return _run(x, states, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, 4, width)
 
 
-@rule("gru.input")
+@rule("gru.input", work=_work)
 def gru(x: Spec, state: Spec, params: Sequence[Spec], has_biases: bool, num_layers: int, dropout: float, train: bool,
         bidirectional: bool, batch_first: bool) -> list[Spec]:
     """Gates for reset and update."""
     return _run(x, [state], params, has_biases, num_layers, dropout, train, bidirectional, batch_first, 3)
 
 
-@rule("rnn_tanh.input rnn_relu.input")
+@rule("rnn_tanh.input rnn_relu.input", work=_work)
 def rnn(x: Spec, state: Spec, params: Sequence[Spec], has_biases: bool, num_layers: int, dropout: float, train: bool,
         bidirectional: bool, batch_first: bool) -> list[Spec]:
     """No gates."""
@@ -57,20 +67,25 @@ def _shapes(inputs: int, width: int, out: int, gates: int, biases: bool) -> list
     return [(rows, inputs), (rows, out), *[(rows,)] * (2 * biases), *[(out, width)] * (out != width)]
 
 
-@rule("lstm_cell")
+def _step_work(result: Any, x: Spec, state: Any, *weights: Spec | None) -> int:
+    """Every weight once a sample."""
+    return product_work(values_in(weights) * x.shape[0], x.dtype)
+
+
+@rule("lstm_cell", work=_step_work)
 def lstm_cell(x: Spec, states: Sequence[Spec], *weights: Spec | None) -> list[Spec]:
     """One step with a state of two tensors."""
     need(len(states) == 2 and states[0].shape == states[1].shape, f"states {states}, needed are two alike")
     return [_step(x, states[0], weights, 4), Spec(states[1].shape, floating(*states))]
 
 
-@rule("gru_cell")
+@rule("gru_cell", work=_step_work)
 def gru_cell(x: Spec, state: Spec, *weights: Spec | None) -> Spec:
     """One step with gates for reset and update."""
     return _step(x, state, weights, 3)
 
 
-@rule("rnn_tanh_cell rnn_relu_cell")
+@rule("rnn_tanh_cell rnn_relu_cell", work=_step_work)
 def rnn_cell(x: Spec, state: Spec, *weights: Spec | None) -> Spec:
     """One step without gates."""
     return _step(x, state, weights, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from secateur.files.native.program.rules.base import (
+    VALUE,
     Spec,
     as_float,
     check_axes,
@@ -16,6 +17,7 @@ from secateur.files.native.program.rules.base import (
     is_number,
     need,
     rule,
+    values_in,
 )
 
 _INDEX = torch.int64
@@ -26,6 +28,11 @@ def _without(x: Spec, axes: Sequence[int], keep: bool) -> tuple[int, ...]:
     if keep:
         return tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     return tuple(size for i, size in enumerate(x.shape) if i not in axes)
+
+
+def _order_work(result: Any, x: Spec, *_: Any) -> int:
+    """Each value compared as often as halves of all make one."""
+    return VALUE * values_in(x) * values_in(x).bit_length()
 
 
 def _filled(x: Spec, axes: Sequence[int]) -> None:
@@ -78,14 +85,14 @@ def extreme(x: Spec, dim: Sequence[int], keepdim: bool) -> Spec:
     return Spec(_without(x, axes, keepdim), x.dtype)
 
 
-@rule("max min median")
+@rule("max min median", work=_order_work)
 def extreme_of_all(x: Spec) -> Spec:
     """The greatest, least or middle of all."""
     _filled(x, range(len(x.shape)))
     return Spec((), x.dtype)
 
 
-@rule("max.dim min.dim median.dim mode")
+@rule("max.dim min.dim median.dim mode", work=_order_work)
 def extreme_and_place(x: Spec, dim: int, keepdim: bool) -> list[Spec]:
     """The greatest, least or middle along an axis, and where it is."""
     axis = check_axis(dim, len(x.shape))
@@ -198,26 +205,26 @@ def running_extreme(x: Spec, dim: int) -> list[Spec]:
     return [x, Spec(x.shape, _INDEX)]
 
 
-@rule("sort")
+@rule("sort", work=_order_work)
 def ordered(x: Spec, dim: int, descending: bool) -> list[Spec]:
     """The values in order, and where they were."""
     check_axis(dim, len(x.shape))
     return [x, Spec(x.shape, _INDEX)]
 
 
-@rule("sort.stable")
+@rule("sort.stable", work=_order_work)
 def ordered_stably(x: Spec, stable: bool | None, dim: int, descending: bool) -> list[Spec]:
     """The same, equal values in their order."""
     return ordered(x, dim, descending)
 
 
-@rule("argsort")
+@rule("argsort", work=_order_work)
 def order(x: Spec, dim: int, descending: bool) -> Spec:
     """Where the values in order were."""
     return ordered(x, dim, descending)[1]
 
 
-@rule("topk")
+@rule("topk", work=_order_work)
 def topk(x: Spec, k: int, dim: int, largest: bool, in_order: bool) -> list[Spec]:
     """The ``k`` greatest along an axis, and where they are."""
     need(bool(x.shape), "a number has no order")

@@ -1,0 +1,79 @@
+"""The end of a study in the terminal: the answer, a table of four rows, where the report is, what to type next."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from secateur.cli.help import shell_lines
+from secateur.cli.points import COLOURS, accuracy_text, columns_of, shown_batches
+from secateur.core import text
+from secateur.core.terminal import Terminal
+from secateur.experiment.run import RunData
+from secateur.measure.noise import LEGEND, MARK
+from secateur.report import Report
+from secateur.report.conclusions import AnswerRow, answer_rows
+from secateur.report.gather import gather_results
+
+
+def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
+    """Print the answer of a run: a sentence, what can go of weights and neurons, the report, what to type next."""
+    console = console or Terminal()
+    rows = answer_rows(gather_results(run))
+    console.print(Text(f"\n{report.headline}\n"), soft_wrap=not console.is_terminal)
+    if rows:
+        console.print(answer_table(rows, console.width))
+        marked = any(MARK in speed.shown for row in rows for _, speed in row.speeds)
+        print_lines([*[LEGEND] * marked, ""], console)
+    pages = {path.suffix: path for path in report.files if path.suffix not in (".png", ".svg")}
+    others = [str(path) for suffix, path in pages.items() if suffix != ".html"]
+    print_lines([f"report: {pages['.html'].resolve().as_uri()}", f"also: {', '.join(others)}"], console)
+    for what, command in next_commands(rows, run).items():
+        print_lines([f"{what}:", shell_lines(command, console.width)], console)
+
+
+def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
+    """What can go of weights and of neurons, plain and recovered, and what that buys."""
+    batches = shown_batches({batch for row in rows for batch, _ in row.speeds})
+    made = columns_of(batches, width)
+    made.columns[0].header, made.columns[1].header = "what is cut", "can go"
+    both = {row.method.granularity for row in rows if row.recovery}
+    for row in rows:
+        how = ", recovered" if row.recovery else ", plain" if row.method.granularity in both else ""
+        name, speeds = text.noun(row.method.granularity) + how, dict(row.speeds)
+        if row.sparsity is None or row.accuracy is None or row.size is None:
+            made.add_row(Text(name), "nothing")
+            continue
+        half = (row.accuracy.high - row.accuracy.low) / 2
+        made.add_row(Text(name), ("" if row.is_sure else "probably ") + text.percent(row.sparsity),
+                     accuracy_text(row.accuracy.mean, half if math.isfinite(half) else math.nan),
+                     text.percent(row.size), *(speeds[b].shown if b in speeds else "" for b in batches),
+                     style=COLOURS.get(row.method.granularity, ""))
+    return made
+
+
+def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
+    """What to type next: the whole study after a draft; the best network as a file; a network of one's own."""
+    best = max((row for row in rows if row.sparsity), key=lambda row: row.sparsity or 0, default=None)
+    study = shlex.join(["secateur", "study", "--model", run.config["model"], "--data", run.config["data"]])
+    whole = {"next, the whole study": study} if run.config.get("draft") else {}
+    if best is None or best.sparsity is None:
+        return whole
+    m = best.method
+    flags = {"granularity": m.granularity, "sparsity": f"{best.sparsity:g}", "criterion": m.criterion, "scope": m.scope,
+             "recovery": m.recovery}
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    own = f"secateur prune mypackage.nets:make --data samples.npz --sparsity {best.sparsity:g}"
+    return {**whole, "that network as a file": shlex.join(["secateur", "export", str(run.folder), *words]),
+            "a network of yours": own}
+
+
+def print_lines(lines: Iterable[str], console: Terminal | None = None) -> None:
+    """Print lines unbroken and as they are, because paths and names may hold what rich takes for markup."""
+    console = console or Terminal()
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
