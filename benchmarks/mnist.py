@@ -2,7 +2,7 @@
 
     python benchmarks/mnist.py runs/mlp-mnist
 
-writes benchmarks/results/mnist.json and copies the figures that the README shows.
+writes benchmarks/results/mnist.json and copies the figure and the report that README and docs show.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def main() -> None:
               "dense": [t["accuracy"] for t in run.trained], "rows": list(rows(run))}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "mnist.json").write_text(json.dumps(result, indent=1) + "\n")
-    images = HERE.parent / "docs" / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    shutil.copy(folder / "figures" / "accuracy.png", images / "accuracy.png")
+    for source, kept in (("figures/accuracy.png", "images/accuracy.png"), ("report.html", "report/mnist.html")):
+        target = HERE.parent / "docs" / kept
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / source, target)
 
 
 def answer(results: Results) -> str:

@@ -34,8 +34,20 @@ def results(name: str) -> dict[str, Any]:
     return json.loads((HERE / "results" / f"{name}.json").read_text())
 
 
+REPORT = HERE.parent / "docs" / "report" / "mnist.html"
+
+
 def answer() -> str:
-    return f"> {results('mnist')['answer']}"
+    """What the study found, with its report once ``benchmarks/mnist.py`` has put it in the docs."""
+    link = "\n\n[The whole report](docs/report/mnist.html): one file, open it in a browser." * REPORT.exists()
+    return f"> {results('mnist')['answer']}{link}"
+
+
+def example_report() -> str:
+    """Where a finished report can be seen."""
+    if REPORT.exists():
+        return "A finished one, of the study of the defaults, is [here](report/mnist.html)."
+    return "`make study` makes one of the study of the defaults."
 
 
 def mnist() -> str:
@@ -260,7 +272,8 @@ def accuracy(table: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
     return lambda: table(results("accuracy"))
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "mnist": mnist, "machine": machine, "overhead": overhead,
+BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "example_report": example_report, "mnist": mnist,
+                                         "machine": machine, "overhead": overhead,
                                          "times": times,
                                          "runtime_machine": runtime_machine, "coldstart": coldstart,
                                          "claim": accuracy(claims.ahead), "durations": durations,

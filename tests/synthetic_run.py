@@ -36,7 +36,7 @@ def make(folder: Path = Path("run"), grid: tuple[float, ...] = GRID,
                    "secateur study --model mlp --data digits --seeds 3 --out runs/made-up",
                    [trained(seed, trained_here) for seed in range(seeds)], points,
                    [weight_statistics(weights(seed), grid) for seed in range(seeds)] if with_anatomy else [],
-                   {"images": pictures(rng), "labels": labels[:16].tolist()} if images else None)
+                   {"images": pictures(rng), "labels": labels[:16].tolist()} if images else None, labels)
 
 
 MACHINE = {"cpu": "Made-up CPU 3000 @ 2.4 GHz", "cores": 2, "threads": 1, "os": "Linux 6.1", "python": "3.11.7",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
+from pathlib import Path
 
 import pytest
 import synthetic_run
@@ -33,7 +35,7 @@ def report(tmp_path_factory):
     return path
 
 
-def load(browser, report, width, scheme):
+def load(browser, report, width, scheme, state=""):
     """The page in a fresh tab that is offline, with its troubles and requests."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     tab = context.new_page()
@@ -42,7 +44,7 @@ def load(browser, report, width, scheme):
     tab.on("pageerror", lambda e: tab.troubles.append(str(e)))
     tab.on("request", lambda r: tab.requests.append(r.url))
     tab.set_default_timeout(LIMIT_MS)
-    tab.goto(report.as_uri())
+    tab.goto(f"{report.as_uri()}#{state}")
     tab.wait_for_selector("html[data-drawn=yes]")
     tab.add_style_tag(content="html { scroll-behavior: auto !important; }") if width > 400 else None
     return tab
@@ -57,12 +59,22 @@ def desktop(browser, report):
 def opened(desktop):
     """The desktop page, every choice as at the start."""
     desktop.emulate_media(color_scheme="light")
-    for choice in ("x", "show"):
-        desktop.locator(f'input[name="curves-{choice}"]').first.check(force=True)
-    hidden = desktop.locator('.key button[aria-pressed="false"]')
-    while hidden.count():
-        hidden.first.click()
+    for choice in ("x", "show", "near"):
+        desktop.locator(f'input[name="{choice}"]').first.check(force=True)
+    desktop.locator('select[name="batch"]').select_option("1")
+    keep(desktop, "30%")
     return desktop
+
+
+def keep(tab, kept):
+    """Move the slider to a place, and wait until all is drawn."""
+    places = tab.evaluate("JSON.parse(document.getElementById('data').textContent).slider.places.map(p => p.kept)")
+    tab.locator("#keep").fill(str(places.index(kept)))
+    drawn(tab)
+
+
+def drawn(tab):
+    until(tab, "document.documentElement.dataset.drawn === 'yes'")
 
 
 def until(tab, expression):
@@ -75,11 +87,11 @@ def until(tab, expression):
 
 
 def check_layout(tab, width):
-    drawn = "[...document.querySelectorAll('.canvas')].map(c => c.querySelectorAll('.trace').length > 0)"
+    canvases = "[...document.querySelectorAll('.canvas')].map(c => c.querySelectorAll('.trace').length > 0)"
     inside = ("[...document.querySelectorAll('.canvas')].every(c => "
               "c.querySelector('svg').getBoundingClientRect().right <= c.getBoundingClientRect().right + 1)")
     until(tab, inside)
-    assert tab.evaluate(drawn) == [True] * 8
+    assert tab.evaluate(canvases) == [True] * 10
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.troubles == []
 
@@ -116,10 +128,11 @@ def curve(tab, frame=0):
     return tab.evaluate(f"document.getElementById('curves-{frame}').data.find(t => t.name === 'weights').x")
 
 
-@pytest.mark.parametrize("choice", ["parameters", "flops", "latency-64"])
+@pytest.mark.parametrize("choice", ["parameters", "flops", "latency"])
 def test_the_reader_switches_the_x_axis(opened, choice):
     before, path = curve(opened), opened.evaluate("document.querySelector('#curves-0 .js-line').getAttribute('d')")
-    opened.check(f'input[name="curves-x"][value="{choice}"]', force=True)
+    opened.check(f'input[name="x"][value="{choice}"]', force=True)
+    drawn(opened)
     after = curve(opened)
     assert before != after
     assert curve(opened, 1) == after
@@ -128,29 +141,118 @@ def test_the_reader_switches_the_x_axis(opened, choice):
 
 
 def test_the_keyboard_moves_the_choice(opened):
-    opened.focus('input[name="curves-x"][value="cut"]')
+    opened.focus('input[name="x"][value="kept"]')
     before = curve(opened)
     opened.keyboard.press("ArrowRight")
+    drawn(opened)
     assert opened.evaluate("document.activeElement.value") == "parameters"
     assert curve(opened) != before
 
 
-def test_each_granularity_alone(opened):
-    names = "document.getElementById('curves-0').data.filter(t => t.name).map(t => t.name)"
-    assert opened.evaluate(names) == ["weights", "weights, random (control)", "neurons", "neurons, random (control)"]
-    opened.check('input[name="curves-show"][value="neuron"]', force=True)
-    assert opened.evaluate(names) == ["neurons", "neurons, random (control)"]
+def test_one_choice_shows_a_granularity_alone_in_all_figures(opened):
+    names = "document.getElementById('{}').data.filter(t => t.name).map(t => t.name)"
+    assert opened.evaluate(names.format("curves-0")) == [
+        "weights", "weights, random (control)", "neurons", "neurons, random (control)"]
+    opened.check('input[name="show"][value="neuron"]', force=True)
+    drawn(opened)
+    assert opened.evaluate(names.format("curves-0")) == ["neurons", "neurons, random (control)"]
+    assert opened.evaluate(names.format("speedup-0")) == ["neurons, smaller dense network"]
+    assert opened.evaluate(names.format("first-0")) == ["neurons"]
 
 
-def test_the_key_hides_a_series_in_both_plots(opened):
-    button = opened.locator("#curves figure").first.get_by_role("button", name="neurons", exact=True)
-    button.focus()
-    opened.keyboard.press("Enter")
-    for frame in (0, 1):
-        shown = opened.evaluate(f"document.getElementById('curves-{frame}').data.map(t => t.name)")
-        assert "neurons" not in shown
-        assert "weights" in shown
-    assert button.get_attribute("aria-pressed") == "false"
+def test_the_accuracy_axis_shows_what_matters_and_the_whole_where_asked(opened):
+    ranges = "['first-0', 'curves-0', 'pareto-0'].map(id => document.getElementById(id).layout.yaxis.range[0])"
+    assert all(low > 0.9 for low in opened.evaluate(ranges))
+    opened.check('input[name="near"][value="whole"]', force=True)
+    drawn(opened)
+    assert all(low < 0.5 for low in opened.evaluate(ranges))
+
+
+def test_the_slider_rewrites_the_sentence_and_marks_every_figure(opened):
+    def state():
+        lines = ("Object.fromEntries(['first-0', 'curves-0', 'speedup-0', 'why-0', 'why-1'].map(id => [id, "
+                 "document.getElementById(id).layout.shapes.filter(s => s.name === 'marker').map(s => s.x0)]))")
+        ring = "document.getElementById('pareto-0').data.at(-1).x"
+        return opened.inner_text(".says"), opened.evaluate(lines), opened.evaluate(ring)
+
+    sentence, lines, rings = state()
+    assert sentence.startswith("Keep 30% of the weights: 97.0% ± ")
+    assert lines["first-0"] == lines["speedup-0"] == lines["why-1"] == [pytest.approx(0.3)]
+    assert len(lines["why-0"]) == 2
+    opened.locator("#keep").focus()
+    opened.keyboard.press("ArrowRight")
+    drawn(opened)
+    after, moved, ringed = state()
+    assert after.startswith("Keep 20% of the weights: ")
+    assert opened.inner_text("output.kept >> nth=0") == "20%"
+    assert moved["curves-0"] == [pytest.approx(0.2)]
+    assert moved["why-0"] != lines["why-0"]
+    assert ringed != rings
+    assert "20% kept" in opened.inner_text("#classes figcaption")
+
+
+def test_one_batch_holds_for_all_figures(opened):
+    opened.check('input[name="x"][value="latency"]', force=True)
+    opened.locator('select[name="batch"]').select_option("64")
+    drawn(opened)
+    titles = opened.evaluate("['curves', 'pareto', 'speedup'].map(id => document.querySelector(`#${id} figcaption`)"
+                             ".textContent)")
+    assert all(title.endswith("batch 64") for title in titles)
+    assert opened.inner_text(".says").endswith("at batch 64.")
+    assert opened.evaluate("[...document.querySelectorAll('.findings li')].filter(e => !e.hidden)"
+                           ".every(e => e.textContent.startsWith('At batch 64,'))")
+
+
+def test_the_state_is_in_the_address(browser, opened, report):
+    opened.check('input[name="x"][value="flops"]', force=True)
+    keep(opened, "5%")
+    opened.locator('select[name="batch"]').select_option("64")
+    opened.evaluate("location.hash = '#pareto'")
+    until(opened, "location.hash.startsWith('#pareto&')")
+    address = opened.evaluate("location.href")
+    assert sorted(address.partition("#")[2].split("&")) == ["batch=64", "keep=5", "pareto", "x=flops"]
+    other = load(browser, report, 1280, "light", address.partition("#")[2])
+    assert other.inner_text(".says") == opened.inner_text(".says")
+    assert other.evaluate("document.querySelector('input[name=x]:checked').value") == "flops"
+    assert abs(other.evaluate("document.getElementById('pareto').getBoundingClientRect().top")) < 120
+    other.context.close()
+
+
+def test_an_address_that_means_nothing_changes_nothing(browser, report):
+    tab = load(browser, report, 1280, "light", "keep=42&x=constructor&%E0%A4%A=1&batch=7&nowhere")
+    assert tab.troubles == []
+    assert tab.inner_text("output.kept >> nth=0") == "30%"
+    tab.context.close()
+
+
+def saved(tab, button):
+    with tab.expect_download() as waiting:
+        button.click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+def test_figures_and_tables_can_be_saved(opened):
+    name, text = saved(opened, opened.locator('#speedup button[data-save="csv"]'))
+    assert name == "secateur-speed-up-against-fraction-kept-batch-1.csv"
+    rows = list(csv.reader(text.splitlines()))
+    assert rows[0] == ["series", "fraction kept", "speed-up over the original (×)"]
+    assert len(rows) == 1 + 3 * len(synthetic_run.GRID)
+    name, text = saved(opened, opened.locator('#speedup button[data-save="svg"]'))
+    assert name.endswith(".svg")
+    assert "<text" in text and "fraction kept" in text and "sparse kernels" in text
+    opened.evaluate("document.querySelectorAll('#curves > details').forEach(d => { d.open = true; })")
+    name, text = saved(opened, opened.locator('#curves button[data-save="table"]'))
+    assert len(list(csv.reader(text.splitlines()))) == 1 + 4 * len(synthetic_run.GRID)
+
+
+def test_labels_stand_on_the_lines_and_never_on_each_other(opened):
+    for figure in ("first-0", "curves-0", "curves-1", "speedup-0", "pareto-0"):
+        boxes = opened.evaluate(f"[...document.querySelectorAll('#{figure} .annotation')].map(a => {{ const r = "
+                                "a.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; })")
+        assert len(boxes) >= 2
+        for i, a in enumerate(boxes):
+            assert not any(a[0] < b[2] - 1 and b[0] < a[2] - 1 and a[1] < b[3] - 1 and b[1] < a[3] - 1
+                           for b in boxes[:i]), figure
 
 
 def test_the_numbers_open(opened):
@@ -160,23 +262,60 @@ def test_the_numbers_open(opened):
         "series", "measured latency at batch 1 (ms)", "test accuracy"]
 
 
-def test_samples_follow_the_slider(opened):
-    words = "[...document.querySelectorAll('.pictures .wrong')].length"
-    slider = opened.locator(".samples input")
-    slider.focus()
-    opened.keyboard.press("End")
-    assert opened.inner_text(".samples output") == "99%"
-    assert opened.evaluate(words) > 0
-    opened.keyboard.press("Home")
-    assert opened.evaluate(words) == 0
-
-
-def test_layers_follow_the_choice(opened):
-    selects = opened.locator(".layers select")
-    selects.nth(0).select_option(label="neurons")
-    selects.nth(1).select_option(label="99%")
+def test_samples_layers_and_classes_follow_the_slider(opened):
+    wrong = "[...document.querySelectorAll('.pictures .wrong')].length"
+    keep(opened, "1%")
+    assert opened.evaluate(wrong) > 0
+    opened.check('input[name="layers"][value="2"]', force=True)
+    drawn(opened)
     assert "97.5%" in opened.inner_text(".layers table")
-    assert "kept one neuron" in opened.inner_text(".layers .note")
+    assert "kept one neuron" in opened.inner_text("#layers .note")
+    assert "loses most" in opened.inner_text("[data-classes='0'] .verdict")
+    keep(opened, "100%")
+    assert opened.evaluate(wrong) == 0
+    assert "no class loses more than chance explains" in opened.inner_text("[data-classes='0'] .verdict")
+
+
+def test_a_print_holds_every_table_in_light_colours(browser, report):
+    tab = load(browser, report, 1280, "dark")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    tab.emulate_media(media="print")
+    rows = "[...document.querySelectorAll('#curves tbody tr')].filter(r => r.getBoundingClientRect().height > 0).length"
+    assert tab.evaluate(rows) >= 4 * len(synthetic_run.GRID)
+    colour = "document.getElementById('curves-0').data.find(t => t.name === 'weights').line.color"
+    assert tab.evaluate(colour) == page.palette.LIGHT["weight"]
+    assert tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()") == (
+        page.palette.LIGHT["ink"])
+    assert tab.evaluate("Math.max(...[...document.querySelectorAll('.canvas svg')].map(s => s.clientWidth))") <= 680
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not tab.evaluate("document.querySelector('#curves > details').open")
+    tab.context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing(browser, report, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.base", reason="needs the package axe-playwright-python")
+    # The page's own policy forbids scripts that are put in from outside.
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    tab.set_default_timeout(LIMIT_MS)
+    tab.goto(report.as_uri())
+    tab.wait_for_selector("html[data-drawn=yes]")
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    tab.evaluate(axe.AXE_FILE_PATH.read_text(encoding="utf-8"))
+    found = tab.evaluate("axe.run()")
+    assert len(found["passes"]) > 30
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found["violations"]] == []
+    tab.close()
+
+
+def test_a_phone_shows_headline_table_and_figure_first(browser, report):
+    tab = load(browser, report, 390, "light")
+    ends = tab.evaluate("['h1', '.four table', '#first-0'].map(s => document.querySelector(s)"
+                        ".getBoundingClientRect().bottom)")
+    assert ends == sorted(ends)
+    assert ends[-1] < 844
+    assert tab.evaluate("(t => t.scrollWidth - t.clientWidth)(document.querySelector('.four .scroll'))") <= 0
+    tab.context.close()
 
 
 def test_dark_mode_recolours_the_plots(opened):

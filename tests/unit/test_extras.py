@@ -150,7 +150,7 @@ TINY = ["--model", "lenet-300-100", "--sparsity", "0,0.5", "--seeds", "1", "--ep
     ("sklearn", ["study", "--data", "digits", *TINY], "data"),
     ("sklearn", ["prune", "--data", "digits", "--model", "lenet-300-100", "--sparsity", "0.5"], "data"),
     ("matplotlib", ["study", "--data", "digits", *TINY], "report"),
-    ("plotly", ["report", "run"], "report"),
+    ("jinja2", ["report", "run"], "report"),
     ("scipy", ["report", "run"], "report"),
     ("pyarrow", ["report", "run", "--parquet"], "report"),
     ("joblib", ["study", "--data", "digits", *TINY, "--jobs", "2"], "parallel"),

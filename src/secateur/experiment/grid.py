@@ -148,6 +148,10 @@ class Grid:
         """All that decides the sample images."""
         return {"kind": "samples", "data": self.task.data.digest, "count": self.config.samples}
 
+    def label_settings(self) -> dict[str, Any]:
+        """All that decides the labels of the test samples."""
+        return {"kind": "labels", "data": self.task.data.digest}
+
     def check_recoveries(self) -> None:
         """Refuse recoveries that can do nothing, and a granularity of which no criterion goes with any recovery."""
         config = self.config
@@ -220,3 +224,8 @@ def sample_images(data: Dataset, count: int) -> dict[str, Any]:
     picture = len(x) > 0 and x.ndim == 4 and x.shape[1] in (1, 3) and float(x.min()) >= 0 and float(x.max()) <= 1
     pixels = (x * 255).round().to(torch.uint8).movedim(1, -1).numpy() if picture else np.zeros(0, np.uint8)
     return {"pixels": pixels.tobytes(), "shape": list(pixels.shape) if picture else None, "labels": y.tolist()}
+
+
+def test_labels(data: Dataset) -> dict[str, Any]:
+    """The class of every test sample, as the bytes of little-endian 32-bit integers."""
+    return {"labels": data.test_y.numpy().astype("<u4").tobytes()}

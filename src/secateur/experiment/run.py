@@ -10,12 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.text import clean, clean_values
 from secateur.experiment.row import Row, read_row
 from secateur.experiment.store import FILE, Store
-from secateur.experiment.stored import RUN, SAMPLES, SCAN, SETTINGS, STATISTICS, TRAINED, check, check_once, check_point
+from secateur.experiment.stored import (
+    LABELS,
+    RUN,
+    SAMPLES,
+    SCAN,
+    SETTINGS,
+    STATISTICS,
+    TRAINED,
+    check,
+    check_once,
+    check_point,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class RunData:
         weight_statistics: one value of :func:`secateur.experiment.weight_statistics.weight_statistics` a seed.
         samples: ``images`` (uint8, ``[n, h, w]`` or ``[n, h, w, 3]``) and ``labels``, or None where the
             data are not images.
+        labels: the class of each test sample; None in runs of versions that did not keep them.
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
             what :meth:`secateur.pruning.scan.Scan.plain` gives.
         refused: granularity → why the best cut that needs no labels could not be made.
@@ -49,6 +62,7 @@ class RunData:
     points: list[Row]
     weight_statistics: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, Any] | None = None
+    labels: NDArray[np.uint32] | None = None
     scans: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
@@ -115,12 +129,13 @@ class _Reader:
         scans = [found for key in run.get("scans") or [] if (found := self._one(key, partial(self._scan, key)))]
         statistics = [row for key in run["anatomy"] if (row := self._get(key, STATISTICS))]
         samples = self._one(run["samples"], self._samples)
+        labels = self._one(key, partial(self._labels, key)) if (key := run.get("labels")) else None
         known = {record["seed"] for record in trained}
         unread = (f"{len(self.damaged)} rows of '{folder / FILE}' are damaged and left out; secateur study into "
                   "another folder (--out) measures them again",) if self.damaged else ()
         return RunData(folder, clean_values(run["config"]), self._machine(), clean(run["command"]), trained,
                        [row for row in points if row.seed in known] if self.damaged else points, statistics, samples,
-                       scans, refused, unread, self._unfinished(len(trained)))
+                       labels, scans, refused, unread, self._unfinished(len(trained)))
 
     def _unfinished(self, trained: int) -> str:
         """What is still to be made, in words."""
@@ -191,6 +206,11 @@ class _Reader:
         check(row, SAMPLES, "the samples")
         images = np.frombuffer(row["pixels"], np.uint8).reshape(row["shape"])
         return {"images": images[..., 0] if images.shape[-1] == 1 else images, "labels": row["labels"]}
+
+    def _labels(self, key: str) -> NDArray[np.uint32] | None:
+        """The classes of the test samples; None where they are not there yet."""
+        row = self.store.get(key)
+        return None if row is None else np.frombuffer(check(row, LABELS, "the labels")["labels"], "<u4")
 
     def _machine(self) -> dict[str, Any]:
         """The machine that the first row was measured on; nothing where that is damaged."""

@@ -15,7 +15,7 @@ import safetensors.torch
 from secateur.core.errors import SecateurError
 from secateur.core.progress import Progress
 from secateur.experiment import backends
-from secateur.experiment.grid import sample_images
+from secateur.experiment.grid import sample_images, test_labels
 from secateur.experiment.pace import Pace
 from secateur.experiment.point import Point
 from secateur.experiment.stage import PointStage, Stage
@@ -77,19 +77,21 @@ class _Steps(Progress):
 
 
 class Describe(Stage):
-    """What the report explains with: the statistics of the weights, and the sample images."""
+    """What the report explains with: the statistics of the weights, sample images, the classes of the test samples."""
 
     def missing(self) -> list[dict[str, Any]]:
         """The settings of the rows that are not there."""
-        wanted = [self.grid.anatomy_settings(self.seed), self.grid.sample_settings()]
+        grid = self.grid
+        wanted = [grid.anatomy_settings(self.seed), grid.sample_settings(), grid.label_settings()]
         return [settings for settings in wanted if self.sweep.store.get(settings) is None]
 
     def run(self, missing: Sequence[dict[str, Any]], pace: Pace) -> None:
-        """Gather both from the network's weights and the test data."""
+        """Gather them from the network's weights and the test data."""
+        data, config = self.grid.task.data, self.grid.config
+        made = {"anatomy": self._statistics, "samples": lambda: sample_images(data, config.samples),
+                "labels": lambda: test_labels(data)}
         for settings in missing:
-            figures = self._statistics() if settings["kind"] == "anatomy" else sample_images(
-                self.grid.task.data, self.grid.config.samples)
-            self.sweep.put(settings, figures)
+            self.sweep.put(settings, made[settings["kind"]]())
 
     def _statistics(self) -> dict[str, Any]:
         weights = safetensors.torch.load_file(self.sweep.network(self.seed))

@@ -49,11 +49,12 @@ STATISTICS = {"sparsities": [_NUMBER], "thresholds": [_NUMBER], "quantiles": [_N
 SCAN = {"samples": int, "layers": [{"name": str, "items": int, "removed": [int], "loss": [_NUMBER],
                                     "same": [_NUMBER]}]}
 SAMPLES = {"shape": [int], "pixels": bytes, "labels": [int]}
+LABELS = {"labels": bytes}
 RUN = {"config": {"model": str, "data": str, "granularity": Maybe([str]), "criterion": Maybe([str]),
                   "scope": Maybe([str]), "recovery": Maybe([str]), "sparsity": Maybe([_NUMBER]),
                   "tolerance": Maybe(_NUMBER)},
        "command": str, "trained": [str], "points": [str], "latency": [str], "anatomy": [str], "samples": str,
-       "scans": Maybe([str])}
+       "scans": Maybe([str]), "labels": Maybe(str)}
 
 
 def check(value: Any, form: Any, what: str) -> Any:

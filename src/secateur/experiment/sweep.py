@@ -62,7 +62,7 @@ class Sweep:
                 "latency": [key_of(grid.timing_settings(p)) for p in self.points],
                 "scans": [key_of(grid.scan_settings(p)) for p in grid.scans()],
                 "anatomy": [key_of(grid.anatomy_settings(s)) for s in seeds],
-                "samples": key_of(grid.sample_settings())}
+                "samples": key_of(grid.sample_settings()), "labels": key_of(grid.label_settings())}
 
     def points_of(self, seed: int) -> list[Point]:
         """The points of one trained network."""

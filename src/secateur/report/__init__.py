@@ -18,7 +18,7 @@ from secateur.report.sentences import headline
 
 __all__ = ["PACKAGES", "Report", "check_installed", "write"]
 
-PACKAGES = ("matplotlib", "plotly", "scipy", "jinja2")
+PACKAGES = ("matplotlib", "scipy", "jinja2")
 """The packages that every report needs."""
 
 
@@ -35,11 +35,11 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
 
     Returns:
         The report's first sentence and its files: ``report.html``, ``summary.md``, but for a draft
-        ``figures/*.png`` and ``figures/*.svg``, and ``rows.csv`` and ``rows.parquet`` if asked for.
+        ``figures/*.png``, ``.svg`` and ``.pdf``, and ``rows.csv`` and ``rows.parquet`` if asked for.
 
     Raises:
         RunError: the run is empty, or the folder cannot be written.
-        MissingExtraError: Matplotlib, Plotly, SciPy, Jinja2 or, for Parquet, PyArrow is not installed.
+        MissingExtraError: Matplotlib, SciPy, Jinja2 or, for Parquet, PyArrow is not installed.
     """
     check_installed(parquet)
     place = Path(folder or run.folder)

@@ -38,10 +38,12 @@ def gather_results(run: RunData) -> Results:
     methods = [Method(g, c, s, any(r.control for r in rows), recovery=recovery,
                       needs_labels=any(r.needs_labels for r in rows)) for (g, c, s, recovery), rows in groups.items()]
     dense = _dense(run)
-    curves = tuple(Curve(m, _cells(groups[m.granularity, m.criterion, m.scope, m.recovery], run, dense))
+    # The uncut network's answers pair the test samples; a control may recover it into another network.
+    whole = {r.seed: r for r in run.points if r.sparsity == 0 and r.correct is not None and r.recovery == "none"}
+    curves = tuple(Curve(m, _cells(groups[m.granularity, m.criterion, m.scope, m.recovery], run, whole, dense))
                    for m in _name_methods(_sort_methods(methods, run.config)))
     batches = tuple(sorted({b for row in run.points for b in row.latency or {}}, key=int))
-    return Results(run, dense, curves, batches, float(run.config.get("tolerance", 0.005)))
+    return Results(run, dense, curves, batches, float(run.config.get("tolerance", 0.005)), whole)
 
 
 def _dense(run: RunData) -> Dense:
@@ -89,13 +91,11 @@ def _name_methods(methods: Sequence[Method]) -> list[Method]:
     return result
 
 
-def _cells(rows: Sequence[Row], run: RunData, dense: Dense) -> tuple[Cell, ...]:
+def _cells(rows: Sequence[Row], run: RunData, whole: dict[int, Row], dense: Dense) -> tuple[Cell, ...]:
     """One cell a sparsity, rising."""
     by_sparsity: dict[float, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda r: (r.sparsity, r.seed)):
         by_sparsity[row.sparsity].append(row)
-    # The uncut network's answers pair the test samples; a control may recover it into another network.
-    whole = {r.seed: r for r in run.points if r.sparsity == 0 and r.correct is not None and r.recovery == "none"}
     accuracies = {t["seed"]: t["accuracy"] for t in run.trained}
     return tuple(_cell(s, group, accuracies, whole, dense) for s, group in by_sparsity.items())
 
@@ -104,7 +104,7 @@ def _cell(sparsity: float, rows: Sequence[Row], accuracies: dict[int, float], wh
           dense: Dense) -> Cell:
     """Gather the rows of one method and sparsity, one a seed."""
     cost = loss_of_accuracy([accuracies[r.seed] for r in rows], [r.accuracy for r in rows],
-                            _correctness([whole.get(r.seed) for r in rows]), _correctness(rows))
+                            correctness([whole.get(r.seed) for r in rows]), correctness(rows))
     return Cell(sparsity=sparsity, accuracy=spread([r.accuracy for r in rows]), loss=spread([r.loss for r in rows]),
                 cost=cost, stored=fmean(_stored_bytes(r) for r in rows), speeds=_speeds(rows, dense), rows=tuple(rows),
                 **{name: fmean(r[name] for r in rows) for name in _AVERAGED})
@@ -115,7 +115,7 @@ def _stored_bytes(row: Row) -> int:
     return row.bytes_file or (row.bytes if row.granularity == "neuron" else row.bytes_sparse)
 
 
-def _correctness(rows: Sequence[Row | None]) -> NDArray[np.float64] | None:
+def correctness(rows: Sequence[Row | None]) -> NDArray[np.float64] | None:
     """Whether each test sample was classified right, ``(seeds, samples)``; None if not known for all seeds."""
     answers = [(np.frombuffer(r.correct, np.uint8), r.tests) for r in rows if r is not None and r.correct is not None]
     if len(answers) < len(rows) or len({tests for _, tests in answers}) != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
@@ -79,13 +79,14 @@ class Dense:
 
 @dataclass(frozen=True)
 class Results:
-    """All that the report draws from."""
+    """All that the report draws from; ``uncut_rows`` holds the row of each seed's network before any cut."""
 
     run: RunData
     dense: Dense
     curves: tuple[Curve, ...]
     batches: tuple[str, ...]
     tolerance: float
+    uncut_rows: dict[int, Row] = field(default_factory=dict)
 
     def methods(self, granularity: str | None = None, controls: bool = False) -> list[Curve]:
         """The curves of one granularity, or of all; those of controls only where asked for."""
@@ -102,6 +103,21 @@ class Results:
         """The methods with a recovery, of granularities that have methods without one too. No controls."""
         plain = self.plain(granularity)
         return [c for c in self.methods(granularity) if c not in plain]
+
+    @property
+    def keeps(self) -> tuple[float, ...]:
+        """The sparsities at which some method, no control, keeps something, rising: the places of the page's slider."""
+        return tuple(sorted({cell.sparsity for c in self.methods() or self.curves for cell in c.cells
+                             if cell.sparsity < 1}))
+
+    def cells_at(self, sparsity: float) -> list[tuple[Curve, Cell]]:
+        """One cell a granularity: of the first method with recovery that was measured there, else of a plain one."""
+        found: dict[str, tuple[Curve, Cell]] = {}
+        for curve in (*self.with_recovery(), *self.plain()):
+            for cell in curve.cells:
+                if cell.sparsity == sparsity:
+                    found.setdefault(curve.method.granularity, (curve, cell))
+        return [found[g] for g in self.granularities if g in found]
 
     @property
     def noisy(self) -> bool:

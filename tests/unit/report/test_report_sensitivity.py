@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import synthetic_run
 
 from secateur.report.gather import gather_results
@@ -25,9 +26,9 @@ def digest(layers=3, seeds=2, granularities=("weight",)):
 def test_a_line_a_layer_with_the_mean_and_the_spread_of_the_seeds():
     drawn = sensitivity.plot(digest(), "loss", ("weight", "magnitude")).series
     assert [s.name for s in drawn] == ["0.weight", "1.weight", "2.weight"]
-    assert drawn[1].x == (0.5, 0.9, 0.999)
+    assert drawn[1].x == pytest.approx((0.5, 0.1, 0.001))
     assert (drawn[1].low[0], drawn[1].y[0], drawn[1].high[0]) == (0.002, 0.0025, 0.003)
-    assert "50% of 1,000 cut" in drawn[1].text[0]
+    assert "50% of 1,000 kept" in drawn[1].text[0]
 
 
 def test_no_two_lines_look_alike_and_many_layers_leave_the_most_sensitive():
@@ -44,7 +45,17 @@ def test_the_table_and_the_sentence_name_the_layers():
     found = sensitivity.table(digest(granularities=("weight", "4x1")))
     assert found.rows[0] == ("0.weight", "weights", "magnitude", "1,000", "0.0015", "–", "0.1", "–", "–")
     assert found.rows[3][1] == "4x1 blocks"
-    assert "those of 2.weight move the outputs most, those of 0.weight least" in sensitivity.sentence(digest())
+    assert "weights of 2.weight (magnitude) moves the outputs most, in every seed" in sensitivity.sentence(digest())
+
+
+def test_a_layer_is_named_only_where_the_seeds_agree():
+    found = digest()
+    first, second = found.run.scans
+    turned = [layer | {"loss": other["loss"]} for layer, other in
+              zip(second["layers"], second["layers"][::-1], strict=True)]
+    run = replace(found.run, scans=[first, second | {"layers": turned}])
+    assert sensitivity.sentence(gather_results(run)) == (
+        "The seeds do not agree on the layer whose weights (magnitude) matter most.")
 
 
 def test_a_run_without_a_scan_has_no_such_section():

@@ -16,7 +16,9 @@ class Series:
     ``role`` names a colour of the palette, ``dash`` is ``solid``, ``dash`` or ``dot``, ``symbol`` a marker
     (``circle``, ``square``, ``diamond``, ``triangle``, ``star``, ``cross``, or empty for none). ``low`` and ``high``
     bound a band around y, where there is one. ``shape`` is ``linear``, ``steps`` (a staircase),
-    ``area`` (a filled staircase) or ``points`` (no line). ``text`` holds the tooltip of each point.
+    ``area`` (a filled staircase) or ``points`` (no line). ``text`` holds the tooltip of each point, ``at`` the
+    sparsity of each, by which the page marks the points of the fraction that its reader keeps; of an ``area`` it
+    holds the share of the items below each edge. ``group`` is the granularity, where the curve has one.
     """
 
     name: str
@@ -29,17 +31,28 @@ class Series:
     symbol: str = "circle"
     shape: str = "linear"
     text: tuple[str, ...] = ()
+    at: tuple[float, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: its title with the unit, whether it is logarithmic, whether ticks are percent."""
+    """One axis: its title with the unit, whether it is logarithmic, whether ticks are percent, whether it falls.
+
+    ``names`` are the labels of 0, 1, …, where the values are no numbers.
+    """
 
     title: str
     log: bool = False
     percent: bool = False
     low: float | None = None
     high: float | None = None
+    falls: bool = False
+    names: tuple[str, ...] = ()
+
+
+KEPT = Axis("fraction kept", log=True, percent=True, falls=True)
+"""The whole network to the left: to the right, less and less is kept."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Control:
-    """A choice that the reader has: its name, its label, and (value, label) of each option."""
+    """A choice that the reader has: its name, its label, and (value, label) of each option.
+
+    A name is one choice of the whole page: boards with a control of the same name share it.
+    """
 
     name: str
     label: str

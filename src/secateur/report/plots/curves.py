@@ -1,4 +1,4 @@
-"""Accuracy and loss against what was cut, counted in several ways."""
+"""Accuracy and loss against what is kept, counted in several ways."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from dataclasses import replace
 
 from secateur.core import text
 from secateur.report.conclusions import cost_words
-from secateur.report.plots.base import Axis, Board, Control, Guide, Plot, Series
+from secateur.report.plots.base import KEPT, Axis, Board, Control, Guide, Plot, Series
 from secateur.report.plots.palette import TONES, role, symbol
 from secateur.report.results import Cell, Curve, Results
 
 METRICS = {"accuracy": Axis("test accuracy", percent=True), "loss": Axis("test loss (cross-entropy, nats)", log=True)}
-CUT = Axis("fraction cut", percent=True, low=0, high=1)
 X = Callable[[Curve, Cell], float | None]
 
 
 def x_choices(results: Results) -> dict[str, tuple[str, Axis, X]]:
     """What the x axis can show: value → (label, axis, function of curve and cell)."""
     choices: dict[str, tuple[str, Axis, X]] = {
-        "cut": ("fraction cut", CUT, lambda _, cell: cell.sparsity),
+        # What keeps nothing has no place on a logarithmic axis.
+        "kept": ("fraction kept", KEPT, lambda _, cell: kept if (kept := 1 - cell.sparsity) > 0 else None),
         "parameters": ("parameters left", Axis("parameters that are not zero", log=True),
                        lambda _, cell: cell.nonzeros),
         "flops": ("zero-aware FLOPs", Axis("FLOPs of one example, zeros not counted", log=True),
                   lambda _, cell: cell.flops_nonzero)}
     for batch in results.batches:
         axis = Axis(f"measured latency at batch {batch} (ms)", log=True)
-        choices[f"latency-{batch}"] = (f"latency, batch {batch}", axis, _milliseconds(batch))
+        choices[f"latency-{batch}"] = (f"latency at batch {batch}", axis, _milliseconds(batch))
     return choices
+
+
+def batch_control(results: Results) -> Control:
+    """The batch size, one choice for all figures."""
+    return Control("batch", "measured at", tuple((b, f"batch {b}") for b in results.batches))
 
 
 def _milliseconds(batch: str) -> X:
@@ -36,15 +41,24 @@ def _milliseconds(batch: str) -> X:
 
 
 def board(results: Results) -> Board:
-    """Accuracy and loss under a choice of x axis and of granularity."""
-    choices, options = x_choices(results), shows(results)
-    controls = (Control("x", "x axis", tuple((v, label) for v, (label, _, _) in choices.items())),
-                Control("show", "show", options))
-    frames = tuple({f"{x}|{show}": plot(results, metric, x, show) for x in choices for show, _ in options}
-                   for metric in METRICS)
+    """Accuracy and loss under a choice of x axis; latency is that of the page's batch."""
+    kinds = {"kept": "fraction kept", "parameters": "parameters left", "flops": "zero-aware FLOPs",
+             **({"latency": "latency"} if results.batches else {})}
+    batches = results.batches or ("",)
+    controls = (Control("x", "x axis", tuple(kinds.items())), batch_control(results))[:2 if results.batches else 1]
+    frames = tuple({f"{x}|{b}" if b else x: plot(results, metric, f"latency-{b}" if x == "latency" else x)
+                    for x in kinds for b in batches} for metric in METRICS)
     key_to_markers = " Stars and diamonds are cuts with a recovery after them." if results.with_recovery() else ""
     return Board("curves", controls, frames, "Lines are means over the seeds, bands run from the lowest to the "
-                 f"highest seed; controls, which cut at random, are dashed.{key_to_markers}")
+                 f"highest seed. Controls, which cut at random, are dashed.{key_to_markers}")
+
+
+def first_board(results: Results) -> Board:
+    """The figure of the first screen: accuracy near the original's against what is kept, without controls."""
+    whole = plot(results, "accuracy")
+    names = {c.method.name for c in results.methods()}
+    return Board("first", (), ({"": replace(whole, title="Accuracy against the fraction kept",
+                                            series=tuple(s for s in whole.series if s.name in names))},))
 
 
 def shows(results: Results) -> tuple[tuple[str, str], ...]:
@@ -53,15 +67,16 @@ def shows(results: Results) -> tuple[tuple[str, str], ...]:
     return (("all", "overlaid"), *each) if len(each) > 1 else (("all", each[0][1]),)
 
 
-def plot(results: Results, metric: str, x: str = "cut", show: str = "all") -> Plot:
+def plot(results: Results, metric: str, x: str = "kept", show: str = "all") -> Plot:
     """One metric against one way to count what is left."""
     label, axis, value = x_choices(results)[x]
     curves = results.methods(None if show == "all" else show, controls=True)
     lines = tuple(s for c in curves if (s := _line(c, metric, value)).x)
     if metric != "accuracy":
         return Plot(f"Test {metric} against {label}", axis, METRICS[metric], lines)
-    guide = Guide(results.dense.accuracy.mean - results.tolerance, "tolerance")
-    return Plot(f"Test {metric} against {label}", axis, METRICS[metric], lines, (guide,), near(results))
+    guides = (Guide(results.dense.accuracy.mean, "original"),
+              Guide(results.dense.accuracy.mean - results.tolerance, f"−{100 * results.tolerance:g} points"))
+    return Plot(f"Test {metric} against {label}", axis, METRICS[metric], lines, guides, near(results))
 
 
 def near(results: Results) -> tuple[float, float]:
@@ -84,12 +99,13 @@ def _line(curve: Curve, metric: str, value: X) -> Series:
                   tuple(v.mean for _, _, v in points), tuple(v.low for _, _, v in points),
                   tuple(v.high for _, _, v in points),
                   "dash" if m.control else "dot" if m.tone >= TONES else "solid", symbol(m.granularity, m.has_recovery),
-                  text=tuple(tooltip(curve, cell) for _, cell, _ in points))
+                  text=tuple(tooltip(curve, cell) for _, cell, _ in points),
+                  at=tuple(cell.sparsity for _, cell, _ in points), group=m.granularity)
 
 
 def tooltip(curve: Curve, cell: Cell) -> str:
     """What hovering over a point shows."""
-    lines = [f"{text.percent(cell.sparsity)} of {curve.method.name} cut",
+    lines = [f"{curve.method.name}: {text.percent(1 - cell.sparsity)} kept, {text.percent(cell.sparsity)} cut",
              f"accuracy {text.percent(cell.accuracy.mean, 2)}, loss {cell.loss.mean:.4g}",
              cost_words(cell), f"{text.count(cell.nonzeros)} parameters left, "
              f"{text.with_prefix(cell.flops_nonzero)} FLOPs"]

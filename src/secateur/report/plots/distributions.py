@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import fmean
 from typing import Any
 
 from secateur.core import text as words
-from secateur.report.plots.base import Axis, Board, Control, Plot, Series
-from secateur.report.plots.curves import CUT
+from secateur.report.plots.base import KEPT, Axis, Board, Control, Plot, Series
 from secateur.report.results import Results
 
 SCALES = {"mean": "mean", "max": "maximum"}
@@ -52,13 +51,13 @@ def histogram(results: Results, name: str, scale: str = "mean") -> Plot:
         text = tuple(f"{label}\n{words.percent(y, 2)} between {a:.3g} and {b:.3g} × {SCALES[scale]}"
                      for (a, b), y in zip(pairwise(edges), shares, strict=True))
         series.append(Series(label, kind, edges, (*shares, shares[-1]), symbol="", shape="area",
-                             text=(*text, text[-1])))
+                             text=(*text, text[-1]), at=(0.0, *accumulate(shares)), group=kind))
     return Plot(f"{name}: where its values lie", Axis(f"value ÷ the layer's {SCALES[scale]}", low=0, high=span),
                 Axis("share of values per bin", percent=True, low=0), tuple(series))
 
 
 def large_weights(results: Results, name: str) -> Plot:
-    """The share of the layer's large weights that is lost with its weakest neurons, against the fraction cut."""
+    """The share of the layer's large weights that is lost with its weakest neurons, against the fraction kept."""
     statistics, records = results.run.weight_statistics[0], by_layer(results)[name]
     x, large = tuple(statistics["sparsities"]), statistics["large"]
     losses = list(zip(*(r["fallen"] for r in records), strict=True))
@@ -68,12 +67,12 @@ def large_weights(results: Results, name: str) -> Plot:
              replace(_line("gone if spread evenly", "soft", x, mean_by_place([r["even"] for r in records])),
                      dash="dash", symbol=""),
              _line("gone with the smallest weights", "weight", x, single))
-    return Plot(f"{name}: large weights that go", CUT,
+    return Plot(f"{name}: large weights that go", KEPT,
                 Axis(f"share of the top {words.percent(large)} by |w|", percent=True, low=0, high=1), lines)
 
 
 def _line(label: str, role: str, x: tuple[float, ...], y: tuple[float, ...]) -> Series:
     """A line with a tooltip at each point."""
-    text = tuple(f"{words.percent(a)} cut: {words.percent(b)} of the large weights\n{label}"
+    text = tuple(f"{words.percent(1 - a)} kept: {words.percent(b)} of the large weights\n{label}"
                  for a, b in zip(x, y, strict=True))
-    return Series(label, role, x, y, text=text)
+    return Series(label, role, tuple(1 - a for a in x), y, text=text, at=x)

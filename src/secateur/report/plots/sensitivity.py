@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from secateur.core import text
-from secateur.report.plots.base import Axis, Board, Control, Plot, Series, Table
+from secateur.report.plots.base import KEPT, Axis, Board, Control, Plot, Series, Table
 from secateur.report.results import Results
 from secateur.report.statistics import Spread, spread
 
 METRICS = {"loss": Axis("divergence of the outputs (nats)", log=True),
            "same": Axis("samples whose answer stays", percent=True)}
 MOST = 18
-_FRACTION = Axis("fraction of the layer cut", percent=True, low=0, high=1)
+_FRACTION = replace(KEPT, title="fraction of the layer kept")
 _ROLES = ("weight", "neuron", "other", "weight-2", "neuron-2", "other-2", "weight-3", "neuron-3", "other-3")
 _SYMBOLS, _DASHES = ("circle", "square", "diamond", "triangle"), ("solid", "dash", "dot")
 # A divergence of 0 has no place on a logarithmic axis.
@@ -35,7 +36,7 @@ def methods(results: Results) -> dict[Method, list[list[Layer]]]:
 
 
 def board(results: Results) -> Board:
-    """Divergence and agreement against what is cut of one layer, under a choice of method."""
+    """Divergence and agreement against what is kept of one layer, under a choice of method."""
     by_method = methods(results)
     options = tuple(("-".join(m), f"{text.noun(m[0])}, {m[1]}") for m in by_method)
     frames = tuple({"-".join(m): plot(results, metric, m) for m in by_method} for metric in METRICS)
@@ -64,8 +65,8 @@ def _divergence(seeds: list[list[Layer]], layer: int) -> float:
 def _line(layers: list[Layer], metric: str, place: int) -> Series:
     """One layer over the seeds."""
     first = layers[0]
-    places = [i for i, n in enumerate(first["removed"]) if n or metric == "same"]
-    x = tuple(first["removed"][i] / first["items"] for i in places)
+    places = [i for i, n in enumerate(first["removed"]) if n < first["items"] and (n or metric == "same")]
+    x = tuple(1 - first["removed"][i] / first["items"] for i in places)
     values = [spread([max(layer[metric][i], _FLOOR) for layer in layers]) for i in places]
     return Series(first["name"], _ROLES[place % len(_ROLES)], x, tuple(v.mean for v in values),
                   tuple(v.low for v in values), tuple(v.high for v in values),
@@ -73,11 +74,11 @@ def _line(layers: list[Layer], metric: str, place: int) -> Series:
                   text=tuple(_tooltip(first, a, v, metric) for a, v in zip(x, values, strict=True)))
 
 
-def _tooltip(layer: Layer, cut: float, value: Spread, metric: str) -> str:
+def _tooltip(layer: Layer, kept: float, value: Spread, metric: str) -> str:
     """What hovering over a point shows."""
     effect = (f"divergence {value.mean:.3g} nats" if metric == "loss" else
               f"{text.percent(value.mean, 2)} of the answers stay")
-    return f"{layer['name']}, {text.percent(cut)} of {text.count(layer['items'])} cut\n{effect}"
+    return f"{layer['name']}, {text.percent(kept)} of {text.count(layer['items'])} kept\n{effect}"
 
 
 def table(results: Results) -> Table:
@@ -99,11 +100,11 @@ def _cell(layers: tuple[Layer, ...], sparsity: float) -> str:
 
 
 def sentence(results: Results) -> str:
-    """Which layer moves the outputs most and which least, by the first method that was scanned."""
+    """Which layer moves the outputs most, by the first method that was scanned; said only where all seeds agree."""
     (granularity, criterion), seeds = next(iter(methods(results).items()))
-    sums = {layer["name"]: _divergence(seeds, i) for i, layer in enumerate(seeds[0])}
-    if len(sums) < 2:
+    if len(seeds[0]) < 2:
         return ""
-    worst, best = max(sums, key=sums.__getitem__), min(sums, key=sums.__getitem__)
-    return (f"Of {text.noun(granularity)} by {criterion}, those of {worst} move the outputs most, those of {best} "
-            "least.")
+    worst = {max(layers, key=lambda layer: sum(layer["loss"]))["name"] for layers in seeds}
+    if len(worst) > 1:
+        return f"The seeds do not agree on the layer whose {text.noun(granularity)} ({criterion}) matter most."
+    return f"Cutting the {text.noun(granularity)} of {worst.pop()} ({criterion}) moves the outputs most, in every seed."

@@ -7,28 +7,24 @@ from dataclasses import dataclass
 
 from secateur.core import text
 from secateur.measure.speed import Speed
-from secateur.report.plots.base import Axis, Board, Control, Guide, Plot, Series
-from secateur.report.plots.curves import CUT, METRICS, near, tooltip
+from secateur.report.plots.base import KEPT, Axis, Board, Guide, Plot, Series
+from secateur.report.plots.curves import METRICS, batch_control, near, tooltip
 from secateur.report.plots.palette import role, symbol
 from secateur.report.results import Cell, Curve, Results
 
 
 def pareto_board(results: Results) -> Board:
     """Accuracy against measured latency, under a choice of batch."""
-    return Board("pareto", (_batch_control(results),), ({b: pareto(results, b) for b in results.batches},),
+    return Board("pareto", (batch_control(results),), ({b: pareto(results, b) for b in results.batches},),
                  "Latency is the original network's median over the run, divided by the median ratio that was timed "
                  "in interleaved rounds. The staircase joins what nothing else beats in both accuracy and latency.")
 
 
 def speedup_board(results: Results) -> Board:
     """Speed-up against sparsity, under a choice of batch."""
-    return Board("speedup", (_batch_control(results),), ({b: speedup(results, b) for b in results.batches},),
+    return Board("speedup", (batch_control(results),), ({b: speedup(results, b) for b in results.batches},),
                  "Lines are geometric means over the seeds of the median ratio, bands its quartiles. Above the line "
                  "at 1 the cut network is faster than the original.")
-
-
-def _batch_control(results: Results) -> Control:
-    return Control("batch", "batch size", tuple((b, b) for b in results.batches))
 
 
 def pareto(results: Results, batch: str) -> Plot:
@@ -74,9 +70,9 @@ def speedup(results: Results, batch: str) -> Plot:
     """How many times faster than the original. Methods with a recovery are left out: it hardly changes the speed."""
     drawn = [(curve, way) for curve in results.plain() for way in _ways(curve)]
     lines = tuple(s for curve, way in drawn if (s := _ratios(curve, batch, way)).x)
-    timed = [(s, c.sparsity, s.ratio) for curve, way in drawn for c, s in _timed_cells(curve, batch, way)]
-    return Plot(f"Speed-up against fraction cut, batch {batch}", CUT, Axis("speed-up over the original (×)", log=True),
-                (*lines, *_noisy(timed)), (Guide(1.0, "break-even"),))
+    timed = [(s, 1 - c.sparsity, s.ratio) for curve, way in drawn for c, s in _timed_cells(curve, batch, way)]
+    axis = Axis("speed-up over the original (×)", log=True)
+    return Plot(f"Speed-up against fraction kept, batch {batch}", KEPT, axis, (*lines, *_noisy(timed)), (Guide(1.0, "as fast as the original"),))
 
 
 def _ways(curve: Curve) -> list[str]:
@@ -86,7 +82,7 @@ def _ways(curve: Curve) -> list[str]:
 
 
 def _timed_cells(curve: Curve, batch: str, way: str) -> list[tuple[Cell, Speed]]:
-    return [(c, s) for c in curve.cells if (s := c.speed(batch, way))]
+    return [(c, s) for c in curve.cells if c.sparsity < 1 and (s := c.speed(batch, way))]
 
 
 def _look(curve: Curve, way: str) -> tuple[str, str, str]:
@@ -100,18 +96,20 @@ def _cloud(curve: Curve, batch: str, way: str) -> Series:
     """The cut networks of one method, run in one way."""
     points, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
     return Series(name, colour, tuple(s.seconds * 1e3 for _, s in points), tuple(c.accuracy.mean for c, _ in points),
-                  symbol=marker, shape="points", text=tuple(tooltip(curve, c) for c, _ in points))
+                  symbol=marker, shape="points", text=tuple(tooltip(curve, c) for c, _ in points),
+                  at=tuple(c.sparsity for c, _ in points), group=curve.method.granularity)
 
 
 def _ratios(curve: Curve, batch: str, way: str) -> Series:
     """The speed-ups of one method's networks, run in one way."""
     points, (name, colour, marker) = _timed_cells(curve, batch, way), _look(curve, way)
-    return Series(name, colour, tuple(c.sparsity for c, _ in points), tuple(s.ratio for _, s in points),
+    return Series(name, colour, tuple(1 - c.sparsity for c, _ in points), tuple(s.ratio for _, s in points),
                   tuple(s.low for _, s in points), tuple(s.high for _, s in points),
                   "solid" if way == curve.method.way else "dot", marker,
-                  text=tuple(f"{text.percent(c.sparsity)} of {curve.method.name} cut, {text.VARIANTS.get(way, way)}\n"
+                  text=tuple(f"{name}: {text.percent(1 - c.sparsity)} kept\n"
                              f"{s.shown} the speed at batch {batch} (quartiles {text.times(s.low)} to "
-                             f"{text.times(s.high)})\n{text.duration(s.seconds)}{_doubt(s)}" for c, s in points))
+                             f"{text.times(s.high)})\n{text.duration(s.seconds)}{_doubt(s)}" for c, s in points),
+                  at=tuple(c.sparsity for c, _ in points), group=curve.method.granularity)
 
 
 def _doubt(speed: Speed) -> str:
@@ -122,42 +120,43 @@ def _doubt(speed: Speed) -> str:
 @dataclass(frozen=True)
 class BreakEven:
     """Where a cut begins to pay. ``start`` is the smallest sparsity above 0 from which on, up to the
-    largest measured, the lower quartile of the speed-up exceeds 1; None where the largest does not pay.
-    ``before`` is the measured sparsity just under it, ``some`` are those under it that pay, ``failing`` those
-    that do not.
+    largest measured, the network is faster beyond the spread of the timings; None where the largest does not pay.
+    ``before`` is the measured sparsity just under it. A gain at a single smaller sparsity is noise, and not told.
     """
 
     start: tuple[float, Speed] | None
     before: tuple[float, Speed] | None
     last: tuple[float, Speed]
-    some: tuple[float, ...]
-    failing: tuple[float, ...]
 
 
 def break_even(points: Sequence[tuple[float, Speed]]) -> BreakEven:
     """Find the break-even in (sparsity, speed) pairs, of which at least one sparsity exceeds 0."""
     cut = sorted((p for p in points if p[0] > 0), key=lambda p: p[0])
     first = len(cut)
-    while first and cut[first - 1][1].low > 1:
+    while first and _pays(cut[first - 1][1]):
         first -= 1
-    some, failing = (tuple(s for s, speed in cut[:first] if (speed.low > 1) == pays) for pays in (True, False))
-    start, before = cut[first] if first < len(cut) else None, cut[first - 1] if first else None
-    return BreakEven(start, before, cut[-1], some, failing)
+    return BreakEven(cut[first] if first < len(cut) else None, cut[first - 1] if first else None, cut[-1])
 
 
-def break_even_sentences(results: Results) -> list[str]:
-    """One sentence a granularity and batch: from which sparsity on the cut pays, or that it does not."""
+def _pays(speed: Speed) -> bool:
+    """Whether a network is faster than the original by more than the margin and the spread of its timings."""
+    return speed.pace == "faster"
+
+
+def break_even_sentences(results: Results) -> list[tuple[str, str]]:
+    """A batch and a sentence for each granularity: from which sparsity on the cut pays, or that it does not."""
     sentences = []
     for granularity in results.granularities:
         for curve in results.methods(granularity)[:1]:
             for batch in results.batches:
                 cut = [(c.sparsity, s) for c, s in _timed_cells(curve, batch, curve.method.way) if c.sparsity > 0]
                 if points := [(sparsity, s) for sparsity, s in cut if not s.noise]:
-                    sentences.append(break_even_sentence(curve, batch, points) + engine_sentence(curve, batch)
-                                     + _left_out(len(cut) - len(points), len(cut)))
+                    told = (break_even_sentence(curve, batch, points) + engine_sentence(curve, batch)
+                            + _left_out(len(cut) - len(points), len(cut)))
+                    sentences.append((batch, told))
                 elif cut:
-                    sentences.append(f"At batch {batch}, whether cutting {text.noun(granularity)} pays is not known: "
-                                     f"{cut[0][1].noise}.")
+                    sentences.append((batch, f"At batch {batch}, whether cutting {text.noun(granularity)} pays is not "
+                                             f"known: {cut[0][1].noise}."))
     return sentences
 
 
@@ -187,22 +186,17 @@ def break_even_sentence(curve: Curve, batch: str, points: Sequence[tuple[float, 
     pays = f"{where} pay from {text.percent(result.start[0])} on"
     if result.before is None:
         return f"{pays}, the smallest sparsity measured {gains}."
-    if result.some:
-        paying, failing = (text.join_words([text.percent(s) for s in group]) for group in (result.some, result.failing))
-        fewer = f"only at {paying}" if len(result.some) < len(result.failing) else f"no sure gain at {failing}"
-        return f"{pays} {gains}; under that {fewer}."
     verdict = "they do not" if result.before[1].high < 1 else "no gain is sure"
-    return f"{pays} {gains}; at {text.percent(result.before[0])} and below {verdict} ({_gain(result.before)})."
+    return f"{pays} {gains}; at {text.percent(result.before[0])} {verdict} ({_gain(result.before)})."
 
 
 def _no_gain(result: BreakEven) -> str:
-    """How fast the network is at the largest sparsity, which does not pay, and which smaller ones do."""
+    """How fast the network is at the largest sparsity, which does not pay."""
     sparsity, speed = result.last
-    some = f", though they pay at {text.join_words([text.percent(s) for s in result.some])}" if result.some else ""
     # A median ratio above 1 is no gain while its lower quartile is not.
     unsure = f", no sure gain with a lower quartile of {text.times(speed.low)}" if speed.ratio > 1 else ""
     return (f"up to {text.percent(sparsity)}, the largest sparsity measured: there the network runs at "
-            f"{text.times(speed.ratio)} the original's speed{unsure}{some}")
+            f"{text.times(speed.ratio)} the original's speed{unsure}")
 
 
 def _gain(point: tuple[float, Speed]) -> str:

@@ -22,11 +22,11 @@ def extent(plot: Plot, axis: str) -> tuple[float, float] | None:
     return (min(finite), max(finite)) if finite else None
 
 
-def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
+def log_ticks(low: float, high: float, percent: bool = False) -> list[tuple[float, str]]:
     """Ticks of a logarithmic axis between two positive values: round numbers, at most seven, with their labels.
 
-    >>> [label for _, label in log_ticks(0.3, 12)]
-    ['0.5', '1', '2', '5', '10']
+    >>> [label for _, label in log_ticks(0.3, 12)], [label for _, label in log_ticks(0.04, 0.6, percent=True)]
+    (['0.5', '1', '2', '5', '10'], ['5%', '10%', '20%', '50%'])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for multiples in _MULTIPLES:
@@ -35,24 +35,27 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
             break
     if len(values) < 2:
         values = sorted({float(f"{low * (high / low) ** f:.2g}") for f in (0.1, 0.5, 0.9)})
-    return [(v, text.with_prefix(v).replace(" ", "") if v >= 1000 else f"{v:.4g}") for v in values]
+    return [(v, text.percent(v, 3) if percent else text.with_prefix(v).replace(" ", "") if v >= 1000 else f"{v:.4g}")
+            for v in values]
 
 
 def bounds(axis: Axis, values: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The range of an axis in data values, which lie between ``values``; None where the renderer may choose.
+    """The range of an axis in data values, which lie between ``values``; None where nothing is drawn.
 
     >>> low, high = bounds(Axis("milliseconds", log=True), (1.0, 1.0))
     >>> high / low > 1.5
     True
+    >>> bounds(Axis("share", low=0.0, high=1.0), (0.2, 0.7)), bounds(Axis("class", names=("a", "b")), (0.0, 1.0))
+    ((0.0, 1.0), (-0.5, 1.5))
     """
+    if axis.names:
+        return -0.5, len(axis.names) - 0.5
+    if values is None:
+        return None
+    low, high = values
     if axis.log:
-        if values is None:
-            return None
-        low, high = values
         # A little room at both ends; ends that are close, or the same, come to lie a factor of 1.6 apart.
         room = max(1.06, (1.6 / (high / low)) ** 0.5, (high / low) ** 0.04)
         return low / room, high * room
-    if axis.low is not None and axis.high is not None:
-        room = 0.02 * (axis.high - axis.low)
-        return axis.low - room * axis.percent, axis.high + room * axis.percent
-    return None
+    space = 0.05 * (high - low) or 0.01 * (abs(high) or 1)
+    return (axis.low if axis.low is not None else low - space, axis.high if axis.high is not None else high + space)

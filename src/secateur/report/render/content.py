@@ -7,10 +7,9 @@ from typing import Any
 from secateur.core import text as words
 from secateur.measure.noise import LEGEND
 from secateur.report import conclusions, explanation, sentences
-from secateur.report.conclusions import Answer
-from secateur.report.plots import distributions, palette, sensitivity, speed
+from secateur.report.plots import distributions, sensitivity, speed
 from secateur.report.render import tables
-from secateur.report.results import Cell, Results
+from secateur.report.results import Results
 
 
 def content(results: Results) -> dict[str, Any]:
@@ -24,6 +23,7 @@ def content(results: Results) -> dict[str, Any]:
         by_name["sensitivity"] = sensitivity.table(results)
     return {"run": results.run, "config": results.run.config,
             "timings_note": _timings_note(results), "noisy": LEGEND if results.noisy else "",
+            "doubtful": tables.DOUBTFUL,
             "headline": sentences.headline(results), "findings": sentences.explanation(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
             "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,
@@ -39,29 +39,3 @@ def _timings_note(results: Results) -> str:
             "neuron cuts of equal shapes are timed once, and random controls take the timing of a cut with as many "
             "zeros in every layer."] if shared else []
     return " ".join([*seeds, *rows])
-
-
-def cards(results: Results) -> list[dict[str, Any]]:
-    """One card an answer: its title, its colour role, the share, whether it can go, and its facts as (name, value)."""
-    return [{"title": f"{words.capital(a.method.name)} ({a.method.criterion}, scope {a.method.scope})",
-             "role": palette.role(a.method.granularity), "share": words.percent(a.cell.sparsity if a.cell else 0),
-             "can": "can go" if a.is_sure or not a.cell else "can probably go", "facts": _facts(a, results)}
-            for a in conclusions.all_answers(results)]
-
-
-def _facts(a: Answer, results: Results) -> list[tuple[str, str]]:
-    """Cost, size and speed; where nothing can go, the cost of the first cut."""
-    cell = a.cell
-    if cell is None:
-        return [(f"at {words.percent(a.too_much.sparsity)}", _cost(a.too_much))] if a.too_much else []
-    facts = [("accuracy", _cost(cell)),
-             ("removed", f"{words.count(cell.removed)} of {words.count(cell.items)}"),
-             ("parameters left", f"{words.count(cell.nonzeros)} of {words.count(results.dense.parameters)}"),
-             ("stored", f"{words.with_prefix(cell.stored, 'B')} of {words.with_prefix(results.dense.bytes, 'B')}")]
-    return facts + [(f"speed, batch {b}", f"{s.shown} (quartiles {words.times(s.low)} to {words.times(s.high)})")
-                    for b, s in conclusions.headline_speeds(a.method, cell, results)]
-
-
-def _cost(cell: Cell) -> str:
-    """The loss of accuracy, and what its interval is drawn over."""
-    return conclusions.cost_words(cell) + (f" over {words.join_words(cell.cost.over)}" if cell.cost.over else "")

@@ -1,4 +1,4 @@
-"""Draws plots with Matplotlib into PNG and SVG; the same plots give the same bytes."""
+"""Draws plots with Matplotlib into PNG, SVG and PDF, with real text; the same plots give the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from secateur.report.plots.palette import LIGHT
 from secateur.report.plots.ticks import bounds, extent, log_ticks
 from secateur.report.results import Results
 
-KINDS = ("png", "svg")
+KINDS = ("png", "svg", "pdf")
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"Creator": None, "Producer": None,
+                                                                        "CreationDate": None}}
 _MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "star": "*", "cross": "X", "": ""}
 _SIZES = {"star": 8, "diamond": 5}
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
@@ -24,7 +26,8 @@ _MOST_PANELS = 12
 """Layers that a figure shows; with more, panels are too small to read, and the page shows all."""
 _LEGEND_ROW = 0.2
 """The height of a row of the legend, in inches."""
-STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
+STYLE = {"svg.hashsalt": "secateur", "svg.fonttype": "none", "pdf.fonttype": 42,
+         "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],
          "xtick.color": LIGHT["soft"], "ytick.color": LIGHT["soft"], "axes.axisbelow": True,
@@ -35,10 +38,10 @@ STYLE = {"svg.hashsalt": "secateur", "font.size": 9.5, "axes.titlesize": 10.5, "
 def collect(results: Results) -> dict[str, list[Plot]]:
     """The figures of a run: file name → panels."""
     options = [v for v, _ in curves.shows(results)]
-    figures = {"-".join([metric] + [show] * (show != "all")): [curves.plot(results, metric, "cut", show)]
+    figures = {"-".join([metric] + [show] * (show != "all")): [curves.plot(results, metric, "kept", show)]
                for metric in curves.METRICS for show in options}
     figures["accuracy-closer"] = [curves.closer(curves.plot(results, "accuracy"))]
-    choices = [x for x in curves.x_choices(results) if x != "cut"]
+    choices = [x for x in curves.x_choices(results) if x != "kept"]
     figures |= {f"{metric}-by-cost": [curves.plot(results, metric, x) for x in choices] for metric in curves.METRICS}
     if results.batches:
         figures["pareto"] = [speed.pareto(results, b) for b in results.batches]
@@ -56,7 +59,7 @@ def collect(results: Results) -> dict[str, list[Plot]]:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Write every figure as PNG and SVG into a folder."""
+    """Write every figure as PNG, SVG and PDF into a folder."""
     files = []
     with need("matplotlib").rc_context(STYLE):
         for name, panels in collect(results).items():
@@ -67,7 +70,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 def save(figure: Any, path: Path) -> Path:
     """Save one figure without a date or a program's name in it; its layout, once found, is kept."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    metadata = _METADATA[path.suffix[1:]]
     with paths.write_whole(path, in_run=True) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=160, metadata=metadata)
     figure.set_layout_engine("none")
@@ -135,11 +138,11 @@ def _set_scales(axes: Any, plot: Plot) -> None:
             target.set_major_formatter(ticker.FuncFormatter(lambda v, _: text.percent(v)))
         if axis.log and limits:
             getattr(axes, f"set_{name}scale")("log")
-            target.set_ticks(*zip(*log_ticks(*limits), strict=True))
+            target.set_ticks(*zip(*log_ticks(*limits, axis.percent), strict=True))
             target.set_minor_locator(ticker.NullLocator())
+        if axis.names:
+            target.set_ticks(range(len(axis.names)), axis.names)
         if limits:
-            getattr(axes, f"set_{name}lim")(*limits)
-    if not plot.y.log and plot.y.low is not None and plot.y.high is None:
-        axes.set_ylim(bottom=plot.y.low)
+            getattr(axes, f"set_{name}lim")(*(limits[::-1] if axis.falls else limits))
     if plot.x.title == "epoch":
         axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))

@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from secateur.core.optional import need
-from secateur.report import sentences
-from secateur.report.plots import curves, distributions, palette, sample_images, sensitivity, speed, training
-from secateur.report.plots.base import Board
-from secateur.report.render import tables, templates
-from secateur.report.render.content import cards, content
+from secateur.report.plots import by_class, curves, distributions, palette, sample_images, sensitivity, speed, training
+from secateur.report.plots.base import Board, Control
+from secateur.report.render import slider, tables, templates
+from secateur.report.render.content import content
 from secateur.report.render.plotly_ import spec
 from secateur.report.results import Results
+
+PLOTLY = "vendor/plotly-basic.min.js"
+"""Plotly.js with the traces that the figures need; its licence lies beside it."""
 
 
 def render(results: Results) -> str:
     """The whole page."""
     boards = collect(results)
-    data = _data(results, boards)
+    layer_options = [(str(i), curve.method.name) for i, curve in enumerate(results.methods(controls=True))]
     return templates.render(
-        "page.html.j2", **content(results), boards=boards, data=data,
-        headline_parts=sentences.headline_parts(results), cards=cards(results),
-        role=palette.role, light=palette.LIGHT, dark=palette.DARK,
-        style=templates.read("page.css"), script=templates.read("page.js"),
-        plotly=need("plotly.offline").get_plotlyjs())
+        "page.html.j2", **content(results), boards=boards, data=_data(results, boards), marks=marks(results),
+        batch=curves.batch_control(results) if results.batches else None, show=_show(results),
+        layer_options=layer_options, light=palette.LIGHT, dark=palette.DARK, style=templates.read("page.css"),
+        plotly=templates.read(PLOTLY),
+        scripts=[templates.read(name) for name in ("labels.js", "page.js")])
 
 
 def collect(results: Results) -> dict[str, Board]:
     """The boards that this run can fill."""
-    boards = [curves.board(results)]
+    boards = [curves.first_board(results), curves.board(results)]
     boards += [speed.pareto_board(results), speed.speedup_board(results)] if results.batches else []
+    boards += [by_class.board(results, places)] if (places := by_class.collect(results)) else []
     boards += [distributions.board(results)] if distributions.by_layer(results) else []
     boards += [sensitivity.board(results)] if results.run.scans else []
     boards += [training.board(results)] if training.histories(results) else []
     return {b.key: b for b in boards}
 
 
-def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
-    """All that the page's script draws from; the same tooltips stand in many plots, so each is kept once."""
-    texts: dict[str, int] = {}
+def marks(results: Results) -> list[str]:
+    """What a reader has to know of the run before anything else: that it is quick, or not finished."""
+    return ["draft: a quick study"] if results.run.draft else []
 
-    def number(plot: dict[str, Any]) -> dict[str, Any]:
-        return plot | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t
-                                else t for t in plot["data"]]}
+
+def _show(results: Results) -> Control:
+    """Which granularities all figures show."""
+    return Control("show", "all figures show", (("", "everything"), *curves.shows(results)[1:]))
+
+
+def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
+    """All that the page's script draws from; what stands in many plots, and equal plots, are kept once."""
+    texts: dict[str, int] = {}
+    plots: dict[str, int] = {}
+
+    def number(plot: dict[str, Any]) -> int:
+        numbered = plot | {"data": [t | {"text": [texts.setdefault(v, len(texts)) for v in t["text"]]} if "text" in t
+                                    else t for t in plot["data"]]}
+        return plots.setdefault(json.dumps(numbered), len(plots))
 
     frames = {b.key: {"controls": [c.name for c in b.controls], "frames": [
         {choice: number(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
         for b in boards.values()}
-    return {"boards": frames, "layers": tables.layers(results), "samples": sample_images.samples(results),
-            "texts": list(texts)}
+    return {"boards": frames, "slider": slider.slider(results), "layers": tables.layers(results),
+            "classes": by_class.tables(results, by_class.collect(results)), "samples": sample_images.samples(results),
+            "light": palette.LIGHT, "texts": list(texts), "plots": [json.loads(p) for p in plots]}

@@ -14,23 +14,26 @@ _SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "trian
             "cross": "x"}
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 13,
          "color": "@ink"}
-_AXIS = {"gridcolor": "@line", "linecolor": "@soft", "tickcolor": "@soft", "zeroline": False, "automargin": True,
+_AXIS = {"gridcolor": "@line", "linecolor": "@soft", "tickcolor": "@soft", "zeroline": False,
          "showline": True, "ticks": "outside", "ticklen": 4, "tickfont": {"color": "@soft", "size": 12}}
 _LAYOUT = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "showlegend": False,
-           "hovermode": "closest", "autosize": True, "margin": {"l": 58, "r": 14, "t": 12, "b": 48}, "font": _FONT,
+           "hovermode": "closest", "autosize": True, "margin": {"l": 68, "r": 14, "t": 12, "b": 46}, "font": _FONT,
            "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@soft", "align": "left", "font": _FONT}}
-_BAND = {"solid": 0.18, "dash": 0.07, "dot": 0.1}
+_BAND = {"solid": 0.13, "dash": 0.05, "dot": 0.07}
 
 
 def spec(plot: Plot) -> dict[str, Any]:
-    """One plot as Plotly's ``data`` and ``layout``; ``names`` lists the series for the key above the plot."""
+    """One plot as Plotly's ``data`` and ``layout``; ``names`` lists the series, for their labels.
+
+    ``at`` of a trace holds the sparsities by which the page marks points; ``kept`` says that x is the fraction kept.
+    """
     data = [trace | {"meta": i} for i, s in enumerate(plot.series) for trace in (*_band(s), _trace(s))]
-    names = [{k: getattr(s, k) for k in ("name", "role", "dash", "symbol", "shape")} for s in plot.series]
+    names = [{k: getattr(s, k) for k in ("name", "role", "dash", "symbol", "shape", "group")} for s in plot.series]
     layout = _LAYOUT | {"xaxis": _axis(plot, "x"), "yaxis": _axis(plot, "y"),
-                        "shapes": [_line(g) for g in plot.guides],
-                        "annotations": [_label(g, plot.y.log) for g in plot.guides]}
+                        "shapes": [_line(g) for g in plot.guides]}
     return {"data": data, "layout": layout, "names": names, "title": plot.title,
-            "units": [plot.x.title, plot.y.title], "near": plot.near}
+            "units": [plot.x.title, plot.y.title], "near": plot.near, "kept": plot.x.falls,
+            "guides": [{"y": g.y, "name": g.label} for g in plot.guides]}
 
 
 def _numbers(values: Sequence[float]) -> list[float | None]:
@@ -60,6 +63,8 @@ def _trace(s: Series) -> dict[str, Any]:
         trace["line"]["shape"] = "hv"
     if s.shape == "area":
         trace |= {"fill": "tozeroy", "fillcolor": f"@{s.role}/0.22"}
+    if s.at:
+        trace["at"] = _numbers(s.at)
     if not s.text:
         return trace | {"hoverinfo": "skip"}
     text = [html.escape(t).replace("\n", "<br>") for t in s.text]
@@ -75,12 +80,14 @@ def _axis(plot: Plot, name: str) -> dict[str, Any]:
     if a.percent:
         axis |= {"tickformat": ".3~p", "ticklabelstandoff": 2}
     if a.log and limits:
-        values, labels = zip(*log_ticks(*limits), strict=True)
-        axis |= {"type": "log", "range": [math.log10(v) for v in limits], "tickvals": values, "ticktext": labels}
+        ticks, labels = zip(*log_ticks(*limits, a.percent), strict=True)
+        axis |= {"type": "log", "range": [math.log10(v) for v in limits], "tickvals": ticks, "ticktext": labels}
     elif limits:
         axis["range"] = list(limits)
-    elif a.low is not None:
-        axis["rangemode"] = "tozero"
+    if a.names:
+        axis |= {"tickvals": list(range(len(a.names))), "ticktext": [html.escape(n) for n in a.names]}
+    if a.falls and limits:
+        axis["range"] = axis["range"][::-1]
     if a.title == "epoch":
         axis |= {"tickformat": "d", "dtick": 1} if values and values[1] - values[0] < 12 else {"tickformat": "d"}
     return axis
@@ -90,9 +97,3 @@ def _line(guide: Guide) -> dict[str, Any]:
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": guide.y, "y1": guide.y, "layer": "below",
             "line": {"color": "@soft", "width": 1.4}}
 
-
-def _label(guide: Guide, log: bool) -> dict[str, Any]:
-    """A guide's label, at the right end of its line; Plotly places annotations of a log axis by the logarithm."""
-    return {"xref": "paper", "x": 1, "xanchor": "right", "y": math.log10(guide.y) if log else guide.y,
-            "yanchor": "bottom", "text": html.escape(guide.label), "showarrow": False, "bgcolor": "@paper/0.75",
-            "font": {"size": 12, "color": "@soft"}}

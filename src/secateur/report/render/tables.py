@@ -13,28 +13,40 @@ from secateur.report.conclusions import AnswerRow, answer_rows
 from secateur.report.plots.base import Table
 from secateur.report.plots.distributions import by_layer, mean_by_place
 from secateur.report.results import Cell, Curve, Results
+from secateur.report.statistics import Interval
 
 LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
+
+
+DOUBTFUL = "†: probably; the 95% interval of the loss reaches beyond the tolerance"
 
 
 def answers(results: Results) -> Table:
     """What can go, plain and recovered, and what it costs and buys: four rows in a study of the defaults."""
     rows = answer_rows(results)
     batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
-    head = ("cut", "after the cut", "can go", "accuracy", "size", *(f"speed at batch {b}" for b in batches))
-    return Table(head, tuple(_answer(row, batches) for row in rows), 2)
+    head = ("cut", "can go", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
+    return Table(head, tuple(_answer(row, batches) for row in rows), 1)
 
 
 def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
-    """The row of one answer; what is not sure has a sign before it."""
-    first = (text.capital(text.noun(row.method.granularity)), row.recovery or "nothing")
+    """The row of one answer; what is not sure has a mark behind it."""
+    name = f"{text.noun(row.method.granularity)}, {'recovered' if row.recovery else 'plain'}"
     if row.sparsity is None or row.accuracy is None or row.size is None:
-        return (*first, "none", *["–"] * (2 + len(batches)))
-    half, speeds = (row.accuracy.high - row.accuracy.low) / 2, dict(row.speeds)
-    around = f" ± {text.points(half)}" if math.isfinite(half) else ""
-    return (*first, f"{'' if row.is_sure else 'probably '}{text.percent(row.sparsity)}",
-            f"{text.percent(row.accuracy.mean, 2)}{around}", text.percent(row.size),
-            *(speeds[b].shown if b in speeds else "–" for b in batches))
+        return (name, "none", *["–"] * (2 + len(batches)))
+    speeds = dict(row.speeds)
+    return (name, f"{text.percent(row.sparsity)}{'' if row.is_sure else '†'}", accuracy_with_interval(row.accuracy),
+            text.percent(row.size), *(speeds[b].shown if b in speeds else "–" for b in batches))
+
+
+def accuracy_with_interval(accuracy: Interval) -> str:
+    """An accuracy with half its interval, in percent.
+
+    >>> accuracy_with_interval(Interval(0.9778, 0.9757, 0.9799, ("seeds",)))
+    '97.8% ± 0.2'
+    """
+    half = (accuracy.high - accuracy.low) / 2
+    return f"{100 * accuracy.mean:.1f}%" + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
 
 
 def results(results: Results, controls: bool = True) -> Table:
@@ -80,11 +92,17 @@ def training(results: Results) -> Table:
 
 
 def layers(results: Results) -> list[dict[str, Any]]:
-    """What each method removes of each layer at each sparsity: records for the page to choose from."""
-    return [{"method": curve.method.name, "noun": text.noun(curve.method.granularity), "sparsities": [
-        {"sparsity": text.percent(cell.sparsity), "rows": _layer_rows(cell),
-         "notes": sorted({note for row in cell.rows for note in row.notes})}
-        for cell in curve.cells]} for curve in results.methods(controls=True)]
+    """What each method removes of each layer: a record a method, with an entry for each place of the slider."""
+    return [{"method": curve.method.name, "noun": text.noun(curve.method.granularity),
+             "sparsities": [_layers_at(curve, s) for s in results.keeps]} for curve in results.methods(controls=True)]
+
+
+def _layers_at(curve: Curve, sparsity: float) -> dict[str, Any] | None:
+    """One sparsity of one method; None where it was not measured."""
+    cell = next((c for c in curve.cells if c.sparsity == sparsity), None)
+    if cell is None:
+        return None
+    return {"rows": _layer_rows(cell), "notes": sorted({note for row in cell.rows for note in row.notes})}
 
 
 def _layer_rows(cell: Cell) -> list[list[str]]:
