@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,14 @@ _searched_last: list[str] = []
 
 def files(room: str) -> dict[str, Path]:
     """Every item of a room: its name and the file that defines it."""
-    found = {m.name: ROOT / folder / f"{m.name}.py" for folder in _FOLDERS[room][1:]
-             for m in pkgutil.iter_modules([str(ROOT / folder)])}
+    folders = tuple(ROOT / folder for folder in _FOLDERS[room][1:])
+    return dict(_scan(room, folders, tuple(folder.stat().st_mtime_ns for folder in folders)))
+
+
+@lru_cache(maxsize=64)
+def _scan(room: str, folders: tuple[Path, ...], _: tuple[int, ...]) -> dict[str, Path]:
+    """The items in some folders, looked for again when a folder has changed: a study asks hundreds of times."""
+    found = {m.name: folder / f"{m.name}.py" for folder in folders for m in pkgutil.iter_modules([str(folder)])}
     joint = "_" if room == "granularity" else "-"
     return {name.rstrip("_").replace("_", joint): path for name, path in sorted(found.items())
             if name != "base" and not name.startswith("_")}

@@ -100,7 +100,7 @@ class Grid:
         return [r for r in self.config.recovery if not (control and any(item.control for item in recoveries(r)))
                 and not ignored_by(criterion, recoveries(r), kinds, usual)]
 
-    @property
+    @cached_property
     def most_samples(self) -> int:
         """The most training samples that any point or scan gets."""
         return max(p.samples for p in (*self.points(), *self.scans()))
