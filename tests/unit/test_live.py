@@ -176,6 +176,8 @@ def test_the_time_of_a_single_cut_is_that_of_its_stage():
         now[0] += 1
         live.step()
     assert "about 1 minute left" in shown(live)  # 80 steps of a second
+    live.outlook({}, {"network": 1}, None)
+    assert "left" not in shown(live), "a study is more than its stage: it is told what is left"
 
 
 def test_a_cut_that_was_left_out_is_told_with_its_reason():

@@ -130,10 +130,10 @@ def columns(entries: Iterable[Entry], width: int, names: int = _NAMES) -> list[s
     """Names beside what they mean; a name that is too long for its column has a line of its own.
 
     >>> print("\\n".join(columns([("--a", "the first of two"), ("--much-longer", "two")], 22, 8)))
-      --a     the first of
-              two
+      --a   the first of
+            two
       --much-longer
-              two
+            two
     """
     lines: list[str] = []
     for name, text in entries:

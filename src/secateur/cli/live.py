@@ -44,7 +44,7 @@ class Live(Progress):
         self._bar: Any = None
         self._latest = self._left_text = ""
         self._end: float | None = None
-        self._told = clock()
+        self._told, self._is_study = clock(), False
         self._reported: Path | None = None
         self._points = Points(tolerance)
         self._live = RichLive(get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True,
@@ -63,6 +63,7 @@ class Live(Progress):
 
     def outlook(self, found: Mapping[str, int], missing: Mapping[str, int], seconds: float | None) -> None:
         """Say what the folder holds already, and how long the rest is expected to take."""
+        self._is_study = True
         self._say(outlook_text(found, missing, seconds))
 
     def stage(self, name: str, total: int) -> None:
@@ -122,7 +123,7 @@ class Live(Progress):
         """The time that is left of the study; of a single cut, which is not told of any, that of its stage."""
         if self._end is not None:
             return f"{text.rough_time(max(0.0, self._end - self._clock()))} left"
-        seconds = self._bars.tasks[0].time_remaining if self._bars.tasks else None
+        seconds = self._bars.tasks[0].time_remaining if self._bars.tasks and not self._is_study else None
         return "" if seconds is None else f"{text.rough_time(seconds)} left"
 
     def _render(self) -> RenderableType:
@@ -145,6 +146,8 @@ def outlook_text(found: Mapping[str, int], missing: Mapping[str, int], seconds: 
 
     >>> outlook_text({"network": 1, "point": 27}, {"network": 2, "point": 33}, 240.0)
     'found 1 of 3 networks and 27 of 60 points; the rest takes about 4 minutes'
+    >>> outlook_text({"point": 60, "timing": 7}, {"timing": 53}, 240.0)
+    'found all 60 points and 7 of 60 timings; the rest takes about 4 minutes'
     >>> outlook_text({}, {"network": 3, "point": 60}, None)
     '3 networks and 60 points to go; how long that takes is known after the first epochs'
     >>> outlook_text({"point": 60}, {"point": 0}, 0.0)
@@ -153,7 +156,8 @@ def outlook_text(found: Mapping[str, int], missing: Mapping[str, int], seconds: 
     totals = {kind: found.get(kind, 0) + missing.get(kind, 0) for kind in NOUNS}
     kinds = [kind for kind, total in totals.items() if total]
     to_go = text.join_words([f"{missing.get(k, 0)} {_noun(k, missing.get(k, 0))}" for k in kinds if missing.get(k)])
-    there = [f"{found[k]} of {totals[k]} {_noun(k, totals[k])}" for k in kinds if found.get(k)]
+    there = [f"{'all' if found[k] == totals[k] else f'{found[k]} of'} {totals[k]} {_noun(k, totals[k])}" for k in kinds
+             if found.get(k)]
     if not to_go:
         return f"found all {text.join_words([f'{totals[k]} {_noun(k, totals[k])}' for k in kinds])}: nothing is left " \
                "to do"
