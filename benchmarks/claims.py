@@ -22,8 +22,8 @@ def ahead(accuracy: Found) -> str:
     behind = "none" if count["peer"] == 0 else str(count["peer"])
     return (f"**secateur kept more accuracy than other methods in {count['ours']} of {len(found)} comparisons, and "
             f"measurably less in {behind}.**\n"
-            f"Each comparison prunes the same trained networks to the same sparsity. In {count['level']} the difference "
-            f"lies within its 95% interval, and {count['few']} have too few seeds for an interval. "
+            f"Each comparison prunes the same trained networks to the same sparsity. In {count['level']} the "
+            f"difference lies within its 95% interval, and {count['few']} have too few seeds for an interval. "
             f"The other methods are {listed(peers_of(found))}.")
 
 

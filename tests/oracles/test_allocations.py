@@ -187,7 +187,8 @@ def test_the_network_as_a_whole_loses_exactly_what_was_asked(sides, hundredths, 
 
 @pytest.mark.parametrize(("scope", "granularity", "message"), [
     ("erk", "neuron", "scope 'erk' is defined for weight, not neuron; for neuron allowed: "),
-    ("sensitivity", "weight", "scope 'sensitivity' needs calibration inputs: pass data="), ("budget", "weight", "scope 'budget' needs calibration inputs: pass data="),
+    ("sensitivity", "weight", "scope 'sensitivity' needs calibration inputs: pass data="),
+    ("budget", "weight", "scope 'budget' needs calibration inputs: pass data="),
     ("owl", "weight", "scope 'owl' needs calibration inputs: pass data="), ("lamb", "weight", "did you mean 'lamp'")])
 def test_what_a_scope_cannot_do_is_refused(scope, granularity, message):
     net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))

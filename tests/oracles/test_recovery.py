@@ -220,7 +220,7 @@ def test_distilling_alone_needs_no_labels():
     net, x = mlp(), samples(mlp())
     taught = sc.prune(net, 0.5, data=x, recovery=Finetune(epochs=4, distil=1.0), skip=())
     assert apart(net, taught, x) < apart(net, sc.prune(net, 0.5, skip=()), x)
-    with pytest.raises(sc.SecateurError, match=r"recovery finetune needs labelled inputs: pass data=\(inputs, labels\)"):
+    with pytest.raises(sc.SecateurError, match="recovery finetune needs labelled inputs: pass data="):
         sc.prune(net, 0.5, data=x, recovery="finetune", skip=())
 
 

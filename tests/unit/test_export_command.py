@@ -80,13 +80,13 @@ def test_the_command_exports_it_and_tells_its_accuracy(run, typed, tmp_path):
 
 
 def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
-    from secateur.report.conclusions import sentence
     from secateur.report.gather import gather_results
+    from secateur.report.sentences import headline
 
     code, out, _ = typed(run.folder, "--to", "report", "--out", "page.html")
     page = (tmp_path / "page.html").read_text()
     assert code == 0 and "page.html" in out
-    assert escape(sentence(gather_results(run))) in page
+    assert escape(headline(gather_results(run))) in page
     assert page.startswith("<!doctype html>") and "<script src" not in page
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 

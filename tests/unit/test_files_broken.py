@@ -85,7 +85,8 @@ class Bomb:
 
 
 @pytest.mark.parametrize(("kind", "message"), [("pickle", "is a pickle"), ("torch", "is a zip archive"),
-                                               ("zip", "is a zip archive"), ("empty", "is not a valid safetensors file"),
+                                               ("zip", "is a zip archive"),
+                                               ("empty", "is not a valid safetensors file"),
                                                ("text", "is not a valid safetensors file")])
 def test_other_files_under_our_name_are_never_opened(kind, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

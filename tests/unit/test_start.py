@@ -71,7 +71,7 @@ def test_what_other_tools_call_it_leads_to_our_name_before_torch_is_there(tmp_pa
 @pytest.mark.parametrize(("words", "first"), [
     ("study --data digits", "secateur study: mlp on digits"), ("prune mlp --sparsity 0.9", "secateur prune: mlp at "),
     ("info resnet20", "secateur info: resnet20"), ("export runs/a", "secateur export: runs/a to onnx"),
-    ("bench", "secateur bench: 1000x784, 3072x768"), ("report runs/a", "secateur report: runs/a"),
+    ("bench", "secateur bench: layers 1000x784, 3072x768"), ("report runs/a", "secateur report: runs/a"),
     ("diff a.safetensors b.safetensors", "secateur diff: a.safetensors and b.safetensors")])
 def test_the_first_line_is_there_before_torch_is_imported(tmp_path, words, first):
     [(code, out, err)] = run_without([words.split()], tmp_path, slow=["torch"])

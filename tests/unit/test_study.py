@@ -76,7 +76,7 @@ def test_every_point_is_there(run):
 
 def test_the_command_of_a_run_says_its_settings(run):
     flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --no-best --seeds 2 --epochs 2"
-    assert run.command.startswith(f"secateur study {flags} --timed-seeds 2 --latency-batches 1,8")
+    assert run.command.startswith(f"secateur study {flags} --timed-seeds 2 --batch 1,8")
     assert run.command.endswith(f"--engine csr --samples 4 --out {run.folder}")
 
 
@@ -137,7 +137,7 @@ def test_latency_has_every_variant(run):
 def test_a_second_run_does_nothing(run):
     count = Count()
     again = study(config=SMALL, out=run.folder, progress=count)
-    assert count.stages == {"train": 0, "measure": 0, "time": 0, "time again": 0}
+    assert count.stages == {"train": 0, "measure": 0, "time": 0}
     assert again.points == run.points
 
 
@@ -148,7 +148,7 @@ def test_a_wider_grid_computes_only_what_is_new(run, tmp_path):
     count = Count()
     wider = dataclasses.replace(SMALL, sparsity=(0.0, 0.25, 0.5, 0.9))
     wide = study(config=wider, out=tmp_path / "wide", progress=count)
-    assert count.stages == {"train": 0, "measure": 2 * 4, "time": 2 * 4, "time again": 0}
+    assert count.stages == {"train": 0, "measure": 2 * 4, "time": 2 * 4}
     assert len(wide.points) == 2 * 4 * 4
 
 

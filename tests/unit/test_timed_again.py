@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from secateur.core.progress import Progress
-from secateur.experiment import sweep, trial
+from secateur.experiment import time_stage, trial
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.study import study
 
@@ -22,7 +22,7 @@ class Bench:
     def __init__(self, monkeypatch):
         self.now, self.calls, self.loads = 0.0, [], []
         monkeypatch.setattr(trial, "time_cut", self.time)
-        monkeypatch.setattr(sweep, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time_stage, "perf_counter", lambda: self.now)
 
     def time(self, original, cut, zeroed, inputs, timing, what):
         load = self.loads.pop(0)

@@ -13,6 +13,7 @@ from secateur.cli.help import shell_lines
 from secateur.cli.points import COLOURS, accuracy_text, columns_of, shown_batches
 from secateur.core import text
 from secateur.core.terminal import Terminal
+from secateur.core.text import folded
 from secateur.experiment.run import RunData
 from secateur.measure.noise import LEGEND, MARK
 from secateur.report import Report
@@ -24,7 +25,7 @@ def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
     """Print the answer of a run: a sentence, what can go of weights and neurons, the report, what to type next."""
     console = console or Terminal()
     rows = answer_rows(gather_results(run))
-    console.print(Text(f"\n{report.headline}\n"), soft_wrap=not console.is_terminal)
+    print_lines(["", report.headline, ""], console)
     if rows:
         console.print(answer_table(rows, console.width))
         marked = any(MARK in speed.shown for row in rows for _, speed in row.speeds)
@@ -73,7 +74,9 @@ def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
 
 
 def print_lines(lines: Iterable[str], console: Terminal | None = None) -> None:
-    """Print lines unbroken and as they are, because paths and names may hold what rich takes for markup."""
+    """Print lines as they are, because paths and names may hold what rich takes for markup; what is too long for a
+    terminal goes on below, elsewhere each stays whole."""
     console = console or Terminal()
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        whole = folded(line, console.width) if console.is_terminal else line
+        console.print(whole, soft_wrap=True, highlight=False, markup=False)

@@ -68,7 +68,8 @@ def bench(settings: dict[str, Any]) -> None:
 
     Without a file, print from which sparsity on zeros pay on this machine: times faster than torch, per layer.
     """
-    start(f"bench: {settings.get('what') or settings.get('layers') or ', '.join(BenchOptions.layers)}")
+    layers = settings.get("linear") or settings.get("layers") or ", ".join(BenchOptions.layers)
+    start(f"bench: {settings.get('what') or f'layers {layers}'}")
     options, config = make_each((BenchOptions, BenchConfig), settings)
     if options.what:
         _time_network(options.subject(), config, Path(options.out) if options.out else None)

@@ -107,8 +107,9 @@ class Live(Progress):
         self._reported = path
 
     def _say(self, line: str) -> None:
-        """Print a line above the bar, as it is."""
-        self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+        """Print a line above the bar."""
+        whole = text.folded(line, self.console.width) if self.console.is_terminal else line
+        self.console.print(whole, soft_wrap=True, markup=False, highlight=False)
 
     def _say_each_minute(self) -> None:
         """Without a terminal, say each minute how far the stage is."""

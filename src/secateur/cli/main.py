@@ -70,7 +70,7 @@ def _name_option(asked: str, context: Any) -> str:
     known = [option for p in context.command.params for option in p.opts] if context else ["--sparsity"]
     flag = next((f for f in (f"--{ours}", f"--granularity {ours}", f"--recovery {ours}", f"--criterion {ours}")
                  if f.split()[0] in known and _takes(f)), "")
-    return f"there is no option '{asked}': did you mean '{flag}'?" if flag else ""
+    return f"there is no option '{asked}': did you mean '{flag}'?" if flag and asked else ""
 
 
 def _takes(flag: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,8 +158,25 @@ def clean(text: object, keep: str = "") -> str:
 
 
 def say(what: object) -> None:
-    """Print a text as it is, each of its lines whole."""
-    print(clean(what, keep="\n"))
+    """Print a text: on a terminal lines that are too long go on below, elsewhere each stays whole."""
+    lines = clean(what, keep="\n").split("\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    print("\n".join(folded(line, width) if width else line for line in lines))
+
+
+def folded(line: str, width: int) -> str:
+    """A line as lines of at most ``width`` columns, those after the first indented a little more where it is; a word
+    that is longer, such as an address, stays whole.
+
+    >>> print(folded("  conv1: 20 channels, weights go with them", 20))
+      conv1: 20
+        channels,
+        weights go with
+        them
+    """
+    indent = line[:len(line) - len(line.lstrip())]
+    return "\n".join(textwrap.wrap(line, width, subsequent_indent=indent and indent + "  ", break_long_words=False,
+                                   break_on_hyphens=False, replace_whitespace=False)) if len(line) > width else line
 
 
 def clean_values(value: Any) -> Any:

@@ -34,8 +34,8 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
         page_only: write ``report.html`` alone, of a run that is still growing.
 
     Returns:
-        The report's first sentence and its files: ``report.html``, ``summary.md``, ``figures/*.png``,
-        ``.svg`` and ``.pdf``, and ``rows.csv`` and ``rows.parquet`` if asked for.
+        The report's first sentence and its files: ``report.html``, ``summary.md``, but for a draft
+        ``figures/*.png``, ``.svg`` and ``.pdf``, and ``rows.csv`` and ``rows.parquet`` if asked for.
 
     Raises:
         RunError: the run is empty, or the folder cannot be written.
@@ -48,7 +48,8 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
         results = gather_results(run)
         if page_only:
             return Report(headline(results), [paths.write(place / "report.html", page.render(results))])
-        figures = matplotlib_.write(results, place / FIGURES)
+        # A draft is to be there in a minute, and its pictures would take a tenth of that.
+        figures = [] if run.draft else matplotlib_.write(results, place / FIGURES)
         report = Report(headline(results), [paths.write(place / "report.html", page.render(results)),
                                             paths.write(place / "summary.md", markdown.render(results, figures)),
                                             *figures])

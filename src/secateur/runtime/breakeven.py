@@ -67,13 +67,13 @@ def break_even(points: Sequence[SpeedPoint]) -> float | None:
 
 def table(shapes: Sequence[tuple[int, int]], batches: Sequence[int], sparsities: Sequence[float]) -> str:
     """The curves of several layers and batches as text, one line each, the break-even last."""
-    lines = [" ".join(["layer".ljust(12), "batch", *(f"{s:7.0%}" for s in sparsities), "  pays from"])]
+    lines = [" ".join(["layer".ljust(12), "batch", *(f"{s:6.0%}" for s in sparsities), "  pays from"])]
     for shape in shapes:
         for batch in batches:
             points = curve(shape, batch, sparsities)
             least = break_even(points)
             lines.append(" ".join([f"{shape[0]}x{shape[1]}".ljust(12), f"{batch:5d}",
-                                   *(f"{p.speedup:6.2f}x" for p in points),
+                                   *(f"{p.speedup:5.2f}x" for p in points),
                                    "  nowhere" if least is None else f"  {least:.0%}"]))
     return "\n".join(lines)
 

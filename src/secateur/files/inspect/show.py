@@ -26,7 +26,7 @@ def show(path: str | Path, console: Terminal | None = None) -> None:
     """
     console, facts, found = console or Terminal(), files.tell(path), layers(path)
     for line in _heading(facts, found):
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(line), soft_wrap=not console.is_terminal)
     console.print(_tree(facts, found))
     if groups := [cut for cut in facts.cuts if cut.what == "neuron"]:
         console.print(_group_table(groups))

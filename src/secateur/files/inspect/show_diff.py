@@ -17,7 +17,7 @@ def show(found: dict[str, Any], console: Terminal | None = None) -> None:
     """Print what :func:`secateur.files.inspect.diff` found."""
     console = console or Terminal()
     for line in _heading(found):
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(line), soft_wrap=not console.is_terminal)
     for title, rows in (("group of neurons", found["groups"]), ("tensor", found["tensors"])):
         if rows:
             table = plain(title, "gone in A" if title != "tensor" else "zero in A", "in B", "in common", "differ by")

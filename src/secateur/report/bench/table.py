@@ -14,6 +14,8 @@ from secateur.core.terminal import Terminal
 
 _FEW = 100
 """With fewer calls the 99th percentile is the slowest call or next to it."""
+_WIDE = 72
+"""Columns of a terminal from which all figures have room."""
 _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
            "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 
@@ -21,11 +23,11 @@ _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engin
 def show(results: dict[str, Any], console: Terminal | None = None) -> None:
     """Print the results of :func:`secateur.bench.bench`."""
     console = console or Terminal()
-    console.print(_heading(results), soft_wrap=True, highlight=False, markup=False)
+    console.print(_heading(results), soft_wrap=not console.is_terminal, highlight=False, markup=False)
     for threads in results["settings"]["threads"]:
         for batch in results["settings"]["batches"]:
             if rows := [p for p in results["points"] if (p["threads"], p["batch"]) == (threads, batch)]:
-                console.print(_table(results, rows))
+                console.print(_table(results, rows, console.width))
     for line in (_LEGEND, *_remarks(results), text.capital(results["verdict"])):
         console.print(line, highlight=False, markup=False)
 
@@ -43,18 +45,22 @@ def _heading(results: dict[str, Any]) -> str:
             f"weights {text.with_prefix(net['bytes'], 'B')}{small}{before}{inputs}")
 
 
-def _table(results: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
-    """One batch size on one count of threads; the fastest in bold."""
+def _table(results: dict[str, Any], rows: list[dict[str, Any]], width: int) -> Table:
+    """One batch size on one count of threads; the fastest in bold. A narrow one has fewer columns."""
     threads, batch, base = rows[0]["threads"], rows[0]["batch"], rows[0]["against"]
-    table = Table("engine", *(f"{p} ms" for p in ("p50", "p90", "p99")), "samples/s", f"× {base}", "peak", "kept",
-                  box=None, header_style="bold", title_justify="left", title_style="bold",
+    wide = width >= _WIDE
+    quantiles = ("p50", "p90", "p99") if wide else ("p50", "p99")
+    table = Table("engine", *(f"{p} ms" for p in quantiles), *["samples/s"] * wide, f"× {base}", "peak",
+                  *["kept"] * wide, box=None, header_style="bold", title_justify="left", title_style="bold",
                   title=f"batch {batch}, {threads} thread{'s' * (threads > 1)}", padding=(0, 1, 0, 0))
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     best = quickest(rows)
     for row in rows:
-        table.add_row(title(results, row), *(f"{row[p] * 1e3:.3g}" for p in ("p50", "p90", "p99")),
-                      text.count(row["samples_per_s"]), text.times(speed(row)), *_memory(results, row),
+        table.add_row(title(results, row), *(f"{row[p] * 1e3:.3g}" for p in quantiles),
+                      *[text.count(row["samples_per_s"])] * wide, text.times(speed(row)),
+                      *_memory(results, row)[:2 if wide else 1],
                       style="bold" if row is best else "")
     return table
 
