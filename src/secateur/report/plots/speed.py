@@ -71,8 +71,8 @@ def speedup(results: Results, batch: str) -> Plot:
     drawn = [(curve, way) for curve in results.plain() for way in _ways(curve)]
     lines = tuple(s for curve, way in drawn if (s := _ratios(curve, batch, way)).x)
     timed = [(s, 1 - c.sparsity, s.ratio) for curve, way in drawn for c, s in _timed_cells(curve, batch, way)]
-    axis = Axis("speed-up over the original (×)", log=True)
-    return Plot(f"Speed-up against fraction kept, batch {batch}", KEPT, axis, (*lines, *_noisy(timed)), (Guide(1.0, "as fast as the original"),))
+    axis, even = Axis("speed-up over the original (×)", log=True), Guide(1.0, "as fast as the original")
+    return Plot(f"Speed-up against fraction kept, batch {batch}", KEPT, axis, (*lines, *_noisy(timed)), (even,))
 
 
 def _ways(curve: Curve) -> list[str]:

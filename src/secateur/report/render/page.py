@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from secateur.report.plots import by_class, curves, distributions, palette, sample_images, sensitivity, speed, training
@@ -18,21 +19,22 @@ PLOTLY = "vendor/plotly-basic.min.js"
 
 def render(results: Results) -> str:
     """The whole page."""
-    boards = collect(results)
+    places = by_class.collect(results)
+    boards = collect(results, places)
     layer_options = [(str(i), curve.method.name) for i, curve in enumerate(results.methods(controls=True))]
     return templates.render(
-        "page.html.j2", **content(results), boards=boards, data=_data(results, boards), marks=marks(results),
+        "page.html.j2", **content(results), boards=boards, data=_data(results, boards, places), marks=marks(results),
         batch=curves.batch_control(results) if results.batches else None, show=_show(results),
         layer_options=layer_options, light=palette.LIGHT, dark=palette.DARK, style=templates.read("page.css"),
         plotly=templates.read(PLOTLY),
         scripts=[templates.read(name) for name in ("labels.js", "page.js")])
 
 
-def collect(results: Results) -> dict[str, Board]:
-    """The boards that this run can fill."""
+def collect(results: Results, places: Sequence[by_class.Found] = ()) -> dict[str, Board]:
+    """The boards that this run can fill; ``places`` holds its classes."""
     boards = [curves.first_board(results), curves.board(results)]
     boards += [speed.pareto_board(results), speed.speedup_board(results)] if results.batches else []
-    boards += [by_class.board(results, places)] if (places := by_class.collect(results)) else []
+    boards += [by_class.board(results, places)] if places else []
     boards += [distributions.board(results)] if distributions.by_layer(results) else []
     boards += [sensitivity.board(results)] if results.run.scans else []
     boards += [training.board(results)] if training.histories(results) else []
@@ -49,7 +51,7 @@ def _show(results: Results) -> Control:
     return Control("show", "all figures show", (("", "everything"), *curves.shows(results)[1:]))
 
 
-def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
+def _data(results: Results, boards: dict[str, Board], places: Sequence[by_class.Found]) -> dict[str, Any]:
     """All that the page's script draws from; what stands in many plots, and equal plots, are kept once."""
     texts: dict[str, int] = {}
     plots: dict[str, int] = {}
@@ -63,5 +65,5 @@ def _data(results: Results, boards: dict[str, Board]) -> dict[str, Any]:
         {choice: number(spec(plot)) for choice, plot in frame.items()} for frame in b.frames]}
         for b in boards.values()}
     return {"boards": frames, "slider": slider.slider(results), "layers": tables.layers(results),
-            "classes": by_class.tables(results, by_class.collect(results)), "samples": sample_images.samples(results),
+            "classes": by_class.tables(results, places), "samples": sample_images.samples(results),
             "light": palette.LIGHT, "texts": list(texts), "plots": [json.loads(p) for p in plots]}

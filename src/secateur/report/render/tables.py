@@ -35,8 +35,9 @@ def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
     if row.sparsity is None or row.accuracy is None or row.size is None:
         return (name, "none", *["–"] * (2 + len(batches)))
     speeds = dict(row.speeds)
+    size = text.percent(row.size, 0 if row.size > 0.1 else 1)
     return (name, f"{text.percent(row.sparsity)}{'' if row.is_sure else '†'}", accuracy_with_interval(row.accuracy),
-            text.percent(row.size), *(speeds[b].shown if b in speeds else "–" for b in batches))
+            size, *(speeds[b].shown if b in speeds else "–" for b in batches))
 
 
 def accuracy_with_interval(accuracy: Interval) -> str:
