@@ -16,7 +16,7 @@ from secateur.experiment.export_config import ExportConfig
 def export(settings: dict[str, Any]) -> None:
     """Write a network as a file of another tool, and check that with the tool's own runtime before it is left.
 
-    Of a run, the network is made again from its trained weights, and held against the row that was measured.
+    A network of a run is made again from its trained weights and compared with the measured row.
     """
     start(f"export: {settings['source']} to {settings.get('to', ExportConfig.to)}")
     from secateur.cli.console import tell_export

@@ -37,7 +37,7 @@ class InfoOptions(Options):
     model: str = setting(REQUIRED, "any network that prune takes; or a file of sc.save or secateur prune",
                          argument="MODEL|FILE")
     data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group=NETWORK)
-    sparsity: float | None = setting(None, "also say what cutting this fraction takes of each layer, and saves")
+    sparsity: float | None = setting(None, "also print what this sparsity removes from each layer, and what it saves")
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
                                check=check_granularity)
     scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,

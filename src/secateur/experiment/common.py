@@ -27,8 +27,8 @@ class CommonConfig(Settings):
     min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",))
     max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how several scores of one block or neuron are joined", group=CUT, allowed=POOLINGS)
-    round_to: int = setting(1, "neurons and channels left are a multiple of this", group=CUT, check=check_round_to)
-    calibration: int = setting(8192, "training samples shown, without labels where possible, to what needs data",
+    round_to: int = setting(1, "keep a multiple of this many neurons or channels", group=CUT, check=check_round_to)
+    calibration: int = setting(8192, "training samples for criteria and recoveries, without labels if possible",
                                group=RECOVERY, least=1)
     batch_size: int = setting(64, "training batch", group=TRAINING, least=1)
     lr: float = setting(1e-3, "learning rate of Adam", group=TRAINING, above=0)
