@@ -32,8 +32,8 @@ from torch import nn
 import secateur as sc
 from secateur import files
 from secateur.core.errors import SecateurError, failing
-from secateur.core.network_options import Options
 from secateur.core.machine import machine
+from secateur.core.network_options import Options
 from secateur.data.samples import read as read_data
 from secateur.experiment.run import load_run
 from secateur.models import resolve
