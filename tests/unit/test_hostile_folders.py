@@ -155,3 +155,10 @@ def test_a_configuration_asks_for_no_more_than_its_weights(text, message, pretra
     done = secateur("info", "net", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert re.search(message, done.stderr), done.stderr
+
+
+def test_a_table_of_settings_that_nests_too_deep_is_refused_in_one_line(tmp_path):
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    done = secateur("study", "--config", "deep.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "config 'deep.toml' is not TOML: maximum recursion depth" in done.stderr

@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.core.errors import SecateurError
 from secateur.core.tensors import tensors_in
+
+_ENDS_NAMES = frozenset("\"'\\")
 
 
 def at(root: Any, name: str) -> Any:
@@ -22,17 +25,44 @@ def at(root: Any, name: str) -> Any:
     return operator.attrgetter(name)(root)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name stays a name in the code that torch makes of a graph.
+
+    torch puts names between quotes as they are: one that ends the quotes is run.
+
+    >>> is_plain_name("encoder.0.fc-1.weight"), is_plain_name('graph"), print("hit")#'), is_plain_name("a\\nb")
+    (True, False, False)
+    """
+    return name.isprintable() and not set(name) & _ENDS_NAMES
+
+
+def check_names(model: nn.Module) -> None:
+    """Refuse a network that has a module, parameter or buffer whose name is none, before torch makes code of it.
+
+    Raises:
+        SecateurError: it has.
+    """
+    for name in (*(name for name, _ in model.named_modules()), *stored_tensors(model)):
+        if not is_plain_name(name):
+            raise SecateurError(f"{name[:60]!r} is the name of a module or tensor, and torch would make code of it: "
+                                "allowed are names without quotes, backslashes and control characters")
+
+
 def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     """The module that holds a dotted name, and the last part of the name. Missing modules on the way are added.
 
     Raises:
         KeyError: a part of the name cannot be the name of a module.
+        SecateurError: it would be more than a name in the code that torch makes of a graph.
 
     >>> root = nn.Module()
     >>> home, last = place_in(root, "encoder.fc.weight")
     >>> home is root.encoder.fc, last
     (True, 'weight')
     """
+    if not is_plain_name(name):
+        raise SecateurError(f"{name[:60]!r} has a name that no module can hold: allowed are names without quotes, "
+                            "backslashes and control characters")
     *path, last = name.split(".")
     for part in path:
         if part not in root._modules:

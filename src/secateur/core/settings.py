@@ -322,5 +322,5 @@ def read_toml(path: Path) -> dict[str, Any]:
         return {k.replace("-", "_"): v for k, v in tomllib.loads(path.read_text(encoding="utf-8")).items()}
     except OSError as error:
         raise SecateurError(f"config '{path}': {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SecateurError(f"config '{path}' is not TOML: {error}") from error

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.core.errors import UnsupportedError, readable
 from secateur.core.module_state import evaluating, without_cache
+from secateur.core.modules import check_names
 from secateur.core.tensors import tensors_in
 from secateur.graph.example import check_runs, check_values, inputs
 from secateur.graph.open_len import with_open_len
@@ -114,7 +115,9 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
 
     Raises:
         UnsupportedError: ``torch.export`` refuses the network; the message says why and where.
+        SecateurError: a name in it would be more than a name in the code that torch makes of the graph.
     """
+    check_names(model)
     try:
         with quiet(), without_cache(model):
             shapes = _open_shapes(model, args, kwargs, reach) if reach else None

@@ -72,8 +72,9 @@ def _read_record(kind: str, value: dict[str, Any], what: str, depth: int) -> dic
 
 
 def _text(value: Any, what: str) -> str:
-    """A name or another text without control characters."""
-    if isinstance(value, str) and value.isprintable():
+    """A name or another text without control characters, and without what would end its quotes: torch makes code of a
+    graph, in which names stand between quotes as they are."""
+    if isinstance(value, str) and value.isprintable() and not set(value) & set("\"\\"):
         return value
     raise SecateurError(f"{what} has {strict.short(value)} where plain text belongs")
 
