@@ -88,6 +88,7 @@ def own_networks():
     keras().Sequential([layers.Input((6,)), layers.Dense(16, "relu"), layers.Dense(2)]).save("net.keras")
 
 
+@pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize("page", sweep([p for p in PAGES if blocks(p, "python")], lambda p: p.name not in LONG),
                          ids=name_of)
 def test_python_snippets_run_and_print_what_the_page_shows(page, folder):

@@ -46,6 +46,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, words, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("calm")
 def test_prune_writes_a_network_and_tells_what_the_cut_buys(tmp_path):
     words = ["prune", "--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0.5", "--epochs", "1",
              "--latency-batches", "1,8", "--latency-seconds", "0.001"]
