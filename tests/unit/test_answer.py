@@ -62,8 +62,10 @@ def test_what_to_type_next_is_typed_as_commands_are():
 
 def test_a_run_ends_with_a_sentence_a_table_and_an_address(tmp_path):
     console = Terminal(file=io.StringIO(), width=80)
-    tell(Report("You can remove [a lot].", [tmp_path / "report.html", tmp_path / "summary.md"]), make(), console)
+    tell(Report("You can remove [a lot].", [tmp_path / name for name in (
+        "report.html", "summary.md", "figures/accuracy.pdf")]), make(), console)
     text = console.file.getvalue()
+    assert f"also: {tmp_path / 'summary.md'}\n" in text
     assert "You can remove [a lot]." in text
     assert f"report: {(tmp_path / 'report.html').as_uri()}" in text and text.count("secateur ") == 2
     assert "weights" in text and "neurons" in text

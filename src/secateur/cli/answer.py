@@ -30,7 +30,7 @@ def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
         console.print(answer_table(rows, console.width))
         marked = any(MARK in speed.shown for row in rows for _, speed in row.speeds)
         print_lines([*[LEGEND] * marked, ""], console)
-    pages = {path.suffix: path for path in report.files if path.suffix not in (".png", ".svg")}
+    pages = {path.suffix: path for path in report.files if path.parent.name != "figures"}
     others = [str(path) for suffix, path in pages.items() if suffix != ".html"]
     print_lines([f"report: {pages['.html'].resolve().as_uri()}", f"also: {', '.join(others)}"], console)
     for what, command in next_commands(rows, run).items():
