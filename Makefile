@@ -51,7 +51,8 @@ wheel: $(VENV)/.dev
 	$(BIN)/twine check --strict dist/*
 
 fuzz: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python tools/fuzz/archives.py $(or $(COUNT),1000) $(or $(SEED),0)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/fuzz/archives.py $(or $(COUNT),1000) $(or $(SEED),0) \
+	  --out benchmarks/results/fuzz_files.json
 	$(BIN)/python benchmarks/fuzz_operators.py --out benchmarks/results/fuzz_operators.json
 
 clean:

@@ -1,13 +1,16 @@
 """Run folders whose files lead to other files of the user: nothing there is read, changed or deleted."""
 
 import json
+import re
 import shutil
 import sqlite3
 import struct
 from contextlib import closing
 
 import pytest
+import torch
 from hostile import STORED, changed
+from safetensors.torch import save_file
 from support import secateur
 
 from secateur.core.errors import RunError
@@ -123,3 +126,32 @@ def test_a_run_that_names_a_row_twice_is_refused_before_it_is_read(part, run, mo
     monkeypatch.setattr(Store, "get", lambda *_: pytest.fail("a row was read"))
     with pytest.raises(RunError, match=rf"rows.sqlite' is damaged: .* names one of its 100000 {part} twice"):
         load_run(run)
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A folder that transformers reads, with one tensor alone."""
+    pytest.importorskip("transformers")
+    (folder := tmp_path / "net").mkdir()
+    save_file({"a": torch.ones(2)}, folder / "model.safetensors")
+    return folder
+
+
+BERT = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": 4, "num_attention_heads": 1,
+        "intermediate_size": 4, "vocab_size": 4}
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[" * 100_000, "is no JSON: maximum recursion depth"), ('{"a":' * 100_000, "is no JSON: maximum recursion depth"),
+    ("[]", "is a list, allowed is an object"), ("null", "is null, allowed is an object"),
+    ('{"architectures": {"a": 1}}', "needed is the name of a class of transformers"),
+    ('{"architectures": ["logging"]}', "needed is the name of a class of transformers"),
+    ('{"architectures": ["pipeline"], "auto_map": {}}', "brings code of its own"),
+    (json.dumps(BERT | {"num_hidden_layers": 10**9}), "asks for num_hidden_layers 1000000000; allowed for its weights, "
+                                                      "1 tensors of 2 values, are 1000 layers"),
+    (json.dumps(BERT | {"vocab_size": 10**9}), r"asks for 40000\d+ parameters; allowed")])
+def test_a_configuration_asks_for_no_more_than_its_weights(text, message, pretrained, tmp_path):
+    (pretrained / "config.json").write_text(text)
+    done = secateur("info", "net", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert re.search(message, done.stderr), done.stderr

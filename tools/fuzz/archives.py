@@ -1,11 +1,15 @@
-"""Damaged and forged ``.pt2`` and ``.npz`` files and run folders: each is read, or refused in one line; nothing else.
+"""Damaged and forged files of each kind: each is read, or refused in one line; nothing else.
 
-``python tools/fuzz/archives.py COUNT SEED`` reads so many of each kind and prints what became of them; it stops at the
-first file that does anything else, and leaves it in the current folder.
+``python tools/fuzz/archives.py COUNT SEED`` reads so many ``.pt2``, ``.npz``, run folders, and files of networks with
+and without a graph, each in a process of its own, and prints what became of them, with the most processor seconds and
+the most memory that one took. It stops at the first file that does anything else, and leaves it in the current folder;
+it ends with exit code 1 where a file took more than 5 seconds, or more than 200 MB and four times its bytes beyond what
+the process held before.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import copy
 import json
@@ -16,17 +20,20 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from measured import Taken, measure
 from torch import nn
 
+import secateur as sc
+from secateur import files
 from secateur.core.errors import SecateurError, failing
 from secateur.core.network_options import Options
+from secateur.core.machine import machine
 from secateur.data.samples import read as read_data
 from secateur.experiment.run import load_run
 from secateur.models import resolve
@@ -37,7 +44,23 @@ ODD: list[Any] = [None, True, False, 0, 1, -1, 2**31, 2**63, 2**70, 1.5, -0.0, "
                   "__import__('os')", "torch.ops.aten.from_file.default", "torch.hub.load", "os.system", [], {}, [[]],
                   {"as_int": 2**40}, {"as_custom_obj": {"name": "a", "class_fqn": "b"}}, "../../x", "weight_0",
                   "a" * 5000]
-STORED = Path(__file__).parent.parent.parent / "tests" / "fixtures" / "stored" / "run"
+TESTS = Path(__file__).parent.parent.parent / "tests"
+sys.path.append(str(TESTS))
+import fuzzed  # noqa: E402  what breaks files of networks lies beside the tests
+
+STORED = TESTS / "fixtures" / "stored" / "run"
+KINDS = ("pt2", "npz", "run", "weights", "graph")
+GRAPHS = ("graph", "small")
+SECONDS, FREE, TIMES = 5.0, 200_000_000, 4
+"""What is promised: seconds, and bytes by which the process grows, with so many times those of the file."""
+
+
+class Seeds(NamedTuple):
+    """Whole files to begin with: archives by their paths, files of networks by their bytes."""
+
+    files: dict[str, Path]
+    networks: dict[str, bytes]
+
 
 
 def damaged(raw: bytes, draw: random.Random) -> bytes:
@@ -152,6 +175,15 @@ def seeds(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in folder.iterdir()}
 
 
+def network_file(kind: str, path: Path, seeds: dict[str, bytes], draw: random.Random) -> Callable[[], object]:
+    """A broken file of a network, with a graph or without one; gives what makes the network that it is of."""
+    name = draw.choice([one for one in seeds if (one in GRAPHS) == (kind == "graph")])
+    signed = draw.random() < 0.5 and name not in ("plain", "old")
+    path.write_bytes(fuzzed.forged(seeds[name], draw) if signed else
+                     fuzzed.broken(seeds[name], draw.choice(list(seeds.values())), draw))
+    return fuzzed.tiny if name == "old" else fuzzed.wide
+
+
 def attempt(read: Callable[[], object]) -> str:
     """What became of a file.
 
@@ -167,43 +199,91 @@ def attempt(read: Callable[[], object]) -> str:
     return "read"
 
 
-def turn(kind: str, folder: Path, whole: dict[str, Path], draw: random.Random) -> str:
-    """One file of a kind, made and read; what became of it."""
+def open_network(path: Path, make: Callable[[], Any], found: list[nn.Module]) -> str:
+    """Every way to open a file of a network; a graph of its own is kept to be run."""
+    outcomes = [attempt(lambda: files.tell(path)), attempt(lambda: found.append(sc.load(path))),
+                attempt(lambda: sc.load(path, make))]
+    return "read" if "read" in outcomes else "refused"
+
+
+def run_all(found: list[nn.Module]) -> None:
+    """Run what was opened on the inputs of the whole network."""
+    for network in found:
+        with torch.no_grad():
+            attempt(lambda network=network: network(fuzzed.X))  # type: ignore[misc]
+
+
+def turn(kind: str, folder: Path, whole: Seeds, draw: random.Random) -> Taken:
+    """One file of a kind, made, and read in a process of its own."""
     if kind == "run":
-        shutil.rmtree(folder / "run", ignore_errors=True)
         shutil.copytree(STORED, folder / "run")
         database(folder / "run", draw)
-        return attempt(lambda: read_run(folder / "run"))
+        return measure(lambda: attempt(lambda: read_run(folder / "run")))
     if kind == "npz":
         path = folder / "bad.npz"
-        path.write_bytes(damaged(whole[draw.choice(("plain.npz", "small.npz"))].read_bytes(), draw))
-        return attempt(lambda: read_data(str(path), lambda: None))
-    path = folder / "bad.pt2"
-    program(path, draw, members(whole["net.pt2"]))
-    return attempt(lambda: resolve.find(str(path), Options(trust=True)).make())
+        path.write_bytes(damaged(whole.files[draw.choice(("plain.npz", "small.npz"))].read_bytes(), draw))
+        return measure(lambda: attempt(lambda: read_data(str(path), lambda: None)))
+    if kind == "pt2":
+        path = folder / "bad.pt2"
+        program(path, draw, members(whole.files["net.pt2"]))
+        return measure(lambda: attempt(lambda: resolve.find(str(path), Options(trust=True)).make()))
+    path, found = folder / "bad.safetensors", list[nn.Module]()
+    make = network_file(kind, path, whole.networks, draw)
+    return measure(lambda: open_network(path, make, found), lambda: run_all(found))
 
 
-def run(count: int, seed: int, kinds: tuple[str, ...] = ("pt2", "npz", "run")) -> dict[str, Counter[str]]:
-    """So many files of each kind: how many were read, and how many refused.
+def bound(folder: Path) -> int:
+    """The bytes by which a process may grow that reads the files of a folder."""
+    return FREE + TIMES * sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def run(count: int, seed: int, kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
+    """So many files of each kind: how many were read and refused, the worst seconds and memory, and those beyond
+    what is promised.
 
     Raises:
-        Exception: a file did anything else.
+        Exception: reading a file did anything but that; the file is left in the current folder.
     """
-    found: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+    found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (inside := Path(place) / "whole").mkdir()
-        whole = seeds(inside)
-        for number in range(count):
-            for kind in kinds:
-                (folder := Path(place) / "turn").mkdir(exist_ok=True)
+        whole = Seeds(seeds(inside), fuzzed.seeds(Path(place)))
+        for kind in kinds:
+            told: dict[str, Any] = {"read": 0, "refused": 0, "seconds": 0.0, "grown_bytes": 0, "beyond": []}
+            for number in range(count):
+                (folder := Path(place) / "turn").mkdir()
                 try:
-                    found[kind][turn(kind, folder, whole, random.Random(f"{seed} {kind} {number}"))] += 1
+                    taken = turn(kind, folder, whole, random.Random(f"{seed} {kind} {number}"))
                 except BaseException:
                     shutil.copytree(folder, f"fuzz-{kind}-{seed}-{number}", dirs_exist_ok=True)
                     raise
+                told[taken.result] += 1
+                told["seconds"] = max(told["seconds"], taken.seconds)
+                told["grown_bytes"] = max(told["grown_bytes"], taken.grown)
+                if taken.seconds > SECONDS or taken.grown > bound(folder):
+                    told["beyond"].append([number, taken.seconds, taken.grown])
+                shutil.rmtree(folder)
+            found[kind] = told
     return found
 
 
+def main() -> None:
+    """Read files, print and keep what became of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    result = {"machine": machine(), "count": options.count, "seed": options.seed, "most_seconds": SECONDS,
+              "most_bytes": [FREE, TIMES], "kinds": run(options.count, options.seed, options.kinds)}
+    text = json.dumps(result, indent=1)
+    if options.out:
+        options.out.write_text(text + "\n")
+    print(json.dumps(result))
+    sys.exit(any(told["beyond"] for told in result["kinds"].values()))
+
+
 if __name__ == "__main__":
-    print(run(int(sys.argv[1]), int(sys.argv[2])))
+    main()

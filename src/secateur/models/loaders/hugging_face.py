@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from secateur.core.errors import MissingExtraError, SecateurError, failing, first_line
 from secateur.core.network_options import Options
+from secateur.files.native import strict
+from secateur.files.native.header import Header, open_file, read_header
 from secateur.models.loaders._dummy_inputs import find_inputs
 from secateur.models.loaders.base import Kind, Source, refuse
 
 _LONGEST = 128
+_LAYERS, _FREE = 1000, 1 << 25
+"""Layers and parameters that a configuration may ask for whatever the folder holds."""
+_DEPTHS = re.compile("layers|blocks|depth|experts|n_layer")
 _SENTENCES = ["A sentence of some words.", "Another one."]
 _KEPT = ("*.json", "*.txt", "*.model", "*/config.json", "README.md", "LICENSE*")
 
@@ -87,23 +95,71 @@ def _silence() -> Iterator[None]:
 
 def _check_folder(folder: Path) -> dict[str, Any]:
     """The configuration of a folder; one that only code in the folder could read is refused."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SecateurError(f"'{folder / 'config.json'}' is no JSON: {first_line(error)}") from error
+    config = _read_config(folder / "config.json")
     if not list(folder.glob("*.safetensors")):
         pickles = [f.name for f in folder.glob("*.bin")]
         why = (f", only {pickles[0]}, a pickle, which could run anything and is not read: convert it where you trust "
                "it, with model.save_pretrained(folder)" if pickles else "; needed: model.safetensors")
         raise SecateurError(f"folder '{folder}' has no weights in safetensors{why}")
     names = config.get("architectures") or []
-    if "auto_map" in config and not (names and hasattr(_transformers(), names[0])):
+    known = isinstance(names, list) and bool(names) and _class_named(names[0]) is not None
+    if "auto_map" in config and not known:
         raise SecateurError(f"folder '{folder}' brings code of its own (auto_map), which is not run; allowed are "
                             "classes of transformers, or a factory of yours")
-    if not names or not hasattr(_transformers(), str(names[0])):
-        raise SecateurError(f"folder '{folder}': architectures {names} in its config.json; needed is the name of a "
-                            "class of transformers, such as BertModel")
+    if not known:
+        raise SecateurError(f"folder '{folder}': architectures {strict.short(names)} in its config.json; needed is the "
+                            "name of a class of transformers, such as BertModel")
     return config
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A configuration, an object.
+
+    Raises:
+        SecateurError: it is missing, no JSON, or anything else.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SecateurError(f"'{path}' is no JSON: {first_line(error)}") from error
+    return strict.typed(config, dict, f"'{path}'")
+
+
+def _class_named(name: Any) -> Any:
+    """The class of networks that transformers has under a name; None where it has none."""
+    found = getattr(_transformers(), name, None) if isinstance(name, str) else None
+    return found if isinstance(found, type) and issubclass(found, nn.Module) else None
+
+
+def _check_size(folder: Path, config: dict[str, Any], made: Any) -> None:
+    """Refuse a configuration of a far larger network than the folder has weights for: the rest would be drawn at
+    random, in whatever memory and time the configuration asks for.
+
+    Raises:
+        SecateurError: it has more layers or parameters than that.
+    """
+    held: list[Header] = []
+    for path in folder.glob("*.safetensors"):
+        with open_file(path) as file:
+            held.append(read_header(file, path))
+    tensors = sum(len(one.entries) for one in held)
+    deep = [f"{key} {value}" for part in _parts(config) for key, value in part.items()
+            if _DEPTHS.search(key) and type(value) is int and value > max(_LAYERS, tensors)]
+    stored = sum(prod(entry.shape) for one in held for entry in one.entries.values())
+    most = _FREE + 2 * stored
+    if not deep:
+        with torch.device("meta"):
+            count = sum(p.numel() for p in made(made.config_class.from_pretrained(folder)).parameters())
+        deep = [f"{count} parameters"] if count > most else []
+    if deep:
+        raise SecateurError(f"folder '{folder}': its config.json asks for {', '.join(deep)}; allowed for its weights, "
+                            f"{tensors} tensors of {stored} values, are {max(_LAYERS, tensors)} layers and {most} "
+                            "parameters")
+
+
+def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """A configuration and those within it."""
+    return [config, *(more for one in config.values() if isinstance(one, dict) for more in _parts(one))]
 
 
 def network(folder: Path) -> nn.Module:
@@ -113,9 +169,11 @@ def network(folder: Path) -> nn.Module:
 
 def _open_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a folder, and transformers' record of tensors that only the class or only the folder has."""
-    name = _check_folder(folder)["architectures"][0]
+    config = _check_folder(folder)
+    name = config["architectures"][0]
     with _silence(), failing(f"transformers cannot read folder '{folder}'"):
-        made, info = getattr(_transformers(), name).from_pretrained(
+        _check_size(folder, config, _class_named(name))
+        made, info = _class_named(name).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True,
             ignore_mismatched_sizes=True)  # so that all tensors that differ are named below, not the first alone
     if not isinstance(made, nn.Module):
