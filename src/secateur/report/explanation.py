@@ -91,10 +91,12 @@ def _same_sparsity_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> st
     if not common:
         return ""
     w, n = max(common, key=lambda pair: abs(pair[0].accuracy.mean - pair[1].accuracy.mean))
-    better = sum(a.accuracy.mean > b.accuracy.mean for a, b in common)
+    # Differences within the intervals are noise, and not counted; without intervals, none is.
+    better = sum(a.cost.high < b.cost.low for a, b in common)
     return (f"At the same fraction cut, single weights keep more accuracy than neurons at {better} of {len(common)} "
-            f"sparsities; they differ most at {text.percent(w.sparsity)}, where {text.percent(w.accuracy.mean)} "
-            f"remain after cutting weights and {text.percent(n.accuracy.mean)} after cutting neurons.")
+            f"sparsities, by more than their 95% intervals; they differ most at {text.percent(w.sparsity)}, where "
+            f"{text.percent(w.accuracy.mean)} remain after cutting weights and {text.percent(n.accuracy.mean)} after "
+            "cutting neurons.")
 
 
 def _same_size_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> str:

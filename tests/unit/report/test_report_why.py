@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import synthetic_run
@@ -11,6 +12,7 @@ import torch
 from secateur.experiment.weight_statistics import weight_statistics
 from secateur.report import evidence, explanation
 from secateur.report.gather import gather_results
+from secateur.report.statistics import Interval, Spread
 
 GRID = synthetic_run.GRID
 
@@ -72,3 +74,14 @@ def test_equal_size_interpolates_between_cells():
     between = (cells[4].accuracy.mean + cells[5].accuracy.mean) / 2
     assert explanation.interpolate(cells, middle) == pytest.approx(between)
     assert explanation.interpolate(cells, 1e9) is None
+
+
+def test_differences_within_the_intervals_are_not_counted():
+    """Weights lose 0.1 points, neurons 0.2 or 2, each give or take 0.3: only the second differs."""
+    def cells(*losses):
+        return [SimpleNamespace(sparsity=s, accuracy=Spread(0.97 - c, 0.97 - c, 0.97 - c),
+                                cost=Interval(c, c - 0.003, c + 0.003, ("seeds",)))
+                for s, c in zip((0.5, 0.9), losses, strict=True)]
+
+    told = explanation._same_sparsity_words(cells(0.001, 0.001), cells(0.002, 0.02))
+    assert "keep more accuracy than neurons at 1 of 2 sparsities, by more than their 95% intervals" in told
