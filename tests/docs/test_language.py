@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [*sorted((ROOT / "src").rglob("*.py")), *sorted((ROOT / "src").rglob("*.j2"))]
 OLD = {
+    r"can lose \d": "you can remove 70% of the weights",
     r"cannot be cut (?:rightly|correctly)": "layers that cannot be pruned safely raise an error that says why",
     r"what cannot be cut": "layers that cannot be pruned safely",
     r"with all that it tells": "saved (35.9 kB, verified)",

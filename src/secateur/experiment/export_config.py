@@ -20,8 +20,8 @@ class ExportConfig(Options):
     out: str = setting("", "the file; empty: the name of the source, here")
     force: bool = setting(False, "replace the file where it is there")
     int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
-    model: str = setting("", "of a file: what makes the network before the first cut, pkg.module:factory or a built-in "
-                         "name; of a run: its factory again, which is then imported", group=NETWORK, shown="factory")
+    model: str = setting("", "pkg.module:factory or built-in name that makes the network before the first cut; a run's "
+                         "factory is imported only if it is named here", group=NETWORK, shown="factory")
     sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
     granularity: str | None = setting(None, "which cut", group=ROW)
     criterion: str | None = setting(None, "which cut", group=ROW)
