@@ -13,7 +13,7 @@ from secateur import files
 from secateur.core.bounds import above, whole
 from secateur.core.errors import FewSamplesWarning, LeftOutWarning, RuinousCutWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
-from secateur.core.modules import Plain, same_modes
+from secateur.core.modules import Plain, keep_marks, same_modes
 from secateur.data.calibration import Calibration, calibration, samples_of_example
 from secateur.graph.check import check_module
 from secateur.measure.agreement import agreement
@@ -112,7 +112,7 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     shown = samples or samples_of_example(example)
     if made.removed and shown and (told := ruin_of(model, result.network, shown)):
         warnings.warn(told, RuinousCutWarning, stacklevel=3)
-    return result.network
+    return keep_marks(model, result.network)
 
 
 def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[int] = (1, 64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,34 @@ def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer by all of its names."""
     return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+
+
+def keep_marks(model: nn.Module, made: nn.Module) -> nn.Module:
+    """Give a network the marks that another one's code has put on its parameters of the same names, and return it.
+
+    Optimizers read them (``weight._no_weight_decay = True``), and no copy of a parameter has them. Marks are numbers,
+    texts, truth values and what is made of these; a tensor, which may have the old shape, is none.
+
+    >>> net, made = nn.Linear(2, 1), nn.Linear(1, 1)
+    >>> net.weight.decays = False
+    >>> keep_marks(net, made).weight.decays
+    False
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
+    for name, parameter in made.named_parameters(remove_duplicate=False):
+        # A cut graph has the network's names behind its body's.
+        source = own.get(name, own.get(name.removeprefix("body.")))
+        marks = vars(source) if source is not None and source is not parameter else {}
+        vars(parameter).update({key: copy.deepcopy(value) for key, value in marks.items() if _is_mark(value)})
+    return made
+
+
+def _is_mark(value: Any) -> bool:
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return all(map(_is_mark, value))
+    if isinstance(value, dict):
+        return all(_is_mark(part) for pair in value.items() for part in pair)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateur import graph
 from secateur.core.errors import CutGraphWarning, SecateurError, caller_level
 from secateur.core.module_state import evaluating, untouched
-from secateur.core.modules import parameter_shapes
+from secateur.core.modules import keep_marks, parameter_shapes
 from secateur.core.types import Plan, Structure
 from secateur.graph.check import check_module
 from secateur.graph.cut.graph_module import ExportedNetwork
@@ -72,9 +72,9 @@ def _cut_copy(model: nn.Module, plan: Plan, prove: bool, example: Any) -> graph.
         structure = _trace_of(model, plan, example) if prove else plan.structure
         removal = graph.remove(model, cuts, structure, prove)
         shown = example if structure is None else structure.example
-        remember(removal.network, (*steps(model), step(model, cuts, shown, prove)))
+        remember(keep_marks(model, removal.network), (*steps(model), step(model, cuts, shown, prove)))
         return removal
-    return graph.Removal(_zeroed_copy(model, {cut.name: cut.keep for cut in cuts}))
+    return graph.Removal(keep_marks(model, _zeroed_copy(model, {cut.name: cut.keep for cut in cuts})))
 
 
 def _trace_of(model: nn.Module, plan: Plan, example: Any) -> Structure:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.core.module_state import same_random_numbers
 from secateur.core.modules import same_modes
+from secateur.core.tensors import tensors_in
 
 
 class Compiled(nn.Module):
@@ -136,16 +138,23 @@ def check_state(model: nn.Module, inputs: tuple[Any, ...]) -> None:
     """Refuse a network that changes at every call. What it makes once, at the first call, is no change.
 
     Raises:
-        UnsupportedError: it writes to its own buffers; the message names the first.
+        UnsupportedError: it writes to its own buffers; the message names the first. Or its code counts its calls.
     """
     model = _copy(model).eval()
-    with torch.no_grad():
-        model(*map(clone, inputs))
-        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        model(*map(clone, inputs))
+
+    def run() -> list[Tensor]:
+        with torch.no_grad(), same_random_numbers():
+            return tensors_in(model(*map(clone, inputs)))
+
+    run()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    second, third = run(), run()
     for name, buffer in model.named_buffers():
         if name not in before or not torch.equal(before[name].nan_to_num(), buffer.nan_to_num()):
             raise UnsupportedError(f"the network writes to its own buffer '{name}' at every call")
+    if any(not torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(second, third, strict=True)):
+        raise UnsupportedError("the network gives other outputs at every call: its code counts them, or keeps "
+                               "something else of them")
 
 
 def _copy(model: nn.Module) -> nn.Module:

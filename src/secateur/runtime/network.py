@@ -48,8 +48,7 @@ class KernelNetwork(Compiled):
         self.isa = chosen
         self._dtypes = [x.dtype for x in example]
         self._holds: dict[Any, bool] = {}
-        if any(True for _ in model.buffers()):
-            check_state(model, example)
+        check_state(model, example)
         self.captured: Captured = capture(model, example)
         self.captured.segments[:] = [as_stored(segment, storage) for segment in self.captured.segments]
         codegen: Any = self.captured.module.graph._codegen

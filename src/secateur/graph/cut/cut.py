@@ -121,6 +121,8 @@ class _Proof:
             if not self.zeroed.is_traced:
                 yield ("its code gives other outputs than its trace does; does it ask torch.is_grad_enabled() or "
                        "torch.compiler.is_compiling()?")
+            if not self.zeroed.repeats(small):
+                yield "its code counts its calls, or keeps something else of them that no graph holds"
             return
         if notes and self._is_blind:
             yield ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "

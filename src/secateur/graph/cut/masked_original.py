@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
-from secateur.core.module_state import same_random_numbers
+from secateur.core.module_state import evaluating, same_random_numbers
 from secateur.core.modules import stored_tensors
 from secateur.core.pytree import repeat
 from secateur.graph.cut.training import training_copy
@@ -52,6 +52,22 @@ class ZeroedCopy:
         whole = _masked_copy(self.source, self.trace, MaskedCalls(self.trace.flow, {}, self.trace.perturb))
         got = [t for c in self.trace.graphs for t in self._tensors(whole, (c.args, c.kwargs)) or ()]
         return distance(got, self.trace.outputs(self.source, self.trace.perturb)) <= LIMIT
+
+    def repeats(self, small: nn.Module) -> bool:
+        """Whether a cut network gives at its second call what the network with the units at zero gives at its second.
+
+        A trace keeps what the code has counted by then, as a number. True where nothing can be told.
+        """
+        want, got = (self._second_call(model) for model in (self.model, small))
+        return not self.true or want is None or (got is not None and distance(got, want) <= LIMIT)
+
+    def _second_call(self, model: nn.Module) -> list[Tensor] | None:
+        with evaluating(model):
+            try:
+                eager_tensors(model, *self.example)
+                return eager_tensors(model, *self.example)
+            except Exception:
+                return None
 
     @cached_property
     def alone(self) -> bool:

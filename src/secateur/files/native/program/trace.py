@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
-from secateur.core.module_state import evaluating, untouched
+from secateur.core.module_state import evaluating
 from secateur.core.modules import device_of
 from secateur.core.pytree import repeat
 from secateur.core.tensors import to_device
@@ -91,13 +91,22 @@ def _check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
     Raises:
         SecateurError: it does; batches that the network itself does not take are passed over.
     """
-    args, kwargs = inputs(example)
     try:
-        with evaluating(model), untouched(model), torch.no_grad():
-            want = pytree.tree_leaves(model(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
+        want = _two_calls(model, model, example)
     except Exception:
         return
-    with torch.no_grad():
-        got = pytree.tree_leaves(graph(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
+    # The graph has the tensors of the network, and may write into them.
+    got = _two_calls(model, graph, example)
     if len(got) != len(want) or not all(equal_to_rounding(a, b, _TIMES_EPS) for a, b in zip(got, want, strict=True)):
         raise SecateurError("it gives other outputs than the network does")
+
+
+def _two_calls(model: nn.Module, network: nn.Module, example: Any) -> list[Any]:
+    """What a network gives in two calls, one after the other: its code may count them, which a graph cannot.
+
+    ``model``, in evaluation mode and the same network or the one whose tensors it has, is left as it was.
+    """
+    args, kwargs = inputs(example)
+    with evaluating(model), torch.no_grad():
+        return [leaf for _ in range(2)
+                for leaf in pytree.tree_leaves(network(*copy.deepcopy(args), **copy.deepcopy(kwargs)))]
