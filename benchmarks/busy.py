@@ -39,7 +39,7 @@ from secateur.report.results import Results
 from secateur.report.sentences import explanation, headline
 
 OUT = Path(__file__).parent / "results" / "busy.json"
-MODELS = ("lenet-300-100", "mlp", "resnet20")
+STUDIES = (("lenet-300-100", ("weight", "neuron")), ("mlp", ("weight", "neuron")), ("lenet-300-100", ("4x1",)))
 PROCESSES, FACTOR, MOST_NOISY = 4, 1.5, 0.25
 STATES = {"quiet": "", "busy": "while True: pass",
           "bursts": "import time\nwhile True:\n if time.time() % 3 > 1: time.sleep(0.05)"}
@@ -47,10 +47,10 @@ RATIO = re.compile(r"([\d.,]+)×")
 Ratios = dict[tuple[str, ...], Speed]
 
 
-def config(model: str) -> StudyConfig:
+def config(model: str, granularity: tuple[str, ...]) -> StudyConfig:
     """A small study whose every cut is an answer, whatever it costs: what is tried is the speed-ups that are stated."""
-    return StudyConfig(model=model, data="digits", sparsity=(0.0, 0.5, 0.9), seeds=1, epochs=1, tolerance=1.0,
-                       best=False, latency_batches=(1, 64))
+    return StudyConfig(model=model, granularity=granularity, data="digits", sparsity=(0.0, 0.5, 0.9), seeds=1, epochs=1,
+                       tolerance=1.0, best=False, latency_batches=(1, 64))
 
 
 @contextmanager
@@ -66,12 +66,12 @@ def load(code: str) -> Iterator[None]:
             process.wait()
 
 
-def timed_anew(model: str, run: Path, folder: Path) -> RunData:
+def timed_anew(settings: StudyConfig, run: Path, folder: Path) -> RunData:
     """The timings of a finished run taken again, in a copy of its folder."""
     shutil.copytree(run, folder)
     with closing(sqlite3.connect(folder / FILE)) as db, db:
         db.execute("DELETE FROM rows WHERE kind = 'latency'")
-    study(config=config(model), out=folder)
+    study(config=settings, out=folder)
     return load_run(folder)
 
 
@@ -105,30 +105,32 @@ def facts(state: str, texts: list[str], found: Ratios, quiet: Ratios) -> dict[st
             "strange": [text for line in texts for text in RATIO.findall(line) if text not in shown]}
 
 
-def measure(model: str, folder: Path) -> Iterator[dict[str, Any]]:
+def measure(settings: StudyConfig, folder: Path) -> Iterator[dict[str, Any]]:
     """One study and one cut in every state."""
-    study(config=config(model), out=folder / "quiet")
+    study(config=settings, out=folder / "quiet")
     quiet: Ratios = {}
     for state, code in STATES.items():
         with load(code):
             begin = time.perf_counter()
-            run = timed_anew(model, folder / "quiet", folder / state) if code else load_run(folder / "quiet")
-            told, of_cut = verdict(model, run, folder)
+            run = timed_anew(settings, folder / "quiet", folder / state) if code else load_run(folder / "quiet")
+            told, of_cut = verdict(settings.model, run, folder)
         results = gather_results(run)
         found = ratios(results) | of_cut
         quiet = quiet or found
-        texts = [headline(results), *explanation(results), *break_even_sentences(results), told]
+        texts = [headline(results), *explanation(results), *(line for _, line in break_even_sentences(results)), told]
         assert all(speed in found.values() for row in answer_rows(results) for _, speed in row.speeds)
-        yield {"model": model, "seconds": time.perf_counter() - begin, **facts(state, texts, found, quiet)}
+        yield {"model": settings.model, "granularity": settings.granularity, "seconds": time.perf_counter() - begin,
+               **facts(state, texts, found, quiet)}
 
 
 def main() -> None:
     begin, rows = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as scratch:
-        for model in MODELS:
-            for row in measure(model, Path(scratch) / model):
+        for number, chosen in enumerate(STUDIES):
+            for row in measure(config(*chosen), Path(scratch) / str(number)):
                 rows.append(row)
-                print(f"{model}, {row['state']}: {row['noisy']} of {row['timings']} ratios marked, stated ones off by "
+                print(f"{row['model']}, {', '.join(row['granularity'])}, {row['state']}: "
+                      f"{row['noisy']} of {row['timings']} ratios marked, stated ones off by "
                       f"{row['farthest_stated'] or 1:.2f}×, marked ones by {row['farthest_marked'] or 1:.2f}×")
     noisy, timings = (sum(row[name] for row in rows if row["state"] == "quiet") for name in ("noisy", "timings"))
     if noisy > MOST_NOISY * timings:
