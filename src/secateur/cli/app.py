@@ -13,7 +13,7 @@ from secateur.cli.help import Group
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(name="secateur", cls=Group, no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=HELP, epilog="\n\n".join([
-                      "secateur study --data digits --seeds 1",
+                      "secateur study --quick",
                       "secateur prune lenet-300-100 --data digits --sparsity 0.9",
                       "secateur info pruned.safetensors"]))
 MEASURE, CUT, LOOK = "Measure", "Cut and export", "Look"

@@ -17,9 +17,8 @@ from secateur.experiment.config import RunOptions, StudyConfig, configure
 
 
 @command("study", StudyConfig, RunOptions, panel=MEASURE, examples=(
-    "secateur study --model lenet-300-100 --data digits --sparsity 0,0.5,0.9 --seeds 1",
+    "secateur study --quick", "secateur study --model lenet-300-100 --data digits --sparsity 0,0.5,0.9 --seeds 1",
     "secateur study --model mypackage.nets:make --data samples.npz --granularity neuron --criterion l2,random",
-    "secateur study --quick",
     "secateur study --config study.toml --jobs 2"))
 def study(
     settings: dict[str, Any],
