@@ -18,7 +18,7 @@ from secateur.models import resolve
 
 # The graph of a traced network has an attribute "graph", so that what follows the quote is reached.
 CODE = 'graph"), open("hit","w")#'
-NAMES = [CODE, "a\\", "a\nb", "it's"]
+NAMES = [CODE, "a\\", "a\nb", "a\rb", "it's"]
 
 
 @pytest.fixture(autouse=True)

@@ -222,7 +222,7 @@ def test_the_fuzzer_sees_memory_errors_and_the_end_of_a_process():
         sys.path.remove(str(ROOT / "tools" / "fuzz"))
     few, many = (measure(lambda size=size: str(len(b"x" * size))) for size in (1000, 100_000_000))
     assert (few.result, many.result) == ("1000", "100000000")
-    assert few.grown < 20_000_000 and 100_000_000 <= many.grown < 120_000_000
+    assert few.grown < 20_000_000 and 98_000_000 < many.grown < 120_000_000
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         measure(lambda: str(1 / 0))
     with pytest.raises(RuntimeError, match="ended with status"):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from secateur.core.errors import SecateurError
 from secateur.core.tensors import tensors_in
 
-_ENDS_NAMES = frozenset("\"'\\")
+_ENDS_NAMES = frozenset("\"'\\\n\r\0")
 
 
 def at(root: Any, name: str) -> Any:
@@ -34,7 +34,7 @@ def is_plain_name(name: str) -> bool:
     >>> is_plain_name("encoder.0.fc-1.weight"), is_plain_name('graph"), print("hit")#'), is_plain_name("a\\nb")
     (True, False, False)
     """
-    return name.isprintable() and not set(name) & _ENDS_NAMES
+    return not set(name) & _ENDS_NAMES
 
 
 def check_names(model: nn.Module) -> None:
@@ -46,7 +46,7 @@ def check_names(model: nn.Module) -> None:
     for name in (*(name for name, _ in model.named_modules()), *stored_tensors(model)):
         if not is_plain_name(name):
             raise SecateurError(f"{name[:60]!r} is the name of a module or tensor, and torch would make code of it: "
-                                "allowed are names without quotes, backslashes and control characters")
+                                "allowed are names without quotes, backslashes and line ends")
 
 
 def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -63,7 +63,7 @@ def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     """
     if not is_plain_name(name):
         raise SecateurError(f"{name[:60]!r} has a name that no module can hold: allowed are names without quotes, "
-                            "backslashes and control characters")
+                            "backslashes and line ends")
     *path, last = name.split(".")
     for part in path:
         if part not in root._modules:

@@ -82,7 +82,7 @@ def unflatten(told: Any, leaf: Callable[[Any], Any]) -> Any:
         raise SecateurError("a dict of inputs or outputs has names that are neither texts nor whole numbers")
     if odd := [key for key, _ in inside if type(key) is str and not is_plain_name(key)]:
         raise SecateurError(f"a dict of inputs or outputs has the name {odd[0][:60]!r}; allowed are names without "
-                            "quotes, backslashes and control characters")
+                            "quotes, backslashes and line ends")
     return {key: unflatten(one, leaf) for key, one in inside}
 
 

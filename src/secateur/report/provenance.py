@@ -27,7 +27,7 @@ def current(run: RunData, folder: Path) -> Report | None:
     """The report in a folder, if all its files are there and were made from these rows."""
     try:
         facts = json.loads((folder / _NAME).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(facts, dict) or not isinstance(facts.get("headline"), str) or not isinstance(
             facts.get("files"), list) or not all(isinstance(name, str) for name in facts["files"]):
