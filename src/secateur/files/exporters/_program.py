@@ -134,9 +134,9 @@ def subject(model: nn.Module, example: Any = None) -> Subject:
     Raises:
         SecateurError: it is no network, a compiled one, one that is between two states, or the example does not run.
     """
-    check_module("export", model)
-    if any(isinstance(part, Compiled) for part in model.modules()):
+    if isinstance(model, nn.Module) and any(isinstance(part, Compiled) for part in model.modules()):
         raise SecateurError("export: got a compiled network; export the network that it was compiled from")
+    check_module("export", model)
     graph.check_whole(model)
     if example is not None:
         check_example(model, example)
