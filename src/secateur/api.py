@@ -154,10 +154,10 @@ def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[
     FLOPs, zeros not counted      144      144         100%
     """
     for one in (model, small):
-        check_module("compare", one)
         if isinstance(one, Compiled):
             raise SecateurError("compare: got a compiled network; compare the network that it was compiled from, which "
                                 "is compiled here to be timed")
+        check_module("compare", one)
     samples = calibration(data)
     if samples is None:
         raise SecateurError("compare: data is None; allowed is inputs, a pair (inputs, labels), or batches of them")

@@ -9,6 +9,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.graph.cut.graph_module import ExportedNetwork
+from secateur.graph.example import changes_by_call
 
 X = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
 
@@ -118,3 +119,28 @@ def test_a_compiled_network_counts_on(kind):
         assert close([compiled(X) for _ in range(3)], calls(net))
     with pytest.raises(sc.SecateurError, match="at every call"):
         sc.compile(net, X, engine="kernels")
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+@pytest.mark.parametrize("kind", [*NUMBERS, *BUFFERS])
+def test_a_file_of_another_tool_that_cannot_count_is_not_written(kind, to, tmp_path):
+    net = Counting(kind).eval()
+    with pytest.raises(sc.SecateurError, match="gives other outputs at every call"):
+        sc.export(net, tmp_path / f"net.{to}", X, to)
+    assert not list(tmp_path.iterdir())
+    assert (net.calls, net.seen, net.kept, float(net.count)) == (0, [], {"factor": 1.0}, 0)
+
+
+def test_networks_that_draw_random_numbers_or_make_a_table_once_change_nothing_by_call():
+    class Drawing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.one = None, nn.Linear(8, 3)
+
+        def forward(self, x):
+            first = self.table is None
+            self.table = torch.ones(3) if first else self.table
+            return self.one(x) * self.table * (2 if first else 1) + torch.rand(3)
+
+    assert not changes_by_call(Drawing(), (X,), {})
+    assert changes_by_call(Counting("number"), (X,), {})

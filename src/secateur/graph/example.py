@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError, readable
-from secateur.core.module_state import untouched
-from secateur.core.tensors import dtype_name
+from secateur.core.module_state import evaluating, same_random_numbers, untouched
+from secateur.core.tensors import dtype_name, tensors_in
 
 
 def inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -92,6 +92,25 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if fresh:
         raise SecateurError(f"{type(model).__name__} makes its parameter '{fresh[0]}' when it first runs: run it once, "
                             "then there is something to cut")
+
+
+def changes_by_call(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a network gives other outputs for the same inputs and random numbers from its second call to its third.
+
+    The first may differ: some code makes a table then. The network is left as it was.
+
+    >>> changes_by_call(nn.Linear(2, 1), (torch.ones(1, 2),), {})
+    False
+    """
+    calls = []
+    with evaluating(model), torch.no_grad():
+        for _ in range(3):
+            with same_random_numbers():
+                found = tensors_in(model(*copy.deepcopy(args), **copy.deepcopy(kwargs)))
+            # An output may be a buffer that the next call writes into.
+            calls.append([tensor.nan_to_num() for tensor in found])
+    _, second, third = calls
+    return len(second) != len(third) or not all(map(torch.equal, second, third))
 
 
 def describe(value: Any) -> str:

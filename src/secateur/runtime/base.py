@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
-from secateur.core.module_state import same_random_numbers
 from secateur.core.modules import same_modes
-from secateur.core.tensors import tensors_in
+from secateur.graph.example import changes_by_call
+
+CHANGES = "the network gives other outputs at every call: its code counts them, or keeps something else of them"
 
 
 class Compiled(nn.Module):
@@ -141,20 +142,15 @@ def check_state(model: nn.Module, inputs: tuple[Any, ...]) -> None:
         UnsupportedError: it writes to its own buffers; the message names the first. Or its code counts its calls.
     """
     model = _copy(model).eval()
-
-    def run() -> list[Tensor]:
-        with torch.no_grad(), same_random_numbers():
-            return tensors_in(model(*map(clone, inputs)))
-
-    run()
-    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    second, third = run(), run()
+    with torch.no_grad():
+        model(*map(clone, inputs))
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        model(*map(clone, inputs))
     for name, buffer in model.named_buffers():
         if name not in before or not torch.equal(before[name].nan_to_num(), buffer.nan_to_num()):
             raise UnsupportedError(f"the network writes to its own buffer '{name}' at every call")
-    if any(not torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(second, third, strict=True)):
-        raise UnsupportedError("the network gives other outputs at every call: its code counts them, or keeps "
-                               "something else of them")
+    if changes_by_call(model, inputs, {}):
+        raise UnsupportedError(CHANGES)
 
 
 def _copy(model: nn.Module) -> nn.Module:

@@ -24,9 +24,9 @@ from secateur.core.tensors import tensors_in
 from secateur.graph import capture
 from secateur.graph.check import check_module
 from secateur.graph.cut.graph_module import ExportedNetwork
-from secateur.graph.example import check_example
+from secateur.graph.example import changes_by_call, check_example
 from secateur.graph.proof.float64 import eager_outputs
-from secateur.runtime.base import Compiled
+from secateur.runtime.base import CHANGES, Compiled
 
 WIDE = 3
 """Rows of an example of one: torch takes a size of 1 for one that never changes."""
@@ -134,9 +134,9 @@ def subject(model: nn.Module, example: Any = None) -> Subject:
     Raises:
         SecateurError: it is no network, a compiled one, one that is between two states, or the example does not run.
     """
-    check_module("export", model)
-    if any(isinstance(part, Compiled) for part in model.modules()):
+    if isinstance(model, nn.Module) and any(isinstance(part, Compiled) for part in model.modules()):
         raise SecateurError("export: got a compiled network; export the network that it was compiled from")
+    check_module("export", model)
     graph.check_whole(model)
     if example is not None:
         check_example(model, example)
@@ -156,6 +156,8 @@ def trace_program(subject: Subject) -> Traced:
     """
     inputs = [repeat(x, WIDE) if subject.reach and x.ndim and len(x) == 1 else x for x in subject.inputs]
     args, kwargs = subject.given([x.clone() for x in inputs])
+    if changes_by_call(subject.model, *subject.given([x.clone() for x in inputs])):
+        raise UnsupportedError(CHANGES)
     with traceable(subject.model, kwargs), torch.no_grad():
         program = capture.export(subject.model, args, kwargs, subject.reach, subject.original)
     shown = [n for n in capture.input_nodes(program) if isinstance(n.meta.get("val"), Tensor)]
