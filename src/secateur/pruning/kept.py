@@ -56,7 +56,7 @@ class Kept:
         yield from self._tied_notes()
 
     def of_kind(self) -> Iterator[str]:
-        """The same of what cannot be cut by this granularity."""
+        """The same of layers that this granularity does not reach."""
         if self.granularity.needs_example:
             yield from kept_groups(self.structure, self.all)
         else:
