@@ -82,7 +82,8 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         FewSamplesWarning: a layer was refitted to fewer rows of data than it has inputs.
         LeftOutWarning: a layer, or the whole network, stays as the cut left it, with the reason.
         RuinousCutWarning: the outputs for data, or else the example, are hardly nearer to the original's than a
-            constant would be; the message says what to try.
+            constant would be; the message says what to try. Without data and example nothing is run, so that a ruinous
+            cut is not seen.
         CutGraphWarning: as :func:`secateur.apply`.
 
     Raises:

@@ -268,3 +268,18 @@ def test_what_is_missing_is_named():
         sc.prune(mlp(), 0.5, recovery="reconstuct", skip=())
     with pytest.raises(sc.SecateurError, match="recovery rewind needs the earlier weights"):
         sc.prune(mlp(), 0.5, recovery="rewind", skip=())
+
+
+def test_dampings_without_a_solution_are_left_out():
+    """Sums in float32 of inputs that are nearly one are indefinite by rounding, as in EfficientNet-Lite0."""
+    from secateur.recovery.least_squares import NormalEquations, best_damping
+
+    # The eigenvalues lie between -2e-4 and 2 of their mean of 1: a pull of 1e-4 of it leaves no solution.
+    basis = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)).double())[0]
+    values = torch.tensor([-2e-4, 2 + 2e-4, 1, 1, 1, 1, 1, 1]).double()
+    gram = ((basis * values) @ basis.T)[None]
+    some = NormalEquations(gram, torch.ones(1, 8, 2).double(), 10)
+    for support in (None, torch.ones(1, 2, 8, dtype=torch.bool)):
+        assert best_damping(some, some, support, torch.zeros(1, 2, 8).double()) in (1e-3, 1e-2, 1e-1)
+    fine = NormalEquations(torch.eye(8).double()[None], torch.ones(1, 8, 2).double(), 10)
+    assert best_damping(fine, fine, None, torch.zeros(1, 2, 8).double()) == 1e-4

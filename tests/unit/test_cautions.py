@@ -50,7 +50,7 @@ def test_weights_that_nothing_reads_are_told(scope):
 def test_weights_that_are_read_in_other_ways_are_not(made):
     shapes = {nn.Sequential: (6, 1, 12), nn.GRUCell: (6, 12)}
     x = X[:6].view(shapes.get(type(made), (2, 3, 12)))
-    assert not sc.plan(made, 0.5, data=x, skip=()).notes
+    assert not [note for note in sc.plan(made, 0.5, data=x, skip=()).notes if "nothing reads it" in note]
 
 
 class Paths(nn.Module):

@@ -82,3 +82,32 @@ def test_networks_have_the_sparsity_that_is_asked(sparsity):
     wide, x = nets.padded(net), torch.randn(3, 784)
     assert [m.out_features % 16 for m in wide if isinstance(m, nn.Linear)] == [0, 0, 0, 0, 10]
     torch.testing.assert_close(wide(x), net(x))
+
+
+def test_openvino_is_run_as_the_engine_of_secateur_bench_runs_it(monkeypatch, tmp_path):
+    """The peers' environments have no secateur, so that the options stand twice."""
+    from types import SimpleNamespace
+
+    from peers import onnx_engines
+
+    from secateur.engines.openvino import OpenVino
+    from secateur.files.exporters import openvino_
+
+    seen = []
+
+    class Core:
+        def read_model(self, _):
+            return SimpleNamespace(reshape=lambda _: None)
+
+        def compile_model(self, _, device, options):
+            seen.append((device, options))
+            return SimpleNamespace(create_infer_request=lambda: None)
+
+    fake = SimpleNamespace(Core=Core, __version__="1")
+    monkeypatch.setitem(sys.modules, "openvino", fake)
+    monkeypatch.setattr(openvino_, "import_openvino", lambda: fake)
+    monkeypatch.setattr(onnx_engines, "onnx_bytes", lambda *_: b"")
+    onnx_engines.openvino([], {}, np.zeros((1, 2), np.float32), 2)
+    OpenVino().prepare(tmp_path / "model.onnx", (), 2)
+    assert seen[0] == seen[1]
+    assert seen[0][1]["ENABLE_CPU_PINNING"] is False

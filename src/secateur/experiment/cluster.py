@@ -31,7 +31,9 @@ from secateur.experiment.point import Point
 from secateur.experiment.trial import Bundle
 
 WORKERLESS_S = 60
-"""Seconds without a worker after which a study ends."""
+"""Seconds without a worker, or without a word of the scheduler, after which a study ends."""
+ANSWER_S = 10
+"""Seconds in which a scheduler has to answer when a study begins."""
 
 _LOOK_S = 5
 _CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
@@ -53,12 +55,13 @@ def connect(address: str) -> Any:
         from distributed import Client
     except ImportError as error:
         raise MissingExtraError("distributed", "cluster", "backend 'dask'") from error
+    _check_answers(address)
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=ANSWER_S)
     except (OSError, ValueError) as error:
         raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
     try:
-        if not client.nthreads():
+        if not _threads(client):
             raise SecateurError(f"the Dask scheduler at '{address}' has no workers")
         for name, question in _VERSIONS.items():
             for worker, found in client.run(*question, on_error="return").items():
@@ -67,6 +70,39 @@ def connect(address: str) -> Any:
         client.close()
         raise
     return client
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nothing answers as a scheduler does; a client of Dask's waits for one without end.
+
+    Raises:
+        SecateurError: the message says whether there is no connection, or none who speaks.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # the caller's may run a loop, as a notebook's does
+        try:
+            thread.submit(asyncio.run, _identity(address)).result()
+        except (asyncio.TimeoutError, TimeoutError) as error:
+            raise SecateurError(f"no Dask scheduler answers at '{address}' within {ANSWER_S} seconds; where a process "
+                                "takes the connection, it is another one, or hangs") from error
+        except (OSError, ValueError) as error:
+            raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
+
+
+async def _identity(address: str) -> Any:
+    """What the scheduler at an address says of itself."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async with rpc(address, timeout=ANSWER_S, connection_args=Security().get_connection_args("client")) as scheduler:
+        return await asyncio.wait_for(scheduler.identity(), ANSWER_S)
+
+
+def _threads(client: Any) -> dict[str, int]:
+    """The threads of every worker, by its address; an ``OSError`` where the scheduler does not answer any more."""
+    try:
+        return dict(client.sync(client.scheduler.ncores, callback_timeout=WORKERLESS_S))
+    except asyncio.TimeoutError as error:
+        raise OSError(f"no answer within {WORKERLESS_S} seconds") from error
 
 
 def run(jobs: Sequence[Job], address: str) -> Iterator[Result]:
@@ -110,7 +146,7 @@ class _Cluster:
     def __init__(self, client: Any, address: str, jobs: Sequence[Job]):
         self.client, self.address, self.jobs = client, address, jobs
         self.carried: dict[Path | bytes, Any] = {}
-        self.crowd = _crowd(client.nthreads())
+        self.crowd = _crowd(_threads(client))
 
     def measure(self, indices: Sequence[int], alone: bool = False) -> Iterator[Result]:
         """Measure jobs, two a worker at once: none of them waits, and few are suspected with a point that kills."""
@@ -159,7 +195,7 @@ class _Cluster:
     def _workers(self) -> int:
         """How many workers there are now."""
         try:
-            return len(self.client.nthreads())
+            return len(_threads(self.client))
         except (OSError, AttributeError, *_CANCELLED) as error:
             raise self._lost_scheduler() from error
 

@@ -25,6 +25,7 @@ from secateur.experiment.store import FORMAT, key_of
 from secateur.experiment.task import LabelledTask, check_network
 from secateur.experiment.trial import check_cuttable
 from secateur.pruning.criteria.base import as_criterion
+from secateur.pruning.frozen_layers import find_frozen_layers
 from secateur.pruning.granularity import resolve
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.recovery.pipeline import ignored_by, kinds_of, recoveries
@@ -106,14 +107,17 @@ class Grid:
         return max(p.samples for p in (*self.points(), *self.scans()))
 
     @cached_property
-    def skip(self) -> tuple[str, ...]:
-        """The modules that stay whole: those asked for, and the layers that make the outputs."""
+    def skip(self) -> tuple[str, ...] | None:
+        """The modules that stay whole: those asked for, and the layers that make the outputs; see
+        :meth:`Task.all_skipped`."""
         return self.task.all_skipped(self.config.skip)
 
     @cached_property
     def whole_modules(self) -> frozenset[str]:
-        """Every module that :attr:`skip` covers: its expressions resolved, with what lies inside."""
-        return resolve_skip(self.task.make_model(), self.skip)
+        """Every module that stays: those that :attr:`skip` covers, with what lies inside, and what is frozen."""
+        model = self.task.make_model()
+        frozen = () if self.skip == () else find_frozen_layers(model, self.task.structure)
+        return resolve_skip(model, self.skip or ()).union(frozen)
 
     def trained_settings(self, seed: int) -> dict[str, Any]:
         """All that decides what a trained network is."""
@@ -142,7 +146,7 @@ class Grid:
     def anatomy_settings(self, seed: int) -> dict[str, Any]:
         """All that decides the statistics of a network's weights."""
         return {"kind": "anatomy", "trained": key_of(self.trained_settings(seed)),
-                "sparsity": list(self.config.sparsity), "skip": list(self.skip)}
+                "sparsity": list(self.config.sparsity), "skip": list(self.skip or ())}
 
     def sample_settings(self) -> dict[str, Any]:
         """All that decides the sample images."""

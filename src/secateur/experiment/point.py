@@ -39,6 +39,11 @@ class Point:
         later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         return {**{k: v for k, v in asdict(self).items() if v != later.get(k, MISSING)}, "skip": list(self.skip or ())}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing goes, of no layer."""
+        return self.sparsity == 0 and not self.layers and self.least == 0
+
     def __str__(self) -> str:
         recovery = "" if self.recovery == "none" else f", recovery {self.recovery}"
         return (f"{self.granularity} by {self.criterion}, scope {self.scope}{recovery}, sparsity {self.sparsity}, "

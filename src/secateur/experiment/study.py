@@ -47,7 +47,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
 
     Raises:
         SecateurError: anything in the settings, network, data or folder that the caller can mend; points that were
-            left out because workers of a cluster died while they ran. Finished rows are kept.
+            left out because workers died while they ran. Finished rows are kept.
     """
     config = name_given(config or StudyConfig(), make_model, data)
     check_settings_act(config)

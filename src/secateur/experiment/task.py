@@ -29,7 +29,7 @@ from secateur.measure.accuracy import Evaluation, evaluate
 from secateur.measure.agreement import Agreement, agreement
 from secateur.measure.latency import torch_threads
 from secateur.pruning.layer_rules import resolve_skip
-from secateur.pruning.output_layers import find_output_layers
+from secateur.pruning.output_layers import NONE, find_output_layers
 from secateur.recovery.pipeline import RecoveryChoice, recoveries
 from secateur.training.loop import train
 
@@ -103,9 +103,10 @@ class Task(ABC):
         return most if sample_readers(criterion, scope, recovery) else 0
 
     @final
-    def all_skipped(self, skip: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Everything that stays whole: what was asked for and the output layers; an explicit () lets these go, too."""
-        return () if skip == () else tuple(dict.fromkeys((*(skip or ()), *self.outputs)))
+    def all_skipped(self, skip: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Everything that stays whole by name: what was asked for and the output layers. An explicit () lets these go,
+        too; None, which says nothing of frozen layers, is none of both."""
+        return () if skip == () else tuple(dict.fromkeys((*(skip or ()), *filter(None, self.outputs)))) or None
 
     @final
     def example_of(self, size: int, device: torch.device | None = None) -> Any:
@@ -174,6 +175,11 @@ class LabelledTask(Task):
     def outputs(self) -> tuple[str, ...]:
         """The layers that make the outputs."""
         return self.structure.outputs if self.kept_outputs is None else self.kept_outputs
+
+    @property
+    def output_notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """That there is none, where that is so."""
+        return () if self.outputs else (NONE,)
 
     def train(self, seed: int, progress: Progress) -> tuple[nn.Module, list[dict[str, Any]], Evaluation]:
         """The network of a seed, trained or with the weights that were given."""
@@ -246,11 +252,9 @@ class UnlabelledTask(Task):
     @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The layers that make the last axis of an output alone; what is not known of them is a note, no warning."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            names, notes = find_output_layers(self.model, self.structure, self._example)
-        unknown = (str(w.message) for w in caught if issubclass(w.category, OutputLayerWarning))
-        self.output_notes = (*notes, *unknown)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OutputLayerWarning)
+            names, self.output_notes = find_output_layers(self.model, self.structure, self._example)
         return names
 
     def train(self, seed: int, progress: Progress) -> Trained:

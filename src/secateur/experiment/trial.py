@@ -135,7 +135,7 @@ class Trial:
     def plan(self, point: Point) -> Plan:
         """What goes at a point."""
         selection = self.selection(point)
-        return selection.whole() if point.sparsity == 0 else selection.plan(point.sparsity)
+        return selection.whole() if point.is_whole else selection.plan(point.sparsity)
 
     def _make(self, plan: Plan, point: Point) -> nn.Module:
         """The network of a point, cut and recovered."""
@@ -155,6 +155,12 @@ class Trial:
     def notes(self, point: Point) -> list[str]:
         """What is to be known of the recovery of a point."""
         return [*underdetermined_layers(self._row_counts.get(point, {}), REFIT), *self._left_out.get(point, ())]
+
+    def output_notes(self, plan: Plan, point: Point) -> tuple[str, ...]:
+        """What is to be known of the layers that make the outputs, where they were to stay; neurons of theirs never go.
+        """
+        kept = plan.removed and point.skip != () and not resolve(plan.granularity).needs_example
+        return self.task.output_notes if kept else ()
 
     def samples_shown(self, point: Point) -> int:
         """How many samples criterion, scope and recoveries of a point were shown."""
@@ -209,7 +215,7 @@ class Trial:
                 "predictions": result.predictions[:self.samples].tolist(),
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*plan.notes, *self.notes(point)],
+                "layers": plan.layers(), "notes": [*self.output_notes(plan, point), *plan.notes, *self.notes(point)],
                 **({"samples_seen": samples} if samples else {}), **method_facts(point.criterion, point.recovery)}
 
     def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:

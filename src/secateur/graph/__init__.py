@@ -21,12 +21,13 @@ from secateur.graph.cut.graph_module import ExportedNetwork
 from secateur.graph.cut.optimizer import carry_optimizer
 from secateur.graph.cut.sizes import Sizes
 from secateur.graph.example import examples, inputs
+from secateur.graph.flow import OUTPUT
 from secateur.graph.proof.dead_units import UNFELT, with_unfelt
 from secateur.graph.proof.oracles import prove_groups
 from secateur.graph.targets import targets
 from secateur.graph.weight_norms import keep_norms
 
-__all__ = ["UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
+__all__ = ["OUTPUT", "UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
            "trace_outputs"]
 
 _WITHOUT_CACHE = ("traced without its cache of keys and values (config.use_cache), which no graph holds; the cut "

@@ -19,6 +19,8 @@ from secateur.graph.capture import FlatGraph
 from secateur.graph.rules import RULES
 from secateur.graph.rules.base import Call, TensorAxes
 
+OUTPUT = "it reaches the network's output"
+"""Why the units that a network gives stay."""
 _BY_ROWS = {"linear", "index", "index_add", "dropout", "layer_norm", "rms_norm", "view", "reshape", "_unsafe_view",
             "unsqueeze", "chunk", "split", "to", "_to_copy", "contiguous", "softmax"}
 
@@ -94,7 +96,7 @@ def _visit(flow: Flow, graph: FlatGraph, node: fx.Node) -> None:
     elif node.op == "output":
         flow.outputs += flow.tensors(*node.all_input_nodes)
         for axis in (a for value in flow.outputs for a in value.axes):
-            flow.axes.fix(axis, "it reaches the network's output")
+            flow.axes.fix(axis, OUTPUT)
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -116,12 +116,16 @@ class Allocator:
 
         Args:
             sparsity: of the layers that have none of their own.
-            spare: also leave those of N:M whole, because 0 was asked of a network that is N:M as a whole.
+            spare: leave those whole that have no sparsity of their own but that of N:M, because 0 was asked for.
         """
         keeps: dict[int, Tensor] = {}
         notes: list[str] = []
         for i, ranking in self._alone.items():
-            own = 0.0 if spare else self.entries[i].own_sparsity or 0.0
+            entry = self.entries[i]
+            own = 0.0 if spare and entry.rule.sparsity is None else entry.own_sparsity or 0.0
+            if entry.own_sparsity and not own and entry.rule.granularity:
+                notes.append(f"{entry.layer.name}: whole, because sparsity 0 was asked for; sparsity "
+                             f"{entry.own_sparsity:g} in layers= cuts it alone")
             notes += self._keep_best(keeps, [i], ranking, removal_count(ranking.items, own))
         for contest in self._contests:
             layers, context = [self.entries[i].layer for i in contest.members], self._context(contest)
@@ -130,6 +134,9 @@ class Allocator:
             notes += self.scope.remarks(sparsity, counts, context)
             for (places, ranking), count in zip(contest.sets, counts, strict=True):
                 notes += self._keep_best(keeps, places, ranking, count)
+            if isinstance(self.scope, Allocation) and "costs" not in self.scope.needs:
+                items = sum(layer.items for layer in layers)
+                notes += _bound_notes(removal_count(items, sparsity), sum(counts), items)
         return [entry.cut(keeps[i]) for i, entry in enumerate(self.entries)], notes
 
     def scan(self, sparsities: Sequence[float]) -> Scan:
@@ -164,17 +171,26 @@ class Allocator:
 
     def _keep_best(self, keeps: dict[int, Tensor], members: list[int], ranking: Ranking, count: int) -> list[str]:
         """Keep the best of one set within the bounds of its layers, and say where these acted."""
-        bounds = [e.bounds if e.granularity.sparsity is None else (0, e.layer.items)
-                  for e in (self.entries[i] for i in members)]
+        fixed = self.entries[members[0]].granularity.sparsity is not None
+        bounds = [(0, self.entries[i].layer.items) if fixed else self.entries[i].bounds for i in members]
         free, kept, notes = ranking.take(count), ranking.take(count, bounds), list[str]()
         for i, before, after, bound in zip(members, free, kept, bounds, strict=True):
             keeps[i] = after
             notes += self._guard_notes(i, _count_removed(before), _count_removed(after), bound)
-        reached = sum(map(_count_removed, kept))
-        if len(members) > 1 and reached != count:
-            notes.append(f"{count} of {ranking.items} asked for, {reached} go: the bounds of the layers allow no more"
-                         if reached < count else f"{count} asked for, {reached} go: the layers' min_sparsity is more")
+        if fixed:
+            notes += self._overruled(members[0], count)
+        elif len(members) > 1:
+            notes += _bound_notes(count, sum(map(_count_removed, kept)), ranking.items)
         return notes
+
+    def _overruled(self, i: int, count: int) -> Iterator[str]:
+        """A note where N:M takes less or more of a layer than its bounds say."""
+        entry = self.entries[i]
+        low, high = entry.rule.bounds(entry.layer.items, False)
+        if count and not low <= count <= high:
+            side = f"min_sparsity={entry.rule.min_sparsity:g}" if count < low else (
+                f"max_sparsity={entry.rule.max_sparsity:g}")
+            yield f"{entry.layer.name}: {count} of {entry.layer.items} go, as {entry.granularity.name} says, not {side}"
 
     def _guard_notes(self, i: int, before: int, after: int, bound: tuple[int, int]) -> list[str]:
         entry, total = self.entries[i], self.entries[i].layer.items
@@ -200,6 +216,14 @@ class Allocator:
         plan = Plan(self.entries[0].granularity.name, "", "", 0.0, tuple(cuts), parameter_shapes(self.model),
                     structure=self.structure)
         return apply(self.model, plan, prove=False)
+
+
+def _bound_notes(asked: int, reached: int, items: int) -> Iterator[str]:
+    """A note where the bounds of some layers that share a sparsity let others go than were asked for."""
+    if reached < asked:
+        yield f"{asked} of {items} asked for, {reached} go: the bounds of the layers allow no more"
+    elif reached > asked:
+        yield f"{asked} asked for, {reached} go: the layers' min_sparsity is more"
 
 
 def _count_removed(keep: Tensor) -> int:

@@ -1,22 +1,18 @@
-"""The layers that are frozen in a network that learns, as a fixed Fourier transform is, and so stay whole."""
+"""The layers that are frozen in a network that learns, as a fixed Fourier transform is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from torch import nn
 
-from secateur.core.text import join_first
 from secateur.core.types import Structure
-
-_SHOWN = 3
-"""How many layers a note names."""
 
 
 def find_frozen_layers(model: nn.Module, structure: Structure) -> tuple[str, ...]:
     """The modules with parameters of their own of which none learns, where other parameters of the network do.
 
-    Those whose buffers make neurons are among them. A network that is frozen as a whole is one that is
+    Buffers that make neurons are named by themselves. A network that is frozen as a whole is one that is
     used, not one that is made of constants: none is named.
 
     >>> net = nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 2))
@@ -31,17 +27,8 @@ def find_frozen_layers(model: nn.Module, structure: Structure) -> tuple[str, ...
 
 
 def _made_by_buffers(model: nn.Module, structure: Structure) -> Iterator[str]:
-    """The modules with a buffer that makes units, as a basis does; one that is only added to them makes none."""
+    """The buffers that make units, as a basis does; one that is only added to them makes none."""
     buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
     for member in (member for group in structure.groups for member in group.members):
         if member.role == "out" and member.tensor in buffers:
-            yield member.tensor.rpartition(".")[0]
-
-
-def frozen_note(layers: Sequence[str]) -> str:
-    """What a plan says of the layers that stay for this.
-
-    >>> frozen_note(["a", "b", "c", "d", "e"])
-    'frozen, as a constant: a, b, c and 2 more stay whole; skip=() lets them go'
-    """
-    return f"frozen, as a constant: {join_first(layers, _SHOWN)} stay whole; skip=() lets them go"
+            yield member.tensor

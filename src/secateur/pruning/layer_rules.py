@@ -116,7 +116,7 @@ def rules(model: nn.Module, layers: Settings | None, scope: Scope) -> dict[str, 
 def with_tied(model: nn.Module, names: frozenset[str]) -> frozenset[str]:
     """Some modules, and those that share a parameter with one of them, such as an embedding tied to the head."""
     aliases = _aliases(model)
-    return frozenset(alias for name in names for alias in aliases[name])
+    return frozenset(alias for name in names for alias in aliases.get(name, {name}))
 
 
 def _aliases(model: nn.Module) -> dict[str, set[str]]:
@@ -215,15 +215,31 @@ def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset
     Raises:
         SecateurError: a name that no module has, a module that the network does not have, either of them twice.
     """
-    names = [name for name, _ in model.named_modules() if name]
-    patterns = [one if isinstance(one, str) else _name_of(model, one) for one in read_skip(skip)]
+    patterns = names_of(model, skip)
     if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
         raise SecateurError(f"skip names {', '.join(twice)} twice")
-    found: set[str] = set()
-    for pattern in patterns:
-        hits = matching_modules("skip", pattern, names)
-        found.update(n for n in names for hit in hits if _is_inside(n, hit))
-    return frozenset(found)
+    return frozenset().union(*modules_meant(model, "skip", patterns).values())
+
+
+def names_of(model: nn.Module, skip: Iterable[str | nn.Module]) -> list[str]:
+    """The names and expressions that ``skip`` holds, modules by the names that they have in the network.
+
+    Raises:
+        SecateurError: it is no list of them, or a module is not of the network.
+    """
+    return [one if isinstance(one, str) else _name_of(model, one) for one in read_skip(skip)]
+
+
+def modules_meant(model: nn.Module, argument: str, patterns: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The modules that each of some names or expressions means, with all modules inside them.
+
+    Raises:
+        SecateurError: one means none.
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    hits = {pattern: matching_modules(argument, pattern, names) for pattern in patterns}
+    return {pattern: frozenset(n for n in names if any(_is_inside(n, one) for one in found))
+            for pattern, found in hits.items()}
 
 
 def modules_within(model: nn.Module, names: Iterable[str]) -> frozenset[str]:

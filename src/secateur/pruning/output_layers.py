@@ -10,9 +10,12 @@ from torch import nn
 from secateur import graph
 from secateur.core.errors import OutputLayerWarning, UnsupportedError, caller_level
 from secateur.core.types import Structure
+from secateur.graph.targets import weights
 
 _NORMS = (nn.PReLU, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 """Modules that learn, but go along with the axis of the layer before them."""
+NONE = "no layer makes the last axis of an output, so that none is kept whole for that"
+"""What is to be known of a network whose outputs no layer makes."""
 _KEEP = "skip=['name'] keeps a layer whole, skip=() says that all may be cut"
 
 
@@ -24,26 +27,24 @@ def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> 
     Warns:
         OutputLayerWarning: neither says which they are; then no layer is one.
     """
-    if structure.groups:
-        return structure.output_layers, structure.output_notes
-    if example is not None:
+    if structure.groups or example is not None:
         try:
-            found = graph.trace_outputs(model, example)
+            found = structure if structure.groups else graph.trace_outputs(model, example)
         except UnsupportedError as error:
-            _warn(f"the network cannot be traced ({error})")
-            return (), ()
-        unknown = () if found.output_layers or found.output_notes else (
-            "no layer makes the last axis of an output, so that none is kept whole for that",)
+            return (), (_warn(f"the network cannot be traced ({error})"),)
+        unknown = () if found.output_layers or found.output_notes else (NONE,)
         return found.output_layers, (*found.output_notes, *unknown)
     last = _last_of(model) if _is_plain(model) else None
     if last is None:
-        _warn(f"{type(model).__name__} came without example= and data=, with which it is found")
+        return (), (_warn(f"{type(model).__name__} came without example= and data=, with which it is found"),)
     return ((last,) if last else ()), ()
 
 
-def _warn(why: str) -> None:
-    warnings.warn(f"{why}, so its output layer is not known and is cut like the others: {_KEEP}", OutputLayerWarning,
-                  stacklevel=caller_level())
+def _warn(why: str) -> str:
+    """Warn that no layer is kept for the outputs, and give what the warning says."""
+    told = f"{why}, so its output layer is not known and is cut like the others: {_KEEP}"
+    warnings.warn(told, OutputLayerWarning, stacklevel=caller_level())
+    return told
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -53,9 +54,9 @@ def _is_plain(module: nn.Module) -> bool:
 
 def _last_of(model: nn.Module) -> str | None:
     """The name of the last layer with weights to cut; empty where there is none, None where that cannot be said."""
-    layers = {target.module for target in graph.targets(model)}
     for name, module in reversed(list(model.named_children())):
-        if name in layers:
+        # Not by the targets, which name a tied weight once.
+        if any(weights(module)):
             return name
         found = _last_of(module) if _is_plain(module) else _transparent(module)
         if found is None or found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -20,11 +20,21 @@ from secateur.graph.check import check_weights
 from secateur.pruning.allocation import Allocator, Entry
 from secateur.pruning.checks import example_calls, underdetermined_layers, unused_weights
 from secateur.pruning.criteria.base import as_criterion
-from secateur.pruning.frozen_layers import find_frozen_layers, frozen_note
+from secateur.pruning.frozen_layers import find_frozen_layers
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.granularity.base import Granularity, Unit, producers
 from secateur.pruning.granularity.neuron import Neuron
-from secateur.pruning.layer_rules import Rule, modules_within, resolve_skip, rule_of, rules, with_tied
+from secateur.pruning.kept import Kept, idle_names
+from secateur.pruning.layer_rules import (
+    Rule,
+    modules_meant,
+    modules_within,
+    names_of,
+    resolve_skip,
+    rule_of,
+    rules,
+    with_tied,
+)
 from secateur.pruning.output_layers import find_output_layers
 from secateur.pruning.scan import Scan
 from secateur.pruning.signals import SignalCollector
@@ -66,9 +76,10 @@ class Selection:
             find_output_layers(model, self.structure, example) if outputs is None else (tuple(outputs), ()))
         self.frozen = () if spec.skip == () else find_frozen_layers(model, self.structure) if frozen is None else (
             tuple(frozen))
-        skipped = with_tied(model, skipped | modules_within(model, self.outputs))
-        places = self.granularity.places(self.structure, skipped | with_tied(model, frozenset(self.frozen)))
-        self._frozen_note = self._note_frozen(skipped)
+        self._kept = Kept(model, self.structure, self.granularity, skipped, modules_within(model, self.outputs),
+                          self.frozen)
+        places = self.granularity.places(self.structure, self._kept.all)
+        self._kept_notes = [*self._kept.notes(), *self._idle_names(model)]
         self._check_places(places)
         tensors = [] if isinstance(places[0], Group) else [place.name for place in places]
         gather = SignalCollector(model, self._criterion.needs, tensors, samples, example, spec.seed)
@@ -88,21 +99,23 @@ class Selection:
                                 "or a tuple of them, to see which axes go together; got None")
         return graph.trace(model, example)
 
-    def _note_frozen(self, skipped: frozenset[str]) -> list[str]:
-        """The note on what would be cut, were it not frozen."""
-        cuttable = self.granularity.places(self.structure, skipped)
-        makers = set().union(*(producers(p) if isinstance(p, Group) else {p.module} for p in cuttable))
-        layers = [name for name in self.frozen if name in makers]
-        return [frozen_note(layers)] if layers else []
+    def _idle_names(self, model: nn.Module) -> Iterator[str]:
+        """Notes on names in ``skip`` and ``layers`` of modules that have nothing to cut."""
+        for argument, names in (("skip", names_of(model, self.spec.skip or ())), ("layers", self.spec.layers or ())):
+            meant = {pattern: with_tied(model, modules) for pattern, modules in
+                     modules_meant(model, argument, names).items()}
+            yield from idle_names(argument, meant, self.structure)
 
     def _check_places(self, places: Sequence[Any]) -> None:
         if not places:
+            # Of neurons the groups say why they stay.
+            other = () if self.granularity.needs_example else self._kept.of_kind()
             makers = ", ".join(name or "the network itself" for name in self.outputs)
             kept = f" ({makers} makes the output and stays: skip=() lets it go)" * bool(self.outputs)
             raise SecateurError(f"nothing to cut: no {self.granularity.item} outside skip can be removed{kept}"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason)
                                 + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)
-                                + "".join(f"; {note}" for note in (*self.structure.notes, *self._frozen_note)))
+                                + "".join(f"; {note}" for note in (*self.structure.notes, *self._kept_notes, *other)))
 
     def _score(self, model: nn.Module, places: Sequence[Any], gather: SignalCollector) -> list[Entry]:
         """Every place with the scores of its items, by its own granularity where it has one."""
@@ -139,26 +152,21 @@ class Selection:
         cuts, notes = self._allocator.cuts(target, spare=sparsity == 0)
         rounded = [_round(cut, entry) for cut, entry in zip(cuts, self._entries, strict=True)]
         for old, new, entry in zip(cuts, rounded, self._entries, strict=True):
-            if old.removed and not new.removed and isinstance(entry.granularity, Neuron):
-                notes.append(f"{old.name}: nothing removed, {old.items} are left whole to be a multiple of "
-                             f"{entry.granularity.round_to}")
-        notes += [f"{g.name}: stays whole, {g.reason}" for g in self.structure.groups if g.reason == graph.UNFELT]
+            notes += _rounding_notes(old, new, entry)
         named = [replace(cut, granularity=entry.granularity.name if entry.rule.granularity and
                          entry.granularity.name != self.granularity.name else "")
                  for cut, entry in zip(rounded, self._entries, strict=True)]
-        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._frozen_note,
-                                             *self._idle_rules(), *self._cautions])
+        made = self._as_plan(target, named, [*notes, *self.structure.notes, *self._output_notes, *self._kept_notes,
+                                             *self._kept.of_kind(), *self._idle_rules(), *self._cautions])
         return made if sparsity is not None or self.granularity.sparsity else replace(made, sparsity=made.reached)
 
     def _as_plan(self, sparsity: float, cuts: Sequence[Cut], notes: Sequence[str] = ()) -> Plan:
         return Plan(self.granularity.name, self.criterion, self.scope.name, sparsity, tuple(cuts), self.shapes,
                     tuple(notes), self.structure, any(entry.rule.acts for entry in self._entries))
 
-    def _idle_rules(self) -> list[str]:
-        """Notes on settings of output layers, which stay whole whatever is said of them."""
-        return [f"{name}: stays whole, because it makes an output, so that its own settings decide nothing; skip=() "
-                "lets it go" for name in self.outputs if self._rules.get(name, self._rules[""]) != self._rules[""]
-                and not self._rules[name].skip]
+    def _idle_rules(self) -> Iterator[str]:
+        """Notes on settings of layers that stay whole whatever is said of them."""
+        return self._kept.idle_rules(self._rules, {name for layer in self.layers for name in layer.modules})
 
     @cached_property
     def _cautions(self) -> list[str]:
@@ -179,14 +187,33 @@ class Selection:
 def _round(cut: Cut, entry: Entry) -> Cut:
     """Keep the best of what would go, so that a multiple of the granularity's ``round_to`` stays."""
     item = entry.granularity
-    # Heads and experts are whole parts: a multiple of them is no multiple of what a machine computes at once.
-    if not isinstance(item, Neuron) or cut.group is None or cut.group.unit not in ("neuron", "channel") or (
-            not cut.removed):
+    if not isinstance(item, Neuron) or not cut.removed or not _rounds(cut):
         return cut
     kept = cut.items - cut.removed
     more = min(-(-kept // item.round_to) * item.round_to, cut.items) - kept
     best = entry.layer.scores.masked_fill(cut.keep, -torch.inf).topk(more).indices
     return replace(cut, keep=cut.keep.index_fill(0, best, True))
+
+
+def _rounds(cut: Cut) -> bool:
+    """Whether a multiple of the units is a multiple of what a machine computes at once: heads and experts are parts of
+    many values each."""
+    return cut.group is not None and cut.group.unit in ("neuron", "channel", "unit")
+
+
+def _rounding_notes(before: Cut, after: Cut, entry: Entry) -> Iterator[str]:
+    """A note where ``round_to`` left a layer more than was asked for, or does not concern it."""
+    item = entry.granularity
+    if not isinstance(item, Neuron) or item.round_to == 1 or not before.removed:
+        return
+    if after.group is not None and not _rounds(after):
+        yield (f"{after.name}: {after.items - after.removed} of {after.items} {after.group.unit}s are left, to which "
+               f"round_to={item.round_to} does not apply")
+    elif not after.removed:
+        yield f"{after.name}: nothing removed, {after.items} are left whole to be a multiple of {item.round_to}"
+    elif after.removed < before.removed:
+        yield (f"{after.name}: {after.removed} of {after.items} {item.item} go, not {before.removed}, so that a "
+               f"multiple of {item.round_to} is left")
 
 
 def _check_alike(name: str, own: Granularity, whole: Granularity) -> None:

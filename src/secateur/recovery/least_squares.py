@@ -115,7 +115,11 @@ def solve(systems: list[Equations], cross: Tensor) -> Tensor:
 
 
 def best_damping(fit: NormalEquations, held: NormalEquations, support: Tensor | None, toward: Tensor) -> float:
-    """The damping with the least error on the rows held out, tried on some of the outputs."""
+    """The damping with the least error on the rows held out, tried on some of the outputs.
+
+    Sums of products in float32 are off by rounding, so that with a small damping they may be no equations that have a
+    solution; such dampings are left out.
+    """
     some = slice(None, None, max(1, toward.shape[1] // _PROBED))
     few, test = (NormalEquations(n.gram, n.cross[..., some], n.rows) for n in (fit, held))
     mask, near = None if support is None else support[:, some], toward[:, some]
@@ -123,4 +127,11 @@ def best_damping(fit: NormalEquations, held: NormalEquations, support: Tensor | 
     def error(damping: float) -> float:
         pulled = ridge(few, damping, near)
         return test.error(solve(systems_of(pulled, mask), pulled.cross))
-    return min(_DAMPINGS, key=error)
+    whole = fit + held
+    solvable = [d for d in _DAMPINGS if all(_is_definite(ridge(n, d, toward).gram) for n in (fit, whole))]
+    return min(solvable or _DAMPINGS[-1:], key=error)
+
+
+def _is_definite(gram: Tensor) -> bool:
+    """Whether symmetric matrices ``(groups, n, n)`` are positive definite, and so all that a support leaves of them."""
+    return not torch.linalg.cholesky_ex(gram.double()).info.any()

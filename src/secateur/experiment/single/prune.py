@@ -88,8 +88,8 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     near = task.closeness(trial.model, cut)
     before, after = _figures(trial.model, single), _figures(cut, single)
     again, graph_notes = write_checked(cut, path, single, facts(config, plan, before, after, times))
-    notes = (*filter(None, [ruin(near)]), *single.notes, *task.output_notes, *plan.notes, *trial.notes(point),
-             *trial.removal_notes(point), *graph_notes)
+    notes = (*filter(None, [ruin(near)]), *single.notes, *trial.output_notes(plan, point), *plan.notes,
+             *trial.notes(point), *trial.removal_notes(point), *graph_notes)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
                       trial.samples_shown(point), notes, task.chance, again)
 

@@ -51,8 +51,7 @@ class SingleCut:
         Raises:
             SecateurError: something looks at samples, and there are none.
         """
-        # Where no output layer is known, only a skip of () that was given says that all may go.
-        return self.config.point(self.task.all_skipped(self.config.skip) or self.config.skip, self._samples())
+        return self.config.point(self.task.all_skipped(self.config.skip), self._samples())
 
     @property
     def timing(self) -> Timing:

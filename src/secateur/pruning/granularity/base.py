@@ -141,3 +141,8 @@ def check_pooling(pooling: str) -> None:
 def producers(group: Group) -> set[str]:
     """The modules whose weights produce the units of a group."""
     return {m.tensor.rpartition(".")[0] for m in group.members if m.role == "out"}
+
+
+def makers(group: Group) -> set[str]:
+    """The modules whose weights produce the units of a group, and these weights themselves."""
+    return producers(group) | {m.tensor for m in group.members if m.role == "out"}

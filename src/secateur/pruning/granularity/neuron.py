@@ -12,7 +12,7 @@ from secateur.core.bounds import check_round_to
 from secateur.core.choices import Pooling
 from secateur.core.module_state import evaluating
 from secateur.core.types import Group, Member, Structure, Target
-from secateur.pruning.granularity.base import Granularity, Layer, Score, Unit, check_pooling, pool, producers
+from secateur.pruning.granularity.base import Granularity, Layer, Score, Unit, check_pooling, makers, pool
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Neuron(Granularity):
         check_pooling(self.pooling)
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
-        """The groups that can be cut and are produced by no module in ``skip``."""
-        return [g for g in structure.groups if g.cuttable and not skip & producers(g)]
+        """The groups that can be cut and are produced by no module or weight in ``skip``."""
+        return [g for g in structure.groups if g.cuttable and not skip & makers(g)]
 
     def layer(self, model: nn.Module, place: Target | Group, score: Score) -> Layer:
         """One score a unit, pooled over the tensors that produce it."""

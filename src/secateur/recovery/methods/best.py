@@ -36,7 +36,8 @@ class Best(Recovery):
         refitted = (Rechoose() if self.chooses(context.granularities) else Reconstruct()).recover(context)
         candidates = [cut, refitted.network]
         if "neuron" in context.granularities and any(isinstance(m, _BatchNorm) for m in refitted.network.modules()):
-            candidates.append(Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network))))
+            measured = Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network)))
+            candidates.append(measured.network)
         nearest = min(candidates, key=lambda model: distance(model, context))
         kept = (_KEPT,) if nearest is cut and refitted.rows else ()
         return RecoveryResult(nearest, refitted.rows, (*refitted.notes, *kept))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.data.forward import call, watch
-from secateur.recovery.methods.base import Recovery, RecoveryContext
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
+
+_NOTHING = ("recovery recalibrate: no batch norm of the network has a running mean and variance, so that it stays as "
+            "it was")
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,12 @@ class Recalibrate(Recovery):
 
     needs = frozenset({"data"})
 
-    def recover(self, context: RecoveryContext) -> nn.Module:
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network with new statistics; weights stay as they are."""
         model = context.pruned
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
         if not norms:
-            return model
+            return RecoveryResult(model, notes=(_NOTHING,))
         momenta = {norm: norm.momentum for norm in norms}
         try:
             with watch(model, {}), torch.no_grad():
@@ -39,4 +41,4 @@ class Recalibrate(Recovery):
         finally:
             for norm, momentum in momenta.items():
                 norm.momentum = momentum
-        return model
+        return RecoveryResult(model)
