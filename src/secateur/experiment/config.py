@@ -43,7 +43,7 @@ def _check_item(room: str, name: str) -> None:
 
 QUICK: dict[str, Any] = {
     "sparsity": (0.0, 0.5, 0.7, 0.8, 0.9), "criterion": ("magnitude", "l2"), "seeds": 1, "epochs": 2, "best_from": 0.8,
-    "batch_size": 128, "calibration": 4096, "latency_batches": (1, 64), "latency_seconds": 0.1, "draft": True}
+    "batch_size": 256, "calibration": 2048, "latency_batches": (1, 64), "latency_seconds": 0.1, "draft": True}
 """The settings of a first look in a minute: five sparsities, both cuts, the best recovery at two of them, no control;
 larger batches, fewer samples for the recoveries, and less time for each timing, than in a whole study."""
 
