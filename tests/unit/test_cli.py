@@ -14,7 +14,7 @@ def test_a_study_leaves_its_report(tmp_path, blank_figures):
     assert done.returncode == 0, done.stderr
     names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert {"rows.sqlite", "report.html", "summary.md", "rows.csv", "rows.parquet"} <= names
-    assert {Path(n).suffix for n in names if n.startswith("figures/")} == {".pdf", ".png", ".svg"}
+    assert {Path(n).suffix for n in names if n.startswith("figures/")} == {".png", ".svg"}
     assert "report.html" in done.stdout
     before = (tmp_path / "run" / "report.html").read_bytes()
     assert secateur("report", "run", cwd=tmp_path).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,8 +129,10 @@ def best_damping(fit: NormalEquations, held: NormalEquations, support: Tensor | 
         pulled = ridge(few, damping, near)
         return test.error(solve(systems_of(pulled, mask), pulled.cross))
     whole = fit + held
-    solvable = [d for d in _DAMPINGS if all(_is_definite(ridge(n, d, toward).gram) for n in (fit, whole))]
-    return min(solvable or _DAMPINGS[-1:], key=error)
+    # A system that has a solution has one with more damping, too.
+    solvable = itertools.dropwhile(
+        lambda d: not all(_is_definite(ridge(n, d, toward).gram) for n in (fit, whole)), _DAMPINGS)
+    return min(list(solvable) or _DAMPINGS[-1:], key=error)
 
 
 def _is_definite(gram: Tensor) -> bool:

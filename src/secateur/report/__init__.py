@@ -35,7 +35,7 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
 
     Returns:
         The report's first sentence and its files: ``report.html``, ``summary.md``, but for a draft
-        ``figures/*.png``, ``.svg`` and ``.pdf``, and ``rows.csv`` and ``rows.parquet`` if asked for.
+        ``figures/*.png`` and ``.svg``, and ``rows.csv`` and ``rows.parquet`` if asked for.
 
     Raises:
         RunError: the run is empty, or the folder cannot be written.

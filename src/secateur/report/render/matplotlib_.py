@@ -1,4 +1,4 @@
-"""Draws plots with Matplotlib into PNG, SVG and PDF, with real text; the same plots give the same bytes."""
+"""Draws plots with Matplotlib into PNG and SVG, with real text; the same plots give the same bytes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from secateur.report.plots.palette import LIGHT
 from secateur.report.plots.ticks import bounds, extent, log_ticks
 from secateur.report.results import Results
 
-KINDS = ("png", "svg", "pdf")
-_METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"Creator": None, "Producer": None,
-                                                                        "CreationDate": None}}
+KINDS = ("png", "svg")
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
 _MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "star": "*", "cross": "X", "": ""}
 _SIZES = {"star": 8, "diamond": 5}
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
@@ -26,8 +25,7 @@ _MOST_PANELS = 12
 """Layers that a figure shows; with more, panels are too small to read, and the page shows all."""
 _LEGEND_ROW = 0.2
 """The height of a row of the legend, in inches."""
-STYLE = {"svg.hashsalt": "secateur", "svg.fonttype": "none", "pdf.fonttype": 42,
-         "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
+STYLE = {"svg.hashsalt": "secateur", "svg.fonttype": "none", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],
          "xtick.color": LIGHT["soft"], "ytick.color": LIGHT["soft"], "axes.axisbelow": True,
@@ -59,7 +57,7 @@ def collect(results: Results) -> dict[str, list[Plot]]:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Write every figure as PNG, SVG and PDF into a folder."""
+    """Write every figure as PNG and SVG into a folder."""
     files = []
     with need("matplotlib").rc_context(STYLE):
         for name, panels in collect(results).items():
