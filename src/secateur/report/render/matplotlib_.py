@@ -25,7 +25,8 @@ _MOST_PANELS = 12
 """Layers that a figure shows; with more, panels are too small to read, and the page shows all."""
 _LEGEND_ROW = 0.2
 """The height of a row of the legend, in inches."""
-STYLE = {"svg.hashsalt": "secateur", "svg.fonttype": "none", "font.size": 9.5, "axes.titlesize": 10.5, "axes.edgecolor": LIGHT["soft"],
+STYLE = {"svg.hashsalt": "secateur", "svg.fonttype": "none", "font.size": 9.5, "axes.titlesize": 10.5,
+         "axes.edgecolor": LIGHT["soft"],
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LIGHT["line"],
          "grid.linewidth": 0.7, "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"],
          "xtick.color": LIGHT["soft"], "ytick.color": LIGHT["soft"], "axes.axisbelow": True,
