@@ -47,7 +47,7 @@ def test_every_form_gives_the_same_data(own, made):
 
 
 @pytest.mark.parametrize(("made", "said"), [
-    (None, "gives NoneType; allowed: a Dataset"),
+    (None, "returned a NoneType; allowed: a Dataset"),
     ((X, Y, TEST_X), "gives tuple of 3; allowed"),
     ((X, Y), "gives Tensor for train or test"),
     ({"train_x": X, "train_y": Y}, "lacks test_x, test_y"),

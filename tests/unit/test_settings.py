@@ -62,7 +62,7 @@ def flags_of(name):
     ({"kind": "fancie"}, "unknown kind 'fancie': did you mean 'fancy'? allowed: fancy, plain"),
     ({"on": "yes"}, "on 'yes': allowed are true and false"), ({"rules": 3}, "rules '3': allowed is text"),
     ({"cout": 3}, "unknown setting 'cout': did you mean 'count'?"),
-    ({"count": 2, "number": 2}, "number and count are one setting; allowed is one of them")])
+    ({"count": 2, "number": 2}, "number and count are the same setting; give only one")])
 def test_what_a_field_does_not_allow_is_refused_in_one_line(given, message):
     with pytest.raises(SecateurError) as caught:
         Example.make(given)
@@ -151,7 +151,7 @@ def test_the_examples_of_the_help_are_commands(name):
     (["prune", "mlp", "--sparsity", "1.5"], "allowed is a fraction removed in [0, 1)"),
     (["prune", "mlp", "--sparsity", "0.5", "--pooling", "men"], "did you mean 'mean'"),
     (["prune", "mlp", "--sparsity", "0.5", "--scope", "globl"], "did you mean 'global'"),
-    (["prune", "mlp", "--sparsity", "0.5", "--least", "0.1", "--min-sparsity", "0.2"], "are one setting"),
+    (["prune", "mlp", "--sparsity", "0.5", "--least", "0.1", "--min-sparsity", "0.2"], "are the same setting"),
     (["prune", "mlp", "--sparsity", "0.5", "--engine", "kernel"], "did you mean 'kernels'"),
     (["prune", "mlp", "--sparsity", "0.5", "--epochs", "-1"], "epochs -1: allowed is 0 or more"),
     (["prune", "mlp", "--sparsity", "0.5", "--device", "gpu"], "allowed are cpu, cuda"),

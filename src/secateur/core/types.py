@@ -92,7 +92,7 @@ class Group:
 
     def __str__(self) -> str:
         parts = ", ".join(dict.fromkeys(self._where(m) for m in self.members))
-        fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters go with them"
+        fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters are removed with them"
         return f"{self.name}: {self.units} x {self.unit} ({self.source or 'source unknown'}), {fate}; {parts}"
 
     def _where(self, member: Member) -> str:
@@ -136,11 +136,12 @@ class Structure:
     def _lines(self) -> Iterator[str]:
         free = [g for g in self.groups if g.cuttable]
         makers = ", ".join(self.outputs) or "no layer"
-        yield (f"{len(self.targets)} layers with weights to cut; {len(free)} of {len(self.groups)} groups of neurons "
-               f"can be cut, {sum(g.units for g in free)} units; outputs made by {makers}")
+        yield (f"{len(self.targets)} layers with weights that can be cut; {len(free)} of {len(self.groups)} groups of "
+               f"neurons can be cut, {sum(g.units for g in free)} units; outputs made by {makers}")
         yield from (f"  {group}" for group in self.groups)
-        yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
-        yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
+        yield from (f"  shared tensor with several names: {', '.join(names)}" for names in self.tied)
+        yield from ("  operator without a pruning rule, so the tensors it uses are not cut: "
+                    f"{name}" for name in self.unknown)
         yield from (f"  note: {note}" for note in (*self.output_notes, *self.notes))
 
     def __getstate__(self) -> dict[str, Any]:

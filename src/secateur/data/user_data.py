@@ -100,7 +100,8 @@ def _check_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         total = sum(info.file_size for info in archive.infolist())
     if total > (most := max(_FREE, _TIMES * path.stat().st_size)):
-        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}: numpy.savez writes it uncompressed")
+        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}; save it uncompressed with "
+                               "numpy.savez")
 
 
 def _parts(spec: str, made: Any) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _parts(spec: str, made: Any) -> dict[str, Any]:
         made = (*_pair(spec, made[0]), *_pair(spec, made[1]))
     if not isinstance(made, (tuple, list)) or len(made) != 4:
         size = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
-        raise SecateurError(f"data set '{spec}' gives {type(made).__name__}{size}; allowed: {_ALLOWED}")
+        raise SecateurError(f"data set '{spec}' returned a {type(made).__name__}{size}; allowed: {_ALLOWED}")
     return {part: _tensor(spec, part, value) for part, value in zip(PARTS, made, strict=True)}
 
 
@@ -136,5 +137,5 @@ def _pair(spec: str, half: Any) -> tuple[Any, Any]:
 
 
 def _tensor(spec: str, part: str, value: Any) -> Tensor:
-    with failing(f"data set '{spec}': {part} is no tensor or array"):
+    with failing(f"data set '{spec}': {part} is not a tensor or array"):
         return torch.as_tensor(value)

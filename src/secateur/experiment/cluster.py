@@ -82,8 +82,8 @@ def _check_answers(address: str) -> None:
         try:
             thread.submit(asyncio.run, _identity(address)).result()
         except (asyncio.TimeoutError, TimeoutError) as error:
-            raise SecateurError(f"no Dask scheduler answers at '{address}' within {ANSWER_S} seconds; where a process "
-                                "takes the connection, it is another one, or hangs") from error
+            raise SecateurError(f"no Dask scheduler answers at '{address}' within {ANSWER_S} seconds; a process that "
+                                "accepts the connection is not a scheduler, or hangs") from error
         except (OSError, ValueError) as error:
             raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
 
@@ -216,7 +216,7 @@ class _Cluster:
             raise self._lost_scheduler() from error
         except (ImportError, AttributeError) as error:
             raise RunError(f"a worker of the Dask scheduler at '{self.address}' cannot measure: {readable(error)}; it "
-                           "needs the modules that this machine has") from error
+                           "needs the same modules as this machine") from error
         if "failed" in found:
             raise RunError(f"{found['failed']}; every finished row is kept")
         return found

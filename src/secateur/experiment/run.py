@@ -85,7 +85,7 @@ def load_run(folder: str | Path) -> RunData:
     with Store(Path(folder)) as store:
         run = store.meta("run")
         if run is None:
-            raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
+            raise RunError(f"'{folder}' holds a run that has not started; run secateur study again")
         with _named(Path(folder)):
             run = check(run, RUN, "what its run is made of")
             check_once(run)
@@ -131,8 +131,8 @@ class _Reader:
         samples = self._one(run["samples"], self._samples)
         labels = self._one(key, partial(self._labels, key)) if (key := run.get("labels")) else None
         known = {record["seed"] for record in trained}
-        unread = (f"{len(self.damaged)} rows of '{folder / FILE}' are damaged and left out; secateur study into "
-                  "another folder (--out) measures them again",) if self.damaged else ()
+        unread = (f"{len(self.damaged)} rows of '{folder / FILE}' are damaged and left out; to measure them again, "
+                  "run secateur study into another folder (--out)",) if self.damaged else ()
         return RunData(folder, clean_values(run["config"]), self._machine(), clean(run["command"]), trained,
                        [row for row in points if row.seed in known] if self.damaged else points, statistics, samples,
                        labels, scans, refused, unread, self._unfinished(len(trained)))

@@ -64,7 +64,7 @@ def load(path: str | Path, make_model: Callable[[], nn.Module]) -> nn.Module:
     held, own = tensors_of(path), dict(network.state_dict())
     saved = {name: str(list(tensor.shape)) for name, tensor in held.items()}
     if found := differences(saved, {name: str(list(tensor.shape)) for name, tensor in own.items()}):
-        raise SecateurError(f"'{path}' is of another network than make_model makes: {found}")
+        raise SecateurError(f"'{path}' holds another network than the one that make_model makes: {found}")
     network.load_state_dict(held, assign=any(held[n].dtype != t.dtype for n, t in own.items()))
     return network
 

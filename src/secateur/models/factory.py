@@ -76,9 +76,10 @@ def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: to
     except Exception as error:
         raise SecateurError(f"{what} does not take samples of shape {tuple(shape)}: {first_line(error)}") from error
     if not isinstance(outputs, Tensor):
-        raise SecateurError(f"{what} gives {type(outputs).__name__}; needed: one tensor of logits (samples, {classes})")
+        raise SecateurError(f"{what} returns {type(outputs).__name__}; needed: one tensor of logits (samples, "
+                            f"{classes})")
     if outputs.shape != (2, classes):
-        raise SecateurError(f"{what} gives outputs of shape {tuple(outputs.shape)} for 2 samples; "
+        raise SecateurError(f"{what} returns outputs of shape {tuple(outputs.shape)} for 2 samples; "
                             f"needed: {classes} logits each")
 
 
@@ -110,8 +111,8 @@ def _call(spec: str, known: dict[str, Any]) -> nn.Module:
                             "the network, called without arguments")
     needed = _required_arguments(factory)
     if unknown := [name for name in needed if name not in known]:
-        raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, or "
-                            f"with {', '.join(known)} where it has no defaults for these (--shape, --classes)")
+        raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, "
+                            f"or with those of {', '.join(known)} that have no default (--shape, --classes)")
     with failing(f"model '{spec}' failed"):
         model = factory(**{name: known[name] for name in needed})
     if not isinstance(model, nn.Module):

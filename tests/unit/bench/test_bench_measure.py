@@ -217,7 +217,7 @@ def test_memory_sees_what_is_held():
     (["sparse.safetensors", "--model", "support:tiny"], "inputs of 'sparse.safetensors' are not known: --shape"),
     (["sparse.safetensors", "--model", "support:tiny", "--shape", "1,4,x"], "shape 'x': allowed is a whole number"),
     (["sparse.safetensors", "--model", "mlp"], "sparse.safetensors"),
-    (["sparse.safetensors", "--sparsity", "0.5"], "with a file"), (["mlp", "--model", "mlp"], "beside a file"),
+    (["sparse.safetensors", "--sparsity", "0.5"], "with a file"), (["mlp", "--model", "mlp"], "with a file only"),
     (["mlp", "--sparsity", "0.5,0.9"], "one fraction in"), (["mlp", "--batch", "0"], "batches 0: allowed is 1 or more"),
     (["mlp", "--threads", "a"], "threads 'a': allowed is a whole number"),
     (["mlp", "--seconds", "0"], "seconds 0.0: allowed is a number above 0"),

@@ -135,7 +135,7 @@ def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8:
 
 def _fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
     """Which sizes could not stay open, and why."""
-    reasons = {reach: text.partition("is not left behind: ")[2] or text for reach, text in closed.items()}
+    reasons = {reach: text.partition("was not written: ")[2] or text for reach, text in closed.items()}
     if "batch" in reasons:
         return [f"the batch is fixed at the example's {len(whole.inputs[0])}, and so are all sizes: {reasons['batch']}"]
     return [f"lengths are fixed at the example's: {reason}" for reason in reasons.values()]
@@ -149,7 +149,7 @@ def _place(path: str | Path, chosen: Format, to: str) -> Path:
     """
     place = paths.path_of("export", path)
     if place.suffix != chosen.suffix:
-        raise SecateurError(f"export: '{place}' for {to}: its name has to end in {chosen.suffix}")
+        raise SecateurError(f"export: '{place}' for {to}: its name must end in {chosen.suffix}")
     paths.check_place(place)
     return place
 

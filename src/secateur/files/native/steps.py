@@ -51,7 +51,7 @@ def check_leaves(value: Any, where: str) -> str:
 def type_and_shape(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
     """Type and shape from a text such as ``float32[4, 3]``."""
     if not (match := _TENSOR.fullmatch(strict.typed(text, str, what))):
-        raise SecateurError(f"{what} is told as '{strict.short(text)}', allowed is such as float32[4, 3]")
+        raise SecateurError(f"{what} is declared as '{strict.short(text)}', allowed is such as float32[4, 3]")
     dtypes.dtype_of(match[1], what)
     return match[1], strict.shape(strict.read_json(match[2], what), what)
 
@@ -75,7 +75,7 @@ def _from_base64(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SecateurError(f"{where} hold bits that are no base64") from error
+        raise SecateurError(f"{where} hold bits that are not valid base64") from error
 
 
 def _check_leaf(value: Any, what: str) -> None:

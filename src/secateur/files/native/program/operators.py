@@ -112,7 +112,7 @@ def operation(name: str) -> Callable[..., Any]:
             found = getattr(packet, overload)
             if not any(a.is_out for a in found._schema.arguments):
                 return found  # type: ignore[no-any-return]
-    raise SecateurError(f"operator '{strict.short(name)}' is none that a file may hold; allowed are ATen's plain "
+    raise SecateurError(f"operator '{strict.short(name)}' is not allowed in a file; allowed are ATen's plain "
                         "arithmetic, shapes, layers and norms (the list is in docs/files.md)")
 
 
