@@ -84,7 +84,7 @@ def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch)
     assert CutConfig(**base).recoveries == ("best",)
     assert CutConfig(**base, criterion="wanda").recoveries == ("reconstruct",)
     assert CutConfig(**base, granularity="neuron", criterion="l2").recoveries == ("best",)
-    for given, message in (({"criterion": "wanda", "recovery": ("best",)}, "would have no effect"),
+    for given, message in (({"criterion": "wanda", "recovery": ("best",)}, "would decide nothing"),
                            ({"recovery": ("rewind",)}, "recovery rewind needs the earlier weights"),
                            ({"scope": "budget", "budget": '{"flops": 5}'}, r"sparsity 0\.5 and budget")):
         with pytest.raises(sc.SecateurError, match=message):

@@ -229,7 +229,7 @@ def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
     from secateur.experiment.single import task
 
     save_file(tiny().state_dict(), "w.safetensors")
-    told = "no --data was given, so mnist was taken: --data names other data"
+    told = "no --data was given, so mnist was used: choose other data with --data"
     monkeypatch.setattr(task, "read", lambda *_: resolve("support:blobs"))
     for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
         config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})

@@ -254,7 +254,7 @@ def test_random_inputs_stay_in_the_range_of_the_example(words):
     ({"to": "onxx"}, "did you mean 'onnx'"), ({"path": "net.txt"}, r"must end in \.onnx"),
     ({"path": "none/net.onnx"}, "there is no folder"), ({"path": 3}, "got a int as path"),
     ({"example": None}, "needs an example"), ({"example": torch.rand(2, 5)}, "the example does not run"),
-    ({"model": "net"}, "got str as model"), ({"to": "report", "path": "r.html"}, "format of runs"),
+    ({"model": "net"}, "got str as model"), ({"to": "report", "path": "r.html"}, "for the folder of a study"),
     ({"to": "pt2", "path": "net.pt2", "int8": True}, "allowed is int8 with onnx")])
 def test_mistakes_are_one_line_and_leave_nothing(given, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -163,7 +163,7 @@ def test_bits_rows_and_columns_that_do_not_add_up(tmp_path):
         path.write_bytes(forged.changed(whole, spoil))
         return refused(path, lambda: net)
 
-    assert "places for" in broken("1.weight:mask", lambda own: own.__setitem__(0, own[0] ^ 1))
+    assert "positions but" in broken("1.weight:mask", lambda own: own.__setitem__(0, own[0] ^ 1))
     assert "its rows do not add up" in broken("0.weight:rows", lambda own: own.__setitem__(0, 1))
     assert "its rows do not add up" in broken("0.weight:rows", lambda own: own.__setitem__(-1, own[-1] ^ 1))
     assert "it has 300" in broken("0.weight:columns", lambda own: own.__setitem__(slice(0, 2), b"\xff\xff"))
@@ -199,12 +199,13 @@ def test_a_graph_names_only_what_is_on_the_list(name, path):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda read: read["calls"][0][1].__setitem__(0, {"at": 99}), "takes value 99 of"),
     (lambda read: read["calls"][0][1].__setitem__(0, {"at": -1}), "is -1, allowed are whole numbers from 0"),
-    (lambda read: read["calls"][0][1].__setitem__(0, {"code": "print()"}), "has an argument that is not known"),
+    (lambda read: read["calls"][0][1].__setitem__(0, {"code": "print()"}), "has an unknown argument"),
     (lambda read: read["tensors"].__setitem__(0, "gone"), "names the tensor 'gone', which the file does not hold"),
     (lambda read: read["takes"]["guards"].append("L['x'] == 1"), "is a text, allowed is a list"),
     (lambda read: read["takes"]["guards"].append(["eval", 1, 2]), "is not known"),
-    (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that no function can have"),
-    (lambda read: read["takes"]["parameters"].append(["", 1, False]), "names that no function can have"),
+    (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that are not valid for a "
+                                                                               "function"),
+    (lambda read: read["takes"]["parameters"].append(["", 1, False]), "names that are not valid for a function"),
     (lambda read: read.update(gives={"torch.nn.Module": []}), "an unknown kind of nesting"),
     (lambda read: read.update(code="import os"), "needed: calls, example, frozen, gives, parameters, takes, tensors")])
 def test_a_graph_that_is_no_graph(change, message, path):

@@ -100,7 +100,7 @@ def test_a_run_that_names_a_factory_imports_nothing_until_the_user_names_it(run,
         assert not (tmp_path / "hit").exists()
     named(run, criterion=["magnitude"])
     done = secateur("export", "run", "--sparsity", "0", cwd=tmp_path)
-    assert "repeat it with --factory evil:make, or say --trust" in done.stderr
+    assert "repeat it with --factory evil:make, or add --trust" in done.stderr
     assert not (tmp_path / "hit").exists()
     secateur("export", "run", "--sparsity", "0", "--model", "evil:make", cwd=tmp_path)
     assert (tmp_path / "hit").exists()

@@ -197,5 +197,5 @@ def test_the_shape_of_a_network_of_sentences_is_how_many_tokens(folder):
 
 
 def test_without_any_word_of_inputs_they_are_refused():
-    with pytest.raises(SecateurError, match="the inputs of 'net' are not known: --shape"):
+    with pytest.raises(SecateurError, match="the inputs of 'net' are not known: give --shape"):
         example_inputs.example_for(nn.Linear(2, 2), Source(nn.Identity, ""), Options(), "net")

@@ -48,10 +48,10 @@ def test_every_form_gives_the_same_data(own, made):
 
 @pytest.mark.parametrize(("made", "said"), [
     (None, "returned a NoneType; allowed: a Dataset"),
-    ((X, Y, TEST_X), "gives tuple of 3; allowed"),
+    ((X, Y, TEST_X), "returned a tuple of 3; allowed"),
     ((X, Y), "gives Tensor for train or test"),
     ({"train_x": X, "train_y": Y}, "lacks test_x, test_y"),
-    ((X, Y, TEST_X, "labels"), "test_y is no tensor"),
+    ((X, Y, TEST_X, "labels"), "test_y is not a tensor"),
     (([1, 2], [3]), "batches are not"),
     (lambda: 1 / 0, "failed: ZeroDivisionError: division by zero"),
     ((X, Y[:5], TEST_X, TEST_Y), "train_x has 6 samples, train_y has 5 labels"),

@@ -338,7 +338,7 @@ def test_what_needs_samples_names_the_flags_that_give_them(given, named, tmp_pat
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
     with pytest.raises(sc.SecateurError) as caught:
         cut_network(CutConfig(**QUICK, model="net.pt2", trust=True, **given))
-    assert str(caught.value).startswith(f"{named} without samples: --data gives them (inputs.npy, ")
+    assert str(caught.value).startswith(f"{named} without samples: pass samples with --data (inputs.npy, ")
     assert "--calibration N sets how many" in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["net.pt2"]
 

@@ -55,7 +55,7 @@ def flags_of(name):
 @pytest.mark.parametrize(("given", "message"), [
     ({"count": 0}, "count 0: allowed is in [1, 9]"), ({"count": "10"}, "count 10: allowed is in [1, 9]"),
     ({"count": 1.5}, "count '1.5': allowed is a whole number"), ({"even": "2,3"}, "even 3: allowed are even numbers"),
-    ({"even": "2,2"}, "even 2, 2: 2 stands there twice"),
+    ({"even": "2,2"}, "even 2, 2: 2 is given twice"),
     ({"even": ""}, "even is empty; allowed is at least one value"),
     ({"even": "2,,4"}, "even '': allowed is a whole number"), ({"rate": 0}, "rate 0.0: allowed is a number above 0"),
     ({"rate": "nan"}, "rate nan: allowed is a number above 0"), ({"rate": "inf"}, "rate inf"),
@@ -80,7 +80,7 @@ def test_what_fields_allow_comes_in_their_types():
 
 def test_a_setting_goes_by_the_name_of_its_flag_and_by_that_of_its_field():
     assert Example.make({"wait": "2"}) == Example.make({"wait_seconds": 2}) == Example(wait_seconds=2.0)
-    with pytest.raises(SecateurError, match=r"^wait and wait_seconds are one setting"):
+    with pytest.raises(SecateurError, match=r"^wait and wait_seconds are the same setting"):
         Example.make({"wait": 1, "wait_seconds": 2})
     with pytest.raises(SecateurError, match=r"^wait 10: allowed is in"):
         Example(wait_seconds=10)

@@ -38,8 +38,7 @@ class BenchOptions(Options):
     model: str = setting("", "what builds the original network of FILE: pkg.module:factory, or any model that prune "
                          "accepts", shown="factory", group=NETWORK)
     sparsity: tuple[float, ...] = setting((), "for a model: fraction of its smallest weights to prune before timing; "
-                                              "for "
-                                          "layers: fractions of zeros (default: "
+                                          "for layers: fractions of zeros (default: "
                                           f"{','.join(f'{s:g}' for s in GRID)})", least=0, greatest=1)
     layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "linear layers to time if no FILE is given, as "
                                                                 "outputs x inputs",
@@ -68,7 +67,7 @@ class BenchOptions(Options):
 def bench(settings: dict[str, Any]) -> None:
     """Time a network before and after its cut: in torch, compiled, and in ONNX Runtime and OpenVINO where installed.
 
-    Without a file, print from which sparsity on zeros pay on this machine: times faster than torch, per layer.
+    Without a file, time single layers and print from which sparsity they run faster than torch on this machine.
     """
     layers = settings.get("linear") or settings.get("layers") or ", ".join(BenchOptions.layers)
     start(f"bench: {settings.get('what') or f'layers {layers}'}")

@@ -21,7 +21,7 @@ def prune(
     settings: dict[str, Any],
     network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network to cut, same as --model")] = None,
 ) -> None:
-    """Cut one network, say what that costs and buys here, and write it to a file.
+    """Prune one network, measure what that costs and buys on this machine, and write it to a file.
 
     By default it uses the best method that needs no labels: recovery best, on --calibration training samples.
 

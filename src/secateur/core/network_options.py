@@ -24,7 +24,7 @@ class Options(Settings):
                                      "sentence (default: the shape that the model states, or 3,32,32)",
                                      group=NETWORK, least=1, repeats=True)
     classes: int = setting(0, "number of classes, for a built-in network or a factory with a parameter classes or "
-                           "num_classes; 0: 10", group=NETWORK, least=1)
+                           "num_classes; 0 stands for 10", group=NETWORK, least=1)
     example: str = setting("", "pkg.module:name of example inputs, or of a function that makes them: a tensor, a tuple "
                            "or a dict, with samples along the first axis", group=NETWORK)
     trust: bool = trust()

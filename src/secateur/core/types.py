@@ -175,7 +175,7 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Exactly what is removed where. ``sparsity`` is what was asked for, :attr:`reached` what the cuts give.
+    """The exact items that a cut removes from each layer. ``sparsity`` was requested, :attr:`reached` is the result.
 
     ``shapes`` holds the shape of every parameter of the network that the plan was made for; the plan is refused by any
     other network. ``notes`` say where a guard acted. ``bounded`` says whether settings of single layers, or ``least``
@@ -194,17 +194,17 @@ class Plan:
 
     @property
     def mixed(self) -> bool:
-        """Whether layers have granularities of their own. Items then differ, and weights are counted in their place."""
+        """Whether some layers have their own granularity. Weights are then counted instead of items."""
         return any(cut.granularity for cut in self.cuts)
 
     @property
     def items(self) -> int:
-        """How many items there were in all."""
+        """The total number of items."""
         return sum(cut.items * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property
     def removed(self) -> int:
-        """How many items are removed in all."""
+        """The total number of removed items."""
         return sum(cut.removed * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property
@@ -213,7 +213,7 @@ class Plan:
         return self.removed / self.items if self.items else 0.0
 
     def layers(self) -> list[dict[str, Any]]:
-        """One record a cut: name, items, removed, sparsity, and the granularity where it is not the plan's."""
+        """One record per cut: name, items, removed, sparsity, and the granularity if it differs from the plan's."""
         return [{"name": c.name, "items": c.items, "removed": c.removed, "sparsity": c.removed / c.items,
                  **({"granularity": c.granularity} if c.granularity else {})} for c in self.cuts]
 

@@ -24,7 +24,7 @@ _IGNORED = -100
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What ``data=`` may hold where the loss is not the cross-entropy: inputs, labels, and the loss of both.
+    """Samples for ``data=`` with a loss other than the cross-entropy: inputs, labels, and the loss.
 
     Args:
         inputs: a tensor or NumPy array ``(samples, ...)``, a tuple or a dict of them, or an iterable of batches.

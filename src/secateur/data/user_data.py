@@ -100,7 +100,7 @@ def _check_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         total = sum(info.file_size for info in archive.infolist())
     if total > (most := max(_FREE, _TIMES * path.stat().st_size)):
-        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}; save it uncompressed with "
+        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}: save it uncompressed with "
                                "numpy.savez")
 
 

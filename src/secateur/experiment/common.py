@@ -39,7 +39,7 @@ class CommonConfig(Settings):
                                                group=TIMING, shown="batch", least=1)
     latency_seconds: float = setting(0.25, "seconds spent on each timing, at least five rounds", group=TIMING,
                                      shown="seconds", above=0, greatest=3600)
-    engine: str = setting("", "engine for networks with zeroed weights; empty: the best on this machine", group=TIMING,
+    engine: str = setting("", "engine for networks with zeroed weights (empty: the best on this machine)", group=TIMING,
                           allowed=RUNTIME_ENGINES)
     device: str = setting("cpu", "where to train and evaluate networks: cpu or cuda; timing is on the CPU",
                           group=RUN, check=check_device)

@@ -111,8 +111,7 @@ class StudyConfig(CommonConfig):
         room="criteria", some=True)
     scope: tuple[str, ...] = setting(
         ("layer",), "which items compete, or how the sparsity is spread over layers; each is used with the "
-                    "granularities "
-        "that it supports", group=CUT, room="scopes", some=True)
+        "granularities that it supports", group=CUT, room="scopes", some=True)
     budget: str = setting("parameters", "what scope budget counts: at sparsity s, the fraction 1 - s of the original's "
                           "parameters, flops or bytes stays", group=CUT, check=_check_budget)
     scan: bool = setting(False, "also cut each layer by itself, for a figure in the report", group=REPORT)
@@ -174,7 +173,7 @@ class StudyConfig(CommonConfig):
         return config
 
     def command(self, out: str | Path) -> str:
-        """What to type for a study with these settings.
+        """The command that runs a study with these settings.
 
         >>> StudyConfig(data="digits", sparsity=(0, 0.5)).command("runs/a")
         'secateur study --data digits --sparsity 0,0.5 --out runs/a'
@@ -207,7 +206,7 @@ class StudyConfig(CommonConfig):
         return item.criterion(True), "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:
-        """The sparsities that a granularity is cut at: for N:M its own alone, and 0 where that is asked for."""
+        """The sparsities at which a granularity is cut; N:M has only its own, and 0 if requested."""
         from secateur.pruning.granularity import resolve
 
         only = resolve(granularity).sparsity
@@ -238,7 +237,7 @@ class RunOptions(ReportOptions):
     quick: bool = setting(False, "a first look in a minute: one seed, two epochs, five sparsities, the best recovery "
                           "at two of them, batches 1 and 64, a report marked as a draft; other flags override it")
     jobs: int = setting(1, "number of points to measure at once on this machine", group=RUN, least=1)
-    backend: str = setting("loky", "where points are measured: loky, on this machine, or dask, on a cluster", group=RUN,
+    backend: str = setting("loky", "where points are measured, on this machine or on a Dask cluster", group=RUN,
                            allowed=("loky", "dask"))
     address: str = setting("", "address of the Dask scheduler, tcp://HOST:PORT", group=RUN)
 

@@ -71,8 +71,8 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     """
     run = load_run(folder)
     if model not in ("", run.config["model"]):
-        raise RunError(f"'{folder}' is a run: --factory is for files, or repeats the run's own factory, "
-                       f"'{run.config['model']}'; got '{model}'")
+        raise RunError(f"'{folder}' is a run, so --factory must be the run's own, '{run.config['model']}'; got "
+                       f"'{model}'")
     row = _choose_row(run, choice)
     _check_own(run)
     _check_named(run, {model, *choice.values()}, trusted)

@@ -75,8 +75,7 @@ class RunData:
 
 
 def load_run(folder: str | Path) -> RunData:
-    """The rows of a run's last settings, as the report reads them; those that are damaged are left out, and counted in
-    ``unread``.
+    """Load the rows of a run's last settings, as the report reads them. Damaged rows are left out; ``unread`` says so.
 
     Raises:
         RunError: the folder holds no run, one of another version, or one without a measured point; or what names its

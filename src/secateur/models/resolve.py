@@ -57,7 +57,7 @@ def find(text: str, options: Options | None = None) -> Source:
 
 
 def network(text: str, trusted: bool = False, **options: str) -> nn.Module:
-    """The network that a text names to ``secateur prune``, as it was before the cut, which ``secateur.load`` asks for.
+    """Build the original network of a name that ``secateur prune`` accepts, as ``secateur.load`` needs it.
 
     Args:
         text: any of the kinds that ``secateur list`` shows.

@@ -56,7 +56,7 @@ class Exported:
 
 
 def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx", int8: bool = False) -> Path:
-    """Write a network to a file of another tool, read that back with the tool's own runtime, and compare.
+    """Export a network to the format of another tool, run the file with that tool, and compare the outputs.
 
     The file appears when it gives what the network gives in float64, to rounding: for the example and for random
     inputs of 1, 2 and 5 rows, each again of shorter length where lengths are open. Nothing is left where it does not,
@@ -98,7 +98,7 @@ def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: 
     """As :func:`export`, without warnings: for callers that show the notes themselves."""
     chosen = format_of(to, int8)
     if not isinstance(chosen, Exporter):
-        raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
+        raise SecateurError(f"export: {to} is for the folder of a study, not for a network; allowed here: "
                             + ", ".join(_network_formats()))
     place = _place(path, chosen, to)
     if example is None and chosen.traced:

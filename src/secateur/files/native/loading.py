@@ -27,7 +27,7 @@ _NO_PROGRAM = ("'{}' holds the tensors of a {} but no graph to run: give make_mo
 
 def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, example: Any = None,
          trusted: bool = False) -> nn.Module:
-    """Read a network from a file of :func:`secateur.save`.
+    """Load a network from a file that :func:`secateur.save` wrote.
 
     With ``make_model`` the original is made, cut as the file says, and filled with the tensors: it has its own class,
     learns, and can be cut again. Without it the graph in the file is run, operator by operator from a fixed list: it

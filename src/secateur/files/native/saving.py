@@ -28,7 +28,7 @@ from secateur.runtime.base import Compiled
 
 def save(model: nn.Module, path: str | Path, example: Any = None, values: str | None = None,
          settings: Mapping[str, Any] | None = None) -> Path:
-    """Write a network to a safetensors file from which :func:`secateur.load` makes it again.
+    """Save a network to a safetensors file that :func:`secateur.load` reads.
 
     Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or
     compressed sparse rows. It comes back with the same bits. A network that lost neurons remembers, through copies,

@@ -126,7 +126,7 @@ def _find_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.ZipI
         if not (name in {GRAPH, EXAMPLE, WEIGHTS, CONSTANTS, *_FIXED} or _TENSORS.fullmatch(name)
                 or _LEFT_OUT.fullmatch(name)):
             raise SecateurError(f"{what} holds '{strict.short(name)}', which may be a pickle or compiled code, which "
-                                "could run anything; allowed are exported programs of tensors and operators alone")
+                                "can run any code; allowed are exported programs of tensors and operators only")
     if len({info.filename.partition("/")[0] for info in infos}) > 1:
         raise SecateurError(f"{what} holds several folders; allowed is one")
     return {name: info for name, info in found.items() if not _LEFT_OUT.fullmatch(name)}

@@ -99,8 +99,8 @@ def _check_batches(model: Any, program: torch.export.ExportedProgram, example: t
         with torch.no_grad():
             program.module()(*(torch.cat([x, x[:1]]) for x in example))
     except (RuntimeError, AssertionError) as error:
-        raise UnsupportedError(f"Keras {keras().__version__} fixes the Keras model '{model.name}' to one batch size "
-                               "when torch.export takes it; needed is a newer Keras (Python 3.11)") from error
+        raise UnsupportedError(f"Keras {keras().__version__} cannot export the Keras model '{model.name}' with an open "
+                               "batch size; needed is a newer Keras (Python 3.11)") from error
 
 
 def _tensor_name(path: str) -> str:

@@ -1,4 +1,4 @@
-"""A folder that Hugging Face's libraries wrote."""
+"""A folder that save_pretrained of Hugging Face wrote."""
 
 from __future__ import annotations
 

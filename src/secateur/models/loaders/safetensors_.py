@@ -1,4 +1,4 @@
-"""Trained weights in a file, and the function that makes their network."""
+"""Trained weights in a file, and the function that builds their network."""
 
 from __future__ import annotations
 

@@ -133,13 +133,13 @@ def _read_takes(value: Any, what: str) -> GraphInputs:
         strict.typed(name, str, f"the name of one of {what}")
     like = [_read_like(one, what) for one in strict.typed(told["like"], list, what)]
     if sorted(pytree.tree_leaves(inputs)) != list(range(len(like))):
-        raise SecateurError(f"{what} are {len(like)}, their positions are others")
+        raise SecateurError(f"{what} are {len(like)}, but their positions do not match")
     guards: list[Guard] = [(conditions.describe_condition(one), partial(conditions.value, one)) for one in
                            (conditions.check_condition(one, what) for one in strict.typed(told["guards"], list, what))]
     try:
         return GraphInputs(parameters, inputs, like, guards)
     except (ValueError, IndexError) as error:
-        raise SecateurError(f"{what} have names that no function can have: {strict.short(error)}") from error
+        raise SecateurError(f"{what} have names that are not valid for a function: {strict.short(error)}") from error
 
 
 def _read_parameter(value: Any, what: str) -> tuple[str, Any, bool]:
