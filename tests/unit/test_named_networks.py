@@ -80,7 +80,7 @@ def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
     found = bench(Subject.parse("open.pt2", trust=True, sparsity=0.5),
                   BenchConfig(batches=(1, 5), seconds=0.02, engines=("torch", "sparse")))
     assert [p["batch"] for p in found["points"]] == [1, 1, 1, 5, 5, 5]
-    with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
+    with pytest.raises(SecateurError, match=r"'two.pt2' accepts batches of 2 only: use --batch 2"):
         bench(Subject.parse("two.pt2", trust=True), BenchConfig(batches=(1, 2)))
     sc.save(sc.prune(tiny(), 0.5, skip=()), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     assert sc.load("graph.safetensors").batch == 0

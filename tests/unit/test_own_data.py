@@ -63,7 +63,7 @@ def test_every_form_gives_the_same_data(own, made):
     ((X.clone().fill_(torch.nan), Y, TEST_X, TEST_Y), "train_x holds 18 values of 18 that are NaN"),
     ((X > 0, Y, TEST_X, TEST_Y), "train_x is torch.bool"),
     ({**dict(zip(("train_x", "train_y", "test_x", "test_y"), FOUR, strict=True)), "classes": 2},
-     "labels run to 2, allowed are 0 to 1"),
+     "the largest label is 2; allowed are 0 to 1"),
 ])
 def test_mistakes_are_one_line(own, made, said):
     with pytest.raises(SecateurError, match=said) as caught:
@@ -133,7 +133,7 @@ def test_digest_sees_every_tensor():
                                   torch.uint64], ids=str)
 def test_labels_of_every_integer_type_are_class_numbers(kind):
     assert data.dataset("toy", X, Y.to(kind), TEST_X, TEST_Y.to(kind)).digest == data.digest(FOUR)
-    with pytest.raises(SecateurError, match="labels run to 2, allowed are 0 to 1"):
+    with pytest.raises(SecateurError, match="the largest label is 2; allowed are 0 to 1"):
         data.dataset("toy", X, Y.to(kind), TEST_X, TEST_Y.to(kind), classes=2)
 
 

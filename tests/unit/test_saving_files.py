@@ -68,7 +68,7 @@ def test_files_that_are_missing_damaged_or_of_other_origin(small, tmp_path):
 def test_what_makes_the_network_is_checked(small, tmp_path):
     path = sc.save(small, tmp_path / "cut.safetensors")
     assert "got a Sequential as make_model" in refused(path, tiny())
-    assert "make_model gave a str" in refused(path, lambda: "net")
+    assert "make_model returned a str" in refused(path, lambda: "net")
 
 
 @pytest.mark.parametrize("cut", ["weight", "neuron"])

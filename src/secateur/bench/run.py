@@ -122,7 +122,7 @@ class Case:
         graph = isinstance(self.network, FileNetwork) and self.network.batch
         only = self.subject.source.batch or graph
         if only and set(self.settings.batches) != {only}:
-            raise SecateurError(f"'{self.subject.name}' takes batches of {only} alone: --batch {only}")
+            raise SecateurError(f"'{self.subject.name}' accepts batches of {only} only: use --batch {only}")
 
     def write_inputs(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""

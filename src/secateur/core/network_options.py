@@ -10,7 +10,8 @@ from secateur.core.settings import NETWORK, Settings, setting
 
 def trust() -> Any:
     """The setting ``--trust``, for every command that opens what could be a program."""
-    return setting(False, "open a file that is a program, such as a .pt2; only if you know who made it", group=NETWORK)
+    return setting(False, "open a file that can run code, such as a .pt2; use it only if you know who made the "
+                          "file", group=NETWORK)
 
 
 @dataclass(frozen=True, kw_only=True)

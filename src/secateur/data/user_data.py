@@ -130,7 +130,8 @@ def _pair(spec: str, half: Any) -> tuple[Any, Any]:
     if isinstance(half, (tuple, list)) and len(half) == 2 and all(isinstance(v, (Tensor, np.ndarray)) for v in half):
         return half[0], half[1]
     if not isinstance(half, Iterable) or isinstance(half, (Tensor, np.ndarray, str)):
-        raise SecateurError(f"data set '{spec}' gives {type(half).__name__} for train or test; allowed: {_ALLOWED}")
+        raise SecateurError(f"data set '{spec}' returned a {type(half).__name__} for train or test; allowed: "
+                            f"{_ALLOWED}")
     with failing(f"data set '{spec}': its batches are not (inputs, labels)"):
         batches = [(torch.as_tensor(x), torch.as_tensor(y)) for x, y in half]
         return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])

@@ -190,7 +190,7 @@ class _Cluster:
                 raise self._lost_scheduler() from error
             if time.monotonic() - seen > WORKERLESS_S:
                 raise RunError(f"the Dask scheduler at '{self.address}' has had no workers for {WORKERLESS_S} seconds; "
-                               "every finished row is kept: start workers and run the same command to go on")
+                               "every finished row is kept: start workers and run the same command to continue")
 
     def _workers(self) -> int:
         """How many workers there are now."""
@@ -201,7 +201,7 @@ class _Cluster:
 
     def _lost_scheduler(self) -> RunError:
         return RunError(f"the Dask scheduler at '{self.address}' is lost; every finished row is kept: start it again "
-                        "and run the same command to go on")
+                        "and run the same command to continue")
 
     def _figures(self, future: Any) -> dict[str, Any]:
         """What a future gives; a point that cost several workers gives ``lost``."""

@@ -56,7 +56,7 @@ def _as_name(what: str, choice: Any, default: str) -> str:
     """The name of a criterion or recovery; rows and configurations are text."""
     if choice is None or isinstance(choice, str):
         return choice or default
-    raise SecateurError(f"study: got {what} {choice!r}; allowed is a name, or pkg.module:name of one of yours")
+    raise SecateurError(f"study: got {what} {choice!r}; allowed is a name, or pkg.module:name of one of your own")
 
 
 def _add_controls(config: StudyConfig) -> None:
@@ -74,7 +74,7 @@ def _check_budget(budget: str) -> None:
 
     if Budget(**read_budget(budget)).resource == "ms":
         raise SecateurError("budget 'ms' in a study: milliseconds differ from run to run, so its rows could not be "
-                            "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
+                            "reproduced; allowed: parameters, flops, bytes; for milliseconds use secateur.plan")
 
 
 def _check_study(config: StudyConfig) -> None:

@@ -122,7 +122,7 @@ class _Reader:
                 refused[found[0]] = found[1]
         if not points:
             lost = f" ({len(self.damaged)} rows are damaged)" if self.damaged else ""
-            raise RunError(f"'{folder}' holds no measured point yet{lost}; run again to go on: {run['command']}")
+            raise RunError(f"'{folder}' holds no measured point yet{lost}; to continue, run: {run['command']}")
         trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := self._get(key, TRAINED))]
         # A run of an earlier version has no scans.
         scans = [found for key in run.get("scans") or [] if (found := self._one(key, partial(self._scan, key)))]

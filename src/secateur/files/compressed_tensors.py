@@ -126,7 +126,7 @@ def _dense(prefix: str, held: dict[str, Tensor], unpack: Callable[[Tensor, list[
     shape, values, mask, offsets = (held[f"{prefix}.{part}"] for part in _PARTS)
     sides = shape.tolist() if shape.dtype == torch.int64 and shape.ndim == 1 else []
     if len(sides) != 2 or min(sides) < 1 or mask.dtype != torch.uint8 or mask.shape != (sides[0], -(-sides[1] // 8)):
-        raise SecateurError(f"{where} is told as {sides}, its bits are {list(mask.shape)}")
+        raise SecateurError(f"{where} is declared as {sides}, but its bits are {list(mask.shape)}")
     there = unpack(mask, sides)
     counts = there.sum(-1)
     if values.ndim != 1 or int(counts.sum()) != len(values) or not torch.equal(offsets, counts.cumsum(0) - counts):

@@ -131,8 +131,8 @@ def _check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path)
     at = base
     for name, one in sorted(entries.items(), key=lambda pair: (pair[1].start, pair[1].end)):
         if one.start != at:
-            raise SecateurError(f"'{path}': tensor '{strict.short(name)}' begins at byte {one.start}, the one before "
-                                f"it ends at {at}")
+            raise SecateurError(f"'{path}': tensor '{strict.short(name)}' begins at byte {one.start}, but the one "
+                                f"before it ends at {at}")
         at = one.end
     if at != whole:
         raise SecateurError(f"'{path}' is not a valid safetensors file: its tensors end at byte {at}, it has {whole}")

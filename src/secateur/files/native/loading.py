@@ -94,7 +94,7 @@ def make_network(make_model: Any) -> nn.Module:
     except Exception as error:
         raise SecateurError(f"load: make_model failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
-        raise SecateurError(f"load: make_model gave a {type(network).__name__}; allowed is a torch.nn.Module")
+        raise SecateurError(f"load: make_model returned a {type(network).__name__}; allowed is a torch.nn.Module")
     return _materialize(network)
 
 

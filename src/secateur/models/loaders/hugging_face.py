@@ -105,7 +105,7 @@ def _check_folder(folder: Path) -> dict[str, Any]:
     known = isinstance(names, list) and bool(names) and _class_named(names[0]) is not None
     if "auto_map" in config and not known:
         raise SecateurError(f"folder '{folder}' contains code of its own (auto_map), which is not run; allowed are "
-                            "classes of transformers, or a factory of yours")
+                            "classes of transformers, or a factory of your own")
     if not known:
         raise SecateurError(f"folder '{folder}': architectures {strict.short(names)} in its config.json; needed is the "
                             "name of a class of transformers, such as BertModel")

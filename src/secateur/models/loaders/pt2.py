@@ -39,7 +39,7 @@ class Pt2(Kind):
         program = open_program(path)
         with failing(f"cannot find inputs for '{path}'"):
             batch, example = _fixed_batch(program), example_of(program)
-        notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
+        notes = (f"'{text}' was exported for batches of {batch} only",) if batch else ()
         random = "" if program.example_inputs else "inputs of the program's sizes"
         return Source(partial(network, path), f"lambda: secateur.models.network('{text}', trusted=True)",
                       example, notes=notes, batch=batch, drawn=random)
@@ -86,7 +86,7 @@ def example_of(program: ExportedProgram) -> Any:
     args, kwargs = program.example_inputs or _random_inputs(program)
     if args and kwargs:
         raise SecateurError(f"the program takes {len(args)} positional inputs and {', '.join(kwargs)} by name; allowed "
-                            "are all by position or all by name: export it again so")
+                            "are all by position or all by name: export it again that way")
     return (dict(kwargs) if kwargs else tuple(args)) or None
 
 
