@@ -89,7 +89,7 @@ def test_openvino_in_less_than_float32_is_an_engine_where_that_is_its_default(mo
     monkeypatch.setattr(openvino_, "import_openvino", lambda: found)
     Core.default = types.f32
     assert OpenVinoDefault().refusals() == [
-        "OpenVINO computes in float32 by default on this machine, as the engine openvino does"]
+        "OpenVINO's default on this machine is float32, which the engine openvino measures"]
     Core.default = types.bf16
     assert (OpenVinoDefault().refusals(), OpenVinoDefault().precision()) == ([], "bfloat16")
 

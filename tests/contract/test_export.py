@@ -118,7 +118,7 @@ def test_a_file_that_differs_is_not_left_and_an_older_one_stays(name, tmp_path, 
         write(self, type(subject)(other, subject.args, subject.kwargs, subject.original, subject.reach), path, int8)
 
     monkeypatch.setattr(cls, "write", wrong)
-    with pytest.raises(MeasurementError, match="is not left behind"):
+    with pytest.raises(MeasurementError, match="was not written"):
         export_checked(model, path, x, name)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"older"

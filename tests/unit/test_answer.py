@@ -50,13 +50,13 @@ def test_every_value_stands_in_the_table_whatever_the_width(width):
 def test_what_to_type_next_is_typed_as_commands_are():
     run = make(Path("runs/my run"))
     commands = next_commands(ROWS, run)
-    export = shlex.split(commands["that network as a file"])
+    export = shlex.split(commands["save that network to a file"])
     assert export[:3] == ["secateur", "export", "runs/my run"]
     given = typer.main.get_command(app).commands["export"].make_context("export", export[2:]).params
     assert {name: given[name] for name in ("granularity", "sparsity", "criterion", "scope", "recovery")} == {
         "granularity": "weight", "sparsity": "0.9", "criterion": "magnitude", "scope": "layer", "recovery": "none"}
     draft = replace(run, config=run.config | {"draft": True})
-    assert next(iter(next_commands(ROWS, draft))) == "next, the whole study"
+    assert next(iter(next_commands(ROWS, draft))) == "next, run the whole study"
     assert next_commands([AnswerRow(WEIGHTS, "")], run) == {}
 
 

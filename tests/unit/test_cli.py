@@ -23,7 +23,7 @@ def test_a_study_leaves_its_report(tmp_path, blank_figures):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--sparsity", "1"], "sparsity 1.0: allowed is a fraction removed in [0, 1)"),
-    (["--sparsity", "0.5,0.5"], "stands there twice"),
+    (["--sparsity", "0.5,0.5"], "is given twice"),
     (["--sparsiti", "0.5"], "--sparsity"),
     (["--granularity", "neurn"], "did you mean 'neuron'"),
     (["--model", "mlpp"], "did you mean 'mlp'"),

@@ -23,7 +23,7 @@ def test_defaults_are_the_main_job():
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"sparsity": "0,1.5"}, "sparsity 1.5"), ({"sparsity": "0.5,0.5"}, "0.5 stands there twice"),
+    ({"sparsity": "0,1.5"}, "sparsity 1.5"), ({"sparsity": "0.5,0.5"}, "0.5 is given twice"),
     ({"sparsity": "a"}, "allowed is a number"), ({"sparsity": ""}, "sparsity is empty"),
     ({"granularity": "neurons"}, "did you mean 'neuron'"), ({"criterion": "magnitud"}, "did you mean 'magnitude'"),
     ({"scope": "globl"}, "did you mean 'global'"), ({"model": "mpl"}, "did you mean 'mlp'"),
@@ -114,7 +114,7 @@ def test_what_python_gives_and_is_not_allowed_is_one_line(given, message):
     (lambda: StudyConfig(epohcs=3), "unknown argument of StudyConfig 'epohcs': did you mean 'epochs'?"),
     (lambda: CutConfig(round=8), "unknown argument of CutConfig 'round': did you mean 'round_to'?"),
     (lambda: replace(StudyConfig(), seed=3), "unknown argument of StudyConfig 'seed': did you mean 'seeds'?"),
-    (lambda: StudyConfig("mlp"), "StudyConfig: got 1 arguments by place, allowed are none; give the others by name")])
+    (lambda: StudyConfig("mlp"), "StudyConfig: got 1 positional arguments, allowed are none; give the others by name")])
 def test_a_wrong_name_in_python_is_one_line(call, message):
     with pytest.raises(SecateurError) as caught:
         call()
@@ -145,7 +145,7 @@ def test_an_empty_skip_that_earlier_versions_stored_is_the_default():
     ({"granularity": "weight", "round_to": 8}, "round_to= is for granularity 'neuron', got granularity 'weight'"),
     ({"granularity": "weight,2:4", "pooling": "max"},
      "pooling= is for granularity 'block' or 'neuron', got granularity 'weight' or '2:4'"),
-    ({"granularity": "2:4", "min_sparsity": 0.2}, "min_sparsity= with granularity '2:4': 0.2 would decide nothing"),
+    ({"granularity": "2:4", "min_sparsity": 0.2}, "min_sparsity= with granularity '2:4': 0.2 would have no effect"),
     ({"granularity": "2:4", "max_sparsity": 0.2, "layers": '{"fc1": {"granularity": "1:4"}}'}, "max_sparsity= with"),
     ({"scope": "layer,erk", "budget": "flops"}, "budget= is for scope 'budget', got scope 'layer' or 'erk'")])
 def test_a_setting_that_would_decide_nothing_is_refused_before_a_study(settings, message, tmp_path):

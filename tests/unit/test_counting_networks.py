@@ -96,7 +96,7 @@ def test_a_cut_graph_that_counts_in_a_buffer(kind):
 
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_a_file_keeps_no_graph_that_cannot_count(kind, tmp_path):
-    with pytest.raises(sc.SecateurError, match="other outputs than the network does"):
+    with pytest.raises(sc.SecateurError, match="its outputs differ from the network"):
         sc.save(Counting(kind), tmp_path / "net.safetensors", example=X)
 
 

@@ -138,7 +138,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(given, message, tmp_path):
 def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path):
     path = tmp_path / "pruned.safetensors"
     path.write_text("mine")
-    with pytest.raises(sc.SecateurError, match="is there already: name another file, or --force"):
+    with pytest.raises(sc.SecateurError, match="exists already: name another file, or replace it with --force"):
         cut(sparsity=0.5)
     assert path.read_text() == "mine"
     cut(sparsity=0.5, force=True)
@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_with_the_file_that_was_asked_for(tmp_path, monkeypa
 
 def test_a_file_that_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "load", lambda *_: tiny_of_seed(3))
-    with pytest.raises(MeasurementError, match="read back, 3 tensors differ"):
+    with pytest.raises(MeasurementError, match="after reading back, 3 tensors differ"):
         cut(sparsity=0.5)
     assert not list(tmp_path.iterdir())
 
@@ -229,7 +229,7 @@ def test_data_that_were_not_asked_for_are_named_where_they_fit(monkeypatch):
     from secateur.experiment.single import task
 
     save_file(tiny().state_dict(), "w.safetensors")
-    told = "no --data was given, so mnist was taken: --data names other data"
+    told = "no --data was given, so mnist was used: choose other data with --data"
     monkeypatch.setattr(task, "read", lambda *_: resolve("support:blobs"))
     for given in ({"model": "support:tiny"}, {"model": "w.safetensors", "factory": "support:tiny"}):
         config = CutConfig(**BASE | given | {"data": "", "sparsity": 0.5})

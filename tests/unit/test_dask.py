@@ -142,7 +142,7 @@ def test_a_cluster_that_is_lost_is_one_line_and_the_same_command_goes_on(tmp_pat
         code, errors = end(process)
     assert code == 2 and errors.count("\n") == 1
     assert {"scheduler": "is lost", "workers": "has had no workers for 60 seconds"}[what] in errors
-    assert "run the same command to go on" in errors
+    assert "run the same command to continue" in errors
     before = keys(tmp_path / "run")
     with cluster(tmp_path / "second") as dask:
         assert end(begin(tmp_path, dask.address)) == (0, "")

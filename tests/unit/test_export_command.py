@@ -70,7 +70,7 @@ def test_the_command_exports_it_and_tells_its_accuracy(run, typed, tmp_path):
     assert (code, err) == (0, "")
     row = next(p for p in run.points if (p["granularity"], p["sparsity"], p["recovery"], p["seed"]) == (
         "neuron", 0.8, "none", 0))
-    assert f"test accuracy of the file {row['accuracy']:.4f}, of the run's row {row['accuracy']:.4f}" in out
+    assert f"test accuracy: {row['accuracy']:.4f} for the file, {row['accuracy']:.4f} in the run" in out
     assert "batches of 2, 1, 5" in out
     session = session_of(tmp_path / "tiny-neuron-0.8.onnx")
     x, y = blobs()[2:]
@@ -92,13 +92,13 @@ def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    ([], "say which network of .*--sparsity 0 or 0.5 or 0.8"),
-    (["--sparsity", "0.5"], "say which: --granularity neuron or weight"),
+    ([], "choose a network of .*--sparsity 0 or 0.5 or 0.8"),
+    (["--sparsity", "0.5"], "choose one with --granularity neuron or weight"),
     (["--sparsity", "0.7"], "no network with sparsity 0.7: allowed here: 0 or 0.5 or 0.8"),
-    (["--sparsity", "0.5", "--granularity", "weight"], "say which: --recovery none or reconstruct"),
+    (["--sparsity", "0.5", "--granularity", "weight"], "choose one with --recovery none or reconstruct"),
     (["--sparsity", "0", "--seed", "7"], "no network with seed 7"), (["--to", "onxx"], "did you mean 'onnx'"),
     (["--sparsity", "0", "--out", "x.pt2"], "ends in .onnx"),
-    (["--sparsity", "0", "--model", "mlp"], "--factory is for a file"),
+    (["--sparsity", "0", "--model", "mlp"], "--factory must be the run's own"),
     (["--sparsity", "0", "--to", "pt2", "--int8"], "allowed is int8 with onnx"),
     (["--sparsity", "0", "--out", "none/x.onnx"], "there is no folder 'none'"), (["--sparsity", "half"], "sparsity")])
 def test_a_mistake_with_a_run_is_one_line_and_leaves_nothing(run, typed, tmp_path, words, message):
@@ -124,7 +124,7 @@ def test_a_run_that_no_longer_fits_is_refused(run, typed, tmp_path):
             db.execute("UPDATE rows SET figures = ? WHERE key = ?", (json.dumps(figures), key))
     code, _, err = typed(folder, "--trust", "--sparsity", "0")
     assert code == 2
-    assert "answers 1 of 128 test samples otherwise than its row says" in err
+    assert "predicts 1 of 128 test samples differently than its row says" in err
     for path in (folder / "networks").iterdir():
         path.unlink()
     assert "no longer holds its trained network" in typed(folder, "--trust", "--sparsity", "0")[2]
@@ -153,9 +153,11 @@ def test_a_file_of_ours(typed, tmp_path):
 @pytest.mark.parametrize(("words", "message"), [
     (["missing.safetensors"], "there is no such file"),
     (["plain.safetensors", "--model", "support:tiny"], "plain.safetensors"),
-    (["ours.safetensors"], "--factory pkg.module:factory"), (["ours.safetensors", "--sparsity", "0.5"], "for a run"),
+    (["ours.safetensors"], "--factory pkg.module:factory"), (["ours.safetensors", "--sparsity", "0.5"], "can be used "
+                                                                                                        "with a run "
+                                                                                                        "only"),
     (["ours.safetensors", "--to", "report"], "needs the folder of a study"), (["."], "holds no run"),
-    (["ours.safetensors", "--model", "support:tiny"], "inputs of 'ours.safetensors' are not known: --shape")])
+    (["ours.safetensors", "--model", "support:tiny"], "inputs of 'ours.safetensors' are not known: give --shape")])
 def test_a_mistake_with_a_file_is_one_line_and_leaves_nothing(typed, tmp_path, words, message):
     sc.save(tiny(), tmp_path / "ours.safetensors")
     (tmp_path / "plain.safetensors").write_bytes(b"not one")

@@ -122,7 +122,7 @@ def test_half_precision_is_held_to_its_own_rounding(tmp_path):
 
 
 def test_a_fixed_batch_is_told_with_the_reason(tmp_path):
-    with pytest.warns(ExportWarning, match="the batch is fixed at the example's 4.*takes no other number of rows"):
+    with pytest.warns(ExportWarning, match="the batch is fixed at the example's 4.*accepts no other batch size"):
         path = sc.export(Fixed(), tmp_path / "fixed.onnx", torch.rand(4, 8))
     assert dims(onnx.load(path).graph.input[0]) == [4, 8]
 
@@ -251,10 +251,10 @@ def test_random_inputs_stay_in_the_range_of_the_example(words):
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"to": "onxx"}, "did you mean 'onnx'"), ({"path": "net.txt"}, r"has to end in \.onnx"),
+    ({"to": "onxx"}, "did you mean 'onnx'"), ({"path": "net.txt"}, r"must end in \.onnx"),
     ({"path": "none/net.onnx"}, "there is no folder"), ({"path": 3}, "got a int as path"),
     ({"example": None}, "needs an example"), ({"example": torch.rand(2, 5)}, "the example does not run"),
-    ({"model": "net"}, "got str as model"), ({"to": "report", "path": "r.html"}, "format of runs"),
+    ({"model": "net"}, "got str as model"), ({"to": "report", "path": "r.html"}, "for the folder of a study"),
     ({"to": "pt2", "path": "net.pt2", "int8": True}, "allowed is int8 with onnx")])
 def test_mistakes_are_one_line_and_leave_nothing(given, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

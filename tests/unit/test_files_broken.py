@@ -120,7 +120,8 @@ def test_a_format_of_the_future_names_both(path):
     (b"[" * 5000 + b"]" * 5000, "nests deeper than 64"),
     (b'{"a":' * 100 + b"1" + b"}" * 100, "nests deeper than 64"),
     (b'{"a":' + b"9" * 5000 + b"}", "holds a number of 5000 digits"), (b'{"a": NaN}', "holds NaN"),
-    (b'{"a": {}, "a": {}}', "names 'a' twice"), (b"\xff\xfe{}", "is no JSON"), (b'{"a": {}}', "tensor 'a' has nothing"),
+    (b'{"a": {}, "a": {}}', "names 'a' twice"), (b"\xff\xfe{}", "is not valid JSON"),
+    (b'{"a": {}}', "tensor 'a' has nothing"),
     (b'{"__metadata__": {"a": 1}}', "metadata 'a' is a whole number, allowed is a text")])
 def test_headers_that_no_writer_makes(text, message, tmp_path):
     path = tmp_path / "net.safetensors"
@@ -162,11 +163,11 @@ def test_bits_rows_and_columns_that_do_not_add_up(tmp_path):
         path.write_bytes(forged.changed(whole, spoil))
         return refused(path, lambda: net)
 
-    assert "places for" in broken("1.weight:mask", lambda own: own.__setitem__(0, own[0] ^ 1))
+    assert "positions but" in broken("1.weight:mask", lambda own: own.__setitem__(0, own[0] ^ 1))
     assert "its rows do not add up" in broken("0.weight:rows", lambda own: own.__setitem__(0, 1))
     assert "its rows do not add up" in broken("0.weight:rows", lambda own: own.__setitem__(-1, own[-1] ^ 1))
     assert "it has 300" in broken("0.weight:columns", lambda own: own.__setitem__(slice(0, 2), b"\xff\xff"))
-    assert "is told to have" in broken("0.weight:values", lambda own: own.__setitem__(slice(0, 4), bytes(4)))
+    assert "is declared with" in broken("0.weight:values", lambda own: own.__setitem__(slice(0, 4), bytes(4)))
 
 
 def test_shapes_beyond_all_bounds_are_refused_before_any_memory_is_asked_for(path):
@@ -192,19 +193,20 @@ def test_shapes_beyond_all_bounds_are_refused_before_any_memory_is_asked_for(pat
 def test_a_graph_names_only_what_is_on_the_list(name, path):
     path.write_bytes(forged.with_program(path.read_bytes(), lambda read: read["calls"][-1].__setitem__(0, name)))
     told = refused(path)
-    assert f"operator '{name}' is none that a file may hold" in told
+    assert f"operator '{name}' is not allowed in a file" in told
 
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda read: read["calls"][0][1].__setitem__(0, {"at": 99}), "takes value 99 of"),
     (lambda read: read["calls"][0][1].__setitem__(0, {"at": -1}), "is -1, allowed are whole numbers from 0"),
-    (lambda read: read["calls"][0][1].__setitem__(0, {"code": "print()"}), "has an argument that is not known"),
+    (lambda read: read["calls"][0][1].__setitem__(0, {"code": "print()"}), "has an unknown argument"),
     (lambda read: read["tensors"].__setitem__(0, "gone"), "names the tensor 'gone', which the file does not hold"),
     (lambda read: read["takes"]["guards"].append("L['x'] == 1"), "is a text, allowed is a list"),
     (lambda read: read["takes"]["guards"].append(["eval", 1, 2]), "is not known"),
-    (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that no function can have"),
-    (lambda read: read["takes"]["parameters"].append(["", 1, False]), "names that no function can have"),
-    (lambda read: read.update(gives={"torch.nn.Module": []}), "nested in a way that is not known"),
+    (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that are not valid for a "
+                                                                               "function"),
+    (lambda read: read["takes"]["parameters"].append(["", 1, False]), "names that are not valid for a function"),
+    (lambda read: read.update(gives={"torch.nn.Module": []}), "an unknown kind of nesting"),
     (lambda read: read.update(code="import os"), "needed: calls, example, frozen, gives, parameters, takes, tensors")])
 def test_a_graph_that_is_no_graph(change, message, path):
     path.write_bytes(forged.with_program(path.read_bytes(), change))
@@ -237,7 +239,7 @@ def test_names_that_would_reach_into_a_module_are_refused(path):
 
     assert "names the tensor '1.bias'" in spoil(path, reach)
     for name in ("forward.weight", "_modules.x", "__class__.x", "1..x", "a.b.c."):
-        with pytest.raises(sc.SecateurError, match="has a name that no module can hold"):
+        with pytest.raises(sc.SecateurError, match="is not a valid name for a tensor"):
             holder(nn.Module(), name)
 
 
@@ -246,8 +248,9 @@ def test_every_difference_is_named(tmp_path):
     path = sc.save(net, tmp_path / "net.safetensors")
     other = [nn.Linear(4, 5 if i == 29 else 4) for i in range(30)]
     told = refused(path, lambda: nn.Sequential(*other, nn.Linear(5, 3), nn.Linear(3, 3)))
-    assert "29.weight is [4, 4] in the file and [5, 4] in it; 29.bias is [4] in the file and [5] in it" in told
-    assert "30.weight is [3, 4] in the file and [3, 5] in it" in told and "31.bias is [3] in it and not in the" in told
+    assert "29.weight is [4, 4] in the file but [5, 4] in that network; 29.bias is [4] in the file but [5] " in told
+    assert "30.weight is [3, 4] in the file but [3, 5] in that network" in told
+    assert "31.bias is [3] in that network but missing from the" in told
     told = refused(path, lambda: nn.Linear(1, 1))
-    assert "64 tensors differ" in told and "0…29.weight are [4, 4] in the file and not in it" in told
+    assert "64 tensors differ" in told and "0…29.weight are [4, 4] in the file but missing from that network" in told
     assert len(told) < 600

@@ -68,7 +68,7 @@ def test_negative_zeros_come_back(tmp_path):
     ("2.shape", torch.tensor([13, 10**12]), "its bits are [13, 4]"),
     ("2.row_offsets", torch.zeros(13), "do not add up"),
     ("4.compressed", torch.zeros(3), "do not add up"), ("4.shape", None, "has no shape"),
-    ("0.weight", torch.zeros(2, 2), "0.weight is [2, 2] in the file and [2, 1, 3, 3] in it")])
+    ("0.weight", torch.zeros(2, 2), "0.weight is [2, 2] in the file but [2, 1, 3, 3] in that network")])
 def test_parts_that_do_not_fit(name, value, message, tmp_path):
     held = safetensors.torch.load_file(layout.save(patterned(), tmp_path / "net.safetensors"))
     held.pop(name)

@@ -102,9 +102,9 @@ def announced(calls, keep):
 def test_a_result_that_is_not_the_announced_one_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setitem(RULES, "aten.relu.default", lambda x: Spec((*x.shape[:-1], 3), x.dtype))
     told = refused([["aten.relu.default", [at(2)]]], tmp_path)
-    assert "call 0, aten.relu.default: it gave float32[4, 1, 4, 4], told was float32[4, 1, 4, 3]" in told
+    assert "call 0, aten.relu.default: it returned float32[4, 1, 4, 4], declared was float32[4, 1, 4, 3]" in told
     monkeypatch.setitem(RULES, "aten.relu.default", lambda x: Spec(x.shape, torch.float64))
-    assert "told was float64[4, 1, 4, 4]" in refused([["aten.relu.default", [at(2)]]], tmp_path)
+    assert "declared was float64[4, 1, 4, 4]" in refused([["aten.relu.default", [at(2)]]], tmp_path)
 
 
 def test_an_operator_that_fails_is_named(tmp_path):

@@ -117,7 +117,7 @@ def test_values_that_do_not_fit_are_refused(tmp_path):
     net = nn.Linear(4, 4)
     with torch.no_grad():
         net.weight[0, 0] = 1e6
-    with pytest.raises(sc.SecateurError, match="'weight' holds values beyond what f16 can"):
+    with pytest.raises(sc.SecateurError, match="'weight' holds values too large for f16"):
         sc.save(net, tmp_path / "net.safetensors", values="f16")
     with pytest.raises(sc.SecateurError, match="values 'int8'; allowed: None, bf16, f16"):
         sc.save(net, tmp_path / "net.safetensors", values="int8")

@@ -90,7 +90,7 @@ def test_an_operator_without_a_rule_fixes_what_it_touches_and_is_named():
     structure = sc.targets(Strange(), torch.randn(2, 6))
     assert [g.name for g in structure.groups if g.cuttable] == ["two"]
     assert any("matrix_exp" in name for name in structure.unknown)
-    assert "operator without a rule, what it touches stays: linalg_matrix_exp" in str(structure)
+    assert "operator without a pruning rule, so the tensors it uses are not cut: linalg_matrix_exp" in str(structure)
 
 
 def test_control_flow_on_data_is_refused_with_the_reason():

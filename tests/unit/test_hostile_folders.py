@@ -49,7 +49,7 @@ def test_a_link_in_a_run_is_replaced_and_not_followed(name, run, precious, tmp_p
 def test_a_run_whose_folder_is_a_link_is_refused(name, run, precious, tmp_path):
     (run / name).symlink_to(precious)
     done = secateur("report", "run", cwd=tmp_path)
-    assert done.returncode == 2 and f"{name}' is a link, which no run has" in done.stderr and kept(precious)
+    assert done.returncode == 2 and f"{name}' is a link, not the folder of a run" in done.stderr and kept(precious)
 
 
 def test_a_run_folder_itself_may_be_a_link(run, tmp_path):
@@ -62,7 +62,7 @@ def test_a_run_folder_itself_may_be_a_link(run, tmp_path):
 def test_rows_that_are_a_link_are_refused(end, run, precious):
     (run / f"rows.sqlite{end}").unlink(missing_ok=True)
     (run / f"rows.sqlite{end}").symlink_to(precious / "precious")
-    with pytest.raises(RunError, match=rf"rows.sqlite{end}' is a link, a folder or a device, which no run has"):
+    with pytest.raises(RunError, match=rf"rows.sqlite{end}' is a link, a folder or a device, not a file of a run"):
         load_run(run)
     assert kept(precious)
 
@@ -98,7 +98,7 @@ def test_a_journal_that_makes_sqlite_delete_a_file_is_refused(beside, version, r
         with Store(run) as store, store.alone():
             pass
 
-    with pytest.raises(RunError, match="names a file that SQLite would delete, which no run has"):
+    with pytest.raises(RunError, match="names a file that SQLite would delete"):
         read()
     assert kept(precious)
 
@@ -142,11 +142,12 @@ BERT = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": 4, 
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("[" * 100_000, "is no JSON: maximum recursion depth"), ('{"a":' * 100_000, "is no JSON: maximum recursion depth"),
+    ("[" * 100_000, "is not valid JSON: maximum recursion depth"),
+    ('{"a":' * 100_000, "is not valid JSON: maximum recursion depth"),
     ("[]", "is a list, allowed is an object"), ("null", "is null, allowed is an object"),
     ('{"architectures": {"a": 1}}', "needed is the name of a class of transformers"),
     ('{"architectures": ["logging"]}', "needed is the name of a class of transformers"),
-    ('{"architectures": ["pipeline"], "auto_map": {}}', "brings code of its own"),
+    ('{"architectures": ["pipeline"], "auto_map": {}}', "contains code of its own"),
     (json.dumps(BERT | {"num_hidden_layers": 10**9}), "asks for num_hidden_layers 1000000000; allowed for its weights, "
                                                       "1 tensors of 2 values, are 1000 layers"),
     (json.dumps(BERT | {"vocab_size": 10**9}), r"asks for 40000\d+ parameters; allowed")])

@@ -50,7 +50,7 @@ def refused(raw, message):
 def test_a_program_is_opened_where_it_is_trusted_alone(whole, tmp_path):
     Path("net.pt2").write_bytes(packed(whole))
     for call in (lambda: resolve.find("net.pt2"), lambda: sc.models.network("net.pt2")):
-        with pytest.raises(SecateurError, match=r"is a program .*--trust, in Python with trusted=True"):
+        with pytest.raises(SecateurError, match=r"is a program .*--trust \(in Python trusted=True"):
             call()
     assert isinstance(sc.models.network("net.pt2", trusted=True), torch.nn.Module)
     for words in (["export", "net.pt2"], ["bench", "net.pt2"], ["prune", "net.pt2", "--sparsity", "0.5"]):
@@ -167,11 +167,11 @@ def test_an_archive_that_unpacks_to_more_than_it_has_is_refused_before_it_is_unp
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("a member was unpacked"))
     raw = packed(whole | {heavy: bytes(30_000_000)}, zipfile.ZIP_DEFLATED)
     assert len(raw) < 100_000
-    refused(raw, rf"unpacks to 300\d{{5}} bytes and has {len(raw)}; allowed is no more than it has")
+    refused(raw, rf"has {len(raw)} bytes and unpacks to 300\d{{5}}; allowed are uncompressed files")
 
 
 @pytest.mark.parametrize(("sizes", "message"), [
-    ([2**40], "would have 1099511627776 values and has the bytes of 192"), ([2**33, 2**33], "would have"),
+    ([2**40], "should have 1099511627776 values, but has bytes for 192"), ([2**33, 2**33], "should have"),
     ([-1], "where a size belongs"), ([True], "where a size belongs")])
 def test_a_tensor_without_its_bytes_is_refused(whole, sizes, message):
     config = member(whole, "model_weights_config.json")
@@ -218,4 +218,4 @@ def test_the_nesting_of_inputs_names_no_module(whole, where, value, message):
         {"name": "a", "arg": {"as_int": 1.0}, "kind": 1}),
     lambda graph: graph["graph_module"]["graph"].update(custom_obj_values={"a": {"name": "a", "class_fqn": "b"}})])
 def test_a_field_or_a_type_that_is_not_known_is_refused(whole, change):
-    refused(packed(with_graph(whole, change)), "is not known|belongs|of a class of its own")
+    refused(packed(with_graph(whole, change)), "unknown|belongs")

@@ -100,7 +100,7 @@ def test_a_run_that_names_a_factory_imports_nothing_until_the_user_names_it(run,
         assert not (tmp_path / "hit").exists()
     named(run, criterion=["magnitude"])
     done = secateur("export", "run", "--sparsity", "0", cwd=tmp_path)
-    assert "repeat it with --factory evil:make, or say --trust" in done.stderr
+    assert "repeat it with --factory evil:make, or add --trust" in done.stderr
     assert not (tmp_path / "hit").exists()
     secateur("export", "run", "--sparsity", "0", "--model", "evil:make", cwd=tmp_path)
     assert (tmp_path / "hit").exists()
@@ -112,7 +112,7 @@ def test_a_run_that_names_a_factory_imports_nothing_until_the_user_names_it(run,
 def test_a_database_that_does_more_than_hold_rows_is_refused(run, statement):
     with contextlib.closing(sqlite3.connect(run / "rows.sqlite")) as base:
         base.executescript(statement)
-    with pytest.raises(SecateurError, match=r"rows.sqlite' holds 'CREATE .*, which no run has"):
+    with pytest.raises(SecateurError, match=r"rows.sqlite' holds 'CREATE .*, which does not belong to a run"):
         load_run(run)
 
 

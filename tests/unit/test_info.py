@@ -70,10 +70,10 @@ def test_factories_get_what_they_ask_for(factory, flags, outputs):
 @pytest.mark.parametrize(("words", "message"), [
     (["resnet21"], "unknown model 'resnet21': did you mean 'resnet20'"),
     (["own_info:plan"], "did you mean 'plain'"),
-    (["own_info:needy"], r"'own_info:needy' needs width: .* with shape, classes, num_classes .*--shape, --classes"),
+    (["own_info:needy"], r"'own_info:needy' needs width: .* those of shape, classes, num_classes .*--shape, --classes"),
     (["own_info:broken"], "model 'own_info:broken' failed: RuntimeError: no data today"),
-    (["own_info:plain", "--shape", "3,8"], r"got float32 \[2, 3, 8\]; --shape gives another, --example pkg.module:"),
-    (["own_info:Two"], "the example does not run on Two: .* --example pkg.module:name any inputs"),
+    (["own_info:plain", "--shape", "3,8"], r"got float32 \[2, 3, 8\]; set another shape with --shape"),
+    (["own_info:Two"], "the example does not run on Two: .* inputs of your own with --example pkg.module:name"),
     (["own_info:Two", "--example", "own_info:broken"], "example 'own_info:broken' failed: RuntimeError: no data today"),
     (["own_info:Two", "--example", "own_info:pear"], "did you mean 'pair'"),
     (["own_info:plain", "--shape", "3,x"], "shape 'x': allowed is a whole number"),

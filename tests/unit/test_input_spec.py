@@ -54,7 +54,7 @@ def test_what_json_cannot_hold_gives_no_text(example):
 
 
 def test_json_nested_in_another_way_is_refused():
-    with pytest.raises(SecateurError, match="nested in a way that is not known"):
+    with pytest.raises(SecateurError, match="an unknown kind of nesting"):
         InputSpec.from_json('{"set": []}')
 
 

@@ -58,7 +58,7 @@ def test_the_installed_script_does_the_same(tmp_path, module):
     (tmp_path / "secateur").write_text(SCRIPT)
     done = struck(tmp_path, ["secateur", "study", "--seeds", "2"], module)
     assert done.returncode == 130
-    assert done.stderr == ("secateur: interrupted; every finished row is kept. To go on, run again: secateur study "
+    assert done.stderr == ("secateur: interrupted; every finished row is kept. To continue, run again: secateur study "
                            "--seeds 2\n")
 
 

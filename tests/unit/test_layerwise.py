@@ -84,8 +84,8 @@ def test_neurons_have_settings_by_the_module_that_makes_them():
     ({"layers": {"1": {"min_sparsity": 0.9, "max_sparsity": 0.1}}}, "min_sparsity 0.9 is above max_sparsity 0.1"),
     ({"layers": {"[13]": 0.2, "[15]": 0.3}}, "sparsity of '1' is not clear: '[13]' says 0.2, '[15]' says 0.3"),
     ({"layers": {"1": {"granularity": "neuron"}}}, "neurons and weights take two plans"),
-    ({"budget": "flops"}, "unknown argument 'budget': that is scope=Budget("),
-    ({"max_sparsity": 0.9}, "unknown argument 'max_sparsity': that is scope=Global(max_sparsity=0.95)")])
+    ({"budget": "flops"}, "unknown argument 'budget': use scope=Budget("),
+    ({"max_sparsity": 0.9}, "unknown argument 'max_sparsity': use scope=Global(max_sparsity=0.95)")])
 def test_a_mistake_is_one_line(arguments, message):
     with pytest.raises(sc.SecateurError) as caught:
         sc.plan(tiny(), **{"sparsity": 0.5, "skip": (), **arguments})

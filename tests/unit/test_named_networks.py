@@ -80,7 +80,7 @@ def test_an_exported_program_is_timed_at_the_batches_that_it_takes():
     found = bench(Subject.parse("open.pt2", trust=True, sparsity=0.5),
                   BenchConfig(batches=(1, 5), seconds=0.02, engines=("torch", "sparse")))
     assert [p["batch"] for p in found["points"]] == [1, 1, 1, 5, 5, 5]
-    with pytest.raises(SecateurError, match=r"'two.pt2' takes batches of 2 alone: --batch 2"):
+    with pytest.raises(SecateurError, match=r"'two.pt2' accepts batches of 2 only: use --batch 2"):
         bench(Subject.parse("two.pt2", trust=True), BenchConfig(batches=(1, 2)))
     sc.save(sc.prune(tiny(), 0.5, skip=()), "graph.safetensors", example=torch.rand(2, 1, 4, 4))
     assert sc.load("graph.safetensors").batch == 0
@@ -136,7 +136,7 @@ def test_any_network_is_exported_with_its_lengths_open(folder, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")
     assert "input_ids [batch, length]" in said("export", folder, "--to", to)
-    with pytest.raises(SecateurError, match="allowed is --factory beside a file of secateur"):
+    with pytest.raises(SecateurError, match="--factory is allowed with a file of secateur only"):
         said("export", folder, "--model", "mlp", "--to", to, "--force")
 
 
@@ -149,7 +149,7 @@ def test_a_factory_gives_the_same_network_to_every_process():
 @pytest.mark.parametrize("command", ["info", "bench"])
 @pytest.mark.parametrize(("name", "message"), [
     ("gone.safetensors", "there is no such file"), ("plain.safetensors", "MODEL --weights FILE"),
-    ("net.pt", "can run code when it is read"), ("mlpp", "did you mean 'mlp'"),
+    ("net.pt", "can run code when it is loaded"), ("mlpp", "did you mean 'mlp'"),
     ("empty", "the folder has no config.json"), ("cut.bin2", "cut.bin2")])
 def test_what_names_no_network_is_refused_alike(tmp_path, command, name, message):
     save_file({"weight": torch.ones(2, 2)}, "plain.safetensors")
@@ -173,7 +173,7 @@ def test_info_takes_a_folder_and_a_program(folder):
 def test_a_folder_whose_shapes_are_others_is_refused_with_the_tensors(folder):
     config = Path(folder) / "config.json"
     config.write_text(config.read_text().replace('"hidden_size": 32', '"hidden_size": 16'))
-    with pytest.raises(SecateurError, match=r"\d+ tensors have other shapes than its config.json says: \w+\S+"):
+    with pytest.raises(SecateurError, match=r"\d+ tensors do not have the shapes that config.json states: \w+\S+"):
         resolve.find(folder)
 
 
@@ -192,10 +192,10 @@ def test_the_shape_of_a_network_of_sentences_is_how_many_tokens(folder):
     assert {tuple(x.shape) for x in found.values()} == {(2, 9)}
     assert found["attention_mask"].all()
     for wrong, most in (((200,), 128), ((3, 4), 3)):
-        with pytest.raises(SecateurError, match=rf"allowed is one number, how many tokens each has, at most {most}"):
+        with pytest.raises(SecateurError, match=rf"allowed is one number, the tokens per sentence, at most {most}"):
             example_inputs.example_for(source.make(), source, Options(shape=wrong), folder)
 
 
 def test_without_any_word_of_inputs_they_are_refused():
-    with pytest.raises(SecateurError, match="the inputs of 'net' are not known: --shape"):
+    with pytest.raises(SecateurError, match="the inputs of 'net' are not known: give --shape"):
         example_inputs.example_for(nn.Linear(2, 2), Source(nn.Identity, ""), Options(), "net")

@@ -47,11 +47,11 @@ def test_every_form_gives_the_same_data(own, made):
 
 
 @pytest.mark.parametrize(("made", "said"), [
-    (None, "gives NoneType; allowed: a Dataset"),
-    ((X, Y, TEST_X), "gives tuple of 3; allowed"),
+    (None, "returned a NoneType; allowed: a Dataset"),
+    ((X, Y, TEST_X), "returned a tuple of 3; allowed"),
     ((X, Y), "gives Tensor for train or test"),
     ({"train_x": X, "train_y": Y}, "lacks test_x, test_y"),
-    ((X, Y, TEST_X, "labels"), "test_y is no tensor"),
+    ((X, Y, TEST_X, "labels"), "test_y is not a tensor"),
     (([1, 2], [3]), "batches are not"),
     (lambda: 1 / 0, "failed: ZeroDivisionError: division by zero"),
     ((X, Y[:5], TEST_X, TEST_Y), "train_x has 6 samples, train_y has 5 labels"),
@@ -63,7 +63,7 @@ def test_every_form_gives_the_same_data(own, made):
     ((X.clone().fill_(torch.nan), Y, TEST_X, TEST_Y), "train_x holds 18 values of 18 that are NaN"),
     ((X > 0, Y, TEST_X, TEST_Y), "train_x is torch.bool"),
     ({**dict(zip(("train_x", "train_y", "test_x", "test_y"), FOUR, strict=True)), "classes": 2},
-     "labels run to 2, allowed are 0 to 1"),
+     "the largest label is 2; allowed are 0 to 1"),
 ])
 def test_mistakes_are_one_line(own, made, said):
     with pytest.raises(SecateurError, match=said) as caught:
@@ -133,7 +133,7 @@ def test_digest_sees_every_tensor():
                                   torch.uint64], ids=str)
 def test_labels_of_every_integer_type_are_class_numbers(kind):
     assert data.dataset("toy", X, Y.to(kind), TEST_X, TEST_Y.to(kind)).digest == data.digest(FOUR)
-    with pytest.raises(SecateurError, match="labels run to 2, allowed are 0 to 1"):
+    with pytest.raises(SecateurError, match="the largest label is 2; allowed are 0 to 1"):
         data.dataset("toy", X, Y.to(kind), TEST_X, TEST_Y.to(kind), classes=2)
 
 

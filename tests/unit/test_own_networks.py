@@ -130,7 +130,7 @@ class Bomb:
 
 @pytest.mark.parametrize(("member", "message"), [
     ("custom_obj_0", "a pickle or compiled code"), ("sample_inputs", "only by running code"),
-    ("use_pickle", "a pickled tensor"), ("twice", "several files of one name")])
+    ("use_pickle", "a pickled tensor"), ("twice", "several files of the same name")])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_program_with_a_pickle_is_refused(member, message, tmp_path):
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
@@ -216,7 +216,7 @@ def test_weights_with_their_factory_plain_and_written_by_secateur():
     back = sc.load("smaller.safetensors", tiny)
     assert same(back, done.network, torch.rand(3, 1, 4, 4), least=0)
     assert done.before.parameters == sum(p.numel() for p in small.parameters())
-    with pytest.raises(sc.SecateurError, match="give --factory"):
+    with pytest.raises(sc.SecateurError, match="name the network that they belong to with --factory"):
         resolve.find("plain.safetensors")
 
 
@@ -231,7 +231,7 @@ def test_timm_makes_the_network_of_a_name():
     pytest.importorskip("timm")
     done = cut_network(CutConfig(**QUICK, model="timm:resnet10t", granularity="neuron", out="small.safetensors"))
     assert done.after.parameters < done.before.parameters
-    assert any("fresh random weights" in note for note in done.notes)
+    assert any("random weights" in note for note in done.notes)
     assert "timm.create_model('resnet10t'" in done.again
     with pytest.raises(sc.SecateurError, match="did you mean 'resnet10t'"):
         resolve.find("timm:resnet10x")
@@ -338,8 +338,8 @@ def test_what_needs_samples_names_the_flags_that_give_them(given, named, tmp_pat
     exported(Convolutions(), torch.rand(2, 3, 8, 8))
     with pytest.raises(sc.SecateurError) as caught:
         cut_network(CutConfig(**QUICK, model="net.pt2", trust=True, **given))
-    assert str(caught.value).startswith(f"{named} without samples: --data gives them (inputs.npy, ")
-    assert "--calibration N says how many" in str(caught.value)
+    assert str(caught.value).startswith(f"{named} without samples: pass samples with --data (inputs.npy, ")
+    assert "--calibration N sets how many" in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["net.pt2"]
 
 

@@ -84,5 +84,5 @@ def test_inputs_by_name_reach_the_network_as_such():
     assert str(batch) == "b (2, 3) float32 and a (2, 3) float32"
     with pytest.raises(sc.SecateurError, match="batch 1 has arguments a, batch 0 b"):
         calibration([{"b": torch.ones(1, 2)}, {"a": torch.ones(1, 2)}])
-    with pytest.raises(sc.SecateurError, match="all of as many samples"):
+    with pytest.raises(sc.SecateurError, match="with the same number of samples"):
         calibration({"a": torch.ones(2, 2), "b": torch.ones(3, 2)})

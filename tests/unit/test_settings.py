@@ -55,14 +55,14 @@ def flags_of(name):
 @pytest.mark.parametrize(("given", "message"), [
     ({"count": 0}, "count 0: allowed is in [1, 9]"), ({"count": "10"}, "count 10: allowed is in [1, 9]"),
     ({"count": 1.5}, "count '1.5': allowed is a whole number"), ({"even": "2,3"}, "even 3: allowed are even numbers"),
-    ({"even": "2,2"}, "even 2, 2: 2 stands there twice"),
+    ({"even": "2,2"}, "even 2, 2: 2 is given twice"),
     ({"even": ""}, "even is empty; allowed is at least one value"),
     ({"even": "2,,4"}, "even '': allowed is a whole number"), ({"rate": 0}, "rate 0.0: allowed is a number above 0"),
     ({"rate": "nan"}, "rate nan: allowed is a number above 0"), ({"rate": "inf"}, "rate inf"),
     ({"kind": "fancie"}, "unknown kind 'fancie': did you mean 'fancy'? allowed: fancy, plain"),
     ({"on": "yes"}, "on 'yes': allowed are true and false"), ({"rules": 3}, "rules '3': allowed is text"),
     ({"cout": 3}, "unknown setting 'cout': did you mean 'count'?"),
-    ({"count": 2, "number": 2}, "number and count are one setting; allowed is one of them")])
+    ({"count": 2, "number": 2}, "number and count are the same setting; give only one")])
 def test_what_a_field_does_not_allow_is_refused_in_one_line(given, message):
     with pytest.raises(SecateurError) as caught:
         Example.make(given)
@@ -80,7 +80,7 @@ def test_what_fields_allow_comes_in_their_types():
 
 def test_a_setting_goes_by_the_name_of_its_flag_and_by_that_of_its_field():
     assert Example.make({"wait": "2"}) == Example.make({"wait_seconds": 2}) == Example(wait_seconds=2.0)
-    with pytest.raises(SecateurError, match=r"^wait and wait_seconds are one setting"):
+    with pytest.raises(SecateurError, match=r"^wait and wait_seconds are the same setting"):
         Example.make({"wait": 1, "wait_seconds": 2})
     with pytest.raises(SecateurError, match=r"^wait 10: allowed is in"):
         Example(wait_seconds=10)
@@ -151,7 +151,7 @@ def test_the_examples_of_the_help_are_commands(name):
     (["prune", "mlp", "--sparsity", "1.5"], "allowed is a fraction removed in [0, 1)"),
     (["prune", "mlp", "--sparsity", "0.5", "--pooling", "men"], "did you mean 'mean'"),
     (["prune", "mlp", "--sparsity", "0.5", "--scope", "globl"], "did you mean 'global'"),
-    (["prune", "mlp", "--sparsity", "0.5", "--least", "0.1", "--min-sparsity", "0.2"], "are one setting"),
+    (["prune", "mlp", "--sparsity", "0.5", "--least", "0.1", "--min-sparsity", "0.2"], "are the same setting"),
     (["prune", "mlp", "--sparsity", "0.5", "--engine", "kernel"], "did you mean 'kernels'"),
     (["prune", "mlp", "--sparsity", "0.5", "--epochs", "-1"], "epochs -1: allowed is 0 or more"),
     (["prune", "mlp", "--sparsity", "0.5", "--device", "gpu"], "allowed are cpu, cuda"),

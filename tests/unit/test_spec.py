@@ -84,15 +84,15 @@ def test_a_spec_carries_its_recovery_to_prune_alone():
     (lambda: sc.Budget("ms", flops=3.0), "budget of ms and flops: allowed is one of"),
     (lambda: sc.Global(max_sparsity=1.5), "max_sparsity of every layer is 1.5"),
     (lambda: sc.prune(tiny(), amount=0.5), "unknown argument of prune 'amount': did you mean 'sparsity'?"),
-    (lambda: sc.plan(tiny(), 0.5, round_to=8), "plan: unknown argument 'round_to': that is granularity=Neuron("),
-    (lambda: sc.prune(tiny(), 0.5, neurons=True), "that is granularity='neuron'"),
-    (lambda: sc.prune(tiny(), 0.5, filter=1), "that is granularity='neuron'"),
-    (lambda: sc.plan(tiny(), 0.5, recovery="best"), "that is what secateur.prune does after a cut"),
-    (lambda: sc.prune(tiny(), 0.5, "neuron"), "prune: got 3 arguments by place, allowed are model, sparsity;"),
+    (lambda: sc.plan(tiny(), 0.5, round_to=8), "plan: unknown argument 'round_to': use granularity=Neuron("),
+    (lambda: sc.prune(tiny(), 0.5, neurons=True), "use granularity='neuron'"),
+    (lambda: sc.prune(tiny(), 0.5, filter=1), "use granularity='neuron'"),
+    (lambda: sc.plan(tiny(), 0.5, recovery="best"), "use secateur.prune(..., recovery=...)"),
+    (lambda: sc.prune(tiny(), 0.5, "neuron"), "prune: got 3 positional arguments, allowed are model, sparsity;"),
     (lambda: sc.StudyConfig.of(sc.PruningSpec(), granularity="weight"), "study: got a spec and granularity;"),
     (lambda: sc.compare(tiny(), tiny(), X, batches=64), "compare: batches 64; allowed are whole numbers"),
     (lambda: sc.compare(tiny(), tiny(), X, seconds=-1), "compare: seconds -1; allowed is a number above 0"),
-    (lambda: sc.Pruner(tiny(), 0.5, least=0.2), "Pruner: unknown argument 'least': that is scope=Layer(min_sparsity"),
+    (lambda: sc.Pruner(tiny(), 0.5, least=0.2), "Pruner: unknown argument 'least': use scope=Layer(min_sparsity"),
     (lambda: sc.sensitivity(tiny(), X, criterium="l1"), "did you mean 'criterion'?")])
 def test_a_mistake_is_answered_with_what_is_right(call, told):
     with pytest.raises(sc.SecateurError) as caught:

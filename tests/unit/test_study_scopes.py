@@ -125,7 +125,7 @@ def test_a_file_holds_settings_of_layers_as_a_table():
     ({"granularity": ("5:4",)}, "allowed is n:m with 0 < n < m"), ({"layers": "{"}, "is not JSON"),
     ({"layers": '{"1": 2}'}, "allowed is a fraction removed in [0, 1)"),
     ({"min_sparsity": 2.0}, "min_sparsity of every layer is 2.0"),
-    ({"pooling": "median"}, "did you mean 'mean'"), ({"budget": "ms"}, "for milliseconds take secateur.plan"),
+    ({"pooling": "median"}, "did you mean 'mean'"), ({"budget": "ms"}, "for milliseconds use secateur.plan"),
     ({"budget": "flop"}, "did you mean 'flops'")])
 def test_what_cannot_be_is_refused_at_once(settings, message):
     with pytest.raises(SecateurError) as caught:

@@ -18,11 +18,11 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 WIDTH = 88
 INTRODUCTION = (
     "# All commands\n\n"
-    "This page is made from the commands themselves: `secateur COMMAND --help` prints the same. "
+    "This page is generated from the help of the commands: `secateur COMMAND --help` prints the same. "
     "`secateur --install-completion` lets the shell complete commands, options and names with the Tab key. "
     "`secateur list` prints every criterion, granularity, scope, recovery, data set, model, engine and format, with "
-    "what it is.\n\n"
-    "An option that takes several values takes them with commas: `--sparsity 0,0.5,0.9`. Sparsity is the fraction that "
+    "a description.\n\n"
+    "Separate several values of an option with commas: `--sparsity 0,0.5,0.9`. Sparsity is the fraction that "
     "is removed, from 0 to 1. Exit codes: 0 for success, 1 for an internal error (and for `diff` where the networks "
     "differ), 2 for a mistake that you can correct, 130 after Ctrl-C.")
 

@@ -16,11 +16,11 @@ class BenchConfig(Settings):
         SecateurError: a value that cannot be; the message says what is allowed.
     """
 
-    batches: tuple[int, ...] = setting((1, 16, 64), "batch sizes that are timed", shown="batch", group=TIMING, least=1,
+    batches: tuple[int, ...] = setting((1, 16, 64), "batch sizes to time", shown="batch", group=TIMING, least=1,
                                        some=True)
-    threads: tuple[int, ...] = setting((1,), "threads of every engine", group=TIMING, least=1, some=True)
-    seconds: float = setting(2.0, "time spent on each engine at each batch size", group=TIMING, above=0)
-    engines: tuple[str, ...] = setting((), "those to time, of torch, sparse, onnxruntime, openvino, "
+    threads: tuple[int, ...] = setting((1,), "number of threads of every engine", group=TIMING, least=1, some=True)
+    seconds: float = setting(2.0, "seconds spent on each engine at each batch size", group=TIMING, above=0)
+    engines: tuple[str, ...] = setting((), "engines to time: torch, sparse, onnxruntime, openvino, "
                                        "openvino-default; empty: all that are installed", group=TIMING, shown="engine",
                                        repeats=True, room="engines")
 

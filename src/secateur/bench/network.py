@@ -61,10 +61,11 @@ class Subject:
         """
         if path := resolve.file_named(what):
             if given.get("sparsity") is not None:
-                raise SecateurError("--sparsity with a file: allowed with a model alone; the file's network is cut")
+                raise SecateurError("--sparsity with a file: allowed with a model only, as the file's network is "
+                                    "already cut")
             return cls(file=str(path), **given)
         if given.get("model"):
-            raise SecateurError(f"'{what}' with --factory {given['model']}: allowed is --factory beside a file")
+            raise SecateurError(f"'{what}' with --factory {given['model']}: --factory is allowed with a file only")
         return cls(**given | {"model": what})
 
     @property

@@ -33,15 +33,14 @@ from secateur.measure.size import size, tensors
 FORMAT = "secateur bench 2"
 ROUNDS = 10
 """Turns of all engines: a machine that slows down meanwhile slows every engine in some of them."""
-FILLED = ("the network before the cut is not in the file: the original is the cut network with small numbers in "
-          "place of its zeros, which every engine runs as fast")
-GRAPH = ("torch runs the graph that the file holds, operator by operator, which for small networks takes longer than "
-         "their own code: --factory pkg.module:factory gives that")
-GONE = ("the network before the cut is not in the file, so that only the cut network was timed: --factory "
-        "pkg.module:factory makes the original")
-WHOLE = "nothing was cut: every engine runs the one network, which is called original"
-SHARED = ("zeros leave the shapes as they were: in the engines that do not use zeros, the original stands for the cut "
-          "network too")
+FILLED = ("the file does not hold the original network: the cut network was timed in its place, with small numbers "
+          "instead of zeros, which takes the same time")
+GRAPH = ("torch runs the file's graph operator by operator, which for small networks is slower than their own code: "
+         "to time that code, add --factory pkg.module:factory")
+GONE = ("the file does not hold the original network, so only the cut network was timed: to time both, add --factory "
+        "pkg.module:factory")
+WHOLE = "nothing was cut: every engine runs the same network, shown as the original"
+SHARED = ("engines that do not use zeros run the cut network as fast as the original, so they timed only the original")
 _ROUNDED = 0.15
 """The greatest difference of outputs in less than float32; the bound that ``secateur export`` has for int8."""
 Say = Callable[[str], None]
@@ -123,7 +122,7 @@ class Case:
         graph = isinstance(self.network, FileNetwork) and self.network.batch
         only = self.subject.source.batch or graph
         if only and set(self.settings.batches) != {only}:
-            raise SecateurError(f"'{self.subject.name}' takes batches of {only} alone: --batch {only}")
+            raise SecateurError(f"'{self.subject.name}' accepts batches of {only} only: use --batch {only}")
 
     def write_inputs(self, sample: tuple[Tensor, ...]) -> dict[int, tuple[Tensor, ...]]:
         """The inputs of every batch size, also as files."""

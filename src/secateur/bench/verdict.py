@@ -15,7 +15,7 @@ Points = Sequence[dict[str, Any]]
 _FULL = "float32"
 _PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
          "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
-_ALONE = "the original was not timed: this is about the cut network alone, and whether the cut pays is not known"
+_ALONE = "the original was not timed, so whether the cut pays is not known"
 
 
 def verdict(results: dict[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _describe_rounded(cases: dict[int, Points], results: dict[str, Any]) -> str:
             if not is_full(p) and pace(found.ratio, found.low, found.high) == "faster":
                 ratios.setdefault(title(results, p), []).append(f"{times(found.ratio)} at batch {batch}")
     parts = [f"'{name}' ({join_words(at)})" for name, at in ratios.items()]
-    return f"faster than these, but in less than float32: {join_words(parts)}" if parts else ""
+    return f"faster than these, but with less precision than float32: {join_words(parts)}" if parts else ""
 
 
 def _describe_gain(cases: dict[int, Points], cut: str) -> str:

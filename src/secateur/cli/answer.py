@@ -22,7 +22,7 @@ from secateur.report.gather import gather_results
 
 
 def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
-    """Print the answer of a run: a sentence, what can go of weights and neurons, the report, what to type next."""
+    """Print the answer of a run: a sentence, what can be removed, where the report is, what to type next."""
     console = console or Terminal()
     rows = answer_rows(gather_results(run))
     print_lines(["", report.headline, ""], console)
@@ -38,7 +38,7 @@ def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
 
 
 def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
-    """What can go of weights and of neurons, plain and recovered, and what that buys."""
+    """How many weights and neurons can be removed, plain and recovered, and what that buys."""
     batches = shown_batches({batch for row in rows for batch, _ in row.speeds})
     made = columns_of(batches, width)
     made.columns[0].header, made.columns[1].header = "what is cut", "can go"
@@ -61,7 +61,7 @@ def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
     """What to type next: the whole study after a draft; the best network as a file; a network of one's own."""
     best = max((row for row in rows if row.sparsity), key=lambda row: row.sparsity or 0, default=None)
     study = shlex.join(["secateur", "study", "--model", run.config["model"], "--data", run.config["data"]])
-    whole = {"next, the whole study": study} if run.config.get("draft") else {}
+    whole = {"next, run the whole study": study} if run.config.get("draft") else {}
     if best is None or best.sparsity is None:
         return whole
     m = best.method
@@ -69,8 +69,8 @@ def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
              "recovery": m.recovery}
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     own = f"secateur prune mypackage.nets:make --data samples.npz --sparsity {best.sparsity:g}"
-    return {**whole, "that network as a file": shlex.join(["secateur", "export", str(run.folder), *words]),
-            "a network of yours": own}
+    return {**whole, "save that network to a file": shlex.join(["secateur", "export", str(run.folder), *words]),
+            "prune your own model": own}
 
 
 def print_lines(lines: Iterable[str], console: Terminal | None = None) -> None:

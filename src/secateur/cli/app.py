@@ -52,7 +52,8 @@ def root(
     version: Annotated[bool, _switch("--version", _print_version, "print the version")] = False,
     install: Annotated[bool, _switch("--install-completion", _install_completion,
                                      "let the shell complete commands, options and names with the Tab key")] = False,
-    show: Annotated[bool, _switch("--show-completion", _show_completion, "print what that writes")] = False,
+    show: Annotated[bool, _switch("--show-completion", _show_completion, "print the completion script instead of "
+                                                                         "installing it")] = False,
 ) -> None:
     """How much of a neural network can you cut, and what does the cut buy on your own machine?"""
 

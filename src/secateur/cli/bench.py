@@ -33,16 +33,17 @@ def _check_layer(layer: str) -> None:
 class BenchOptions(Options):
     """What is timed, and where the results go."""
 
-    what: str = setting("", "a file of sc.save or secateur prune, or any network that prune takes; without it, layers "
-                        "are timed", argument="FILE|MODEL")
-    model: str = setting("", "what makes FILE's network before the cut: pkg.module:factory, or any network that prune "
-                         "takes", shown="factory", group=NETWORK)
-    sparsity: tuple[float, ...] = setting((), "of a model: the fraction of its smallest weights that is cut first; of "
-                                          "layers: fractions that are zero (default: "
+    what: str = setting("", "a file written by sc.save or secateur prune, or any model that prune accepts; if omitted, "
+                        "single layers are timed", argument="FILE|MODEL")
+    model: str = setting("", "what builds the original network of FILE: pkg.module:factory, or any model that prune "
+                         "accepts", shown="factory", group=NETWORK)
+    sparsity: tuple[float, ...] = setting((), "for a model: fraction of its smallest weights to prune before timing; "
+                                          "for layers: fractions of zeros (default: "
                                           f"{','.join(f'{s:g}' for s in GRID)})", least=0, greatest=1)
-    layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "without FILE: linear layers as outputs x inputs",
+    layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "linear layers to time if no FILE is given, as "
+                                                                "outputs x inputs",
                                       shown="linear", check=_check_layer, some=True, repeats=True)
-    out: str = setting("", "a folder for bench.json and the figure")
+    out: str = setting("", "folder to write bench.json and the figure to")
 
     def subject(self) -> Subject:
         """The network that is timed.
@@ -66,7 +67,7 @@ class BenchOptions(Options):
 def bench(settings: dict[str, Any]) -> None:
     """Time a network before and after its cut: in torch, compiled, and in ONNX Runtime and OpenVINO where installed.
 
-    Without a file, print from which sparsity on zeros pay on this machine: times faster than torch, per layer.
+    Without a file, time single layers and print from which sparsity they run faster than torch on this machine.
     """
     layers = settings.get("linear") or settings.get("layers") or ", ".join(BenchOptions.layers)
     start(f"bench: {settings.get('what') or f'layers {layers}'}")

@@ -23,7 +23,7 @@ def tell_export(result: Done, console: Terminal | None = None) -> None:
     if result.written is not None:
         lines += _export_lines(result.written)
     if result.accuracy is not None:
-        lines.append(f"test accuracy of the file {result.accuracy[0]:.4f}, of the run's row {result.accuracy[1]:.4f}")
+        lines.append(f"test accuracy: {result.accuracy[0]:.4f} for the file, {result.accuracy[1]:.4f} in the run")
     print_lines([*lines, *(f"note: {note}" for note in result.notes)], console)
 
 
@@ -32,14 +32,15 @@ def _export_lines(export: Exported) -> list[str]:
     sizes = ", ".join(f"{name} {size:,} bytes" for name, size in export.files.items())
     seconds = sum(export.seconds.values())
     texts = [f"{sizes}, written and checked in {seconds:.1f} s"]
-    texts += [f"takes {export.inputs}"] if export.inputs else []
+    texts += [f"inputs: {export.inputs}"] if export.inputs else []
     check = export.checked
     if check is None:
-        return [*texts, "read back: every tensor is the network's, bit for bit"]
+        return [*texts, "read back: every tensor matches the network's, bit for bit"]
     rows = ", ".join(str(n) for n in dict.fromkeys(check.batches))
     comparison = f"run with {export.runtime} on batches of {rows}: "
     if check.error > check.allowed:
-        same = f", the same greatest output in {check.same:.1%} of {check.rows} rows" if check.same is not None else ""
-        return [*texts, f"{comparison}outputs {check.distance:.2%} off in length (int8: allowed {COARSE:.0%}){same}"]
-    return [*texts, f"{comparison}outputs {check.error:.1e} off the truth of float64, relative to the greatest "
+        same = f", same largest output in {check.same:.1%} of {check.rows} rows" if check.same is not None else ""
+        return [*texts, f"{comparison}relative error of the outputs {check.distance:.2%} (allowed for int8: "
+                        f"{COARSE:.0%}){same}"]
+    return [*texts, f"{comparison}error of the outputs against float64 {check.error:.1e} of the largest output "
             f"(allowed {check.allowed:.1e})"]

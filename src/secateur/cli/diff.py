@@ -15,9 +15,9 @@ from secateur.cli.start import start
 
 @command("diff", panel=LOOK, examples=("secateur diff sparse.safetensors small.safetensors",))
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="a file of sc.save or secateur prune")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="another one")],
-    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+    a: Annotated[Path, typer.Argument(metavar="A", help="a file written by sc.save or secateur prune")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="the file to compare it with")],
+    as_json: Annotated[bool, typer.Option("--json", help="print the comparison as JSON")] = False,
 ) -> None:
     """Compare two pruned networks: tensors, zeros and neurons in common, settings, bytes.
 

@@ -14,7 +14,7 @@ from secateur.experiment.export_config import ExportConfig
     "secateur export small.safetensors --to onnx", "secateur export net.pt2 --trust --to openvino --out net.xml",
     "secateur export runs/mlp-mnist --sparsity 0.9 --granularity weight"))
 def export(settings: dict[str, Any]) -> None:
-    """Write a network as a file of another tool, and check that with the tool's own runtime before it is left.
+    """Export a network to the format of another tool, and check the file with that tool's own runtime.
 
     A network of a run is made again from its trained weights and compared with the measured row.
     """

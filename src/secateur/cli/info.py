@@ -34,15 +34,16 @@ class InfoOptions(Options):
 
     cross_checks = (_check_settings_act,)
 
-    model: str = setting(REQUIRED, "any network that prune takes; or a file of sc.save or secateur prune",
+    model: str = setting(REQUIRED, "any model that prune accepts, or a file written by sc.save or secateur prune",
                          argument="MODEL|FILE")
-    data: str = setting("", "data set for a scope that needs samples; its shape is the shape", group=NETWORK)
+    data: str = setting("", "data set for scopes that need samples; it also sets --shape and --classes", group=NETWORK)
     sparsity: float | None = setting(None, "also print what this sparsity removes from each layer, and what it saves")
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
                                check=check_granularity)
-    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
+    scope: str = setting("layer", "which items compete, or how the sparsity is spread over layers", group=CUT,
                          room="scopes")
-    layers: str = setting("", "settings of single layers, as for study", group=CUT, check=check_layers, json=True)
+    layers: str = setting("", "settings for single layers as JSON, as in secateur "
+                              "study", group=CUT, check=check_layers, json=True)
     min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",),
                                   least=0, greatest=1)
     max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",),
@@ -54,12 +55,13 @@ class InfoOptions(Options):
     "secateur info resnet20 --sparsity 0.5", "secateur info mypackage.nets:make --shape 3,64,64",
     "secateur info small.safetensors"))
 def info(settings: dict[str, Any]) -> None:
-    """Print what of a network can be cut: every group of neurons, what goes with it, and why others stay.
+    """Print what can be cut in a network: every group of neurons, what is removed with it, and why others stay.
 
-    Of a file, what was cut where, how each tensor is stored, and the settings and versions that it was made with.
-    Of a .pt2, which is a program, without --trust only the names and sizes of its members.
+    For a file of secateur: what was cut where, how each tensor is stored, and the settings and versions used.
+    For a .pt2, which is a program: without --trust only the names and sizes of its members.
 
-    With a sparsity, or a granularity such as 2:4 that has one, also what every layer loses and what that saves.
+    With a sparsity, or a granularity such as 2:4 that has one: also what is removed from each layer, and what
+    that saves.
     """
     start(f"info: {settings['model']}")
     from secateur.models import resolve
@@ -82,7 +84,7 @@ def _print_members(path: Path) -> None:
     found = members(path)
     say(f"{path}: {len(found)} members, {sum(size for _, size in found):,} bytes")
     say(text.table(("member", "bytes"), [(text.clean(name), f"{size:,}") for name, size in found]))
-    say("note: a .pt2 is a program, which torch runs: --trust opens it, where you know who made it")
+    say("note: a .pt2 is a program that torch runs; if you know who made it, open it with --trust")
 
 
 def _print_network(options: InfoOptions) -> None:
@@ -117,7 +119,8 @@ def _print_structure(network: nn.Module, inputs: Any) -> None:
         structure = targets(network, inputs)
     except SecateurError as error:
         if "the example does not run" in str(error):
-            raise SecateurError(f"{error}; --shape gives another, --example pkg.module:name any inputs") from error
+            raise SecateurError(f"{error}; set another shape with --shape, or inputs of your own with --example "
+                                "pkg.module:name") from error
         raise
     say(structure)
 

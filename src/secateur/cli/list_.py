@@ -24,9 +24,9 @@ GIVEN_TO = {"criteria": "--criterion", "granularity": "--granularity", "scopes":
 
 @command("list", panel=LOOK, examples=("secateur list", "secateur list --files"))
 def list_items(
-    files: Annotated[bool, typer.Option("--files", help="print the file of each item, too")] = False,
+    files: Annotated[bool, typer.Option("--files", help="also print the file of each item")] = False,
 ) -> None:
-    """Print every criterion, granularity, scope, recovery, data set, model, engine and format, with what it is."""
+    """Print every criterion, granularity, scope, recovery, data set, model, engine and format, with a description."""
     width = min(shutil.get_terminal_size().columns, 100)
     for room, word in registry.ROOMS.items():
         print(f"{capital(word)} ({GIVEN_TO[room]})")

@@ -161,7 +161,7 @@ def outlook_text(found: Mapping[str, int], missing: Mapping[str, int], seconds: 
     if not to_go:
         return f"found all {text.join_words([f'{totals[k]} {_noun(k, totals[k])}' for k in kinds])}: nothing is left " \
                "to do"
-    time_text = "how long {} takes is known after the first epochs" if seconds is None else (
+    time_text = "the time for {} is known after the first epochs" if seconds is None else (
         "{} takes " + text.rough_time(seconds))
     if there:
         return f"found {text.join_words(there)}; {time_text.format('the rest')}"

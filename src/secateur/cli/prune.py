@@ -19,15 +19,15 @@ from secateur.experiment.single.config import CutConfig
     "neuron", "secateur prune net.pt2 --trust --data inputs.npy --sparsity 0.8 --granularity 4x1"))
 def prune(
     settings: dict[str, Any],
-    network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network: as --model")] = None,
+    network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network to cut, same as --model")] = None,
 ) -> None:
-    """Cut one network, say what that costs and buys here, and write it to a file.
+    """Prune one network, measure what that costs and buys on this machine, and write it to a file.
 
-    By default the best that needs no labels: recovery best, from --calibration unlabelled training samples.
+    By default it uses the best method that needs no labels: recovery best, on --calibration training samples.
 
-    A built-in network without --weights is trained first, as in a study; one of your own is taken as it comes.
+    A built-in network without --weights is trained first, as in a study; your own network is used as it is.
 
-    Without labels the outputs are compared with the original's, on samples held out.
+    Without labels, the outputs are compared with the original's on held-out samples.
     """
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")

@@ -17,7 +17,7 @@ from secateur.experiment.config import ReportOptions
 
 @command("report", ReportOptions, panel=MEASURE, examples=("secateur report runs/mlp-mnist --csv",))
 def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="the folder of a run")]) -> None:
-    """Write the report of a run again from its rows."""
+    """Write the report of a run again from its stored results."""
     start(f"report: {run}")
     from secateur import report as reports
     from secateur.cli.answer import tell

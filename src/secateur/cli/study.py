@@ -22,11 +22,11 @@ from secateur.experiment.config import RunOptions, StudyConfig, configure
     "secateur study --config study.toml --jobs 2"))
 def study(
     settings: dict[str, Any],
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags win over it")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings; flags override it")] = None,
 ) -> None:
     """Train a network, cut it at every sparsity, measure what the cut costs and buys, and report it.
 
-    What the run's folder holds already is not computed again.
+    Results that are already in the run's folder are not computed again.
     """
     file = read_toml(config) if config else {}
     given = {"model": StudyConfig.model, "data": StudyConfig.data, **file, **settings}
@@ -44,7 +44,7 @@ def study(
     def grow(run: RunData) -> Path:
         """Write the page alone: it is read while the study goes on."""
         page = report.write(run, page_only=True).files[0]
-        interruption.leave(f"the report of what is there is {page}")
+        interruption.leave(f"the report so far is {page}")
         return page
 
     with Live(tolerance=study_config.tolerance) as live:

@@ -11,8 +11,7 @@ from secateur.core.text import clean
 
 
 class SecateurError(ValueError):
-    """A mistake that the caller can mend; its message is one line, in which control characters, as the names in a file
-    may have them, are written out."""
+    """A mistake that the caller can correct. Its message is one line, in which control characters are escaped."""
 
     def __init__(self, *told: object):
         super().__init__(*(clean(one, keep="\n") if isinstance(one, str) else one for one in told))
@@ -27,7 +26,7 @@ class CutGraphWarning(UserWarning):
 
 
 class OutputLayerWarning(UserWarning):
-    """It is not known which layer makes the outputs, so that it is cut like the others."""
+    """The output layer could not be identified, so it is cut like the others."""
 
 
 class FewSamplesWarning(UserWarning):
@@ -35,11 +34,11 @@ class FewSamplesWarning(UserWarning):
 
 
 class LeftOutWarning(UserWarning):
-    """A recovery left layers, or the whole network, as the cut left them."""
+    """A recovery could not improve some layers, or the whole network."""
 
 
 class RuinousCutWarning(UserWarning):
-    """The outputs of a cut network are hardly nearer to the original's than a constant would be."""
+    """The outputs of a cut network are hardly closer to the original's than a constant would be."""
 
 
 class RunError(SecateurError):

@@ -56,7 +56,7 @@ def command_line() -> str:
 def message() -> str:
     """What is left of the work after an interruption, and how to go on."""
     study = sys.argv[1:2] == ["study"]
-    kept = "every finished row is kept. To go on" if study else "nothing was written. To start over"
+    kept = "every finished row is kept. To continue" if study else "nothing was written. To start over"
     left = "".join(f", {what}" for what in _kept)
     return f"interrupted{left}; {kept}, run again: {command_line()}"
 

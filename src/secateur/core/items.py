@@ -11,7 +11,7 @@ from typing import Any
 
 from secateur.core.errors import SYNONYMS, SecateurError, unknown
 
-_SPARSITY = "the second argument of plan and prune, or sparsities= of sensitivity"
+_SPARSITY = "the second argument of plan and prune; for sensitivity, sparsities="
 _ELSEWHERE = {"round_to": "granularity=Neuron(round_to=8)", "pooling": "granularity=Block(4, 1, pooling='max')",
              "least": "scope=Layer(min_sparsity=0.2)", "most": "scope=Global(max_sparsity=0.95)",
              "min_sparsity": "scope=Layer(min_sparsity=0.2)", "max_sparsity": "scope=Global(max_sparsity=0.95)",
@@ -20,7 +20,7 @@ _ELSEWHERE = {"round_to": "granularity=Neuron(round_to=8)", "pooling": "granular
              "channel": "granularity='neuron'", "channels": "granularity='neuron'", "filter": "granularity='neuron'",
              "filters": "granularity='neuron'", "pruning_ratio": "sparsity=0.5",
              "sparsity": _SPARSITY, "amount": _SPARSITY,
-             "recovery": "what secateur.prune does after a cut"}
+             "recovery": "secateur.prune(..., recovery=...)"}
 """Where a setting lives that is no argument of the call."""
 
 
@@ -43,12 +43,13 @@ def check_arguments(what: str, signature: inspect.Signature, args: Sequence[Any]
     known = list(signature.parameters)
     by_place = [one.name for one in signature.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
     if len(args) > len(by_place):
-        raise SecateurError(f"{what}: got {len(args)} arguments by place, allowed are {', '.join(by_place) or 'none'}; "
+        raise SecateurError(f"{what}: got {len(args)} positional arguments, allowed are "
+                            f"{', '.join(by_place) or 'none'}; "
                             f"give the others by name: {', '.join(name for name in known if name not in by_place)}")
     for name in (name for name in settings if name not in known):
         near = difflib.get_close_matches(name, _ELSEWHERE.keys() - set(known), n=1, cutoff=_ALIKE)
         if near and SYNONYMS.get(name) not in known:
-            raise SecateurError(f"{what}: unknown argument '{name}': that is {_ELSEWHERE[near[0]]}")
+            raise SecateurError(f"{what}: unknown argument '{name}': use {_ELSEWHERE[near[0]]}")
         raise unknown(f"argument of {what}", name, known)
     try:
         signature.bind(*args, **settings)

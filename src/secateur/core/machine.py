@@ -45,7 +45,7 @@ def busy() -> tuple[str, ...]:
     if not is_crowded(now := load()):
         return ()
     return (f"the machine was busy when timing began (load average {now:.1f} on {cores()} cores): times and ratios "
-            "are rough, time again when it is quiet",)
+            "are rough; time again when it is quiet",)
 
 
 def load() -> float:

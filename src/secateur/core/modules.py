@@ -45,8 +45,8 @@ def check_names(model: nn.Module) -> None:
     """
     for name in (*(name for name, _ in model.named_modules()), *stored_tensors(model)):
         if not is_plain_name(name):
-            raise SecateurError(f"{name[:60]!r} is the name of a module or tensor, and torch would make code of it: "
-                                "allowed are names without quotes, backslashes and line ends")
+            raise SecateurError(f"{name[:60]!r} is not a safe name for a module or tensor, as torch writes code with "
+                                "it: allowed are names without quotes, backslashes and line ends")
 
 
 def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -62,8 +62,8 @@ def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     (True, 'weight')
     """
     if not is_plain_name(name):
-        raise SecateurError(f"{name[:60]!r} has a name that no module can hold: allowed are names without quotes, "
-                            "backslashes and line ends")
+        raise SecateurError(f"{name[:60]!r} is not a valid name for a module or tensor: allowed are names without "
+                            "quotes, backslashes and line ends")
     *path, last = name.split(".")
     for part in path:
         if part not in root._modules:

@@ -100,16 +100,16 @@ def check_place(path: Path, what: str = "cannot write", kind: type[SecateurError
     """
     if path.is_dir() or not path.parent.is_dir():
         why = "it is a folder" if path.is_dir() else f"there is no folder '{path.parent}'"
-        raise kind(f"{what} '{path}': {why}; allowed is a file in a folder that is there")
+        raise kind(f"{what} '{path}': {why}; allowed is a file in an existing folder")
 
 
 def check_out(path: Path, force: bool) -> None:
     """Refuse a file that could not be written in the end, before any work is done."""
     check_place(path, "out")
     if path.exists() and not force:
-        raise SecateurError(f"out '{path}' is there already: name another file, or --force to replace it")
+        raise SecateurError(f"out '{path}' exists already: name another file, or replace it with --force")
     if not os.access(path.parent, os.W_OK):
-        raise SecateurError(f"out '{path}': nothing can be written to folder '{path.parent}'")
+        raise SecateurError(f"out '{path}': folder '{path.parent}' is not writable")
 
 
 def path_of(call: str, path: Any) -> Path:

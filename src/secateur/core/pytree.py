@@ -70,16 +70,16 @@ def unflatten(told: Any, leaf: Callable[[Any], Any]) -> Any:
     {'x': (1,)}
     """
     if type(told) is not dict or len(told) != 1:
-        raise SecateurError("inputs or outputs are nested in a way that is not known; allowed: tuple, list, dict")
+        raise SecateurError("inputs or outputs have an unknown kind of nesting; allowed: tuple, list, dict")
     kind, inside = next(iter(told.items()))
     if kind == "leaf":
         return leaf(inside)
     if kind not in ("tuple", "list", "dict") or type(inside) is not list:
-        raise SecateurError("inputs or outputs are nested in a way that is not known; allowed: tuple, list, dict")
+        raise SecateurError("inputs or outputs have an unknown kind of nesting; allowed: tuple, list, dict")
     if kind != "dict":
         return (tuple if kind == "tuple" else list)(unflatten(one, leaf) for one in inside)
     if any(type(pair) is not list or len(pair) != 2 or type(pair[0]) not in (str, int) for pair in inside):
-        raise SecateurError("a dict of inputs or outputs has names that are neither texts nor whole numbers")
+        raise SecateurError("a dict of inputs or outputs has keys other than strings and whole numbers")
     if odd := [key for key, _ in inside if type(key) is str and not is_plain_name(key)]:
         raise SecateurError(f"a dict of inputs or outputs has the name {odd[0][:60]!r}; allowed are names without "
                             "quotes, backslashes and line ends")

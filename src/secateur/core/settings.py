@@ -156,7 +156,7 @@ class Setting:
         if self.some and not values:
             raise SecateurError(f"{label} is empty; allowed is at least one value")
         if not self.repeats and (twice := [v for i, v in enumerate(values) if v in values[:i]]):
-            raise SecateurError(f"{label} {', '.join(map(str, values))}: {twice[0]} stands there twice")
+            raise SecateurError(f"{label} {', '.join(map(str, values))}: {twice[0]} is given twice")
         for one in values:
             if self.allowed and one not in self.allowed:
                 raise unknown(label, one, self.allowed)
@@ -252,7 +252,7 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any],
         if strange := [key for key in layer if key not in names]:
             raise unknown("setting", strange[0], {one.names[0] for one in settings})
         if twice := [key for key in layer if names[key] != key and names[key] in layer]:
-            raise SecateurError(f"{twice[0]} and {names[twice[0]]} are one setting; allowed is one of them")
+            raise SecateurError(f"{twice[0]} and {names[twice[0]]} are the same setting; give only one")
         merged |= {names[key]: value for key, value in layer.items()}
     return tuple(cls(**{one.name: read(one, merged[one.name]) for one in known if one.name in merged})
                  for cls, known in owned.items())

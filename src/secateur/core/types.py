@@ -92,7 +92,7 @@ class Group:
 
     def __str__(self) -> str:
         parts = ", ".join(dict.fromkeys(self._where(m) for m in self.members))
-        fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters go with them"
+        fate = f"stays: {self.reason}" if self.reason else f"{self.parameters} parameters are removed with them"
         return f"{self.name}: {self.units} x {self.unit} ({self.source or 'source unknown'}), {fate}; {parts}"
 
     def _where(self, member: Member) -> str:
@@ -136,11 +136,12 @@ class Structure:
     def _lines(self) -> Iterator[str]:
         free = [g for g in self.groups if g.cuttable]
         makers = ", ".join(self.outputs) or "no layer"
-        yield (f"{len(self.targets)} layers with weights to cut; {len(free)} of {len(self.groups)} groups of neurons "
-               f"can be cut, {sum(g.units for g in free)} units; outputs made by {makers}")
+        yield (f"{len(self.targets)} layers with weights that can be cut; {len(free)} of {len(self.groups)} groups of "
+               f"neurons can be cut, {sum(g.units for g in free)} units; outputs made by {makers}")
         yield from (f"  {group}" for group in self.groups)
-        yield from (f"  one tensor under several names: {', '.join(names)}" for names in self.tied)
-        yield from (f"  operator without a rule, what it touches stays: {name}" for name in self.unknown)
+        yield from (f"  shared tensor with several names: {', '.join(names)}" for names in self.tied)
+        yield from ("  operator without a pruning rule, so the tensors it uses are not cut: "
+                    f"{name}" for name in self.unknown)
         yield from (f"  note: {note}" for note in (*self.output_notes, *self.notes))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,7 +175,7 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Exactly what is removed where. ``sparsity`` is what was asked for, :attr:`reached` what the cuts give.
+    """The exact items that a cut removes from each layer. ``sparsity`` was requested, :attr:`reached` is the result.
 
     ``shapes`` holds the shape of every parameter of the network that the plan was made for; the plan is refused by any
     other network. ``notes`` say where a guard acted. ``bounded`` says whether settings of single layers, or ``least``
@@ -193,17 +194,17 @@ class Plan:
 
     @property
     def mixed(self) -> bool:
-        """Whether layers have granularities of their own. Items then differ, and weights are counted in their place."""
+        """Whether some layers have their own granularity. Weights are then counted instead of items."""
         return any(cut.granularity for cut in self.cuts)
 
     @property
     def items(self) -> int:
-        """How many items there were in all."""
+        """The total number of items."""
         return sum(cut.items * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property
     def removed(self) -> int:
-        """How many items are removed in all."""
+        """The total number of removed items."""
         return sum(cut.removed * (cut.size if self.mixed else 1) for cut in self.cuts)
 
     @property
@@ -212,7 +213,7 @@ class Plan:
         return self.removed / self.items if self.items else 0.0
 
     def layers(self) -> list[dict[str, Any]]:
-        """One record a cut: name, items, removed, sparsity, and the granularity where it is not the plan's."""
+        """One record per cut: name, items, removed, sparsity, and the granularity if it differs from the plan's."""
         return [{"name": c.name, "items": c.items, "removed": c.removed, "sparsity": c.removed / c.items,
                  **({"granularity": c.granularity} if c.granularity else {})} for c in self.cuts]
 

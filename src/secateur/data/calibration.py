@@ -24,7 +24,7 @@ _IGNORED = -100
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What ``data=`` may hold where the loss is not the cross-entropy: inputs, labels, and the loss of both.
+    """Samples for ``data=`` with a loss other than the cross-entropy: inputs, labels, and the loss.
 
     Args:
         inputs: a tensor or NumPy array ``(samples, ...)``, a tuple or a dict of them, or an iterable of batches.
@@ -54,8 +54,8 @@ class _CheckedLoss:
 
     def __call__(self, outputs: Any, labels: Any) -> Tensor:
         """The loss; labels that it does not take are a :class:`SecateurError`."""
-        what = f"data: no loss of outputs {describe_value(outputs)} and labels {describe_value(labels)}"
-        hint = ("the cross-entropy takes whole numbers from 0, one a class; for other labels give "
+        what = f"data: cannot compute the loss of outputs {describe_value(outputs)} and labels {describe_value(labels)}"
+        hint = ("the cross-entropy takes class numbers (integers from 0); for other labels give "
                 "data=Samples(inputs, labels, loss=...)")
         with failing(what, hint):
             one_each = (self.span and isinstance(outputs, Tensor) and outputs.ndim > 1
@@ -146,7 +146,7 @@ def calibration(data: Any) -> Calibration | None:
         _check_finite(number, batch)
         if batch.names != made.names:
             raise SecateurError(f"data: batch {number} has arguments {', '.join(batch.names) or 'by place'}, batch 0 "
-                                f"{', '.join(made.names) or 'by place'}; allowed are the same in all, in one order")
+                                f"{', '.join(made.names) or 'by place'}; allowed are the same names in the same order")
         if (batch.labels is None) == made.labelled:
             raise SecateurError(f"data: batch {number} has {'no ' if made.labelled else ''}labels, batch 0 has "
                                 f"{'them' if made.labelled else 'none'}; allowed is labels in all batches or in none")
@@ -209,7 +209,7 @@ def _batches(data: Any) -> Iterable[Any]:
     if isinstance(data, Tensor):
         if data.ndim == 1 and data.is_floating_point() and len(data):
             raise SecateurError(f"data is a tensor of shape ({len(data)},), which has no axis of samples; for one "
-                                "sample give data[None], for numbers that are a sample each [data]")
+                                "sample give data[None], for samples of one number each give [data]")
         return data.split(_BATCH) if data.ndim and len(data) else []
     if isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
         if any(part.ndim == 0 for part in data) or len(data[0]) != len(data[1]):
@@ -233,7 +233,8 @@ def _in_parts(data: Mapping[str, Any]) -> list[dict[str, Tensor]]:
     if not data or not all(isinstance(v, Tensor) and v.ndim for v in data.values()) or len(
             {len(v) for v in data.values()}) > 1:
         got = ", ".join(f"{name} {describe_value(v)}" for name, v in data.items()) or "nothing"
-        raise SecateurError(f"data is a dict of {got}; allowed are tensors by argument, all of as many samples")
+        raise SecateurError(f"data is a dict of {got}; allowed are tensors by argument name, with the same number of "
+                            "samples")
     parts = zip(*(v.split(_BATCH) for v in data.values()), strict=True)
     return [dict(zip(data, part, strict=True)) for part in parts]
 
@@ -246,9 +247,9 @@ def join(samples: Calibration) -> tuple[Tensor, ...]:
     """
     shapes = {tuple(tuple(v.shape[1:]) if isinstance(v, Tensor) else None for v in b.inputs) for b in samples}
     if None in chain(*shapes):
-        raise SecateurError("data: every input must be a tensor to be taken apart into samples")
+        raise SecateurError("data: cannot split batches into samples: every input must be a tensor")
     if len(shapes) > 1:
-        raise SecateurError("data: to be taken apart into samples all must have one shape, got "
+        raise SecateurError("data: cannot split batches into samples: all must have the same shape, got "
                             + ", ".join(sorted(map(str, shapes))[:4]))
     return tuple(torch.cat(column) for column in zip(*(batch.inputs for batch in samples), strict=True))
 
@@ -264,5 +265,5 @@ def joined_labels(samples: Calibration) -> Tensor:
         if not isinstance(labels, Tensor) or not labels.ndim or len(labels) != len(batch):
             got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
             raise SecateurError(f"data: batch {number} has {len(batch)} samples and labels {got}; allowed is a tensor "
-                                "with one label a sample")
+                                "with one label per sample")
     return torch.cat([batch.labels for batch in samples])

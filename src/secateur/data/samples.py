@@ -23,8 +23,8 @@ _Encode = Callable[[list[str]], dict[str, Any]] | None
 _FILES = {".npz", ".npy", ".safetensors", ".txt"}
 _ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
 _SIZE, _HELD_OUT = 32, 5
-GIVEN = ("--data gives them (inputs.npy, .npz or .safetensors, sentences.txt where there is a tokenizer, "
-         "pkg.module:name), --calibration N says how many are shown")
+GIVEN = ("pass samples with --data (inputs.npy, .npz or .safetensors, sentences.txt if the network has a tokenizer, "
+         "pkg.module:name); --calibration N sets how many are used")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | 
 
 def _as_network_input(data: str, name: str, value: Any) -> Tensor:
     """An array as a tensor that networks take: floats as float32, bytes as they are."""
-    with failing(f"data '{data}': '{name}' is no array of numbers"):
+    with failing(f"data '{data}': '{name}' is not an array of numbers"):
         tensor = torch.as_tensor(value)
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
@@ -110,7 +110,7 @@ def _hold_out(given: Any, data: str, batch: int) -> HeldOutSamples:
     """
     found = calibration({k: torch.as_tensor(v) for k, v in given.items()} if isinstance(given, Mapping) else given)
     if found is None:
-        raise SecateurError(f"data set '{data}' gives None; allowed are samples")
+        raise SecateurError(f"data set '{data}' returned None; allowed are samples")
     batches = list(found)
     whole = isinstance(given, (Tensor, np.ndarray, Mapping)) or len(batches) < _HELD_OUT
     parts = _shuffle(batches, batch or _SIZE) if whole else batches
@@ -119,8 +119,8 @@ def _hold_out(given: Any, data: str, batch: int) -> HeldOutSamples:
     held = parts[_HELD_OUT - 1::_HELD_OUT]
     if not held:
         one = Calibration(parts or batches)
-        return HeldOutSamples(one, one, f"'{data}' has too few samples to hold some out: outputs are compared on those "
-                                        "shown")
+        return HeldOutSamples(one, one, f"'{data}' has too few samples to hold some out; outputs are compared on the "
+                                        "samples that the cut used")
     shown = Calibration([b for i, b in enumerate(parts) if i % _HELD_OUT != _HELD_OUT - 1])
     return HeldOutSamples(shown, Calibration(held))
 
@@ -163,14 +163,14 @@ def _read_sentences(path: Path, encode: _Encode, batch: int) -> HeldOutSamples:
         SecateurError: the file is missing or empty, or nothing turns sentences into inputs.
     """
     if encode is None:
-        raise SecateurError(f"data '{path}' holds sentences, and the network has no tokenizer; allowed with a Hugging "
-                            "Face folder that has one")
+        raise SecateurError(f"data '{path}' holds sentences, but the network has no tokenizer; sentences need a "
+                            "Hugging Face folder with a tokenizer")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise SecateurError(f"data '{path}': {getattr(error, 'strerror', None) or first_line(error)}") from error
     if len(lines) < 2:
-        raise SecateurError(f"data '{path}' holds {len(lines)} sentences, one a line; needed are 2 at least")
+        raise SecateurError(f"data '{path}' holds {len(lines)} sentences (one per line); at least 2 are needed")
     order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(0)).tolist()
     count = max(1, len(lines) // _HELD_OUT)
     held, shown = ([lines[i] for i in part] for part in (order[:count], order[count:]))

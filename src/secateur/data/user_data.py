@@ -100,7 +100,8 @@ def _check_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         total = sum(info.file_size for info in archive.infolist())
     if total > (most := max(_FREE, _TIMES * path.stat().st_size)):
-        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}: numpy.savez writes it uncompressed")
+        raise file_error(path, f"would unpack to {total} bytes; allowed are {most}: save it uncompressed with "
+                               "numpy.savez")
 
 
 def _parts(spec: str, made: Any) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _parts(spec: str, made: Any) -> dict[str, Any]:
         made = (*_pair(spec, made[0]), *_pair(spec, made[1]))
     if not isinstance(made, (tuple, list)) or len(made) != 4:
         size = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
-        raise SecateurError(f"data set '{spec}' gives {type(made).__name__}{size}; allowed: {_ALLOWED}")
+        raise SecateurError(f"data set '{spec}' returned a {type(made).__name__}{size}; allowed: {_ALLOWED}")
     return {part: _tensor(spec, part, value) for part, value in zip(PARTS, made, strict=True)}
 
 
@@ -129,12 +130,13 @@ def _pair(spec: str, half: Any) -> tuple[Any, Any]:
     if isinstance(half, (tuple, list)) and len(half) == 2 and all(isinstance(v, (Tensor, np.ndarray)) for v in half):
         return half[0], half[1]
     if not isinstance(half, Iterable) or isinstance(half, (Tensor, np.ndarray, str)):
-        raise SecateurError(f"data set '{spec}' gives {type(half).__name__} for train or test; allowed: {_ALLOWED}")
+        raise SecateurError(f"data set '{spec}' returned a {type(half).__name__} for train or test; allowed: "
+                            f"{_ALLOWED}")
     with failing(f"data set '{spec}': its batches are not (inputs, labels)"):
         batches = [(torch.as_tensor(x), torch.as_tensor(y)) for x, y in half]
         return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
 def _tensor(spec: str, part: str, value: Any) -> Tensor:
-    with failing(f"data set '{spec}': {part} is no tensor or array"):
+    with failing(f"data set '{spec}': {part} is not a tensor or array"):
         return torch.as_tensor(value)

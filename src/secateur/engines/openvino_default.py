@@ -14,7 +14,7 @@ class OpenVinoDefault(OpenVinoEngine):
         """Also where the default is float32."""
         reasons = super().refusals()
         if not reasons and self.precision() == "float32":
-            reasons.append("OpenVINO computes in float32 by default on this machine, as the engine openvino does")
+            reasons.append("OpenVINO's default on this machine is float32, which the engine openvino measures")
         return reasons
 
     def precision(self) -> str:

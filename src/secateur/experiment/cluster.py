@@ -82,8 +82,8 @@ def _check_answers(address: str) -> None:
         try:
             thread.submit(asyncio.run, _identity(address)).result()
         except (asyncio.TimeoutError, TimeoutError) as error:
-            raise SecateurError(f"no Dask scheduler answers at '{address}' within {ANSWER_S} seconds; where a process "
-                                "takes the connection, it is another one, or hangs") from error
+            raise SecateurError(f"no Dask scheduler answers at '{address}' within {ANSWER_S} seconds; a process that "
+                                "accepts the connection is not a scheduler, or hangs") from error
         except (OSError, ValueError) as error:
             raise SecateurError(f"no Dask scheduler answers at '{address}': {error}") from error
 
@@ -190,7 +190,7 @@ class _Cluster:
                 raise self._lost_scheduler() from error
             if time.monotonic() - seen > WORKERLESS_S:
                 raise RunError(f"the Dask scheduler at '{self.address}' has had no workers for {WORKERLESS_S} seconds; "
-                               "every finished row is kept: start workers and run the same command to go on")
+                               "every finished row is kept: start workers and run the same command to continue")
 
     def _workers(self) -> int:
         """How many workers there are now."""
@@ -201,7 +201,7 @@ class _Cluster:
 
     def _lost_scheduler(self) -> RunError:
         return RunError(f"the Dask scheduler at '{self.address}' is lost; every finished row is kept: start it again "
-                        "and run the same command to go on")
+                        "and run the same command to continue")
 
     def _figures(self, future: Any) -> dict[str, Any]:
         """What a future gives; a point that cost several workers gives ``lost``."""
@@ -216,7 +216,7 @@ class _Cluster:
             raise self._lost_scheduler() from error
         except (ImportError, AttributeError) as error:
             raise RunError(f"a worker of the Dask scheduler at '{self.address}' cannot measure: {readable(error)}; it "
-                           "needs the modules that this machine has") from error
+                           "needs the same modules as this machine") from error
         if "failed" in found:
             raise RunError(f"{found['failed']}; every finished row is kept")
         return found

@@ -82,10 +82,10 @@ def check_settings_act(config: Settings) -> None:
             if takers and not any(one.name in _taken_settings(room, name) for name in names):
                 word = registry.ROOMS[room]
                 raise SecateurError(f"{one.name}= is for {word} {_quote(takers)}, got {word} {_quote(names)}: "
-                                    f"{value} would decide nothing")
+                                    f"{value} would have no effect")
             if takers and room == "scopes" and all(kind.sparsity is not None for kind in kinds):
                 raise SecateurError(f"{one.name}= with granularity {_quote(choices['granularity'])}: {value} would "
-                                    "decide nothing, because N:M fixes the sparsity of every layer")
+                                    "have no effect, because N:M fixes the sparsity of every layer")
 
 
 def _names(choice: str | tuple[str, ...]) -> tuple[str, ...]:

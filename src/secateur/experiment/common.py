@@ -18,29 +18,32 @@ if TYPE_CHECKING:
 class CommonConfig(Settings):
     """What a study and the cut of one network both have."""
 
-    weights: str = setting("", "trained weights (.safetensors); then nothing is trained", group=NETWORK)
-    skip: tuple[str, ...] | None = setting(None, "modules that stay whole besides the output layer, names or "
-                                           "expressions; empty ('') lets the output layer go, too", group=CUT)
-    layers: str = setting("", "settings of single layers as JSON, from a name or expression to a sparsity, or to any "
-                          "of sparsity, granularity, min_sparsity, max_sparsity, skip", group=CUT, json=True,
+    weights: str = setting("", "trained weights (.safetensors); if given, training is skipped", group=NETWORK)
+    skip: tuple[str, ...] | None = setting(None, "modules to leave uncut besides the output layer, as names or "
+                                           "regular expressions; empty ('') also cuts the output layer", group=CUT)
+    layers: str = setting("", "settings for single layers as JSON: names or regular expressions, each with a "
+                          "sparsity or any of sparsity, granularity, min_sparsity, max_sparsity, "
+                          "skip", group=CUT, json=True,
                           check=check_layers)
     min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",))
     max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",))
-    pooling: str = setting("mean", "how several scores of one block or neuron are joined", group=CUT, allowed=POOLINGS)
+    pooling: str = setting("mean", "how the scores within one block or neuron are "
+                                   "combined", group=CUT, allowed=POOLINGS)
     round_to: int = setting(1, "keep a multiple of this many neurons or channels", group=CUT, check=check_round_to)
-    calibration: int = setting(8192, "training samples for criteria and recoveries, without labels if possible",
+    calibration: int = setting(8192, "number of training samples for criteria and recoveries; labels are used only if "
+                                     "needed",
                                group=RECOVERY, least=1)
-    batch_size: int = setting(64, "training batch", group=TRAINING, least=1)
-    lr: float = setting(1e-3, "learning rate of Adam", group=TRAINING, above=0)
-    latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes that are timed; empty (''): no timing",
+    batch_size: int = setting(64, "training batch size", group=TRAINING, least=1)
+    lr: float = setting(1e-3, "learning rate of the optimizer Adam", group=TRAINING, above=0)
+    latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes to time; empty (''): no timing",
                                                group=TIMING, shown="batch", least=1)
-    latency_seconds: float = setting(0.25, "time spent on each timing, at least five rounds", group=TIMING,
+    latency_seconds: float = setting(0.25, "seconds spent on each timing, at least five rounds", group=TIMING,
                                      shown="seconds", above=0, greatest=3600)
-    engine: str = setting("", "what runs the zeroed network; empty: the best that this machine has", group=TIMING,
+    engine: str = setting("", "engine for networks with zeroed weights (empty: the best on this machine)", group=TIMING,
                           allowed=RUNTIME_ENGINES)
-    device: str = setting("cpu", "where networks are trained and evaluated, cpu or cuda; timing is on the CPU",
+    device: str = setting("cpu", "where to train and evaluate networks: cpu or cuda; timing is on the CPU",
                           group=RUN, check=check_device)
-    threads: int = setting(0, "torch threads; 0: as many as torch takes", group=RUN, least=0)
+    threads: int = setting(0, "number of torch threads; 0: torch's default", group=RUN, least=0)
 
     @property
     def timing(self) -> Timing:

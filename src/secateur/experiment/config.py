@@ -56,7 +56,7 @@ def _as_name(what: str, choice: Any, default: str) -> str:
     """The name of a criterion or recovery; rows and configurations are text."""
     if choice is None or isinstance(choice, str):
         return choice or default
-    raise SecateurError(f"study: got {what} {choice!r}; allowed is a name, or pkg.module:name of one of yours")
+    raise SecateurError(f"study: got {what} {choice!r}; allowed is a name, or pkg.module:name of one of your own")
 
 
 def _add_controls(config: StudyConfig) -> None:
@@ -74,7 +74,7 @@ def _check_budget(budget: str) -> None:
 
     if Budget(**read_budget(budget)).resource == "ms":
         raise SecateurError("budget 'ms' in a study: milliseconds differ from run to run, so its rows could not be "
-                            "made again; allowed: parameters, flops, bytes; for milliseconds take secateur.plan")
+                            "reproduced; allowed: parameters, flops, bytes; for milliseconds use secateur.plan")
 
 
 def _check_study(config: StudyConfig) -> None:
@@ -103,33 +103,36 @@ class StudyConfig(CommonConfig):
     model: str = setting("mlp", "network: a built-in name or pkg.module:factory", check=partial(_check_item, "models"))
     data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz",
                         check=partial(_check_item, "data"))
-    sparsity: tuple[float, ...] = setting(GRID, "fractions removed, each in [0, 1)", check=check_sparsity, some=True)
+    sparsity: tuple[float, ...] = setting(GRID, "fractions to remove, each in [0, 1)", check=check_sparsity, some=True)
     granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", check=check_granularity, some=True)
     criterion: tuple[str, ...] = setting(
-        ("magnitude", "l2", "random"), "what decides; each is used with the granularities that it scores",
+        ("magnitude", "l2", "random"), "how weights or neurons are scored; each is used with the granularities that "
+                                       "it supports",
         room="criteria", some=True)
     scope: tuple[str, ...] = setting(
-        ("layer",), "which items compete, or how much each layer loses; each is used with the granularities that it is "
-        "defined for", group=CUT, room="scopes", some=True)
-    budget: str = setting("parameters", "what scope budget counts: at sparsity s, 1 - s of the original's parameters, "
-                          "flops or bytes stay", group=CUT, check=_check_budget)
-    scan: bool = setting(False, "also cut each layer by itself, which the report draws", group=REPORT)
+        ("layer",), "which items compete, or how the sparsity is spread over layers; each is used with the "
+        "granularities that it supports", group=CUT, room="scopes", some=True)
+    budget: str = setting("parameters", "what scope budget counts: at sparsity s, the fraction 1 - s of the original's "
+                          "parameters, flops or bytes stays", group=CUT, check=_check_budget)
+    scan: bool = setting(False, "also cut each layer by itself, for a figure in the report", group=REPORT)
     recovery: tuple[str, ...] = setting(
-        ("none",), "what wins accuracy back after a cut; each is used with every criterion", group=RECOVERY,
+        ("none",), "how accuracy is recovered after a cut; each is used with every criterion", group=RECOVERY,
         room="recovery", some=True)
-    best: bool = setting(True, "beside cuts without recovery, also the best cut that needs no labels: for neurons "
-                         "criterion elimination, for all recovery best", group=RECOVERY)
-    best_from: float = setting(0.7, "sparsity from which that is measured", group=RECOVERY, least=0, greatest=1)
-    controls: bool = setting(False, "add the controls: a random cut, what is left trained from scratch, and at "
+    best: bool = setting(True, "also measure the best cut that needs no labels: recovery best, and for neurons "
+                         "criterion elimination", group=RECOVERY)
+    best_from: float = setting(0.7, "lowest sparsity at which that best cut is "
+                                    "measured", group=RECOVERY, least=0, greatest=1)
+    controls: bool = setting(False, "add controls: a random cut, the cut network trained from scratch, and at "
                              "sparsity 0 the same recoveries without a cut", group=RECOVERY)
-    seeds: int = setting(3, "how many networks are trained and cut, with seeds 0, 1, ...", group=TRAINING, least=1)
+    seeds: int = setting(3, "number of networks to train and cut, with seeds 0, 1, ...", group=TRAINING, least=1)
     epochs: int = setting(5, "training epochs", group=TRAINING, least=0)
-    timed_seeds: int = setting(1, "how many of the networks are timed, seed 0 first; all have the same shapes",
+    timed_seeds: int = setting(1, "number of networks to time, seed 0 first; all have the same shapes",
                                group=TIMING, least=0)
     draft: bool = setting(False, "whether the study is a first look, marked as such", flag=False)
-    tolerance: float = setting(0.005, "accuracy that may be lost in the report's answer, in [0, 1]", group=REPORT,
+    tolerance: float = setting(0.005, "largest loss of accuracy that the report's answer accepts, in [0, "
+                                      "1]", group=REPORT,
                                least=0, greatest=1)
-    samples: int = setting(24, "test samples whose predictions are kept for the report", group=REPORT, least=0)
+    samples: int = setting(24, "number of test samples whose predictions the report shows", group=REPORT, least=0)
 
     @classmethod
     def of(cls, spec: PruningSpec, **settings: Any) -> StudyConfig:
@@ -170,7 +173,7 @@ class StudyConfig(CommonConfig):
         return config
 
     def command(self, out: str | Path) -> str:
-        """What to type for a study with these settings.
+        """The command that runs a study with these settings.
 
         >>> StudyConfig(data="digits", sparsity=(0, 0.5)).command("runs/a")
         'secateur study --data digits --sparsity 0,0.5 --out runs/a'
@@ -203,7 +206,7 @@ class StudyConfig(CommonConfig):
         return item.criterion(True), "layer" if "layer" in scopes else scopes[0]
 
     def sparsities_of(self, granularity: str) -> list[float]:
-        """The sparsities that a granularity is cut at: for N:M its own alone, and 0 where that is asked for."""
+        """The sparsities at which a granularity is cut; N:M has only its own, and 0 if requested."""
         from secateur.pruning.granularity import resolve
 
         only = resolve(granularity).sparsity
@@ -230,13 +233,13 @@ class RunOptions(ReportOptions):
 
     cross_checks = (_check_backend,)
 
-    out: str = setting("", "the run's folder; empty: runs/MODEL-DATA")
+    out: str = setting("", "folder of the run; empty: runs/MODEL-DATA")
     quick: bool = setting(False, "a first look in a minute: one seed, two epochs, five sparsities, the best recovery "
-                          "at two of them, batches 1 and 64, a report marked as a draft; other flags win over it")
-    jobs: int = setting(1, "points measured at once on this machine", group=RUN, least=1)
-    backend: str = setting("loky", "what spreads the points: this machine, or a cluster", group=RUN,
+                          "at two of them, batches 1 and 64, a report marked as a draft; other flags override it")
+    jobs: int = setting(1, "number of points to measure at once on this machine", group=RUN, least=1)
+    backend: str = setting("loky", "where points are measured, on this machine or on a Dask cluster", group=RUN,
                            allowed=("loky", "dask"))
-    address: str = setting("", "the Dask scheduler's address, tcp://HOST:PORT", group=RUN)
+    address: str = setting("", "address of the Dask scheduler, tcp://HOST:PORT", group=RUN)
 
 
 def configure(*layers: Mapping[str, Any]) -> tuple[StudyConfig, RunOptions]:

@@ -14,20 +14,20 @@ from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
 class ExportConfig(Options):
     """What is exported, and where to; of a run the last settings say which network."""
 
-    source: str = setting(REQUIRED, "the folder of a study, a file of secateur prune or sc.save, or any network that "
-                          "prune takes", argument="RUN|FILE|MODEL")
-    to: str = setting("onnx", "onnx, pt2, openvino, safetensors, or report of a run")
-    out: str = setting("", "the file; empty: the name of the source, here")
-    force: bool = setting(False, "replace the file where it is there")
-    int8: bool = setting(False, "for onnx: weights in eight bits, by ONNX Runtime")
-    model: str = setting("", "pkg.module:factory or built-in name that makes the network before the first cut; a run's "
-                         "factory is imported only if it is named here", group=NETWORK, shown="factory")
-    sparsity: float | None = setting(None, "which cut, 0 for the uncut network", group=ROW)
-    granularity: str | None = setting(None, "which cut", group=ROW)
-    criterion: str | None = setting(None, "which cut", group=ROW)
-    scope: str | None = setting(None, "which cut", group=ROW)
-    recovery: str | None = setting(None, "which cut", group=ROW)
-    seed: int = setting(0, "which network", group=ROW)
+    source: str = setting(REQUIRED, "the folder of a study, a file written by secateur prune or sc.save, or any model "
+                          "that prune accepts", argument="RUN|FILE|MODEL")
+    to: str = setting("onnx", "format: onnx, pt2, openvino or safetensors; for a run also report")
+    out: str = setting("", "output file; empty: the source's name, in the current folder")
+    force: bool = setting(False, "replace an existing file")
+    int8: bool = setting(False, "for onnx: quantise the weights to eight bits with ONNX Runtime")
+    model: str = setting("", "pkg.module:factory or built-in name that builds the original network; a run's factory is "
+                         "imported only if it is named here", group=NETWORK, shown="factory")
+    sparsity: float | None = setting(None, "sparsity of the network in the run, 0 for the uncut one", group=ROW)
+    granularity: str | None = setting(None, "granularity of that network", group=ROW)
+    criterion: str | None = setting(None, "criterion of that network", group=ROW)
+    scope: str | None = setting(None, "scope of that network", group=ROW)
+    recovery: str | None = setting(None, "recovery of that network", group=ROW)
+    seed: int = setting(0, "seed of that network", group=ROW)
 
     @property
     def path(self) -> Path:

@@ -54,7 +54,7 @@ def _check_flags(config: ExportConfig, is_run: bool) -> None:
     group, kind, other = (NETWORK, "run", "a file") if is_run else (ROW, "file", "a run")
     if wrong := [f"--{one.name}" for one in settings_of(type(config)) if one.group == group
                  and one.name not in ("model", "trust") and getattr(config, one.name) != one.default]:
-        raise SecateurError(f"'{config.path}' is a {kind}: {', '.join(wrong)} is for {other}")
+        raise SecateurError(f"'{config.path}' is a {kind}: {', '.join(wrong)} can be used with {other} only")
 
 
 def _export_run(config: ExportConfig, form: RunExporter, is_run: bool) -> Done:
@@ -82,7 +82,8 @@ def _export_network(config: ExportConfig, form: Format) -> Done:
     text = str(config.path)
     path = resolve.file_named(text)
     if config.model and not path:
-        raise SecateurError(f"'{text}' with --factory {config.model}: allowed is --factory beside a file of secateur")
+        raise SecateurError(f"'{text}' with --factory {config.model}: --factory is allowed with a file of secateur "
+                            "only")
     place = _place_of(config, form, _default_stem(config.path, form.suffix))
     source = resolve.cut_file(path, config.model, config) if path else resolve.find(text, config)
     network = source.make().eval()
@@ -131,6 +132,6 @@ def _notes_on(export: Exported, network: nn.Module) -> tuple[str, ...]:
     counts, names = nonzeros(network), [name for name, _ in network.named_parameters()]
     total = sum(p.numel() for p in network.parameters())
     share = 1 - sum(counts[n] for n in names) / total if total else 0.0
-    zeros = [f"{share:.0%} of its parameters are zeros, which {export.format} stores like any number: secateur.save "
-             "writes fewer bytes, a cut of neurons a smaller file in every format"] * (share > _MANY)
+    zeros = [f"{share:.0%} of its parameters are zeros, which {export.format} stores like any number: for a smaller "
+             "file, use secateur.save, or remove neurons instead of weights"] * (share > _MANY)
     return (*export.notes, *zeros)

@@ -164,10 +164,10 @@ class Grid:
         for granularity in config.granularity:
             if not any(self.recoveries_of(granularity, c) for c in config.criteria_of(granularity)):
                 raise SecateurError(f"no point for granularity '{granularity}': recovery {', '.join(config.recovery)} "
-                                    f"with criterion {', '.join(config.criteria_of(granularity))} leaves none (what "
-                                    "chooses itself which weights go takes criterion "
-                                    f"{resolve(granularity).criterion(True)}); allowed: recovery reconstruct, which "
-                                    "keeps what the criterion chose")
+                                    f"cannot be used with criterion {', '.join(config.criteria_of(granularity))}, as "
+                                    "it chooses the weights itself; allowed: criterion "
+                                    f"{resolve(granularity).criterion(True)}, or recovery reconstruct, which keeps "
+                                    "the criterion's choice")
 
     def check_cuttable(self) -> None:
         """Refuse a network of which a granularity can cut nothing, or which has no batch norms that a criterion reads,

@@ -71,8 +71,8 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     """
     run = load_run(folder)
     if model not in ("", run.config["model"]):
-        raise RunError(f"'{folder}' is a run: --factory is for a file, or names the run's own again, "
-                       f"'{run.config['model']}'; got '{model}'")
+        raise RunError(f"'{folder}' is a run, so --factory must be the run's own, '{run.config['model']}'; got "
+                       f"'{model}'")
     row = _choose_row(run, choice)
     _check_own(run)
     _check_named(run, {model, *choice.values()}, trusted)
@@ -85,7 +85,7 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     now = evaluate(network, x, y)
     then = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=len(y)).astype(bool)
     wrong = int((now.correct != then).sum())
-    differs = f"made again, the network answers {wrong} of {len(y)} test samples otherwise than its row says"
+    differs = f"the rebuilt network predicts {wrong} of {len(y)} test samples differently than its row says"
     if wrong * _ONE_OTHERWISE > len(y):
         raise RunError(f"'{folder}': {differs} (accuracy {now.accuracy:.4f}, row {row['accuracy']:.4f}): the run was "
                        "made with other versions or on another machine; run secateur study again into a new folder")
@@ -102,7 +102,7 @@ def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:
     """
     wanted = {"seed": 0} | {k: v for k, v in choice.items() if v is not None}
     if "sparsity" not in wanted:
-        raise RunError(f"say which network of '{run.folder}': --sparsity " + _options(run.points, "sparsity"))
+        raise RunError(f"choose a network of '{run.folder}' with --sparsity " + _options(run.points, "sparsity"))
     rows = run.points
     for name, value in wanted.items():
         hits = [row for row in rows if row[name] == value]
@@ -114,7 +114,7 @@ def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:
         return rows[0]
     rows = [row for row in rows if not row["control"]] or rows
     if several := [name for name in SETTINGS if len({row[name] for row in rows}) > 1]:
-        raise RunError(f"{len(rows)} networks of '{run.folder}' are like that: say which: "
+        raise RunError(f"{len(rows)} networks of '{run.folder}' match; choose one with "
                        + ", ".join(f"--{name} {_options(rows, name)}" for name in several))
     return rows[0]
 
@@ -124,8 +124,8 @@ def _check_named(run: RunData, repeated: set[Any], trusted: bool) -> None:
     own = [name for name in _import_paths(run.config) if name not in repeated]
     if own and not trusted:
         how = f"repeat it with --factory {own[0]}, or " if own == [run.config.get("model")] else ""
-        raise RunError(f"'{run.folder}' was made with {', '.join(own)}, which would be imported and run: {how}say "
-                       "--trust where you know who made the run")
+        raise RunError(f"'{run.folder}' was made with {', '.join(own)}, which would be imported and run: {how}add "
+                       "--trust if you know who made the run")
 
 
 def _import_paths(config: Mapping[str, Any]) -> list[str]:
@@ -155,7 +155,7 @@ def _describe(row: Row) -> str:
 def _check_own(run: RunData) -> None:
     """Refuse a run whose data came by hand."""
     if str(run.config["data"]).startswith("given:"):
-        raise RunError(f"'{run.folder}' was made in Python from data of its own, which no file names: export there "
+        raise RunError(f"'{run.folder}' was made in Python from data that no file names: export there "
                        "with sc.export, or give the study data by its import path")
 
 
@@ -168,7 +168,7 @@ def _load_again(folder: Path, run: RunData) -> Grid:
     try:
         grid = load_grid(StudyConfig.restore(run.config))
     except SecateurError as error:
-        raise RunError(f"'{folder}' cannot make its networks again: {error}") from error
+        raise RunError(f"'{folder}' cannot rebuild its networks: {error}") from error
     restore_outputs(folder, grid)
     return grid
 

@@ -75,8 +75,7 @@ class RunData:
 
 
 def load_run(folder: str | Path) -> RunData:
-    """The rows of a run's last settings, as the report reads them; those that are damaged are left out, and counted in
-    ``unread``.
+    """Load the rows of a run's last settings, as the report reads them. Damaged rows are left out; ``unread`` says so.
 
     Raises:
         RunError: the folder holds no run, one of another version, or one without a measured point; or what names its
@@ -85,7 +84,7 @@ def load_run(folder: str | Path) -> RunData:
     with Store(Path(folder)) as store:
         run = store.meta("run")
         if run is None:
-            raise RunError(f"'{folder}' holds a run that has not begun; run secateur study again")
+            raise RunError(f"'{folder}' holds a run that has not started; run secateur study again")
         with _named(Path(folder)):
             run = check(run, RUN, "what its run is made of")
             check_once(run)
@@ -123,7 +122,7 @@ class _Reader:
                 refused[found[0]] = found[1]
         if not points:
             lost = f" ({len(self.damaged)} rows are damaged)" if self.damaged else ""
-            raise RunError(f"'{folder}' holds no measured point yet{lost}; run again to go on: {run['command']}")
+            raise RunError(f"'{folder}' holds no measured point yet{lost}; to continue, run: {run['command']}")
         trained = [{"seed": seed, **row} for seed, key in enumerate(run["trained"]) if (row := self._get(key, TRAINED))]
         # A run of an earlier version has no scans.
         scans = [found for key in run.get("scans") or [] if (found := self._one(key, partial(self._scan, key)))]
@@ -131,8 +130,8 @@ class _Reader:
         samples = self._one(run["samples"], self._samples)
         labels = self._one(key, partial(self._labels, key)) if (key := run.get("labels")) else None
         known = {record["seed"] for record in trained}
-        unread = (f"{len(self.damaged)} rows of '{folder / FILE}' are damaged and left out; secateur study into "
-                  "another folder (--out) measures them again",) if self.damaged else ()
+        unread = (f"{len(self.damaged)} rows of '{folder / FILE}' are damaged and left out; to measure them again, "
+                  "run secateur study into another folder (--out)",) if self.damaged else ()
         return RunData(folder, clean_values(run["config"]), self._machine(), clean(run["command"]), trained,
                        [row for row in points if row.seed in known] if self.damaged else points, statistics, samples,
                        labels, scans, refused, unread, self._unfinished(len(trained)))

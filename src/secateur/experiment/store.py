@@ -74,7 +74,8 @@ class Store:
         """Refuse views, triggers and tables that this package does not make: they run when rows are read."""
         found = [" ".join(sql.split()) for (sql,) in self._db.execute("SELECT sql FROM sqlite_master") if sql]
         if strange := [sql for sql in found if sql not in _TABLES]:
-            raise RunError(f"'{self.folder / FILE}' holds '{strange[0][:60]}', which no run has; {_AGAIN}")
+            raise RunError(f"'{self.folder / FILE}' holds '{strange[0][:60]}', which does not belong to a run; "
+                           f"{_AGAIN}")
 
     def _check_format(self) -> None:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (str(FORMAT),))
@@ -140,14 +141,15 @@ class Store:
         try:
             return _load(text)
         except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"'{self.folder / FILE}' is damaged: {what} is no JSON ({first_line(error)}); {_AGAIN}"
+            raise RunError(f"'{self.folder / FILE}' is damaged: {what} is not valid JSON ({first_line(error)}); "
+                           f"{_AGAIN}"
                            ) from error
 
     def _record(self, text: Any, what: str) -> dict[str, Any]:
         """The same, of an object."""
         found = self._parsed(text, what)
         if not isinstance(found, dict):
-            raise RunError(f"'{self.folder / FILE}' is damaged: {what} is no record; {_AGAIN}")
+            raise RunError(f"'{self.folder / FILE}' is damaged: {what} is not a record; {_AGAIN}")
         return found
 
     def put(self, kind: str, settings: Mapping[str, Any], figures: Mapping[str, Any],
@@ -208,13 +210,13 @@ def _check_own(path: Path) -> None:
     """
     for file in (path, *(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))):
         if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
-            raise RunError(f"'{file}' is a link, a folder or a device, which no run has; {_AGAIN}")
+            raise RunError(f"'{file}' is a link, a folder or a device, not a file of a run; {_AGAIN}")
     for folder in (path.parent / name for name in (FIGURES, NETWORKS, RECOVERED)):
         if folder.is_symlink():
-            raise RunError(f"'{folder}' is a link, which no run has; {_AGAIN}")
+            raise RunError(f"'{folder}' is a link, not the folder of a run; {_AGAIN}")
     journal = path.with_name(f"{path.name}-journal")
     if journal.exists() and journal.read_bytes()[-len(_NAMES_ANOTHER):] == _NAMES_ANOTHER:
-        raise RunError(f"'{journal}' names a file that SQLite would delete, which no run has; {_AGAIN}")
+        raise RunError(f"'{journal}' names a file that SQLite would delete, so it was not written by a run; {_AGAIN}")
 
 
 def _dump(value: Any) -> str:

@@ -103,9 +103,9 @@ def check_point(figures: Mapping[str, Any], timing: Mapping[str, Any] | None) ->
     check(dict(figures), POINT, "the row")
     correct, layers = figures.get("correct"), figures["layers"]
     if correct is not None and len(correct) != -(-figures["tests"] // 8):
-        raise RunError("the row.correct has another length than its tests")
+        raise RunError("the row.correct does not have one entry per test sample")
     if figures["items"] < 1 or figures["tests"] < 1 or any(layer["items"] < 1 for layer in layers):
-        raise RunError("the row counts nothing")
+        raise RunError("the row has no items or no test samples")
     if timing is not None:
         check_timing(timing)
 
@@ -122,4 +122,4 @@ def check_timing(timing: Mapping[str, Any]) -> None:
         if not batch.isdecimal() or "original" not in ways or any(
                 type(way.get(key)) is not float or not 0 < way[key] < MOST
                 for way in others for key in ("speedup", "speedup_low", "speedup_high")):
-            raise RunError(f"the timing at batch {batch} is none")
+            raise RunError(f"the timing at batch {batch} is not valid")

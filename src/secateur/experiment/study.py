@@ -28,7 +28,7 @@ def study(make_model: Callable[[], nn.Module] | str | None = None, data: Dataset
           config: StudyConfig | None = None, out: str | Path | None = None, jobs: int = 1, backend: str = "loky",
           address: str = "", progress: Progress | None = None, command: str = "",
           report: Report | None = None) -> RunData:
-    """Train, cut at every point of the grid, measure and time; what the run's folder holds is not computed again.
+    """Train networks, cut them at every point of the grid, measure and time them. A resumed study keeps its results.
 
     The first network is trained, cut, measured and timed before the second one is trained.
 

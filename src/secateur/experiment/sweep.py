@@ -119,7 +119,7 @@ class Sweep:
         """
         if self.lost:
             raise RunError(f"left out of the study: {'; '.join(self.lost)}. The rows of all other points are kept: "
-                           f"secateur report {self.store.folder} shows them, and the same command tries these again")
+                           f"secateur report {self.store.folder} shows them; run the same command to try these again")
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

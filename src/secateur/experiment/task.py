@@ -168,7 +168,7 @@ class LabelledTask(Task):
         except UnsupportedError as error:
             if not self._needs_groups and self.config.skip is not None:
                 return Structure(graph.targets(model), (), ())
-            raise UnsupportedError(f"{error}; weights alone can be cut where the output layer is named: "
+            raise UnsupportedError(f"{error}; to cut weights only, name the output layer: "
                                    "--granularity weight --skip NAME") from error
 
     @property
@@ -290,7 +290,7 @@ def check_network(config: CommonConfig, make_model: Callable[[], nn.Module], dat
     """
     model = make_model()
     if not isinstance(model, nn.Module):
-        raise SecateurError(f"model '{what}' gave a {type(model).__name__}; allowed is a torch.nn.Module")
+        raise SecateurError(f"model '{what}' returned a {type(model).__name__}; allowed is a torch.nn.Module")
     models.check_fits(model, data.shape, data.classes)
     if config.weights:
         models.load_weights(model, Path(config.weights))

@@ -89,7 +89,7 @@ def _tensors(source: Path | bytes) -> dict[str, Tensor]:
         values = safetensors.torch.load(source) if isinstance(source, bytes) else safetensors.torch.load_file(source)
         return {name: tensor.clone() for name, tensor in values.items()}
     except safetensors.SafetensorError as error:
-        raise RunError(f"cannot read '{source!s:.200}': {error}; delete it and it is made again") from error
+        raise RunError(f"cannot read '{source!s:.200}': {error}; delete it, and secateur makes it again") from error
 
 
 class Trial:

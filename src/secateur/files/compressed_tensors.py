@@ -64,7 +64,7 @@ def load(path: str | Path, make_model: Callable[[], nn.Module]) -> nn.Module:
     held, own = tensors_of(path), dict(network.state_dict())
     saved = {name: str(list(tensor.shape)) for name, tensor in held.items()}
     if found := differences(saved, {name: str(list(tensor.shape)) for name, tensor in own.items()}):
-        raise SecateurError(f"'{path}' is of another network than make_model makes: {found}")
+        raise SecateurError(f"'{path}' holds another network than the one that make_model makes: {found}")
     network.load_state_dict(held, assign=any(held[n].dtype != t.dtype for n, t in own.items()))
     return network
 
@@ -126,7 +126,7 @@ def _dense(prefix: str, held: dict[str, Tensor], unpack: Callable[[Tensor, list[
     shape, values, mask, offsets = (held[f"{prefix}.{part}"] for part in _PARTS)
     sides = shape.tolist() if shape.dtype == torch.int64 and shape.ndim == 1 else []
     if len(sides) != 2 or min(sides) < 1 or mask.dtype != torch.uint8 or mask.shape != (sides[0], -(-sides[1] // 8)):
-        raise SecateurError(f"{where} is told as {sides}, its bits are {list(mask.shape)}")
+        raise SecateurError(f"{where} is declared as {sides}, but its bits are {list(mask.shape)}")
     there = unpack(mask, sides)
     counts = there.sum(-1)
     if values.ndim != 1 or int(counts.sum()) != len(values) or not torch.equal(offsets, counts.cumsum(0) - counts):

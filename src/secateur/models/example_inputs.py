@@ -38,8 +38,8 @@ def example_for(network: nn.Module, source: Source, options: Options, what: str)
             return _tokens(source, options.shape)
         return _stretch(known, options.shape) if has_words(known) else _random_samples(options.shape)
     if known is None:
-        raise SecateurError(f"the inputs of '{what}' are not known: --shape 3,32,32 for random ones, or --example "
-                            "pkg.module:name of a tensor, a tuple or a dict")
+        raise SecateurError(f"the inputs of '{what}' are not known: give --shape 3,32,32 for random inputs, or "
+                            "--example pkg.module:name for a tensor, a tuple or a dict of your own")
     return known
 
 
@@ -66,16 +66,16 @@ def _tokens(source: Source, shape: tuple[int, ...]) -> dict[str, Tensor]:
     found = {name: x[:, :length] for name, x in source.encode([_WORD * length] * 2).items()}
     if len(shape) > 1 or any(x.shape[1] < length for x in found.values()):
         longest = min(x.shape[1] for x in found.values())
-        raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of sentences: allowed is one number, "
-                            f"how many tokens each has, at most {longest}")
+        raise SecateurError(f"--shape {','.join(map(str, shape))} for a text model: allowed is one number, the "
+                            f"tokens per sentence, at most {longest}")
     return found
 
 
 def _stretch(example: Any, shape: tuple[int, ...]) -> Any:
     """An example with rows of another length, filled with its own values over and over."""
     if len(shape) > 1:
-        raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, how "
-                            "many each sample has")
+        raise SecateurError(f"--shape {','.join(map(str, shape))} for a network of tokens: allowed is one number, "
+                            "the tokens per sample")
     return repeat(example, shape[0], axis=1)
 
 

@@ -21,7 +21,7 @@ _KNOWN = ("shape", "classes", "num_classes")
 
 def build(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
             dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The network behind a name or ``pkg.module:factory`` (called with what it needs of shape, classes, num_classes).
+    """Build the network of a name or ``pkg.module:factory``, which gets shape, classes, num_classes if it needs them.
 
     Args:
         spec: the name or the import path.
@@ -42,7 +42,7 @@ def build(spec: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10,
 
 
 def make_network(spec: str, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """The network behind a name or import path, whatever it takes and gives.
+    """Build the network of a name or import path, with any inputs and outputs.
 
     Raises:
         SecateurError: an unknown name, or a factory that fails or returns no module.
@@ -65,7 +65,7 @@ def example_of(spec: str) -> Any:
 
 def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: torch.dtype = torch.float32,
                what: str = "the network") -> None:
-    """Refuse a network that does not take two samples of a shape or does not give ``classes`` logits each.
+    """Raise an error if a network does not accept two samples of a shape or return ``classes`` logits for each.
 
     >>> check_fits(nn.Linear(4, 3), (4,), 2)
     Traceback (most recent call last):
@@ -76,14 +76,15 @@ def check_fits(model: nn.Module, shape: tuple[int, ...], classes: int, dtype: to
     except Exception as error:
         raise SecateurError(f"{what} does not take samples of shape {tuple(shape)}: {first_line(error)}") from error
     if not isinstance(outputs, Tensor):
-        raise SecateurError(f"{what} gives {type(outputs).__name__}; needed: one tensor of logits (samples, {classes})")
+        raise SecateurError(f"{what} returns {type(outputs).__name__}; needed: one tensor of logits (samples, "
+                            f"{classes})")
     if outputs.shape != (2, classes):
-        raise SecateurError(f"{what} gives outputs of shape {tuple(outputs.shape)} for 2 samples; "
+        raise SecateurError(f"{what} returns outputs of shape {tuple(outputs.shape)} for 2 samples; "
                             f"needed: {classes} logits each")
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Put the tensors of a safetensors file into a network, in place, and give the network back.
+    """Load the tensors of a safetensors file into a network in place, and return the network.
 
     The file holds plain weights, or is one that :func:`secateur.save` wrote of a network of these shapes.
 
@@ -110,8 +111,8 @@ def _call(spec: str, known: dict[str, Any]) -> nn.Module:
                             "the network, called without arguments")
     needed = _required_arguments(factory)
     if unknown := [name for name in needed if name not in known]:
-        raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, or "
-                            f"with {', '.join(known)} where it has no defaults for these (--shape, --classes)")
+        raise SecateurError(f"model '{spec}' needs {', '.join(unknown)}: a factory is called without arguments, "
+                            f"or with those of {', '.join(known)} that have no default (--shape, --classes)")
     with failing(f"model '{spec}' failed"):
         model = factory(**{name: known[name] for name in needed})
     if not isinstance(model, nn.Module):

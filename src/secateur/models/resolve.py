@@ -57,7 +57,7 @@ def find(text: str, options: Options | None = None) -> Source:
 
 
 def network(text: str, trusted: bool = False, **options: str) -> nn.Module:
-    """The network that a text names to ``secateur prune``, as it was before the cut, which ``secateur.load`` asks for.
+    """Build the original network of a name that ``secateur prune`` accepts, as ``secateur.load`` needs it.
 
     Args:
         text: any of the kinds that ``secateur list`` shows.
@@ -88,7 +88,7 @@ def file_named(text: str) -> Path | None:
         try:
             files.tell(path)
         except SecateurError as error:
-            hint = "; plain weights go with their network: MODEL --weights FILE" if weights else ""
+            hint = "; for plain weights, name their network too: MODEL --weights FILE" if weights else ""
             raise SecateurError(f"{error}{hint}") from error
     if weights:
         raise SecateurError(f"'{text}': there is no such file")
@@ -108,10 +108,10 @@ def cut_file(path: Path, model: str, options: Options) -> Source:
             trusted = ", trusted=True" if options.trust else ""
             return Source(partial(files.load, path, trusted=options.trust), f"secateur.load('{path}'{trusted})")
         told = facts.settings.get("settings")
-        was = f"{strict.short(told.get('model'))}, as the file says," if isinstance(told, dict) else (
+        was = f"{strict.short(told.get('model'))} (as the file says)" if isinstance(told, dict) else (
             "pkg.module:factory or a built-in name")
-        raise SecateurError(f"'{path}' holds tensors and no graph to run: --factory {was} tells which network it was "
-                            "before the first cut")
+        raise SecateurError(f"'{path}' holds tensors but no graph to run: name its original network with --factory "
+                            f"{was}")
     source = find(model, options)
     original = source.original or source.make
     given = example_of(options.example) if options.example else None
@@ -126,7 +126,8 @@ def _load(path: Path, original: Callable[[], nn.Module], given: Any, model: str)
         return files.load(path, original, given).eval()
     except SecateurError as error:
         if model in registry.files("models"):
-            raise SecateurError(f"{error}; --shape and --classes say what it is made for") from error
+            raise SecateurError(f"{error}; set its input shape and number of classes with --shape and "
+                                "--classes") from error
         raise
 
 
@@ -138,7 +139,7 @@ def why_not(text: str) -> str:
     if path.suffix in _PICKLES:
         how = ("in Keras: model.save('NAME.keras')" if _PICKLES[path.suffix] else
                "with safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')")
-        return f"model '{text}': such a file can run code when it is read, and is not read; convert it {how}"
+        return f"model '{text}': such a file can run code when it is loaded, so it is not read; convert it {how}"
     if path.is_dir():
         return f"model '{text}': the folder has no config.json; allowed: {allowed}"
     near = difflib.get_close_matches(text, [*registry.files("models")], n=1, cutoff=0.5)
@@ -156,8 +157,8 @@ def _why_unreadable(text: str, allowed: str) -> str:
     if ":" in text or (suffix := Path(text).suffix.lower()) not in _RUNTIMES:
         return ""
     form, runtime, engine = _RUNTIMES[suffix]
-    return (f"'{text}': {form} file is for its runtime alone and is not read; allowed: {allowed}. To time a network in "
-            f"{runtime}: secateur bench FILE.safetensors --engine {engine}, which converts it itself")
+    return (f"'{text}': {form} file cannot be read here; allowed: {allowed}. To time a network in {runtime}, use "
+            f"secateur bench FILE.safetensors --engine {engine}, which converts it itself")
 
 
 def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") -> None:

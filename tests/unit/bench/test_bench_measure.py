@@ -214,14 +214,14 @@ def test_memory_sees_what_is_held():
 @pytest.mark.parametrize(("words", "message"), [
     (["missing.safetensors"], "there is no such file"), (["mlpp"], "did you mean 'mlp'"),
     (["sparse.safetensors"], "--factory pkg.module:factory"),
-    (["sparse.safetensors", "--model", "support:tiny"], "inputs of 'sparse.safetensors' are not known: --shape"),
+    (["sparse.safetensors", "--model", "support:tiny"], "inputs of 'sparse.safetensors' are not known: give --shape"),
     (["sparse.safetensors", "--model", "support:tiny", "--shape", "1,4,x"], "shape 'x': allowed is a whole number"),
     (["sparse.safetensors", "--model", "mlp"], "sparse.safetensors"),
-    (["sparse.safetensors", "--sparsity", "0.5"], "with a file"), (["mlp", "--model", "mlp"], "beside a file"),
-    (["mlp", "--sparsity", "0.5,0.9"], "one fraction in"), (["mlp", "--batch", "0"], "batches 0: allowed is 1 or more"),
+    (["sparse.safetensors", "--sparsity", "0.5"], "with a file"), (["mlp", "--model", "mlp"], "with a file only"),
+    (["mlp", "--sparsity", "0.5,0.9"], "one fraction in"), (["mlp", "--batch", "0"], "batch 0: allowed is 1 or more"),
     (["mlp", "--threads", "a"], "threads 'a': allowed is a whole number"),
     (["mlp", "--seconds", "0"], "seconds 0.0: allowed is a number above 0"),
-    (["mlp", "--engines", "spars"], "did you mean 'sparse'"), (["mlp", "--batch", "2,2"], "2 stands there twice")])
+    (["mlp", "--engines", "spars"], "did you mean 'sparse'"), (["mlp", "--batch", "2,2"], "2 is given twice")])
 def test_mistakes_are_one_line(words, message):
     error = CliRunner().invoke(app, ["bench", *words]).exception
     assert isinstance(error, SecateurError), error

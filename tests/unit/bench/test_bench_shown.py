@@ -131,18 +131,18 @@ def test_less_precision_is_named_and_does_not_decide():
     case = {"original torch": [9.0] * 3, "original openvino": [6.0] * 3, "original openvino-default": [2.0] * 3,
             "cut sparse": [3.0] * 3}
     assert said(case) == ("'cut, compiled' is fastest at batch 1 (3.0× original torch); the cut pays at batch 1 (2.0× "
-                          "original openvino); faster than these, but in less than float32: 'original, OpenVINO, "
-                          "bfloat16' (1.50× at batch 1).")
+                          "original openvino); faster than these, but with less precision than float32: 'original, "
+                          "OpenVINO, bfloat16' (1.50× at batch 1).")
     slower = {**case, "original openvino-default": [4.0] * 3}
-    assert "less than float32" not in said(slower)
+    assert "less precision" not in said(slower)
     only = {"original openvino-default": [2.0] * 3}
     assert said(only, "") == "No engine ran in float32; nothing was cut."
 
 
 def test_without_the_original_the_verdict_is_about_the_cut_network_alone():
     found = said({"cut torch": [3.0] * 3, "cut openvino": [1.5] * 3}, "neuron")
-    assert found == ("'cut, OpenVINO' is fastest at batch 1 (2.0× cut torch); the original was not timed: this is "
-                     "about the cut network alone, and whether the cut pays is not known.")
+    assert found == ("'cut, OpenVINO' is fastest at batch 1 (2.0× cut torch); the original was not timed, so "
+                     "whether the cut pays is not known.")
 
 
 def test_the_table_shows_both_networks_how_they_ran_and_how_precise():

@@ -123,7 +123,7 @@ def test_a_file_of_a_runtime_is_refused_with_what_is_read_and_how_it_is_timed(wo
     done = CliRunner().invoke(app, [*words, file])
     assert isinstance(done.exception, sc.SecateurError)
     told = str(done.exception)
-    assert f"'{file}': an " in told and "is not read; allowed: " in told
+    assert f"'{file}': an " in told and "cannot be read here; allowed: " in told
     assert "a file of secateur prune or sc.save" in told
     assert f"secateur bench FILE.safetensors --engine {engine}" in told and "\n" not in told
 

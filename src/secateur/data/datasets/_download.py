@@ -61,7 +61,7 @@ def fetch(name: str, file: str, mirrors: Sequence[str], check: Callable[[Path], 
                 return (Path(scratch) / file).replace(folder / file)
     except OSError as error:
         raise SecateurError(f"data set '{name}': cannot write to folder {folder}: {error.strerror or error}; "
-                            "SECATEUR_DATA names another one") from error
+                            "choose another folder with SECATEUR_DATA") from error
     raise SecateurError(f"data set '{name}': {file} is missing and could not be fetched ({'; '.join(failures)}); "
                         f"put it in folder {folder}")
 

@@ -73,7 +73,7 @@ def read_idx(path: Path, file: IdxFile) -> Tensor:
     header = 4 + 4 * len(file.shape)
     magic = bytes([0, 0, _UNSIGNED_BYTE, len(file.shape)])
     if raw[:4] != magic or len(raw) < header:
-        raise file_error(path, f"is not the IDX file it should be: magic number {raw[:4].hex()}, expected "
+        raise file_error(path, f"is not the expected IDX file: magic number {raw[:4].hex()}, expected "
                                f"{magic.hex()}")
     shape = struct.unpack(f">{len(file.shape)}I", raw[4:header])
     if shape != file.shape:
@@ -99,7 +99,7 @@ def _unpack(path: Path, packed: bytes) -> bytes:
     try:
         return gzip.decompress(packed)
     except EOFError as error:
-        raise file_error(path, f"is truncated: {len(packed)} bytes, the gzip stream goes on") from error
+        raise file_error(path, f"is truncated: {len(packed)} bytes, the gzip stream is incomplete") from error
     except (OSError, zlib.error) as error:
         raise file_error(path, f"is damaged or not gzip: {error}") from error
 

@@ -83,7 +83,8 @@ def dataset(name: str, train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y:
     _check_sizes(where, inputs, labels)
     count = 1 + max(int(y.max()) for y in labels.values())
     if classes is not None and classes < count:
-        raise SecateurError(f"{where}: labels run to {count - 1}, allowed are 0 to {classes - 1} ({classes} classes)")
+        raise SecateurError(f"{where}: the largest label is {count - 1}; allowed are 0 to {classes - 1} ({classes} "
+                            "classes)")
     tensors = (inputs["train_x"], labels["train_y"], inputs["test_x"], labels["test_y"])
     return Dataset(name, *tensors, classes or count, digest(tensors))
 

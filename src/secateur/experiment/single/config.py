@@ -43,38 +43,39 @@ class CutConfig(CommonConfig):
 
     cross_checks = (_check_together,)
 
-    model: str = setting("mlp", "the network, also as the first word behind prune: a built-in name, "
-                         "pkg.module:factory, a file .safetensors, .pt2 or .keras, a Hugging Face folder, timm:NAME",
+    model: str = setting("mlp", "the network, also accepted as the argument MODEL: a built-in name, "
+                         "pkg.module:factory, a .safetensors, .pt2 or .keras file, a Hugging Face folder, timm:NAME",
                          check=check_network)
-    data: str = setting("", "labelled: a built-in name, pkg.module:function, file.npz (default: mnist, where the "
+    data: str = setting("", "with labels: a built-in name, pkg.module:function, file.npz (default: mnist, if the "
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
-                        ".txt of sentences, pkg.module:name", check=check_data)
-    sparsity: float | None = setting(None, "fraction removed, in [0, 1); not given where it follows: from N:M, or an "
-                                     "amount as budget")
+                        ".txt with sentences, pkg.module:name", check=check_data)
+    sparsity: float | None = setting(None, "fraction to remove, in [0, 1); omit it with N:M, or with an amount as "
+                                     "budget, which imply it")
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
                                check=check_granularity)
-    out: str = setting("pruned.safetensors", "the file that is written; secateur.load reads it, or torch where it ends "
-                       "in .pt2; where weights go, also a folder from a folder, .keras from .keras")
-    force: bool = setting(False, "replace the file where it is there")
-    factory: str = setting("", "pkg.module:factory or built-in name that makes the network of a .safetensors",
+    out: str = setting("pruned.safetensors", "output file for secateur.load, or .pt2 for torch.export.load; if "
+                       "weights are cut, also a Hugging Face folder from a folder, or .keras from .keras")
+    force: bool = setting(False, "replace an existing file")
+    factory: str = setting("", "pkg.module:factory or built-in name that builds the network of a .safetensors",
                            group=NETWORK)
-    example: str = setting("", "pkg.module:name of inputs, for a network from a factory or a folder without data",
+    example: str = setting("", "pkg.module:name of example inputs, for a factory or a folder without --data",
                            group=NETWORK)
     trust: bool = trust()
-    criterion: str | None = setting(None, "what decides (default: magnitude, for neurons elimination)", group=CUT,
+    criterion: str | None = setting(None, "how weights or neurons are scored (default: magnitude, for neurons "
+                                          "elimination)", group=CUT,
                                     room="criteria")
-    scope: str = setting("layer", "which items compete, or how much each layer loses", group=CUT,
+    scope: str = setting("layer", "which items compete, or how the sparsity is spread over layers", group=CUT,
                          room="scopes")
     budget: str = setting("", "what scope budget counts: parameters, flops, bytes or ms; or an amount of it as JSON, "
                           'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
     recovery: tuple[str, ...] | None = setting(
-        None, "what wins accuracy back after the cut, done in this order (default: best; with a criterion of yours for "
-        "weights reconstruct, which keeps what it chose)", group=RECOVERY, some=True,
+        None, "how accuracy is recovered after the cut, in this order (default: best; for weights with --criterion: "
+        "reconstruct, which keeps the criterion's choice)", group=RECOVERY, some=True,
         room="recovery")
-    seed: int = setting(0, "for the training, and what draws at random", group=TRAINING)
+    seed: int = setting(0, "random seed, for training and for all that is drawn at random", group=TRAINING)
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
                                  "weights, else none)", group=TRAINING, least=0)
-    latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes that are timed; empty (''): no timing",
+    latency_batches: tuple[int, ...] = setting((1, 64), "batch sizes to time; empty (''): no timing",
                                                group=TIMING, shown="batch", least=1)
 
     def point(self, skip: tuple[str, ...] | None = None, samples: int = 0) -> Point:
@@ -133,7 +134,7 @@ class CutConfig(CommonConfig):
     def training(self) -> int:
         """How many epochs the network is trained before the cut."""
         if self.weights and self.epochs:
-            raise SecateurError(f"epochs {self.epochs} with weights: allowed is one of them; what trains after the cut "
-                                "is a recovery, such as --recovery best-finetune")
+            raise SecateurError(f"epochs {self.epochs} with weights: allowed is one of them; to train after the cut, "
+                                "use a recovery such as --recovery best-finetune")
         built_in = self.model in registry.files("models") and not self.weights
         return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0

@@ -34,8 +34,8 @@ def check_form(path: Path, kind: Kind, same_shapes: bool) -> None:
     """Refuse a file that could not hold the cut network, before any work is done."""
     own = _is_own(path, kind)
     if own and not same_shapes:
-        raise SecateurError(f"out '{path}': {kind.form} cannot hold the other shapes that cut neurons leave; allowed "
-                            f"are {OWN} and {PROGRAM}")
+        raise SecateurError(f"out '{path}': {kind.form} cannot hold a network with fewer neurons; allowed are {OWN} "
+                            f"and {PROGRAM}")
     if path.suffix in FOREIGN and not own:
         further = f", {kind.suffix}" if kind.suffix not in ("", PROGRAM) else ", a folder" if kind.folder else ""
         raise SecateurError(f"out '{path}': a network from {kind.form} is written as {OWN}, {PROGRAM}{further}")
@@ -105,7 +105,7 @@ def _save(cut: nn.Module, path: Path, single: SingleCut, facts: dict[str, Any]) 
         files.save(cut, path, example, settings=facts)
     except UnsupportedError as error:
         files.save(cut, path, settings=facts)
-        return (f"the file holds no graph, so it loads with make_model only: {error}",)
+        return (f"the file holds no graph, so loading it needs make_model: {error}",)
     return ()
 
 
@@ -124,10 +124,12 @@ def _check_same(cut: nn.Module, back: nn.Module, path: Path, single: SingleCut, 
     """
     if exact and (differ := [n for (n, a), (_, b) in zip(tensors(cut), tensors(back), strict=True)
                              if not same_bits(a, b)]):
-        raise MeasurementError(f"'{path}' is not written: read back, {len(differ)} tensors differ, {differ[0]} one")
+        raise MeasurementError(f"'{path}' was not written: after reading back, {len(differ)} tensors differ, such as "
+                               f"{differ[0]}")
     size = single.source.batch or _COMPARED
     pairs = list(zip(single.task.outputs_of(cut, size), single.task.outputs_of(back, size), strict=True))
     if exact and not all(torch.equal(a, b) for a, b in pairs):
-        raise MeasurementError(f"'{path}' is not written: read back, it gives other outputs")
+        raise MeasurementError(f"'{path}' was not written: after reading back, its outputs differ")
     if not all(difference(b, a) <= _ROUNDING for a, b in pairs if a.is_floating_point()):
-        raise MeasurementError(f"'{path}' is not written: read back, its outputs differ by more than {_ROUNDING:g}")
+        raise MeasurementError(f"'{path}' was not written: after reading back, its outputs differ by more than "
+                               f"{_ROUNDING:g}")

@@ -23,7 +23,7 @@ from secateur.pruning.granularity import resolve as resolve_granularity
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.runtime.timing import Timing
 
-HELD = "no labels: outputs are compared with the original's, on samples that were held out"
+HELD = "no labels were given: outputs are compared with the original's, on held-out samples"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ class SingleCut:
         config = self.config
         readers = sample_readers(config.chosen_criterion, config.scope, config.recoveries)
         if readers and not config.has_data:
-            raise SecateurError(f"{' and '.join(readers)} without samples: {GIVEN}; recovery none with the default "
-                                "criterion and scope needs none")
+            raise SecateurError(f"{' and '.join(readers)} without samples: {GIVEN}; only recovery none with the "
+                                "default criterion and scope needs no samples")
         return self.task.samples_for(config.chosen_criterion, config.scope, config.recoveries, config.calibration)
 
 
@@ -94,7 +94,7 @@ def _source(config: CutConfig, data: Dataset | None = None) -> Source:
 
 
 def _open_labelled(config: CutConfig, kind: Kind, source: Source, data: Dataset) -> SingleCut:
-    assumption = "" if config.data else f"no --data was given, so {config.chosen_data} was taken"
+    assumption = "" if config.data else f"no --data was given, so {config.chosen_data} was used"
     # The source puts the weights in when it makes the network; the task is not to do so again.
     own = replace(config, weights="")
     try:
@@ -105,14 +105,14 @@ def _open_labelled(config: CutConfig, kind: Kind, source: Source, data: Dataset)
         raise SecateurError(f"{error}; {assumption}: give --data, or --example pkg.module:name") from error
     task = LabelledTask(own, source.make, data, config.training,
                         needs_groups=resolve_granularity(config.granularity).needs_example)
-    notes = (f"{assumption}: --data names other data",) if assumption else ()
+    notes = (f"{assumption}: choose other data with --data",) if assumption else ()
     return SingleCut(config, kind, source, task, (*source.notes, *notes))
 
 
 def _open_unlabelled(config: CutConfig, kind: Kind, source: Source, samples: HeldOutSamples | None) -> SingleCut:
     if config.epochs:
-        raise SecateurError(f"epochs {config.epochs} without labelled data: allowed is none; what learns without "
-                            "labels after the cut is a recovery")
+        raise SecateurError(f"epochs {config.epochs} without labelled data: training needs labels; to train without "
+                            "labels after the cut, use a recovery")
     torch.manual_seed(config.seed)
     model = source.make().to(config.device).eval()
     check_weights(model)
@@ -125,11 +125,11 @@ def _open_unlabelled(config: CutConfig, kind: Kind, source: Source, samples: Hel
 def _example_alone(config: CutConfig, source: Source) -> HeldOutSamples:
     """The example of the source as the only samples."""
     if source.example is None:
-        raise SecateurError(f"model '{config.model}' does not tell its inputs: give --data, or --example "
+        raise SecateurError(f"model '{config.model}' does not state its inputs: give --data, or --example "
                             "pkg.module:name")
     example, origin = source.example, f" (drawn at random: {source.drawn})" if source.drawn else ""
     one = samples_of_example(example)
     assert one is not None
-    return HeldOutSamples(one, one, f"no --data: the outputs were compared for example inputs alone{origin}, which "
-                                    "says little of how good the cut network is; no recovery and no criterion saw any "
+    return HeldOutSamples(one, one, f"no --data: the outputs were compared on example inputs only{origin}, which says "
+                                    "little about the quality of the cut network; no criterion or recovery used "
                                     "samples")

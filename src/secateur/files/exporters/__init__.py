@@ -56,7 +56,7 @@ class Exported:
 
 
 def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx", int8: bool = False) -> Path:
-    """Write a network to a file of another tool, read that back with the tool's own runtime, and compare.
+    """Export a network to the format of another tool, run the file with that tool, and compare the outputs.
 
     The file appears when it gives what the network gives in float64, to rounding: for the example and for random
     inputs of 1, 2 and 5 rows, each again of shorter length where lengths are open. Nothing is left where it does not,
@@ -98,7 +98,7 @@ def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: 
     """As :func:`export`, without warnings: for callers that show the notes themselves."""
     chosen = format_of(to, int8)
     if not isinstance(chosen, Exporter):
-        raise SecateurError(f"export: {to} is a format of runs, not of networks; allowed here: "
+        raise SecateurError(f"export: {to} is for the folder of a study, not for a network; allowed here: "
                             + ", ".join(_network_formats()))
     place = _place(path, chosen, to)
     if example is None and chosen.traced:
@@ -135,7 +135,7 @@ def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8:
 
 def _fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
     """Which sizes could not stay open, and why."""
-    reasons = {reach: text.partition("is not left behind: ")[2] or text for reach, text in closed.items()}
+    reasons = {reach: text.partition("was not written: ")[2] or text for reach, text in closed.items()}
     if "batch" in reasons:
         return [f"the batch is fixed at the example's {len(whole.inputs[0])}, and so are all sizes: {reasons['batch']}"]
     return [f"lengths are fixed at the example's: {reason}" for reason in reasons.values()]
@@ -149,7 +149,7 @@ def _place(path: str | Path, chosen: Format, to: str) -> Path:
     """
     place = paths.path_of("export", path)
     if place.suffix != chosen.suffix:
-        raise SecateurError(f"export: '{place}' for {to}: its name has to end in {chosen.suffix}")
+        raise SecateurError(f"export: '{place}' for {to}: its name must end in {chosen.suffix}")
     paths.check_place(place)
     return place
 

@@ -31,7 +31,7 @@ def quantize_weights(path: Path) -> None:
                                ) from error
     if not _count_integer_operators(path):
         raise UnsupportedError("int8: the network has no layer that ONNX Runtime quantises (matrix products, "
-                               "convolutions, LSTMs); leave it out")
+                               "convolutions, LSTMs); leave out int8")
     for file in path.parent.glob(f"{whole.name}*"):
         os.unlink(file)
 

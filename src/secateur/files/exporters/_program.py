@@ -164,7 +164,7 @@ def trace_program(subject: Subject) -> Traced:
     sizes = tuple(capture.sizes_of(n.meta["val"]) for n in shown)
     found = Traced(program, tuple(n.name for n in shown), sizes, inputs)
     if subject.reach and not found.open:
-        raise UnsupportedError(f"its code fixes the first axis of its first input at {len(inputs[0])}")
+        raise UnsupportedError(f"the network's code fixes the first axis of its first input at {len(inputs[0])}")
     return found
 
 

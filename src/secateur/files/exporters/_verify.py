@@ -83,7 +83,7 @@ def _input_sets(subject: Subject) -> Iterator[list[Tensor]]:
                 taken += batch != len(subject.inputs[0])
                 yield rows
     if trace.open and not taken:
-        raise UnsupportedError(f"the network takes no other number of rows than {len(subject.inputs[0])}")
+        raise UnsupportedError(f"the network accepts no other batch size than {len(subject.inputs[0])}")
 
 
 def takes(subject: Subject, inputs: Sequence[Tensor]) -> bool:
@@ -120,21 +120,21 @@ def _compare(run: Run, subject: Subject, inputs: list[Tensor], int8: bool, what:
     Raises:
         MeasurementError: the outputs differ, or the file does not run.
     """
-    where = f"{what} is not left behind: for inputs {_describe(inputs)}"
+    where = f"{what} was not written: for inputs {_describe(inputs)}"
     own = subject.outputs(inputs)
     truth, notes = _truth_of(subject, inputs, own)
     try:
         got = run([x.contiguous() for x in inputs])
     except Exception as error:
-        raise MeasurementError(f"{where} its runtime gives no outputs: {first_line(error):.200}"
+        raise MeasurementError(f"{where} its runtime returns no outputs: {first_line(error):.200}"
                                ) from error
     if _describe(got) != _describe(own):
-        raise MeasurementError(f"{where} it gives {_describe(got) or 'nothing'}, the network {_describe(own)}")
+        raise MeasurementError(f"{where} it returns {_describe(got) or 'nothing'}, the network {_describe(own)}")
     pairs = [difference(g, t, o, int8) for g, t, o in zip(got, truth, own, strict=True)]
     for position, pair in enumerate(pairs):
         if not (pair.distance <= COARSE if int8 else pair.error <= pair.allowed):
             off, most = (pair.distance, COARSE) if int8 else (pair.error, pair.allowed)
-            raise MeasurementError(f"{where} output {position} differs by {off:.2g} of its size, allowed {most:.2g}")
+            raise MeasurementError(f"{where} output {position} has a relative error of {off:.2g}, allowed {most:.2g}")
     rows = sum(p.rows for p in pairs)
     same = sum(p.same * p.rows for p in pairs if p.same is not None) / rows if rows else None
     worst = max(pairs, key=lambda p: p.error)
@@ -151,7 +151,7 @@ def _truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tupl
     except (UnsupportedError, RuntimeError, TypeError, ValueError, NotImplementedError):
         pass
     return [t.double() if t.is_floating_point() else t for t in own], (
-        "the network does not run in float64: the file was compared with its outputs in its own type",)
+        "the network does not run in float64, so the file was compared with outputs in the network's own type",)
 
 
 def _describe(outputs: Sequence[Tensor]) -> str:
@@ -196,5 +196,5 @@ def check_tensors(held: dict[str, Tensor], told: dict[str, Tensor], what: str) -
     """
     differ = [n for n in held.keys() | told.keys() if n not in held or n not in told or not same_bits(held[n], told[n])]
     if differ:
-        raise MeasurementError(f"{what} is not left behind: read back, {len(differ)} tensors differ, '{min(differ)}' "
-                               "one")
+        raise MeasurementError(f"{what} was not written: after reading back, {len(differ)} tensors differ, such as "
+                               f"'{min(differ)}'")

@@ -53,5 +53,5 @@ def _state_dict(subject: Subject) -> dict[str, Tensor]:
     """The tensors of a network, contiguous."""
     found = subject.model.state_dict()
     if other := next((k for k, v in found.items() if not isinstance(v, Tensor)), None):
-        raise SecateurError(f"export: '{other}' of the network's state is no tensor; allowed are tensors only")
+        raise SecateurError(f"export: '{other}' of the network's state is not a tensor; allowed are tensors only")
     return {name: tensor.detach().contiguous() for name, tensor in found.items()}

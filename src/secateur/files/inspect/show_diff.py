@@ -20,7 +20,7 @@ def show(found: dict[str, Any], console: Terminal | None = None) -> None:
         console.print(Text(line), soft_wrap=not console.is_terminal)
     for title, rows in (("group of neurons", found["groups"]), ("tensor", found["tensors"])):
         if rows:
-            table = plain(title, "gone in A" if title != "tensor" else "zero in A", "in B", "in common", "differ by")
+            table = plain(title, "removed in A" if title != "tensor" else "zero in A", "in B", "in common", "differ by")
             for name, one in rows.items():
                 shares = (*one["sparsity"], one["common"])
                 table.add_row(Text(clean(name)), *map(_percent, shares), _distance(one))

@@ -26,8 +26,8 @@ def differences(saved: Mapping[str, str], own: Mapping[str, str]) -> str:
 def _difference(saved: str | None, own: str | None) -> str:
     """How one tensor differs."""
     if saved is None:
-        return f"{own} in it and not in the file"
-    return f"{saved} in the file and {'not in it' if own is None else f'{own} in it'}"
+        return f"{own} in that network but missing from the file"
+    return f"{saved} in the file but {'missing from that network' if own is None else f'{own} in that network'}"
 
 
 def _fold(names: Sequence[str]) -> list[str]:

@@ -37,5 +37,5 @@ def dtype_of(name: Any, what: str) -> torch.dtype:
         SecateurError: it is none that a file can hold.
     """
     if not isinstance(name, str) or name not in WORDS:
-        raise SecateurError(f"{what} is told as '{str(name)[:60]}'; allowed: {', '.join(WORDS)}")
+        raise SecateurError(f"{what} is declared as '{str(name)[:60]}'; allowed: {', '.join(WORDS)}")
     return getattr(torch, name)  # type: ignore[no-any-return]

@@ -73,7 +73,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     start = file.read(8)
     for magic, what in FOREIGN.items():
         if start.startswith(magic) and not _is_plausible(start, whole):
-            raise SecateurError(f"'{path}' is {what}; read are safetensors files only, and nothing else is opened")
+            raise SecateurError(f"'{path}' is {what}; allowed are safetensors files, no other file is opened")
     if len(start) < 8 or not _is_plausible(start, whole):
         raise SecateurError(f"'{path}' is not a valid safetensors file: its header does not fit its {whole} bytes")
     length = int.from_bytes(start, "little")
@@ -121,7 +121,7 @@ def _entry(value: Any, base: int, what: str) -> Entry:
         raise SecateurError(f"{what} is of type '{strict.short(kind)}'; allowed: {', '.join(BYTES)}")
     ends = [strict.size(v, f"{what}: offset") for v in strict.typed(told["data_offsets"], list, f"{what}: offsets")]
     if len(ends) != 2 or ends[1] - ends[0] != prod(sides) * BYTES[kind]:
-        raise SecateurError(f"{what} is told to lie in bytes {ends}; {kind} {list(sides)} needs "
+        raise SecateurError(f"{what} is declared to lie in bytes {ends}; {kind} {list(sides)} needs "
                             f"{prod(sides) * BYTES[kind]} of them")
     return Entry(kind, sides, base + ends[0], base + ends[1])
 
@@ -131,8 +131,8 @@ def _check_gapless(entries: dict[str, Entry], base: int, whole: int, path: Path)
     at = base
     for name, one in sorted(entries.items(), key=lambda pair: (pair[1].start, pair[1].end)):
         if one.start != at:
-            raise SecateurError(f"'{path}': tensor '{strict.short(name)}' begins at byte {one.start}, the one before "
-                                f"it ends at {at}")
+            raise SecateurError(f"'{path}': tensor '{strict.short(name)}' begins at byte {one.start}, but the one "
+                                f"before it ends at {at}")
         at = one.end
     if at != whole:
         raise SecateurError(f"'{path}' is not a valid safetensors file: its tensors end at byte {at}, it has {whole}")

@@ -139,7 +139,7 @@ def _read_tensor(value: Any, what: str) -> Stored:
     values, form = (strict.typed(told[key], str, f"{what}: {key}") for key in ("values", "form"))
     narrow = told["dtype"] in ("float32", "float64") and values in ("BF16", "F16")
     if not narrow and values != dtypes.WORDS[told["dtype"]]:
-        raise SecateurError(f"{what}: {told['dtype']} is told to be stored as '{strict.short(values)}'")
+        raise SecateurError(f"{what}: {told['dtype']} is declared as stored in '{strict.short(values)}'")
     nonzeros = strict.size(told["nonzeros"], f"{what}: nonzeros")
     if form not in sparse.FORMS or nonzeros > prod(shape):
         raise SecateurError(f"{what}: {nonzeros} values of {prod(shape)} in form '{strict.short(form)}'; "
@@ -147,7 +147,7 @@ def _read_tensor(value: Any, what: str) -> Stored:
     found = Stored(told["dtype"], shape, form, values, nonzeros)
     width = BYTES[dtypes.WORDS[found.dtype]] // BYTES[values]
     if found.dense_bytes > sparse.BOUND * width * max(found.bytes, 1):
-        raise SecateurError(f"{what}: {list(shape)} out of {found.bytes} bytes is more than {sparse.BOUND} times as "
+        raise SecateurError(f"{what}: {list(shape)} from {found.bytes} bytes is more than {sparse.BOUND} times as "
                             "many; such a file is not opened")
     return found
 

@@ -21,13 +21,13 @@ from secateur.measure.size import tensors
 from secateur.pruning.apply import carry_out
 from secateur.pruning.history import Step, plan_of_step, remember, tensor_shapes
 
-_NO_PROGRAM = ("'{}' holds the tensors of a {} and no graph to run: give make_model, a function that makes the network "
-              "as it was before the cut; or save it with example=, inputs like its own, then it loads without one")
+_NO_PROGRAM = ("'{}' holds the tensors of a {} but no graph to run: give make_model, a function that makes the "
+              "original network, before the cut; a file saved with example= needs none")
 
 
 def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, example: Any = None,
          trusted: bool = False) -> nn.Module:
-    """Read a network from a file of :func:`secateur.save`.
+    """Load a network from a file that :func:`secateur.save` wrote.
 
     With ``make_model`` the original is made, cut as the file says, and filled with the tensors: it has its own class,
     learns, and can be cut again. Without it the graph in the file is run, operator by operator from a fixed list: it
@@ -86,7 +86,7 @@ def make_network(make_model: Any) -> nn.Module:
     """The network that a function makes; it must be one."""
     if isinstance(make_model, nn.Module) or not callable(make_model):
         raise SecateurError(f"load: got a {type(make_model).__name__} as make_model; allowed is a function or class "
-                            "that makes the network as it was before the cut, such as lambda: Net(10)")
+                            "that makes the original network, before the cut, such as lambda: Net(10)")
     try:
         network = make_model()
     except SecateurError:
@@ -94,7 +94,7 @@ def make_network(make_model: Any) -> nn.Module:
     except Exception as error:
         raise SecateurError(f"load: make_model failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
-        raise SecateurError(f"load: make_model gave a {type(network).__name__}; allowed is a torch.nn.Module")
+        raise SecateurError(f"load: make_model returned a {type(network).__name__}; allowed is a torch.nn.Module")
     return _materialize(network)
 
 
@@ -135,7 +135,7 @@ def _check_same(network: nn.Module, told: Mapping[str, str], path: Path) -> None
     """Refuse a network whose tensors have other names or shapes than a file says; the message names all of them."""
     own, saved = ({n: t[t.index("["):] for n, t in one.items()} for one in (tensor_shapes(network), told))
     if found := differences(saved, own):
-        raise SecateurError(f"'{path}' was saved from another network than make_model makes: {found}")
+        raise SecateurError(f"'{path}' was saved from another network than the one that make_model makes: {found}")
 
 
 def _cast(network: nn.Module, told: Mapping[str, str]) -> None:

@@ -60,7 +60,7 @@ def _read_facts(file: BinaryIO, path: Path) -> FileFacts:
     check_length(program, header.size, f"'{path}': the graph")
     entries = layout.entries(tensors, program)
     if entries != {name: (one.dtype, one.shape) for name, one in header.entries.items()}:
-        raise SecateurError(f"'{path}' is damaged: its header tells of other tensors than it holds")
+        raise SecateurError(f"'{path}' is damaged: its header lists other tensors than it holds")
     steps = read_steps(strict.read_json(meta["steps"], f"{where} steps"), f"{where} steps")
     constants = {name: one for name, one in tensors.items() if name.startswith(layout.OURS)}
     own = {name: one for name, one in tensors.items() if name not in constants}
@@ -91,7 +91,7 @@ def _check_own(header: Header, path: Path) -> None:
     says = header.metadata["checksum"]
     blank = header.text.replace(layout.CHECKSUM.format(says).encode(), layout.CHECKSUM.format("0" * 8).encode(), 1)
     if (found := f"{zlib.crc32(blank):08x}") != says:
-        raise SecateurError(f"'{path}' is damaged: the checksum of its header is {found}, told is "
+        raise SecateurError(f"'{path}' is damaged: the checksum of its header is {found}, expected "
                             f"{strict.short(says)}")
 
 
@@ -141,7 +141,8 @@ def _read_parts(file: BinaryIO, found: FileFacts) -> dict[str, sparse.Bytes]:
         total = zlib.crc32(part.data, total)
     got = version_1.checksum(parts) if found.format == 1 else f"{total:08x}"
     if got != found.checksum:
-        raise SecateurError(f"'{found.path}' is damaged: its checksum is {got}, told is {strict.short(found.checksum)}")
+        raise SecateurError(f"'{found.path}' is damaged: its checksum is {got}, expected "
+                            f"{strict.short(found.checksum)}")
     return parts
 
 
@@ -152,7 +153,7 @@ def _read_entries(file: BinaryIO, header: Header, path: Path) -> dict[str, spars
         parts[name] = np.empty(entry.bytes, np.uint8)
         file.seek(entry.start)
         if file.readinto(parts[name].data) != entry.bytes:  # type: ignore[attr-defined]
-            raise SecateurError(f"'{path}' was cut short while it was read")
+            raise SecateurError(f"'{path}' was truncated while it was read")
     return parts
 
 
@@ -174,8 +175,8 @@ def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path:
     own = tuple(parts.pop(part) for part in layout.parts(name, one))
     for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):
         if word == "BOOL" and part.size and part.max() > 1:
-            raise SecateurError(f"{what} holds truth values that are neither 0 nor 1")
+            raise SecateurError(f"{what} holds booleans that are neither 0 nor 1")
     found = sparse.decode(own, one.form, layout.values(one), one.shape, what)
     if one.nonzeros is not None and sparse.count_stored(found) != one.nonzeros:
-        raise SecateurError(f"{what} is told to have {one.nonzeros} values, it has {sparse.count_stored(found)}")
+        raise SecateurError(f"{what} is declared with {one.nonzeros} values, but has {sparse.count_stored(found)}")
     return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))

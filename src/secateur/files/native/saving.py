@@ -28,7 +28,7 @@ from secateur.runtime.base import Compiled
 
 def save(model: nn.Module, path: str | Path, example: Any = None, values: str | None = None,
          settings: Mapping[str, Any] | None = None) -> Path:
-    """Write a network to a safetensors file from which :func:`secateur.load` makes it again.
+    """Save a network to a safetensors file that :func:`secateur.load` reads.
 
     Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or
     compressed sparse rows. It comes back with the same bits. A network that lost neurons remembers, through copies,
@@ -123,7 +123,7 @@ def _describe(name: str, tensor: Tensor, values: str | None) -> tuple[layout.Sto
         return own, tensor
     narrow = tensor.detach().to(dtypes.NARROW[values])
     if bool((narrow.isinf() & tensor.isfinite()).any()):
-        raise SecateurError(f"save: '{name}' holds values beyond what {values} can; allowed are None, or bf16")
+        raise SecateurError(f"save: '{name}' holds values too large for {values}; allowed are None, or bf16")
     return replace(layout.describe(narrow, name), dtype=own.dtype), narrow
 
 
@@ -163,6 +163,6 @@ def check_savable(model: nn.Module) -> None:
         raise SecateurError(f"save: module '{inner}' was cut by itself and the network around it was not; save that "
                             "module by itself, or cut the whole network")
     if not isinstance(model, FileNetwork) and (ours := next((n for n, _ in tensors(model) if n.startswith(":")), None)):
-        raise SecateurError(f"save: tensor '{ours}' has a name that the file keeps for itself: rename its module")
+        raise SecateurError(f"save: tensor '{ours}' has a name that is reserved in the file: rename its module")
     if other := next((k for k, v in model.state_dict().items() if not isinstance(v, Tensor)), None):
-        raise SecateurError(f"save: '{other}' of the network's state is no tensor; allowed are tensors only")
+        raise SecateurError(f"save: '{other}' of the network's state is not a tensor; allowed are tensors only")

@@ -113,7 +113,7 @@ def decode(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple[
         there = _places_of_mask(parts[0], prod(shape), what) if form == "bitmask" else _places_of_rows(
             parts[0], parts[1], sizes(shape, kind.itemsize, count), what)
         if len(there) != count:
-            raise SecateurError(f"{what}: {len(there)} places for {count} values")
+            raise SecateurError(f"{what}: it has {len(there)} positions but {count} values")
         whole = np.zeros(prod(shape) * kind.itemsize, np.uint8)
         whole.view(f"<u{kind.itemsize}")[there] = parts[-1].view(f"<u{kind.itemsize}")
     return torch.from_numpy(whole).view(kind).view(shape)
@@ -123,7 +123,7 @@ def _places_of_mask(mask: Bytes, items: int, what: str) -> NDArray[np.intp]:
     """The places of the bits that are set, ``(values,)``."""
     there = np.unpackbits(mask, bitorder="little")
     if there[items:].any():
-        raise SecateurError(f"{what}: a bit is set after the last of its {items} places")
+        raise SecateurError(f"{what}: a bit is set beyond the last of its {items} positions")
     return np.flatnonzero(there)
 
 
@@ -135,8 +135,8 @@ def _places_of_rows(rows: Bytes, columns: Bytes, told: Sizes, what: str) -> NDAr
     if ends[0] or ends[-1] != len(at) or (counts < 0).any():
         raise SecateurError(f"{what}: its rows do not add up to {len(at)} values")
     if len(at) and at.max() >= told.columns:
-        raise SecateurError(f"{what}: a value in column {at.max()}, it has {told.columns}")
+        raise SecateurError(f"{what}: a value is in column {at.max()}, but it has {told.columns} columns")
     places = np.repeat(np.arange(told.rows) * told.columns, counts) + at
     if (np.diff(places) <= 0).any():
-        raise SecateurError(f"{what}: the columns of a row do not rise")
+        raise SecateurError(f"{what}: the columns of a row are not in ascending order")
     return places

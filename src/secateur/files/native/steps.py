@@ -51,7 +51,7 @@ def check_leaves(value: Any, where: str) -> str:
 def type_and_shape(text: Any, what: str) -> tuple[str, tuple[int, ...]]:
     """Type and shape from a text such as ``float32[4, 3]``."""
     if not (match := _TENSOR.fullmatch(strict.typed(text, str, what))):
-        raise SecateurError(f"{what} is told as '{strict.short(text)}', allowed is such as float32[4, 3]")
+        raise SecateurError(f"{what} is declared as '{strict.short(text)}', allowed is such as float32[4, 3]")
     dtypes.dtype_of(match[1], what)
     return match[1], strict.shape(strict.read_json(match[2], what), what)
 
@@ -60,13 +60,13 @@ def _read_keep(value: Any, where: str) -> tuple[str, str, int, str]:
     """What is kept of one group: its name, its digest, the number of its units, and a bit for each."""
     told = strict.typed(value, list, where)
     if len(told) != 4:
-        raise SecateurError(f"{where} tell {len(told)} things of a group, needed are 4")
+        raise SecateurError(f"{where} hold {len(told)} values for a group; needed are 4")
     name, key, bits = (strict.typed(told[i], str, where) for i in (0, 1, 3))
     units = strict.size(told[2], where)
     packed = _from_base64(bits, where)
     if len(packed) != ceil(units / 8) or not unpack_bits(bits, units).any():
-        raise SecateurError(f"{where} say of group '{strict.short(name)}' with {units} units what stays of "
-                            f"{8 * len(packed)}, or that nothing stays")
+        raise SecateurError(f"{where} of group '{strict.short(name)}' do not match its {units} units: they cover "
+                            f"{8 * len(packed)}, or keep none")
     return name, key, units, bits
 
 
@@ -75,7 +75,7 @@ def _from_base64(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SecateurError(f"{where} hold bits that are no base64") from error
+        raise SecateurError(f"{where} hold bits that are not valid base64") from error
 
 
 def _check_leaf(value: Any, what: str) -> None:
@@ -92,12 +92,12 @@ def _check_leaf(value: Any, what: str) -> None:
     elif "bits" in told:
         bits = strict.typed(strict.fields(told, {"dtype", "shape", "bits"}, what)["bits"], str, what)
         if len(_from_base64(bits, what)) != ceil(prod(sides) / 8):
-            raise SecateurError(f"{what} has bits for another shape")
+            raise SecateurError(f"{what} has bits that do not match its shape")
     else:
         read = strict.fields(told, {"dtype", "shape", "least", "most"}, what)
         least, most = strict.typed(read["least"], int, what), strict.typed(read["most"], int, what)
         if not -strict.MOST < least <= most < strict.MOST:
-            raise SecateurError(f"{what} has numbers from {least} to {most}")
+            raise SecateurError(f"{what} has invalid bounds, from {least} to {most}")
 
 
 def check_example(example: str, where: str) -> None:

@@ -48,7 +48,7 @@ def read_json(text: str | bytes, what: str) -> Any:
     except RecursionError as error:
         raise SecateurError(f"{what} nests deeper than {_DEPTH}") from error
     except ValueError as error:
-        raise SecateurError(f"{what} is no JSON: {first_line(error)}") from error
+        raise SecateurError(f"{what} is not valid JSON: {first_line(error)}") from error
     _check_depth(found, what)
     return found
 
@@ -92,7 +92,7 @@ def shape(value: Any, what: str) -> tuple[int, ...]:
     for side in sizes:
         total *= max(side, 1)
         if total > MOST or len(sizes) > _DEPTH:
-            raise SecateurError(f"{what} is no shape that a tensor can have")
+            raise SecateurError(f"{what} is not a valid shape of a tensor")
     return sizes
 
 

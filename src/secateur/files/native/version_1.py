@@ -57,7 +57,7 @@ def _example(text: Any, where: str) -> str:
     except KeyError:
         return ""
     except (TypeError, ValueError, StopIteration) as error:
-        raise SecateurError(f"{where} nest their example in a way that is not known") from error
+        raise SecateurError(f"{where} have an unknown kind of nesting in their example") from error
     return json.dumps(nested)
 
 

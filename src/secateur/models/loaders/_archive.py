@@ -112,21 +112,21 @@ def _find_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.ZipI
     """
     infos, size = archive.infolist(), os.fstat(archive.fp.fileno()).st_size  # type: ignore[union-attr]
     if len({info.filename for info in infos}) < len(infos):
-        raise SecateurError(f"{what} holds several files of one name; allowed is each once")
+        raise SecateurError(f"{what} holds several files of the same name; allowed is one of each")
     if (total := sum(info.file_size for info in infos)) > size or any(i.compress_type for i in infos):
-        raise SecateurError(f"{what} unpacks to {total} bytes and has {size}; allowed is no more than it has, "
-                            "uncompressed, as torch.export.save writes it")
+        raise SecateurError(f"{what} has {size} bytes and unpacks to {total}; allowed are uncompressed files, as "
+                            "torch.export.save writes them")
     found = {info.filename.partition("/")[2]: info for info in infos}
     if GRAPH not in found:
-        raise SecateurError(f"{what} is no exported program of torch 2.9 or newer: it holds no graph; write it again "
-                            "with torch.export.save")
+        raise SecateurError(f"{what} is not an exported program of torch 2.9 or newer: it holds no graph; write it "
+                            "again with torch.export.save")
     for name, info in found.items():
         if name.endswith(".json") and info.file_size > LARGEST:
             raise SecateurError(f"{what}: the graph '{name}' would be {info.file_size} bytes, allowed {LARGEST}")
         if not (name in {GRAPH, EXAMPLE, WEIGHTS, CONSTANTS, *_FIXED} or _TENSORS.fullmatch(name)
                 or _LEFT_OUT.fullmatch(name)):
             raise SecateurError(f"{what} holds '{strict.short(name)}', which may be a pickle or compiled code, which "
-                                "could run anything; allowed are exported programs of tensors and operators alone")
+                                "can run any code; allowed are exported programs of tensors and operators only")
     if len({info.filename.partition("/")[0] for info in infos}) > 1:
         raise SecateurError(f"{what} holds several folders; allowed is one")
     return {name: info for name, info in found.items() if not _LEFT_OUT.fullmatch(name)}
@@ -137,10 +137,10 @@ def _check_tensor(payload: dict[str, Any], config: str, found: dict[str, zipfile
     told, name = payload.get("tensor_meta"), payload.get("path_name")
     info = found.get(f"{config.rpartition('/')[0]}/{name}")
     if info is None or told is None or payload.get("use_pickle") is not False or told.get("dtype") not in _DTYPES:
-        raise SecateurError(f"{what}: '{config}' tells of a tensor '{name}' that is not there, or is none")
+        raise SecateurError(f"{what}: '{config}' names '{name}', which is missing or is not a tensor")
     held = info.file_size // getattr(torch, _DTYPES[told["dtype"]]).itemsize
     if (count := prod(size["as_int"] for size in told["sizes"])) > (max(held, _EXPANDED) if held else 0):
-        raise SecateurError(f"{what}: tensor '{name}' would have {count} values and has the bytes of {held}")
+        raise SecateurError(f"{what}: tensor '{name}' should have {count} values, but has bytes for {held}")
 
 
 def read_example(data: bytes, what: str) -> Any:
@@ -158,7 +158,7 @@ def read_example(data: bytes, what: str) -> Any:
     except SecateurError:
         raise
     except Exception as error:
-        raise SecateurError(f"{what} can be read only by running code of it ({type(error).__name__}); "
+        raise SecateurError(f"{what} can be read only by running code in it ({type(error).__name__}); "
                             "allowed are tensors and plain values") from error
     _check_values(found, len(data), what)
     return found
@@ -172,7 +172,7 @@ def _check_values(value: Any, size: int, what: str) -> None:
         if type(one) in (Tensor, nn.Parameter):
             if one.layout != torch.strided or one.is_quantized or one.is_nested or (
                     one.numel() > max(size // one.element_size(), _EXPANDED)):
-                raise SecateurError(f"{what} holds a tensor of {one.numel()} values that its {size} bytes do not hold")
+                raise SecateurError(f"{what} holds a tensor of {one.numel()} values, too many for its {size} bytes")
         elif isinstance(one, (list, tuple)):
             waiting += one
         elif type(one) in (dict, OrderedDict):

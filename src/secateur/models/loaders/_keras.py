@@ -47,7 +47,7 @@ def keras() -> Any:
         raise SecateurError(f"Keras runs on backend '{found.backend.backend()}'; needed is torch: set "
                             "KERAS_BACKEND=torch before Keras is imported")
     if tuple(int(n) for n in found.__version__.split(".")[:2]) < _OLDEST:
-        raise SecateurError(f"Keras {found.__version__}: older than 3.12 it can be made to run code of a file; "
+        raise SecateurError(f"Keras {found.__version__} can be made to run code from a file; needed is 3.12 or newer: "
                             "pip install -U 'keras>=3.12'")
     return found
 
@@ -99,8 +99,8 @@ def _check_batches(model: Any, program: torch.export.ExportedProgram, example: t
         with torch.no_grad():
             program.module()(*(torch.cat([x, x[:1]]) for x in example))
     except (RuntimeError, AssertionError) as error:
-        raise UnsupportedError(f"Keras {keras().__version__} fixes the Keras model '{model.name}' to one batch size "
-                               "when torch.export takes it; needed is a newer Keras (Python 3.11)") from error
+        raise UnsupportedError(f"Keras {keras().__version__} cannot export the Keras model '{model.name}' with an open "
+                               "batch size; needed is a newer Keras (Python 3.11)") from error
 
 
 def _tensor_name(path: str) -> str:
@@ -120,7 +120,7 @@ def _check_kernels(model: Any, network: nn.Module) -> None:
     if found < sum(wanted.values()):
         raise UnsupportedError(f"the Keras model '{model.name}' has {sum(wanted.values())} weights in kernels, of "
                                f"which {found} are in layers that can be cut (Dense, Conv, DepthwiseConv); the others "
-                               "would be left out without a word: allowed are models of such layers alone")
+                               "would be skipped: allowed are models with only such layers")
 
 
 def example_of(model: Any) -> tuple[Tensor, ...]:
@@ -131,11 +131,11 @@ def example_of(model: Any) -> tuple[Tensor, ...]:
     """
     inputs = getattr(model, "inputs", None)
     if not inputs:
-        raise UnsupportedError(f"the Keras model '{model.name}' does not know its inputs; allowed are Sequential and "
+        raise UnsupportedError(f"the Keras model '{model.name}' has no defined inputs; allowed are Sequential and "
                                "functional models with keras.Input")
     if opened := next((i for i in inputs if None in i.shape[1:]), None):
         raise UnsupportedError(f"input {tuple(opened.shape)} of the Keras model '{model.name}': axes besides the batch "
-                               "must have a size")
+                               "must have a fixed size")
     samples = (TensorSpec((2, *i.shape[1:]), torch.float32 if "float" in str(i.dtype) else torch.long) for i in inputs)
     example: tuple[Tensor, ...] = InputSpec(tuple(samples)).random()
     return example

@@ -66,7 +66,7 @@ def _read_record(kind: str, value: dict[str, Any], what: str, depth: int) -> dic
     """The known fields of a record."""
     known_fields = RECORDS[kind]
     if strange := [key for key, one in value.items() if key not in known_fields and one not in _EMPTY]:
-        raise SecateurError(f"{what} has a field '{strict.short(strange[0])}' in {kind}, which is not known; allowed: "
+        raise SecateurError(f"{what} has the unknown field '{strict.short(strange[0])}' in {kind}; allowed: "
                             f"{', '.join(known_fields)}")
     return {key: _read(known_fields[key], one, what, depth + 1) for key, one in value.items() if key in known_fields}
 
@@ -88,7 +88,7 @@ def _float(value: Any, what: str) -> Any:
 def _nothing(value: Any, what: str) -> Any:
     if value in (None, [], {}):
         return value
-    raise SecateurError(f"{what} holds {strict.short(value)}, an object of a class of its own; allowed are tensors and "
+    raise SecateurError(f"{what} holds {strict.short(value)}, an object of an unknown class; allowed are tensors and "
                         "plain values")
 
 
@@ -110,7 +110,7 @@ def _tree(value: Any, what: str) -> str:
     found = strict.read_json(strict.typed(value, str, what), f"{what}: the nesting of inputs or outputs")
     if not (isinstance(found, list) and len(found) == 2 and found[0] == 1 and _is_tree(found[1])):
         raise SecateurError(f"{what} nests its inputs or outputs as {strict.short(value)}; allowed are tuples, lists "
-                            "and dictionaries: export it again with such")
+                            "and dictionaries: export it again with these")
     return json.dumps(found)
 
 
@@ -147,7 +147,7 @@ def _one_of(*allowed: Any) -> Callable[[Any, str], Any]:
 
 def _unpickled(value: Any, what: str) -> bool:
     if value is not False:
-        raise SecateurError(f"{what} holds a pickled tensor, which could run anything; allowed are plain ones")
+        raise SecateurError(f"{what} holds a pickled tensor, which can run any code; allowed are plain tensors")
     return value
 
 

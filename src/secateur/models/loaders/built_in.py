@@ -1,4 +1,4 @@
-"""A network of the built-in studies."""
+"""A built-in network."""
 
 from __future__ import annotations
 

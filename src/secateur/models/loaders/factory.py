@@ -1,4 +1,4 @@
-"""A network that a function of the user's makes."""
+"""A network that your own function builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that Hugging Face's libraries wrote."""
+"""A folder that save_pretrained of Hugging Face wrote."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def _check_folder(folder: Path) -> dict[str, Any]:
     config = _read_config(folder / "config.json")
     if not list(folder.glob("*.safetensors")):
         pickles = [f.name for f in folder.glob("*.bin")]
-        why = (f", only {pickles[0]}, a pickle, which could run anything and is not read: convert it where you trust "
-               "it, with model.save_pretrained(folder)" if pickles else "; needed: model.safetensors")
+        why = (f", only {pickles[0]}, a pickle, which can run any code and is not read; if you trust it, convert it "
+               "with model.save_pretrained(folder)" if pickles else "; needed: model.safetensors")
         raise SecateurError(f"folder '{folder}' has no weights in safetensors{why}")
     names = config.get("architectures") or []
     known = isinstance(names, list) and bool(names) and _class_named(names[0]) is not None
     if "auto_map" in config and not known:
-        raise SecateurError(f"folder '{folder}' brings code of its own (auto_map), which is not run; allowed are "
-                            "classes of transformers, or a factory of yours")
+        raise SecateurError(f"folder '{folder}' contains code of its own (auto_map), which is not run; allowed are "
+                            "classes of transformers, or a factory of your own")
     if not known:
         raise SecateurError(f"folder '{folder}': architectures {strict.short(names)} in its config.json; needed is the "
                             "name of a class of transformers, such as BertModel")
@@ -121,7 +121,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise SecateurError(f"'{path}' is no JSON: {first_line(error)}") from error
+        raise SecateurError(f"'{path}' is not valid JSON: {first_line(error)}") from error
     return strict.typed(config, dict, f"'{path}'")
 
 
@@ -177,17 +177,17 @@ def _open_folder(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True,
             ignore_mismatched_sizes=True)  # so that all tensors that differ are named below, not the first alone
     if not isinstance(made, nn.Module):
-        raise SecateurError(f"folder '{folder}': {name} is no torch.nn.Module")
+        raise SecateurError(f"folder '{folder}': {name} is not a torch.nn.Module")
     if other := sorted(info.get("mismatched_keys") or ()):
-        raise SecateurError(f"folder '{folder}': {len(other)} tensors have other shapes than its config.json says: "
+        raise SecateurError(f"folder '{folder}': {len(other)} tensors do not have the shapes that config.json states: "
                             + "; ".join(" ".join(map(str, one)) for one in other[:3]) + "; …" * (len(other) > 3))
     return made.eval(), info
 
 
 def _differences(info: dict[str, Any]) -> tuple[str, ...]:
     """What transformers drew at random, and what it left out, where class and folder differ."""
-    words = {"missing_keys": "drawn at random, as the folder lacks them",
-             "unexpected_keys": "left out, as the class lacks them"}
+    words = {"missing_keys": "missing from the folder and were drawn at random",
+             "unexpected_keys": "unknown to the network's class and were left out"}
     return tuple(f"{len(info[key])} tensors are {what}: {', '.join(sorted(map(str, info[key]))[:3])}"
                  for key, what in words.items() if info.get(key))
 

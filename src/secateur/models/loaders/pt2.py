@@ -37,9 +37,9 @@ class Pt2(Kind):
         path = Path(text).expanduser()
         check_trusted(path, options)
         program = open_program(path)
-        with failing(f"'{path}' has no inputs that can be given to it"):
+        with failing(f"cannot find inputs for '{path}'"):
             batch, example = _fixed_batch(program), example_of(program)
-        notes = (f"'{text}' was exported for batches of {batch} alone",) if batch else ()
+        notes = (f"'{text}' was exported for batches of {batch} only",) if batch else ()
         random = "" if program.example_inputs else "inputs of the program's sizes"
         return Source(partial(network, path), f"lambda: secateur.models.network('{text}', trusted=True)",
                       example, notes=notes, batch=batch, drawn=random)
@@ -54,8 +54,8 @@ def check_trusted(path: Path, options: Options) -> None:
     if not path.is_file():
         raise SecateurError(f"cannot read '{path}': there is no such file")
     if not options.trust:
-        raise SecateurError(f"'{path}' is a program of torch.export, which torch runs: open it only where you know who "
-                            "made it, with --trust, in Python with trusted=True")
+        raise SecateurError(f"'{path}' is a program of torch.export, which torch runs; if you know who made it, open "
+                            "it with --trust (in Python trusted=True)")
 
 
 def open_program(path: Path) -> ExportedProgram:
@@ -72,7 +72,7 @@ def open_program(path: Path) -> ExportedProgram:
 def network(path: Path) -> nn.Module:
     """The network of a file."""
     program = open_program(path)
-    with failing(f"'{path}' cannot be made a network of layers"):
+    with failing(f"'{path}' cannot be converted to a network of layers"):
         return rebuild_layers(program)[0]
 
 
@@ -86,7 +86,7 @@ def example_of(program: ExportedProgram) -> Any:
     args, kwargs = program.example_inputs or _random_inputs(program)
     if args and kwargs:
         raise SecateurError(f"the program takes {len(args)} positional inputs and {', '.join(kwargs)} by name; allowed "
-                            "are all by place or all by name: export it again so")
+                            "are all by position or all by name: export it again that way")
     return (dict(kwargs) if kwargs else tuple(args)) or None
 
 

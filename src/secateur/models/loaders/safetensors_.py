@@ -1,4 +1,4 @@
-"""Trained weights in a file, and the function that makes their network."""
+"""Trained weights in a file, and the function that builds their network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Safetensors(Kind):
         """The network of the factory with the weights of the file."""
         refuse(options, f"'{text}'", "weights")
         if not options.factory:
-            raise SecateurError(f"'{text}' holds weights, which need the network that they belong to: give --factory "
+            raise SecateurError(f"'{text}' holds only weights: name the network that they belong to with --factory "
                                 "pkg.module:factory or a built-in name")
         bare = source_of(options.factory, options)
         return replace(bare, make=partial(_load, bare.make, Path(text).expanduser()), original=bare.make)

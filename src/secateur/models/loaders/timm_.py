@@ -16,7 +16,7 @@ from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.models.factory import load_weights
 from secateur.models.loaders.base import Kind, Source, refuse
 
-_FRESH = ("timm's network has fresh random weights: trained ones are not fetched, give them as "
+_FRESH = ("the timm network has random weights, as trained ones are not downloaded: pass them with "
           "--weights FILE.safetensors")
 
 
@@ -62,8 +62,8 @@ def _timm() -> Any:
     except ImportError as error:
         raise ImportError("a network of timm needs timm, which is not installed: pip install timm") from error
     except Exception as error:
-        raise SecateurError(f"timm is installed and cannot be imported: {first_line(error)}; are torch and torchvision "
-                            "of versions and builds that fit each other?") from error
+        raise SecateurError(f"timm is installed and cannot be imported: {first_line(error)}; do the versions of torch "
+                            "and torchvision match?") from error
 
 
 def _names() -> list[str]:
@@ -76,5 +76,5 @@ def _network(name: str, classes: int, weights: str) -> nn.Module:
     with failing(f"timm cannot make '{name}'"):
         made = _timm().create_model(name, pretrained=False, **({"num_classes": classes} if classes else {}))
     if not isinstance(made, nn.Module):
-        raise SecateurError(f"timm makes no torch.nn.Module of '{name}'")
+        raise SecateurError(f"timm did not return a torch.nn.Module for '{name}'")
     return (load_weights(made, weights) if weights else made).eval()

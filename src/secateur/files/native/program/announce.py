@@ -86,7 +86,7 @@ def check_result(got: Any, told: Any, number: int, call: Call, types: bool) -> N
         SecateurError: shape, type or number of tensors differ.
     """
     if not _is_told(got, told, types):
-        raise SecateurError(f"{_where(number, call)}: it gave {_describe(got)}, told was {told}")
+        raise SecateurError(f"{_where(number, call)}: it returned {_describe(got)}, declared was {told}")
 
 
 def failed(error: Exception, number: int, call: Call) -> SecateurError:

@@ -73,7 +73,7 @@ def read(told: Any, before: int, what: str) -> Any:
         kind, value = next(iter(told.items()))
         if kind == "at":
             if strict.size(value, what) >= before:
-                raise SecateurError(f"{what} takes value {value} of {before}")
+                raise SecateurError(f"{what} refers to value {value}, but only {before} come before it")
             return Ref(value)
         if kind == "dtype":
             return dtypes.dtype_of(value, what)
@@ -82,7 +82,7 @@ def read(told: Any, before: int, what: str) -> Any:
         known: dict[str, Any] = SPECIAL if kind == "float" else WORDS if kind == "word" else {}
         if isinstance(value, str) and value in known:
             return known[value]
-    raise SecateurError(f"{what} has an argument that is not known: {strict.short(told)}")
+    raise SecateurError(f"{what} has an unknown argument: {strict.short(told)}")
 
 
 def fill_in(value: Any, values: Sequence[Any], device: torch.device | None) -> Any:

@@ -85,7 +85,7 @@ def check_condition(told: Any, what: str) -> Any:
         for one in rest:
             check_condition(one, what)
         return told
-    raise SecateurError(f"{what} is not known: {strict.short(told)}")
+    raise SecateurError(f"{what} is an unknown condition: {strict.short(told)}")
 
 
 def value(told: Any, given: dict[str, Any]) -> Any:
@@ -122,7 +122,7 @@ def size(given: Any, keys: list[Any], axis: int) -> Any:
             return given.shape[axis]
     except (KeyError, IndexError, TypeError):
         pass
-    raise SecateurError(f"the graph's condition is about an input {strict.short(keys)}, which is not there")
+    raise SecateurError(f"the graph's condition refers to input {strict.short(keys)}, which does not exist")
 
 
 def describe_condition(told: Any) -> str:

@@ -155,4 +155,4 @@ def holder(root: nn.Module, name: str) -> tuple[nn.Module, str]:
         home, last = place_in(root, name)
         if last and not hasattr(home, last):
             return home, last
-    raise SecateurError(f"tensor '{strict.short(name)}' has a name that no module can hold")
+    raise SecateurError(f"'{strict.short(name)}' is not a valid name for a tensor")

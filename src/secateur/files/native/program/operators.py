@@ -112,7 +112,7 @@ def operation(name: str) -> Callable[..., Any]:
             found = getattr(packet, overload)
             if not any(a.is_out for a in found._schema.arguments):
                 return found  # type: ignore[no-any-return]
-    raise SecateurError(f"operator '{strict.short(name)}' is none that a file may hold; allowed are ATen's plain "
+    raise SecateurError(f"operator '{strict.short(name)}' is not allowed in a file; allowed are ATen's plain "
                         "arithmetic, shapes, layers and norms (the list is in docs/files.md)")
 
 
@@ -131,12 +131,12 @@ class Sizes:
             return getattr(torch if self.name.startswith("sym_") else operator, self.name)(*given)
         found = PLAIN[self.name](*given)
         if isinstance(found, int) and abs(found) >= LARGEST:
-            raise SecateurError(f"operator 'size.{self.name}' gives a number beyond 64 bits")
+            raise SecateurError(f"operator 'size.{self.name}' returns a number beyond 64 bits")
         return found
 
 
 def item(several: Any, position: Any) -> Any:
     """One of several outputs."""
     if not isinstance(several, (tuple, list)) or type(position) is not int:
-        raise SecateurError("operator 'getitem' takes the outputs of another one and a position")
+        raise SecateurError("operator 'getitem' needs the outputs of another operator and a position")
     return several[position]

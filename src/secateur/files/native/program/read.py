@@ -82,7 +82,7 @@ def read(text: bytes, known: set[str], where: str, trusted: bool = False) -> Pro
     parts, outputs, wrong = rewrite(old, len(tensors), start, gives)
     if wrong and not trusted:
         shown = ", ".join(map(strict.short, wrong[:_SHOWN])) + (", …" if len(wrong) > _SHOWN else "")
-        raise SecateurError(f"{where} has operators that no rule covers: {shown}; such can read and write foreign "
+        raise SecateurError(f"{where} has operators that no rule covers: {shown}; they could read and write foreign "
                             "memory: give trusted=True (--trust) if you know where the file comes from")
     if wrong:
         parts, outputs = old, gives
@@ -133,20 +133,20 @@ def _read_takes(value: Any, what: str) -> GraphInputs:
         strict.typed(name, str, f"the name of one of {what}")
     like = [_read_like(one, what) for one in strict.typed(told["like"], list, what)]
     if sorted(pytree.tree_leaves(inputs)) != list(range(len(like))):
-        raise SecateurError(f"{what} are {len(like)}, their positions are others")
+        raise SecateurError(f"{what} are {len(like)}, but their positions do not match")
     guards: list[Guard] = [(conditions.describe_condition(one), partial(conditions.value, one)) for one in
                            (conditions.check_condition(one, what) for one in strict.typed(told["guards"], list, what))]
     try:
         return GraphInputs(parameters, inputs, like, guards)
     except (ValueError, IndexError) as error:
-        raise SecateurError(f"{what} have names that no function can have: {strict.short(error)}") from error
+        raise SecateurError(f"{what} have names that are not valid for a function: {strict.short(error)}") from error
 
 
 def _read_parameter(value: Any, what: str) -> tuple[str, Any, bool]:
     """One name of the forward: the name, its kind, whether it has a default."""
     told = strict.typed(value, list, what)
     if len(told) != 3 or strict.size(told[1], what) >= len(KINDS):
-        raise SecateurError(f"{what} are told as {strict.short(told)}")
+        raise SecateurError(f"{what} are declared as {strict.short(told)}")
     return strict.typed(told[0], str, what), KINDS[told[1]], strict.typed(told[2], bool, what)
 
 
@@ -157,4 +157,4 @@ def _read_like(value: Any, what: str) -> Any:
         return tuple(None if one is None else strict.size(one, what) for one in strict.typed(told["sizes"], list, what))
     if set(told) == {"value"} and type(told["value"]) in nested.PLAIN:
         return told["value"]
-    raise SecateurError(f"{what} are told as {strict.short(told)}")
+    raise SecateurError(f"{what} are declared as {strict.short(told)}")

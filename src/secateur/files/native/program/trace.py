@@ -98,7 +98,7 @@ def _check_gives(model: nn.Module, graph: FileNetwork, example: Any) -> None:
     # The graph has the tensors of the network, and may write into them.
     got = _two_calls(model, graph, example)
     if len(got) != len(want) or not all(equal_to_rounding(a, b, _TIMES_EPS) for a, b in zip(got, want, strict=True)):
-        raise SecateurError("it gives other outputs than the network does")
+        raise SecateurError("its outputs differ from the network's")
 
 
 def _two_calls(model: nn.Module, network: nn.Module, example: Any) -> list[Any]:

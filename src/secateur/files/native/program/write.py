@@ -130,5 +130,6 @@ def gives(graph: FlatGraph, output: fx.Node, placed: Placed) -> dict[str, Any]:
 def position(told: dict[int, Any], mark: Any) -> Any:
     """Where an output stands, or the plain value that it is."""
     if id(mark) not in told:
-        raise SecateurError(f"the network gives a {type(mark).__name__}; a file holds tensors in tuples, lists, dicts")
+        raise SecateurError(f"the network returns a {type(mark).__name__}; a file holds tensors in tuples, lists, "
+                            "dicts")
     return told[id(mark)]
