@@ -30,8 +30,8 @@ from secateur.graph.weight_norms import keep_norms
 __all__ = ["OUTPUT", "UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
            "trace_outputs"]
 
-_WITHOUT_CACHE = ("traced without its cache of keys and values (config.use_cache), which no graph holds; the cut "
-                  "network has the setting of the original")
+_WITHOUT_CACHE = ("traced with config.use_cache=False, because a graph cannot hold a cache of keys and values; the "
+                  "cut network keeps the original's setting")
 
 
 def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:

@@ -208,7 +208,7 @@ class Pruner:
 
     def _check_moves(self) -> None:
         if self._source is None:
-            raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
+            raise SecateurError("the pruner follows a plan, which is fixed: pass a schedule instead")
 
     def _settings(self) -> str:
         schedule = "a plan" if self._source is None else str(self._source)

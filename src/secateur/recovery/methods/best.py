@@ -14,8 +14,7 @@ from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
 
-_KEPT = ("recovery best: the cut network as it is gives outputs that are closer to the original's than the refitted "
-         "one, so nothing was refitted")
+_KEPT = ("recovery best: refitting would move the outputs further from the original's, so nothing was refitted")
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ class Finetune(Recovery):
         generator = torch.Generator().manual_seed(context.seed)
         order = torch.randperm(len(batches), generator=generator)
         if self.patience and len(order) < _HELD_OUT:
-            raise SecateurError(f"finetune patience {self.patience} holds out an eighth of the samples, got "
-                                f"{len(order)}: allowed are {_HELD_OUT} samples or more, or patience 0")
+            raise SecateurError(f"finetune patience {self.patience} holds out an eighth of the samples and needs at "
+                                f"least {_HELD_OUT}, got {len(order)}; pass more, or patience 0")
         held = len(order) // _HELD_OUT if self.patience else 0
         zeros = {name: model.get_parameter(name) == 0 for name in context.masks}
         # not fused, because the fused Adam refuses networks that hold whole numbers as parameters

@@ -50,5 +50,5 @@ def _draw_anew(name: str, module: nn.Module) -> None:
     reset = getattr(module, "reset_parameters", None)
     if reset is None:
         raise UnsupportedError(f"control reinitialised: '{name}' is a {type(module).__name__} without "
-                               "reset_parameters, so its weights cannot be drawn anew")
+                               "reset_parameters, so its weights cannot be initialised again")
     reset()

@@ -55,6 +55,6 @@ class Rewind(Recovery):
             found = self.weights if isinstance(self.weights, Mapping) else safetensors.torch.load_file(self.weights)
         wrong = [n for n, p in context.original.named_parameters() if n not in found or found[n].shape != p.shape]
         if wrong:
-            raise SecateurError(f"rewind: the earlier weights are another network's: '{wrong[0]}' is missing or of "
+            raise SecateurError(f"rewind: the earlier weights are from another network: '{wrong[0]}' is missing or of "
                                 "another shape")
         return found
