@@ -35,7 +35,7 @@ _WITHOUT_CACHE = ("traced with config.use_cache=False, because a graph cannot ho
 
 
 def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
-    """Export a network once and say which axes go together.
+    """Export a network once and find which axes must be cut together.
 
     Args:
         model: any module that ``torch.export`` takes.
@@ -72,7 +72,7 @@ def trace_outputs(model: nn.Module, example: Any) -> Structure:
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> Removal:
-    """Remove the units that the cuts do not keep, physically, in a copy of the network.
+    """Remove the units that the cuts do not keep from a copy of the network.
 
     Args:
         model: the network that was traced; it is not changed, whatever happens.

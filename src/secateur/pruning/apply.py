@@ -20,7 +20,7 @@ from secateur.pruning.history import remember, step, steps
 
 
 def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> nn.Module:
-    """Carry out a plan on a copy; the model passed in is never changed, whatever happens.
+    """Carry out a plan on a copy of the model; the model passed in is never changed.
 
     Args:
         model: the network that the plan was made for.

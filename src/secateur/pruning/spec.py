@@ -23,7 +23,7 @@ from secateur.pruning.scopes.budget import Budget
 
 @dataclass(frozen=True, kw_only=True)
 class PruningSpec(Item):
-    """What is cut how, without the network, its data and the sparsity: one value for plans, pruners and callbacks.
+    """All pruning settings but the network, its data and the sparsity: one value for plans, pruners and callbacks.
 
     Lists become tuples, names of granularities and scopes the items; equal specs have equal hashes.
 

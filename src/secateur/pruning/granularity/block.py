@@ -15,7 +15,7 @@ from secateur.pruning.granularity.base import Granularity, Layer, Score, check_p
 
 @dataclass(frozen=True)
 class Block(Granularity):
-    """Weights go in blocks of ``outputs`` x ``inputs`` (``4x1`` where no size is named).
+    """Remove weights in blocks of ``outputs`` x ``inputs`` (``4x1`` where no size is named).
 
     A block of a convolution lies at one place of the kernel: ``outputs`` filters by ``inputs`` channels. A
     block's score is the mean of its weights' scores (``pooling``: ``mean``, ``sum`` or ``max``), as in

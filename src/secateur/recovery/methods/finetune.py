@@ -1,4 +1,4 @@
-"""Finetune: train the cut network on."""
+"""Finetune: continue to train the cut network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELD_OUT = 8
 
 @dataclass(frozen=True)
 class Finetune(Recovery):
-    """Train what the cut left, with Adam and a step size that falls to zero along a cosine; zeros stay zeros.
+    """Train the cut network with Adam and a step size that falls to zero along a cosine; removed weights stay zero.
 
     Attributes:
         epochs: passes over the samples.

@@ -1,4 +1,4 @@
-"""Gradual: cut little by little from the original network, while it trains."""
+"""Gradual: prune the original network step by step while it trains."""
 
 from __future__ import annotations
 

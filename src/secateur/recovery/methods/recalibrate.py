@@ -1,4 +1,4 @@
-"""Recalibrate: measure the batch norms' means and variances anew."""
+"""Recalibrate: measure the means and variances of batch norms again."""
 
 from __future__ import annotations
 

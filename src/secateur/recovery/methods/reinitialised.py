@@ -1,4 +1,4 @@
-"""Reinitialised: a control that keeps what the cut left of the structure, and nothing of the weights."""
+"""Reinitialised: a control that keeps the structure of the cut network and trains new weights."""
 
 from __future__ import annotations
 
