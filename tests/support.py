@@ -193,7 +193,7 @@ def not_a_number():
 
 
 class Fickle(nn.Module):
-    """Control flow on data: torch.export cannot take it."""
+    """Control flow on data: torch.export cannot trace it."""
 
     def __init__(self):
         super().__init__()

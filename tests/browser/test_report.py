@@ -273,7 +273,7 @@ def test_samples_layers_and_classes_follow_the_slider(opened):
     assert "loses most" in opened.inner_text("[data-classes='0'] .verdict")
     keep(opened, "100%")
     assert opened.evaluate(wrong) == 0
-    assert "no class loses more than chance explains" in opened.inner_text("[data-classes='0'] .verdict")
+    assert "no class loses more accuracy than chance explains" in opened.inner_text("[data-classes='0'] .verdict")
 
 
 def test_a_print_holds_every_table_in_light_colours(browser, report):

@@ -120,8 +120,8 @@ def test_a_transposed_convolution_is_cut_along_its_own_axes():
 
 
 @pytest.mark.parametrize(("written", "message"), [
-    ("3x1", "block 3x1 does not fit '0.weight': its 4 outputs are no multiple of 3; allowed: 1, 2, 4; or skip '0'"),
-    ("1x5", "its 4 inputs are no multiple of 5"), ("2:3", "2:3 does not fit '0.weight': its 4 inputs"),
+    ("3x1", "block 3x1 does not fit '0.weight': its 4 outputs are not a multiple of 3; allowed: 1, 2, 4; or skip '0'"),
+    ("1x5", "its 4 inputs are not a multiple of 5"), ("2:3", "2:3 does not fit '0.weight': its 4 inputs"),
     ("4:4", "allowed is n:m with 0 < n < m"), ("0x2", "allowed are sides of 1 or more"),
     ("blok", "did you mean 'block'")])
 def test_what_does_not_fit_is_refused_with_the_reason(written, message):
@@ -132,9 +132,9 @@ def test_what_does_not_fit_is_refused_with_the_reason(written, message):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"sparsity": 0.9}, "sparsity 0.9 of granularity '2:4': that has 0.5"),
-    ({"scope": "global"}, "every layer has a sparsity of its own; allowed: layer"),
-    ({"layers": {"0": 0.25}}, "sparsity 0.25 of '0.weight' with '2:4', which has 0.5"),
+    ({"sparsity": 0.9}, "sparsity 0.9 with granularity '2:4', whose sparsity is 0.5"),
+    ({"scope": "global"}, "every layer already has its own sparsity; allowed: layer"),
+    ({"layers": {"0": 0.25}}, "sparsity 0.25 of '0.weight' with '2:4', whose sparsity is 0.5"),
     ({"granularity": "weight"}, "sparsity is missing"), ({"criterion": "l2"}, "for '2:4' allowed: ")])
 def test_a_sparsity_or_scope_that_n_m_contradicts_is_refused(arguments, message):
     with pytest.raises(sc.SecateurError) as caught:

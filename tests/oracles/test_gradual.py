@@ -98,7 +98,7 @@ def test_distilling_alone_needs_no_labels():
 
 
 def test_what_it_cannot_do_it_refuses():
-    with pytest.raises(UnsupportedError, match="recovery gradual takes plans of weights, blocks and N:M"):
+    with pytest.raises(UnsupportedError, match="recovery gradual supports weights, blocks and N:M"):
         sc.prune(mlp(), 0.5, granularity="neuron", data=(X, Y), recovery="gradual")
     with pytest.raises(sc.SecateurError, match=r"gradual end 1: allowed are .* 0 <= begin <= end < 1"):
         Gradual(end=1)

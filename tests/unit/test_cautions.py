@@ -37,8 +37,8 @@ def net():
 @pytest.mark.parametrize("scope", ["layer", "global", "sensitivity"])
 def test_weights_that_nothing_reads_are_told(scope):
     (note,) = sc.plan(Idle(), 0.5, scope=scope, data=X, skip=()).notes
-    assert note == ("idle.weight: nothing reads it for these samples, but its 400 items count; skip 'idle' where it is "
-                    "never used")
+    assert note == ("idle.weight: not used for these samples, but its 400 items count toward the sparsity; skip "
+                    "'idle' if it is never used")
     assert sc.plan(Idle(), 0.5, example=X[:1], skip=()).notes == (note,)
     assert not sc.plan(Idle(), 0.5, scope=scope, data=X, skip=["idle"]).notes
     assert not sc.plan(Idle(), 0.5, skip=()).notes
@@ -97,14 +97,14 @@ def test_a_refit_to_few_samples_warns_once(recovery):
 def test_places_of_a_feature_map_are_rows():
     made = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
-    with pytest.warns(FewSamplesWarning, match=r"1 of 2 layers saw fewer rows than inputs \(3: 4 rows, 144 inputs\)"):
+    with pytest.warns(FewSamplesWarning, match=r"1 of 2 layers had fewer rows than inputs \(3: 4 rows, 144 inputs\)"):
         sc.prune(made, 0.5, data=x, skip=())
 
 
 @pytest.mark.parametrize("criterion", ["obs", "sparsegpt"])
 def test_a_plan_tells_that_its_criterion_saw_few(criterion):
     (note,) = sc.plan(net(), 0.5, criterion=criterion, data=X[:14], skip=()).notes
-    assert f"criterion '{criterion}' of 1 of 2 layers saw fewer rows than inputs (2: 14 rows" in note
+    assert f"criterion '{criterion}' of 1 of 2 layers had fewer rows than inputs (2: 14 rows" in note
     assert not sc.plan(net(), 0.5, criterion=criterion, data=X[:16], skip=()).notes
 
 

@@ -125,7 +125,7 @@ def test_a_compiled_network_counts_on(kind):
 @pytest.mark.parametrize("kind", [*NUMBERS, *BUFFERS])
 def test_a_file_of_another_tool_that_cannot_count_is_not_written(kind, to, tmp_path):
     net = Counting(kind).eval()
-    with pytest.raises(sc.SecateurError, match="gives other outputs at every call"):
+    with pytest.raises(sc.SecateurError, match="returns different outputs at every call"):
         sc.export(net, tmp_path / f"net.{to}", X, to)
     assert not list(tmp_path.iterdir())
     assert (net.calls, net.seen, net.kept, float(net.count)) == (0, [], {"factor": 1.0}, 0)

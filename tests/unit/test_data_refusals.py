@@ -50,7 +50,7 @@ def test_two_inputs_given_as_a_pair(data):
 def test_data_whose_squares_overflow(how):
     torch.manual_seed(1)
     wide = nn.Sequential(nn.Linear(300, 16), nn.ReLU(), nn.Linear(16, 4))
-    with pytest.raises(sc.SecateurError, match="the squares of what layer '[02]' reads or gives overflow"):
+    with pytest.raises(sc.SecateurError, match="the squared inputs or outputs of layer '[02]' overflow"):
         sc.prune(wide, 0.5, data=torch.full((64, 300), 3e38), skip=(), **how)
 
 

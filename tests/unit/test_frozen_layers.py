@@ -35,7 +35,7 @@ def cut(model, granularity, **settings):
 def test_a_frozen_layer_stays_and_the_notes_say_so(granularity):
     names, notes = cut(speech(), granularity)
     assert names == ["1", "3"]
-    assert "frozen, as a constant: 0 stay whole; skip=() lets them go" in notes
+    assert "frozen layers (requires_grad=False) stay whole: 0; skip=() prunes them too" in notes
     small = sc.prune(speech(), 0.5, granularity=granularity, example=X)
     assert torch.equal(small[0].weight, fourier().weight)
 
@@ -105,7 +105,9 @@ def test_a_buffer_that_is_added_to_a_layer_keeps_nothing():
 def test_where_nothing_is_left_the_error_says_so():
     net = speech().requires_grad_(False)
     net[5].requires_grad_(True)
-    with pytest.raises(sc.SecateurError, match=r"nothing to cut.*frozen, as a constant: 0, 1, 3 stay whole; skip=\(\)"):
+    with pytest.raises(sc.SecateurError, match=r"nothing to cut.*frozen layers \(requires_grad=False\) stay whole: 0, "
+                                               r"1, 3; "
+                                               r"skip=\(\)"):
         sc.plan(net, 0.5, example=X)
 
 

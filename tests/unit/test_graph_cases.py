@@ -185,13 +185,13 @@ def test_a_half_applied_state_is_told_in_one_line_and_nothing_changes(kind):
         message = "module '0' holds a pending mask of torch.nn.utils.prune on 'weight'"
     elif kind == "shape":
         net[0].weight, net[0].bias = nn.Parameter(torch.randn(5, 6)), nn.Parameter(torch.randn(5))
-        message = r"module '0' says that its weight is \[8, 6\], the weight is \[5, 6\]"
+        message = r"module '0' declares a weight of shape \[8, 6\], but its weight has \[5, 6\]"
     elif kind == "meta":
         net[2] = nn.Linear(8, 3, device="meta")
         message = "module '2' holds 'weight' on the meta device"
     else:
         net[2] = nn.LazyLinear(3)
-        message = "module '2' has not seen an input yet"
+        message = "module '2' is not initialised"
     names = sorted(dict(net.named_parameters()))
     with pytest.raises(sc.SecateurError, match=message) as caught:
         sc.targets(net, x)

@@ -97,7 +97,7 @@ def test_no_attribute_is_repaired_on_outputs_that_do_not_feel_it():
 @pytest.mark.parametrize("end", [lambda y: (y > 1e3).double(), lambda y: torch.relu(y - 1e6),
                                  lambda y: torch.softmax(y[:, :1], 1)])
 def test_nothing_is_cut_where_the_outputs_feel_nothing(end):
-    with pytest.raises(sc.SecateurError, match="q: the outputs do not feel it for this example"):
+    with pytest.raises(sc.SecateurError, match="q: the outputs do not depend on it for this example"):
         sc.plan(Blind(end).eval(), 0.5, granularity="neuron", example=torch.randn(4, 12))
 
 
@@ -143,7 +143,7 @@ def test_a_branch_behind_a_closed_gate_stays_and_the_rest_is_cut(name):
     torch.manual_seed(0)
     net, x = Gated(*CLOSED[name]).eval(), torch.randn(4, 6)
     reasons = {g.name: g.reason for g in sc.targets(net, x).groups}
-    assert "the outputs do not feel it for this example" in reasons["up"]
+    assert "the outputs do not depend on it for this example" in reasons["up"]
     small = sc.prune(net, 0.5, granularity="neuron", example=x)
     assert (small.up.out_features, small.last.out_features) == (10, 6)
 
@@ -210,7 +210,7 @@ def test_state_that_cannot_be_cut_is_refused():
     optimizer = torch.optim.Adafactor(net.parameters())
     step(net, optimizer, x)
     plan = sc.plan(net, 0.5, granularity="neuron", example=x)
-    with pytest.raises(sc.SecateurError, match=r"keeps a state of shape .* build it anew"):
+    with pytest.raises(sc.SecateurError, match=r"keeps a state of shape .* build a new optimizer"):
         graph.carry_optimizer(optimizer, net, sc.apply(net, plan), plan.cuts)
 
 
@@ -235,4 +235,4 @@ def test_rounding_that_leaves_a_layer_whole_is_noted():
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     plan = sc.plan(net, 0.5, granularity=sc.Neuron(round_to=8), example=torch.randn(2, 6))
     assert not any(cut.removed for cut in plan.cuts)
-    assert "nothing removed, 8 are left whole to be a multiple of 8" in plan.notes[0]
+    assert "nothing removed, because of round_to=8: all 8 are left" in plan.notes[0]

@@ -81,7 +81,7 @@ def test_other_norms_of_a_weight_are_refused(how: Callable[[Tensor], Tensor]) ->
     plan = sc.plan(net, 0.5, granularity="neuron", example=x)
     assert [cut.name for cut in plan.cuts] == ["b"]
     assert plan.structure is not None
-    assert "a norm of the weight goes over it at" in next(g.reason for g in plan.structure.groups if g.name == "a")
+    assert "a norm of the weight is taken over it at" in next(g.reason for g in plan.structure.groups if g.name == "a")
     small = sc.apply(net, plan).eval()
     with torch.no_grad():
         hidden = F.relu(F.linear(F.relu(net.a(x)), how(net.b.weight))) * plan.cuts[0].keep

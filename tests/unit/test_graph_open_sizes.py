@@ -124,5 +124,5 @@ def test_inputs_by_name_may_come_in_any_order():
     first = small({"a": a, "b": b}, scale=scale, shift=shift)
     assert torch.equal(first, small(shift=shift, scale=scale, pair={"b": b, "a": a}))
     assert not torch.equal(first, small({"a": b, "b": a}, scale=scale, shift=shift))
-    with pytest.raises(sc.SecateurError, match="inputs nested as the example had them"):
+    with pytest.raises(sc.SecateurError, match="inputs, nested as in the example"):
         small({"a": a, "c": b}, scale=scale, shift=shift)

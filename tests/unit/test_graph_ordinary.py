@@ -64,7 +64,7 @@ def test_an_expert_that_no_token_reaches_stays():
     with torch.no_grad():
         net[1].router.bias[3] = -1e4
     reasons = {g.name: g.reason for g in sc.targets(net, torch.randn(2, 9, 6)).groups}
-    assert "the outputs do not feel it" in reasons["1.experts.3.0"]
+    assert "the outputs do not depend on it" in reasons["1.experts.3.0"]
     assert reasons["1.experts.0.0"] == reasons["0"] == ""
 
 

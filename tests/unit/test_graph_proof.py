@@ -102,7 +102,7 @@ def test_control_flow_on_data_is_refused_with_the_reason():
         def forward(self, x):
             return self.one(x) if x.sum() > 0 else self.one(-x)
 
-    with pytest.raises(UnsupportedError, match=r"torch.export cannot take Choosy.*try other example") as caught:
+    with pytest.raises(UnsupportedError, match=r"torch.export cannot trace Choosy.*try other example") as caught:
         sc.targets(Choosy(), torch.randn(2, 6))
     assert "\n" not in str(caught.value)
 

@@ -57,14 +57,15 @@ def test_a_cut_network_trains_where_the_network_does(kind, batch):
 def test_code_that_only_trains_with_a_size_written_into_it_gives_the_graph_and_says_so():
     torch.manual_seed(0)
     net, x = Noisy("written").eval(), torch.randn(4, 6)
-    with pytest.warns(CutGraphWarning, match="its cut graph is returned instead, which computes as in evaluation mode"):
+    with pytest.warns(CutGraphWarning, match="its cut graph is returned instead, which always runs as in evaluation "
+                                             "mode"):
         small = sc.prune(net.train(), 0.5, granularity="neuron", example=x)
     assert isinstance(small, ExportedNetwork)
     assert not small.training
     (note,) = carry_out(net, sc.plan(net, 0.5, granularity="neuron", example=x)).notes
     assert "its cut graph is returned instead" in note
     assert "train mode of the cut code fails: RuntimeError: The size of tensor a (5) must match" in note
-    with pytest.warns(CutGraphWarning, match="no dropout, and norms by their stored statistics"):
+    with pytest.warns(CutGraphWarning, match="no dropout, and norms use their stored statistics"):
         small.train()
     small(torch.randn(2, 6)).sum().backward()
     with warnings.catch_warnings():

@@ -133,7 +133,7 @@ def test_a_network_that_makes_parameters_at_its_first_call_is_refused():
             return self.a(x)
 
     net = Late()
-    with pytest.raises(sc.SecateurError, match=r"makes its parameter 'a\.weight' when it first runs"):
+    with pytest.raises(sc.SecateurError, match=r"creates its parameter 'a\.weight' in its first call"):
         sc.targets(net, X)
     assert not hasattr(net, "a")
 

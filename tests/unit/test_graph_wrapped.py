@@ -79,7 +79,8 @@ def test_what_cannot_be_cut_is_refused_in_one_line(kind, tmp_path):
         model, message = {
             "scripted": lambda: (torch.jit.script(net()), "the network is a RecursiveScriptModule, compiled"),
             "traced": lambda: (nn.Sequential(torch.jit.trace(net(), x)), "module '0' is a TopLevelTracedModule"),
-            "distributed": lambda: (nn.parallel.DistributedDataParallel(net()), r"cut its \.module, wrap the result"),
+            "distributed": lambda: (nn.parallel.DistributedDataParallel(net()), r"prune its \.module and wrap the "
+                                                                                r"result"),
             "fake quantized": lambda: (Observed(), "an operator without a rule at fake_quantize_per_tensor_affine"),
             "float32 only": lambda: (Observed(single, 4), "single .* does not run in float64, .*: not float"),
         }[kind]()

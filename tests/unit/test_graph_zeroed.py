@@ -59,7 +59,7 @@ def test_another_path_for_another_batch(norm: Callable[[], nn.Module]) -> None:
     """What is right for a batch of two only is refused, and why; so is what no path lets go."""
     torch.manual_seed(0)
     net = Paths("batch", norm()).eval()
-    with pytest.raises(sc.SecateurError, match="another path for a batch of 5; give an example of each"):
+    with pytest.raises(sc.SecateurError, match="another path for a batch of 5; pass an example of each"):
         sc.prune(net, 0.5, granularity="neuron", example=torch.rand(2, 8))
     with pytest.raises(sc.SecateurError, match="nothing to cut"):
         sc.prune(net, 0.5, granularity="neuron", example=[torch.rand(2, 8), torch.rand(5, 8)])

@@ -210,7 +210,7 @@ def test_a_scope_of_a_user_s_own_gets_its_costs():
 
 @pytest.mark.parametrize(("scope", "told"), [
     (Bytes(), "Bytes' 'bites': did you mean 'bytes'? allowed: bytes, flops, ms, parameters"),
-    (Together(), "declares that it needs costs, which are of single layers: allowed is a set for each layer"),
+    (Together(), "needs costs, which is measured for each layer alone; allowed: one set of competitors per layer"),
     (Greedy(), "Greedy' 'cost': did you mean 'costs'? allowed: costs, samples, scan")])
 def test_a_scope_that_cannot_have_its_costs_is_refused(scope, told):
     with pytest.raises(sc.SecateurError) as caught:

@@ -56,8 +56,8 @@ def test_a_bound_that_acts_is_told():
     plan = sc.plan(tiny(), 0.8, layers={"5": {"max_sparsity": 1.0, "min_sparsity": 0.9}},
                    scope=sc.Layer(max_sparsity=0.75), skip=())
     assert removed(plan) == {"1.weight": 144, "3.weight": 72, "5.weight": 29}
-    assert "1.weight: 144 of 192 weights go, not 154: max_sparsity=0.75" in plan.notes
-    assert "5.weight: 29 of 32 weights go, not 26: min_sparsity=0.9" in plan.notes
+    assert "1.weight: 144 of 192 weights removed, not 154: max_sparsity=0.75" in plan.notes
+    assert "5.weight: 29 of 32 weights removed, not 26: min_sparsity=0.9" in plan.notes
 
 
 def test_a_layer_of_weights_is_never_emptied_in_silence():
@@ -66,7 +66,7 @@ def test_a_layer_of_weights_is_never_emptied_in_silence():
         net[0].weight.fill_(0.001)
     plan = sc.plan(net, 0.625, scope="global", skip=())
     assert removed(plan) == {"0.weight": 3, "1.weight": 2}
-    assert plan.notes == ("0.weight: one of 4 weights kept, all would have gone",)
+    assert plan.notes == ("0.weight: one of 4 weights kept; otherwise all would be removed",)
     assert sc.plan(nn.Sequential(nn.Linear(2, 2)), 0.9, skip=()).notes == plan.notes
 
 
@@ -82,8 +82,8 @@ def test_neurons_have_settings_by_the_module_that_makes_them():
     ({"layers": {"1": 1.0}}, "allowed is a fraction removed in [0, 1)"),
     ({"layers": {"1": {"max_sparsity": 2}}}, "max_sparsity of layers['1'] is 2: allowed is a fraction removed in [0,"),
     ({"layers": {"1": {"min_sparsity": 0.9, "max_sparsity": 0.1}}}, "min_sparsity 0.9 is above max_sparsity 0.1"),
-    ({"layers": {"[13]": 0.2, "[15]": 0.3}}, "sparsity of '1' is not clear: '[13]' says 0.2, '[15]' says 0.3"),
-    ({"layers": {"1": {"granularity": "neuron"}}}, "neurons and weights take two plans"),
+    ({"layers": {"[13]": 0.2, "[15]": 0.3}}, "sparsity of '1' is ambiguous: '[13]' says 0.2, '[15]' says 0.3"),
+    ({"layers": {"1": {"granularity": "neuron"}}}, "neurons and weights need two plans"),
     ({"budget": "flops"}, "unknown argument 'budget': use scope=Budget("),
     ({"max_sparsity": 0.9}, "unknown argument 'max_sparsity': use scope=Global(max_sparsity=0.95)")])
 def test_a_mistake_is_one_line(arguments, message):
@@ -115,4 +115,4 @@ def test_a_bound_is_named_only_where_it_acted():
     plan = sc.plan(net, 0.625, scope=sc.Global(min_sparsity=0.9), skip=())
     assert [layer["removed"] for layer in plan.layers()] == [173, 87, 29]
     assert not any(note.startswith("1.weight") for note in plan.notes)
-    assert any("200 asked for, 289 go" in note for note in plan.notes)
+    assert any("asked to remove 200 of 320, removed 289" in note for note in plan.notes)

@@ -88,7 +88,7 @@ def test_the_channels_of_a_picture_count_as_its_last_axis():
 def test_a_stream_has_no_output_layer_and_the_notes_say_so():
     plan = sc.plan(Stream(), 0.5, example=X)
     assert [c.name for c in plan.cuts] == ["embed.weight", "up.weight", "down.weight"]
-    assert any("the sum of what embed, down make: none of them is an output layer" in note for note in plan.notes)
+    assert any("the sum of the outputs of embed, down: none of them counts as" in note for note in plan.notes)
 
 
 def test_skip_stands_beside_it_and_only_an_empty_tuple_gives_it_up():
@@ -104,7 +104,7 @@ def test_skip_takes_modules():
     net = mlp()
     assert cut(net, skip=[net[2]]) == ["0"]
     assert cut(net, skip=[net[2], "4"]) == ["0"]
-    with pytest.raises(sc.SecateurError, match="Linear is no module inside this network"):
+    with pytest.raises(sc.SecateurError, match="Linear is not a module of this network"):
         sc.plan(net, 0.5, skip=[nn.Linear(1, 1)])
     with pytest.raises(sc.SecateurError, match="skip names 2 twice"):
         sc.plan(net, 0.5, skip=[net[2], "2"])
@@ -154,10 +154,10 @@ def test_arrays_are_examples_too():
 
 
 @pytest.mark.parametrize(("model", "settings", "why"), [
-    (Heads, {}, "Heads came without example= and data="), (Sized, {"example": X}, "the network cannot be traced"),
-    (lambda: nn.Sequential(nn.Linear(8, 8), Heads()), {}, "Sequential came without"),
-    (lambda: nn.Sequential(nn.Linear(8, 8), Around(nn.Linear(8, 8))), {}, "Sequential came without"),
-    (lambda: Around(nn.Linear(8, 8)), {}, "Around came without")])
+    (Heads, {}, "Heads was given without example= and data="), (Sized, {"example": X}, "the network cannot be traced"),
+    (lambda: nn.Sequential(nn.Linear(8, 8), Heads()), {}, "Sequential was given without"),
+    (lambda: nn.Sequential(nn.Linear(8, 8), Around(nn.Linear(8, 8))), {}, "Sequential was given without"),
+    (lambda: Around(nn.Linear(8, 8)), {}, "Around was given without")])
 def test_what_is_not_known_is_said_once_at_the_caller_s_line(model, settings, why):
     net = model()
     with pytest.warns(OutputLayerWarning, match=why) as caught:
@@ -184,7 +184,8 @@ def test_prune_and_a_pruner_leave_it_too(verb):
 
 
 def test_a_network_of_its_output_layer_alone_says_what_stays():
-    with pytest.raises(sc.SecateurError, match=r"nothing to cut: .* \(0 makes the output and stays: skip=\(\) lets it"):
+    with pytest.raises(sc.SecateurError, match=r"nothing to cut: .* \(0 makes the output and stays whole: skip=\(\) "
+                                               r"prunes it"):
         sc.plan(nn.Sequential(nn.Linear(8, 3)), 0.5)
 
 
@@ -209,7 +210,8 @@ def test_a_weight_of_the_network_itself_that_makes_the_output():
 
 
 def test_a_network_that_is_one_layer_says_that_it_makes_the_output():
-    with pytest.raises(sc.SecateurError, match=r"the network itself makes the output and stays: skip=\(\) lets it go"):
+    with pytest.raises(sc.SecateurError, match=r"the network itself makes the output and stays whole: skip=\(\) "
+                                               r"prunes it too"):
         sc.prune(nn.Linear(8, 4), 0.5, example=X)
     assert int((sc.prune(nn.Linear(8, 4), 0.5, example=X, skip=()).weight == 0).sum()) == 16
 

@@ -96,7 +96,7 @@ def test_the_default_says_that_it_kept_the_plain_cut(monkeypatch):
     near = iter([0.0, 1.0])
     monkeypatch.setattr("secateur.recovery.methods.best.distance", lambda model, context: next(near))
     cut, (note,) = left_out(model=net, sparsity=0.5, data=x, skip=())
-    assert "recovery best: the cut network as it is gives outputs that are closer" in note
+    assert "recovery best: refitting would move the outputs further" in note
     plain = sc.prune(net, 0.5, data=x, recovery="none", skip=())
     assert all(torch.equal(a, b) for a, b in zip(cut.parameters(), plain.parameters(), strict=True))
 
@@ -131,10 +131,10 @@ def test_every_reason_is_told_with_the_layer():
         "not refitted: 'idle' (Linear): it is never called as a module",
         "not refitted: 'odd' (Divided): it does not compute x W' + b with its weight and bias",
         "not refitted: 'one' (Linear), 'other' (Linear): it shares its weight with another layer",
-        "not refitted: 'keyword' (Linear), 'pair' (Paired): it reads or gives something else than one tensor",
+        "not refitted: 'keyword' (Linear), 'pair' (Paired): it takes or returns something other than one tensor",
         "not refitted: 'normed' (ParametrizedLinear): a parametrization makes its weight",
-        "not refitted: 'up' (ConvTranspose1d), 'cell' (GRU): refits take linear layers and convolutions that are not "
-        "transposed"]
+        "not refitted: 'up' (ConvTranspose1d), 'cell' (GRU): only linear layers and convolutions that are not "
+        "transposed can be refitted"]
 
 
 @pytest.mark.parametrize("criterion", ["wanda", "obs", "sparsegpt", "obd"])
@@ -165,7 +165,8 @@ def test_a_plan_of_neurons_names_readers_that_are_no_plain_layers():
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Equalised(8, 8), nn.ReLU(), nn.Linear(8, 2))
     plan, other = (sc.plan(net, 0.5, granularity="neuron", criterion=c, data=torch.randn(64, 4))
                    for c in ("elimination", "leverage"))
-    assert plan.notes == ("2: criterion 'elimination' takes its outputs for x W' + b, but it does not compute x W' + b "
+    assert plan.notes == ("2: criterion 'elimination' assumes that it computes x W' + b, but it does not compute x W' "
+                          "+ b "
                           "with its weight and bias",)
     assert not other.notes
 
@@ -221,7 +222,7 @@ def test_the_check_leaves_no_trace(cls):
 
 def test_inputs_that_overflow_are_still_refused_as_such():
     net = nn.Sequential(nn.Linear(300, 4), nn.Linear(4, 4)).eval()
-    with pytest.raises(sc.SecateurError, match="the squares of what layer '0' reads or gives overflow"):
+    with pytest.raises(sc.SecateurError, match="the squared inputs or outputs of layer '0' overflow"):
         sc.prune(net, 0.5, data=torch.full((8, 300), 1e30), recovery="reconstruct", skip=())
 
 

@@ -65,9 +65,9 @@ def test_nothing_is_said_of_what_was_carried_out() -> None:
 @pytest.mark.parametrize("scope", [Erk, Sensitivity, Owl])
 def test_an_allocation_that_bounds_keep_from_its_sum_says_so(scope: Any) -> None:
     # 80 + 60 weights: 126 of them at 90%, at most 70 at half of each; 14 at 10%, at least 70.
-    assert "126 of 140 asked for, 70 go: the bounds of the layers allow no more" in notes(
+    assert "asked to remove 126 of 140, removed 70: the bounds of the layers allow no more" in notes(
         mlp(), 0.9, scope=scope(max_sparsity=0.5), data=X)
-    assert "14 asked for, 70 go: the layers' min_sparsity is more" in notes(
+    assert "asked to remove 14 of 140, removed 70: the layers' min_sparsity requires more" in notes(
         mlp(), 0.1, scope=scope(min_sparsity=0.5), data=X)
     assert not notes(mlp(), 0.5, scope=scope(max_sparsity=0.9), data=X)
 
@@ -75,17 +75,17 @@ def test_an_allocation_that_bounds_keep_from_its_sum_says_so(scope: Any) -> None
 def test_bounds_that_n_m_overrules_are_told() -> None:
     net = nn.Sequential(nn.Linear(8, 10), nn.Linear(10, 3))
     assert notes(net, None, granularity="2:4", layers={"0": {"max_sparsity": 0.3}}) == (
-        "0.weight: 40 of 80 go, as 2:4 says, not max_sparsity=0.3",)
+        "0.weight: 40 of 80 removed, because 2:4 requires it; max_sparsity=0.3 has no effect",)
     assert notes(net, None, granularity="2:4", scope=Layer(min_sparsity=0.75)) == (
-        "0.weight: 40 of 80 go, as 2:4 says, not min_sparsity=0.75",)
+        "0.weight: 40 of 80 removed, because 2:4 requires it; min_sparsity=0.75 has no effect",)
     assert not notes(net, None, granularity="2:4", scope=Layer(max_sparsity=0.75))
 
 
 def test_rounding_is_told_of_every_layer_that_loses_fewer() -> None:
     # Of 10 units 5 would go; 5 left are rounded up to 8, so that 2 go. Of 6 none can go.
     assert neurons(mlp(), granularity=sc.Neuron(round_to=8)) == (
-        "0: 2 of 10 neurons go, not 5, so that a multiple of 8 is left",
-        "2: nothing removed, 6 are left whole to be a multiple of 8")
+        "0: 2 of 10 neurons removed, not 5, so that a multiple of 8 is left",
+        "2: nothing removed, because of round_to=8: all 6 are left")
     assert not neurons(mlp(), granularity=sc.Neuron(round_to=1))
 
 
@@ -103,7 +103,7 @@ def test_units_of_recurrent_layers_are_rounded_and_heads_are_told() -> None:
     assert small.get_submodule("cell").hidden_size == 8
     heads = nn.TransformerEncoderLayer(16, 4, 24, batch_first=True)
     told = notes(heads, granularity=sc.Neuron(round_to=4), example=torch.randn(2, 5, 16))
-    assert "self_attn: 2 of 4 heads are left, to which round_to=4 does not apply" in told
+    assert "self_attn: 2 of 4 heads are left; round_to=4 does not apply to heads" in told
 
 
 def test_neurons_that_cannot_go_are_told_by_layer_and_reason() -> None:
@@ -131,7 +131,7 @@ def test_a_weight_in_a_buffer_is_told() -> None:
     weight = net[0].weight.detach()
     del net[0].weight
     net[0].register_buffer("weight", weight)
-    assert notes(net) == ("0: stays whole, as a constant: the weight is a buffer",)
+    assert notes(net) == ("0: stays whole, because the weight is a buffer, not a parameter",)
 
 
 class BufferAtTheTop(nn.Module):
@@ -150,32 +150,32 @@ class BufferAtTheTop(nn.Module):
 def test_a_buffer_of_the_network_itself_is_named_and_keeps_nothing_beside_it() -> None:
     plan = sc.plan(BufferAtTheTop(), 0.5, granularity="neuron", example=X[:2])
     assert [cut.name for cut in plan.cuts] == ["first", "free"]
-    assert plan.notes == ("frozen, as a constant: basis stay whole; skip=() lets them go",)
+    assert plan.notes == ("frozen layers (requires_grad=False) stay whole: basis; skip=() prunes them too",)
 
 
 @pytest.mark.parametrize("settings", [{"layers": {"1": 0.2}}, {"skip": ["1"]}])
 def test_names_of_what_has_nothing_to_cut_are_told(settings: dict[str, Any]) -> None:
     (argument,) = settings
-    told = (f"{argument}: '1' decides nothing, because it makes nothing that can be cut",)
+    told = (f"{argument}: '1' has no effect, because nothing in it can be pruned",)
     assert notes(mlp(), **settings) == neurons(mlp(), **settings) == told
 
 
 def test_settings_of_layers_that_stay_are_told() -> None:
     said = {"layers": {"2": 0.3}}
-    decides = "so that settings of its own in layers= decide nothing"
-    assert notes(mlp(), skip=["2"], **said) == (f"2: stays whole, because skip names it, {decides}",)
+    decides = "its settings in layers= have no effect"
+    assert notes(mlp(), skip=["2"], **said) == (f"2: stays whole, because skip names it; {decides}",)
     frozen = mlp()
     frozen[2].requires_grad_(False)
-    assert f"2: stays whole, because it is frozen (skip=() lets it go), {decides}" in notes(frozen, **said)
+    assert f"2: stays whole, because it is frozen (skip=() prunes it too); {decides}" in notes(frozen, **said)
     assert neurons(mlp(), layers={"4": 0.3}) == (
-        f"4: stays whole, because it reaches the network's output, {decides}",)
+        f"4: stays whole, because it reaches the network's output; {decides}",)
     assert not notes(mlp(), skip=["2"], layers={"2": {"skip": True}})
 
 
 def test_a_layer_that_shares_the_output_s_weight_is_told() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     net[4].weight = net[0].weight
-    told = ("0, 4: stay whole, because they share a weight and one of them makes an output; skip=() lets them go",)
+    told = ("0, 4: stay whole, because they share a weight and one of them makes an output; skip=() prunes them too",)
     assert notes(net) == notes(net, example=X[:1]) == told
     assert not notes(net, skip=())
 
@@ -191,7 +191,8 @@ def test_sparsity_0_leaves_a_layer_the_sparsity_of_its_own() -> None:
     assert [cut.removed for cut in plan.cuts] == [40, 0]
     plan = sc.plan(mlp(), 0, layers={"0": {"granularity": "2:4"}})
     assert [cut.removed for cut in plan.cuts] == [0, 0]
-    assert plan.notes == ("0.weight: whole, because sparsity 0 was asked for; sparsity 0.5 in layers= cuts it alone",)
+    assert plan.notes == ("0.weight: stays whole, because sparsity is 0; to prune only this layer, set its sparsity "
+                          "to 0.5 in layers=",)
 
 
 def test_a_recalibration_of_a_network_without_batch_norms_is_told() -> None:

@@ -105,11 +105,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "float8": (lambda: with_weight(lambda w: w.to(torch.float8_e4m3fn)), "'0.weight' holds float8_e4m3fn"),
     "sparse COO": (lambda: with_weight(lambda w: w.to_sparse()), "'0.weight' is sparse .sparse_coo.*to_dense"),
     "sparse CSR": (lambda: with_weight(lambda w: w.to_sparse_csr()), "'0.weight' is sparse .sparse_csr.*to_dense"),
-    "packed when it is moved": (lambda: with_weight(PackedWhenMoved), "'0.weight' is a PackedWhenMoved, whose numbers"),
+    "packed when it is moved": (lambda: with_weight(PackedWhenMoved), "'0.weight' is a PackedWhenMoved, whose values"),
     "packed in bfloat16": (lambda: with_weight(lambda w: PackedWhenMoved(w.bfloat16())), "'0.weight' is a PackedWhen"),
     "quantisation-aware training of torchao": (lambda: nn.Sequential(Rounded(8, 16), nn.ReLU(), nn.Linear(16, 4)),
                                                "module '0' is a torchao.*prune first, then quantise"),
-    "a tensor class": (lambda: with_weight(Packed), "'0.weight' is a Packed, whose numbers are stored"),
+    "a tensor class": (lambda: with_weight(Packed), "'0.weight' is a Packed, whose values are stored"),
 }
 
 

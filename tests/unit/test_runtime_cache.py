@@ -118,9 +118,9 @@ def test_code_in_a_folder_that_others_can_change_does_not_run(box, monkeypatch, 
     canary.plant(box)
     (OPENINGS | GIFTS)[how](box)
     before = {file.name: file.read_bytes() for file in box.iterdir()}
-    with pytest.warns(RuntimeWarning, match=r"kernels are not kept in '.*': .*(mode|belongs|others may)") as notes:
+    with pytest.warns(RuntimeWarning, match=r"kernels cannot be cached in '.*': .*(mode|belongs|others may)") as notes:
         assert not canary.run()
-    assert len([n for n in notes if "not kept" in str(n.message)]) == 1
+    assert len([n for n in notes if "cannot be cached" in str(n.message)]) == 1
     assert {file.name: file.read_bytes() for file in box.iterdir()} == before, "nothing is written there either"
 
 
@@ -168,7 +168,7 @@ def test_a_place_where_no_folder_can_be_is_no_error(box, monkeypatch, how):
     (box / "link").symlink_to(box / "nowhere")
     place = {"a file": box / "file", "below a file": box / "file" / "x", "a loose link": box / "link"}[how]
     monkeypatch.setenv("SECATEUR_CACHE", str(place))
-    with pytest.warns(RuntimeWarning, match="not kept"):
+    with pytest.warns(RuntimeWarning, match="cannot be cached"):
         cache.write("name", b"body")
     assert cache.read("name") == b"body", "in the temporary folder"
     assert not (box / "nowhere").exists()
@@ -185,13 +185,13 @@ def test_the_temporary_folder_is_private_and_goes_at_exit(box, monkeypatch):
     assert mode == "0o700"
     assert Path(place).parent == box.parent
     assert not Path(place).exists()
-    assert done.stderr.count("kernels are not kept") == 1
+    assert done.stderr.count("kernels cannot be cached") == 1
 
 
 def test_a_temporary_folder_that_others_can_replace_is_not_used(box, monkeypatch):
     os.chmod(box, 0o777)
     monkeypatch.setattr(private.tempfile, "tempdir", str(box))
-    with pytest.warns(RuntimeWarning, match="not kept"):
+    with pytest.warns(RuntimeWarning, match="cannot be cached"):
         cache.write("name", b"body")
     assert cache.read("name") is None
     canary = Canary(monkeypatch)

@@ -99,9 +99,9 @@ def test_autocast_changes_nothing_inside():
 def test_training_is_refused_in_words():
     fast = fast_of(net())
     x = torch.randn(2, 2, 6, 6, requires_grad=True)
-    with pytest.raises(SecateurError, match="inference only; train the zeroed model"):
+    with pytest.raises(SecateurError, match="inference only; train the pruned model"):
         fast(x)
-    with pytest.raises(SecateurError, match="inference only; train the zeroed model"):
+    with pytest.raises(SecateurError, match="inference only; train the pruned model"):
         fast.train()
     with torch.no_grad():
         assert not fast(x).requires_grad

@@ -52,7 +52,7 @@ def test_a_frozen_layer_stays_and_the_rows_name_it(run: Any) -> None:
     whole, half = run.points
     assert cut(whole) == set()
     assert cut(half) == {"a.weight", "b.weight"}
-    assert "frozen, as a constant: basis stay whole; skip=() lets them go" in half.notes
+    assert "frozen layers (requires_grad=False) stay whole: basis; skip=() prunes them too" in half.notes
     assert NONE in half.notes
     assert not whole.notes
 

@@ -257,5 +257,5 @@ def test_fit_moves_the_inputs_anew_at_every_step_and_asks_the_teacher_about_what
 def test_fit_refuses_what_augment_must_not_give():
     x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
     for wrong in (lambda inputs: inputs[1:], lambda inputs: None, lambda inputs: (inputs, inputs)):
-        with pytest.raises(SecateurError, match=r"augment gave .* for \(16, 6\) float32: allowed are tensors"):
+        with pytest.raises(SecateurError, match=r"augment returned .* for \(16, 6\) float32: allowed are tensors"):
             fit(nn.Linear(6, 3), (x, y), 1, batch_size=16, augment=wrong)

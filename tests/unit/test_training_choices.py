@@ -98,7 +98,7 @@ def test_a_function_that_gives_no_number_is_named(given):
 def test_a_regrowth_that_would_never_exchange_anything_is_refused(schedule):
     net = start()
     given = sc.plan(net, 0.5, skip=()) if schedule == "plan" else schedule
-    with pytest.raises(SecateurError, match=r"regrow .* would exchange nothing: .*Constant\(0\.5, end=1000\)"):
+    with pytest.raises(SecateurError, match=r"regrow .* has no effect: .*Constant\(0\.5, end=1000\)"):
         sc.Pruner(net, given, regrow="set", skip=())
 
 

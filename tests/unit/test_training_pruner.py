@@ -155,7 +155,7 @@ def test_a_plan_is_held_and_a_wrong_one_refused():
         pruner.step()
     assert pruner.plan == plan
     assert all(torch.equal(net.get_parameter(c.name) != 0, c.keep) for c in plan.cuts)
-    with pytest.raises(SecateurError, match="cuts stay as they are"):
+    with pytest.raises(SecateurError, match="follows a plan, which is fixed"):
         pruner.sparsity = 0.9
     with pytest.raises(SecateurError, match="another network"):
         sc.Pruner(nn.Linear(3, 3), plan)

@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         sc.Pruner(nn.Linear(8, 8), 0.6, saved=state, skip=())
     with pytest.raises(SecateurError, match=r"1 layers differ, first 'weight': saved \(8, 8\), network \(8, 9\)"):
         sc.Pruner(nn.Linear(9, 8), 0.5, saved=state, skip=())
-    with pytest.raises(SecateurError, match="no pruner of this version"):
+    with pytest.raises(SecateurError, match="not saved by this version"):
         sc.Pruner(nn.Linear(8, 8), 0.5, saved={"some": "thing"}, skip=())
     with pytest.raises(SecateurError, match="other settings"):
         sc.Pruner(nn.Linear(8, 8), Live(torch.tensor(0.5)), saved=state, skip=())
@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(SecateurError, match="holds model; asked for net"):
         checkpoint.load(tmp_path / "a.pt", {"net": nn.Linear(2, 2)})
     torch.save({"x": 1}, tmp_path / "b.pt")
-    with pytest.raises(SecateurError, match="no checkpoint"):
+    with pytest.raises(SecateurError, match="is not a secateur checkpoint"):
         checkpoint.load(tmp_path / "b.pt", {})
 
 

@@ -66,7 +66,7 @@ def description(path: Path) -> str:
     """The first line of an item's file, without the item's name in front: read, because an import takes seconds.
 
     >>> description(files("criteria")["apoz"]), description(files("engines")["torch"])[:11]
-    ('a neuron is worth how often it is not zero', 'torch as it')
+    ('scores a neuron by how often its activation is not zero', 'torch as it')
     """
     line = path.read_text(encoding="utf-8").partition('"""')[2].partition("\n")[0]
     text = line.removesuffix('"""').removesuffix(".").replace("``", "")

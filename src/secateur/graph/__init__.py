@@ -30,12 +30,12 @@ from secateur.graph.weight_norms import keep_norms
 __all__ = ["OUTPUT", "UNFELT", "Removal", "carry_optimizer", "check_whole", "inputs", "remove", "targets", "trace",
            "trace_outputs"]
 
-_WITHOUT_CACHE = ("traced without its cache of keys and values (config.use_cache), which no graph holds; the cut "
-                  "network has the setting of the original")
+_WITHOUT_CACHE = ("traced with config.use_cache=False, because a graph cannot hold a cache of keys and values; the "
+                  "cut network keeps the original's setting")
 
 
 def trace(model: nn.Module, example: Any, inner: bool = False) -> Structure:
-    """Export a network once and say which axes go together.
+    """Export a network once and find which axes must be cut together.
 
     Args:
         model: any module that ``torch.export`` takes.
@@ -72,7 +72,7 @@ def trace_outputs(model: nn.Module, example: Any) -> Structure:
 
 
 def remove(model: nn.Module, cuts: Sequence[Cut], structure: Structure | None = None, prove: bool = True) -> Removal:
-    """Remove the units that the cuts do not keep, physically, in a copy of the network.
+    """Remove the units that the cuts do not keep from a copy of the network.
 
     Args:
         model: the network that was traced; it is not changed, whatever happens.

@@ -125,7 +125,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reac
                 lambda: torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False),
                 lambda program: bool(reach) and _has_fixed_rows(program))
     except Exception as error:
-        raise UnsupportedError(f"torch.export cannot take {name or type(model).__name__}: "
+        raise UnsupportedError(f"torch.export cannot trace {name or type(model).__name__}: "
                                f"{_reason(error)}{_line_of(error)}{hint}") from error
 
 
@@ -223,10 +223,10 @@ def _reason(error: BaseException) -> str:
     kind, text = type(error).__name__, str(error)
     if kind in _DATA_DEPENDENT and ("data-dependent" in text or "Dynamic control flow" in text
                                     or "aten._local_scalar" in text):
-        return "its code takes a path or makes a shape that depends on the values of the data"
+        return "its control flow or a shape depends on the values of the data"
     if "FakeTensor" in text or "FakeTensor" in kind:
-        return ("its code takes a size from the values of a tensor, as packed sequences do (give them padded, or the "
-                "lengths as numbers)")
+        return ("it reads a size from the values of a tensor, as with packed sequences (pad them, or pass the lengths "
+                "as numbers)")
     return readable(error)
 
 

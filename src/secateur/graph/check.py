@@ -32,8 +32,8 @@ def check_module(call: str, model: Any) -> None:
         fixed = isinstance(module, fx.GraphModule) and "eval" in vars(module)
         if fixed or isinstance(module, UnflattenedModule):
             where = f"module '{name}'" if name else "the network"
-            raise SecateurError(f"{call}: {where} is the graph of a program of torch.export, without layers and modes: "
-                                f"{_EXPORTED}")
+            raise SecateurError(f"{call}: {where} is a graph from torch.export, which has no layers or train/eval "
+                                f"modes: {_EXPORTED}")
 
 
 def check_whole(model: nn.Module) -> None:
@@ -46,21 +46,24 @@ def check_whole(model: nn.Module) -> None:
     for name, module in model.named_modules():
         where = f"module '{name}'" if name else "the network"
         if isinstance(module, torch.jit.ScriptModule):
-            raise SecateurError(f"{where} is a {type(module).__name__}, compiled code: cut the network it comes from")
+            raise SecateurError(f"{where} is a {type(module).__name__}, compiled code: prune the network that it was "
+                                "made from")
         if masks := [k.removesuffix("_mask") for k in module._buffers if k.endswith("_mask") and
                      f"{k.removesuffix('_mask')}_orig" in module._parameters]:
             raise SecateurError(f"{where} holds a pending mask of torch.nn.utils.prune on '{masks[0]}': make it "
                                 f"permanent with torch.nn.utils.prune.remove(module, '{masks[0]}') first")
         for kind, parameter in module._parameters.items():
             if isinstance(parameter, nn.parameter.UninitializedParameter):
-                raise SecateurError(f"{where} has not seen an input yet: run it once, then '{kind}' has a shape")
+                raise SecateurError(f"{where} is not initialised: run it once on an input, so that '{kind}' gets a "
+                                    "shape")
             if parameter is not None and parameter.device.type == "meta":
                 raise SecateurError(f"{where} holds '{kind}' on the meta device: load its values first")
         shape = _shape_by_attributes(module)
         weight = getattr(module, "weight", None)
         if shape and isinstance(weight, torch.Tensor) and tuple(weight.shape) != shape:
-            raise SecateurError(f"{where} says that its weight is {list(shape)}, the weight is {list(weight.shape)}: "
-                                "a replaced parameter or a half-applied cut; set the module's attributes to match")
+            raise SecateurError(f"{where} declares a weight of shape {list(shape)}, but its weight has "
+                                f"{list(weight.shape)}: a replaced parameter or a half-applied cut; set the module's "
+                                "attributes to match")
 
 
 def check_weights(model: nn.Module) -> None:
@@ -83,8 +86,8 @@ def check_copied(model: nn.Module) -> None:
         SecateurError: it cannot be copied.
     """
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        raise SecateurError("the network is wrapped in DistributedDataParallel, which cannot be copied: cut its "
-                            ".module, wrap the result")
+        raise SecateurError("the network is wrapped in DistributedDataParallel, which cannot be copied: prune its "
+                            ".module and wrap the result")
 
 
 def _shape_by_attributes(module: nn.Module) -> tuple[int, ...]:

@@ -60,9 +60,9 @@ def check_values(example: Any) -> None:
     for value in pytree.tree_leaves(inputs(example)):
         if isinstance(value, Tensor) and not value.is_meta:
             if not value.numel():
-                raise SecateurError(f"the example holds an empty tensor, {describe(value)}: it would prove nothing")
+                raise SecateurError(f"the example holds an empty tensor, {describe(value)}, so it cannot verify a cut")
             if value.is_floating_point() and value.isnan().any():
-                raise SecateurError(f"the example holds NaN in {describe(value)}: it would prove nothing")
+                raise SecateurError(f"the example holds NaN in {describe(value)}, so it cannot verify a cut")
 
 
 def check_example(model: nn.Module, example: Any) -> None:
@@ -90,8 +90,8 @@ def check_runs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise SecateurError(f"the example does not run on {type(model).__name__}: {readable(error)}; "
                             f"got {got or 'no inputs'}{_mismatch(model, [*args, *kwargs.values()])}") from error
     if fresh:
-        raise SecateurError(f"{type(model).__name__} makes its parameter '{fresh[0]}' when it first runs: run it once, "
-                            "then there is something to cut")
+        raise SecateurError(f"{type(model).__name__} creates its parameter '{fresh[0]}' in its first call: run it "
+                            "once before pruning")
 
 
 def changes_by_call(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -185,8 +185,8 @@ def find_output_layers(flow: Flow) -> tuple[tuple[str, ...], tuple[str, ...]]:
             if len(modules) == 1:
                 alone += modules
             elif modules:
-                notes.append(f"an output is the sum of what {', '.join(modules)} make: none of them is an output "
-                             "layer, and none is kept whole for that")
+                notes.append(f"an output is the sum of the outputs of {', '.join(modules)}: none of them counts as an "
+                             "output layer, so none is kept whole")
     return tuple(dict.fromkeys(alone)), tuple(dict.fromkeys(notes))
 
 

@@ -45,7 +45,7 @@ def fix_norms(flow: Flow, model: nn.Module, graphs: Sequence[FlatGraph]) -> None
             tensors = {flow.names[name] for n in before if (name := one.stored_name(n))}
             flow.whole_names |= tensors
             for axis in () if tensors <= able else over:
-                flow.axes.fix(axis, f"a norm of the weight goes over it at {describe_call(node)}")
+                flow.axes.fix(axis, f"a norm of the weight is taken over it at {describe_call(node)}")
     flow.whole |= {n for one in graphs for n in one.nodes if flow.names.get(one.stored_name(n)) in flow.whole_names}
 
 

@@ -76,8 +76,9 @@ def trace_parts(model: nn.Module, example: Any, inner: bool, why: UnsupportedErr
     parts = dict(_exportable(model, "", inputs_of, inner, [_MOST_TRIED]))
     groups = [_rename_group(path, g, tied) for path, s in parts.items() for g in s.groups]
     if not any(g.cuttable for g in groups):
-        raise UnsupportedError(f"{why}; no module inside it that can be taken by itself has units to cut") from why
-    reason = f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay: {', '.join(parts)}"
+        raise UnsupportedError(f"{why}; no module inside it that can be traced alone has units to remove") from why
+    reason = (f"{str(why).partition('; try')[0]}; traced in parts, whose inputs and outputs stay whole: "
+              f"{', '.join(parts)}")
     return Structure(targets(model), tuple(groups), (), Parts(parts, args, kwargs), example, notes=(reason,))
 
 
@@ -142,15 +143,16 @@ def _prove_whole(small: nn.Module, masked: nn.Module, parts: Parts) -> None:
     """Compare a network of cut parts with the same network of masked ones.
 
     Raises:
-        UnsupportedError: they differ, or one does not run: the code around the parts looks into them.
+        UnsupportedError: they differ, or one does not run: the code around the parts depends on their internals.
     """
     claim = f"the cut of {type(small).__name__} in parts is not proved"
     try:
         error = distance(_whole_outputs(small, parts), _whole_outputs(masked, parts))
     except Exception as failure:
-        raise UnsupportedError(f"{claim}: {readable(failure)}; the code around the parts looks into them") from failure
+        raise UnsupportedError(f"{claim}: {readable(failure)}; the code around the parts depends on their "
+                               "internals") from failure
     if not error <= LIMIT:
-        raise UnsupportedError(f"{claim}: the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}")
+        raise UnsupportedError(f"{claim}: the outputs differ by {error:.1e} (relative), allowed {LIMIT:g}")
 
 
 def _whole_outputs(model: nn.Module, parts: Parts) -> list[Tensor]:

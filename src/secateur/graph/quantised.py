@@ -32,8 +32,8 @@ def check_plain(model: nn.Module) -> None:
 def _why_not_plain(name: str, tensor: Tensor) -> str:
     if tensor.layout != torch.strided:
         layout = str(tensor.layout).removeprefix("torch.")
-        return f"is sparse ({layout}): give the network its dense weights (to_dense())"
-    own = (f"is a {type(tensor).__name__}, whose numbers are stored in a way of its own: cut the network with plain "
+        return f"is sparse ({layout}): convert it to a dense weight first (to_dense())"
+    own = (f"is a {type(tensor).__name__}, whose values are stored in a special format: prune the network with plain "
            "weights")
     if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return own

@@ -106,7 +106,7 @@ def keep_norms(small: dict[str, Tensor], model: nn.Module, masks: dict[str, dict
             if norm.along is not None and mask is not None:
                 before = before.index_select(norm.along, mask.nonzero().flatten().to(before.device))
             if bool(((after == 0) & (before != 0)).any()):
-                raise UnsupportedError(f"what is left of '{norm.of[0]}' is zero, so the norm of the whole weight "
+                raise UnsupportedError(f"the kept part of '{norm.of[0]}' is zero, so the norm of the whole weight "
                                        "cannot be kept: keep other units, or skip the layer")
             ratio = before / after if norm.scale in norm.of else after / before
             small[norm.scale].data = small[norm.scale].data * torch.where((before == 0) | (after == 0), 1.0, ratio)

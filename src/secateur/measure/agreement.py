@@ -67,8 +67,8 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     for batch, *outputs in _outputs_of_both(original, cut, samples):
         whole, small = map(_first, outputs)
         if whole.shape != small.shape:
-            raise SecateurError(f"the networks give outputs of shapes {tuple(whole.shape)} and {tuple(small.shape)}; "
-                                "allowed are two networks with outputs of one shape")
+            raise SecateurError(f"the networks return outputs of shapes {tuple(whole.shape)} and "
+                                f"{tuple(small.shape)}; allowed: outputs of equal shapes")
         apart += float(batch.real(whole - small).square().sum())
         size += float(batch.real(whole).square().sum())
         spread.add(_columns(batch.real(whole), whole.ndim))
@@ -103,8 +103,8 @@ def _first(outputs: Any) -> Tensor:
     for value in tensors_in(outputs):
         if value.is_floating_point():
             return value.double().cpu()
-    raise SecateurError(f"the network gives {type(outputs).__name__} without a tensor of floats; needed is one that "
-                        "its outputs can be compared by")
+    raise SecateurError(f"the network returns {type(outputs).__name__} without a float tensor, so its outputs cannot "
+                        "be compared")
 
 
 def _columns(values: Tensor, axes: int) -> Tensor:

@@ -32,7 +32,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a cut costs and buys; ``print`` shows it as a table.
+    """What a cut costs and what it gains; ``print`` shows it as a table.
 
     Attributes:
         before, after: the figures of the two networks.

@@ -31,7 +31,7 @@ AGAIN = 0.5
 """Noisy timings are measured again for at most this part of the time that the timings took."""
 MARK = "?"
 """What stands behind a ratio that is noisy, wherever it is shown."""
-LEGEND = f"{MARK}: a noisy timing, not to be relied on; the same command measures it again"
+LEGEND = f"{MARK}: a noisy timing, not to be relied on; run the same command again to repeat it"
 UNKNOWN = "the machine's load was not recorded when it was timed"
 
 
@@ -75,8 +75,8 @@ def _causes(ways: Mapping[str, Mapping[str, float]], load: float | None, work_ra
     most = most_times(work_ratio)
     for way, times in ways.items():
         if way != "original" and not times["speedup"] <= most:
-            yield Noise(times["speedup"] / most, f"{text.times(times['speedup'])} is more than the work that was cut "
-                                                 f"allows, {text.times(most)}")
+            yield Noise(times["speedup"] / most, f"{text.times(times['speedup'])} is more than the removed work "
+                                                 f"allows (at most {text.times(most)})")
 
 
 def most_times(work_ratio: float | None) -> float:

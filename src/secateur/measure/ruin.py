@@ -35,7 +35,7 @@ def ruin(near: Agreement) -> str:
     same = "" if near.same is None else f", the same class in {text.percent(near.same)}"
     samples = "1 sample" if near.samples == 1 else f"{text.count(near.samples)} samples"
     lost = f"{samples}: {text.percent(near.lost)} of the variance is lost{same}"
-    return (f"the cut is ruinous: the outputs are hardly nearer to the original's than a constant would be ({lost}); "
+    return (f"the cut is ruinous: the outputs are hardly closer to the original's than a constant would be ({lost}); "
             "what to try: data= (so that recovery runs) or more samples, a lower sparsity, scope='global' or a budget "
             "(sc.Budget), skip= for the layers that matter most")
 

@@ -95,11 +95,11 @@ class Allocator:
 
     def _check_kinds(self, kinds: Sequence[Granularity]) -> None:
         if not kinds and self.scope.name != "layer":
-            raise SecateurError(f"scope '{self.scope.name}' says how much each layer loses, but every layer has a "
-                                "sparsity of its own; allowed: layer")
+            raise SecateurError(f"scope '{self.scope.name}' sets how much is pruned in each layer, but every layer "
+                                "already has its own sparsity; allowed: layer")
         if "costs" in self.scope.needs and len(kinds) > 1:
             raise SecateurError(f"scope '{self.scope.name}' divides items of one kind, got "
-                                f"{', '.join(k.name for k in kinds)}; give the others a sparsity of their own")
+                                f"{', '.join(k.name for k in kinds)}; set the sparsity of the others in layers=")
 
     def _ranking(self, members: Sequence[int]) -> Ranking:
         return self.entries[members[0]].granularity.ranking([self.entries[i].layer.scores for i in members])
@@ -124,8 +124,8 @@ class Allocator:
             entry = self.entries[i]
             own = 0.0 if spare and entry.rule.sparsity is None else entry.own_sparsity or 0.0
             if entry.own_sparsity and not own and entry.rule.granularity:
-                notes.append(f"{entry.layer.name}: whole, because sparsity 0 was asked for; sparsity "
-                             f"{entry.own_sparsity:g} in layers= cuts it alone")
+                notes.append(f"{entry.layer.name}: stays whole, because sparsity is 0; to prune only this layer, set "
+                             f"its sparsity to {entry.own_sparsity:g} in layers=")
             notes += self._keep_best(keeps, [i], ranking, removal_count(ranking.items, own))
         for contest in self._contests:
             layers, context = [self.entries[i].layer for i in contest.members], self._context(contest)
@@ -143,8 +143,9 @@ class Allocator:
         """How far the outputs move when each of the layers that compete is cut by itself."""
         if len(self._contests) != 1:
             kinds = ", ".join(self.entries[c.members[0]].granularity.name for c in self._contests)
-            raise SecateurError(f"a scan cuts items of one kind, got {kinds or 'only layers with a '}"
-                                f"{'' if kinds else 'sparsity of their own'}")
+            raise SecateurError(f"a sensitivity scan needs layers with items of one kind, got "
+                                f"{kinds or 'only layers with their '}"
+                                f"{'' if kinds else 'own sparsity'}")
         return self._scan(self._contests[0], tuple(sparsities))
 
     def _scan(self, contest: Contest, sparsities: tuple[float, ...] = GRID) -> Scan:
@@ -161,9 +162,9 @@ class Allocator:
 
     def _trials(self, contest: Contest) -> Trials:
         if any(len(places) > 1 for places, _ in contest.sets):
-            raise SecateurError(f"scope '{self.scope.name}' lets layers compete and declares that it needs "
-                                f"{', '.join(sorted(self.scope.needs))}, which are of single layers: allowed is a set "
-                                "for each layer, as an Allocation has")
+            raise SecateurError(f"scope '{self.scope.name}' ranks several layers together, but needs "
+                                f"{', '.join(sorted(self.scope.needs))}, which is measured for each layer alone; "
+                                "allowed: one set of competitors per layer, as in Allocation")
         entries = [self.entries[i] for i in contest.members]
         return Trials(self.model, tuple(e.layer for e in entries), [e.bounds for e in entries],
                       tuple(e.granularity.item_size(e.layer) for e in entries),
@@ -190,21 +191,22 @@ class Allocator:
         if count and not low <= count <= high:
             side = f"min_sparsity={entry.rule.min_sparsity:g}" if count < low else (
                 f"max_sparsity={entry.rule.max_sparsity:g}")
-            yield f"{entry.layer.name}: {count} of {entry.layer.items} go, as {entry.granularity.name} says, not {side}"
+            yield (f"{entry.layer.name}: {count} of {entry.layer.items} removed, because {entry.granularity.name} "
+                   f"requires it; {side} has no effect")
 
     def _guard_notes(self, i: int, before: int, after: int, bound: tuple[int, int]) -> list[str]:
         entry, total = self.entries[i], self.entries[i].layer.items
         name, item, (low, high) = entry.layer.name, entry.granularity.item, bound
         if before == total and after == total - 1 and total > 1:
-            return [f"{name}: one of {total} {item} kept, all would have gone"]
+            return [f"{name}: one of {total} {item} kept; otherwise all would be removed"]
         if after == high == total - 1 and isinstance(self.scope, Allocation) and total > 1 and (
                 entry.own_sparsity is None):
-            return [f"{name}: one of {total} {item} kept, the scope takes all that may go"]
+            return [f"{name}: one of {total} {item} kept; the scope removes all others"]
         if (before > high and after == high) or before < low:
             most = entry.rule.max_sparsity
             side = f"max_sparsity={most:g}" if before > high and most is not None and most != 1 else (
                 f"min_sparsity={entry.rule.min_sparsity or 0:g}" if before < low else "one has to stay")
-            return [f"{name}: {after} of {total} {item} go, not {before}: {side}"]
+            return [f"{name}: {after} of {total} {item} removed, not {before}: {side}"]
         return []
 
     def _network(self, contest: Contest, counts: Sequence[int]) -> nn.Module:
@@ -221,9 +223,9 @@ class Allocator:
 def _bound_notes(asked: int, reached: int, items: int) -> Iterator[str]:
     """A note where the bounds of some layers that share a sparsity let others go than were asked for."""
     if reached < asked:
-        yield f"{asked} of {items} asked for, {reached} go: the bounds of the layers allow no more"
+        yield f"asked to remove {asked} of {items}, removed {reached}: the bounds of the layers allow no more"
     elif reached > asked:
-        yield f"{asked} asked for, {reached} go: the layers' min_sparsity is more"
+        yield f"asked to remove {asked} of {items}, removed {reached}: the layers' min_sparsity requires more"
 
 
 def _count_removed(keep: Tensor) -> int:

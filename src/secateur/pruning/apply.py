@@ -20,7 +20,7 @@ from secateur.pruning.history import remember, step, steps
 
 
 def apply(model: nn.Module, plan: Plan, prove: bool = True, example: Any = None) -> nn.Module:
-    """Carry out a plan on a copy; the model passed in is never changed, whatever happens.
+    """Carry out a plan on a copy of the model; the model passed in is never changed.
 
     Args:
         model: the network that the plan was made for.
@@ -58,7 +58,7 @@ def check_plan(call: str, model: Any, plan: Any) -> None:
     """Refuse what is no network, or no plan."""
     check_module(call, model)
     if not isinstance(plan, Plan):
-        raise SecateurError(f"{call}: got {type(plan).__name__} as plan, allowed: what secateur.plan gives")
+        raise SecateurError(f"{call}: got {type(plan).__name__} as plan, allowed: a plan from secateur.plan")
 
 
 def _cut_copy(model: nn.Module, plan: Plan, prove: bool, example: Any) -> graph.Removal:
@@ -87,8 +87,8 @@ def _trace_of(model: nn.Module, plan: Plan, example: Any) -> Structure:
     if structure is not None and structure.trace is not None:
         return structure
     if example is None and (structure is None or structure.example is None):
-        raise SecateurError("the plan has lost its graph (it was saved or sent): give example= so that the cut "
-                            "can be proved, or prove=False; got neither")
+        raise SecateurError("the plan no longer holds its graph (it was saved or pickled): pass example= so that the "
+                            "cut can be proved, or prove=False; got neither")
     return graph.trace(model, example if example is not None or structure is None else structure.example)
 
 

@@ -91,18 +91,18 @@ def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
     """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
 
     >>> list(underdetermined_layers({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
-    ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); give more data']
+    ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); pass more data']
     """
     short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}
     if short:
         name, (rows, inputs) = min(short.items(), key=lambda item: item[1][0] / item[1][1])
-        yield (f"few samples: {what} of {len(short)} of {len(seen)} layers saw fewer rows than inputs ({name}: {rows} "
-               f"rows, {inputs} inputs); give more data")
+        yield (f"few samples: {what} of {len(short)} of {len(seen)} layers had fewer rows than inputs ({name}: {rows} "
+               f"rows, {inputs} inputs); pass more data")
 
 
 def unused_weights(model: nn.Module, layers: Sequence[Layer], calls: Sequence[Run]) -> Iterator[str]:
     """A note for every layer whose weights count though nothing reads them; for neurons the graph says so."""
     items = {layer.target: layer.items for layer in layers if layer.target is not None}
     for target in _unread_targets(model, [*items], calls) if calls and items else ():
-        yield (f"{target.name}: nothing reads it for these samples, but its {items[target]} items count; "
-               f"skip '{target.module}' where it is never used")
+        yield (f"{target.name}: not used for these samples, but its {items[target]} items count toward the sparsity; "
+               f"skip '{target.module}' if it is never used")

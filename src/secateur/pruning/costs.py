@@ -169,7 +169,7 @@ def costs(resource: str, batch: int, trials: Trials) -> Costs:
         SecateurError: milliseconds of a network of keyword inputs, which is not compiled as it is.
     """
     if resource == "ms" and trials.names:
-        raise SecateurError("budget ms takes networks of positional inputs, got data by argument "
+        raise SecateurError("budget ms needs a network with positional inputs, got inputs by name "
                             f"({', '.join(trials.names)}); allowed: parameters, flops, bytes")
     return RESOURCES[resource](trials, batch)
 

@@ -22,7 +22,7 @@ from secateur.pruning.apply import carry_out, check_plan
 
 _SECONDS = 0.2
 """Seconds of timing: a median of many calls for small networks, no wait before a cut for large ones."""
-_ZEROS = "zeros are not counted among parameters and FLOPs; torch runs them all the same, secateur.compile skips them"
+_ZEROS = "zeros are not counted among parameters and FLOPs; torch still multiplies by them, secateur.compile skips them"
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,11 @@ def plan_of_step(network: nn.Module, step: Step, example: Any = None) -> Plan:
         SecateurError: there is no example, or the network's code ties other axes together than it did.
     """
     if example is None and not step.example:
-        raise SecateurError("the cut was traced with inputs that are no tensors: give example=, inputs like those")
+        raise SecateurError("the cut was traced with inputs that are not tensors: pass similar inputs as example=")
     inputs = InputSpec.from_json(step.example).random(device=device_of(network)) if example is None else example
     structure, groups = _find_groups(network, step, inputs)
     if odd := next((name for name, key, units, _ in step.keeps if groups[key].units != units), None):
-        raise SecateurError(f"the network's group '{odd}' has another number of units than the one that was cut")
+        raise SecateurError(f"the network's group '{odd}' has a different number of units from the one that was cut")
     cuts = tuple(Cut(groups[key].name, unpack_bits(bits, units), groups[key]) for _, key, units, bits in step.keeps)
     return Plan("neuron", "saved", "layer", 0.0, cuts, parameter_shapes(network), structure=structure)
 

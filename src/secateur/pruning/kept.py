@@ -72,7 +72,7 @@ class Kept:
         """Notes on layers that stay because they share a weight with one that does."""
         told = set[str]()
         for names, reason in ((self.skipped, "skip names one of them"), (self.frozen, "it is frozen"),
-                              (self.outputs, "one of them makes an output; skip=() lets them go")):
+                              (self.outputs, "one of them makes an output; skip=() prunes them too")):
             for name in names:
                 layers = sorted(one for one in with_tied(self.model, frozenset({name})) if one not in told
                                 and self._is_layer(one))
@@ -99,14 +99,14 @@ class Kept:
             if name in reasons and name not in cut and not rule.skip and rule != rules[""]:
                 found[reasons[name]].append(name)
         for reason, names in found.items():
-            yield f"{_stay(names)}, because {reason}, so that settings of its own in layers= decide nothing"
+            yield f"{_stay(names)}, because {reason}; its settings in layers= have no effect"
 
     def _reasons(self) -> dict[str, str]:
         """Why what makes items stays, by module."""
         found = {name: group.reason for group in self.structure.groups for name in makers(group) if group.reason}
-        found |= dict.fromkeys(self.all, "it shares its weight with what stays")
-        found |= dict.fromkeys(self.frozen, "it is frozen (skip=() lets it go)")
-        found |= dict.fromkeys(self.outputs, "it makes an output (skip=() lets it go)")
+        found |= dict.fromkeys(self.all, "it shares its weight with a layer that stays whole")
+        found |= dict.fromkeys(self.frozen, "it is frozen (skip=() prunes it too)")
+        found |= dict.fromkeys(self.outputs, "it makes an output (skip=() prunes it too)")
         found |= dict.fromkeys(self.skipped, "skip names it")
         return found if self.granularity.needs_example else {
             name: reason for name, reason in found.items() if name in _makers(self.structure.targets)}
@@ -121,9 +121,9 @@ def frozen_note(layers: list[str]) -> str:
     """What a plan says of the layers that stay because they are frozen.
 
     >>> frozen_note(["a", "b", "c", "d", "e"])
-    'frozen, as a constant: a, b, c and 2 more stay whole; skip=() lets them go'
+    'frozen layers (requires_grad=False) stay whole: a, b, c and 2 more; skip=() prunes them too'
     """
-    return f"frozen, as a constant: {join_first(layers, _SHOWN)} stay whole; skip=() lets them go"
+    return f"frozen layers (requires_grad=False) stay whole: {join_first(layers, _SHOWN)}; skip=() prunes them too"
 
 
 def kept_groups(structure: Structure, known: Collection[str]) -> Iterator[str]:
@@ -158,11 +158,11 @@ def other_weights(model: nn.Module, structure: Structure, known: Collection[str]
     if found:
         part = sum(p.numel() for p in found.values()) / sum(p.numel() for p in model.parameters())
         yield (f"{_stay([*found])}, {percent(part)} of the parameters; only weights of linear, convolutional and "
-               "recurrent layers are cut")
+               "recurrent layers are pruned")
     constant = [name for name, module in model.named_modules() if name not in known
                 and any(tensor in module._buffers for tensor, _, _ in weights(module))]
     if constant:
-        yield f"{_stay(constant)}, as a constant: the weight is a buffer"
+        yield f"{_stay(constant)}, because the weight is a buffer, not a parameter"
 
 
 def idle_names(argument: str, covered: Mapping[str, Collection[str]], structure: Structure) -> Iterator[str]:
@@ -175,12 +175,12 @@ def idle_names(argument: str, covered: Mapping[str, Collection[str]], structure:
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     >>> list(idle_names("skip", {"0": ["0"], "1": ["1"]}, Structure(graph.targets(net))))
-    ["skip: '1' decides nothing, because it makes nothing that can be cut"]
+    ["skip: '1' has no effect, because nothing in it can be pruned"]
     """
     items = _makers([*structure.targets, *structure.groups])
     for pattern, modules in covered.items():
         if not items & set(modules):
-            yield f"{argument}: '{pattern}' decides nothing, because it makes nothing that can be cut"
+            yield f"{argument}: '{pattern}' has no effect, because nothing in it can be pruned"
 
 
 def _stay(names: list[str]) -> str:

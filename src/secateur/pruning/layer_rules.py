@@ -170,7 +170,8 @@ def _merge_rules(name: str, found: list[tuple[int, str, Rule]], whole: Rule) -> 
         best = [(p, v) for rank, p, v in having if rank == max(r for r, _, _ in having)]
         if len({v for _, v in best}) > 1:
             said = ", ".join(f"'{p}' says {v}" for p, v in best)
-            raise SecateurError(f"layers: {setting} of '{name}' is not clear: {said}; allowed is one, or its own name")
+            raise SecateurError(f"layers: {setting} of '{name}' is ambiguous: {said}; allowed: one value, or the "
+                                "layer's own name as the key")
         if best:
             rule = replace(rule, **{setting: best[0][1]})
     return _check_rule(f"layers['{name}']", rule)
@@ -270,6 +271,6 @@ def _name_of(model: nn.Module, module: nn.Module) -> str:
     """The name that a network has for one of its modules."""
     name = next((name for name, other in model.named_modules() if other is module and name), None)
     if name is None:
-        raise SecateurError(f"skip: {type(module).__name__} is no module inside this network; allowed: one of "
+        raise SecateurError(f"skip: {type(module).__name__} is not a module of this network; allowed: one of "
                             "model.modules(), or its name")
     return name

@@ -14,9 +14,9 @@ from secateur.graph.targets import weights
 
 _NORMS = (nn.PReLU, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 """Modules that learn, but go along with the axis of the layer before them."""
-NONE = "no layer makes the last axis of an output, so that none is kept whole for that"
+NONE = "no layer makes the last axis of an output, so no output layer is kept whole"
 """What is to be known of a network whose outputs no layer makes."""
-_KEEP = "skip=['name'] keeps a layer whole, skip=() says that all may be cut"
+_KEEP = "skip=['name'] keeps a layer whole, skip=() confirms that all may be pruned"
 
 
 def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -36,13 +36,13 @@ def find_output_layers(model: nn.Module, structure: Structure, example: Any) -> 
         return found.output_layers, (*found.output_notes, *unknown)
     last = _last_of(model) if _is_plain(model) else None
     if last is None:
-        return (), (_warn(f"{type(model).__name__} came without example= and data=, with which it is found"),)
+        return (), (_warn(f"{type(model).__name__} was given without example= and data="),)
     return ((last,) if last else ()), ()
 
 
 def _warn(why: str) -> str:
     """Warn that no layer is kept for the outputs, and give what the warning says."""
-    told = f"{why}, so its output layer is not known and is cut like the others: {_KEEP}"
+    told = f"{why}, so its output layer is unknown and is pruned like the others: {_KEEP}"
     warnings.warn(told, OutputLayerWarning, stacklevel=caller_level())
     return told
 

@@ -111,7 +111,7 @@ class Selection:
             # Of neurons the groups say why they stay.
             other = () if self.granularity.needs_example else self._kept.of_kind()
             makers = ", ".join(name or "the network itself" for name in self.outputs)
-            kept = f" ({makers} makes the output and stays: skip=() lets it go)" * bool(self.outputs)
+            kept = f" ({makers} makes the output and stays whole: skip=() prunes it too)" * bool(self.outputs)
             raise SecateurError(f"nothing to cut: no {self.granularity.item} outside skip can be removed{kept}"
                                 + "".join(f"; {g.name}: {g.reason}" for g in self.structure.groups if g.reason)
                                 + "".join(f"; an operator without a rule: {name}" for name in self.structure.unknown)
@@ -207,23 +207,25 @@ def _rounding_notes(before: Cut, after: Cut, entry: Entry) -> Iterator[str]:
     if not isinstance(item, Neuron) or item.round_to == 1 or not before.removed:
         return
     if after.group is not None and not _rounds(after):
-        yield (f"{after.name}: {after.items - after.removed} of {after.items} {after.group.unit}s are left, to which "
-               f"round_to={item.round_to} does not apply")
+        yield (f"{after.name}: {after.items - after.removed} of {after.items} {after.group.unit}s are left; "
+               f"round_to={item.round_to} does not apply to {after.group.unit}s")
     elif not after.removed:
-        yield f"{after.name}: nothing removed, {after.items} are left whole to be a multiple of {item.round_to}"
+        yield f"{after.name}: nothing removed, because of round_to={item.round_to}: all {after.items} are left"
     elif after.removed < before.removed:
-        yield (f"{after.name}: {after.removed} of {after.items} {item.item} go, not {before.removed}, so that a "
+        yield (f"{after.name}: {after.removed} of {after.items} {item.item} removed, not {before.removed}, so that a "
                f"multiple of {item.round_to} is left")
 
 
 def _check_alike(name: str, own: Granularity, whole: Granularity) -> None:
     """Refuse neurons and weights in one plan: what a layer loses with its neurons is not there to be zeroed."""
     if own.scored_as != whole.scored_as:
-        raise SecateurError(f"layers: '{name}' is to be cut by '{own.name}', the network by {whole.item}: neurons and "
-                            "weights take two plans; cut the neurons first, then the weights of what is left")
+        raise SecateurError(f"layers: '{name}' has granularity '{own.name}', but the network is pruned by "
+                            f"{whole.item}: neurons and weights need two plans; remove the neurons first, then prune "
+                            "the weights that are left")
 
 
 def _check_sparsity(name: str, own: Granularity, sparsity: float | None) -> None:
     """Refuse a layer's own sparsity that N:M contradicts."""
     if sparsity is not None and own.sparsity not in (None, sparsity):
-        raise SecateurError(f"layers: sparsity {sparsity:g} of '{name}' with '{own.name}', which has {own.sparsity:g}")
+        raise SecateurError(f"layers: sparsity {sparsity:g} of '{name}' with '{own.name}', whose sparsity is "
+                            f"{own.sparsity:g}")

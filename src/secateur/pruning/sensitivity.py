@@ -21,7 +21,7 @@ def sensitivity(model: nn.Module, data: Any, *, granularity: GranularityChoice =
                 criterion: CriterionChoice = None, skip: Sequence[str | nn.Module] | None = None,
                 layers: Mapping[str, Any] | None = None, example: Any = None, seed: int = 0,
                 sparsities: Sequence[float] = GRID) -> Scan:
-    """Cut each layer by itself at each sparsity, and see how far the network's outputs move.
+    """Prune each layer alone at each sparsity, and measure how far the network's outputs move.
 
     No label is needed: the outputs of the cut network are compared with those of the original as distributions
     over the last axis (the Kullback-Leibler divergence of their softmax, in nats).

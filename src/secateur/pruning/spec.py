@@ -23,7 +23,7 @@ from secateur.pruning.scopes.budget import Budget
 
 @dataclass(frozen=True, kw_only=True)
 class PruningSpec(Item):
-    """What is cut how, without the network, its data and the sparsity: one value for plans, pruners and callbacks.
+    """All pruning settings but the network, its data and the sparsity: one value for plans, pruners and callbacks.
 
     Lists become tuples, names of granularities and scopes the items; equal specs have equal hashes.
 
@@ -94,8 +94,8 @@ class PruningSpec(Item):
             raise SecateurError(f"sparsity is missing: granularity '{self.granularity_item.name}' and scope "
                                 f"'{scope.name}' need one in [0, 1), such as 0.9")
         if amount:
-            raise SecateurError(f"sparsity {sparsity!r} and {scope}: allowed is one of them; a budget's name "
-                                "alone goes with a sparsity")
+            raise SecateurError(f"sparsity {sparsity!r} and {scope}: allowed is one of them, or a budget without an "
+                                "amount beside a sparsity")
         return check_sparsity(sparsity)
 
 
@@ -128,6 +128,6 @@ def check_scores(name: str, criterion: Any, granularity: Granularity) -> None:
 def _check_fixed(item: Granularity, fixed: float, sparsity: float | None) -> float:
     """The sparsity that N:M has, if nothing else was asked; 0 removes nothing."""
     if sparsity not in (None, 0, fixed):
-        raise SecateurError(f"sparsity {sparsity!r} of granularity '{item.name}': that has {fixed:g}; leave the "
-                            "sparsity out, or give it (0 removes nothing)")
+        raise SecateurError(f"sparsity {sparsity!r} with granularity '{item.name}', whose sparsity is {fixed:g}: "
+                            f"leave the sparsity out, or pass {fixed:g} (0 removes nothing)")
     return fixed if sparsity is None else float(sparsity)

@@ -16,8 +16,9 @@ def check_learns(recovery: str, model: nn.Module) -> None:
     """
     parameters = list(model.parameters())
     if not any(p.requires_grad for p in parameters):
-        raise SecateurError(f"recovery {recovery}: no parameter of {len(parameters)} learns (requires_grad is False): "
-                            "call requires_grad_(True) on those that may, or take a recovery that does not train")
+        raise SecateurError(f"recovery {recovery}: none of the {len(parameters)} parameters is trainable "
+                            "(requires_grad is False): call requires_grad_(True) on some, or use a recovery that does "
+                            "not train")
 
 
 def check_single_weights(recovery: str, context: RecoveryContext) -> None:

@@ -108,8 +108,8 @@ def _check_some_free(model: nn.Module) -> None:
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, _ConvNd))]
     if layers and all(map(is_frozen, layers)):
         raise SecateurError(f"all {len(layers)} linear and convolutional layers are frozen (requires_grad is False), "
-                            "and frozen layers are not refitted: call requires_grad_(True) on those that may be, or "
-                            "take recovery none")
+                            "and frozen layers are not refitted: call requires_grad_(True) on those to refit, or use "
+                            "recovery none")
 
 
 class RefitLayers:

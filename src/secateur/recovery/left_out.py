@@ -48,7 +48,7 @@ def _reason(name: str, module: nn.Module, whole: nn.Module | None, readers: _Rea
     if whole is not None and is_frozen(whole):
         return "it is frozen (requires_grad is False)"
     if not isinstance(module, (nn.Linear, _ConvNd)) or isinstance(module, _ConvTransposeNd):
-        return "refits take linear layers and convolutions that are not transposed"
+        return "only linear layers and convolutions that are not transposed can be refitted"
     if "weight" not in module._parameters:
         return "a parametrization makes its weight"
     if users[id(module.weight)] > 1:

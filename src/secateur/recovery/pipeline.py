@@ -92,8 +92,9 @@ def check_criterion_is_used(criterion: Any, items: Sequence[Recovery], kinds: fr
     """Refuse a criterion that was asked for beside a recovery that would ignore it."""
     if name := ignored_by(criterion, items, kinds, default):
         said = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", type(criterion).__name__)
-        raise SecateurError(f"recovery {name} chooses itself which weights go, so criterion '{said}' would decide "
-                            f"nothing; allowed: recovery reconstruct, which keeps what the criterion chose, or {name} "
+        raise SecateurError(f"recovery {name} chooses itself which weights to remove, so criterion '{said}' would "
+                            f"have no effect; allowed: recovery reconstruct, which keeps what the criterion chose, or "
+                            f"{name} "
                             f"with the default criterion '{default}'")
 
 
@@ -124,7 +125,7 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryCho
             plan = current_plan(plan, result.network)
             made = item.recover(RecoveryContext(model, result.network, plan, samples, seed, passes))
             made = made if isinstance(made, RecoveryResult) else RecoveryResult(made)
-            check_finite(made.network, f"recovery {name_of(item)}", "where it trains, take a smaller lr")
+            check_finite(made.network, f"recovery {name_of(item)}", "if it trains, use a smaller lr")
             notes = tuple(dict.fromkeys((*result.notes, *made.notes)))
             result = RecoveryResult(made.network, {**result.rows, **made.rows}, notes)
     return result

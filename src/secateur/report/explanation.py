@@ -44,8 +44,8 @@ def paragraphs(results: Results) -> list[str]:
 def _share_words(p: Paired, scale: str) -> str:
     """The near-zero shares under one scaling."""
     near = NEAR["mean" if scale == "mean" else "max"]
-    return (f"Under {text.percent(near, 0)} of their layer's {scale} lie {text.percent(p.weight)} of the weights and "
-            f"{text.percent(p.neuron)} of the neuron norms (difference {points_with_interval(p)}; positive in "
+    return (f"{text.percent(p.weight)} of the weights and {text.percent(p.neuron)} of the neuron norms are below "
+            f"{text.percent(near, 0)} of their layer's {scale} (difference {points_with_interval(p)}; positive in "
             f"{p.positive} and negative in {p.negative} pairs of layer and seed, sign test p = {p.p:.2g}).")
 
 
@@ -58,8 +58,8 @@ def points_with_interval(p: Paired) -> str:
 
 def _variation_words(p: Paired) -> str:
     """The coefficients of variation in words."""
-    clear = {1: "weights differ among themselves more than neurons do", 0: "neither differs clearly more",
-             -1: "neurons differ among themselves more than weights do"}[p.direction]
+    clear = {1: "weights vary more than neurons", 0: "neither varies clearly more",
+             -1: "neurons vary more than weights"}[p.direction]
     return (f"Standard deviation over mean is {p.weight:.2f} for |w| and {p.neuron:.2f} for neuron norms: {clear}. "
             "A ranking by norm separates items only as far as their norms differ.")
 
@@ -73,13 +73,13 @@ def large_weight_words(results: Results) -> str:
     if (loss := large_weight_loss(results.run.weight_statistics, cell.sparsity)) is None:
         return ""
     large, cut = results.run.weight_statistics[0]["large"], text.percent(cell.sparsity)
-    reading = {1: "the weak neurons hold fewer large weights than their share, yet these are lost with them",
+    reading = {1: "the weak neurons hold fewer large weights than their share, but these are removed with them",
                0: "large weights are spread over weak and strong neurons about evenly",
                -1: "the weak neurons hold more large weights than their share"}[loss.direction]
     # The smallest weights go first, so none of the large ones until only they are left.
     share = max(0.0, (cell.sparsity - (1 - large)) / large)
     return (f"Of the large weights (the top {text.percent(large)} of each layer by |w|), {text.percent(loss.neuron)} "
-            f"lie in the {cut} weakest neurons and go with them; spread evenly it would be "
+            f"are in the {cut} weakest neurons and are removed with them; if they were spread evenly, it would be "
             f"{text.percent(loss.weight)} (difference {points_with_interval(loss)}): {reading}. Cutting {cut} of the "
             f"weights one by one removes {text.percent(share)} of them.")
 
@@ -106,8 +106,10 @@ def _same_size_words(weights: Sequence[Cell], neurons: Sequence[Cell]) -> str:
         return ""
     better = sum(at > n.accuracy.mean for n, at in pairs)
     n, at = max(pairs, key=lambda pair: abs(pair[0].accuracy.mean - pair[1]))
-    return ("A neuron takes its inputs and outputs with it, so the same fraction cut is not the same size. With "
-            f"equally many parameters left (weights' accuracy interpolated), single weights keep more at {better} of "
+    return ("Removing a neuron also removes its incoming and outgoing weights, so equal fractions do not give equal "
+            "sizes. With "
+            f"equally many parameters left (weights' accuracy interpolated), single weights keep more accuracy at "
+            f"{better} of "
             f"{len(pairs)} sizes; the largest difference is at {text.count(n.nonzeros)} parameters: "
             f"{text.percent(at)} after cutting weights, {text.percent(n.accuracy.mean)} after cutting neurons.")
 

@@ -31,7 +31,7 @@ def gather_results(run: RunData) -> Results:
     """
     if not run.trained or not run.points:
         raise RunError(f"run {run.folder}: {len(run.trained)} trained networks and {len(run.points)} points; "
-                       "a report needs at least one of each (start the study again, it goes on where it was)")
+                       "a report needs at least one of each (run the study again: it resumes where it stopped)")
     groups: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
     for row in run.points:
         groups[row.granularity, row.criterion, row.scope, row.recovery].append(row)

@@ -35,10 +35,10 @@ def remarks(cut: CutNetwork) -> list[str]:
     epochs = "1 epoch" if cut.trained == 1 else f"{cut.trained} epochs"
     training = [f"trained here for {epochs} before the cut"] if cut.trained else []
     kind = "training samples" if cut.chance else "samples"
-    samples = [f"{text.count(cut.samples)} {kind} were shown"] if cut.samples else []
+    samples = [f"{text.count(cut.samples)} {kind} were used"] if cut.samples else []
     accuracy, chance = cut.before.accuracy, cut.chance
     guessing = accuracy is not None and chance is not None and accuracy < _GUESSING * chance
-    guess = ["before the cut the network is about as good as guessing: was it trained?"]
+    guess = ["the original network is hardly better than guessing: was it trained?"]
     return [*training, *samples, *(guess if guessing else []), *cut.notes]
 
 

@@ -13,7 +13,7 @@ Part = tuple[str, str]
 """A piece of a sentence and its colour role, which is empty for plain text."""
 MOST_WORDS = 20
 """Words that a headline has at most."""
-QUIET = "Run the same command again on a quiet machine: it times again what is noisy."
+QUIET = "Run the same command again on a quiet machine to repeat the noisy timings."
 
 
 def headline(results: Results) -> str:
@@ -28,9 +28,9 @@ def headline_parts(results: Results) -> list[Part]:
     """
     best, limit = _best(results), _limit(results)
     if not answers(results):
-        return [("Only random controls were cut, so this run cannot say what can go.", "")]
+        return [("Only random controls were cut, so this run cannot say how much can be removed.", "")]
     if not best:
-        return [(f"No cut that was measured stays {limit}.", "")]
+        return [(f"No measured cut stays {limit}.", "")]
     parts = _headline(best[:2], limit)
     is_long = len("".join(text for text, _ in parts).split()) > MOST_WORDS
     return _headline(best[:1], limit) if is_long else parts
@@ -80,7 +80,7 @@ def sentences_of(a: Answer, results: Results) -> list[str]:
     items, condition = words.noun(a.method.granularity), _condition(a, results)
     if a.cell is None:
         tried = f" ({words.percent(a.too_much.sparsity)} costs {_points(a.too_much.cost.mean)})" if a.too_much else ""
-        return [words.capital(f"{condition}no share of the {items} that was tried can go{tried}.")]
+        return [words.capital(f"{condition}no fraction of the {items} that was tried can be removed{tried}.")]
     first = f"{condition}you can {'' if a.is_sure else 'probably '}remove {_share(a)[0]}."
     end = [] if a.too_much else ["That is the largest sparsity that was tried."]
     return [words.capital(first), *end, *_loss(a), _size(a.cell, results), *_speed(a, a.cell, results)]
@@ -91,7 +91,7 @@ def _condition(a: Answer, results: Results) -> str:
     if a.method.has_recovery:
         return f"With {source(a)}, "
     recovered = {b.method.granularity for b in answers(results, recovery=True)}
-    return "With nothing done after the cut, " if a.method.granularity in recovered else ""
+    return "Without recovery, " if a.method.granularity in recovered else ""
 
 
 def _loss(a: Answer) -> list[str]:

@@ -12,7 +12,7 @@ from secateur.core.errors import SecateurError, UnsupportedError, first_line
 from secateur.core.modules import same_modes
 from secateur.graph.example import changes_by_call
 
-CHANGES = "the network gives other outputs at every call: its code counts them, or keeps something else of them"
+CHANGES = "the network returns different outputs at every call: its code counts its calls, or keeps other state"
 
 
 class Compiled(nn.Module):
@@ -53,7 +53,7 @@ class Compiled(nn.Module):
     def train(self, mode: bool = True) -> Compiled:
         """Refuse training mode; ``train(False)`` changes nothing."""
         if mode:
-            raise UnsupportedError("a compiled network is inference only; train the zeroed model and compile again")
+            raise UnsupportedError("a compiled network is inference only; train the pruned model and compile it again")
         return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> Compiled:
@@ -85,7 +85,7 @@ def _check_input(value: Any, position: int) -> None:
         raise UnsupportedError(f"input {position}: got layout {value.layout}, allowed: torch.strided (x.to_dense())")
     if value.requires_grad and torch.is_grad_enabled():
         raise UnsupportedError(f"input {position} requires gradients: a compiled network is inference only; "
-                               "train the zeroed model, or call it under torch.no_grad()")
+                               "train the pruned model, or call it under torch.no_grad()")
 
 
 def check_model(model: Any, example: Any) -> tuple[Any, ...]:
@@ -101,11 +101,11 @@ def check_model(model: Any, example: Any) -> tuple[Any, ...]:
         raise SecateurError("compile: the model is compiled already, or holds a compiled network; "
                             "give the pruned model that it was made from")
     if example is None:
-        raise SecateurError("compile: got no example, needed is one input of the network or a tuple of them")
+        raise SecateurError("compile: got no example; pass one input of the network or a tuple of them")
     _check_tensors(model)
     inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
     if not inputs:
-        raise SecateurError("compile: got an empty example, needed is one input of the network or a tuple of them")
+        raise SecateurError("compile: got an empty example; pass one input of the network or a tuple of them")
     for position, value in enumerate(inputs):
         _check_input(value.detach() if isinstance(value, Tensor) else value, position)
     check_runs(model, inputs)

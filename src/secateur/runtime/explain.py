@@ -88,7 +88,7 @@ def _steps(runner: Runner, schedule: TileSchedule, threads: int) -> dict[int, li
 def explain(captured: Captured, runners: Sequence[Runner], isa: Isa) -> str:
     """The whole network in words: one line a segment and count of rows, and below it one an operator."""
     lines = [f"instruction set {isa.name}; {len(runners)} compiled segments; "
-             + ("any batch" if captured.dynamic else "the example's batch only, others in torch")]
+             + ("any batch" if captured.dynamic else "the example's batch size only, others in torch")]
     for index, runner in enumerate(runners):
         for (count, threads), schedule in sorted(runner.schedules.items()):
             lines.append(f"segment {index}, batch {count}, threads {threads}: {_describe(schedule)}")

@@ -43,8 +43,8 @@ class KernelNetwork(Compiled):
         super().__init__()
         chosen, self.storage = pick(isa), check_storage(storage)
         if chosen is None:
-            raise UnsupportedError("engine 'kernels': no llvmlite, or a processor that it cannot serve; "
-                                   "allowed here: csr, torch")
+            raise UnsupportedError("engine 'kernels': llvmlite is missing or does not support this processor; allowed "
+                                   "here: csr, torch")
         self.isa = chosen
         self._dtypes = [x.dtype for x in example]
         self._holds: dict[Any, bool] = {}

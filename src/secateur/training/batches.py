@@ -88,8 +88,8 @@ class TrainingBatches:
         given = self.augment(*inputs)
         made: tuple[Tensor, ...] = given if isinstance(given, tuple) else (given,)
         if len(made) != len(inputs) or not all(isinstance(x, Tensor) and len(x) == len(places) for x in made):
-            raise SecateurError(f"augment gave {Batch(made)} for {Batch(inputs)}: allowed are tensors of as many "
-                                "samples, one for each input")
+            raise SecateurError(f"augment returned {Batch(made)} for {Batch(inputs)}: allowed are tensors with as "
+                                "many samples, one for each input")
         return Batch(made, labels, self.names)
 
 

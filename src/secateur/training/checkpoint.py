@@ -60,7 +60,7 @@ def load(path: str | Path, parts: Mapping[str, _Stateful]) -> None:
     with failing(f"{path} cannot be read"):
         whole = torch.load(path, weights_only=True, map_location="cpu")
     if not isinstance(whole, dict) or set(whole) != {"parts", "random"}:
-        raise SecateurError(f"{path} is no checkpoint of secateur: allowed is a file that training.save wrote")
+        raise SecateurError(f"{path} is not a secateur checkpoint; allowed: a file written by training.save")
     if set(whole["parts"]) != set(parts):
         raise SecateurError(f"{path} holds {', '.join(sorted(whole['parts']))}; asked for {', '.join(sorted(parts))}: "
                             "allowed are the same names")

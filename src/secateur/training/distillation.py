@@ -13,7 +13,7 @@ from secateur.data.calibration import Loss
 
 def distillation(outputs: Tensor, teacher: Tensor, labels: Any = None, temperature: float = 4.0, share: float = 0.9,
                  loss: Loss = F.cross_entropy) -> Tensor:
-    """A loss that asks for the teacher's class probabilities besides the right answers.
+    """A loss that compares with the teacher's class probabilities as well as with the labels.
 
     ``share * T**2 * KL(softmax(teacher / T) || softmax(outputs / T)) + (1 - share) * loss(outputs, labels)``; the
     divergence is the mean over all rows of logits (Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural

@@ -16,7 +16,7 @@ from secateur.training.loop import Training
 
 @dataclass
 class EarlyStop:
-    """Stops a training when ``patience`` epochs in a row brought no smaller loss on samples held out.
+    """Stops the training after ``patience`` epochs in a row without a smaller loss on held-out samples.
 
     Attributes:
         training: its ``on_epoch`` is to be :meth:`end_epoch`.

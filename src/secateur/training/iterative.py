@@ -64,7 +64,7 @@ def rounds(model: nn.Module, fit: _Fit, target: float, count: int, rewind: str =
         raise unknown("rewind", rewind, _REWINDS)
     check_settings("", {"count": count}, count=whole(1))
     if (item := resolve(choices.pop("granularity", "weight"))) != Weight():
-        raise SecateurError(f"rounds with granularity '{item.name}': allowed: weight; for others take a Pruner")
+        raise SecateurError(f"rounds with granularity '{item.name}': allowed: weight; for others use a Pruner")
     schedule, start = Exponential(target, end=count), early if early is not None else model
     criterion = keep_pruned(choices.pop("criterion", None), Weight())
     network = copy.deepcopy(model)

@@ -215,7 +215,7 @@ def fit(model: nn.Module, data: Any, epochs: int, start: Start | None = None, *,
                         start=begin, l1=l1, on_epoch=on_epoch)
     check_settings("", vars(training), hold=between(0, 1, with_high=False))
     pruner = training.run()
-    check_finite(model, "fit: the training diverged, it", f"take a smaller lr than {lr:g}")
+    check_finite(model, "fit: the training diverged, it", f"use a smaller lr than {lr:g}")
     return pruner
 
 
@@ -261,5 +261,5 @@ def check_finite(model: nn.Module, what: str, hint: str) -> None:
     """
     for name, parameter in model.named_parameters():
         if wrong := int((~torch.isfinite(parameter)).sum()):
-            raise SecateurError(f"{what} left {wrong} NaN or infinite values of {parameter.numel()} in '{name}'; "
-                                f"allowed are finite ones: {hint}")
+            raise SecateurError(f"{what} left {wrong} NaN or infinite values of {parameter.numel()} in '{name}': "
+                                f"{hint}")

@@ -45,8 +45,8 @@ class Chooser:
         check_settings("", {"threshold_decay": self.decay}, threshold_decay=between(0, 1, with_high=False))
         self.decay = float(self.decay)
         if isinstance(self.spec.scope_item, Budget):
-            raise SecateurError("scope 'budget' says itself how much goes, which a schedule does here: allowed are the "
-                                "other scopes; or give the pruner the plan that sc.plan(..., scope='budget') makes")
+            raise SecateurError("scope 'budget' sets the sparsity itself, but here a schedule does: use another "
+                                "scope, or give the pruner the plan that sc.plan(..., scope='budget') makes")
 
     def __str__(self) -> str:
         spec, item, scope = self.spec, self.spec.granularity_item, self.spec.scope_item

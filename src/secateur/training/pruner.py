@@ -171,7 +171,7 @@ class Pruner:
         return dict(self._masks)
 
     def summary(self) -> list[dict[str, Any]]:
-        """One record a layer: name, items, removed, sparsity, threshold (the greatest score that went)."""
+        """One record a layer: name, items, removed, sparsity, threshold (the greatest removed score)."""
         return [{**layer, "threshold": self.thresholds.get(layer["name"], 0.0)} for layer in self._plan.layers()]
 
     def __str__(self) -> str:
@@ -181,7 +181,7 @@ class Pruner:
         return "\n".join(lines)
 
     def finish(self) -> nn.Module:
-        """The pruned network as a plain one of its own: zeros where weights went, neurons removed for good.
+        """A plain copy of the pruned network: zeros in place of removed weights, neurons physically removed.
 
         Raises:
             SecateurError: neurons that cannot be removed; the message carries the reason.
@@ -208,7 +208,7 @@ class Pruner:
 
     def _check_moves(self) -> None:
         if self._source is None:
-            raise SecateurError("the pruner was given a plan, whose cuts stay as they are: give a schedule instead")
+            raise SecateurError("the pruner follows a plan, which is fixed: pass a schedule instead")
 
     def _settings(self) -> str:
         schedule = "a plan" if self._source is None else str(self._source)

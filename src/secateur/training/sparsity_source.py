@@ -96,7 +96,8 @@ def check_fixed_sparsity(source: SparsitySource, granularity: Granularity) -> No
     for step in filter(source.due, range(source.end + 1)):
         if source.at(step) not in (0.0, fixed):
             raise SecateurError(f"schedule {source} asks for {source.at(step):g} at step {step}, granularity "
-                                f"'{granularity.name}' has {fixed:g}: allowed is nothing, then all at once, such as "
+                                f"'{granularity.name}' always has {fixed:g}: allowed is a step from 0 to {fixed:g} at "
+                                "once, such as "
                                 f"Constant({fixed:g}, begin={source.begin}) or OneShot({fixed:g}, end={source.end})")
 
 
@@ -111,6 +112,6 @@ def check_regrowth(regrow: object, schedule: Any) -> None:
         return
     steps = () if plan else filter(schedule.due, range(1, schedule.end + 1))
     if not any(schedule.at(step) and schedule.progress(step) < 1 for step in steps):
-        raise SecateurError(f"regrow {regrow} beside {'a plan' if plan else schedule} would exchange nothing: allowed "
-                            "is a schedule with choices before its end, such as "
+        raise SecateurError(f"regrow {regrow} beside {'a plan' if plan else schedule} has no effect: allowed is a "
+                            "schedule that updates the masks before its end, such as "
                             f"Constant({schedule.sparsity if plan else schedule.target:g}, end=1000)")

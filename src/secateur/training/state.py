@@ -28,11 +28,11 @@ def check_state(state: Mapping[str, Any], settings: str) -> None:
         SecateurError: it is none, or its settings are not these.
     """
     if not isinstance(state, Mapping) or state.get("format") != _FORMAT:
-        raise SecateurError(f"state: got a {type(state).__name__} that no pruner of this version saved; allowed is "
-                            "what Pruner.state_dict() gave")
+        raise SecateurError(f"state: got a {type(state).__name__} that was not saved by this version of Pruner; "
+                            "allowed: the result of Pruner.state_dict()")
     if state["settings"] != settings:
         raise SecateurError(f"state of a pruner with other settings: saved {state['settings']}; this one has "
-                            f"{settings}; allowed are the same")
+                            f"{settings}; allowed: equal settings")
 
 
 def plan_from(plan: Plan, state: Mapping[str, Any]) -> Plan:

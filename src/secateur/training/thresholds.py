@@ -43,7 +43,7 @@ def cut_by(layers: Sequence[Layer], cuts: Sequence[Cut], granularities: Sequence
     for layer, cut, granularity in zip(layers, cuts, granularities, strict=True):
         keep = (layer.scores > limits[layer.name]) | (layer.scores.new_tensor(limits[layer.name]) == 0)
         if granularity.keep_one and not keep.any():
-            raise SecateurError(f"the moving threshold {limits[layer.name]:g} would empty '{layer.name}': "
-                                "allowed is a smaller threshold_decay")
+            raise SecateurError(f"the moving threshold {limits[layer.name]:g} would remove all of '{layer.name}': use "
+                                "a smaller threshold_decay")
         made.append(replace(cut, keep=granularity.cut(layer, keep.cpu()).keep))
     return tuple(made)

@@ -98,9 +98,9 @@ def test_the_end_of_the_grid_is_told():
 
 def test_where_no_cut_is_small_enough():
     found = gather_results(synthetic_run.make(grid=(0.0, 0.99), granularities=("neuron",)))
-    assert sentences.headline(found) == "No cut that was measured stays within 0.5 points of 97%."
+    assert sentences.headline(found) == "No measured cut stays within 0.5 points of 97%."
     (told,) = sentences.explanation(found)
-    assert told.startswith("No share of the neurons that was tried can go (99% costs ")
+    assert told.startswith("No fraction of the neurons that was tried can be removed (99% costs ")
     assert [(r.sparsity, r.accuracy, r.speeds) for r in conclusions.answer_rows(found)] == [(None, None, ())]
 
 
@@ -226,9 +226,9 @@ def test_both_answers_are_told_the_plain_one_first():
         "You can remove 90% of the weights, or 90% of the neurons, and stay within 0.5 points of 97%.")
     told = sentences.explanation(found)
     assert [text for text in told if "remove" in text] == [
-        "With nothing done after the cut, you can remove 70% of the weights.",
+        "Without recovery, you can remove 70% of the weights.",
         "With recovery from 1,000 unlabelled samples, you can remove 90% of the weights.",
-        "With nothing done after the cut, you can remove 60% of the neurons.",
+        "Without recovery, you can remove 60% of the neurons.",
         "With recovery from 1,000 unlabelled samples, you can remove 90% of the neurons."]
 
 

@@ -143,7 +143,8 @@ def test_the_class_that_loses_most_comes_first():
     losses = by_class.losses(found, curve.cells[1])
     assert [(c.name, c.tests, c.before, c.after, c.clear) for c in losses[:3]] == [
         (3, 40, 1.0, 0.25, True), (7, 40, 1.0, 0.75, True), (0, 40, 1.0, 1.0, False)]
-    assert by_class.sentence(curve, 0.5, losses) == ("With 50% kept (weights), class 3 loses most: from 100% to 25% "
+    assert by_class.sentence(curve, 0.5, losses) == ("With 50% kept (weights), class 3 loses most accuracy: from 100% "
+                                                     "to 25% "
                                                      "(75.00 points). Class 7 also loses.")
     assert by_class.plot(by_class.collect(found)[1], 0.5).y.names[:2] == ("3", "7")
 
@@ -156,11 +157,11 @@ def test_noise_is_no_harm(wrong, told):
     found = harmed((4, wrong))
     curve = found.methods()[0]
     said = by_class.sentence(curve, 0.5, by_class.losses(found, curve.cells[1]))
-    assert ("class 4 loses most" in said) == told
-    assert ("no class loses more than chance explains" in said) != told
+    assert ("class 4 loses most accuracy" in said) == told
+    assert ("no class loses more accuracy than chance explains" in said) != told
 
 
 def test_a_run_without_classes_says_so():
     run = replace(synthetic_run.make(grid=(0.0, 0.5), seeds=1), labels=None)
     assert by_class.collect(gather_results(run)) == []
-    assert "The run does not hold the classes of its test samples" in page.render(gather_results(run))
+    assert "This run has no accuracy by class" in page.render(gather_results(run))

@@ -56,7 +56,7 @@ def test_a_ratio_whose_lower_quartile_is_under_one_does_not_pay():
 def test_a_ratio_above_one_that_is_no_gain_says_why():
     noisy = [(0.5, Speed(1, 1.3, 0.9, 1.4))]
     assert speed.break_even_sentence(WEIGHTS, "1", noisy).endswith(
-        "there the network runs at 1.30× the original's speed, no sure gain with a lower quartile of 0.90×.")
+        "there the network runs at 1.30× the original's speed, which is no sure gain: its lower quartile is 0.90×.")
     assert "at 50% no gain is sure (1.30× at 50%)" in speed.break_even_sentence(
         WEIGHTS, "1", [*noisy, (0.9, Speed(1, 2.0, 1.9, 2.1))])
 
@@ -67,8 +67,8 @@ def test_sparsity_zero_is_no_cut():
 
 
 @pytest.mark.parametrize(("whole", "told"), [
-    (Speed(1, 2.0, 1.8, 2.2), " With nothing cut the compiled network already runs at 2.0× the speed of torch: that "
-                              "part is the engine's, not the zeros'."),
+    (Speed(1, 2.0, 1.8, 2.2), " With nothing removed, the compiled network already runs at 2.0× the speed of torch; "
+                              "that gain comes from the engine, not from the zeros."),
     (Speed(1, 1.2, 0.9, 1.4), ""), (Speed(1, 1.01, 1.005, 1.02), ""), (Speed(1, 0.5, 0.4, 0.6), ""), (None, "")])
 def test_what_the_engine_gains_without_a_cut_is_not_the_zeros_doing(whole, told):
     cells = next(c for c in gather_results(synthetic_run.make()).methods("weight")[0].cells if c.sparsity == 0)

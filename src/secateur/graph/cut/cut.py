@@ -116,19 +116,19 @@ class _Proof:
     def _refusals(self, small: nn.Module, notes: Sequence[str], own_code: bool) -> Iterator[str]:
         yield self._wrong_outputs(small)
         if notes and graphs.ONE_SHAPE not in notes[0] and not self._takes_two(small):
-            yield "it does not take twice the batch, which the network does"
+            yield "it fails at twice the batch size, where the network runs"
         if not own_code:
             if not self.zeroed.is_traced:
-                yield ("its code gives other outputs than its trace does; does it ask torch.is_grad_enabled() or "
+                yield ("its code and its trace give different outputs; does the code check torch.is_grad_enabled() or "
                        "torch.compiler.is_compiling()?")
             if not self.zeroed.repeats(small):
-                yield "its code counts its calls, or keeps something else of them that no graph holds"
+                yield "its code counts its calls, or keeps other state between calls that a graph cannot hold"
             return
         if notes and self._is_blind:
-            yield ("the outputs for this example depend neither on what goes nor on what stays; give an example, or a "
-                   "network in a state, in which they do")
+            yield ("for this example, the outputs depend on neither the removed nor the kept units; pass an example, "
+                   "or a network in a state, for which they do")
         self.untrained = self.training.failure(small)
-        yield f"in train mode it does not run, as the network does: {self.untrained}" if self.untrained else ""
+        yield f"it fails in train mode, where the network runs: {self.untrained}" if self.untrained else ""
         yield self.zeroed.other_batch(small)
 
     def _wrong_outputs(self, small: nn.Module) -> str:
@@ -141,7 +141,7 @@ class _Proof:
             why = readable(failure)
         else:
             error = distance(got, self.want)
-            return "" if error <= LIMIT else f"the outputs differ by {error:.1e} of their size, allowed {LIMIT:g}"
+            return "" if error <= LIMIT else f"the outputs differ by {error:.1e} (relative), allowed {LIMIT:g}"
         give_back()
         return why
 

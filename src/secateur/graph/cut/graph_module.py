@@ -42,8 +42,8 @@ class ExportedNetwork(nn.Module):
             CutGraphWarning: train mode is asked for.
         """
         if mode:
-            warnings.warn(f"the cut graph of {self.original} computes what the network computes in evaluation mode, "
-                          "in train mode too: no dropout, and norms by their stored statistics", CutGraphWarning,
+            warnings.warn(f"the cut graph of {self.original} always runs as in evaluation mode, even after train(): "
+                          "no dropout, and norms use their stored statistics", CutGraphWarning,
                           stacklevel=2)
         return super().train(mode)
 

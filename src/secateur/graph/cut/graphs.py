@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 def graphs(model: nn.Module, small: nn.Module, cuts: Sequence[Cut], trace: Trace,
            sizes: Sizes) -> Iterator[tuple[nn.Module, list[str]]]:
     """The cut graph, for any batch and lengths where the network can be traced so, for any batch, for one shape."""
-    note = (f"the code of {type(model).__name__} has sizes written into it: its cut graph is returned instead, which "
-            "computes as in evaluation mode")
+    note = (f"the code of {type(model).__name__} has fixed sizes in it: its cut graph is returned instead, which "
+            "always runs as in evaluation mode")
     for reach in reaches((trace.first.args, trace.first.kwargs))[:-1]:
         try:
             yield _open_graph(model, small, cuts, trace, reach), [note]
@@ -68,14 +68,14 @@ def _check_lengths(model: nn.Module, small: nn.Module, trace: Trace, keeps: dict
         UnsupportedError: they differ, or there are no guards to say for which sizes the trace holds.
     """
     if trace.first.guards is None:
-        raise UnsupportedError("this torch does not tell for which lengths a trace holds")
+        raise UnsupportedError("this version of torch does not say for which lengths a trace is valid")
     other = _resize(trace.first)
     with evaluating(model), torch.no_grad():
         model(*copy.deepcopy(other.args), **copy.deepcopy(other.kwargs))
     trace = replace(trace, graphs=(other,))
     error = distance(eager_outputs(small, other.args, other.kwargs), masked_outputs(model, trace, keeps))
     if not error <= LIMIT:
-        raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} of their size")
+        raise UnsupportedError(f"at other lengths the outputs differ by {error:.1e} (relative)")
 
 
 def _resize(graph: FlatGraph) -> FlatGraph:

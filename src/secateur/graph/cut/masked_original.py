@@ -102,12 +102,13 @@ class ZeroedCopy:
             rows = torch.arange(batch) % _common_rows(self.example)
             steady = _has_rows(other, self.first, rows)
             if self.alone and not steady:
-                self.path = (f"the code takes another path for a batch of {batch}; give an example of each (a list of "
+                self.path = (f"the code takes another path for a batch of {batch}; pass an example of each (a list of "
                              "examples)")
                 return self.path
             mine = self._tensors(small, self.example) or []
             if self.true or (steady and (got is None or not _has_rows(got, mine, rows))):
-                return f"for a batch of {batch} it gives other outputs than the network with the removed units at zero"
+                return (f"for a batch of {batch} its outputs differ from those of the network with the removed units "
+                        "set to zero")
         return ""
 
     def training(self, small: nn.Module) -> str:
@@ -124,8 +125,9 @@ class ZeroedCopy:
                 continue
             if distance(again, want) > 0 or distance(got, want) <= LIMIT:
                 return ""
-            return (f"in train mode the outputs differ by {distance(got, want):.1e} of their size from those of the "
-                    "network with the removed units at zero: code or norms of its training depend on their number")
+            return (f"in train mode the outputs differ by {distance(got, want):.1e} (relative) from those of the "
+                    "network with the removed units set to zero: its training code or its norms depend on the number "
+                    "of units")
         return ""
 
 

@@ -51,7 +51,7 @@ def name_of(parameter: Tensor, names: dict[int, str]) -> str:
     """The name of an optimizer's parameter in the network."""
     if id(parameter) not in names:
         raise SecateurError(f"the optimizer holds a parameter of shape {tuple(parameter.shape)} that the network "
-                            "does not have: build the optimizer from the network that is cut")
+                            "does not have: build the optimizer from the network that is pruned")
     return names[id(parameter)]
 
 
@@ -61,7 +61,8 @@ def _cut_state(value: Any, parameter: Tensor, name: str, masks_of: Masks) -> Any
         return slice_tensor(value, masks_of.get(name, {})).clone()
     if isinstance(value, Tensor) and value.ndim and masks_of.get(name):
         raise SecateurError(f"the optimizer keeps a state of shape {tuple(value.shape)} for '{name}' of shape "
-                            f"{tuple(parameter.shape)}; allowed is state of the weight's own shape: build it anew")
+                            f"{tuple(parameter.shape)}; allowed: state of the weight's own shape; build a new "
+                            "optimizer")
     return value.clone() if isinstance(value, Tensor) else value
 
 

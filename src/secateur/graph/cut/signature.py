@@ -47,7 +47,7 @@ class GraphInputs:
                                 "as in the example")
         leaves, spec = pytree.tree_flatten(by_name)
         if spec != self.spec:
-            raise SecateurError(f"the cut graph takes {len(self.like)} inputs nested as the example had them, got "
+            raise SecateurError(f"the cut graph takes {len(self.like)} inputs, nested as in the example; got "
                                 f"{len(leaves)}")
         inputs = [value for _, value in sorted(zip(self.order, leaves, strict=True), key=lambda pair: pair[0])]
         for position, (value, like) in enumerate(zip(inputs, self.like, strict=True)):

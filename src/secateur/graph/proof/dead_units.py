@@ -22,8 +22,8 @@ from secateur.graph.proof import reference
 from secateur.graph.proof.float64 import CONVOLUTIONS
 from secateur.graph.proof.oracles import Trace, distance, masked_outputs
 
-UNFELT = ("the outputs do not feel it for this example (a gate that is closed, a branch that is not taken): give an "
-          "example, or a network in a state, in which they do")
+UNFELT = ("the outputs do not depend on it for this example (a closed gate, a branch not taken): pass an example, or "
+          "a network in a state, for which they do")
 _PRODUCTS = CONVOLUTIONS | {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"}
 _OPEN = {"embedding", "cat", "stack", "lstm", "gru", "rnn_tanh", "rnn_relu"}
 

@@ -110,8 +110,8 @@ def prove_groups(model: nn.Module, trace: Trace, groups: Sequence[Group]) -> flo
         wrong = next((g for g in free if not distance(permuted_outputs(model, trace, [trace.leaf_of[g.name]]), before)
                       <= LIMIT), None)
         what = f"group '{wrong.name}' ({trace.operator_of(wrong) or 'not used'})" if wrong else "the groups together"
-        raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} moves the outputs by "
-                               f"{error:.1e} of their size, allowed {LIMIT:g}")
+        raise UnsupportedError(f"the grouping is not proved: permuting the units of {what} changes the outputs by "
+                               f"{error:.1e} (relative), allowed {LIMIT:g}")
     trace.proved = True
     return error
 

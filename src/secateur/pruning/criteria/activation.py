@@ -1,4 +1,4 @@
-"""Activation: a neuron is worth its mean activation."""
+"""Activation: scores a neuron by its mean activation."""
 
 from __future__ import annotations
 

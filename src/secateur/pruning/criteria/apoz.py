@@ -1,4 +1,4 @@
-"""APoZ: a neuron is worth how often it is not zero."""
+"""APoZ: scores a neuron by how often its activation is not zero."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from secateur.pruning.signals.base import Signals, have
 
 
 class Apoz(Criterion):
-    """Score a unit by one minus its average percentage of zeros (Hu et al., *Network Trimming*, 2016). Behind
-    an activation that is never exactly zero all scores are one, and the lower unit goes first.
+    """Score a unit by one minus its average percentage of zeros (Hu et al., *Network Trimming*, 2016). After an
+    activation function that is never exactly zero, all scores are one, and units with lower numbers are removed first.
 
     >>> import torch
     >>> Apoz().score(torch.ones(2, 3), Signals("neuron", unit_zeros=torch.tensor([0.75, 0.25])))

@@ -67,7 +67,7 @@ class Own(Criterion):
         shape = weight.shape[:1] if signals.granularity == "neuron" else weight.shape
         if not isinstance(found, Tensor) or found.shape != shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise SecateurError(f"criterion '{_name_of(self.function)}' gave {got}; allowed is one score an item, "
+            raise SecateurError(f"criterion '{_name_of(self.function)}' returned {got}; allowed: one score per item, "
                                 f"a tensor of shape {tuple(shape)}")
         return found if found.is_floating_point() else found.double()
 
@@ -85,8 +85,8 @@ def as_criterion(choice: str | Criterion | Function) -> tuple[str, Criterion]:
     if isinstance(found, Criterion):
         return name, found
     if not callable(found) or isinstance(found, type):
-        raise SecateurError(f"criterion '{name}' is a {type(found).__name__}; allowed are a Criterion and a function "
-                            "of weight and signals")
+        raise SecateurError(f"criterion '{name}' is a {type(found).__name__}; allowed: a Criterion, or a function of "
+                            "weight and signals")
     return name, Own(found)
 
 

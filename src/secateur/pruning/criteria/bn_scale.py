@@ -1,4 +1,4 @@
-"""BN scale: a channel is worth the factor of the batch norm behind it."""
+"""BN scale: scores a channel by the scale factor of the batch norm after it."""
 
 from __future__ import annotations
 

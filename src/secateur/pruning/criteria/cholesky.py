@@ -1,4 +1,4 @@
-"""Cholesky: a neuron is worth what its activation adds to those of the better neurons."""
+"""Cholesky: scores a neuron by what its activation adds to those of higher-scoring neurons."""
 
 from __future__ import annotations
 

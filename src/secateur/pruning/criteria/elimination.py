@@ -1,4 +1,4 @@
-"""Elimination: a neuron is worth the error that the next layer makes without it, all others refitted."""
+"""Elimination: scores a neuron by the error of the next layer without it, after a refit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from secateur.pruning.signals.base import Signals, have
 
 
 class Elimination(Criterion):
-    """Take units away one at a time, each time the one whose going costs the next layer's outputs least when
-    the weights that read the others are refitted, and refit them: Optimal Brain Surgeon on whole units
-    (Hassibi and Stork, NeurIPS 1992; for columns of one matrix Kurtic et al., *ZipLM*, NeurIPS 2023).
+    """Remove units one at a time. Each step removes the unit whose removal costs the next layer's outputs least after a
+    refit of the weights that read the other units, and refits them: Optimal Brain Surgeon on whole units (Hassibi and
+    Stork, NeurIPS 1992; for columns of one matrix Kurtic et al., *ZipLM*, NeurIPS 2023).
 
     The score is the cost at the time a unit goes, or the greatest so far, so that what goes earlier is worth less.
 

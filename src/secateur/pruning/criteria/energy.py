@@ -1,4 +1,4 @@
-"""Energy: a neuron is worth the size of what it sends on."""
+"""Energy: scores a neuron by the size of what it passes to the next layer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from secateur.pruning.signals.base import Signals, have
 
 
 class Energy(Criterion):
-    """Score a unit by the root mean square of its activation times the norm of its outgoing weights: the root
-    mean square of the change of the next layer's outputs when the unit goes and nothing else changes.
+    """Score a unit by the root mean square of its activation times the norm of its outgoing weights: the root mean
+    square of the change of the next layer's outputs when the unit is removed and nothing else changes.
 
     >>> gram, out = torch.diag(torch.tensor([4.0, 9.0])), torch.tensor([[3.0], [1.0]])
     >>> Energy().score(torch.ones(2, 3), Signals("neuron", unit_gram=gram, outgoing=out))

@@ -1,4 +1,4 @@
-"""FPGM: a neuron is worth its distance from all the others."""
+"""FPGM: scores a neuron by its distance from the other neurons of its layer."""
 
 from __future__ import annotations
 

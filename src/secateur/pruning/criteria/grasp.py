@@ -1,4 +1,4 @@
-"""GraSP: a weight is worth the gradient that would be lost with it."""
+"""GraSP: scores a weight by the gradient that would be lost without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""L1: a neuron is worth the sum of the absolute values of its incoming weights."""
+"""L1: scores a neuron by the sum of the absolute values of its incoming weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""L2: a neuron is worth the Euclidean norm of its incoming weights."""
+"""L2: scores a neuron by the Euclidean norm of its incoming weights."""
 
 from __future__ import annotations
 

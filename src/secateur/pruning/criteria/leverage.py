@@ -1,4 +1,4 @@
-"""Leverage: a neuron is worth how far the other neurons cannot stand in for it."""
+"""Leverage: scores a neuron by how poorly the other neurons can replace it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Magnitude: a weight is worth its absolute value."""
+"""Magnitude: scores a weight by its absolute value."""
 
 from __future__ import annotations
 

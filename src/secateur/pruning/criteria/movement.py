@@ -1,4 +1,4 @@
-"""Movement: a weight is worth how far a short training moves it away from zero."""
+"""Movement: scores a weight by how far a short training moves it away from zero."""
 
 from __future__ import annotations
 

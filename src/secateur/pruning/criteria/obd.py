@@ -1,4 +1,4 @@
-"""OBD: a weight is worth the second-order change of the loss when it alone goes."""
+"""OBD: scores a weight by the second-order change of the loss when it alone is removed."""
 
 from __future__ import annotations
 

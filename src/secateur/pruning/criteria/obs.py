@@ -1,4 +1,4 @@
-"""OBS: a weight is worth the error that its layer makes without it, the other weights of its output refitted."""
+"""OBS: scores a weight by the error of its layer without it, after a refit of the other weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SNIP: a weight is worth the absolute value of gradient times weight."""
+"""SNIP: scores a weight by the absolute value of gradient times weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SparseGPT's order: OBS when the weights of an output go from the first input to the last."""
+"""SparseGPT: scores a weight as OBS does, when only the weights after it are refitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SynFlow: a weight is worth its part of what flows through the network, without any data."""
+"""SynFlow: scores a weight by its share of the flow through the network, without data."""
 
 from __future__ import annotations
 

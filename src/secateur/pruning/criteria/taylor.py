@@ -1,4 +1,4 @@
-"""Taylor: an item is worth the squared first-order change of the loss when it goes."""
+"""Taylor: scores an item by the squared first-order change of the loss when it is removed."""
 
 from __future__ import annotations
 

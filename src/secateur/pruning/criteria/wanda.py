@@ -1,4 +1,4 @@
-"""Wanda: a weight is worth its absolute value times the norm of its input."""
+"""Wanda: scores a weight by its absolute value times the norm of its input."""
 
 from __future__ import annotations
 

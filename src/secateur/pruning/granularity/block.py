@@ -15,7 +15,7 @@ from secateur.pruning.granularity.base import Granularity, Layer, Score, check_p
 
 @dataclass(frozen=True)
 class Block(Granularity):
-    """Weights go in blocks of ``outputs`` x ``inputs`` (``4x1`` where no size is named).
+    """Remove weights in blocks of ``outputs`` x ``inputs`` (``4x1`` where no size is named).
 
     A block of a convolution lies at one place of the kernel: ``outputs`` filters by ``inputs`` channels. A
     block's score is the mean of its weights' scores (``pooling``: ``mean``, ``sum`` or ``max``), as in
@@ -99,7 +99,7 @@ def restore_axes(tensor: Tensor, axes: tuple[str, ...]) -> Tensor:
 
 
 def check_divides(target: Target, axis: str, side: int, what: str) -> None:
-    """Refuse a layer whose outputs or inputs are no multiple of a side, naming those that would do.
+    """Refuse a layer whose outputs or inputs are not a multiple of a side, naming those that would do.
 
     Raises:
         SecateurError: they are not.
@@ -107,5 +107,6 @@ def check_divides(target: Target, axis: str, side: int, what: str) -> None:
     length = target.shape[target.axes.index(axis)]
     if length % side:
         fits = ", ".join(str(n) for n in range(1, min(length, 64) + 1) if length % n == 0)
-        raise SecateurError(f"{what} does not fit '{target.name}': its {length} {axis}puts are no multiple of {side}; "
-                            f"allowed: {fits}; or skip '{target.module}', or give it a granularity of its own")
+        raise SecateurError(f"{what} does not fit '{target.name}': its {length} {axis}puts are not a multiple of "
+                            f"{side}; "
+                            f"allowed: {fits}; or skip '{target.module}', or set another granularity for it in layers=")

@@ -1,4 +1,4 @@
-"""N:M: of every M weights that follow each other along the inputs, N stay."""
+"""N:M: N of every M consecutive weights along the inputs are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from secateur.pruning.ranking import GroupRanking, Ranking
 
 @dataclass(frozen=True)
 class NM(Granularity):
-    """Keep the ``n`` best of every ``m`` weights along the input axis (``2:4`` where none is named).
+    """Keep the ``n`` weights with the highest scores of every ``m`` along the input axis (``2:4`` by default).
 
     The pattern of Mishra et al., *Accelerating Sparse Deep Neural Networks*, 2021: for a convolution the
     ``m`` weights are those of ``m`` input channels at one place of the kernel. The sparsity follows, it is

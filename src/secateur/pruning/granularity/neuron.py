@@ -1,4 +1,4 @@
-"""Neuron: one item is one output unit, with everything that goes with it."""
+"""Neuron: one item is one output unit, with all weights that belong to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budget: each layer loses what brings the network within a budget at the least predicted loss."""
+"""Budget: each layer gets the sparsity that meets a budget at the least predicted loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ERK: thin layers keep more, by the Erdős-Rényi-Kernel rule."""
+"""ERK: small layers get a lower sparsity, by the Erdős-Rényi-Kernel rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secateur.pruning.trial import Bounds
 
 @dataclass(frozen=True)
 class Erk(Allocation):
-    """Layers keep a density in proportion to the sum of their sides over the product of their sides.
+    """Give each layer a density in proportion to the sum of its sides over the product of its sides.
 
     Density ``min(1, e * (n_out + n_in + k_w + k_h) / (n_out * n_in * k_w * k_h))``, with the one ``e`` at which
     the network as a whole has the sparsity that was asked for (Evci et al., *Rigging the Lottery*, ICML 2020,

@@ -9,7 +9,7 @@ from secateur.pruning.scopes.base import Scope
 
 @dataclass(frozen=True)
 class Global(Scope):
-    """One selection over all layers: layers with many small scores lose more.
+    """Rank the items of all layers together: more is removed from layers with many small scores.
 
     >>> Global().competitors(3)
     [[0, 1, 2]]

@@ -1,4 +1,4 @@
-"""LAMP: all items compete, each score being what it adds to those of its layer that stay."""
+"""LAMP: all items compete by scores that are made comparable between layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secateur.pruning.scopes.base import Scope
 
 @dataclass(frozen=True)
 class Lamp(Scope):
-    """One selection over all layers by layer-adaptive scores (Lee et al., *Layer-adaptive Sparsity for the
+    """Rank the items of all layers together, by layer-adaptive scores (Lee et al., *Layer-adaptive Sparsity for the
     Magnitude-based Pruning*, ICLR 2021).
 
     With the scores of a layer in rising order, the one at place u counts ``s[u]**2 / sum(s[v]**2 for v >= u)``;

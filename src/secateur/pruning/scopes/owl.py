@@ -1,4 +1,4 @@
-"""OWL: layers with more outliers keep more."""
+"""OWL: layers with more outliers get a lower sparsity."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from secateur.pruning.trial import Bounds
 
 @dataclass(frozen=True)
 class Owl(Allocation):
-    """Densities around that of the network, by the share of outliers (Yin et al., *Outlier Weighed Layerwise
-    Sparsity*, ICML 2024).
+    """Give layers with more outliers a higher density (Yin et al., *Outlier Weighed Layerwise Sparsity*, ICML 2024).
 
     An outlier is a weight whose |w| times the norm of its input is more than ``times`` the layer's mean. The
     shares are scaled to a width of twice ``reach`` and moved so that the network as a whole has the sparsity

@@ -1,4 +1,4 @@
-"""Sensitivity: each layer loses as much as a scan of it says it can bear."""
+"""Sensitivity: each layer gets a sparsity by how sensitive a scan finds it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STEPS = 100
 
 @dataclass(frozen=True)
 class Sensitivity(Allocation):
-    """The counts that sum to ``round(sparsity * items)`` at the least predicted loss.
+    """Choose the counts that sum to ``round(sparsity * items)`` and have the least predicted loss.
 
     Each layer is cut by itself at several sparsities (Han et al. 2015 choose by hand from such a scan; Frantar &
     Alistarh, *SPDY*, ICML 2022, by dynamic programming as here); the losses of the layers are taken to add up.

@@ -95,7 +95,7 @@ class SignalCollector:
 
     def notes(self, what: str) -> list[str]:
         """What is to be known of the signals that were given: readers of units that are no plain layers."""
-        return [f"{name}: {what} takes its outputs for {FORMULA}, but it {reason}"
+        return [f"{name}: {what} assumes that it computes {FORMULA}, but it {reason}"
                 for name, reason in self._odd_readers.items()]
 
     def _layer(self, name: str) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ class _Probe:
             return "does not run with another weight"
         x = self._read["x"]
         if x is None or not isinstance(got, Tensor):
-            return "reads or gives something else than one tensor"
+            return "takes or returns something other than one tensor"
         try:
             expected = plain_outputs(self.module, x, weight, bias)
         except Exception:
@@ -136,5 +136,5 @@ def check_formulas(own: dict[str, str], model: nn.Module, names: Iterable[str]) 
     """
     if name := next((name for name in names if name in own), None):
         kind = type(model.get_submodule(name)).__name__
-        raise UnsupportedError(f"layer '{name}' ({kind}) {own[name]}, which what needs the inputs of a layer assumes; "
-                               "skip it, or use what needs no data")
+        raise UnsupportedError(f"layer '{name}' ({kind}) {own[name]}, as methods that use a layer's inputs assume; "
+                               "skip it, or use a method that needs no data")

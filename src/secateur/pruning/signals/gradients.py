@@ -30,7 +30,8 @@ def _losses(model: nn.Module, samples: Calibration) -> Iterator[tuple[Tensor, in
     for batch in samples:
         loss = samples.loss(call(model, batch), batch.to(device).labels)
         if not torch.isfinite(loss):
-            raise SecateurError(f"the loss of the data is {float(loss)}: criteria with gradients need finite values")
+            raise SecateurError(f"the loss of the data is {float(loss)}: criteria that use gradients need finite "
+                                "values")
         yield loss, len(batch)
 
 
@@ -101,7 +102,7 @@ def flow(model: nn.Module, example: tuple[Any, ...]) -> _Grads:
         SecateurError: an input is not a floating tensor.
     """
     if not all(isinstance(v, Tensor) and v.is_floating_point() for v in example):
-        raise SecateurError("flow needs inputs that are tensors of floats, to put ones in their place")
+        raise SecateurError("criterion 'synflow' needs float tensors as inputs, because it replaces them by ones")
     twin, parameters = _trainable_copy(model)
     twin = twin.double()
     with torch.no_grad():
@@ -126,8 +127,8 @@ def squared_gradient(model: nn.Module, modules: Sequence[str], samples: Calibrat
     def hook(name: str) -> Callable[..., None]:
         def see(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if name in seen:
-                raise UnsupportedError(f"layer '{name}' is called more than once in one pass: its squared "
-                                       "gradient is not that of one call; skip it, or use another criterion")
+                raise UnsupportedError(f"layer '{name}' is called more than once in one pass, which mixes the squared "
+                                       "gradients of its calls; skip it, or use another criterion")
             seen[name] = (inputs[0].detach(), output)
         return see
 

@@ -109,5 +109,5 @@ def check_sums(name: str, *sums: Tensor) -> None:
         SecateurError: one is not finite.
     """
     if not all(bool(torch.isfinite(total).all()) for total in sums):
-        raise SecateurError(f"data: the squares of what layer '{name}' reads or gives overflow; allowed are samples "
-                            "for which they are finite in the network's precision: scale the data as in training")
+        raise SecateurError(f"data: the squared inputs or outputs of layer '{name}' overflow in the network's "
+                            "precision: scale the data as in training")

@@ -20,11 +20,12 @@ def check_layer(name: str, module: nn.Module) -> nn.Module:
         UnsupportedError: it is neither, or its weight is made by a parametrization; the message names it.
     """
     if not isinstance(module, (nn.Linear, _ConvNd)) or isinstance(module, _ConvTransposeNd):
-        raise UnsupportedError(f"layer '{name}' is a {type(module).__name__}: what needs the inputs of a layer takes "
-                               "linear layers and convolutions (not transposed); skip it, or use what needs no data")
+        raise UnsupportedError(f"layer '{name}' is a {type(module).__name__}: methods that use a layer's inputs "
+                               "support linear layers and convolutions (not transposed); skip it, or use a method "
+                               "that needs no data")
     if "weight" not in module._parameters:
-        raise UnsupportedError(f"layer '{name}' has a parametrization that makes its weight: what needs the inputs of "
-                               "a layer takes plain weights; remove the parametrization, or skip it")
+        raise UnsupportedError(f"layer '{name}' has a parametrization that makes its weight: methods that use a "
+                               "layer's inputs need plain weights; remove the parametrization, or skip it")
     return module
 
 

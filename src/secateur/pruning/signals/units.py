@@ -105,6 +105,7 @@ def scale(model: nn.Module, group: Group) -> Tensor:
     factors = [(m, model.get_submodule(module_name(m.tensor))) for m in group.members if m.tensor.endswith("weight")]
     found = [norm.weight.detach()[m.positions()].abs().mean(1) for m, norm in factors if isinstance(norm, _BatchNorm)]
     if not found:
-        raise UnsupportedError(f"group '{group.name}' has no batch norm with a factor, which the criterion reads; "
+        raise UnsupportedError(f"group '{group.name}' has no batch norm with a scale factor, which the criterion "
+                               "needs; "
                                "skip it, or use another criterion")
     return torch.stack(found).mean(0)

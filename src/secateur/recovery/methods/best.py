@@ -1,4 +1,4 @@
-"""Best: the recovery that wins most back without labels."""
+"""Best: the recovery with the best accuracy without labels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
 
-_KEPT = ("recovery best: the cut network as it is gives outputs that are closer to the original's than the refitted "
-         "one, so nothing was refitted")
+_KEPT = ("recovery best: refitting would move the outputs further from the original's, so nothing was refitted")
 
 
 @dataclass(frozen=True)
 class Best(Recovery):
-    """What measured best of all that needs no labels: ``rechoose`` where single weights are cut, else
+    """The best methods that need no labels, as measured: ``rechoose`` where single weights are cut, else
     ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns the candidate whose outputs for the samples
     are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
 

@@ -1,4 +1,4 @@
-"""Best, then finetune: what wins most back with labels and some minutes of training."""
+"""Best, then finetune: the best accuracy with labels and some minutes of training."""
 
 from __future__ import annotations
 

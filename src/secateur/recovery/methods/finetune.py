@@ -1,4 +1,4 @@
-"""Finetune: train the cut network on."""
+"""Finetune: continue to train the cut network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELD_OUT = 8
 
 @dataclass(frozen=True)
 class Finetune(Recovery):
-    """Train what the cut left, with Adam and a step size that falls to zero along a cosine; zeros stay zeros.
+    """Train the cut network with Adam and a step size that falls to zero along a cosine; removed weights stay zero.
 
     Attributes:
         epochs: passes over the samples.
@@ -66,8 +66,8 @@ class Finetune(Recovery):
         generator = torch.Generator().manual_seed(context.seed)
         order = torch.randperm(len(batches), generator=generator)
         if self.patience and len(order) < _HELD_OUT:
-            raise SecateurError(f"finetune patience {self.patience} holds out an eighth of the samples, got "
-                                f"{len(order)}: allowed are {_HELD_OUT} samples or more, or patience 0")
+            raise SecateurError(f"finetune patience {self.patience} holds out an eighth of the samples and needs at "
+                                f"least {_HELD_OUT}, got {len(order)}; pass more, or patience 0")
         held = len(order) // _HELD_OUT if self.patience else 0
         zeros = {name: model.get_parameter(name) == 0 for name in context.masks}
         # not fused, because the fused Adam refuses networks that hold whole numbers as parameters

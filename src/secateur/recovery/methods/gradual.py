@@ -1,4 +1,4 @@
-"""Gradual: cut little by little from the original network, while it trains."""
+"""Gradual: prune the original network step by step while it trains."""
 
 from __future__ import annotations
 
@@ -82,9 +82,8 @@ class Gradual(Recovery):
             UnsupportedError: the plan cuts neurons.
         """
         if any(resolve(item).scored_as == "neuron" for item in context.granularities):
-            raise UnsupportedError("recovery gradual takes plans of weights, blocks and N:M, got 'neuron': use "
-                                   "reconstruct and finetune, or sc.Pruner(granularity='neuron') in a training of your "
-                                   "own")
+            raise UnsupportedError("recovery gradual supports weights, blocks and N:M, got 'neuron': use reconstruct "
+                                   "and finetune, or sc.Pruner(granularity='neuron') in your own training loop")
         check_learns("gradual", context.original)
         student = copy.deepcopy(context.original)
         total = steps_of(context.data, self.epochs, self.batch_size)
@@ -129,5 +128,5 @@ def rule_for(cuts: Sequence[Cut], plan: Plan) -> dict[str, Any]:
         if all(removal_count(cut.items, sparsity) == cut.removed for cut in cuts):
             return {"sparsity": sparsity, "granularity": cuts[0].granularity or plan.granularity}
     counts = ", ".join(f"{cut.removed} of {cut.items} in '{cut.name}'" for cut in cuts)
-    raise UnsupportedError(f"recovery gradual gives the tensors of one module one sparsity, which {counts} have not: "
-                           "use finetune, which keeps what the plan keeps")
+    raise UnsupportedError(f"recovery gradual needs one sparsity for all tensors of a module, got {counts}: use "
+                           "finetune, which keeps what the plan keeps")

@@ -11,7 +11,7 @@ from secateur.recovery.methods.base import Recovery, RecoveryContext
 
 @dataclass(frozen=True)
 class Nothing(Recovery):
-    """Leave the network as the cut left it."""
+    """Do nothing after the cut."""
 
     def recover(self, context: RecoveryContext) -> nn.Module:
         """The cut network."""

@@ -1,4 +1,4 @@
-"""Recalibrate: measure the batch norms' means and variances anew."""
+"""Recalibrate: measure the means and variances of batch norms again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from secateur.data.forward import call, watch
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 
-_NOTHING = ("recovery recalibrate: no batch norm of the network has a running mean and variance, so that it stays as "
-            "it was")
+_NOTHING = ("recovery recalibrate: no batch norm of the network has a running mean and variance, so nothing was "
+            "changed")
 
 
 @dataclass(frozen=True)

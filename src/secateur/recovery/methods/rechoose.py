@@ -1,4 +1,4 @@
-"""Rechoose: which weights of each layer stay is chosen anew, together with their values."""
+"""Rechoose: choose again which weights of each layer to keep, together with their values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _DAMPING = 1e-3
 
 @dataclass(frozen=True)
 class Rechoose(Recovery):
-    """Choose anew which weights of each layer stay, as many as the plan leaves it, so that the layer comes closest to
-    what the original's layer gave. The alternating direction method of multipliers finds them together with their
+    """Choose anew which weights of each layer stay, as many as the plan leaves it, so that its outputs come closest to
+    those of the original's layer. The alternating direction method of multipliers finds them together with their
     values, which are then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng et al., *ALPS*,
     NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut network so far; layers
     that were not cut are refitted. It needs neither labels nor training.

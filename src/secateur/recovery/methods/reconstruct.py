@@ -1,4 +1,4 @@
-"""Reconstruct: refit each layer by least squares so that it gives what it gave before the cut."""
+"""Reconstruct: refit each layer by least squares so that its outputs match those before the cut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryRe
 @dataclass(frozen=True)
 class Reconstruct(Recovery):
     """Refit every layer behind the first cut, one after the other. The inputs are those of the cut network so far, the
-    targets are the outputs of the original's layer. Weights that went stay zero; biases are fitted too.
+    targets are the outputs of the original's layer. Removed weights stay zero; biases are fitted too.
 
     Each row is solved exactly on the weights that it has left (Cholesky, in float64 where the condition number asks for
     it). The damping pulls towards the weights as they were and is chosen by the error on an eighth of the rows.

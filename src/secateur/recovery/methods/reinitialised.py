@@ -1,4 +1,4 @@
-"""Reinitialised: a control that keeps what the cut left of the structure, and nothing of the weights."""
+"""Reinitialised: a control that keeps the structure of the cut network and trains new weights."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def _draw_anew(name: str, module: nn.Module) -> None:
     reset = getattr(module, "reset_parameters", None)
     if reset is None:
         raise UnsupportedError(f"control reinitialised: '{name}' is a {type(module).__name__} without "
-                               "reset_parameters, so its weights cannot be drawn anew")
+                               "reset_parameters, so its weights cannot be initialised again")
     reset()

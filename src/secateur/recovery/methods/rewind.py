@@ -1,4 +1,4 @@
-"""Rewind: give what is left its earlier weights."""
+"""Rewind: set the remaining weights to their earlier values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from secateur.recovery.methods.base import Recovery, RecoveryContext
 
 @dataclass(frozen=True, eq=False)
 class Rewind(Recovery):
-    """Give the parameters that are left the values that they had at an earlier point of training (Frankle et al.,
+    """Set the remaining parameters to the values that they had at an earlier point of training (Frankle et al.,
     *Linear Mode Connectivity and the Lottery Ticket Hypothesis*, ICML 2020); train on with ``finetune``.
 
     Attributes:
@@ -55,6 +55,6 @@ class Rewind(Recovery):
             found = self.weights if isinstance(self.weights, Mapping) else safetensors.torch.load_file(self.weights)
         wrong = [n for n, p in context.original.named_parameters() if n not in found or found[n].shape != p.shape]
         if wrong:
-            raise SecateurError(f"rewind: the earlier weights are another network's: '{wrong[0]}' is missing or of "
+            raise SecateurError(f"rewind: the earlier weights are from another network: '{wrong[0]}' is missing or of "
                                 "another shape")
         return found

@@ -1,4 +1,4 @@
-"""SparseGPT: mask and updates together, from the first input of a layer to the last."""
+"""SparseGPT: choose and update weights together, from the first input of a layer to the last."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class ReportFile(RunExporter):
         """Draw the page, see that it asks for nothing outside of it, write it and read it back."""
         text = page.render(gather_results(load_run(folder)))
         if outside := _OUTSIDE.search(text):
-            raise MeasurementError(f"the report asks for '{outside[1]:.80}', which is outside of the file")
+            raise MeasurementError(f"the report refers to '{outside[1]:.80}', which is outside the file")
         path.write_bytes(text.encode())
         if path.read_bytes().decode() != text:
-            raise MeasurementError("the report is not left behind: read back, it is another")
+            raise MeasurementError("the report was not kept: read back, it differs from what was written")

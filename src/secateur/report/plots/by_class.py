@@ -82,10 +82,10 @@ def board(results: Results, places: Sequence[Found]) -> Board:
     """The accuracies of the classes, a frame for each place of the slider."""
     options = tuple((str(i), text.percent(1 - s)) for i, s in enumerate(results.keeps))
     frames = {str(i): plot(found, s) for i, (found, s) in enumerate(zip(places, results.keeps, strict=True))}
-    few = f" Drawn are the {MOST} classes that lose most." if any(
+    few = f" Only the {MOST} classes that lose most accuracy are drawn." if any(
         len(p.y.names) == MOST for p in frames.values()) else ""
-    return Board("classes", (Control("keep", "keep", options),), (frames,), "Means over the seeds, the classes that "
-                 f"lose most on top.{few}")
+    return Board("classes", (Control("keep", "keep", options),), (frames,), "Means over the seeds; the classes that "
+                                                                            f"lose most accuracy are on top.{few}")
 
 
 def plot(found: Found, sparsity: float) -> Plot:
@@ -142,9 +142,10 @@ def sentence(curve: Curve, sparsity: float, by: Sequence[ClassLoss]) -> str:
     clear = [c for c in by if c.clear]
     opening = f"With {text.percent(1 - sparsity)} kept ({curve.method.name}), "
     if not clear:
-        return f"{opening}no class loses more than chance explains."
+        return f"{opening}no class loses more accuracy than chance explains."
     first = clear[0]
     more = [str(c.name) for c in clear[1:]]
     rest = f" Class{'es' * (len(more) > 1)} {text.join_words(more)} also lose{'s' * (len(more) == 1)}." if more else ""
-    return (f"{opening}class {first.name} loses most: from {text.percent(first.before)} to {text.percent(first.after)} "
+    return (f"{opening}class {first.name} loses most accuracy: from {text.percent(first.before)} to "
+            f"{text.percent(first.after)} "
             f"({text.points(first.lost.mean)} points).{rest}")

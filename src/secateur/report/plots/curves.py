@@ -48,9 +48,9 @@ def board(results: Results) -> Board:
     controls = (Control("x", "x axis", tuple(kinds.items())), batch_control(results))[:2 if results.batches else 1]
     frames = tuple({f"{x}|{b}" if b else x: plot(results, metric, f"latency-{b}" if x == "latency" else x)
                     for x in kinds for b in batches} for metric in METRICS)
-    key_to_markers = " Stars and diamonds are cuts with a recovery after them." if results.with_recovery() else ""
+    key_to_markers = " Stars and diamonds are networks after a recovery." if results.with_recovery() else ""
     return Board("curves", controls, frames, "Lines are means over the seeds, bands run from the lowest to the "
-                 f"highest seed. Controls, which cut at random, are dashed.{key_to_markers}")
+                 f"highest seed. Dashed lines are controls, which remove at random.{key_to_markers}")
 
 
 def first_board(results: Results) -> Board:

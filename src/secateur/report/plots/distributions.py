@@ -33,7 +33,8 @@ def board(results: Results) -> Board:
     histograms = {f"{s}|{i}": histogram(results, name, s) for s in SCALES for i, name in enumerate(names)}
     losses = {f"{s}|{i}": large_weights(results, name) for s in SCALES for i, name in enumerate(names)}
     return Board("why", controls, (histograms, losses), "Means over the seeds. Left: every bin's share of the layer's "
-                 "weights or neurons. Right: how many of the layer's large weights go with its weakest neurons.")
+                 "weights or neurons. Right: how many of the layer's large weights are removed with its weakest "
+                 "neurons.")
 
 
 def mean_by_place(records: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -62,12 +63,12 @@ def large_weights(results: Results, name: str) -> Plot:
     x, large = tuple(statistics["sparsities"]), statistics["large"]
     losses = list(zip(*(r["fallen"] for r in records), strict=True))
     single = tuple(max(0.0, (s - (1 - large)) / large) for s in x)
-    lines = (replace(_line("gone with the weakest neurons", "neuron", x, tuple(map(fmean, losses))), symbol="square",
+    lines = (replace(_line("removed with the weakest neurons", "neuron", x, tuple(map(fmean, losses))), symbol="square",
                      low=tuple(map(min, losses)), high=tuple(map(max, losses))),
-             replace(_line("gone if spread evenly", "soft", x, mean_by_place([r["even"] for r in records])),
+             replace(_line("removed if spread evenly", "soft", x, mean_by_place([r["even"] for r in records])),
                      dash="dash", symbol=""),
-             _line("gone with the smallest weights", "weight", x, single))
-    return Plot(f"{name}: large weights that go", KEPT,
+             _line("removed with the smallest weights", "weight", x, single))
+    return Plot(f"{name}: large weights removed", KEPT,
                 Axis(f"share of the top {words.percent(large)} by |w|", percent=True, low=0, high=1), lines)
 
 

@@ -13,7 +13,7 @@ from secateur.report.results import Results
 from secateur.report.statistics import Spread, spread
 
 METRICS = {"loss": Axis("divergence of the outputs (nats)", log=True),
-           "same": Axis("samples whose answer stays", percent=True)}
+           "same": Axis("unchanged predictions", percent=True)}
 MOST = 18
 _FRACTION = replace(KEPT, title="fraction of the layer kept")
 _ROLES = ("weight", "neuron", "other", "weight-2", "neuron-2", "other-2", "weight-3", "neuron-3", "other-3")
@@ -41,9 +41,12 @@ def board(results: Results) -> Board:
     options = tuple(("-".join(m), f"{text.noun(m[0])}, {m[1]}") for m in by_method)
     frames = tuple({"-".join(m): plot(results, metric, m) for m in by_method} for metric in METRICS)
     most = max(len(seeds[0]) for seeds in by_method.values())
-    few = f" Drawn are the {MOST} most sensitive of {most} layers." if most > MOST else ""
-    return Board("sensitivity", (Control("method", "cut", options),), frames, "One layer is cut, the others are whole. "
-                 f"Outputs are those of {results.run.scans[0]['samples']:,} training samples; lines are means over the "
+    few = f" Only the {MOST} most sensitive of {most} layers are drawn." if most > MOST else ""
+    return Board("sensitivity", (Control("method", "cut", options),), frames, "One layer is pruned, the others are "
+                                                                              f"whole. The outputs are for "
+                                                                              f"{results.run.scans[0]['samples']:,} "
+                                                                              "training samples; lines are means over "
+                                                                              "the "
                  f"seeds, bands run from the lowest to the highest.{few}")
 
 
@@ -53,7 +56,7 @@ def plot(results: Results, metric: str, method: Method) -> Plot:
     order = sorted(range(len(seeds[0])), key=lambda i: -_divergence(seeds, i))
     places = enumerate(sorted(order[:MOST]))
     lines = tuple(_line([layers[i] for layers in seeds], metric, place) for place, i in places)
-    title = {"loss": "Outputs moved", "same": "Answers that stay"}[metric]
+    title = {"loss": "Change of the outputs", "same": "Unchanged predictions"}[metric]
     return Plot(f"{title}, one layer cut", _FRACTION, METRICS[metric], lines)
 
 
@@ -77,7 +80,7 @@ def _line(layers: list[Layer], metric: str, place: int) -> Series:
 def _tooltip(layer: Layer, kept: float, value: Spread, metric: str) -> str:
     """What hovering over a point shows."""
     effect = (f"divergence {value.mean:.3g} nats" if metric == "loss" else
-              f"{text.percent(value.mean, 2)} of the answers stay")
+              f"{text.percent(value.mean, 2)} of the predictions unchanged")
     return f"{layer['name']}, {text.percent(kept)} of {text.count(layer['items'])} kept\n{effect}"
 
 

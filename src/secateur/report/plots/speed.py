@@ -17,7 +17,8 @@ def pareto_board(results: Results) -> Board:
     """Accuracy against measured latency, under a choice of batch."""
     return Board("pareto", (batch_control(results),), ({b: pareto(results, b) for b in results.batches},),
                  "Latency is the original network's median over the run, divided by the median ratio that was timed "
-                 "in interleaved rounds. The staircase joins what nothing else beats in both accuracy and latency.")
+                 "in interleaved rounds. The staircase joins the networks for which no other is both more accurate "
+                 "and faster.")
 
 
 def speedup_board(results: Results) -> Board:
@@ -170,8 +171,8 @@ def engine_sentence(curve: Curve, batch: str) -> str:
     whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
     if whole is None or whole.pace != "faster":
         return ""
-    return (f" With nothing cut the compiled network already runs at {text.times(whole.ratio)} the speed of torch: "
-            "that part is the engine's, not the zeros'.")
+    return (f" With nothing removed, the compiled network already runs at {text.times(whole.ratio)} the speed of "
+            "torch; that gain comes from the engine, not from the zeros.")
 
 
 def break_even_sentence(curve: Curve, batch: str, points: Sequence[tuple[float, Speed]]) -> str:
@@ -194,7 +195,7 @@ def _no_gain(result: BreakEven) -> str:
     """How fast the network is at the largest sparsity, which does not pay."""
     sparsity, speed = result.last
     # A median ratio above 1 is no gain while its lower quartile is not.
-    unsure = f", no sure gain with a lower quartile of {text.times(speed.low)}" if speed.ratio > 1 else ""
+    unsure = f", which is no sure gain: its lower quartile is {text.times(speed.low)}" if speed.ratio > 1 else ""
     return (f"up to {text.percent(sparsity)}, the largest sparsity measured: there the network runs at "
             f"{text.times(speed.ratio)} the original's speed{unsure}")
 

@@ -39,8 +39,8 @@ def folder() -> Path:
 
 @functools.cache
 def _warn_once(wanted: str, reason: str) -> None:
-    warnings.warn(f"kernels are not kept in '{wanted}': {reason}; they are made anew by each process. "
-                  f"{VARIABLE} names another folder", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"kernels cannot be cached in '{wanted}': {reason}; each process compiles them again. Set "
+                  f"{VARIABLE} to another folder", RuntimeWarning, stacklevel=2)
 
 
 def key(*parts: str) -> str:

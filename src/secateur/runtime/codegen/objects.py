@@ -72,12 +72,12 @@ def _text(strings: bytes, start: int) -> str:
 
 def _elf(code: bytes) -> _Object:
     if code[:6] != b"\x7fELF\x02\x01":
-        raise ObjectError("it is no ELF file of 64 bits, lowest byte first")
+        raise ObjectError("it is not a 64-bit little-endian ELF file")
     kind, machine = struct.unpack_from("<HH", code, 16)
     place, = struct.unpack_from("<Q", code, 40)
     size, count = struct.unpack_from("<HH", code, 58)
     if (kind, size) != (1, 64):
-        raise ObjectError("it is no ELF object file")
+        raise ObjectError("it is not an ELF object file")
     # A section: name, type (8: zeros, not in the file), flags, address, place, size, table of its names, and others.
     sections = list(_records("<IIQQQQIIQQ", code, place, count))
     whole = [b"" if section[1] == 8 else _part(code, section[4], section[5]) for section in sections]
@@ -103,7 +103,7 @@ def _elf_symbols(table: bytes, strings: bytes, sizes: list[int]) -> dict[str, bo
 def _coff(code: bytes) -> _Object:
     machine, count, _, place, total, optional, _ = struct.unpack_from("<HHIIIHH", code)
     if optional:
-        raise ObjectError("it is no COFF object file")
+        raise ObjectError("it is not a COFF object file")
     # A section: name, size and address in memory, size, place, relocations, lines, how many of both, flags.
     for _, _, _, size, start, links, _, many, _, _ in _records("<8sIIIIIIHHI", code, 20, count):
         _part(code, start, size if start else 0)
@@ -126,7 +126,7 @@ def _coff(code: bytes) -> _Object:
 def _mach(code: bytes) -> _Object:
     magic, machine, _, kind, count, size, _, _ = struct.unpack_from("<IIIIIIII", code)
     if (magic, kind) != (0xFEEDFACF, 1):
-        raise ObjectError("it is no Mach-O object file of 64 bits")
+        raise ObjectError("it is not a 64-bit Mach-O object file")
     commands, place, sections = _part(code, 32, size), 0, 0
     symbols: dict[str, bool] = {}
     for _ in range(count):

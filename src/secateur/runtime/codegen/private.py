@@ -24,7 +24,7 @@ def why_open(folder: Path) -> str | None:
         return None
     found, user = folder.lstat(), os.geteuid()
     if not stat.S_ISDIR(found.st_mode):
-        return "it is a link or a file, no folder"
+        return "it is a link or a file, not a folder"
     if found.st_uid != user:
         return f"it belongs to user {found.st_uid}, not to user {user}"
     if stat.S_IMODE(found.st_mode) & 0o777 != 0o700:

@@ -111,9 +111,9 @@ class _Places:
             first = _ahead(node)
         tensor = node.meta.get("val")
         if not isinstance(tensor, Tensor):
-            raise Refused("it makes no tensor")
+            raise Refused("it does not return a tensor")
         if first < 1 or tensor.ndim <= first:
-            raise Refused("it has no rows apart from features")
+            raise Refused("it has no batch axis apart from its features")
         return sizes_of(tensor)[:first]
 
 
@@ -178,7 +178,7 @@ def _value(node: fx.Node, kind: Kind, values: dict[tuple[fx.Node, Kind], Value])
     if key not in values:
         tensor = node.meta.get("val")
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
-            raise Refused(f"{node.name} is no float32 tensor")
+            raise Refused(f"{node.name} is not a float32 tensor")
         first = len(kind)
         if tensor.ndim <= first or sizes_of(tensor)[:first] != kind:
             raise Refused(f"the first axes of {node.name} are not the rows of what it reads")

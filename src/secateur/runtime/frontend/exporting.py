@@ -71,7 +71,7 @@ def export_graph(model: nn.Module, inputs: tuple[Tensor, ...], sequences: bool) 
     except SecateurError:
         raise
     except Exception as error:
-        raise UnsupportedError(f"{type(model).__name__} cannot be made a graph of its own: {readable(error)}"
+        raise UnsupportedError(f"{type(model).__name__} cannot be exported as a graph: {readable(error)}"
                                ) from error
 
 
@@ -84,7 +84,7 @@ def _export(model: nn.Module, inputs: tuple[Tensor, ...], reach: str) -> Exporte
     wide = tuple(repeat(x, 3) if 0 < x.shape[0] < 3 else x for x in inputs)
     found = _without_guards(model, export(model, wide, {}, reach), True)
     if not isinstance(_batch_of(found.module), torch.SymInt):  # type: ignore[arg-type]
-        raise UnsupportedError("the network fixes its batch")
+        raise UnsupportedError("the network has a fixed batch size")
     return found
 
 

@@ -38,7 +38,7 @@ def _product(call: ExportedCall, weight: NDArray[np.float32] | None, bias: NDArr
              index: int = 0) -> Op:
     """A product of the input at ``index`` with a weight ``(outputs, inputs)``, for every row of the leading axes."""
     if weight is None or weight.ndim != 2:
-        raise Refused("its weight is no matrix")
+        raise Refused("its weight is not a matrix")
     source = call.value(call.node.args[index])
     if source.size > MAX_COLUMNS:
         raise Refused(f"it has more than {MAX_COLUMNS} inputs")
@@ -95,7 +95,7 @@ def batch_norm(call: ExportedCall) -> Op:
     source = call.source
     scale, shift, mean, variance = (call.constant(k, "statistics") for k in (1, 2, 3, 4))
     if mean is None or variance is None:
-        raise Refused("it keeps no statistics")
+        raise Refused("it has no running statistics")
     factor = (1 if scale is None else scale) / np.sqrt(variance.astype(np.float64) + call.argument(7, "eps"))
     offset = (0 if shift is None else shift) - mean * factor
     return call.op("affine", source, settings={"factor": factor, "offset": offset})

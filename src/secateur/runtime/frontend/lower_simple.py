@@ -109,7 +109,7 @@ def alias(call: ExportedCall) -> Op:
     """Operators that change nothing, or only the shape of each row."""
     op = call.op("alias")
     if op.inputs[0].size != op.output.size:
-        raise Refused("it changes the count of features")
+        raise Refused("it changes the number of features")
     return op
 
 

@@ -106,7 +106,7 @@ def axes_of(node: Any) -> int:
     """How many axes the tensor of a node has."""
     tensor = node.meta.get("val") if isinstance(node, fx.Node) else None
     if not isinstance(tensor, Tensor):
-        raise Refused("it is no tensor")
+        raise Refused("it is not a tensor")
     return tensor.ndim
 
 

@@ -78,6 +78,6 @@ def _checkpoint_file(args: TrainingArguments, state: TrainerState) -> Path:
     places = [_folder(args, state), *([Path(given)] if isinstance(given, str) else [])]
     files = [place / FILE for place in places if (place / FILE).exists()]
     if not files:
-        raise SecateurError(f"no {FILE} in {' or '.join(map(str, places))}: allowed is a checkpoint that this "
-                            "callback was part of")
+        raise SecateurError(f"no {FILE} in {' or '.join(map(str, places))}: allowed is a checkpoint saved with this "
+                            "callback")
     return files[-1]

@@ -46,7 +46,7 @@ CONTRACT = Regrowth
 
 
 def exchange(weight: Tensor, keep: Tensor, worth: Tensor, count: int) -> Tensor:
-    """The mask after an exchange: the ``count`` smallest living weights go, the ``count`` best of the rest come.
+    """The mask after an exchange: removes the ``count`` smallest living weights, restores the ``count`` best others.
 
     Args:
         weight: ``(...)``; the size of a weight says which living ones go.

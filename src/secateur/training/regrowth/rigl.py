@@ -1,4 +1,4 @@
-"""RigL: the cut weights with the largest gradients come back."""
+"""RigL: pruned weights with the largest gradients are restored."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from secateur.training.regrowth.base import Regrowth
 
 
 class Rigl(Regrowth):
-    """Evci et al., *Rigging the Lottery: Making All Tickets Winners*, ICML 2020: the smallest go, those whose
-    gradient is largest come. On a rising schedule this is GraNet (Liu et al., NeurIPS 2021).
+    """Evci et al., *Rigging the Lottery: Making All Tickets Winners*, ICML 2020: removes the smallest weights and
+    restores those with the largest gradients. On a rising schedule this is GraNet (Liu et al., NeurIPS 2021).
 
     >>> Rigl().score(torch.zeros(2), torch.tensor([-3.0, 1.0]), torch.Generator()).tolist()
     [3.0, 1.0]

@@ -1,4 +1,4 @@
-"""SET: cut weights come back at random."""
+"""SET: pruned weights are restored at random."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from secateur.training.regrowth.base import Regrowth
 
 class Set(Regrowth):
     """Sparse evolutionary training (Mocanu et al., *Scalable training of artificial neural networks with adaptive
-    sparse connectivity*, Nature Communications 2018): the smallest go, random others come.
+    sparse connectivity*, Nature Communications 2018): removes the smallest weights and restores random others.
 
     >>> Set(0.5).count(100, 0.0), Set(0.5).count(100, 1.0)
     (50, 0)

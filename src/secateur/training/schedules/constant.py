@@ -1,4 +1,4 @@
-"""Constant: the target from the first step on."""
+"""Constant: the target sparsity from the first step on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cosine: slow at both ends, fast between."""
+"""Cosine: the sparsity rises slowly at both ends and fast between."""
 
 from __future__ import annotations
 

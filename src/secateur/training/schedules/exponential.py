@@ -1,4 +1,4 @@
-"""Exponential: every cut removes the same fraction of what is left."""
+"""Exponential: every step removes the same fraction of the items left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from secateur.training.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """Let what is left shrink by the same factor at every step, from ``1 - initial`` to ``1 - target``.
+    """Shrink the fraction left by the same factor at every step, from ``1 - initial`` to ``1 - target``.
 
     This is the pace of iterative magnitude pruning, which removes a fifth of what is left each round
     (Frankle and Carbin, *The Lottery Ticket Hypothesis*, ICLR 2019).

@@ -1,4 +1,4 @@
-"""Linear: the same number of items at every cut."""
+"""Linear: every step removes the same number of items."""
 
 from __future__ import annotations
 

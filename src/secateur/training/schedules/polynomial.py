@@ -1,4 +1,4 @@
-"""Polynomial: fast while there is much to remove, slowly where every item counts; cubic unless said otherwise."""
+"""Polynomial: the sparsity rises fast at first and slowly at the end; cubic by default."""
 
 from __future__ import annotations
 
