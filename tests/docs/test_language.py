@@ -25,6 +25,14 @@ OLD = {
     r"says exactly what goes where": "says exactly what is removed where",
     r"the least that can be reached": "the smallest possible value",
     r"[Oo]f these that is taken": "returns the candidate",
+    r"stands? there twice": "is given twice",
+    r"\bis told (?:as|to (?:have|lie|be stored))\b|, told (?:is|was)\b": "is declared as, expected",
+    r"\bis no (?:JSON|torch|array of)": "is not valid JSON, is not a torch.nn.Module",
+    r"is not left behind": "was not written",
+    r"nested in a way that is not known": "has an unknown kind of nesting",
+    r"arguments by place": "positional arguments",
+    r"flags win over": "flags override it",
+    r"that no module can hold|that no run has": "is not a valid name, does not belong to a run",
 }
 """An old phrase as an expression, and what to write instead."""
 

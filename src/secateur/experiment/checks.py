@@ -45,7 +45,7 @@ def read_layers(text: str) -> dict[str, Any]:
     """The settings of single layers from their JSON.
 
     Raises:
-        SecateurError: it is no JSON.
+        SecateurError: it is not valid JSON.
     """
     try:
         return dict(json.loads(text)) if text else {}

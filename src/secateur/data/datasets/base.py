@@ -125,11 +125,11 @@ def _labels(where: str, part: str, y: Tensor) -> Tensor:
     if y.ndim != 1 or not y.numel():
         raise SecateurError(f"{where}: {part} has shape {tuple(y.shape)}; allowed: (samples,), at least one sample")
     if y.is_complex() or y.dtype == torch.bool:
-        raise SecateurError(f"{where}: {part} must hold class numbers, whole and from 0; got {y.dtype}")
+        raise SecateurError(f"{where}: {part} must hold class numbers (integers from 0); got {y.dtype}")
     classes = y.long()
     if (y.is_floating_point() and not torch.equal(classes.to(y.dtype), y)) or int(classes.min()) < 0:
         least = y.min().item() if y.is_floating_point() else int(classes.min())
-        raise SecateurError(f"{where}: {part} must hold class numbers, whole and from 0; got {y.dtype} from {least}")
+        raise SecateurError(f"{where}: {part} must hold class numbers (integers from 0); got {y.dtype} from {least}")
     return classes
 
 

@@ -53,8 +53,8 @@ class CutConfig(CommonConfig):
                                      "budget, which imply it")
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
                                check=check_granularity)
-    out: str = setting("pruned.safetensors", "output file for secateur.load, or .pt2 for torch.export.load; if "
-                       "weights are cut, also a Hugging Face folder from a folder, or .keras from .keras")
+    out: str = setting("pruned.safetensors", "output file: .safetensors for secateur.load, .pt2 for torch.export.load; "
+                       "cuts of weights can also keep the network's format (Hugging Face folder, .keras)")
     force: bool = setting(False, "replace an existing file")
     factory: str = setting("", "pkg.module:factory or built-in name that builds the network of a .safetensors",
                            group=NETWORK)

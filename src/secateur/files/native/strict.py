@@ -18,7 +18,7 @@ def read_json(text: str | bytes, what: str) -> Any:
     """JSON as Python values.
 
     Raises:
-        SecateurError: it is no JSON, names something twice, nests deeper than 64, or holds a number beyond 64 bits.
+        SecateurError: it is not valid JSON, names something twice, nests deeper than 64, or holds too large a number.
 
     >>> read_json('{"a": 1, "a": 2}', "the header")
     Traceback (most recent call last):

@@ -26,7 +26,7 @@ def read_graph(data: bytes, what: str) -> str:
     """The JSON of a program, checked and written anew.
 
     Raises:
-        SecateurError: it is no JSON, or holds a field, a type, an operator or a size that is not known.
+        SecateurError: it is not valid JSON, or holds a field, a type, an operator or a size that is not known.
     """
     return json.dumps(_read("program", strict.read_json(data, what), what))
 

@@ -49,7 +49,7 @@ def expression(node: ast.expr, guard: str) -> Any:
     if (isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call)
             and isinstance(node.value.func, ast.Attribute) and node.value.func.attr == "size" and not node.value.args):
         return ["size", path(node.value.func.value, guard), key(node.slice, guard)]
-    raise SecateurError(f"the graph holds under the condition {strict.short(guard)}, which no file can hold")
+    raise SecateurError(f"the graph is valid only if {strict.short(guard)}, a condition that a file cannot store")
 
 
 def path(node: ast.expr, guard: str) -> list[Any]:
@@ -58,14 +58,14 @@ def path(node: ast.expr, guard: str) -> list[Any]:
         return []
     if isinstance(node, ast.Subscript):
         return [*path(node.value, guard), key(node.slice, guard)]
-    raise SecateurError(f"the graph holds under the condition {strict.short(guard)}, which no file can hold")
+    raise SecateurError(f"the graph is valid only if {strict.short(guard)}, a condition that a file cannot store")
 
 
 def key(node: ast.expr, guard: str) -> Any:
     """A name or a position."""
     if isinstance(node, ast.Constant) and type(node.value) in (str, int):
         return node.value
-    raise SecateurError(f"the graph holds under the condition {strict.short(guard)}, which no file can hold")
+    raise SecateurError(f"the graph is valid only if {strict.short(guard)}, a condition that a file cannot store")
 
 
 def check_condition(told: Any, what: str) -> Any:

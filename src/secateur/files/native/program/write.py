@@ -39,7 +39,7 @@ class Placed:
         name = names[what] if kind in ("parameter", "buffer") else _CONSTANT.format(len(self.constants))
         if kind not in ("parameter", "buffer"):
             if not isinstance(what, Tensor):
-                raise SecateurError(f"the graph holds a {type(what).__name__}, which no file can hold")
+                raise SecateurError(f"the graph holds a {type(what).__name__}, which a file cannot store")
             self.constants[name] = what.detach()
         if name not in self.stored:
             self.stored.append(name)
@@ -76,7 +76,7 @@ def program(model: nn.Module, graph: FlatGraph) -> tuple[dict[str, Any], dict[st
 def call(node: fx.Node, placed: Placed) -> list[Any]:
     """One operator with its arguments."""
     if node.op != "call_function":
-        raise SecateurError(f"the graph has a {node.op} '{strict.short(node.target)}', which no file can hold")
+        raise SecateurError(f"the graph has a {node.op} '{strict.short(node.target)}', which a file cannot store")
     given = [arguments.to_json(a, placed.position) for a in node.args]
     named = {k: arguments.to_json(v, placed.position) for k, v in node.kwargs.items()}
     return [operators.name_of(node.target), given, *([named] if named else [])]
