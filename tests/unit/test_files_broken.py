@@ -197,12 +197,12 @@ def test_a_graph_names_only_what_is_on_the_list(name, path):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda read: read["calls"][0][1].__setitem__(0, {"at": 99}), "takes value 99 of"),
+    (lambda read: read["calls"][0][1].__setitem__(0, {"at": 99}), "refers to value 99, but only"),
     (lambda read: read["calls"][0][1].__setitem__(0, {"at": -1}), "is -1, allowed are whole numbers from 0"),
     (lambda read: read["calls"][0][1].__setitem__(0, {"code": "print()"}), "has an unknown argument"),
     (lambda read: read["tensors"].__setitem__(0, "gone"), "names the tensor 'gone', which the file does not hold"),
     (lambda read: read["takes"]["guards"].append("L['x'] == 1"), "is a text, allowed is a list"),
-    (lambda read: read["takes"]["guards"].append(["eval", 1, 2]), "is not known"),
+    (lambda read: read["takes"]["guards"].append(["eval", 1, 2]), "hold an unknown condition"),
     (lambda read: read["takes"]["parameters"].append(["import os", 1, False]), "names that are not valid for a "
                                                                                "function"),
     (lambda read: read["takes"]["parameters"].append(["", 1, False]), "names that are not valid for a function"),

@@ -85,7 +85,7 @@ def check_condition(told: Any, what: str) -> Any:
         for one in rest:
             check_condition(one, what)
         return told
-    raise SecateurError(f"{what} is an unknown condition: {strict.short(told)}")
+    raise SecateurError(f"{what} hold an unknown condition: {strict.short(told)}")
 
 
 def value(told: Any, given: dict[str, Any]) -> Any:
