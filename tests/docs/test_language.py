@@ -25,6 +25,10 @@ OLD = {
     r"says exactly what goes where": "says exactly what is removed where",
     r"the least that can be reached": "the smallest possible value",
     r"[Oo]f these that is taken": "returns the candidate",
+    r"skip=\(\) lets (?:it|them)": "skip=() prunes them too",
+    r"would have gone|\d\} go, not": "otherwise all would be removed",
+    r"the outputs do not feel it for": "the outputs do not depend on it",
+    r"which what needs the inputs": "as methods that use a layer's inputs assume",
 }
 """An old phrase as an expression, and what to write instead."""
 
