@@ -33,6 +33,10 @@ OLD = {
     r"arguments by place": "positional arguments",
     r"flags win over": "flags override it",
     r"that no module can hold|that no run has": "is not a valid name, does not belong to a run",
+    r"skip=\(\) lets (?:it|them)": "skip=() prunes them too",
+    r"would have gone|\d\} go, not": "otherwise all would be removed",
+    r"the outputs do not feel it for": "the outputs do not depend on it",
+    r"which what needs the inputs": "as methods that use a layer's inputs assume",
 }
 """An old phrase as an expression, and what to write instead."""
 

@@ -91,7 +91,7 @@ def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
     """A note where layers have more inputs than rows were seen, so that what was fitted to them is not determined.
 
     >>> list(underdetermined_layers({"fc1": (20, 64), "fc2": (20, 8)}, "the refit"))
-    ['few samples: the refit of 1 of 2 layers saw fewer rows than inputs (fc1: 20 rows, 64 inputs); pass more data']
+    ['few samples: the refit of 1 of 2 layers had fewer rows than inputs (fc1: 20 rows, 64 inputs); pass more data']
     """
     short = {name: pair for name, pair in seen.items() if pair[0] < pair[1]}
     if short:

@@ -36,7 +36,8 @@ class NM(Granularity):
 
     def __post_init__(self) -> None:
         if not all(whole(1).allows(side) for side in (self.n, self.m)) or self.n >= self.m:
-            raise SecateurError(f"{self.name}: allowed is n:m with 0 < n < m, such as 2:4, two of every four left")
+            raise SecateurError(f"{self.name}: allowed is n:m with 0 < n < m, such as 2:4, which keeps two of every "
+                                f"four weights")
 
     @property
     def name(self) -> str:

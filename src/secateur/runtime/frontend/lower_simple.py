@@ -41,7 +41,7 @@ def binary(kind: str) -> Rule:
     def lower(call: ExportedCall) -> Op:
         sides = call.node.args[:2]
         if call.argument(2, "alpha", 1) != 1 or call.node.kwargs.get("rounding_mode"):
-            raise Refused("it adds a multiple, or rounds")
+            raise Refused("it uses alpha= or rounding_mode=")
         if sum(_is_fixed(side) for side in sides) == 1:
             return _affine(kind, call)
         if kind == "rsub" or any(_is_fixed(side) or not isinstance(side, fx.Node) for side in sides):
