@@ -116,7 +116,7 @@ def test_weights_from_a_file():
     ({"model": "gone.pt2"}, "cannot read 'gone.pt2': there is no such file"),
     ({"model": "support:tinny"}, "did you mean 'tiny'"), ({"model": "nowhere:at"}, "cannot import module 'nowhere'"),
     ({"sparsity": 1.0}, "allowed is a fraction"),
-    ({"sparsity": 0.5, "criterion": "l2"}, "criterion l2: none scores granularity 'weight'"),
+    ({"sparsity": 0.5, "criterion": "l2"}, "criterion l2: none scores granularity 'weight': did you mean 'magnitude'?"),
     ({"sparsity": 0.5, "recovery": ("bst",)}, "did you mean 'best'"),
     ({"sparsity": 0.5, "granularity": "2:4", "scope": "global"}, "scope global: none is defined"),
     ({"sparsity": 0.5, "scope": "budget", "budget": "{flops"}, "is not JSON"),

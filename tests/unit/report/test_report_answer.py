@@ -235,8 +235,8 @@ def test_both_answers_are_told_the_plain_one_first():
 def test_methods_are_named_by_their_recovery_and_marked_apart():
     found = with_recovery()
     names = [c.method.name for c in found.curves]
-    assert names == ["weights, plain", "weights, best recovery", "weights, random (control)",
-                     "neurons, plain", "neurons, best recovery", "neurons, random (control)"]
+    assert names == ["weights, plain", "weights, recovered", "weights, random (control)",
+                     "neurons, plain", "neurons, recovered", "neurons, random (control)"]
     drawn = curves.plot(found, "accuracy").series
     assert len({(s.symbol, s.dash) for s in drawn}) == len({(s.role, s.dash) for s in drawn}) == 6
     assert {c.method.recovery for c in found.plain()} == {"none"}
