@@ -32,7 +32,7 @@ def test_defaults_are_the_main_job():
     ({"seeds": "1.5"}, "allowed is a whole number"),
     ({"seeds": float("inf")}, "allowed is a whole number"), ({"lr": "-1"}, "lr -1.0"),
     ({"epoch": 3}, "did you mean 'epochs'"),
-    ({"granularity": "neuron", "criterion": "magnitude"}, "none scores granularity 'neuron'"),
+    ({"granularity": "neuron", "criterion": "magnitude"}, "none scores granularity 'neuron': did you mean 'l2'?"),
     ({"granularity": "weight", "criterion": "magnitude,l2"}, "criterion 'l2' scores neuron"),
     ({"latency_batches": "0"}, "batch 0"), ({"tolerance": 2.0}, "tolerance 2.0"),
     ({"seeds": True}, "allowed is a whole number"), ({"weights": "x.safetensors", "seeds": 2}, "seeds 2 with weights")])

@@ -74,6 +74,10 @@ def test_what_other_tools_call_it_leads_to_our_name_before_torch_is_there(tmp_pa
     ("bench", "secateur bench: layers 1000x784, 3072x768"), ("report runs/a", "secateur report: runs/a"),
     ("diff a.safetensors b.safetensors", "secateur diff: a.safetensors and b.safetensors")])
 def test_the_first_line_is_there_before_torch_is_imported(tmp_path, words, first):
+    for name in words.split()[1:]:
+        (tmp_path / name).touch() if name.endswith(".safetensors") else None
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "rows.sqlite").touch()
     [(code, out, err)] = run_without([words.split()], tmp_path, slow=["torch"])
     assert (code, "torch" in err) == (2, True)
     assert out.startswith(first) and out.count("\n") == 1
@@ -84,12 +88,24 @@ def test_json_is_not_preceded_by_a_line(tmp_path):
     assert out == ""
 
 
-def test_a_percentage_is_answered_with_the_fraction(tmp_path):
-    from support import secateur
-
-    for words in (["prune", "mlp", "--sparsity", "50"], ["study", "--sparsity", "0,50"]):
-        done = secateur(*words, cwd=tmp_path)
-        assert (done.returncode, "did you mean 0.5?" in done.stderr) == (2, True)
+def test_a_mistake_that_needs_no_torch_is_told_before_it_is_imported(tmp_path):
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "small.safetensors").touch()
+    answers = {
+        "prune mlp --sparsity 50": "did you mean 0.5?", "study --sparsity 0,50": "did you mean 0.5?",
+        "info mlp --sparsity 50": "did you mean 0.5?", "study --sparsity 1": "allowed is a fraction removed in [0, 1)",
+        "study --model lenet5x": "did you mean 'lenet5'?", "study --data digts": "did you mean 'digits'?",
+        "prune mlp --round-to 0": "allowed is a positive whole number",
+        "study --granularity channel": "did you mean 'neuron'?", "prune --granularity 4x": "did you mean '4x1'?",
+        "study --data gone.npz": "'gone.npz': there is no such file",
+        "prune mlp --weights gone.safetensors": "'gone.safetensors': there is no such file",
+        "info nets/smal.safetensors": "did you mean 'nets/small.safetensors'?",
+        "bench gone.pt2": "'gone.pt2': there is no such file", "export gone.keras": "there is no such file",
+        "diff nets/small.safetensors gone.safetensors": "'gone.safetensors': there is no such file",
+        "report nets": "'nets' holds no run: there is no rows.sqlite in it"}
+    found = run_without([words.split() for words in answers], tmp_path, slow=["torch", "numpy", "scipy"])
+    for (words, answer), (code, _, err) in zip(answers.items(), found, strict=True):
+        assert (code, err.count("\n"), answer in err) == (2, 1, True), (words, err)
 
 
 def test_the_shell_completes_names_and_the_last_of_several(tmp_path):

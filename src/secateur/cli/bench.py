@@ -70,7 +70,8 @@ def bench(settings: dict[str, Any]) -> None:
     Without a file, time single layers and print from which sparsity they run faster than torch on this machine.
     """
     layers = settings.get("linear") or settings.get("layers") or ", ".join(BenchOptions.layers)
-    start(f"bench: {settings.get('what') or f'layers {layers}'}")
+    start(f"bench: {settings.get('what') or f'layers {layers}'}",
+          *(settings.get(name) for name in ("what", "factory", "weights")))
     options, config = make_each((BenchOptions, BenchConfig), settings)
     if options.what:
         _time_network(options.subject(), config, Path(options.out) if options.out else None)

@@ -23,7 +23,7 @@ def diff(
 
     The exit code is 0 where both are the same network, 1 where they differ, 2 where a file cannot be read.
     """
-    start("" if as_json else f"diff: {a} and {b}")
+    start("" if as_json else f"diff: {a} and {b}", a, b)
     from secateur.files.inspect import compare, show_diff
     from secateur.models import resolve
 

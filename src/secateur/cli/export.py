@@ -18,7 +18,8 @@ def export(settings: dict[str, Any]) -> None:
 
     A network of a run is made again from its trained weights and compared with the measured row.
     """
-    start(f"export: {settings['source']} to {settings.get('to', ExportConfig.to)}")
+    start(f"export: {settings['source']} to {settings.get('to', ExportConfig.to)}",
+          *(settings.get(name) for name in ("source", "factory", "weights")))
     from secateur.cli.console import tell_export
     from secateur.experiment.export_run import export_source
 

@@ -10,11 +10,12 @@ from secateur.cli.app import LOOK
 from secateur.cli.flags import command
 from secateur.cli.start import start
 from secateur.core import text
+from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.core.network_options import Options
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
 from secateur.core.text import say
-from secateur.experiment.checks import check_granularity, check_layers
+from secateur.experiment.checks import check_granularity, check_layers, check_name_of_granularity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,9 +38,10 @@ class InfoOptions(Options):
     model: str = setting(REQUIRED, "any model that prune accepts, or a file written by sc.save or secateur prune",
                          argument="MODEL|FILE")
     data: str = setting("", "data set for scopes that need samples; it also sets --shape and --classes", group=NETWORK)
-    sparsity: float | None = setting(None, "also print what this sparsity removes from each layer, and what it saves")
+    sparsity: float | None = setting(None, "also print what this sparsity removes from each layer, and what it saves",
+                                     form=check_sparsity)
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
-                               check=check_granularity)
+                               form=check_name_of_granularity, check=check_granularity)
     scope: str = setting("layer", "which items compete, or how the sparsity is spread over layers", group=CUT,
                          room="scopes")
     layers: str = setting("", "settings for single layers as JSON, as in secateur "
@@ -63,7 +65,7 @@ def info(settings: dict[str, Any]) -> None:
     With a sparsity, or a granularity such as 2:4 that has one: also what is removed from each layer, and what
     that saves.
     """
-    start(f"info: {settings['model']}")
+    start(f"info: {settings['model']}", *(settings.get(name) for name in ("model", "data", "weights")))
     from secateur.models import resolve
 
     options = InfoOptions.make(settings)

@@ -32,7 +32,8 @@ def prune(
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
     cut_at = f" at sparsity {settings['sparsity']}" if "sparsity" in settings else ""
-    start(f"prune: {settings.get('model', CutConfig.model)}{cut_at}")
+    start(f"prune: {settings.get('model', CutConfig.model)}{cut_at}",
+          *(settings.get(name) for name in ("model", "data", "weights")))
     from secateur.cli.console import tell_cut
     from secateur.cli.live import Live
     from secateur.experiment.single.prune import cut_network

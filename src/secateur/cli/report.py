@@ -13,17 +13,18 @@ from secateur.cli.start import start
 from secateur.core.errors import failing
 from secateur.core.text import say
 from secateur.experiment.config import ReportOptions
+from secateur.experiment.store import FILE, check_there
 
 
 @command("report", ReportOptions, panel=MEASURE, examples=("secateur report runs/mlp-mnist --csv",))
 def report(settings: dict[str, Any], run: Annotated[Path, typer.Argument(help="the folder of a run")]) -> None:
     """Write the report of a run again from its stored results."""
+    check_there(run)
     start(f"report: {run}")
     from secateur import report as reports
     from secateur.cli.answer import tell
     from secateur.core.terminal import Terminal
     from secateur.experiment.run import load_run
-    from secateur.experiment.store import FILE
 
     options = ReportOptions.make(settings)
     reports.check_installed(parquet=options.parquet)

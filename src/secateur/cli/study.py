@@ -30,7 +30,7 @@ def study(
     """
     file = read_toml(config) if config else {}
     given = {"model": StudyConfig.model, "data": StudyConfig.data, **file, **settings}
-    start(f"study: {given['model']} on {given['data']}")
+    start(f"study: {given['model']} on {given['data']}", given["data"], given.get("weights"))
     from secateur import report
     from secateur.cli.answer import tell
     from secateur.cli.live import Live

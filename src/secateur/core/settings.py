@@ -54,7 +54,8 @@ class Setting:
         least, greatest, above: bounds of a number, or of each of several.
         allowed: the names that are allowed.
         room: the registry whose names are allowed, and what a user's import path gives.
-        check: refuses a value, or each of several, with an error of its own.
+        check: refuses a value, or each of several, with an error of its own; it may import what takes long.
+        form: the same for what needs no such import: a command begins with it.
         some: whether an empty tuple is refused.
         repeats: whether a value may stand in a tuple twice.
         argument: on the command line it has no flag but is a word of its own, named so in the help.
@@ -73,6 +74,7 @@ class Setting:
     allowed: tuple[str, ...] = ()
     room: str = ""
     check: Callable[[Any], object] | None = None
+    form: Callable[[Any], object] | None = None
     some: bool = False
     repeats: bool = False
     argument: str = ""
@@ -145,7 +147,8 @@ class Setting:
                 self.check(one)
 
     def check_form(self, value: Any) -> None:
-        """Refuse what can be refused without importing an item: numbers out of bounds, unknown names.
+        """Refuse what can be refused without importing an item: numbers out of bounds, unknown
+        names, what ``form`` refuses.
 
         Raises:
             SecateurError: the message says what is allowed.
@@ -164,6 +167,8 @@ class Setting:
                 registry.check_name(self.room, one)
             if self.item in (int, float) and not self._within(one):
                 raise SecateurError(f"{label} {one}: allowed is {self._range()}{self._hint(one)}")
+            if self.form:
+                self.form(one)
 
     def _within(self, value: float) -> bool:
         """Whether a number keeps to the bounds; what is not finite keeps to none."""

@@ -6,7 +6,18 @@ import json
 import re
 from typing import Any
 
+from secateur.core import registry
 from secateur.core.errors import SecateurError
+
+
+def check_name_of_granularity(name: str) -> None:
+    """Refuse what is neither a size, nor an import path, nor a name; nothing slow is imported.
+
+    >>> check_name_of_granularity("8x2"), check_name_of_granularity("neuron")
+    (None, None)
+    """
+    if ":" not in name and not re.fullmatch(r"\d+x\d+", name):
+        registry.check_name("granularity", name)
 
 
 def check_granularity(name: str) -> None:

@@ -34,7 +34,8 @@ def check_criteria(criteria: Sequence[str], granularities: Sequence[str]) -> Non
     """Refuse a granularity that none of the criteria scores."""
     for granularity in granularities:
         if not scoring_criteria(criteria, granularity):
-            raise SecateurError(f"criterion {', '.join(criteria)}: none scores granularity '{granularity}'; "
+            raise SecateurError(f"criterion {', '.join(criteria)}: none scores granularity '{granularity}': did you "
+                                f"mean '{resolve(granularity).default_criterion}'? "
                                 f"allowed: {', '.join(criteria_for(granularity))}")
 
 

@@ -29,7 +29,7 @@ class CommonConfig(Settings):
     max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how the scores within one block or neuron are "
                                    "combined", group=CUT, allowed=POOLINGS)
-    round_to: int = setting(1, "keep a multiple of this many neurons or channels", group=CUT, check=check_round_to)
+    round_to: int = setting(1, "keep a multiple of this many neurons or channels", group=CUT, form=check_round_to)
     calibration: int = setting(8192, "number of training samples for criteria and recoveries; labels are used only if "
                                      "needed",
                                group=RECOVERY, least=1)

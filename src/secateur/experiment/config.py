@@ -25,7 +25,7 @@ from secateur.core.settings import (
     setting,
     settings_of,
 )
-from secateur.experiment.checks import check_granularity
+from secateur.experiment.checks import check_granularity, check_name_of_granularity
 from secateur.experiment.common import CommonConfig
 
 if TYPE_CHECKING:
@@ -100,11 +100,12 @@ class StudyConfig(CommonConfig):
 
     cross_checks = (_add_controls, _check_study)
 
-    model: str = setting("mlp", "network: a built-in name or pkg.module:factory", check=partial(_check_item, "models"))
+    model: str = setting("mlp", "network: a built-in name or pkg.module:factory", form=partial(_check_item, "models"))
     data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz",
-                        check=partial(_check_item, "data"))
-    sparsity: tuple[float, ...] = setting(GRID, "fractions to remove, each in [0, 1)", check=check_sparsity, some=True)
-    granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", check=check_granularity, some=True)
+                        form=partial(_check_item, "data"))
+    sparsity: tuple[float, ...] = setting(GRID, "fractions to remove, each in [0, 1)", form=check_sparsity, some=True)
+    granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", form=check_name_of_granularity,
+                                           check=check_granularity, some=True)
     criterion: tuple[str, ...] = setting(
         ("magnitude", "l2", "random"), "how weights or neurons are scored; each is used with the granularities that "
                                        "it supports",

@@ -40,6 +40,16 @@ def key_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(_dump(settings).encode()).hexdigest()[:32]
 
 
+def check_there(folder: Path) -> None:
+    """Refuse a folder that holds no run.
+
+    Raises:
+        RunError: there is no file of rows in it.
+    """
+    if not os.path.lexists(folder / FILE):
+        raise RunError(f"'{folder}' holds no run: there is no {FILE} in it")
+
+
 class Store:
     """The rows of one run folder.
 
@@ -56,8 +66,8 @@ class Store:
     def __init__(self, folder: Path, create: bool = False):
         self.folder = folder
         path = folder / FILE
-        if not create and not os.path.lexists(path):
-            raise RunError(f"'{folder}' holds no run: there is no {FILE} in it")
+        if not create:
+            check_there(folder)
         try:
             _check_own(path)
             folder.mkdir(parents=True, exist_ok=True)

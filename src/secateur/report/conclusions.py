@@ -21,7 +21,7 @@ class Answer:
     ``cell`` is the largest sparsity of the grid at which the mean loss of accuracy lies within the tolerance there and
     at every smaller sparsity of the grid; None where even the smallest is too much. ``sure`` is the same of the upper
     end of the loss's interval. ``too_much`` is the sparsity after ``cell``; None where the grid ends first. ``cells``
-    are all the method's.
+    are all the method's. ``tolerance`` is the accuracy that may be lost, as a fraction.
     """
 
     method: Method
@@ -29,6 +29,7 @@ class Answer:
     sure: Cell | None
     too_much: Cell | None
     cells: tuple[Cell, ...]
+    tolerance: float
 
     @property
     def is_sure(self) -> bool:
@@ -67,7 +68,8 @@ def answer(curve: Curve, tolerance: float) -> Answer:
     within = _count_within([cell.cost.mean for cell in cut], tolerance)
     sure = _count_within([cell.cost.high for cell in cut], tolerance)
     return Answer(curve.method, cut[within - 1] if within else None, cut[sure - 1] if sure else None,
-                  cut[within] if within < len(cut) else None, curve.cells)
+                  cut[within] if within < len(cut) else None, curve.cells,
+                  tolerance)
 
 
 def _count_within(losses: list[float], tolerance: float) -> int:

@@ -82,13 +82,20 @@ def _name_methods(methods: Sequence[Method]) -> list[Method]:
         parts += [f"{m.criterion} (control)"] if m.control else [m.criterion] if len(criteria) > 1 else []
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
         if len({o.recovery for o in rivals}) > 1 and (m.has_recovery or not m.control):
-            parts += [f"{m.recovery} recovery" if m.has_recovery else "plain"]
+            parts += [_how(m, {o.recovery for o in rivals if o.has_recovery})]
         family = m.granularity if m.granularity in ("weight", "neuron") else "other"
         # A lone control is dashed in the colour of its granularity, so it takes no tone of its own.
         tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
         tones[family] += not m.control
         result.append(replace(m, name=", ".join(parts), tone=tone))
     return result
+
+
+def _how(m: Method, recoveries: set[str]) -> str:
+    """What was done after the cut, as the table of answers calls it; by its name where it is one of several."""
+    if not m.has_recovery:
+        return "plain"
+    return "recovered" if recoveries == {"best"} else f"{m.recovery} recovery"
 
 
 def _cells(rows: Sequence[Row], run: RunData, whole: dict[int, Row], dense: Dense) -> tuple[Cell, ...]:

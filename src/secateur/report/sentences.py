@@ -105,11 +105,25 @@ def _loss(a: Answer) -> list[str]:
         return [f"It {'gains' if gains else 'costs'} {mean} ({interval_words(cost)})."]
     drawn = (f"{len(a.cell.rows)} seeds" if "seeds" in cost.over else
              f"{words.count(a.cell.rows[0].tests)} test samples")
+    worst = _first_doubtful(a)
+    where = "" if worst is a.cell else f" at {words.percent(worst.sparsity)}"
     doubt = (f"The average {'gain' if gains else 'loss'} is {mean}, but with {drawn} it could be "
-             f"{'a loss of ' if gains else ''}{words.points(cost.high)}.")
+             f"{'a loss of ' if gains and not where else ''}{words.points(worst.cost.high)}{where}.")
     sure = f"Up to {words.percent(a.sure.sparsity)}, the whole 95% interval lies within the tolerance." if a.sure else (
         "The 95% interval reaches beyond the tolerance from the smallest sparsity on.")
     return [doubt, sure]
+
+
+def _first_doubtful(a: Answer) -> Cell:
+    """Where the doubt in an answer comes from: the answer itself, or the first smaller sparsity with one.
+
+    What costs too much at a smaller sparsity is no sure answer at a larger one, whatever was measured there.
+    """
+    assert a.cell is not None
+    if not a.cell.cost.high <= a.tolerance:
+        return a.cell
+    below = [c for c in a.cells if c.removed > 0 and c.sparsity < a.cell.sparsity]
+    return next((c for c in below if not c.cost.high <= a.tolerance), a.cell)
 
 
 def _points(loss: float) -> str:

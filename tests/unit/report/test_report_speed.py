@@ -51,6 +51,10 @@ def test_break_even_of_neurons_speaks_of_neurons():
 
 def test_a_ratio_whose_lower_quartile_is_under_one_does_not_pay():
     assert speed.break_even([(0.5, Speed(1, 1.05, 0.99, 1.1))]).start is None
+    faster = [(0.1, Speed(1, 1.5, 1.4, 1.6)), (0.5, Speed(1, 1.9, 1.8, 2.0))]
+    assert speed.break_even(faster).start[0] == 0.1
+    assert speed.break_even(faster, own=1.5).start[0] == 0.5, 'what the engine has without zeros is no gain of theirs'
+    assert speed.break_even(faster, own=1.8).start is None
 
 
 def test_a_ratio_above_one_that_is_no_gain_says_why():

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.core import registry
+from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.core.network_options import trust
 from secateur.core.paths import check_out
 from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
-from secateur.experiment.checks import check_data, check_granularity, check_network
+from secateur.experiment.checks import check_data, check_granularity, check_name_of_granularity, check_network
 from secateur.experiment.common import CommonConfig
 from secateur.experiment.config import StudyConfig
 
@@ -50,9 +51,9 @@ class CutConfig(CommonConfig):
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
                         ".txt with sentences, pkg.module:name", check=check_data)
     sparsity: float | None = setting(None, "fraction to remove, in [0, 1); omit it with N:M, or with an amount as "
-                                     "budget, which imply it")
+                                     "budget, which imply it", form=check_sparsity)
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
-                               check=check_granularity)
+                               form=check_name_of_granularity, check=check_granularity)
     out: str = setting("pruned.safetensors", "output file: .safetensors for secateur.load, .pt2 for torch.export.load; "
                        "cuts of weights can also keep the network's format (Hugging Face folder, .keras)")
     force: bool = setting(False, "replace an existing file")

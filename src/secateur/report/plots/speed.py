@@ -130,11 +130,14 @@ class BreakEven:
     last: tuple[float, Speed]
 
 
-def break_even(points: Sequence[tuple[float, Speed]]) -> BreakEven:
-    """Find the break-even in (sparsity, speed) pairs, of which at least one sparsity exceeds 0."""
+def break_even(points: Sequence[tuple[float, Speed]], own: float = 0.0) -> BreakEven:
+    """Find the break-even in (sparsity, speed) pairs, of which at least one sparsity exceeds 0.
+
+    ``own`` is the speed that the engine has with nothing cut: what is no faster than that is no gain of the cut.
+    """
     cut = sorted((p for p in points if p[0] > 0), key=lambda p: p[0])
     first = len(cut)
-    while first and _pays(cut[first - 1][1]):
+    while first and _pays(cut[first - 1][1]) and cut[first - 1][1].low > own:
         first -= 1
     return BreakEven(cut[first] if first < len(cut) else None, cut[first - 1] if first else None, cut[-1])
 
@@ -166,10 +169,16 @@ def _left_out(noisy: int, count: int) -> str:
     return f" {noisy} of {count} sparsities are left out, because their timings are noisy." if noisy else ""
 
 
+def _engine_alone(curve: Curve, batch: str) -> Speed | None:
+    """The speed of the uncut network in the engine for zeros, where that is faster than torch; else None."""
+    whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
+    return whole if whole is not None and whole.pace == "faster" else None
+
+
 def engine_sentence(curve: Curve, batch: str) -> str:
     """How much of the speed is the engine's own, where it runs even the uncut network faster than torch; else empty."""
-    whole = next((s for c, s in _timed_cells(curve, batch, "sparse") if c.sparsity == 0), None)
-    if whole is None or whole.pace != "faster":
+    whole = _engine_alone(curve, batch)
+    if whole is None:
         return ""
     return (f" With nothing removed, the compiled network already runs at {text.times(whole.ratio)} the speed of "
             "torch; that gain comes from the engine, not from the zeros.")
@@ -177,7 +186,8 @@ def engine_sentence(curve: Curve, batch: str) -> str:
 
 def break_even_sentence(curve: Curve, batch: str, points: Sequence[tuple[float, Speed]]) -> str:
     """The break-even of one method and batch in words."""
-    result, granularity = break_even(points), curve.method.granularity
+    whole, granularity = _engine_alone(curve, batch), curve.method.granularity
+    result = break_even(points, whole.high if whole else 0.0)
     items = {"weight": "zeros", "neuron": "removed neurons"}.get(granularity, text.noun(granularity))
     where = f"At batch {batch}, {items}"
     if result.start is None:

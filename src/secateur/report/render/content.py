@@ -23,7 +23,7 @@ def content(results: Results) -> dict[str, Any]:
         by_name["sensitivity"] = sensitivity.table(results)
     return {"run": results.run, "config": results.run.config,
             "timings_note": _timings_note(results), "noisy": LEGEND if results.noisy else "",
-            "doubtful": tables.DOUBTFUL,
+            "doubtful": tables.DOUBTFUL, "key": tables.key_to_answers(results),
             "headline": sentences.headline(results), "findings": sentences.explanation(results),
             "refusals": conclusions.refusals(results), "break_even": speed.break_even_sentences(results),
             "explanation": explanation.paragraphs(results), "tables": by_name, "legend": tables.LEGEND,

@@ -18,7 +18,7 @@ from secateur.report.statistics import Interval
 LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
 
 
-DOUBTFUL = "†: probably; the 95% interval of the loss reaches beyond the tolerance"
+DOUBTFUL = "†: probably; the 95% interval of the loss, here or at a smaller sparsity, reaches beyond the tolerance"
 
 
 def answers(results: Results) -> Table:
@@ -27,6 +27,17 @@ def answers(results: Results) -> Table:
     batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
     head = ("cut", "can go", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
     return Table(head, tuple(_answer(row, batches) for row in rows), 1)
+
+
+def key_to_answers(results: Results) -> str:
+    """What the words of the table of answers mean; empty for a run without a recovery."""
+    rows = answer_rows(results)
+    recoveries = dict.fromkeys(row.recovery for row in rows if row.recovery)
+    if not recoveries:
+        return ""
+    plain = "Plain: nothing was done after the cut. " if len(rows) > len([r for r in rows if r.recovery]) else ""
+    return (f"{plain}Recovered: the cut was followed by {text.join_words(list(recoveries))}. "
+            "Size and speed are relative to the uncut network on this machine.")
 
 
 def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
