@@ -204,7 +204,7 @@ def test_a_function_with_its_needs_is_a_criterion():
     assert torch.equal(mine.cuts[0].keep, wanda.cuts[0].keep)
     with pytest.raises(sc.SecateurError, match="needs calibration inputs"):
         sc.plan(net, 0.5, criterion=own, skip=())
-    with pytest.raises(sc.SecateurError, match=r"gave \(5,\)"):
+    with pytest.raises(sc.SecateurError, match=r"returned \(5,\)"):
         sc.plan(net, 0.5, criterion=lambda weight, signals: weight.sum(1), skip=())
 
 

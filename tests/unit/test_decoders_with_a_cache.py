@@ -45,7 +45,7 @@ IDS = torch.randint(3, 50, (2, 9), generator=torch.Generator().manual_seed(0))
 def test_the_whole_decoder_is_cut_and_generates_with_its_cache(decoder: Any) -> None:
     plan = sc.plan(decoder, 0.5, granularity="neuron", example=IDS)
     small: Any = sc.apply(decoder, plan)
-    assert any("without its cache" in note for note in plan.notes)
+    assert any("traced with config.use_cache=False" in note for note in plan.notes)
     assert decoder.config.use_cache and small.config.use_cache
     assert not isinstance(small, ExportedNetwork)
     assert parameters(small) < 0.4 * parameters(decoder)

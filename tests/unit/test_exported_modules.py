@@ -29,10 +29,10 @@ class Around(nn.Module):
 
 
 FORMS = {
-    "module": (lambda: program().module(), "the network is the graph"),
-    "module without guards": (lambda: program().module(check_guards=False), "the network is the graph"),
-    "inside another": (lambda: Around(program().module()), "module 'inner' is the graph"),
-    "unflattened": (lambda: torch.export.unflatten(program()), "the network is the graph"),
+    "module": (lambda: program().module(), "the network is a graph"),
+    "module without guards": (lambda: program().module(check_guards=False), "the network is a graph"),
+    "inside another": (lambda: Around(program().module()), "module 'inner' is a graph"),
+    "unflattened": (lambda: torch.export.unflatten(program()), "the network is a graph"),
     "program": (program, "got an ExportedProgram"),
 }
 CALLS = {

@@ -39,9 +39,9 @@ def test_own_factory_is_called_and_left_as_it_was():
 @pytest.mark.parametrize(("name", "said"), [
     ("no_module", "returns list; needed: a torch.nn.Module"),
     ("failing", "failed: RuntimeError"),
-    ("needy", "needs in_features, out_features: a factory is called without arguments, or with shape, classes"),
+    ("needy", "needs in_features, out_features: a factory is called without arguments, or with those of shape"),
     ("narrow", r"does not take samples of shape \(4, 4\): mat1 and mat2"),
-    ("pair", "gives tuple; needed: one tensor of logits"),
+    ("pair", "returns tuple; needed: one tensor of logits"),
     ("made", "it is Linear; allowed: a function or class"),
     ("god", "did you mean 'good'"),
 ])

@@ -191,8 +191,8 @@ def test_text_that_is_more_than_a_size_is_not_plain(text):
 
 @pytest.mark.parametrize(("name", "words"), [
     ("net.pt", "can run code"), ("net.pth", "weights_only=True"), ("pytorch_model.bin", "can run code"),
-    ("net.h5", "in Keras"), ("net.onnx", "an ONNX file is .* not read; .*--engine onnxruntime"),
-    ("net.xml", "an OpenVINO file is .* not read; .*--engine openvino"),
+    ("net.h5", "in Keras"), ("net.onnx", "an ONNX file cannot be read here; .*--engine onnxruntime"),
+    ("net.xml", "an OpenVINO file cannot be read here; .*--engine openvino"),
     ("lenet55", "did you mean 'lenet5'"), ("nowhere/at/all", "allowed: "),
     (".", "the folder has no config.json")])
 def test_what_is_no_network_is_told_with_what_is(name, words):

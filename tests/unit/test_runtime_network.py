@@ -201,7 +201,7 @@ def test_without_kernels_torch_runs_and_says_so(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         runtime.compile(net, x)
-    with pytest.raises(SecateurError, match="no llvmlite"):
+    with pytest.raises(SecateurError, match="llvmlite is missing"):
         runtime.compile(net, x, engine="kernels")
 
 

@@ -183,7 +183,7 @@ def test_inputs_that_are_no_tensors_are_asked_for_again(tmp_path):
 
     remember(small, [replace(steps(small)[0], example="")])
     path = sc.save(small, tmp_path / "cut.safetensors")
-    assert "give example=" in refused(path, Named)
+    assert "pass similar inputs as example=" in refused(path, Named)
     back = sc.load(path, Named, example=example[0])
     assert torch.equal(back(example[0]), small(example[0]))
 

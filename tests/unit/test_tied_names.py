@@ -54,7 +54,7 @@ def test_its_width_stays_and_the_units_elsewhere_go(first: str, said: dict[str, 
 
 @pytest.mark.parametrize("layers", [{"emb.*": 0, "hea.": 0.3}, {"embedding": 0, "head": 0.3}])
 def test_what_two_names_say_must_agree(layers: dict[str, float]) -> None:
-    with pytest.raises(sc.SecateurError, match="sparsity of 'head' is not clear|sparsity of 'embedding' is not clear"):
+    with pytest.raises(sc.SecateurError, match="sparsity of 'head' is ambiguous|sparsity of 'embedding' is ambiguous"):
         sc.prune(Language("head").eval(), 0.5, example=WORDS, skip=(), layers=layers)
 
 

@@ -149,7 +149,7 @@ def outlook_text(found: Mapping[str, int], missing: Mapping[str, int], seconds: 
     >>> outlook_text({"point": 60, "timing": 7}, {"timing": 53}, 240.0)
     'found all 60 points and 7 of 60 timings; the rest takes about 4 minutes'
     >>> outlook_text({}, {"network": 3, "point": 60}, None)
-    '3 networks and 60 points to go; how long that takes is known after the first epochs'
+    '3 networks and 60 points to go; the time for that is known after the first epochs'
     >>> outlook_text({"point": 60}, {"point": 0}, 0.0)
     'found all 60 points: nothing is left to do'
     """

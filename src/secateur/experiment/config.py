@@ -143,7 +143,7 @@ class StudyConfig(CommonConfig):
             SecateurError: a spec that rows cannot hold, which are text: a criterion or a recovery that has no name,
                 modules in ``skip``, or a setting that studies do not have.
 
-        >>> from secateur import Block, Global
+        >>> from secateur import Block, Global, PruningSpec
         >>> config = StudyConfig.of(PruningSpec(granularity=Block(4, 2, pooling="max"), scope=Global()), seeds=1)
         >>> config.granularity, config.scope, config.pooling
         (('4x2',), ('global',), 'max')

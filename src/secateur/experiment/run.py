@@ -151,7 +151,8 @@ class _Reader:
         """
         each = -(-len(self.run["points"]) // max(1, len(self.run["trained"])))
         pairs = list(zip(self.run["points"], self.run["latency"], strict=False))[:each * seeds]
-        return [timing for point, timing in pairs if "refused" not in (self.store.get(point) or {})]
+        return [timing for point, timing in pairs
+                if "refused" not in (self._one(point, partial(self.store.get, point)) or {})]
 
     def _count(self, keys: list[str]) -> tuple[int, int]:
         """How many rows there are of those that are to be made."""

@@ -53,8 +53,8 @@ def targets(model: nn.Module, example: Any = None, inner: bool = False) -> Struc
 
     >>> _ = torch.manual_seed(0)
     >>> print(targets(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(8, 4)))
-    2 layers with weights to cut; 1 of 2 groups of neurons can be cut, 3 units; outputs made by 2
-      0: 3 x neuron (linear.py:134), 21 parameters go with them; 0.weight[0], 0.bias[0], 2.weight[1]
+    2 layers with weights that can be cut; 1 of 2 groups of neurons can be cut, 3 units; outputs made by 2
+      0: 3 x neuron (linear.py:134), 21 parameters are removed with them; 0.weight[0], 0.bias[0], 2.weight[1]
       2: 2 x neuron (linear.py:134), stays: it reaches the network's output; 2.weight[0], 2.bias[0]
     """
     check_module("targets", model)

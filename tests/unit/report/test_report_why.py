@@ -36,7 +36,7 @@ def test_gaussian_weights_support_the_hypothesis():
 def test_dead_neurons_do_not_support_it():
     paragraphs = explanation.paragraphs(gather_results(with_weights(dead_neurons(0), dead_neurons(1))))
     assert paragraphs[0] == explanation.VERDICTS["open"]
-    assert "lie 50% of the weights and 50% of the neuron norms" in paragraphs[1]
+    assert "50% of the weights and 50% of the neuron norms are below" in paragraphs[1]
 
 
 def test_no_anatomy_says_untested():
@@ -62,7 +62,7 @@ def test_large_weights_are_counted_at_the_first_sparsity_that_is_too_much():
     digest = gather_results(synthetic_run.make())
     text = explanation.large_weight_words(digest)
     found = evidence.large_weight_loss(digest.run.weight_statistics, 0.7)
-    assert "lie in the 70% weakest neurons" in text
+    assert "are in the 70% weakest neurons" in text
     assert found.weight == pytest.approx(0.7)
     assert found.neuron < 0.6
 

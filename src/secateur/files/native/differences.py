@@ -12,7 +12,7 @@ def differences(saved: Mapping[str, str], own: Mapping[str, str]) -> str:
     """How the shapes of a file and of a network differ; empty where they are the same.
 
     >>> differences({"a": "[2]", "b": "[3]"}, {"a": "[4]", "b": "[3]", "c": "[1]"})
-    '2 tensors differ: a is [2] in the file and [4] in it; c is [1] in it and not in the file'
+    '2 tensors differ: a is [2] in the file but [4] in that network; c is [1] in that network but missing from the file'
     """
     names = [n for n in [*saved, *(n for n in own if n not in saved)] if saved.get(n) != own.get(n)]
     kinds: dict[str, list[str]] = {}

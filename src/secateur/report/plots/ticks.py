@@ -26,7 +26,7 @@ def log_ticks(low: float, high: float, percent: bool = False) -> list[tuple[floa
     """Ticks of a logarithmic axis between two positive values: round numbers, at most seven, with their labels.
 
     >>> [label for _, label in log_ticks(0.3, 12)], [label for _, label in log_ticks(0.04, 0.6, percent=True)]
-    (['0.5', '1', '2', '5', '10'], ['5%', '10%', '20%', '50%'])
+    (['0.5', '1', '2', '5', '10'], ['5%', '7%', '10%', '15%', '20%', '30%', '50%'])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for multiples in _MULTIPLES:
