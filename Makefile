@@ -1,6 +1,6 @@
 # make demo    sets up .venv, a first look at MNIST in a minute, leaves a draft of a report in runs/
 # make study   sets up .venv, runs the study on MNIST, leaves a report in runs/
-# make test    sets up .venv, runs the tests but the slow ones: 5 minutes on two cores
+# make test    sets up .venv, runs the tests but the slow ones
 # make test-all   every test
 # make lint    ruff and mypy        make wheel   dist/*.whl and *.tar.gz, checked
 # make docs    the docs site in site/, any warning an error
