@@ -38,9 +38,8 @@ REPORT = HERE.parent / "docs" / "report" / "mnist.html"
 
 
 def answer() -> str:
-    """What the study found, with its report once ``benchmarks/mnist.py`` has put it in the docs."""
-    link = "\n\n[The whole report](docs/report/mnist.html): one file, open it in a browser." * REPORT.exists()
-    return f"> {results('mnist')['answer']}{link}"
+    """What the study found."""
+    return f"> {results('mnist')['answer']}"
 
 
 def example_report() -> str:
