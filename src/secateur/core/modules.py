@@ -15,6 +15,8 @@ from secateur.core.errors import SecateurError
 from secateur.core.tensors import tensors_in
 
 _ENDS_NAMES = frozenset("\"'\\\n\r\0")
+PLAIN_NAMES = "allowed are names without quotes, backslashes and line ends"
+"""What :func:`is_plain_name` allows, in words."""
 
 
 def at(root: Any, name: str) -> Any:
@@ -46,7 +48,7 @@ def check_names(model: nn.Module) -> None:
     for name in (*(name for name, _ in model.named_modules()), *stored_tensors(model)):
         if not is_plain_name(name):
             raise SecateurError(f"{name[:60]!r} is not a safe name for a module or tensor, as torch writes code with "
-                                "it: allowed are names without quotes, backslashes and line ends")
+                                f"it: {PLAIN_NAMES}")
 
 
 def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -62,8 +64,7 @@ def place_in(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     (True, 'weight')
     """
     if not is_plain_name(name):
-        raise SecateurError(f"{name[:60]!r} is not a valid name for a module or tensor: allowed are names without "
-                            "quotes, backslashes and line ends")
+        raise SecateurError(f"{name[:60]!r} is not a valid name for a module or tensor: {PLAIN_NAMES}")
     *path, last = name.split(".")
     for part in path:
         if part not in root._modules:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from secateur.core.errors import SecateurError
-from secateur.core.modules import is_plain_name
+from secateur.core.modules import PLAIN_NAMES, is_plain_name
 
 Example = TypeVar("Example")
 
@@ -81,8 +81,7 @@ def unflatten(told: Any, leaf: Callable[[Any], Any]) -> Any:
     if any(type(pair) is not list or len(pair) != 2 or type(pair[0]) not in (str, int) for pair in inside):
         raise SecateurError("a dict of inputs or outputs has keys other than strings and whole numbers")
     if odd := [key for key, _ in inside if type(key) is str and not is_plain_name(key)]:
-        raise SecateurError(f"a dict of inputs or outputs has the name {odd[0][:60]!r}; allowed are names without "
-                            "quotes, backslashes and line ends")
+        raise SecateurError(f"a dict of inputs or outputs has the name {odd[0][:60]!r}; {PLAIN_NAMES}")
     return {key: unflatten(one, leaf) for key, one in inside}
 
 
