@@ -53,13 +53,8 @@ def _is_control(point: Point) -> bool:
     return as_criterion(point.criterion)[1].control or any(item.control for item in recoveries(point.recovery))
 
 
-def is_whole(point: Point) -> bool:
-    """Whether the network of a point is the original itself."""
-    return point.sparsity == 0 and point.recovery == "none"
-
-
 def alike(point: Point) -> tuple[Any, ...]:
     """What points that are going to share a timing have in common, as far as that is known before they are measured."""
-    zeroed = point.granularity != "neuron" and point.sparsity != 0 and not _is_control(point)
+    zeroed = point.granularity != "neuron" and not point.is_whole and not _is_control(point)
     own = (point.criterion, point.recovery) if zeroed else ()
     return (point.granularity, point.scope, point.sparsity, *own)

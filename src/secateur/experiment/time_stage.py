@@ -12,7 +12,7 @@ from typing import Any
 from secateur.core.errors import RunError
 from secateur.experiment.pace import Pace
 from secateur.experiment.point import Point
-from secateur.experiment.shared_timings import alike, group_by_timing, is_whole
+from secateur.experiment.shared_timings import alike, group_by_timing
 from secateur.experiment.stage import PointStage
 from secateur.experiment.stored import check_timing
 from secateur.experiment.trial import open_bundle
@@ -91,7 +91,8 @@ class Time(PointStage):
                 pace.step("time")
                 self.put_point(first, earlier)
             for point in (p for p in others if p in wanted):
-                self.put_point(point, {**(earlier or {}), **({} if is_whole(point) else {"timed_as": str(first)})})
+                is_original = point.is_whole and point.recovery == "none"
+                self.put_point(point, {**(earlier or {}), **({} if is_original else {"timed_as": str(first)})})
 
     def _groups(self, missing: Sequence[Point]) -> list[list[Point]]:
         """The points that share a timing, where any of them is to be timed; the first of each group is the one that is.
