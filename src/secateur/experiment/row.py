@@ -101,6 +101,8 @@ class Row:
 def read_row(settings: Mapping[str, Any], figures: Mapping[str, Any], timing: Mapping[str, Any] | None) -> Row:
     """The row of stored settings and figures; figures that this version does not know are left out."""
     values = {k: settings[k] for k in SETTINGS if k in settings}
+    if values.get("recovery") == "best" and settings.get("recovery_version", 1) == 1:
+        values["recovery"] = "refit"  # what "best" was before it ended with distillation
     if "needs_labels" not in figures:
         values |= facts_of_older_row(settings["criterion"], settings.get("recovery", "none"))
     values |= {k: v for k, v in {**figures, **(timing or {})}.items() if k in Row.__dataclass_fields__}

@@ -32,7 +32,7 @@ _SPREAD = {"count": int, "mean": _NUMBER, "max": _NUMBER, "cv": _NUMBER, "gini":
 _TIMING = {"median": _NUMBER, "low": _NUMBER, "high": _NUMBER, "speedup": Maybe(_NUMBER)}
 _CONDITIONS = {"load": Maybe(_NUMBER), "rounds": int}
 SETTINGS = {"seed": int, "granularity": str, "criterion": str, "scope": str, "recovery": Maybe(str),
-            "sparsity": _NUMBER}
+            "sparsity": _NUMBER, "recovery_version": Maybe(int)}
 LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)), "work_ratio": Maybe(_NUMBER),
            "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str),
            "timed_as": Maybe(str)}
