@@ -155,6 +155,15 @@ def test_what_runs_alike_is_timed_once():
     assert {group[0] for group in groups} == {plain, best_, l2, other, whole, rest}
 
 
+def test_a_control_that_leaves_other_zeros_is_timed_itself():
+    """As many blocks went, but of other sizes."""
+    plain, random = point("4x1", "magnitude"), point("4x1", "random")
+    rows = {plain: figures(5, 5), random: figures(5, 5)}
+    for figure, weights in zip(rows.values(), (20, 18), strict=True):
+        figure["layers"][0]["removed_weights"] = weights
+    assert group_by_timing(rows) == [[plain], [random]]
+
+
 def sorted_names(group):
     return sorted(map(str, group))
 

@@ -39,7 +39,8 @@ def group_by_timing(rows: Mapping[Point, Figures]) -> list[list[Point]]:
 
 def _what_runs(point: Point, figures: Figures) -> tuple[Any, ...]:
     """What a machine has to do: the kind of cut, how much went where, and how many numbers are left."""
-    removed = tuple((layer["name"], layer["items"], layer["removed"]) for layer in figures["layers"])
+    removed = tuple((layer["name"], layer["items"], layer.get("removed_weights", layer["removed"]))
+                    for layer in figures["layers"])
     zeroed = point.granularity != "neuron"
     return point.granularity if zeroed else "", removed, figures["parameters"], figures["flops"]
 
