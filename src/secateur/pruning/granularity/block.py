@@ -25,9 +25,10 @@ class Block(Granularity):
     (both).
 
     Where a side does not divide a layer's outputs or inputs, the last blocks along them are smaller. Such a block
-    is one item like any other, and its score pools the weights that it has: its ``mean`` compares with that of a whole
-    block; its ``sum`` and ``max`` are of fewer weights, so that it tends to go before whole blocks. The sparsity is
-    the fraction of blocks that go. Where the weights in them are another fraction, the plan's notes say so.
+    is one item like any other, and its score pools the weights that it has. Its ``mean`` compares with that of a whole
+    block, but scatters more: at a high sparsity it stays more often. Its ``sum`` and ``max`` are of fewer weights, so
+    that it tends to go before whole blocks. The sparsity is the fraction of blocks that go. Where the weights in them
+    are another fraction, the plan's notes say so.
 
     Raises:
         SecateurError: a side below 1, or an unknown pooling.
