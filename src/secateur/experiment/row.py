@@ -35,7 +35,7 @@ class Row:
         bytes_sparse: the same with each tensor in the smallest of dense, bit mask and CSR.
         bytes_file: of the file that :func:`secateur.save` writes; None in rows of versions that did not measure it.
         flops, flops_nonzero: of one example; the second leaves out the products with a zero weight.
-        layers: records of name, items, removed, sparsity.
+        layers: records of name, items, removed, sparsity, and removed_weights where blocks differ in size.
         notes: what a reader has to know of the cut.
         samples_seen: training samples shown to criterion and recovery; 0 for none.
         predictions: the classes given to the sample images.

@@ -39,7 +39,8 @@ LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)
 POINT = {"control": Maybe(bool), "needs_labels": Maybe(bool), "reached": _NUMBER, "items": int, "removed": int,
          "loss": _NUMBER, "accuracy": _NUMBER, "correct": Maybe(bytes), "tests": int, "parameters": int,
          "nonzeros": int, "bytes": int, "bytes_sparse": int, "bytes_file": Maybe(int), "flops": int,
-         "flops_nonzero": int, "layers": [{"name": str, "items": int, "removed": int, "sparsity": _NUMBER}],
+         "flops_nonzero": int, "layers": [{"name": str, "items": int, "removed": int, "sparsity": _NUMBER,
+                                           "removed_weights": Maybe(int)}],
          "notes": Maybe([str]), "samples_seen": Maybe(int), "predictions": Maybe([int])}
 TRAINED = {"loss": _NUMBER, "accuracy": _NUMBER, "parameters": int,
            "history": Maybe([{"epoch": int, "loss": _NUMBER, "accuracy": _NUMBER, "seconds": _NUMBER}])}
