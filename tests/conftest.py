@@ -22,6 +22,16 @@ def calm(monkeypatch):
 
 
 @pytest.fixture
+def brief_distillation(monkeypatch):
+    """Recoveries that end with distillation train one epoch where nothing else is asked for: for tests that look at
+    something else. What more of it gives is tested in oracles/.
+    """
+    from secateur.recovery.methods import distil
+
+    monkeypatch.setattr(distil, "_EPOCHS", 1)
+
+
+@pytest.fixture
 def blank_figures(monkeypatch):
     """Every figure of a report is written, and blank: for tests that look at something else, as drawing takes seconds.
     What is drawn is tested in unit/report/.

@@ -23,7 +23,7 @@ OLD_KERAS = re.compile(r"Keras 3\.12.* cannot export the Keras model .* with an 
 QUICK_BENCH = ["--seconds", "0.01", "--batch", "1", "--threads", "1", "--engine", "torch,sparse"]
 FEW = ["--batch", "1", "--seconds", "0.001"]
 QUICK = {"CONTRIBUTING.md", "why-not-faster.md"}
-LONG = {"export.md", "serve.md", "prune-hugging-face.md", "prune-timm.md", "prune-keras.md"}
+LONG = {"export.md", "serve.md", "reduce-latency.md", "prune-hugging-face.md", "prune-timm.md", "prune-keras.md"}
 OWN = {"your-network.md", "prune-pt2.md", "prune-hugging-face.md", "prune-keras.md"}
 PACKAGES = {"prune-timm.md": "timm"}
 WIDEST = 88
@@ -88,7 +88,7 @@ def own_networks():
     keras().Sequential([layers.Input((6,)), layers.Dense(16, "relu"), layers.Dense(2)]).save("net.keras")
 
 
-@pytest.mark.usefixtures("calm")
+@pytest.mark.usefixtures("calm", "brief_distillation")
 @pytest.mark.parametrize("page", sweep([p for p in PAGES if blocks(p, "python")], lambda p: p.name not in LONG),
                          ids=name_of)
 def test_python_snippets_run_and_print_what_the_page_shows(page, folder):

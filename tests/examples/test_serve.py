@@ -83,12 +83,19 @@ def start(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def whole():
+    torch.manual_seed(3)
+    return tiny().eval()
+
+
+@pytest.fixture(scope="module")
+def shared(whole, tmp_path_factory):
+    """A server of the whole network, which ends as by Ctrl-C."""
     folder = tmp_path_factory.mktemp("served")
-    sc.save(tiny().eval(), folder / "net.safetensors")
-    server = Running(folder, "--dense")
+    sc.save(whole, folder / "net.safetensors")
+    server = Running(folder, "--dense", "--max-batch", "4")
     yield server
-    assert server.end()[::2] == (0, "")
+    assert server.end(signal.SIGINT)[::2] == (0, "")
 
 
 def client(server, network, number):
@@ -125,9 +132,8 @@ def test_every_answer_under_load_is_that_of_its_own_request(start, network, flag
     assert f"closed after {CLIENTS * EACH} requests" in said
 
 
-def test_wrong_requests_are_told_why_and_the_server_goes_on(start, network):
-    server = start("--dense", "--max-batch", "4")
-    nested = "[" * 50_000
+def test_wrong_requests_are_told_why_and_the_server_goes_on(shared, whole):
+    server, nested = shared, "[" * 50_000
     for body, status, word in [
             (b"no json", 400, "no JSON"), (b"", 400, "no JSON"), (nested, 400, "no JSON"), ("[1]", 400, "inputs"),
             ('{"inputs": [[1, 2]]}', 400, "[n, 1, 4, 4]"), ('{"inputs": "text"}', 400, "no array"),
@@ -144,8 +150,7 @@ def test_wrong_requests_are_told_why_and_the_server_goes_on(start, network):
         assert server.ask("POST", "/predict", body, headers)[0] == 400
     assert server.ask("GET", "/elsewhere")[0] == 404
     assert server.ask("POST", "/elsewhere", b"{}")[0] == 404
-    assert client(server, network, 1) == EACH
-    assert server.end(signal.SIGINT)[0] == 0
+    assert client(server, whole, 1) == EACH
 
 
 @pytest.mark.parametrize(("method", "path", "status", "allow"), [

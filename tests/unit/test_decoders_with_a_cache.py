@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import sweep
 from torch import nn
 
 import secateur as sc
@@ -14,17 +15,17 @@ from secateur.graph.cut.graph_module import ExportedNetwork
 transformers: Any = pytest.importorskip("transformers")
 
 
-def llama() -> nn.Module:
-    """Two layers of grouped-query attention."""
-    config = transformers.LlamaConfig(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+def llama(layers: int = 2) -> nn.Module:
+    """Layers of grouped-query attention."""
+    config = transformers.LlamaConfig(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=layers,
                                       num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=32,
                                       bos_token_id=1, eos_token_id=2, pad_token_id=0)
     return transformers.LlamaForCausalLM(config).eval()  # type: ignore[no-any-return]
 
 
-def gpt2() -> nn.Module:
-    """Two layers with learned positions and a tied head."""
-    config = transformers.GPT2Config(vocab_size=50, n_positions=32, n_embd=32, n_layer=2, n_head=4, bos_token_id=1,
+def gpt2(layers: int = 2) -> nn.Module:
+    """Layers with learned positions and a tied head."""
+    config = transformers.GPT2Config(vocab_size=50, n_positions=32, n_embd=32, n_layer=layers, n_head=4, bos_token_id=1,
                                      eos_token_id=2, pad_token_id=0)
     return transformers.GPT2LMHeadModel(config).eval()  # type: ignore[no-any-return]
 
@@ -66,7 +67,11 @@ def test_without_the_cache_the_same_is_cut(decoder: Any) -> None:
     assert torch.equal(with_cache(IDS).logits, without(IDS).logits)
 
 
-def test_it_is_compiled_saved_and_exported(decoder: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize("make", sweep([llama, gpt2], llama.__eq__))
+def test_it_is_compiled_saved_and_exported(make: Any, tmp_path: Any) -> None:
+    """One layer: each of the three traces the network anew."""
+    torch.manual_seed(0)
+    decoder = make(layers=1)
     compiled = sc.compile(decoder, IDS)
     assert compiled.engine == "kernels"
     torch.testing.assert_close(compiled(IDS).logits, decoder(IDS).logits, atol=1e-5, rtol=1e-4)

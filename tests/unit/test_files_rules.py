@@ -1,5 +1,6 @@
 """Graphs out of files: what operators may get, what they may take, and how graphs of earlier versions are read."""
 
+import importlib
 import inspect
 import json
 import os
@@ -30,16 +31,20 @@ WHY = {"_weight_norm_interface": "lengths float32[1] of float32[400, 16]", "nati
        "sum": "argument 'dtype' is 200", "_weight_norm": "a size is 0", "div": "by a number above 0 only"}
 
 
-def run(script, *words, **variables):
-    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, env={
-        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), **variables})
-    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def outcomes():
+    """What became of every graph: one process reads them all, and has told of those before one that ends it."""
+    done = subprocess.run([sys.executable, TESTS / "foreign_memory.py", *foreign_memory.GRAPHS], capture_output=True,
+                          text=True, env={**os.environ, "OMP_NUM_THREADS": "1",
+                                          "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])})
+    return done, {found["name"]: found for found in map(json.loads, done.stdout.splitlines())}
 
 
 @pytest.mark.parametrize("name", foreign_memory.GRAPHS)
-def test_a_graph_reads_and_writes_no_foreign_memory(name):
-    found = run(TESTS / "foreign_memory.py", name)
+def test_a_graph_reads_and_writes_no_foreign_memory(name, outcomes):
+    done, told = outcomes
+    assert (name in told, done.returncode) == (True, 0), (list(told), done.stderr[-2000:])
+    found = told[name]
     assert found["right"] or WHY[name] in found["refused"]
     assert bool(found["refused"]) == (name in WHY) and "\n" not in found["refused"]
 
@@ -235,24 +240,27 @@ def test_every_rule_belongs_to_an_operator_and_takes_its_arguments():
         assert name != "aten.as_strided.default" and "rand" not in name
 
 
+@pytest.fixture
+def fuzz_operators(monkeypatch):
+    """What ``make fuzz`` runs for operators."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("fuzz_operators")
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is filled by glibc's allocator")
 @pytest.mark.parametrize("eighth", every(8, range(8)))
-def test_drawn_arguments_neither_crash_nor_depend_on_fresh_memory(eighth, tmp_path):
+def test_drawn_arguments_neither_crash_nor_depend_on_fresh_memory(eighth, fuzz_operators, monkeypatch):
     names = sorted(RULES)[eighth::8]
-    found = run(BENCHMARKS / "fuzz_operators.py", "--count", "20", "--seed", "7", "--operators", *names,
-                PYTHONPATH=os.pathsep.join([str(BENCHMARKS), *sys.path]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    found = fuzz_operators.summary(list(fuzz_operators.run(names, 20, 7)), 20, 7)
     assert found["operators"] == len(names) and found["lists"] == 20 * len(names)
-    assert not found["crashed"] and not found["different"] and not found["wrong"]
+    assert not found["crashed"] and not found["different"] and not found["wrong"] and not found["bad"]
     assert found["ok"] > found["lists"] / 4 and found["refused"] > found["lists"] / 10
 
 
-def test_every_operator_takes_its_good_arguments():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import fuzz_operators
-        from operator_arguments import example
-    finally:
-        sys.path.pop(0)
+def test_every_operator_takes_its_good_arguments(fuzz_operators):
+    from operator_arguments import example
+
     draw, generator = random.Random(0), torch.Generator().manual_seed(0)
     with torch.no_grad():
         kinds = {name: {fuzz_operators.once(name, example(name, draw), generator)[0] for _ in range(4)}

@@ -76,8 +76,8 @@ def test_killed_and_started_again(tmp_path, whole, after):
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal of POSIX")
 def test_interrupted_by_the_keyboard(tmp_path):
-    words = ["study", "--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0,0.5,0.9", "--seeds", "1",
-             "--epochs", "1", "--latency-batches", "1", "--latency-seconds", "60", "--out", "run"]
+    words = ["study", "--quick", "--no-best", "--model", "support:tiny", "--data", "support:blobs", "--sparsity",
+             "0,0.5,0.9", "--epochs", "1", "--latency-batches", "1", "--latency-seconds", "60", "--out", "run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1",
                    "PYTHONPATH": os.pathsep.join(map(str, [TESTS, TESTS.parent / "src"]))}
     process = subprocess.Popen([sys.executable, "-m", "secateur", *words], cwd=tmp_path, env=environment, text=True,
@@ -89,7 +89,7 @@ def test_interrupted_by_the_keyboard(tmp_path):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.count("\n") == 1
-    assert "To continue, run again: secateur study --model support:tiny" in errors
+    assert "To continue, run again: secateur study --quick --model support:tiny" in errors
     assert stored(tmp_path / "run") >= 5
     assert f"the report so far is {Path('run') / 'report.html'};" in errors
     assert "Unfinished: " in (tmp_path / "run" / "report.html").read_text()

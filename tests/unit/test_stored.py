@@ -6,16 +6,18 @@ made again by newer code.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from support import sweep
 from torch import nn
 
 import secateur as sc
-from secateur import report
+from secateur import data, report
 from secateur.core.progress import Progress
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import load_grid
@@ -34,6 +36,14 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 12), nn.ReLU(), nn.Linear(12, 4))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def data_once():
+    """Data are read once for all keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "resolve", functools.cache(data.resolve))
+        yield
+
+
 @pytest.fixture
 def run_folder(tmp_path):
     return Path(shutil.copytree(STORED / "run", tmp_path / "run"))
@@ -47,7 +57,10 @@ def test_a_stored_run_is_read_as_it_was_written(run_folder):
     assert (run.command, run.config, run.refused) == (was["command"], was["config"], was["refused"])
 
 
-def test_a_stored_run_is_reported(run_folder):
+@pytest.mark.parametrize("drawn", sweep([False, True], lambda drawn: not drawn))
+def test_a_stored_run_is_reported(run_folder, drawn, request):
+    if not drawn:
+        request.getfixturevalue("blank_figures")
     written = report.write(sc.load_run(run_folder))
     assert "random" in (run_folder / "summary.md").read_text()
     assert all(path.stat().st_size for path in written.files)
