@@ -89,7 +89,7 @@ def test_interrupted_by_the_keyboard(tmp_path):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.count("\n") == 1
-    assert "To continue, run again: secateur study --quick --model support:tiny" in errors
+    assert "To continue, run again: secateur study --quick --no-best --model support:tiny" in errors
     assert stored(tmp_path / "run") >= 5
     assert f"the report so far is {Path('run') / 'report.html'};" in errors
     assert "Unfinished: " in (tmp_path / "run" / "report.html").read_text()
