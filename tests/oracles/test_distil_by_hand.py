@@ -107,10 +107,11 @@ def test_padding_and_outputs_that_do_not_vary_count_for_nothing():
 def test_parts_of_a_step_add_up_to_the_whole(monkeypatch):
     """Where the memory for gradients is small a step is taken in parts: the same network, but for rounding."""
     torch.manual_seed(0)
-    net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.randn(256, 8)
+    net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).double(), torch.randn(256, 8).double()
     cut = sc.prune(net, 0.5)
     sizes = []
-    cut[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None)
+    cut[0].register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None)
     whole = sc.recover(net, cut, data=x, recovery=sc.Distil(steps=6))
     assert max(sizes) == 128
     sizes.clear()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.core.errors import first_line
+from secateur.core.errors import SecateurError, first_line
 from secateur.core.modules import device_of
 from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
@@ -36,6 +36,8 @@ _FAR = 0.05
 which a network that is near the original already must not be moved by."""
 _TRIED = 8
 """Samples of which the memory of a step is measured."""
+_ROUNDED = 1e-3
+"""Above this loss at the start the rounding of bf16 is far below what is to be learned."""
 ROOM = 1 << 31
 """Bytes that a step may keep for its gradients; larger steps are taken in parts, whose gradients are summed."""
 
@@ -83,6 +85,7 @@ class Distillation:
     before: float = field(default=math.inf, init=False)
     after: float = field(default=math.inf, init=False)
     ended: str = field(default="", init=False)
+    _rounds: bool = field(default=False, init=False)
 
     def run(self) -> None:
         """Train.
@@ -102,6 +105,7 @@ class Distillation:
             flat.write()
         best = flat.values.detach().clone()
         self.before = self.after = self._held_loss()
+        self._rounds = self._can_round()
         optimizer = torch.optim.Adam([flat.values], lr=self.lr, fused=True)
         part, every = self._part(), max(_BETWEEN, self.steps // _LOOKS)
         least, stale = math.inf, 0
@@ -136,6 +140,19 @@ class Distillation:
             flat.values.detach().copy_(best)
             flat.write()
 
+    def _can_round(self) -> bool:
+        """Whether the products of a step are made in bf16, which keeps the accuracy and takes half of the time."""
+        fast = device_of(self.student).type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        if not fast or self.before < _ROUNDED or any(p.dtype != torch.float32 for p in self.student.parameters()):
+            return False
+        batch, goals = next(self.goals.steps(_TRIED))
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                self._outputs(batch, goals)
+        except (RuntimeError, SecateurError):
+            return False  # an operator has no kernel for it
+        return True
+
     def _rate(self) -> float:
         """The step size of the next step."""
         warm = min(1.0, (self.taken + 1) / (_WARM * self.steps))
@@ -167,7 +184,9 @@ class Distillation:
 
     def _backward(self, batch: Batch, goals: list[Tensor], weight: float) -> float:
         try:
-            loss = self.loss(self._outputs(batch, goals), goals, batch) * weight
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._rounds):
+                made = self._outputs(batch, goals)
+            loss = self.loss(made, goals, batch) * weight
             if not loss.requires_grad:
                 raise DistilError("its outputs have no gradient: no trainable parameter leads to them")
             loss.backward()  # type: ignore[no-untyped-call]
