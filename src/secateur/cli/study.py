@@ -44,7 +44,7 @@ def study(
     def grow(run: RunData) -> Path:
         """Write the page alone: it is read while the study goes on."""
         page = report.write(run, page_only=True).files[0]
-        interruption.leave(f"the report so far is {page}")
+        interruption.leave(f"the report so far is {page.resolve().as_uri()}")
         return page
 
     with Live(tolerance=study_config.tolerance) as live:

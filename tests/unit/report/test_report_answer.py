@@ -199,7 +199,7 @@ def test_the_table_of_answers_has_four_rows():
         ("weight", "", 0.7, True), ("weight", "recovery from 1,000 unlabelled samples", 0.9, True),
         ("neuron", "", 0.6, True), ("neuron", "recovery from 1,000 unlabelled samples", 0.9, True)]
     table = tables.answers(found)
-    assert table.head == ("cut", "can go", "accuracy ±", "size", "speed at\u00a01", "speed at\u00a064")
+    assert table.head == ("cut", "removable", "accuracy ±", "size", "speed at\u00a01", "speed at\u00a064")
     # 97 % are 388 of 400; the files of the synthetic run are 20.6 kB before, 5.95 kB after.
     assert table.rows[2] == ("neurons, plain", "60%", "97.0% ± 0.0", "29%", "3.3×", "3.3×")
 
