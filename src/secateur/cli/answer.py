@@ -24,7 +24,7 @@ from secateur.report.gather import gather_results
 def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
     """Print the answer of a run: a sentence, what can be removed, where the report is, what to type next."""
     console = console or Terminal()
-    rows = answer_rows(gather_results(run))
+    rows = answer_rows(report.results or gather_results(run))
     print_lines(["", report.headline, ""], console)
     if rows:
         console.print(answer_table(rows, console.width))
