@@ -39,8 +39,8 @@ class CommonConfig(Settings):
                                                group=TIMING, shown="batch", least=1)
     latency_seconds: float = setting(0.25, "seconds spent on each timing, at least five rounds", group=TIMING,
                                      shown="seconds", above=0, greatest=3600)
-    engine: str = setting("", "engine for networks with zeroed weights (empty: the best on this machine)", group=TIMING,
-                          allowed=RUNTIME_ENGINES)
+    engine: str = setting("", "engine for networks with zeroed weights (default: the best on this machine)",
+                          group=TIMING, allowed=RUNTIME_ENGINES)
     device: str = setting("cpu", "where to train and evaluate networks: cpu or cuda; timing is on the CPU",
                           group=RUN, form=check_name_of_device, check=check_device)
     threads: int = setting(0, "number of torch threads; 0: torch's default", group=RUN, least=0)

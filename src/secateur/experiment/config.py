@@ -227,7 +227,7 @@ class RunOptions(ReportOptions):
 
     cross_forms = (_check_backend,)
 
-    out: str = setting("", "folder of the run; empty: runs/MODEL-DATA")
+    out: str = setting("", "folder of the run (default: runs/MODEL-DATA)")
     quick: bool = setting(False, "a first look in a minute: one seed, two epochs, five sparsities, the best recovery "
                           "at two of them, batches 1 and 64, a report marked as a draft; other flags override it")
     jobs: int = setting(1, "number of points to measure at once on this machine", group=RUN, least=1)

@@ -21,7 +21,7 @@ class ExportConfig(Options):
                           form=partial(names.check_network, also=f"the folder of a study; {names.OURS}"))
     to: str = setting("onnx", "format: onnx, pt2, openvino or safetensors; for a run also report",
                       form=partial(registry.check_name, "exporters"))
-    out: str = setting("", "output file; empty: the source's name, in the current folder")
+    out: str = setting("", "output file (default: the source's name, in the current folder)")
     force: bool = setting(False, "replace an existing file")
     int8: bool = setting(False, "for onnx: quantise the weights to eight bits with ONNX Runtime")
     model: str = setting("", "pkg.module:factory or built-in name that builds the original network; a run's factory is "

@@ -91,4 +91,4 @@ def refuse(options: Options, what: str, *names: str) -> None:
     """Refuse options that a kind has no use for."""
     for name in names:
         if value := getattr(options, name):
-            raise SecateurError(f"{name} '{value}' cannot be used with {what}: the network comes from there alone")
+            raise SecateurError(f"{name} '{value}' cannot be used with {what}: give only one of them")
