@@ -1,7 +1,7 @@
 """The names of ``import secateur``, which :mod:`secateur` imports when the first of them is used."""
 
 from secateur import models
-from secateur.api import compare, prune
+from secateur.api import compare, prune, recover
 from secateur.core.errors import SecateurError
 from secateur.core.types import Group, Plan, Structure, Target
 from secateur.core.version import __version__
@@ -29,11 +29,13 @@ from secateur.pruning.sensitivity import sensitivity
 from secateur.pruning.spec import PruningSpec
 from secateur.recovery.methods.best import Best
 from secateur.recovery.methods.best_finetune import BestFinetune
+from secateur.recovery.methods.distil import Distil
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
 from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
+from secateur.recovery.methods.refit import Refit
 from secateur.recovery.methods.rewind import Rewind
 from secateur.runtime import compile
 from secateur.training import schedules
@@ -45,6 +47,7 @@ __all__ = [
     "BestFinetune",
     "Block",
     "Budget",
+    "Distil",
     "DryRun",
     "Erk",
     "Finetune",
@@ -61,6 +64,7 @@ __all__ = [
     "Recalibrate",
     "Rechoose",
     "Reconstruct",
+    "Refit",
     "Rewind",
     "Samples",
     "SecateurError",
@@ -80,6 +84,7 @@ __all__ = [
     "models",
     "plan",
     "prune",
+    "recover",
     "save",
     "schedules",
     "sensitivity",

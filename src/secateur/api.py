@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from secateur.core.bounds import above, whole
 from secateur.core.errors import FewSamplesWarning, LeftOutWarning, RuinousCutWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
 from secateur.core.modules import Plain, keep_marks, same_modes
+from secateur.core.types import Plan
 from secateur.data.calibration import Calibration, calibration, samples_of_example
 from secateur.graph.check import check_module
 from secateur.measure.agreement import agreement
@@ -30,13 +32,15 @@ from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.plan import make_plan
 from secateur.pruning.scopes import ScopeChoice
 from secateur.pruning.spec import PruningSpec, spec_from
+from secateur.recovery import pipeline
+from secateur.recovery.given import plan_of_zeros
+from secateur.recovery.methods.base import RecoveryResult
 from secateur.recovery.pipeline import (
     RecoveryChoice,
     check_criterion_is_used,
     check_recoveries,
     default_recovery,
     kinds_of,
-    recover,
     recoveries,
 )
 from secateur.runtime.base import Compiled
@@ -63,8 +67,8 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         scope: which items compete, or how much each layer loses: ``"layer"``, ``"global"``, ``"erk"``, ``"lamp"``,
             ``"owl"``, ``"sensitivity"``, ``"budget"``; or an item, ``Global(max_sparsity=0.95)``, ``Budget(ms=2.5)``.
         recovery: what wins accuracy back: a name, an item such as ``Finetune(epochs=3)``, or a list, done in its order.
-            By default ``"best"`` with data, which needs no labels (``"reconstruct"``, which keeps what was chosen,
-            where you give the criterion of single weights), and ``"none"`` without.
+            By default ``"best"`` with data, which needs no labels (``["reconstruct", "distil"]``, which keep what was
+            chosen, where you give the criterion of single weights), and ``"none"`` without.
         skip: what stays whole beside the output layer, and beside layers that are frozen where others learn: names,
             regular expressions or modules; ``()`` cuts all.
         layers: from a module's name or a regular expression to its sparsity, or to a mapping with any of ``sparsity``,
@@ -98,22 +102,76 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
                        skip=skip, layers=layers, seed=seed)
     samples = calibration(data)
     kinds = kinds_of(chosen.granularity_item, chosen.layers)
-    usual = default_recovery(chosen.criterion is not None, kinds) if samples else "none"
+    usual = default_recovery(chosen.criterion is not None, kinds) if samples else ("none",)
     items = recoveries(chosen.recovery if chosen.recovery is not None else usual)
     check_recoveries(items, samples)
     check_criterion_is_used(chosen.criterion, items, kinds,
                             chosen.granularity_item.criterion(samples is not None))
     made = make_plan(model, sparsity, chosen, samples, example)
     with untouched(model):
-        result = recover(model, apply(model, made), made, items, samples, chosen.seed)
-    for note in underdetermined_layers(result.rows, REFIT):
-        warnings.warn(note, FewSamplesWarning, stacklevel=3)
-    for note in result.notes:
-        warnings.warn(note, LeftOutWarning, stacklevel=3)
-    shown = samples or samples_of_example(example)
-    if made.removed and shown and (told := ruin_of(model, result.network, shown)):
-        warnings.warn(told, RuinousCutWarning, stacklevel=3)
+        result = pipeline.recover(model, apply(model, made), made, items, samples, chosen.seed)
+    _warn(model, result, (samples or samples_of_example(example)) if made.removed else None)
     return keep_marks(model, result.network)
+
+
+@refuse_wrong_arguments
+def recover(model: nn.Module, pruned: nn.Module, *, data: Any, recovery: RecoveryChoice | None = None,
+            plan: Plan | None = None, seed: int = 0) -> nn.Module:
+    """Win accuracy back for a network that is cut already: by a :class:`secateur.Pruner`, by :func:`secateur.apply`, or
+    elsewhere. Neither network is changed.
+
+    Args:
+        model: the network before the cut.
+        pruned: the cut network, with the layers of ``model``: zeros in weights, or a network that ``plan`` made.
+        data: as in :func:`prune`.
+        recovery: as in :func:`prune`. By default ``"best"`` with a plan, and ``["reconstruct", "distil"]``, which keep
+            the zeros where they are, without.
+        plan: what was cut; without it, what is zero in the weights of layers counts as cut.
+        seed: for what draws at random.
+
+    Returns:
+        A new network, recovered; what was cut stays cut.
+
+    Warns:
+        FewSamplesWarning, LeftOutWarning, RuinousCutWarning: as :func:`prune`.
+
+    Raises:
+        SecateurError: no data, a value that is not allowed, or without a plan a recovery that would choose itself which
+            weights go.
+
+    >>> net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.rand(256, 8)
+    >>> zeroed = prune(net, 0.5)
+    >>> again = recover(net, zeroed, data=x)
+    >>> bool((again[0].weight[zeroed[0].weight == 0] == 0).all())
+    True
+    """
+    for network in (model, pruned):
+        check_module("recover", network)
+    samples = calibration(data)
+    if samples is None:
+        raise SecateurError("recover: data is None; allowed is inputs, a pair (inputs, labels), or batches of them")
+    made = plan or plan_of_zeros(pruned)
+    usual = default_recovery(plan is None, kinds_of(made.granularity))
+    items = recoveries(recovery if recovery is not None else usual)
+    check_recoveries(items, samples)
+    if plan is None and (choosing := [item for item in items if item.chooses(kinds_of(made.granularity))]):
+        raise SecateurError(f"recover: recovery {pipeline.name_of(choosing[0])} chooses itself which weights go, which "
+                            "takes the plan of the cut: give plan=, or recovery=['reconstruct', 'distil'], which keep "
+                            "the zeros where they are")
+    with untouched(model):
+        result = pipeline.recover(model, copy.deepcopy(pruned), made, items, samples, seed)
+    _warn(model, result, samples if made.removed else None)
+    return keep_marks(pruned, result.network)
+
+
+def _warn(model: nn.Module, result: RecoveryResult, shown: Calibration | None) -> None:
+    """Warn of what a recovery could not do, and where samples are shown of a ruin."""
+    for note in underdetermined_layers(result.rows, REFIT):
+        warnings.warn(note, FewSamplesWarning, stacklevel=4)
+    for note in result.notes:
+        warnings.warn(note, LeftOutWarning, stacklevel=4)
+    if shown and (told := ruin_of(model, result.network, shown)):
+        warnings.warn(told, RuinousCutWarning, stacklevel=4)
 
 
 def compare(model: nn.Module, small: nn.Module, data: Any, *, batches: Sequence[int] = (1, 64),

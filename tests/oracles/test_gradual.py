@@ -30,7 +30,7 @@ def gone(net):
 
 
 def removed(plan):
-    return [cut.removed * cut.size for cut in plan.cuts]
+    return [cut.removed_entries for cut in plan.cuts]
 
 
 @pytest.mark.parametrize("settings", [

@@ -155,6 +155,18 @@ def test_what_runs_alike_is_timed_once():
     assert {group[0] for group in groups} == {plain, best_, l2, other, whole, rest}
 
 
+def test_a_control_that_leaves_other_zeros_is_timed_itself():
+    """As many blocks went, but of other sizes: in the plan, or in the network that a recovery made of it."""
+    plain, random, same = point("4x1", "magnitude"), point("4x1", "random"), point("4x1", "magnitude", "reinitialised")
+    again = point("4x1", "random", "reinitialised")
+    rows = {one: {**figures(5, 5), "nonzeros": left} for one, left in ((plain, 60), (random, 62), (same, 60),
+                                                                       (again, 61))}
+    for figure, weights in zip(rows.values(), (20, 18, 20, 20), strict=True):
+        figure["layers"][0]["removed_weights"] = weights
+    assert sorted(map(sorted_names, group_by_timing(rows))) == sorted(map(sorted_names, [
+        [plain, same], [random], [again]]))
+
+
 def sorted_names(group):
     return sorted(map(str, group))
 

@@ -134,12 +134,22 @@ def test_what_cannot_be_is_refused_at_once(settings, message):
     assert "\n" not in str(caught.value)
 
 
-def test_blocks_that_do_not_fit_are_refused_before_training(tmp_path):
-    config = replace(WIDE, granularity=("5x1",), criterion=("magnitude",), scope=("layer",),
+def test_a_pattern_that_does_not_fit_is_refused_before_training(tmp_path):
+    config = replace(WIDE, granularity=("2:5",), criterion=("magnitude",), scope=("layer",),
                      budget="parameters")
-    with pytest.raises(SecateurError, match=r"block 5x1 does not fit '1\.weight'"):
+    with pytest.raises(SecateurError, match=r"2:5 does not fit '1\.weight'"):
         study(config=config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_study_takes_blocks_that_do_not_divide_a_layer(tmp_path):
+    """12 x 16 weights in blocks of 5x3 are 3 x 6 blocks, 8 x 12 are 2 x 4; half of each, 9 and 4, goes."""
+    config = replace(WIDE, granularity=("5x3",), criterion=("magnitude",), scope=("layer",), sparsity=(0.0, 0.5),
+                     budget="parameters")
+    whole, cut = study(config=config, out=tmp_path / "run").points
+    assert [(layer["items"], layer["removed"]) for layer in cut["layers"]] == [(18, 9), (8, 4)]
+    assert whole["nonzeros"] - cut["nonzeros"] == sum(layer["removed_weights"] for layer in cut["layers"])
+    assert any("blocks at the edge of a layer are smaller" in note for note in cut["notes"])
 
 
 def test_a_dry_run_of_weights_counts_what_is_not_zero():

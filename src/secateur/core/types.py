@@ -152,25 +152,50 @@ class Structure:
 class Cut:
     """What is kept of one tensor (``keep`` has its shape) or of one group (``keep`` has one entry a unit).
 
-    ``size`` is how many entries of ``keep`` make one item (the values of a block). ``granularity`` is what an item is
-    where it differs from the plan's.
+    ``sides`` are those of one item along the axes of ``keep``, where an item is a block of several entries that stay or
+    go together; without them every entry is an item. The last block of an axis is smaller where the side does not
+    divide the axis. ``granularity`` is what an item is where it differs from the plan's.
+
+    >>> cut = Cut("weight", torch.tensor([[True, True, False], [True, True, False]]), sides=(1, 2))
+    >>> cut.items, cut.removed, cut.entries, cut.removed_entries
+    (4, 2, 6, 2)
     """
 
     name: str
     keep: Tensor
     group: Group | None = None
-    size: int = 1
+    sides: tuple[int, ...] = ()
     granularity: str = ""
+
+    @property
+    def _kept_items(self) -> Tensor:
+        """Which items stay: the first entry of a block speaks for all of it."""
+        return self.keep[tuple(slice(None, None, side) for side in self.sides)] if self.sides else self.keep
 
     @property
     def items(self) -> int:
         """How many items there were."""
-        return self.keep.numel() // self.size
+        return self._kept_items.numel()
 
     @cached_property
     def removed(self) -> int:
         """How many items are removed."""
-        return (self.keep.numel() - int(torch.count_nonzero(self.keep))) // self.size
+        return self.items - int(torch.count_nonzero(self._kept_items))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some blocks are smaller than others, because a side does not divide its axis."""
+        return any(length % side for length, side in zip(self.keep.shape, self.sides, strict=False))
+
+    @property
+    def entries(self) -> int:
+        """How many entries ``keep`` has: the weights of a tensor, the units of a group."""
+        return self.keep.numel()
+
+    @cached_property
+    def removed_entries(self) -> int:
+        """How many of them are removed."""
+        return self.entries - int(torch.count_nonzero(self.keep))
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,12 +225,12 @@ class Plan:
     @property
     def items(self) -> int:
         """The total number of items."""
-        return sum(cut.items * (cut.size if self.mixed else 1) for cut in self.cuts)
+        return sum(cut.entries if self.mixed else cut.items for cut in self.cuts)
 
     @property
     def removed(self) -> int:
         """The total number of removed items."""
-        return sum(cut.removed * (cut.size if self.mixed else 1) for cut in self.cuts)
+        return sum(cut.removed_entries if self.mixed else cut.removed for cut in self.cuts)
 
     @property
     def reached(self) -> float:
@@ -213,8 +238,12 @@ class Plan:
         return self.removed / self.items if self.items else 0.0
 
     def layers(self) -> list[dict[str, Any]]:
-        """One record per cut: name, items, removed, sparsity, and the granularity if it differs from the plan's."""
+        """One record per cut: name, items, removed, sparsity, and the granularity if it differs from the plan's.
+
+        Where blocks differ in size, ``removed_weights`` says how many weights go with them.
+        """
         return [{"name": c.name, "items": c.items, "removed": c.removed, "sparsity": c.removed / c.items,
+                 **({"removed_weights": c.removed_entries} if c.uneven else {}),
                  **({"granularity": c.granularity} if c.granularity else {})} for c in self.cuts]
 
     def __eq__(self, other: object) -> bool:

@@ -53,6 +53,19 @@ class Batch:
         fits = mask is not None and values.ndim > 2 and values.shape[:2] == mask.shape
         return values[mask.to(values.device)] if mask is not None and fits else values
 
+    def at(self, places: Tensor) -> Batch:
+        """The samples at some places; inputs and labels that are not one a sample stay whole.
+
+        >>> Batch((torch.tensor([5, 6, 7]), "relu")).at(torch.tensor([2, 0])).inputs
+        (tensor([7, 5]), 'relu')
+        """
+        count = len(self)
+
+        def some(value: Any) -> Any:
+            has_axis = isinstance(value, Tensor) and value.ndim and len(value) == count
+            return value[places.to(value.device)] if has_axis else value
+        return Batch(tuple(map(some, self.inputs)), some(self.labels), self.names)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)

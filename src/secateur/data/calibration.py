@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from secateur.data.batch import ALLOWED, Batch, as_batch, as_tensors, describe_v
 from secateur.data.datasets.base import Dataset
 
 Loss = Callable[[Any, Any], Tensor]
+Stream = Callable[[], Iterator[Any]]
 _BATCH = 512
 _IGNORED = -100
 """The label that torch's cross-entropy leaves out."""
@@ -30,6 +31,10 @@ class Samples:
         inputs: a tensor or NumPy array ``(samples, ...)``, a tuple or a dict of them, or an iterable of batches.
         labels: one for each sample, where there are any.
         loss: takes the network's outputs and the labels, gives the mean over the batch.
+        keep: for an iterable of batches of any length: its first batches, until they hold so many samples, are kept in
+            memory and serve for all that looks at samples; the last step of recovery ``best`` goes on through the rest,
+            batch by batch. 0 keeps all. Give a loader that does not shuffle, because an eighth of what is kept is held
+            out to choose by.
 
     >>> found = calibration(Samples(torch.zeros(4, 3), torch.ones(4), loss=nn.functional.mse_loss))
     >>> found.labelled
@@ -39,6 +44,7 @@ class Samples:
     inputs: Any
     labels: Any = None
     loss: Loss = nn.functional.cross_entropy
+    keep: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,11 @@ class Calibration:
 
     Batches are read once and kept, so that every pass gives the same inputs with the same labels, whatever the loader
     would do the next time. ``loss`` takes the network's outputs and the labels and gives the mean over the batch.
+    ``stream`` gives further batches, which are not kept; None where there are none.
     """
 
-    def __init__(self, batches: Iterable[Any], loss: Loss = nn.functional.cross_entropy):
+    def __init__(self, batches: Iterable[Any], loss: Loss = nn.functional.cross_entropy, stream: Stream | None = None):
+        self.stream = stream
         self._batches = [as_batch(batch) for batch in batches]
         if loss is nn.functional.cross_entropy:
             self._batches = [replace(batch, labels=_as_class_numbers(batch.labels)) for batch in self._batches]
@@ -111,7 +119,11 @@ class Calibration:
             if sum(map(len, taken)) >= count:
                 break
             taken.append(batch)
-        return Calibration(taken, self.loss)
+        return self.of(taken)
+
+    def of(self, batches: Iterable[Any]) -> Calibration:
+        """Other batches with the same loss."""
+        return Calibration(batches, self.loss)
 
 
 def calibration(data: Any) -> Calibration | None:
@@ -137,11 +149,15 @@ def calibration(data: Any) -> Calibration | None:
     if data is None or isinstance(data, Calibration):
         return data
     loss: Loss = nn.functional.cross_entropy
+    stream: Stream | None = None
     if isinstance(data, Samples):
+        keep = data.keep
         data, loss = data.inputs if data.labels is None else (data.inputs, data.labels), data.loss
+        if keep:
+            data, stream = _first_and_rest(data, keep)
     batches = _batches(as_tensors(data))
     with nullcontext() if isinstance(batches, Iterator) else same_random_numbers():
-        made = Calibration(batches, loss)
+        made = Calibration(batches, loss, stream)
     for number, batch in enumerate(made):
         _check_finite(number, batch)
         if batch.names != made.names:
@@ -153,6 +169,31 @@ def calibration(data: Any) -> Calibration | None:
     if not sum(map(len, made)):
         raise SecateurError(f"data holds no samples; allowed is {ALLOWED}")
     return made
+
+
+def _first_and_rest(data: Any, keep: int) -> tuple[list[Any], Stream]:
+    """The first batches of an iterable, until they hold ``keep`` samples, and what gives those behind them.
+
+    An iterator can be gone through only once, so that its rest is empty the second time.
+
+    Raises:
+        SecateurError: data are no iterable of batches, or the number is below 1.
+
+    >>> first, rest = _first_and_rest([torch.zeros(2, 1), torch.ones(2, 1), torch.ones(2, 1)], 3)
+    >>> len(first), len(list(rest())), len(list(rest()))
+    (2, 1, 1)
+    """
+    if isinstance(data, (Tensor, Mapping, tuple, Dataset, str, bytes)) or not isinstance(data, Iterable):
+        raise SecateurError(f"Samples(keep={keep!r}): the inputs are a {type(data).__name__}; allowed is an iterable "
+                            "of batches, such as a list, a DataLoader or a generator")
+    if not isinstance(keep, int) or keep < 1:
+        raise SecateurError(f"Samples(keep={keep!r}); allowed is a whole number from 1 on, or 0 to keep all")
+    with nullcontext() if isinstance(data, Iterator) else same_random_numbers():
+        batches, taken, held = iter(data), list[Any](), 0
+        while held < keep and (batch := next(batches, None)) is not None:
+            taken.append(batch)
+            held += len(as_batch(batch))
+    return taken, (lambda: batches) if batches is data else lambda: islice(iter(data), len(taken), None)
 
 
 def samples_of_example(example: Any) -> Calibration | None:

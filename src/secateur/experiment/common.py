@@ -33,6 +33,8 @@ class CommonConfig(Settings):
     calibration: int = setting(8192, "number of training samples for criteria and recoveries; labels are used only if "
                                      "needed",
                                group=RECOVERY, least=1)
+    distil_steps: int = setting(0, "steps that recoveries best and distil train at most, towards the original's "
+                                   "outputs; 0: what the sizes of network and data suggest", group=RECOVERY, least=0)
     batch_size: int = setting(64, "training batch size", group=TRAINING, least=1)
     lr: float = setting(1e-3, "learning rate of the optimizer Adam", group=TRAINING, above=0)
     latency_batches: tuple[int, ...] = setting((1, 64, 1024), "batch sizes to time; empty (''): no timing",

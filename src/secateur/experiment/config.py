@@ -116,6 +116,8 @@ class StudyConfig(CommonConfig):
                          "criterion elimination", group=RECOVERY)
     best_from: float = setting(0.7, "lowest sparsity at which that best cut is "
                                     "measured", group=RECOVERY, least=0, greatest=1)
+    distil_steps: int = setting(160, "steps that recoveries best and distil train at most, towards the original's "
+                                     "outputs; 0: what the sizes of network and data suggest", group=RECOVERY, least=0)
     controls: bool = setting(False, "add controls: a random cut, the cut network trained from scratch, and at "
                              "sparsity 0 the same recoveries without a cut", group=RECOVERY)
     seeds: int = setting(3, "number of networks to train and cut, with seeds 0, 1, ...", group=TRAINING, least=1)

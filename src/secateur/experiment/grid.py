@@ -20,7 +20,7 @@ from secateur.core.errors import SecateurError
 from secateur.data.datasets.base import Dataset
 from secateur.experiment.combinations import defined_scopes
 from secateur.experiment.config import StudyConfig
-from secateur.experiment.point import Point
+from secateur.experiment.point import Point, recovery_settings
 from secateur.experiment.store import FORMAT, key_of
 from secateur.experiment.task import LabelledTask, check_network
 from secateur.experiment.trial import check_cuttable
@@ -77,7 +77,8 @@ class Grid:
                      "" if whole else config.layers,
                      0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
                      "mean" if whole else config.pooling, config.budget if scope == "budget" else "",
-                     config.round_to if hasattr(resolve(granularity), "round_to") and not whole else 1)
+                     config.round_to if hasattr(resolve(granularity), "round_to") and not whole else 1,
+                     **recovery_settings(recovery, config.distil_steps))
 
     def scans(self) -> Iterator[Point]:
         """The points that scans are made for: every method that is no control and has a choice of sparsities."""

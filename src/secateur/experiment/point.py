@@ -13,6 +13,8 @@ from secateur.pruning.scopes import resolve_scope
 from secateur.pruning.scopes.base import Scope
 from secateur.pruning.scopes.budget import read_budget
 from secateur.pruning.spec import PruningSpec
+from secateur.recovery.methods.distil import distils
+from secateur.recovery.pipeline import RecoveryChoice, recoveries
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Point:
     pooling: str = "mean"
     budget: str = ""
     round_to: int = 1
+    recovery_version: int = 1
+    distil_steps: int = 0
 
     def settings(self) -> dict[str, Any]:
         """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
@@ -63,6 +67,17 @@ class Point:
     def _scope(self) -> Scope:
         settings = _read_budget(self.budget) if self.budget else {}
         return resolve_scope(self.scope, **settings, min_sparsity=self.least, max_sparsity=self.most)
+
+
+def recovery_settings(choice: RecoveryChoice, distil_steps: int) -> dict[str, int]:
+    """What a point keeps of its recoveries beside their names: the meaning of the names, and the steps of distilling.
+
+    >>> recovery_settings("best", 100), recovery_settings("refit", 100)
+    ({'recovery_version': 2, 'distil_steps': 100}, {'recovery_version': 1, 'distil_steps': 0})
+    """
+    items = recoveries(choice)
+    return {"recovery_version": max(item.version for item in items),
+            "distil_steps": distil_steps if any(map(distils, items)) else 0}
 
 
 def _read_budget(text: str) -> dict[str, Any]:

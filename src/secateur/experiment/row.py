@@ -35,7 +35,7 @@ class Row:
         bytes_sparse: the same with each tensor in the smallest of dense, bit mask and CSR.
         bytes_file: of the file that :func:`secateur.save` writes; None in rows of versions that did not measure it.
         flops, flops_nonzero: of one example; the second leaves out the products with a zero weight.
-        layers: records of name, items, removed, sparsity.
+        layers: records of name, items, removed, sparsity, and removed_weights where blocks differ in size.
         notes: what a reader has to know of the cut.
         samples_seen: training samples shown to criterion and recovery; 0 for none.
         predictions: the classes given to the sample images.
@@ -106,6 +106,8 @@ class Row:
 def read_row(settings: Mapping[str, Any], figures: Mapping[str, Any], timing: Mapping[str, Any] | None) -> Row:
     """The row of stored settings and figures; figures that this version does not know are left out."""
     values = {k: settings[k] for k in SETTINGS if k in settings}
+    if values.get("recovery") == "best" and settings.get("recovery_version", 1) == 1:
+        values["recovery"] = "refit"  # what "best" was before it ended with distillation
     if "needs_labels" not in figures:
         values |= facts_of_older_row(settings["criterion"], settings.get("recovery", "none"))
     values |= {k: v for k, v in {**figures, **(timing or {})}.items() if k in Row.__dataclass_fields__}

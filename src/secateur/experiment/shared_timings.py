@@ -39,9 +39,11 @@ def group_by_timing(rows: Mapping[Point, Figures]) -> list[list[Point]]:
 
 def _what_runs(point: Point, figures: Figures) -> tuple[Any, ...]:
     """What a machine has to do: the kind of cut, how much went where, and how many numbers are left."""
-    removed = tuple((layer["name"], layer["items"], layer["removed"]) for layer in figures["layers"])
-    zeroed = point.granularity != "neuron"
-    return point.granularity if zeroed else "", removed, figures["parameters"], figures["flops"]
+    layers, zeroed = figures["layers"], point.granularity != "neuron"
+    removed = tuple((layer["name"], layer["items"], layer.get("removed_weights", layer["removed"])) for layer in layers)
+    # A recovery that chooses anew removes as many blocks as its plan, but of other sizes where blocks have several.
+    left = figures["nonzeros"] if any("removed_weights" in layer for layer in layers) else None
+    return point.granularity if zeroed else "", removed, left, figures["parameters"], figures["flops"]
 
 
 def _is_zeroed(point: Point, figures: Figures) -> bool:

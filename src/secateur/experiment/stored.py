@@ -32,14 +32,15 @@ _SPREAD = {"count": int, "mean": _NUMBER, "max": _NUMBER, "cv": _NUMBER, "gini":
 _TIMING = {"median": _NUMBER, "low": _NUMBER, "high": _NUMBER, "speedup": Maybe(_NUMBER)}
 _CONDITIONS = {"load": Maybe(_NUMBER), "rounds": int}
 SETTINGS = {"seed": int, "granularity": str, "criterion": str, "scope": str, "recovery": Maybe(str),
-            "sparsity": _NUMBER}
+            "sparsity": _NUMBER, "recovery_version": Maybe(int)}
 LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)), "work_ratio": Maybe(_NUMBER),
            "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str),
            "timed_as": Maybe(str)}
 POINT = {"control": Maybe(bool), "needs_labels": Maybe(bool), "reached": _NUMBER, "items": int, "removed": int,
          "loss": _NUMBER, "accuracy": _NUMBER, "correct": Maybe(bytes), "tests": int, "parameters": int,
          "nonzeros": int, "bytes": int, "bytes_sparse": int, "bytes_file": Maybe(int), "flops": int,
-         "flops_nonzero": int, "layers": [{"name": str, "items": int, "removed": int, "sparsity": _NUMBER}],
+         "flops_nonzero": int, "layers": [{"name": str, "items": int, "removed": int, "sparsity": _NUMBER,
+                                           "removed_weights": Maybe(int)}],
          "notes": Maybe([str]), "samples_seen": Maybe(int), "predictions": Maybe([int])}
 TRAINED = {"loss": _NUMBER, "accuracy": _NUMBER, "parameters": int,
            "history": Maybe([{"epoch": int, "loss": _NUMBER, "accuracy": _NUMBER, "seconds": _NUMBER}])}

@@ -37,8 +37,10 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.granularity import resolve
 from secateur.pruning.scan import GRID, Scan
 from secateur.pruning.selection import Selection
-from secateur.recovery.layerwise_passes import Passes
-from secateur.recovery.pipeline import recover
+from secateur.recovery.methods.distil import with_steps
+from secateur.recovery.original import Original
+from secateur.recovery.pipeline import recover, recoveries
+from secateur.recovery.stages import describe
 from secateur.runtime.timing import Timing, time_cut
 
 _MOST_BYTES = 1 << 28
@@ -109,7 +111,7 @@ class Trial:
         self.recovered = recovered or RecoveredNetworks(None, "", type(model))
         self._selections: dict[Point, Selection] = {}
         self._networks: dict[Point, nn.Module] = {}
-        self._original: dict[int, Passes] = {}
+        self._original: dict[int, Original] = {}
         self._row_counts: dict[Point, RowCounts] = {}
         self._left_out: dict[Point, Sequence[str]] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
@@ -170,19 +172,20 @@ class Trial:
         """The network cut and recovered, kept for the timing that follows while there is room."""
         if point not in self._networks:
             cut = self._carry_out(plan, point) if plan.removed else copy.deepcopy(self.model)
-            passes = self._passes(point.samples)
-            result = recover(self.model, cut, plan, point.recovery, passes.samples, point.seed, passes)
+            asked = self._asked(point.samples)
+            items = [with_steps(item, point.distil_steps) for item in recoveries(point.recovery)]
+            result = recover(self.model, cut, plan, items, asked.samples if asked else None, point.seed, asked)
             self._networks[point], self._row_counts[point] = result.network, result.rows
-            self._left_out[point] = result.notes
+            self._left_out[point] = [*filter(None, [describe(result.stages)]), *result.notes]
             while len(self._networks) > 1 and sum(map(tensor_bytes, self._networks.values())) > _MOST_BYTES:
                 del self._networks[next(iter(self._networks))]
         return self._networks[point]
 
-    def _passes(self, samples: int) -> Passes:
+    def _asked(self, samples: int) -> Original | None:
         """What the unpruned network gives for so many samples: the same for every cut of it, so computed once."""
-        if samples not in self._original:
-            self._original = {samples: Passes(self.model, self.task.calibration(samples))}
-        return self._original[samples]
+        if samples not in self._original and (found := self.task.calibration(samples)) is not None:
+            self._original = {samples: Original(self.model, found)}
+        return self._original.get(samples)
 
     def selection(self, point: Point) -> Selection:
         """The ranked scores that serve all sparsities of a point, kept for the points that follow."""

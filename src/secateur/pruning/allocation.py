@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.core import registry
@@ -167,8 +170,16 @@ class Allocator:
                                 "allowed: one set of competitors per layer, as in Allocation")
         entries = [self.entries[i] for i in contest.members]
         return Trials(self.model, tuple(e.layer for e in entries), [e.bounds for e in entries],
-                      tuple(e.granularity.item_size(e.layer) for e in entries),
-                      lambda counts: self._network(contest, counts), self.samples)
+                      lambda counts: self._network(contest, counts),
+                      lambda index, counts: self._weights_left(contest, index, counts), self.samples)
+
+    def _weights_left(self, contest: Contest, index: int, counts: NDArray[Any]) -> NDArray[Any]:
+        """How many weights of a layer are left when so many of its items go: not all items need be of one size."""
+        entry = self.entries[contest.members[index]]
+        ranking = next(ranking for places, ranking in contest.sets if places == [contest.members[index]])
+        sizes = entry.granularity.item_sizes(entry.layer).flatten()[ranking.order]
+        gone = np.concatenate([[0], sizes.cumsum(0).numpy()])
+        return np.asarray(gone[-1] - gone[counts.astype(np.int64)])
 
     def _keep_best(self, keeps: dict[int, Tensor], members: list[int], ranking: Ranking, count: int) -> list[str]:
         """Keep the best of one set within the bounds of its layers, and say where these acted."""

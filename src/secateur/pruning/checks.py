@@ -15,7 +15,8 @@ from secateur.core.errors import failing
 from secateur.core.module_state import evaluating
 from secateur.core.modules import device_of
 from secateur.core.tensors import to_device
-from secateur.core.types import Target
+from secateur.core.text import percent
+from secateur.core.types import Cut, Target
 from secateur.data.batch import describe_value
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call
@@ -98,6 +99,26 @@ def underdetermined_layers(seen: RowCounts, what: str) -> Iterator[str]:
         name, (rows, inputs) = min(short.items(), key=lambda item: item[1][0] / item[1][1])
         yield (f"few samples: {what} of {len(short)} of {len(seen)} layers had fewer rows than inputs ({name}: {rows} "
                f"rows, {inputs} inputs); pass more data")
+
+
+def uneven_items(cuts: Sequence[Cut], what: str) -> Iterator[str]:
+    """A note where the fraction of the items that go is not that of their weights, because some blocks are smaller.
+
+    Args:
+        cuts: those of a plan.
+        what: the word for their items.
+
+    >>> cut = Cut("fc", torch.tensor([[True, True, False]]), sides=(1, 2))
+    >>> list(uneven_items([cut], "blocks"))
+    ['50% of the blocks removed, with 33.3% of the weights: blocks at the edge of a layer are smaller']
+    """
+    # A plan of several granularities counts weights, so that its own figures say it.
+    if any(cut.granularity for cut in cuts):
+        return
+    items = percent(sum(cut.removed for cut in cuts) / max(1, sum(cut.items for cut in cuts)))
+    weights = percent(sum(cut.removed_entries for cut in cuts) / max(1, sum(cut.entries for cut in cuts)))
+    if items != weights:
+        yield f"{items} of the {what} removed, with {weights} of the weights: {what} at the edge of a layer are smaller"
 
 
 def unused_weights(model: nn.Module, layers: Sequence[Layer], calls: Sequence[Run]) -> Iterator[str]:

@@ -65,7 +65,7 @@ class Costs(ABC):
         """What a layer costs of which so many items are cut, the others being whole."""
         if self.units:
             return self._probe(index, removed)
-        return self.weights(index, (self.trials.layers[index].items - removed) * self.trials.sizes[index])
+        return self.weights(index, self.trials.left(index, removed))
 
     def _probe(self, index: int, removed: NDArray[Any]) -> Numbers:
         """Neurons: networks with only this layer cut, what they cost less than the original, read off between."""

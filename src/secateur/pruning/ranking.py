@@ -58,6 +58,14 @@ class Ranking:
         """How many items compete."""
         return self._rank.numel()
 
+    @property
+    def order(self) -> Tensor:
+        """The items of all layers one after the other by their places, in the order in which they go, on the CPU."""
+        rank = self._rank.cpu()
+        order = torch.empty_like(rank)
+        order[rank] = torch.arange(rank.numel())
+        return order
+
     def keep(self, sparsity: float) -> list[Tensor]:
         """What stays at a sparsity: one boolean tensor a layer, in the shape of its scores, on the CPU."""
         return self.take(removal_count(self.items, sparsity))
@@ -78,9 +86,7 @@ class Ranking:
 
     def _keep_within(self, count: int, bounds: Sequence[tuple[int, int]]) -> Tensor:
         """The lowest of each layer up to its least go, those above its most stay, the rest compete."""
-        rank = self._rank.cpu()
-        order = torch.empty_like(rank)
-        order[rank] = torch.arange(rank.numel())
+        order = self.order
         sizes = torch.tensor([shape.numel() for shape in self.shapes])
         owner = torch.arange(len(sizes)).repeat_interleave(sizes)[order]
         place = torch.empty_like(order)

@@ -18,7 +18,7 @@ from secateur.data.batch import as_tensors
 from secateur.data.calibration import Calibration
 from secateur.graph.check import check_weights
 from secateur.pruning.allocation import Allocator, Entry
-from secateur.pruning.checks import example_calls, underdetermined_layers, unused_weights
+from secateur.pruning.checks import example_calls, underdetermined_layers, uneven_items, unused_weights
 from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.frozen_layers import find_frozen_layers
 from secateur.pruning.granularity import configure, resolve
@@ -162,7 +162,8 @@ class Selection:
 
     def _as_plan(self, sparsity: float, cuts: Sequence[Cut], notes: Sequence[str] = ()) -> Plan:
         return Plan(self.granularity.name, self.criterion, self.scope.name, sparsity, tuple(cuts), self.shapes,
-                    tuple(notes), self.structure, any(entry.rule.acts for entry in self._entries))
+                    (*notes, *uneven_items(cuts, self.granularity.item)), self.structure,
+                    any(entry.rule.acts for entry in self._entries))
 
     def _idle_rules(self) -> Iterator[str]:
         """Notes on settings of layers that stay whole whatever is said of them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError
@@ -29,16 +30,16 @@ class Trials:
         model: the network as it is.
         layers: those that are cut.
         bounds: how many items of each may go.
-        sizes: how many weights one item of each layer is.
         cut: gives the network with so many items of each layer gone.
+        left: gives how many weights of one layer are left, for each of some counts of its items that go.
         samples: what ``data=`` gave.
     """
 
     model: nn.Module
     layers: tuple[Layer, ...]
     bounds: Bounds
-    sizes: tuple[int, ...]
     cut: Callable[[Sequence[int]], nn.Module]
+    left: Callable[[int, NDArray[Any]], NDArray[Any]]
     samples: Calibration | None = None
 
     def cut_one(self, index: int, count: int) -> nn.Module:

@@ -137,7 +137,7 @@ class RefitLayers:
 
     def __iter__(self) -> Iterator[RefitLayer]:
         context, before = self.context, list[str]()
-        passes = (Passes(context.pruned, context.samples), context.original_passes)
+        passes = (Passes(context.pruned, context.samples), context.asked.passes)
         for name, readers in self._readers.items():
             if name in self.left_out:
                 continue

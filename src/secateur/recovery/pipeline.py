@@ -16,12 +16,12 @@ from secateur.data.calibration import Calibration
 from secateur.pruning.granularity import GranularityChoice, resolve
 from secateur.pruning.signals.base import WORDS
 from secateur.recovery.current_plan import current_plan
-from secateur.recovery.layerwise_passes import Passes
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
+from secateur.recovery.original import Original
 from secateur.training.loop import check_finite
 
-RecoveryName = Literal["none", "best", "best-finetune", "finetune", "gradual", "recalibrate", "rechoose", "reconstruct",
-                       "reinitialised", "rewind", "sparsegpt"]
+RecoveryName = Literal["none", "best", "best-finetune", "distil", "finetune", "gradual", "recalibrate", "rechoose",
+                       "reconstruct", "refit", "reinitialised", "rewind", "sparsegpt"]
 RecoveryChoice = RecoveryName | str | Recovery | Sequence[str | Recovery]
 """A name, ``pkg.module:Class``, an item with its settings, or a sequence of these, done in its order."""
 
@@ -76,9 +76,9 @@ def kinds_of(granularity: GranularityChoice, layers: Any = None) -> frozenset[st
     return frozenset(resolve(one).name for one in (granularity, *own))
 
 
-def default_recovery(chosen: bool, kinds: frozenset[str]) -> str:
+def default_recovery(chosen: bool, kinds: frozenset[str]) -> tuple[str, ...]:
     """The best recovery that needs no labels, and that keeps what a criterion chose, where one was ``chosen``."""
-    return "reconstruct" if chosen and recoveries("best")[0].chooses(kinds) else "best"
+    return ("reconstruct", "distil") if chosen and recoveries("best")[0].chooses(kinds) else ("best",)
 
 
 def ignored_by(criterion: Any, items: Sequence[Recovery], kinds: frozenset[str], default: str) -> str:
@@ -93,13 +93,12 @@ def check_criterion_is_used(criterion: Any, items: Sequence[Recovery], kinds: fr
     if name := ignored_by(criterion, items, kinds, default):
         said = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", type(criterion).__name__)
         raise SecateurError(f"recovery {name} chooses itself which weights to remove, so criterion '{said}' would "
-                            f"have no effect; allowed: recovery reconstruct, which keeps what the criterion chose, or "
-                            f"{name} "
-                            f"with the default criterion '{default}'")
+                            f"have no effect; allowed: recoveries reconstruct and distil, which keep what the "
+                            f"criterion chose, or {name} with the default criterion '{default}'")
 
 
 def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryChoice, samples: Calibration | None = None,
-            seed: int = 0, passes: Passes | None = None) -> RecoveryResult:
+            seed: int = 0, asked: Original | None = None) -> RecoveryResult:
     """Win accuracy back after a cut, one recovery after the other.
 
     Each starts from the plan of what is zero by then, see :func:`secateur.recovery.current_plan.current_plan`.
@@ -111,21 +110,22 @@ def recover(model: nn.Module, pruned: nn.Module, plan: Plan, choice: RecoveryCho
         choice: names, instances, or a sequence of them.
         samples: calibration samples.
         seed: for a recovery that draws at random.
-        passes: what the network before the cut gives for these samples, to be shared by several cuts of it.
+        asked: what the network before the cut gives for these samples, to be shared by several cuts of it.
 
     Raises:
         SecateurError: an unknown recovery, missing data or labels, or a network that is no longer finite.
     """
     items = recoveries(choice)
     check_recoveries(items, samples)
-    result, passes = RecoveryResult(pruned), passes or Passes(model, samples)
+    result = RecoveryResult(pruned)
+    asked = asked if asked or samples is None else Original(model, samples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CutGraphWarning)
         for item in items:
             plan = current_plan(plan, result.network)
-            made = item.recover(RecoveryContext(model, result.network, plan, samples, seed, passes))
+            made = item.recover(RecoveryContext(model, result.network, plan, samples, seed, asked))
             made = made if isinstance(made, RecoveryResult) else RecoveryResult(made)
             check_finite(made.network, f"recovery {name_of(item)}", "if it trains, use a smaller lr")
             notes = tuple(dict.fromkeys((*result.notes, *made.notes)))
-            result = RecoveryResult(made.network, {**result.rows, **made.rows}, notes)
+            result = RecoveryResult(made.network, {**result.rows, **made.rows}, notes, (*result.stages, *made.stages))
     return result

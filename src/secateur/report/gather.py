@@ -95,7 +95,7 @@ def _how(m: Method, recoveries: set[str]) -> str:
     """What was done after the cut, as the table of answers calls it; by its name where it is one of several."""
     if not m.has_recovery:
         return "plain"
-    return "recovered" if recoveries == {"best"} else f"{m.recovery} recovery"
+    return "recovered" if recoveries in ({"best"}, {"refit"}) else f"{m.recovery} recovery"
 
 
 def _cells(rows: Sequence[Row], run: RunData, whole: dict[int, Row], dense: Dense) -> tuple[Cell, ...]:

@@ -13,6 +13,7 @@ from secateur.core.bounds import between, check_settings
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Plan, Structure
 from secateur.data.calibration import Calibration
+from secateur.pruning.granularity import resolve
 from secateur.pruning.scopes.budget import Budget
 from secateur.pruning.selection import Selection
 from secateur.pruning.signals.collect import tensor_seed
@@ -80,7 +81,9 @@ class Chooser:
 
     def _selection(self, model: nn.Module, share: float) -> Selection:
         layers = _scale_sparsities(self.spec.layers, share) if self.spec.layers else self.spec.layers
-        criterion = keep_pruned(self.spec.criterion, self.spec.granularity_item)
+        own = [resolve(one["granularity"]) for one in (self.spec.layers or {}).values()
+               if isinstance(one, Mapping) and one.get("granularity") is not None]
+        criterion = keep_pruned(self.spec.criterion, self.spec.granularity_item, own)
         made = Selection(model, replace(self.spec, layers=layers, criterion=criterion), samples=self.samples,
                          example=self.example, structure=self.structure, outputs=self.outputs,
                          frozen=self.frozen)

@@ -83,7 +83,7 @@ class CutConfig(CommonConfig):
                           'such as {"ms": 2.5, "batch": 64}', group=CUT, json=True)
     recovery: tuple[str, ...] | None = setting(
         None, "how accuracy is recovered after the cut, in this order (default: best; for weights with --criterion: "
-        "reconstruct, which keeps the criterion's choice)", group=RECOVERY, some=True,
+        "reconstruct, then distil, which keep the criterion's choice)", group=RECOVERY, some=True,
         room="recovery")
     seed: int = setting(0, "random seed, for training and for all that is drawn at random", group=TRAINING)
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
@@ -98,11 +98,11 @@ class CutConfig(CommonConfig):
             skip: all modules that stay whole, the output layers among them.
             samples: how many samples are shown.
         """
-        from secateur.experiment.point import Point
+        from secateur.experiment.point import Point, recovery_settings
 
         return Point(self.granularity, self.chosen_criterion, self.scope, self.sparsity, skip, self.seed,
                      self.recoveries, samples, self.layers, self.min_sparsity, self.max_sparsity, self.pooling,
-                     self.budget, self.round_to)
+                     self.budget, self.round_to, **recovery_settings(self.recoveries, self.distil_steps))
 
     @property
     def chosen_criterion(self) -> str:
@@ -133,7 +133,7 @@ class CutConfig(CommonConfig):
         from secateur.recovery.pipeline import default_recovery
 
         if self.recovery is None:
-            return (default_recovery(self.criterion is not None, self.kinds) if self.has_data else "none",)
+            return default_recovery(self.criterion is not None, self.kinds) if self.has_data else ("none",)
         return self.recovery
 
     @property

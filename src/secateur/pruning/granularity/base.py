@@ -95,9 +95,9 @@ class Granularity(Item):
         """The only sparsity above 0 that it can have, where there is one."""
         return None
 
-    def item_size(self, layer: Layer) -> int:
-        """How many weights one item of a layer is; 1 for neurons."""
-        return 1
+    def item_sizes(self, layer: Layer) -> Tensor:
+        """How many weights each item of a layer is, int64 in the shape of its scores; 1 for neurons."""
+        return torch.ones((), dtype=torch.int64).expand(layer.scores.shape)
 
     def places(self, structure: Structure, skip: frozenset[str]) -> list[Target] | list[Group]:
         """What can be cut, without the modules named in ``skip``: weights unless a granularity says else."""

@@ -10,7 +10,7 @@ from secateur.core.bounds import whole
 from secateur.core.errors import SecateurError
 from secateur.core.types import Cut, Group, Target
 from secateur.pruning.granularity.base import Granularity, Layer, Score, weight_of
-from secateur.pruning.granularity.block import check_divides, outputs_first, restore_axes
+from secateur.pruning.granularity.block import outputs_first, restore_axes
 from secateur.pruning.ranking import GroupRanking, Ranking
 
 
@@ -56,9 +56,22 @@ class NM(Granularity):
             SecateurError: the layer's inputs are no multiple of ``m``.
         """
         assert isinstance(place, Target)
-        check_divides(place, "in", self.m, self.name)
+        self._check_divides(place)
         scores = outputs_first(score(weight_of(model, place), place.name), place.axes)
         return Layer(place.name, scores.unflatten(-1, (-1, self.m)), target=place)
+
+    def _check_divides(self, target: Target) -> None:
+        """Refuse a layer whose inputs are no multiple of ``m``, naming the patterns that would do.
+
+        Raises:
+            SecateurError: they are none; what reads N:M has no form for a part of a group.
+        """
+        length = target.shape[target.axes.index("in")]
+        if length % self.m:
+            fits = ", ".join(str(m) for m in range(1, min(length, 64) + 1) if length % m == 0)
+            raise SecateurError(f"{self.name} does not fit '{target.name}': its {length} inputs are not a multiple of "
+                                f"{self.m}; allowed: {fits}; or skip '{target.module}', or set another granularity for "
+                                "it in layers=")
 
     def ranking(self, scores: list[Tensor]) -> Ranking:
         """The order in every group of ``m``."""

@@ -14,7 +14,8 @@ from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
 from secateur.graph import surgery
 from secateur.pruning.checks import RowCounts
-from secateur.recovery.layerwise_passes import Passes
+from secateur.recovery.original import Original
+from secateur.recovery.stages import Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class RecoveryContext:
         plan: what was cut.
         samples: the calibration samples, where ``data=`` was given.
         seed: what a recovery that draws at random draws from.
-        passes: what the original gives for these samples, where several cuts of it are recovered and share that.
+        original_asked: what the original gives for these samples, where several cuts of it are recovered and share it.
     """
 
     original: nn.Module
@@ -35,13 +36,13 @@ class RecoveryContext:
     plan: Plan
     samples: Calibration | None
     seed: int = 0
-    passes: Passes | None = None
+    original_asked: Original | None = None
 
     @cached_property
-    def original_passes(self) -> Passes:
-        """What layers of the original give for the samples, each computed once."""
-        shared = self.passes is not None and self.passes.samples is self.samples
-        return self.passes if shared else Passes(self.original, self.samples)  # type: ignore[return-value]
+    def asked(self) -> Original:
+        """What the original gives for the samples, each computed once."""
+        given = self.original_asked
+        return given if given is not None and given.samples is self.samples else Original(self.original, self.data)
 
     @property
     def data(self) -> Calibration:
@@ -70,12 +71,13 @@ class RecoveryResult:
     """A recovered network, and what the recovery saw of the data.
 
     ``rows`` counts what each layer was refitted to; the caller warns where a layer has more inputs than rows. ``notes``
-    say which layers were left as the cut left them, and why.
+    say which layers were left as the cut left them, and why; ``stages`` what each step gained.
     """
 
     network: nn.Module
     rows: RowCounts = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
 
 
 class Recovery(Item):
@@ -86,10 +88,12 @@ class Recovery(Item):
     Attributes:
         needs: what it cannot do without: ``data`` (inputs), ``labels`` (data with labels).
         control: whether it is a baseline to compare with, not a method.
+        version: counts the meanings that its name has had; rows of a study keep it.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     def chooses(self, kinds: frozenset[str]) -> bool:
         """Whether it chooses itself what goes, in a plan of these granularities: only the plan's counts then hold."""

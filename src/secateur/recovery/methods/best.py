@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from secateur.recovery.layerwise_passes import Passes
+from secateur.core.bounds import check_settings, kind
+from secateur.core.errors import SecateurError
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
-from secateur.recovery.methods.recalibrate import Recalibrate
-from secateur.recovery.methods.rechoose import Rechoose
-from secateur.recovery.methods.reconstruct import Reconstruct
-
-_KEPT = ("recovery best: refitting would move the outputs further from the original's, so nothing was refitted")
+from secateur.recovery.methods.distil import Distil
+from secateur.recovery.methods.refit import Refit
+from secateur.recovery.stages import stage
 
 
 @dataclass(frozen=True)
 class Best(Recovery):
-    """The best methods that need no labels, as measured: ``rechoose`` where single weights are cut, else
-    ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns the candidate whose outputs for the samples
-    are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
+    """``refit`` layer by layer, then ``distil`` end to end, both without labels. A layer that cannot be refitted is
+    left to the second step. The refit does not see the eighth of the samples by which the second step chooses."""
 
+    distil: Distil = Distil()  # noqa: RUF009
     needs = frozenset({"data"})
+    version: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        check_settings("best", vars(self), distil=kind(Distil))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
-        """Where single weights are cut."""
-        return kinds == {"weight"}
+        """Where ``refit`` does."""
+        return Refit().chooses(kinds)
 
     def recover(self, context: RecoveryContext) -> RecoveryResult:
-        """The cut network, refitted where that brings it closer."""
-        cut = copy.deepcopy(context.pruned)
-        refitted = (Rechoose() if self.chooses(context.granularities) else Reconstruct()).recover(context)
-        candidates = [cut, refitted.network]
-        if "neuron" in context.granularities and any(isinstance(m, _BatchNorm) for m in refitted.network.modules()):
-            measured = Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network)))
-            candidates.append(measured.network)
-        nearest = min(candidates, key=lambda model: distance(model, context))
-        kept = (_KEPT,) if nearest is cut and refitted.rows else ()
-        return RecoveryResult(nearest, refitted.rows, (*refitted.notes, *kept))
+        """The cut network, refitted and trained where that brings it closer.
+
+        Raises:
+            SecateurError: it can neither be refitted nor trained.
+        """
+        if context.asked.few:
+            refitted = Refit().recover(context)
+            return replace(refitted, notes=(*refitted.notes, f"not distilled: {context.asked.few}"))
+        fit, held = context.asked.parts
+        first = stage("cut", context.pruned, held)
+        began = time.perf_counter()
+        refitted, refusal = _refit(replace(context, samples=fit.samples, original_asked=fit))
+        second = stage("refit", refitted.network, held, time.perf_counter() - began)
+        trained = self.distil.recover(replace(context, pruned=refitted.network))
+        if refusal is not None and not trained.stages:
+            raise refusal
+        stages = (first, *(() if refusal else (second,)), *trained.stages)
+        return RecoveryResult(trained.network, refitted.rows, (*refitted.notes, *trained.notes), stages)
 
 
-def distance(model: nn.Module, context: RecoveryContext) -> float:
-    """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
-    original, cut = context.original_passes, Passes(model, context.samples, room=0)
-    return sum(float(batch.real(a.double() - b.double()).square().sum())
-               for number, batch in enumerate(context.data)
-               for a, b in zip(original.given(number, batch), cut.given(number, batch), strict=True))
+def _refit(context: RecoveryContext) -> tuple[RecoveryResult, SecateurError | None]:
+    """The cut network after the refit; as it was where none is possible, with the reason."""
+    cut: nn.Module = copy.deepcopy(context.pruned)
+    try:
+        return Refit().recover(context), None
+    except SecateurError as error:
+        return RecoveryResult(cut, notes=(f"not refitted: {error}",)), error

@@ -1,0 +1,191 @@
+"""The samples that a network learns from towards the original's outputs, and those held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.core.errors import SecateurError
+from secateur.core.modules import device_of
+from secateur.data.batch import Batch, as_batch
+from secateur.data.calibration import Calibration
+from secateur.data.forward import call, watch
+from secateur.recovery.output_loss import float_outputs
+
+HELD_OUT = 8
+"""One sample in so many is held out."""
+_PART = 512
+"""The original is asked about so many samples at once."""
+_ROOM = 1 << 30
+"""Bytes of the original's outputs that are kept; beyond, it is asked at every step."""
+_SAME = 1e-3
+Augment = Callable[..., Any]
+Step = tuple[Batch, list[Tensor]]
+"""A batch, and what the original gives for it."""
+
+
+def split(samples: Calibration, whole_batches: bool) -> tuple[Calibration, Calibration]:
+    """The samples without every eighth, and every eighth: of samples, or where these cannot be parted of batches.
+
+    >>> parts = split(Calibration([torch.arange(9.0)[:, None], torch.arange(9.0, 18)[:, None]]), False)
+    >>> [[batch.inputs[0].flatten().tolist() for batch in part] for part in parts][1]
+    [[7.0], [15.0]]
+    """
+    fit, held, seen = list[Batch](), list[Batch](), 0
+    for number, batch in enumerate(samples):
+        if whole_batches:
+            (held if number % HELD_OUT == HELD_OUT - 1 else fit).append(batch)
+            continue
+        out = torch.arange(seen, seen + len(batch)) % HELD_OUT == HELD_OUT - 1
+        seen += len(batch)
+        for part, places in ((fit, ~out), (held, out)):
+            if bool(places.any()):
+                part.append(batch.at(places.nonzero().squeeze(1)))
+    return samples.of(fit), samples.of(held)
+
+
+def is_divisible(original: nn.Module, samples: Calibration) -> bool:
+    """Whether the first axis of all inputs and outputs counts samples that do not touch each other.
+
+    It is tried: a batch's second half alone gives the second half of what the whole gives.
+    """
+    batch = next(iter(samples))
+    count = len(batch)
+    tensors = [v for v in batch.inputs if isinstance(v, Tensor)]
+    if not all(v.ndim and len(v) == count for v in tensors) or not tensors:
+        return False
+    if count < 2:
+        return all(one.ndim > 0 and len(one) == 1 for one in _ask(original, batch))
+    some = torch.arange(min(count, 8))
+    half = some[len(some) // 2:]
+    whole, part = _ask(original, batch.at(some)), _ask(original, batch.at(half))
+    return len(whole) == len(part) and all(
+        a.ndim > 0 and len(a) == len(some) and b.shape == a[half].shape and _alike(a[half], b)
+        for a, b in zip(whole, part, strict=True))
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs are equal but for rounding, where they are numbers."""
+    one, other = one.nan_to_num(), other.nan_to_num()
+    return bool((one - other).norm() <= _SAME * one.norm())
+
+
+@torch.no_grad()
+def _ask(original: nn.Module, batch: Batch) -> list[Tensor]:
+    with watch(original, {}):
+        return float_outputs(call(original, batch))
+
+
+@dataclass(eq=False)
+class _Stack:
+    """Samples of one shape as one tensor for each input, or a batch that cannot be parted."""
+
+    batch: Batch
+    divisible: bool
+    goals: list[Tensor] | None = None
+
+    def parts(self, size: int, generator: torch.Generator | None) -> Iterator[Tensor | None]:
+        """The places of each step, in an order drawn from a generator or in their own; None stands for all."""
+        if not self.divisible:
+            yield None
+            return
+        count = len(self.batch)
+        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        yield from order.split(size)  # type: ignore[no-untyped-call]
+
+
+@dataclass(eq=False)
+class Goals:
+    """Samples with the outputs that the original gives for them, which are computed once where they fit in memory.
+
+    Attributes:
+        original: the network before the cut.
+        samples: what it is asked about.
+        divisible: whether batches may be parted and joined, see :func:`is_divisible`.
+        augment: changes inputs at every step; the original is then asked about what it gives.
+    """
+
+    original: nn.Module
+    samples: Calibration
+    divisible: bool
+    augment: Augment | None = None
+    _stacks: list[_Stack] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        device, kept = device_of(self.original), 0
+        self._stacks = [_Stack(batch.to(device), self.divisible) for batch in self._joined()]
+        for stack in self._stacks if self.augment is None else ():
+            goals = self._ask_in_parts(stack)
+            kept += sum(goal.nbytes for goal in goals)
+            if kept > _ROOM:
+                break
+            stack.goals = goals
+
+    def __len__(self) -> int:
+        return sum(len(stack.batch) for stack in self._stacks)
+
+    def steps(self, size: int, generator: torch.Generator | None = None) -> Iterator[Step]:
+        """All samples once, so many at a time; shuffled where there is a generator."""
+        places = [(stack, part) for stack in self._stacks for part in stack.parts(size, generator)]
+        order = range(len(places)) if generator is None or len(self._stacks) == 1 else (
+            torch.randperm(len(places), generator=generator).tolist())
+        for number in order:
+            yield self._at(*places[number])
+
+    def more(self, stream: Callable[[], Iterator[Any]], size: int) -> Iterator[Step]:
+        """The batches of a stream, so many samples at a time at most."""
+        for given in stream():
+            batch = as_batch(given).to(device_of(self.original))
+            for part in _Stack(batch, self.divisible).parts(size, None):
+                yield self._at(_Stack(batch, self.divisible), part)
+
+    def _at(self, stack: _Stack, places: Tensor | None) -> Step:
+        batch = stack.batch if places is None else stack.batch.at(places)
+        if self.augment is not None:
+            batch = _augment(batch, self.augment)
+        if stack.goals is None:
+            return batch, _ask(self.original, batch)
+        return batch, stack.goals if places is None else [goal[places] for goal in stack.goals]
+
+    def _ask_in_parts(self, stack: _Stack) -> list[Tensor]:
+        parts = [_ask(self.original, stack.batch if places is None else stack.batch.at(places))
+                 for places in stack.parts(_PART, None)]
+        return [torch.cat(column) if len(parts) > 1 else column[0] for column in zip(*parts, strict=True)]
+
+    def _joined(self) -> list[Batch]:
+        """Batches of samples of one shape joined, where samples can be parted."""
+        batches = [replace(batch, labels=None) for batch in self.samples]
+        if not self.divisible:
+            return batches
+        alike = dict[Any, list[Batch]]()
+        for batch in batches:
+            shapes = tuple((tuple(v.shape[1:]), v.dtype) if isinstance(v, Tensor) else repr(v) for v in batch.inputs)
+            alike.setdefault((batch.names, shapes), []).append(batch)
+        return [_join(group) for group in alike.values()]
+
+
+def _join(batches: Sequence[Batch]) -> Batch:
+    """Batches of one shape as one."""
+    columns = zip(*(batch.inputs for batch in batches), strict=True)
+    return replace(batches[0], inputs=tuple(torch.cat(column) if isinstance(column[0], Tensor) else column[0]
+                                            for column in columns))
+
+
+def _augment(batch: Batch, augment: Augment) -> Batch:
+    """A batch with its inputs changed.
+
+    Raises:
+        SecateurError: ``augment`` gives other than as many tensors of as many samples.
+    """
+    given = augment(*batch.inputs)
+    made = given if isinstance(given, tuple) else (given,)
+    fits = [isinstance(new, Tensor) and len(new) == len(old) if isinstance(old, Tensor) else True
+            for new, old in zip(made, batch.inputs, strict=False)]
+    if len(made) != len(batch.inputs) or not all(fits):
+        raise SecateurError(f"augment returned {Batch(made)} for {Batch(batch.inputs)}: allowed are tensors with as "
+                            "many samples, one for each input")
+    return replace(batch, inputs=made)

@@ -1,0 +1,50 @@
+"""Refit: the best refit of each layer by itself, without labels and without training."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from secateur.recovery.layerwise_passes import Passes
+from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
+from secateur.recovery.methods.recalibrate import Recalibrate
+from secateur.recovery.methods.rechoose import Rechoose
+from secateur.recovery.methods.reconstruct import Reconstruct
+
+_KEPT = ("recovery refit: refitting would move the outputs further from the original's, so nothing was refitted")
+
+
+@dataclass(frozen=True)
+class Refit(Recovery):
+    """The best refit of each layer by itself, as measured: ``rechoose`` where single weights are cut, else
+    ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns the candidate whose outputs for the samples
+    are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
+
+    needs = frozenset({"data"})
+
+    def chooses(self, kinds: frozenset[str]) -> bool:
+        """Where single weights are cut."""
+        return kinds == {"weight"}
+
+    def recover(self, context: RecoveryContext) -> RecoveryResult:
+        """The cut network, refitted where that brings it closer."""
+        cut = copy.deepcopy(context.pruned)
+        refitted = (Rechoose() if self.chooses(context.granularities) else Reconstruct()).recover(context)
+        candidates = [cut, refitted.network]
+        if "neuron" in context.granularities and any(isinstance(m, _BatchNorm) for m in refitted.network.modules()):
+            measured = Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network)))
+            candidates.append(measured.network)
+        nearest = min(candidates, key=lambda model: distance(model, context))
+        kept = (_KEPT,) if nearest is cut and refitted.rows else ()
+        return RecoveryResult(nearest, refitted.rows, (*refitted.notes, *kept))
+
+
+def distance(model: nn.Module, context: RecoveryContext) -> float:
+    """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
+    original, cut = context.asked.passes, Passes(model, context.samples, room=0)
+    return sum(float(batch.real(a.double() - b.double()).square().sum())
+               for number, batch in enumerate(context.data)
+               for a, b in zip(original.given(number, batch), cut.given(number, batch), strict=True))

@@ -1,0 +1,141 @@
+"""Distillation where the right answer is known: solved by hand, by least squares, or by a slow twin."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import secateur as sc
+from secateur.data.batch import Batch
+from secateur.data.calibration import Samples, calibration
+from secateur.recovery.distil_loop import Distillation
+from secateur.recovery.flat_weights import FlatWeights
+from secateur.recovery.original import Original
+from secateur.recovery.output_loss import loss_for
+
+
+def test_one_layer_learns_what_least_squares_gives():
+    """Values of one layer: the optimum on the weights that are left is that of the normal equations."""
+    torch.manual_seed(0)
+    net = nn.Linear(6, 3, bias=False).double()
+    x = torch.randn(640, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
+    cut = copy.deepcopy(net)
+    gone = torch.tensor([[1, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 1]]).bool()
+    cut.weight.data.masked_fill_(gone, 0)
+    data = Samples(x, net(x).detach(), loss=nn.functional.mse_loss)
+    made = sc.recover(net, cut, data=data, recovery=sc.Distil(steps=1500, lr=0.05, batch_size=560))
+    fit = x[torch.arange(640) % 8 != 7]
+    for row in range(3):
+        left = ~gone[row]
+        exact = torch.linalg.lstsq(fit[:, left], net(fit)[:, row]).solution
+        assert torch.allclose(made.weight[row, left], exact, atol=2e-3)
+        assert (made.weight[row, gone[row]] == 0).all()
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75], ids=["few are left", "most are left"])
+def test_the_vector_takes_the_steps_that_adam_takes_of_masked_weights(share):
+    """The slow twin: Adam over whole tensors, whose cut weights are zeroed after every step."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    gone = torch.rand(16, 8) > share
+    net[0].weight.data.masked_fill_(gone, 0)
+    twin, x, y = copy.deepcopy(net), torch.randn(32, 8), torch.randn(32, 4)
+    flat = FlatWeights(net, ["0.weight"])
+    fast, slow = torch.optim.Adam([flat.values], lr=0.01), torch.optim.Adam(twin.parameters(), lr=0.01)
+    assert flat.values.numel() == (128 if share > 0.5 else int((~gone).sum())) + 16 + 64 + 4
+    for _ in range(5):
+        (net(x) - y).square().mean().backward()
+        flat.gather()
+        fast.step()
+        flat.write()
+        slow.zero_grad()
+        (twin(x) - y).square().mean().backward()
+        slow.step()
+        twin[0].weight.data.masked_fill_(gone, 0)
+        for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-6)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def one_part(values, **more):
+    batch = Batch((values,), **more)
+    return batch, loss_for([(batch, [values])])
+
+
+def test_kinds_of_outputs():
+    g = torch.Generator().manual_seed(0)
+    scores, image = torch.randn(20, 5, generator=g), torch.randn(4, 3, 5, 5, generator=g)
+    found = {name: one_part(values)[1].parts[0].kind for name, values in {
+        "scores": scores, "soft": scores.softmax(1), "log": scores.log_softmax(1),
+        "unit": nn.functional.normalize(scores), "column": scores[:, :1], "flat": scores[:, 0], "image": image,
+        "tokens": torch.randn(4, 6, 5, generator=g)}.items()}
+    assert found == {"scores": "scores", "soft": "probabilities", "log": "log-probabilities", "unit": "unit vectors",
+                     "column": "values", "flat": "values", "image": "values", "tokens": "scores"}
+
+
+def test_losses_by_hand():
+    goal = torch.tensor([[1.0], [3.0], [5.0], [7.0]])  # the mean is 4, the variance (9 + 1 + 1 + 9) / 4 = 5
+    batch, loss = one_part(goal)
+    assert float(loss([goal + 1], [goal], batch)) == pytest.approx(1 / 5)
+    units = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # about the mean (0, 0): variance 1
+    batch, loss = one_part(units)
+    assert float(loss([torch.tensor([[0.0, 3.0], [0.0, 3.0]])], [units], batch)) == pytest.approx(2.0)
+    soft = torch.tensor([[0.5, 0.5], [0.25, 0.75]])
+    batch, loss = one_part(soft)
+    wanted = 0.5 * (0.25 * torch.tensor(0.5).log() + 0.75 * torch.tensor(1.5).log())  # KL of the second row, averaged
+    assert float(loss([torch.tensor([[0.5, 0.5], [0.5, 0.5]])], [soft], batch)) == pytest.approx(float(wanted))
+    scores = torch.tensor([[0.0, 2.0], [2.0, 0.0]])  # variance 2; the made ones have twice the divergence of one row
+    batch, loss = one_part(scores)
+    p = torch.tensor([0.0, 2.0]).softmax(0)
+    divergence = (p * (p / torch.tensor([0.5, 0.5])).log()).sum()
+    assert float(loss([torch.zeros(2, 2)], [scores], batch)) == pytest.approx(float(divergence) + 4 / 2, rel=1e-5)
+
+
+def test_padding_and_outputs_that_do_not_vary_count_for_nothing():
+    g = torch.Generator().manual_seed(0)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    goal, batch = torch.randn(2, 3, 4, generator=g), Batch((mask,), None, ("attention_mask",))
+    loss = loss_for([(batch, [goal, torch.ones(2, 2)])])
+    assert loss.parts[1] is None
+    hidden = goal + 5 * (1 - mask)[:, :, None]
+    assert float(loss([hidden, torch.zeros(2, 2)], [goal, torch.ones(2, 2)], batch)) == 0
+    assert float(loss([goal + mask[:, :, None] * torch.arange(4.0), torch.ones(2, 2)], [goal, torch.ones(2, 2)],
+                      batch)) > 0.1
+
+
+def test_parts_of_a_step_add_up_to_the_whole(monkeypatch):
+    """Where the memory for gradients is small a step is taken in parts: the same network, but for rounding."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.randn(256, 8)
+    cut = sc.prune(net, 0.5)
+    sizes = []
+    cut[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None)
+    whole = sc.recover(net, cut, data=x, recovery=sc.Distil(steps=6))
+    assert max(sizes) == 128
+    sizes.clear()
+    monkeypatch.setattr("secateur.recovery.distil_loop.ROOM", 2000)
+    parts = sc.recover(net, cut, data=x, recovery=sc.Distil(steps=6))
+    assert max(sizes) < 30 and sum(sizes) >= 3 * 224
+    assert torch.allclose(whole[0].weight, parts[0].weight, atol=1e-6)
+    assert not torch.allclose(whole[0].weight, cut[0].weight, atol=1e-3)
+
+
+def test_rounded_weights_learn_through_the_rounding():
+    """A projection onto a grid: what comes out lies on it, keeps its zeros, and is nearer than the rounded start."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4)), torch.randn(512, 8)
+    cut, asked = sc.prune(net, 0.5), Original(net, calibration(x))
+    fit, held = asked.parts
+    step = 1 / 16
+
+    def to_grid(name, values):
+        return (values / step).round() * step if name.endswith("weight") else values
+    zeros = cut[0].weight == 0
+    training = Distillation(cut, fit.goals, held.goals, held.loss, 200, 64, 2e-3, ["0.weight"], project=to_grid)
+    training.run()
+    assert training.after < 0.8 * training.before
+    for layer in (cut[0], cut[2]):
+        on_grid = layer.weight / step
+        assert torch.equal(on_grid, on_grid.round())
+    assert (cut[0].weight[zeros] == 0).all()

@@ -1,0 +1,298 @@
+"""Distillation: any layer takes part, what cannot learn is returned as it came, with one line that says why."""
+
+import copy
+import itertools
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import secateur as sc
+from secateur.core.errors import LeftOutWarning
+from secateur.data.calibration import calibration
+from secateur.recovery.distil_samples import is_divisible, split
+from secateur.recovery.pipeline import recover
+from secateur.recovery.stages import describe
+
+SHORT = sc.Distil(steps=60, lr=5e-3, batch_size=64)
+
+
+def error(net, made, x):
+    with torch.no_grad():
+        whole, small = (one(x)[0] if isinstance(one(x), tuple) else one(x) for one in (net.eval(), made.eval()))
+    return float((whole - small).norm() / whole.norm())
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(6, 16, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside, self.head = nn.Linear(6, 16), nn.Linear(16, 3)
+        self.attend = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.inside(x)
+        return self.head(self.attend(x, x, x, need_weights=False)[0].mean(1))
+
+
+class Standardised(nn.Linear):
+    def forward(self, x):
+        weight = self.weight - self.weight.mean(1, keepdim=True)
+        return nn.functional.linear(x, weight / (weight.std(1, keepdim=True) + 0.1), self.bias)
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, 3 * torch.tanh(self.weight), self.bias)
+
+
+NETS = {
+    "recurrent": (Recurrent, (5, 6)),
+    "attention": (Attention, (5, 6)),
+    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 2, 3)),
+                   (3, 4, 4)),
+    "depthwise": (lambda: nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(),
+                                        nn.Flatten(), nn.Linear(72, 3)), (4, 5, 5)),
+    "standardised": (lambda: nn.Sequential(Standardised(6, 16), nn.ReLU(), Standardised(16, 16), nn.ReLU(),
+                                           nn.Linear(16, 3)), (6,)),
+    "scaled": (lambda: nn.Sequential(Scaled(6, 16), nn.ReLU(), nn.Linear(16, 3)), (6,))}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_any_layer_takes_part(name):
+    """The error on fresh inputs falls, and every zero of the plain cut stays one."""
+    torch.manual_seed(0)
+    make, shape = NETS[name]
+    net = make().eval()
+    x = torch.randn(320, *shape)
+    plain = sc.prune(net, 0.6, recovery="none", data=x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = sc.prune(net, 0.6, recovery=sc.Distil(steps=150, lr=0.01, batch_size=64), data=x)
+    fresh = torch.randn(100, *shape)
+    assert error(net, made, fresh) < 0.93 * error(net, plain, fresh)
+    for (key, before), after in zip(plain.state_dict().items(), made.state_dict().values(), strict=True):
+        assert before.shape == after.shape, key
+        if before.ndim > 1 and float((before == 0).float().mean()) > 0.2:
+            assert (after[before == 0] == 0).all(), key
+
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4)).eval(), torch.randn(512, 8)
+
+
+def test_the_same_seed_gives_the_same_network_and_nothing_else_is_touched():
+    net, x = small()
+    net[2].bias.grad = torch.ones(4)
+    net.train()
+    before, state = copy.deepcopy(net.state_dict()), torch.random.get_rng_state()
+    one, two, other = (sc.prune(net, 0.8, data=x, recovery=SHORT, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(one[0].weight, two[0].weight) and not torch.equal(one[0].weight, other[0].weight)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), net.state_dict().values(), strict=True))
+    assert net.training and one.training and torch.equal(net[2].bias.grad, torch.ones(4))
+
+
+def recovered(net, x, item, sparsity=0.8):
+    """The result of a recovery of the plain cut, and the plain cut."""
+    plan = sc.plan(net, sparsity)
+    plain = sc.apply(net, plan)
+    return recover(net, copy.deepcopy(plain), plan, item, calibration(x)), plain
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_best_tells_what_each_step_gained():
+    net, x = small()
+    result, _ = recovered(net, x, sc.Best(distil=SHORT))
+    cut, refit, distilled = result.stages
+    assert (cut.name, refit.name, distilled.name) == ("cut", "refit", "distilled")
+    assert cut.closeness.error > refit.closeness.error > distilled.closeness.error
+    said = describe(result.stages)
+    assert "64 samples held out" in said and "60 steps by divergence of the softmax" in said
+    assert distilled.closeness.samples == 64 and f"{distilled.closeness.error:.3f}" in said
+
+
+def test_a_training_that_harms_gives_back_the_refitted_network():
+    net, x = small()
+    refit, _ = recovered(net, x[torch.arange(512) % 8 != 7], "refit")
+    result, _ = recovered(net, x, sc.Best(distil=sc.Distil(steps=40, lr=1e4)))
+    assert same(result.network, refit.network)
+    assert any(note.startswith("not distilled: none of") for note in result.notes), result.notes
+
+
+class Argmax(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).argmax(1)
+
+
+class Detached(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
+class NotFinite(nn.Sequential):
+    def forward(self, x):
+        made = super().forward(x)
+        return torch.where(x[:, :1] > 1, torch.nan, made)
+
+
+class Constant(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * 0 + 3
+
+
+class WrittenOver(nn.Sequential):
+    """Its gradient cannot be computed: what backward needs is written over."""
+
+    def forward(self, x):
+        hidden = torch.sigmoid(self[0](x))
+        made = self[2](hidden)
+        hidden.mul_(2)
+        return made
+
+
+@pytest.mark.parametrize(("kind", "said"), [
+    (Argmax, "no tensor of floats"), (Detached, "no gradient"), (NotFinite, "NaN or infinite values of 1792"),
+    (Constant, "the same for all samples"), (WrittenOver, "torch cannot compute its gradient")])
+def test_what_cannot_be_distilled_comes_back_as_it_was_with_one_line(kind, said):
+    net, x = small()
+    odd = kind(*net)
+    result, plain = recovered(odd, x, SHORT)
+    assert same(result.network, plain)
+    (note,) = result.notes
+    assert note.startswith("not distilled: ") and said in note and "\n" not in note
+    with pytest.warns(LeftOutWarning, match="not distilled"):
+        sc.recover(odd, plain, data=x, recovery=SHORT)
+
+
+def test_few_samples_are_refitted_alone():
+    net, x = small()
+    result, _ = recovered(net, x[:100], "best")
+    refit, _ = recovered(net, x[:100], "refit")
+    assert same(result.network, refit.network)
+    assert "100 samples are too few to hold out an eighth of them; allowed are 128" in result.notes[-1]
+
+
+def test_a_cap_of_seconds_that_ended_it_is_said():
+    net, x = small()
+    result, _ = recovered(net, x, sc.Distil(steps=10_000, seconds=1e-6))
+    assert "the 1e-06 seconds were over after 1 of 10000 steps" in result.notes[0]
+
+
+def test_frozen_parameters_stay():
+    net, x = small()
+    net[0].bias.requires_grad_(False)
+    result, plain = recovered(net, x, SHORT)
+    assert torch.equal(result.network[0].bias, plain[0].bias)
+    assert not torch.equal(result.network[0].weight, plain[0].weight)
+
+
+def test_augmented_inputs_are_what_the_original_is_asked_about():
+    net, x = small()
+    seen = []
+
+    def move(inputs):
+        made = inputs + torch.randn_like(inputs)
+        seen.append(made)
+        return made
+    result, plain = recovered(net, x, sc.Distil(steps=60, lr=5e-3, augment=move))
+    fresh = torch.randn(200, 8) * 1.5
+    assert len(seen) >= 60 and error(net, result.network, fresh) < 0.8 * error(net, plain, fresh)
+    result, plain = recovered(net, x, sc.Distil(steps=10, augment=lambda inputs: inputs[:3]))
+    assert same(result.network, plain) and "as many samples" in result.notes[0]
+    with pytest.raises(sc.SecateurError, match="allowed is a function"):
+        sc.Distil(augment=3)
+
+
+def test_a_stream_is_gone_through_behind_what_is_kept():
+    """Of an endless generator only as many batches are drawn as steps are taken."""
+    net, _ = small()
+    drawn = []
+
+    def batches():
+        generator = torch.Generator().manual_seed(0)
+        for number in itertools.count():
+            drawn.append(number)
+            yield torch.randn(64, 8, generator=generator)
+    kept = calibration(sc.Samples(batches(), keep=256))
+    assert len(drawn) == 4 and sum(map(len, kept)) == 256
+    plan = sc.plan(net, 0.8)
+    plain = sc.apply(net, plan)
+    result = recover(net, copy.deepcopy(plain), plan, sc.Distil(steps=60, lr=5e-3, batch_size=64), kept)
+    assert len(drawn) in (4 + 60 - 4, 4 + 60 - 3)  # an epoch begins with the 224 samples kept: four steps
+    fresh = torch.randn(200, 8)
+    assert error(net, result.network, fresh) < 0.8 * error(net, plain, fresh)
+
+
+@pytest.mark.parametrize(("keep", "data"), [(3, torch.zeros(9, 2)), (-1, [torch.zeros(9, 2)]),
+                                            (1.5, [torch.zeros(9, 2)])])
+def test_what_cannot_be_kept_in_part_is_refused(keep, data):
+    with pytest.raises(sc.SecateurError, match="keep"):
+        calibration(sc.Samples(data, keep=keep))
+
+
+class TimeFirst(nn.Module):
+    """Its second axis counts the samples, so that batches cannot be parted along the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(6, 8)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+def test_batches_that_cannot_be_parted_stay_whole():
+    torch.manual_seed(0)
+    net, batches = TimeFirst().eval(), [torch.randn(10, 4, 6) for _ in range(24)]
+    samples = calibration(batches)
+    assert not is_divisible(net, samples)
+    fit, held = split(samples, whole_batches=True)
+    assert [len(list(part)) for part in (fit, held)] == [21, 3]
+    result, plain = recovered(net, batches, sc.Distil(steps=100, lr=0.01), 0.6)
+    assert error(net, result.network, batches[0]) < 0.9 * error(net, plain, batches[0])
+
+
+def test_batches_of_several_lengths():
+    torch.manual_seed(0)
+    net, batches = Recurrent().eval(), [torch.randn(40, length, 6) for length in (3, 5, 3, 8)]
+    result, plain = recovered(net, batches, sc.Distil(steps=80, lr=5e-3, batch_size=32), 0.6)
+    assert error(net, result.network, batches[3]) < 0.8 * error(net, plain, batches[3])
+
+
+@pytest.mark.parametrize("settings", [{"steps": -1}, {"lr": 0}, {"batch_size": 0}, {"seconds": -1}])
+def test_settings_out_of_range(settings):
+    with pytest.raises(sc.SecateurError, match="distil"):
+        sc.Distil(**settings)
+
+
+def test_a_network_pruned_in_training_is_recovered_with_its_zeros_where_they_are():
+    net, x = small()
+    small_one = copy.deepcopy(net)
+    pruner = sc.Pruner(small_one, 0.75)
+    pruner.step()
+    zeroed = pruner.finish()
+    made = sc.recover(net, zeroed, data=x)
+    zeros = zeroed[0].weight == 0
+    assert int(zeros.sum()) == 192 and torch.equal(made[0].weight == 0, zeros)
+    assert error(net, made, x) < 0.7 * error(net, zeroed, x)
+    with pytest.raises(sc.SecateurError, match="recovery best chooses itself"):
+        sc.recover(net, zeroed, data=x, recovery="best")
+    with pytest.raises(sc.SecateurError, match="none of the 2 layers' weights is zero"):
+        sc.recover(net, net, data=x)
+    plan = sc.plan(net, 0.5, granularity="neuron", example=x[:1])
+    fewer = sc.recover(net, sc.apply(net, plan), data=x, plan=plan)
+    assert fewer[0].out_features == 16
