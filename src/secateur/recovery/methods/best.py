@@ -21,8 +21,8 @@ from secateur.recovery.stages import stage
 from secateur.recovery.thinning import Thinning, denser_plan, thins
 
 _FAR = 0.1
-"""Below this loss of the refit on the samples held out its own choice is as good as a new one: on the study's MLP that is
-at 95% of the weights, at 80% of blocks of 20x4, at 90% of blocks of 1x4."""
+"""Below this loss of the refit on the samples held out its own choice is as good as a new one: on the study's MLP that
+is at 95% of the weights, at 80% of blocks of 20x4, at 90% of blocks of 1x4."""
 _LEAST_STEPS = 500
 """In fewer steps a network that is thinned while it learns ends behind one that was refitted first."""
 
