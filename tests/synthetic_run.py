@@ -16,7 +16,8 @@ from secateur.experiment.weight_statistics import weight_statistics
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 SHAPES = {"0.weight": (40, 64), "2.weight": (40, 40), "4.weight": (20, 40)}
 LAST = 10 * 20
-TESTS = 400
+TESTS, STEPS = 4000, 400
+"""Test samples, and how many steps their accuracy has."""
 HALF_POINT = {("weight", False): 0.97, ("weight", True): 0.35, ("neuron", False): 0.86, ("neuron", True): 0.4,
               ("block", False): 0.9}
 
@@ -65,13 +66,13 @@ def trained(seed: int, here: bool) -> dict[str, Any]:
 
 
 def dense_accuracy(seed: int) -> float:
-    return (390 - 2 * seed) / TESTS
+    return (390 - 2 * seed) / STEPS
 
 
 def accuracy(seed: int, granularity: str, control: bool, s: float) -> float:
     fall = 1 / (1 + np.exp(-(s - HALF_POINT[granularity, control] - 0.01 * seed) * 28))
     at_zero = 1 / (1 + np.exp(HALF_POINT[granularity, control] * 28))
-    return round(TESTS * (0.1 + (dense_accuracy(seed) - 0.1) * (1 - fall + at_zero * (1 - s)))) / TESTS
+    return round(STEPS * (0.1 + (dense_accuracy(seed) - 0.1) * (1 - fall + at_zero * (1 - s)))) / STEPS
 
 
 def point(seed: int, granularity: str, criterion: str, scope: str, s: float, labels: Any, batches: Any,

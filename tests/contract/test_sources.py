@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 
 import secateur as sc
-from secateur.core import registry
+from secateur.core import names, registry
 from secateur.core.network_options import Options
 from secateur.models import resolve
 from secateur.models.loaders.base import Kind
@@ -30,6 +30,7 @@ def test_a_kind_recognises_its_own_alone(name, folder):
     assert type(kind).__doc__
     assert [other for other, text in OWN.items() if kind.recognises(text)] == [name]
     assert type(resolve.kind_of(OWN[name])) is type(kind)
+    names.check_network(OWN[name])
 
 
 @pytest.mark.parametrize("name", registry.files("loaders"))

@@ -13,6 +13,7 @@ from secateur.recovery.distil_loop import Distillation
 from secateur.recovery.flat_weights import FlatWeights
 from secateur.recovery.original import Original
 from secateur.recovery.output_loss import loss_for
+from secateur.recovery.thinning import Thinning
 
 
 def test_one_layer_learns_what_least_squares_gives():
@@ -43,7 +44,7 @@ def test_the_vector_takes_the_steps_that_adam_takes_of_masked_weights(share):
     twin, x, y = copy.deepcopy(net), torch.randn(32, 8), torch.randn(32, 4)
     flat = FlatWeights(net, ["0.weight"])
     fast, slow = torch.optim.Adam([flat.values], lr=0.01), torch.optim.Adam(twin.parameters(), lr=0.01)
-    assert flat.values.numel() == (128 if share > 0.5 else int((~gone).sum())) + 16 + 64 + 4
+    assert flat.values.numel() == int((~gone).sum()) + 16 + 64 + 4
     for _ in range(5):
         (net(x) - y).square().mean().backward()
         flat.gather()
@@ -56,6 +57,58 @@ def test_the_vector_takes_the_steps_that_adam_takes_of_masked_weights(share):
         for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
             assert torch.allclose(mine, theirs, atol=1e-6)
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_thinned_weights_learn_on_with_their_own_state():
+    """The slow twin zeroes weights and their state in whole tensors."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    first, second = torch.rand(16, 8) > 0.6, torch.rand(16, 8) > 0.3
+    net[0].weight.data.masked_fill_(first, 0)
+    twin, x, y = copy.deepcopy(net), torch.randn(32, 8), torch.randn(32, 4)
+    flat = FlatWeights(net, ["0.weight"])
+    fast, slow = torch.optim.Adam([flat.values], lr=0.01), torch.optim.Adam(twin.parameters(), lr=0.01)
+    gone = first
+    for step in range(6):
+        if step == 3:
+            gone = first | second
+            flat.thin({"0.weight": ~second}, fast)
+            twin[0].weight.data.masked_fill_(gone, 0)
+            for name in ("exp_avg", "exp_avg_sq"):
+                slow.state[twin[0].weight][name].masked_fill_(gone, 0)
+        (net(x) - y).square().mean().backward()
+        flat.gather()
+        fast.step()
+        flat.write()
+        slow.zero_grad()
+        (twin(x) - y).square().mean().backward()
+        twin[0].weight.grad.masked_fill_(gone, 0)
+        slow.step()
+        for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-6)
+    assert flat.values.numel() == int((~gone).sum()) + 16 + 64 + 4
+
+
+@pytest.mark.parametrize(("granularity", "sides"), [("weight", (1, 1)), ("1x4", (1, 4)), ("3x2", (3, 2))])
+def test_thinning_leaves_the_largest_of_each_layer_by_hand(granularity, sides):
+    """Without any step between: the choice is that of the mean sizes of blocks, sorted."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 4))
+    plan = sc.plan(net, 0.75, granularity=granularity)
+    thinning = Thinning(net, plan, 100)
+    b, c = sides
+    sizes = net[0].weight.detach().abs().reshape(9 // b, b, 12 // c, c).mean((1, 3))
+    counts = []
+    for taken in range(101):
+        if masks := thinning.masks(taken):
+            keep = masks["0.weight"].reshape(9 // b, b, 12 // c, c)
+            assert (keep == keep[:, :1, :, :1]).all()
+            kept = keep[:, 0, :, 0]
+            counts.append(int(kept.sum()))
+            assert sizes[kept].min() >= (sizes[~kept].max() if (~kept).any() else 0)
+    assert counts[0] == sizes.numel() and counts == sorted(counts, reverse=True) and len(counts) >= 20
+    assert counts[-1] == sizes.numel() - round(0.75 * sizes.numel())
+    assert thinning.is_done(60) and not thinning.is_done(59)
 
 
 def one_part(values, **more):
@@ -107,10 +160,11 @@ def test_padding_and_outputs_that_do_not_vary_count_for_nothing():
 def test_parts_of_a_step_add_up_to_the_whole(monkeypatch):
     """Where the memory for gradients is small a step is taken in parts: the same network, but for rounding."""
     torch.manual_seed(0)
-    net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.randn(256, 8)
+    net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).double(), torch.randn(256, 8).double()
     cut = sc.prune(net, 0.5)
     sizes = []
-    cut[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None)
+    cut[0].register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None)
     whole = sc.recover(net, cut, data=x, recovery=sc.Distil(steps=6))
     assert max(sizes) == 128
     sizes.clear()

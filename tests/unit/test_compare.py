@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 from torch import nn
 
 import secateur as sc
 from secateur import files
+from secateur.cli.answer import print_lines
+from secateur.core.terminal import Terminal
 from secateur.data.calibration import calibration
 from secateur.measure.agreement import Agreement, agreement
 from secateur.measure.comparison import Comparison, Figures
@@ -42,6 +46,21 @@ def test_without_labels_there_is_no_accuracy():
     found = sc.compare(WHOLE, CUT, [X[:3], X[3:]], batches=())
     assert (found.before.accuracy, found.after.accuracy, found.agreement.accuracy) == (None, None, None)
     assert found.agreement.same == 0.75 and "accuracy" not in str(found)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_on_a_terminal_the_table_keeps_to_the_width_and_each_row_to_its_figures(width):
+    console = Terminal(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    # Parameters of a GPT-2, in the longest lines that there are.
+    figures = Figures(0.5, 124_439_808, 124_439_808, 497_759_232, 84_500_000)
+    made = Comparison(figures, figures, Agreement(0.125, 0.99, 10_000, 0.5),
+                      {"1024": (0.004, Speed(0.001, 1.01, 0.99, 1.02))}, ("a note of many words " * 9,), "test")
+    print_lines([made.table(width)], console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [" ".join(line.split()) for line in lines]
+    assert "parameters 124,439,808 124,439,808 100%" in rows
+    assert any(row.startswith("ms at batch") and row.endswith(" 4 3.96 about as fast (1.01×)") for row in rows)
 
 
 def test_the_table_is_aligned_and_says_what_each_number_is():

@@ -122,7 +122,7 @@ def test_half_precision_is_held_to_its_own_rounding(tmp_path):
 
 
 def test_a_fixed_batch_is_told_with_the_reason(tmp_path):
-    with pytest.warns(ExportWarning, match="the batch is fixed at the example's 4.*accepts no other batch size"):
+    with pytest.warns(ExportWarning, match="the batch is fixed at the example's 4.*accepts only batches of 4"):
         path = sc.export(Fixed(), tmp_path / "fixed.onnx", torch.rand(4, 8))
     assert dims(onnx.load(path).graph.input[0]) == [4, 8]
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,6 +155,25 @@ def test_a_load_is_no_less_than_none_and_no_more_than_all(counters):
     assert others.measure() == 0.0
     counters(12.0, 1.0, (900, 0, 0), (0, 0, 0), (900, 0, 0))
     assert others.measure() == 1.0
+
+
+def test_processes_that_were_started_and_ended_are_no_others_where_that_is_asked_for(counters, monkeypatch):
+    monkeypatch.setattr(machine.os, "times", lambda: SimpleNamespace(children_user=ended, children_system=0.0))
+    ended = 3.0  # before it begins
+    others = machine.OthersLoad(with_children=True)
+    ended = 4.5
+    counters(12.0, 2.0, (150, 0, 0), (0, 0, 0), (130, 0, 0))
+    # Of 2.8 s of work this process did 1 s and its children 1.5 s.
+    assert others.measure() == pytest.approx((2.8 - 1.0 - 1.5) / 2 / 2)
+
+
+@pytest.mark.parametrize(("load", "told"), [(None, ""), (0.1, ""), (0.11, "11%"), (1.0, "100%")])
+def test_a_machine_is_busy_where_a_timing_on_it_is_noisy(load, told):
+    quiet = {"median": 1.0, "low": 0.95, "high": 1.05}
+    timing = {"latency": {"1": {"original": quiet}}, "conditions": {"1": {"load": load, "rounds": 50}}}
+    notes = noise.busy(load)
+    assert bool(notes) == bool(told) == noise.noise(timing, "1").is_noisy
+    assert all(f"other processes used {told} of each core" in note for note in notes)
 
 
 def test_counters_that_do_not_count_this_process_tell_nothing(counters, monkeypatch, tmp_path):

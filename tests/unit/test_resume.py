@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from support import TESTS, sweep
@@ -91,7 +90,7 @@ def test_interrupted_by_the_keyboard(tmp_path):
     assert errors.count("\n") == 1
     assert "To continue, run again: secateur study --quick --no-best --model support:tiny" in errors
     assert stored(tmp_path / "run") >= 5
-    assert f"the report so far is {Path('run') / 'report.html'};" in errors
+    assert f"the report so far is {(tmp_path / 'run' / 'report.html').as_uri()};" in errors
     assert "Unfinished: " in (tmp_path / "run" / "report.html").read_text()
 
 

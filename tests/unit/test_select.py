@@ -60,5 +60,5 @@ def test_a_sparsity_outside_its_range_is_refused(bad):
 
 
 def test_nan_scores_are_refused():
-    with pytest.raises(SecateurError, match="1 NaN of 2"):
+    with pytest.raises(SecateurError, match="1 of 2 scores are NaN"):
         Ranking([torch.tensor([1.0, float("nan")])])

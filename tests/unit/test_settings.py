@@ -128,8 +128,10 @@ def test_earlier_names_of_flags_are_taken_and_not_shown():
 
 
 @pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))
-def test_the_examples_of_the_help_are_commands(name):
+def test_the_examples_of_the_help_are_commands(name, tmp_path, monkeypatch):
     """The flags of every example are those of its command, its values such as the settings take."""
+    (tmp_path / "runs" / "mlp-mnist").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     examples = (typer.main.get_command(app).commands[name].epilog or "").split("\n\n")
     assert all(examples)
     for line in examples:

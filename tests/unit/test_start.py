@@ -102,8 +102,42 @@ def test_a_mistake_that_needs_no_torch_is_told_before_it_is_imported(tmp_path):
         "info nets/smal.safetensors": "did you mean 'nets/small.safetensors'?",
         "bench gone.pt2": "'gone.pt2': there is no such file", "export gone.keras": "there is no such file",
         "diff nets/small.safetensors gone.safetensors": "'gone.safetensors': there is no such file",
-        "report nets": "'nets' holds no run: there is no rows.sqlite in it"}
-    found = run_without([words.split() for words in answers], tmp_path, slow=["torch", "numpy", "scipy"])
+        "report nets": "'nets' holds no run: there is no rows.sqlite in it",
+        "prune mlpp": "unknown model 'mlpp': did you mean 'mlp'?", "info nothing": "unknown model 'nothing'",
+        "bench nets/nothing": "unknown model 'nets/nothing'", "export runs/nothing": "allowed: the folder of a study",
+        "prune net.onnx": "an ONNX file cannot be read here", "prune net.pt": "such a file can run code",
+        "prune mlp --model lenet5": "allowed is one of them", "prune mlp --factory mlpp": "did you mean 'mlp'?",
+        "prune mlp --data digts": "did you mean 'digits'?", "info mlp --data digts": "did you mean 'digits'?",
+        "prune mlp --device gpu": "allowed are cpu, cuda, cuda:N", "study --layers {": "is not JSON",
+        "export mlp --to onxx": "did you mean 'onnx'?", "bench --linear 3": "allowed are outputs x inputs",
+        "prune mlp --out there.pt2": "'there.pt2' exists already", "study --backend dask": "--address tcp://HOST:PORT",
+        "prune mlp --weights nets/small.safetensors --epochs 2": "allowed is one of them",
+        "diff net.onnx net.onnx": "an ONNX file cannot be read here"}
+    for name in ("there.pt2", "net.onnx", "net.pt"):
+        (tmp_path / name).touch()
+    check_told(answers, tmp_path)
+
+
+def test_a_wrong_value_in_a_file_of_settings_is_told_before_torch_is_imported(tmp_path):
+    files = {'data = "digts"': "did you mean 'digits'?", "sparsity = [0, 50]": "did you mean 0.5?",
+             "lern = 5": "did you mean 'lr'?", 'seeds = "three"': "seeds 'three': allowed is a whole number",
+             'backend = "dask"': "--address tcp://HOST:PORT", "least = 0.1\nmin-sparsity = 0.1": "same setting",
+             'criterion = "magnitud"': "did you mean 'magnitude'?"}
+    for number, text in enumerate(files):
+        (tmp_path / f"{number}.toml").write_text(text)
+    check_told({f"study --config {number}.toml": answer for number, answer in enumerate(files.values())}, tmp_path)
+
+
+def test_what_a_flag_overrides_in_a_file_of_settings_is_not_looked_at(tmp_path):
+    (tmp_path / "study.toml").write_text('data = "digts"\nbackend = "dask"')
+    words = "study --config study.toml --data digits --address tcp://host:1"
+    [(_, out, err)] = run_without([words.split()], tmp_path, slow=["torch"])
+    assert out == "secateur study: mlp on digits\n" and "torch" in err
+
+
+def check_told(answers, cwd):
+    """Check that each command ends with one line that has its answer, though neither torch nor timm can be imported."""
+    found = run_without([words.split() for words in answers], cwd, slow=["torch", "numpy", "scipy", "timm"])
     for (words, answer), (code, _, err) in zip(answers.items(), found, strict=True):
         assert (code, err.count("\n"), answer in err) == (2, 1, True), (words, err)
 
@@ -124,7 +158,7 @@ def test_the_shell_completes_names_and_the_last_of_several(tmp_path):
 
 @pytest.mark.parametrize("room", registry.ROOMS)
 def test_every_item_is_described_as_its_file_begins_and_every_form_is_its_class_s(room):
-    from secateur.cli.list_ import GIVEN_TO, form_of
+    from secateur.cli.list_ import GIVEN_TO
 
     assert room in GIVEN_TO
     for name, path in registry.files(room).items():
@@ -135,7 +169,7 @@ def test_every_item_is_described_as_its_file_begins_and_every_form_is_its_class_
         own_name = text.removesuffix(description)
         assert own_name == "" or own_name.endswith(": ")
         if room == "loaders":
-            assert form_of(path) == kind.form
+            assert registry.constant(path, "form") == kind.form
 
 
 def test_the_package_imports_its_names_when_they_are_asked_for(tmp_path):

@@ -21,8 +21,8 @@ class BenchConfig(Settings):
     threads: tuple[int, ...] = setting((1,), "number of threads of every engine", group=TIMING, least=1, some=True)
     seconds: float = setting(2.0, "seconds spent on each engine at each batch size", group=TIMING, above=0)
     engines: tuple[str, ...] = setting((), "engines to time: torch, sparse, onnxruntime, openvino, "
-                                       "openvino-default; empty: all that are installed", group=TIMING, shown="engine",
-                                       repeats=True, room="engines")
+                                       "openvino-default (default: all that are installed)", group=TIMING,
+                                       shown="engine", repeats=True, room="engines")
 
     @property
     def ordered_engines(self) -> tuple[str, ...]:

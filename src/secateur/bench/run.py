@@ -21,13 +21,14 @@ from secateur.bench.ways import convert_ways
 from secateur.bench.worker import Worker, WorkerError
 from secateur.core import registry
 from secateur.core.errors import SecateurError, first_line
-from secateur.core.machine import busy, machine
+from secateur.core.machine import OthersLoad, machine
 from secateur.core.modules import Plain
 from secateur.core.pytree import repeat
 from secateur.core.tensors import dtype_name
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference, same_classes
+from secateur.measure.noise import busy
 from secateur.measure.size import size, tensors
 
 FORMAT = "secateur bench 2"
@@ -68,7 +69,7 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
     Raises:
         SecateurError: the network cannot be made, or nothing could be timed.
     """
-    config, crowd = settings or BenchConfig(), busy()
+    config, others = settings or BenchConfig(), OthersLoad(with_children=True)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         case = Case(subject, config, Path(folder))
         for threads in config.threads:
@@ -77,7 +78,7 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
         raise SecateurError("nothing could be timed: " + "; ".join(f"{r['engine']}: {r['reason']}"
                                                                    for r in case.refusals))
     results = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(config),
-               "network": case.facts(), "notes": [*case.notes, *crowd], "engines": case.engines,
+               "network": case.facts(), "notes": [*case.notes, *busy(others.measure())], "engines": case.engines,
                "refused": case.refusals, "memory": case.memory, "points": case.points}
     return results | {"verdict": verdict(results)}
 

@@ -24,7 +24,7 @@ from secateur.report.gather import gather_results
 def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
     """Print the answer of a run: a sentence, what can be removed, where the report is, what to type next."""
     console = console or Terminal()
-    rows = answer_rows(gather_results(run))
+    rows = answer_rows(report.results or gather_results(run))
     print_lines(["", report.headline, ""], console)
     if rows:
         console.print(answer_table(rows, console.width))
@@ -41,7 +41,7 @@ def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
     """How many weights and neurons can be removed, plain and recovered, and what that buys."""
     batches = shown_batches({batch for row in rows for batch, _ in row.speeds})
     made = columns_of(batches, width)
-    made.columns[0].header, made.columns[1].header = "what is cut", "can go"
+    made.columns[0].header, made.columns[1].header = "what is cut", "removable"
     both = {row.method.granularity for row in rows if row.recovery}
     for row in rows:
         how = ", recovered" if row.recovery else ", plain" if row.method.granularity in both else ""

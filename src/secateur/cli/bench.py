@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from secateur.bench.config import BenchConfig
 from secateur.cli.app import MEASURE
 from secateur.cli.flags import command
 from secateur.cli.start import start
+from secateur.core import names
 from secateur.core.errors import SecateurError
 from secateur.core.interruption import command_line
 from secateur.core.network_options import Options
@@ -34,15 +36,16 @@ class BenchOptions(Options):
     """What is timed, and where the results go."""
 
     what: str = setting("", "a file written by sc.save or secateur prune, or any model that prune accepts; if omitted, "
-                        "single layers are timed", argument="FILE|MODEL")
+                        "single layers are timed", argument="FILE|MODEL",
+                        form=partial(names.check_network, also=names.OURS))
     model: str = setting("", "what builds the original network of FILE: pkg.module:factory, or any model that prune "
-                         "accepts", shown="factory", group=NETWORK)
+                         "accepts", shown="factory", group=NETWORK, form=names.check_network)
     sparsity: tuple[float, ...] = setting((), "for a model: fraction of its smallest weights to prune before timing; "
                                           "for layers: fractions of zeros (default: "
                                           f"{','.join(f'{s:g}' for s in GRID)})", least=0, greatest=1)
     layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "linear layers to time if no FILE is given, as "
                                                                 "outputs x inputs",
-                                      shown="linear", check=_check_layer, some=True, repeats=True)
+                                      shown="linear", form=_check_layer, some=True, repeats=True)
     out: str = setting("", "folder to write bench.json and the figure to")
 
     def subject(self) -> Subject:

@@ -13,13 +13,16 @@ from secateur.report import pruned as cut_report
 
 def tell_cut(result: CutNetwork, console: Terminal | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
-    print_lines([str(result.plan).partition("\n")[0], str(result.comparison), cut_report.verdict(result),
+    console = console or Terminal()
+    figures = result.comparison.table(console.width if console.is_terminal else 0)
+    print_lines([str(result.plan).partition("\n")[0], figures, cut_report.verdict(result),
                   *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
 
 
 def tell_export(result: Done, console: Terminal | None = None) -> None:
     """Print what was written, how it was checked, and what a user should know."""
-    lines = [f"{result.what}: {result.path}"]
+    is_page = result.path.suffix == ".html"
+    lines = [f"{result.what}: {result.path.resolve().as_uri() if is_page else result.path}"]
     if result.written is not None:
         lines += _export_lines(result.written)
     if result.accuracy is not None:

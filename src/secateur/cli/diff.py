@@ -11,6 +11,7 @@ import typer
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
 from secateur.cli.start import start
+from secateur.core.names import check_read
 
 
 @command("diff", panel=LOOK, examples=("secateur diff sparse.safetensors small.safetensors",))
@@ -23,12 +24,11 @@ def diff(
 
     The exit code is 0 where both are the same network, 1 where they differ, 2 where a file cannot be read.
     """
+    for path in (a, b):
+        check_read(str(path))
     start("" if as_json else f"diff: {a} and {b}", a, b)
     from secateur.files.inspect import compare, show_diff
-    from secateur.models import resolve
 
-    for path in (a, b):
-        resolve.check_read(str(path))
     differences = compare(a, b)
     if as_json:
         print(json.dumps(differences, indent=1, allow_nan=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from secateur.cli.app import HELP, app
 from secateur.cli.help import Command
 from secateur.core import registry
-from secateur.core.settings import GROUPS, REQUIRED, Setting, Settings, settings_of
+from secateur.core.settings import GROUPS, REQUIRED, Setting, Settings, check_forms, settings_of
 
 _Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error", show_default=False)]
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
@@ -32,7 +32,8 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
         def call(**values: Any) -> None:
             settings = {name: value for name in names if (value := values.pop(name)) is not None}
             values.pop("debug")
-            _check_forms(every, settings)
+            # A file may hold the other settings, so that those that go with these are not known yet.
+            check_forms(classes, settings, are_all=False)
             function(**({"settings": settings} if classes else {}), **values)
 
         flags = [flag for one in every for flag in _parameters(one)]
@@ -45,14 +46,6 @@ def command(name: str, *classes: type[Settings], panel: str, examples: tuple[str
     every = sorted((one for cls in classes for one in settings_of(cls) if one.flag),
                    key=lambda one: GROUPS.index(one.group))
     return decorate
-
-
-def _check_forms(known: Iterable[Setting], given: Mapping[str, Any]) -> None:
-    """Refuse at once what can be refused without torch, which takes seconds to import."""
-    for one in known:
-        for name in one.names:
-            if name in given:
-                one.check_form(one.convert(given[name]))
 
 
 def _complete(one: Setting) -> Callable[[str], list[tuple[str, str]]]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.cli.app import LOOK
 from secateur.cli.flags import command
 from secateur.cli.start import start
-from secateur.core import text
+from secateur.core import names, text
 from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.core.network_options import Options
 from secateur.core.settings import CUT, NETWORK, REQUIRED, setting
 from secateur.core.text import say
-from secateur.experiment.checks import check_granularity, check_layers, check_name_of_granularity
+from secateur.experiment.checks import check_granularity, check_layers, check_name_of_granularity, read_layers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,8 +37,9 @@ class InfoOptions(Options):
     cross_checks = (_check_settings_act,)
 
     model: str = setting(REQUIRED, "any model that prune accepts, or a file written by sc.save or secateur prune",
-                         argument="MODEL|FILE")
-    data: str = setting("", "data set for scopes that need samples; it also sets --shape and --classes", group=NETWORK)
+                         argument="MODEL|FILE", form=partial(names.check_network, also=names.OURS))
+    data: str = setting("", "data set for scopes that need samples; it also sets --shape and --classes", group=NETWORK,
+                        form=partial(names.check_in_study, "data"))
     sparsity: float | None = setting(None, "also print what this sparsity removes from each layer, and what it saves",
                                      form=check_sparsity)
     granularity: str = setting("neuron", "what is cut: neuron, weight, 4x1, 2:4 …", group=CUT,
@@ -45,7 +47,7 @@ class InfoOptions(Options):
     scope: str = setting("layer", "which items compete, or how the sparsity is spread over layers", group=CUT,
                          room="scopes")
     layers: str = setting("", "settings for single layers as JSON, as in secateur "
-                              "study", group=CUT, check=check_layers, json=True)
+                              "study", group=CUT, form=read_layers, check=check_layers, json=True)
     min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",),
                                   least=0, greatest=1)
     max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",),

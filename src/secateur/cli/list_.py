@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -37,19 +36,7 @@ def list_items(
 
 def _written(room: str, name: str, path: Path) -> str:
     """What a user writes for an item: of a kind of network its form, without importing it."""
-    return form_of(path) if room == "loaders" else registry.WRITTEN.get(name, name)
-
-
-def form_of(path: Path) -> str:
-    """The constant ``form`` of the class in the file of a loader.
-
-    >>> form_of(registry.files("loaders")["pt2"])
-    'FILE.pt2'
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and "form" in map(
-        ast.unparse, node.targets))
-    return str(ast.literal_eval(next(values)))
+    return registry.constant(path, "form") if room == "loaders" else registry.WRITTEN.get(name, name)
 
 
 def _place(path: Path) -> str:

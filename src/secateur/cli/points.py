@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.core import text
+from secateur.measure.chance import unseen
 from secateur.measure.noise import LEGEND, MARK
 from secateur.measure.speed import Speed, mean_speed, speeds
 
@@ -65,16 +66,19 @@ class Line:
 
 
 def half_interval(accuracies: Sequence[float], tests: int) -> float:
-    """Half of the 95 % interval of a mean accuracy, over networks and test samples.
+    """Half of the 95 % interval of a mean accuracy, over networks and test samples; networks that are right on all
+    test samples may be wrong on others.
 
     >>> round(half_interval([0.9], 100), 4), round(half_interval([0.97, 0.98, 0.99], 0), 4)
     (0.0588, 0.0248)
+    >>> round(half_interval([1.0], 100), 4)
+    0.0362
     """
     mean, count = fmean(accuracies), len(accuracies)
     student = _STUDENT_95[count - 2] if 2 <= count < len(_STUDENT_95) + 2 else _NORMAL_95
     networks = student * stdev(accuracies) / math.sqrt(count) if count > 1 else 0.0
     samples = _NORMAL_95 * math.sqrt(mean * (1 - mean) / tests) if tests else 0.0
-    return math.hypot(networks, samples)
+    return max(math.hypot(networks, samples), unseen(tests) if tests else 0.0)
 
 
 class Points:

@@ -10,6 +10,7 @@ from secateur.cli.app import CUT
 from secateur.cli.flags import command
 from secateur.cli.start import start
 from secateur.core.errors import SecateurError
+from secateur.core.settings import check_forms
 from secateur.experiment.single.config import CutConfig
 
 
@@ -31,6 +32,7 @@ def prune(
     """
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
+    check_forms((CutConfig,), settings)
     cut_at = f" at sparsity {settings['sparsity']}" if "sparsity" in settings else ""
     start(f"prune: {settings.get('model', CutConfig.model)}{cut_at}",
           *(settings.get(name) for name in ("model", "data", "weights")))

@@ -12,7 +12,7 @@ from secateur.cli.flags import command
 from secateur.cli.start import start
 from secateur.core import interruption
 from secateur.core.interruption import command_line
-from secateur.core.settings import read_toml
+from secateur.core.settings import check_forms, read_toml
 from secateur.experiment.config import RunOptions, StudyConfig, configure
 
 
@@ -29,6 +29,7 @@ def study(
     Results that are already in the run's folder are not computed again.
     """
     file = read_toml(config) if config else {}
+    check_forms((StudyConfig, RunOptions), file, settings)
     given = {"model": StudyConfig.model, "data": StudyConfig.data, **file, **settings}
     start(f"study: {given['model']} on {given['data']}", given["data"], given.get("weights"))
     from secateur import report
@@ -44,7 +45,7 @@ def study(
     def grow(run: RunData) -> Path:
         """Write the page alone: it is read while the study goes on."""
         page = report.write(run, page_only=True).files[0]
-        interruption.leave(f"the report so far is {page}")
+        interruption.leave(f"the report so far is {page.resolve().as_uri()}")
         return page
 
     with Live(tolerance=study_config.tolerance) as live:

@@ -14,7 +14,9 @@ import torch
 from secateur.core.version import __version__
 
 CROWD = 0.5
-"""Times are called rough where the load average exceeds the cores by more: half a core is daily noise."""
+"""Calls of milliseconds are timed again where the load average exceeds the cores by more: half a core is daily noise.
+What takes longer is judged by :class:`OthersLoad` and :mod:`secateur.measure.noise`, whose counters count hundredths of
+a second."""
 
 _COUNTERS = Path("/proc/stat")
 """Where Linux counts what each core did. Other systems do not tell without further packages."""
@@ -37,17 +39,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def busy() -> tuple[str, ...]:
-    """A note where more processes than cores wanted to run in the last minute; else nothing.
-
-    The load of this process itself is at most one a core.
-    """
-    if not is_crowded(now := load()):
-        return ()
-    return (f"the machine was busy when timing began (load average {now:.1f} on {cores()} cores): times and ratios "
-            "are rough; time again when it is quiet",)
-
-
 def load() -> float:
     """How many processes wanted to run in the last minute, on average; 0 where the system does not tell."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -59,9 +50,13 @@ def is_crowded(load: float) -> bool:
 
 
 class OthersLoad:
-    """How much of this process's cores other processes take, from its making on."""
+    """How much of this process's cores other processes take, from its making on.
 
-    def __init__(self) -> None:
+    ``with_children`` counts the processes that it starts and that end meanwhile as its own.
+    """
+
+    def __init__(self, with_children: bool = False) -> None:
+        self._with_children = with_children
         self._start = self._now()
 
     def measure(self) -> float | None:
@@ -74,10 +69,11 @@ class OthersLoad:
             return None  # The counters are not those of the cores that this process runs on.
         return min(1.0, max(0.0, worked - mine) / (wall - began) / cores())
 
-    @staticmethod
-    def _now() -> tuple[float, float, float | None]:
+    def _now(self) -> tuple[float, float, float | None]:
         """The clock, this process's CPU seconds, and those of its cores."""
-        return perf_counter(), process_time(), _core_seconds()
+        children = os.times() if self._with_children else None
+        own = process_time() + (children.children_user + children.children_system if children else 0.0)
+        return perf_counter(), own, _core_seconds()
 
 
 def _core_seconds() -> float | None:

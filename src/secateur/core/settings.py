@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf, isfinite
 from pathlib import Path
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from secateur.core import registry
@@ -196,13 +196,15 @@ def setting(default: Any, help: str, **declared: Any) -> Any:
 class Settings(Item):
     """The base of every class of settings: a value that it makes has the types and bounds that its fields declare.
 
-    ``cross_checks`` are called with the value when each field is checked: what holds between fields.
+    ``cross_checks`` are called with the value when each field is checked: what holds between fields. Those that need
+    nothing slow are ``cross_forms``, for which anything will do that has the fields: a command begins with them.
 
     Raises:
         SecateurError: a setting is outside what is allowed; the message says what is.
     """
 
     cross_checks: ClassVar[tuple[Callable[[Any], None], ...]] = ()
+    cross_forms: ClassVar[tuple[Callable[[Any], None], ...]] = ()
 
     def __post_init__(self) -> None:
         known = settings_of(type(self))
@@ -210,7 +212,7 @@ class Settings(Item):
             object.__setattr__(self, one.name, one.read(getattr(self, one.name)))
         for one in known:
             one.check_value(getattr(self, one.name))
-        for check in self.cross_checks:
+        for check in (*self.cross_forms, *self.cross_checks):
             check(self)
 
     @classmethod
@@ -249,8 +251,36 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any],
         SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
     """
     owned = {cls: settings_of(cls) for cls in classes}
+    merged = _merged((one for known in owned.values() for one in known), layers)
+    return tuple(cls(**{one.name: read(one, merged[one.name]) for one in known if one.name in merged})
+                 for cls, known in owned.items())
+
+
+def check_forms(classes: Iterable[type[Settings]], *layers: Mapping[str, Any], are_all: bool = True) -> None:
+    """Refuse at once what :func:`make_each` would refuse, as far as that needs no torch, which takes seconds to import.
+
+    Args:
+        classes: those that the settings belong to.
+        layers: mappings that hold settings of any of them, later ones winning.
+        are_all: whether these are all settings that are given, so that what holds between them can be looked at.
+
+    Raises:
+        SecateurError: a setting that none of the classes has, two names of one setting, a value that is not allowed.
+    """
+    owned = {cls: settings_of(cls) for cls in classes}
+    merged = _merged((one for known in owned.values() for one in known), layers)
+    for cls, known in owned.items():
+        values = {one.name: one.convert(merged[one.name]) if one.name in merged else one.default for one in known}
+        for one in known:
+            one.check_form(values[one.name])
+        for check in cls.cross_forms if are_all else ():
+            check(SimpleNamespace(**values))
+
+
+def _merged(settings: Iterable[Setting], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What mappings give of some settings, by the names of their fields, later mappings winning."""
     # What has a flag comes last, so that its name wins over that of a field without one.
-    settings = sorted((one for known in owned.values() for one in known), key=lambda one: one.flag)
+    settings = sorted(settings, key=lambda one: one.flag)
     names = {name: one.name for one in settings for name in one.names}
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -259,8 +289,7 @@ def make_each(classes: Iterable[type[Settings]], *layers: Mapping[str, Any],
         if twice := [key for key in layer if names[key] != key and names[key] in layer]:
             raise SecateurError(f"{twice[0]} and {names[twice[0]]} are the same setting; give only one")
         merged |= {names[key]: value for key, value in layer.items()}
-    return tuple(cls(**{one.name: read(one, merged[one.name]) for one in known if one.name in merged})
-                 for cls, known in owned.items())
+    return merged
 
 
 def settings_of(cls: type[Settings]) -> tuple[Setting, ...]:

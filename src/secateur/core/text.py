@@ -130,18 +130,32 @@ def join_first(parts: Sequence[str], most: int) -> str:
     return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
     """Rows under their head, the first column to the left and numbers to the right.
 
-    >>> print(table(("", "before"), [("bytes", "9"), ("accuracy", "97.5%")]))
-              before
-    bytes          9
-    accuracy   97.5%
+    Where they are wider than ``width`` columns, there is one blank between columns, and names that are too long for the
+    first column go on in the next line; 0: there is no such limit.
+
+    >>> print(table(("", "before"), [("bytes", "9"), ("test accuracy", "97.5%")]))
+                   before
+    bytes               9
+    test accuracy   97.5%
+    >>> print(table(("", "before"), [("bytes", "9"), ("test accuracy", "97.5%")], 15))
+             before
+    bytes         9
+    test      97.5%
+    accuracy
     """
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
-                                                          zip(row[1:], widths[1:], strict=True))]).rstrip()
-                     for row in (head, *rows))
+    first, *widths = (max(map(len, column)) for column in zip(head, *rows, strict=True))
+    is_wide = 0 < width < first + sum(2 + one for one in widths)
+    gap = " " if is_wide else "  "
+    first = max(1, min(first, width - sum(1 + one for one in widths))) if is_wide else first
+    lines = []
+    for row in (head, *rows):
+        name, *more = textwrap.wrap(row[0], first, break_long_words=False) or [""]
+        cells = (cell.rjust(one) for cell, one in zip(row[1:], widths, strict=True))
+        lines += [gap.join([name.ljust(first), *cells]).rstrip(), *more]
+    return "\n".join(lines)
 
 
 def clean(text: object, keep: str = "") -> str:
@@ -159,21 +173,26 @@ def clean(text: object, keep: str = "") -> str:
 
 def say(what: object) -> None:
     """Print a text: on a terminal lines that are too long go on below, elsewhere each stays whole."""
-    lines = clean(what, keep="\n").split("\n")
+    lines = clean(what, keep="\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    print("\n".join(folded(line, width) if width else line for line in lines))
+    print(folded(lines, width) if width else lines)
 
 
-def folded(line: str, width: int) -> str:
-    """A line as lines of at most ``width`` columns, those after the first indented a little more where it is; a word
-    that is longer, such as an address, stays whole.
+def folded(lines: str, width: int) -> str:
+    """Lines as lines of at most ``width`` columns. What a line goes on with is indented a little more where the line
+    is; a word that is longer, such as an address, stays whole.
 
-    >>> print(folded("  conv1: 20 channels, weights go with them", 20))
-      conv1: 20
-        channels,
+    >>> print(folded("conv1\\n  20 channels, weights go with them", 20))
+    conv1
+      20 channels,
         weights go with
         them
     """
+    return "\n".join(_folded_line(line, width) for line in lines.split("\n"))
+
+
+def _folded_line(line: str, width: int) -> str:
+    """One line as lines of at most ``width`` columns."""
     indent = line[:len(line) - len(line.lstrip())]
     return "\n".join(textwrap.wrap(line, width, subsequent_indent=indent and indent + "  ", break_long_words=False,
                                    break_on_hyphens=False, replace_whitespace=False)) if len(line) > width else line

@@ -13,15 +13,14 @@ from torch import Tensor
 
 from secateur import data as datasets
 from secateur.core import registry
-from secateur.core.errors import SecateurError, failing, first_line, unknown
+from secateur.core.errors import SecateurError, failing, first_line
+from secateur.core.names import DATA_FILES
 from secateur.data.batch import Batch, as_batch
 from secateur.data.calibration import Calibration, calibration
 from secateur.data.datasets.base import PARTS, Dataset
 from secateur.data.user_data import from_arrays, from_object, has_labels, read_arrays
 
 _Encode = Callable[[list[str]], dict[str, Any]] | None
-_FILES = {".npz", ".npy", ".safetensors", ".txt"}
-_ALLOWED = ("pkg.module:name", "file.npz", "file.npy", "file.safetensors", "sentences.txt")
 _SIZE, _HELD_OUT = 32, 5
 GIVEN = ("pass samples with --data (inputs.npy, .npz or .safetensors, sentences.txt if the network has a tokenizer, "
          "pkg.module:name); --calibration N sets how many are used")
@@ -34,12 +33,6 @@ class HeldOutSamples:
     shown: Calibration
     held: Calibration
     note: str = ""
-
-
-def check_name(data: str) -> None:
-    """Refuse what names no data, before any work is done."""
-    if ":" not in data and Path(data).suffix not in _FILES and data not in registry.files("data"):
-        raise unknown("data set", data, [*registry.files("data"), *_ALLOWED])
 
 
 def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | HeldOutSamples:
@@ -59,7 +52,7 @@ def read(data: str, encode: Callable[[], _Encode], batch: int = 0) -> Dataset | 
     suffix = Path(data).suffix if ":" not in data else ""
     if suffix == ".txt":
         return _read_sentences(Path(data).expanduser(), encode(), batch)
-    if suffix in _FILES:
+    if suffix in DATA_FILES:
         path = Path(data).expanduser()
         found = read_arrays(path)
         if suffix == ".npz" and has_labels(found):

@@ -27,22 +27,19 @@ def check_granularity(name: str) -> None:
     resolve(name)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that torch does not have here."""
+def check_name_of_device(device: str) -> None:
+    """Refuse what is no name of a device."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise SecateurError(f"device '{device}': allowed are cpu, cuda, cuda:N")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not have here."""
     if device != "cpu":
         import torch
 
         if not torch.cuda.is_available():
             raise SecateurError(f"device '{device}': torch sees no GPU on this machine; allowed: cpu")
-
-
-def check_data(name: str) -> None:
-    """Refuse what names no data, with labels or without."""
-    from secateur.data.samples import check_name
-
-    check_name(name)
 
 
 def check_network(text: str) -> None:

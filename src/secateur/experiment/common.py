@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.core.bounds import check_round_to
 from secateur.core.choices import POOLINGS, RUNTIME_ENGINES
 from secateur.core.settings import CUT, NETWORK, RECOVERY, RUN, TIMING, TRAINING, Settings, setting
-from secateur.experiment.checks import check_device, check_layers, read_layers
+from secateur.experiment.checks import check_device, check_layers, check_name_of_device, read_layers
 
 if TYPE_CHECKING:
     from secateur.runtime.timing import Timing
@@ -24,7 +24,7 @@ class CommonConfig(Settings):
     layers: str = setting("", "settings for single layers as JSON: names or regular expressions, each with a "
                           "sparsity or any of sparsity, granularity, min_sparsity, max_sparsity, "
                           "skip", group=CUT, json=True,
-                          check=check_layers)
+                          form=read_layers, check=check_layers)
     min_sparsity: float = setting(0.0, "minimum fraction to prune in every layer", group=CUT, aliases=("least",))
     max_sparsity: float = setting(1.0, "maximum fraction to prune in every layer", group=CUT, aliases=("most",))
     pooling: str = setting("mean", "how the scores within one block or neuron are "
@@ -41,10 +41,10 @@ class CommonConfig(Settings):
                                                group=TIMING, shown="batch", least=1)
     latency_seconds: float = setting(0.25, "seconds spent on each timing, at least five rounds", group=TIMING,
                                      shown="seconds", above=0, greatest=3600)
-    engine: str = setting("", "engine for networks with zeroed weights (empty: the best on this machine)", group=TIMING,
-                          allowed=RUNTIME_ENGINES)
+    engine: str = setting("", "engine for networks with zeroed weights (default: the best on this machine)",
+                          group=TIMING, allowed=RUNTIME_ENGINES)
     device: str = setting("cpu", "where to train and evaluate networks: cpu or cuda; timing is on the CPU",
-                          group=RUN, check=check_device)
+                          group=RUN, form=check_name_of_device, check=check_device)
     threads: int = setting(0, "number of torch threads; 0: torch's default", group=RUN, least=0)
 
     @property

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.core import registry
+from secateur.core import names, registry
 from secateur.core.bounds import check_sparsity
-from secateur.core.errors import SecateurError, unknown
+from secateur.core.errors import SecateurError
 from secateur.core.settings import (
     CUT,
     RECOVERY,
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
     from secateur.pruning.spec import PruningSpec
 
 GRID = (0.0, 0.01, 0.05, 0.1, 0.15, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
-OWN = {"models": ("pkg.module:factory",), "data": ("pkg.module:function", "file.npz")}
-
-
-def _check_item(room: str, name: str) -> None:
-    """Refuse a model or data set that is neither built in nor one of the user's own."""
-    if ":" not in name and not name.endswith(".npz") and name not in registry.files(room):
-        raise unknown(registry.ROOMS[room], name, [*registry.files(room), *OWN[room]])
-
 
 QUICK: dict[str, Any] = {
     "sparsity": (0.0, 0.5, 0.7, 0.8, 0.9), "criterion": ("magnitude", "l2"), "seeds": 1, "epochs": 2, "best_from": 0.8,
@@ -100,9 +92,10 @@ class StudyConfig(CommonConfig):
 
     cross_checks = (_add_controls, _check_study)
 
-    model: str = setting("mlp", "network: a built-in name or pkg.module:factory", form=partial(_check_item, "models"))
+    model: str = setting("mlp", "network: a built-in name or pkg.module:factory",
+                         form=partial(names.check_in_study, "models"))
     data: str = setting("mnist", "data set: a built-in name, pkg.module:function or file.npz",
-                        form=partial(_check_item, "data"))
+                        form=partial(names.check_in_study, "data"))
     sparsity: tuple[float, ...] = setting(GRID, "fractions to remove, each in [0, 1)", form=check_sparsity, some=True)
     granularity: tuple[str, ...] = setting(("weight", "neuron"), "what is cut", form=check_name_of_granularity,
                                            check=check_granularity, some=True)
@@ -234,9 +227,9 @@ def _check_backend(options: RunOptions) -> None:
 class RunOptions(ReportOptions):
     """How a study is carried out and reported: nothing here changes a row, but that ``quick`` stands for settings."""
 
-    cross_checks = (_check_backend,)
+    cross_forms = (_check_backend,)
 
-    out: str = setting("", "folder of the run; empty: runs/MODEL-DATA")
+    out: str = setting("", "folder of the run (default: runs/MODEL-DATA)")
     quick: bool = setting(False, "a first look in a minute: one seed, two epochs, five sparsities, the best recovery "
                           "at two of them, batches 1 and 64, a report marked as a draft; other flags override it")
     jobs: int = setting(1, "number of points to measure at once on this machine", group=RUN, least=1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from secateur.core import names, registry
 from secateur.core.network_options import Options
 from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
 
@@ -15,9 +17,11 @@ class ExportConfig(Options):
     """What is exported, and where to; of a run the last settings say which network."""
 
     source: str = setting(REQUIRED, "the folder of a study, a file written by secateur prune or sc.save, or any model "
-                          "that prune accepts", argument="RUN|FILE|MODEL")
-    to: str = setting("onnx", "format: onnx, pt2, openvino or safetensors; for a run also report")
-    out: str = setting("", "output file; empty: the source's name, in the current folder")
+                          "that prune accepts", argument="RUN|FILE|MODEL",
+                          form=partial(names.check_network, also=f"the folder of a study; {names.OURS}"))
+    to: str = setting("onnx", "format: onnx, pt2, openvino or safetensors; for a run also report",
+                      form=partial(registry.check_name, "exporters"))
+    out: str = setting("", "output file (default: the source's name, in the current folder)")
     force: bool = setting(False, "replace an existing file")
     int8: bool = setting(False, "for onnx: quantise the weights to eight bits with ONNX Runtime")
     model: str = setting("", "pkg.module:factory or built-in name that builds the original network; a run's factory is "

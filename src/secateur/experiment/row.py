@@ -88,6 +88,11 @@ class Row:
         """What :mod:`secateur.measure.noise` reads."""
         return {"latency": self.latency or {}, "conditions": self.conditions, "work_ratio": self.work_ratio}
 
+    @property
+    def is_uncut(self) -> bool:
+        """Whether its network is the uncut one: nothing is removed, and nothing was done afterwards."""
+        return not self.removed and self.recovery == "none"
+
     def keys(self) -> list[str]:
         """The names of all settings and figures."""
         return [f.name for f in fields(self)]

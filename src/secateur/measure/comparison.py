@@ -50,7 +50,11 @@ class Comparison:
     part: str = ""
 
     def __str__(self) -> str:
-        return "\n".join([text.table(("", "before", "after", ""), [*self._lines()]),
+        return self.table()
+
+    def table(self, width: int = 0) -> str:
+        """The figures as a table of at most ``width`` columns (0: without such a limit), the notes below it."""
+        return "\n".join([text.table(("", "before", "after", ""), [*self._lines()], width),
                           *(f"note: {note}" for note in (*doubts(self.latency), *self.notes))])
 
     def _lines(self) -> Iterator[tuple[str, ...]]:

@@ -64,10 +64,30 @@ def noise(timing: Mapping[str, Any], batch: str) -> Noise:
                key=lambda cause: math.inf if math.isnan(cause.level) else cause.level)
 
 
+def load_text(load: float) -> str:
+    """How much of the machine other processes took.
+
+    >>> load_text(0.3)
+    'other processes used 30% of each core'
+    """
+    return f"other processes used {text.percent(load, 0)} of each core"
+
+
+def busy(load: float | None) -> tuple[str, ...]:
+    """A note on timings of which only the load of the machine is known, where that is too high; else nothing.
+
+    >>> busy(0.05), busy(None)
+    ((), ())
+    """
+    if load is None or load <= LOAD:
+        return ()
+    return (f"the machine was busy: {load_text(load)}; times and ratios are rough, time again when it is quiet",)
+
+
 def _causes(ways: Mapping[str, Mapping[str, float]], load: float | None, work_ratio: float | None) -> Iterator[Noise]:
     """Every cause of noise with its level."""
     if load is not None:
-        yield Noise(round(load / LOAD, 9), f"other processes used {text.percent(load, 0)} of each core")
+        yield Noise(round(load / LOAD, 9), load_text(load))
     for way, times in ways.items():
         width = (times["high"] - times["low"]) / times["median"] if times["median"] > 0 else math.inf
         whose = "the original's times" if way == "original" else "its times"

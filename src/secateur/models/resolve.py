@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,16 +11,13 @@ from typing import Any
 from torch import nn
 
 from secateur import files
-from secateur.core import registry
+from secateur.core import names, registry
 from secateur.core.errors import SecateurError
 from secateur.core.network_options import Options
 from secateur.files.native import strict
 from secateur.models.example_inputs import example_from
 from secateur.models.factory import example_of
 from secateur.models.loaders.base import Kind, Source
-
-_RUNTIMES = {".onnx": ("an ONNX", "ONNX Runtime", "onnxruntime"), ".xml": ("an OpenVINO", "OpenVINO", "openvino")}
-_PICKLES = {".pt": "", ".pth": "", ".bin": "", ".ckpt": "", ".pkl": "", ".h5": "keras", ".hdf5": "keras"}
 
 
 def kinds() -> list[Kind]:
@@ -40,7 +36,7 @@ def kind_of(text: str) -> Kind:
     """
     found = next((kind for kind in kinds() if kind.recognises(text)), None)
     if found is None:
-        raise SecateurError(why_not(text))
+        raise SecateurError(names.why_no_network(text))
     return found
 
 
@@ -79,12 +75,13 @@ def file_named(text: str) -> Path | None:
     Raises:
         SecateurError: it names neither, or the file is damaged.
     """
-    path, ours = Path(text).expanduser(), "a file of secateur prune or sc.save"
+    path = Path(text).expanduser()
     if files.is_ours(path):
         return path
-    check_read(text, "; ".join([ours, *(kind.form for kind in kinds())]))
+    names.check_read(text, names.allowed_networks(names.OURS))
     weights = path.suffix == ".safetensors"
-    if path.is_file() and path.suffix not in _PICKLES and (weights or not any(k.recognises(text) for k in kinds())):
+    is_pickle = path.suffix in names.PICKLES
+    if path.is_file() and not is_pickle and (weights or not any(k.recognises(text) for k in kinds())):
         try:
             files.tell(path)
         except SecateurError as error:
@@ -129,43 +126,3 @@ def _load(path: Path, original: Callable[[], nn.Module], given: Any, model: str)
             raise SecateurError(f"{error}; set its input shape and number of classes with --shape and "
                                 "--classes") from error
         raise
-
-
-def why_not(text: str) -> str:
-    """The message for a text that names no network, with what is allowed."""
-    path, allowed = Path(text).expanduser(), "; ".join(kind.form for kind in kinds())
-    if told := _why_unreadable(text, allowed):
-        return told
-    if path.suffix in _PICKLES:
-        how = ("in Keras: model.save('NAME.keras')" if _PICKLES[path.suffix] else
-               "with safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'NAME.safetensors')")
-        return f"model '{text}': such a file can run code when it is loaded, so it is not read; convert it {how}"
-    if path.is_dir():
-        return f"model '{text}': the folder has no config.json; allowed: {allowed}"
-    near = difflib.get_close_matches(text, [*registry.files("models")], n=1, cutoff=0.5)
-    hint = f" did you mean '{near[0]}'?" if near else ""
-    names = ", ".join(registry.files("models"))
-    return f"unknown model '{text}':{hint} allowed: {allowed} (built-in: {names})"
-
-
-def _why_unreadable(text: str, allowed: str) -> str:
-    """Why a file that is written for a runtime is not read, and how it is timed; empty for any other file.
-
-    >>> _why_unreadable("net.safetensors", "none"), _why_unreadable("net.onnx", "none").partition(":")[0]
-    ('', "'net.onnx'")
-    """
-    if ":" in text or (suffix := Path(text).suffix.lower()) not in _RUNTIMES:
-        return ""
-    form, runtime, engine = _RUNTIMES[suffix]
-    return (f"'{text}': {form} file cannot be read here; allowed: {allowed}. To time a network in {runtime}, use "
-            f"secateur bench FILE.safetensors --engine {engine}, which converts it itself")
-
-
-def check_read(text: str, allowed: str = "a file of secateur prune or sc.save") -> None:
-    """Refuse a file that is written for a runtime.
-
-    Raises:
-        SecateurError: it is one.
-    """
-    if told := _why_unreadable(text, allowed):
-        raise SecateurError(told)

@@ -212,7 +212,7 @@ class Allocator:
             return [f"{name}: one of {total} {item} kept; otherwise all would be removed"]
         if after == high == total - 1 and isinstance(self.scope, Allocation) and total > 1 and (
                 entry.own_sparsity is None):
-            return [f"{name}: one of {total} {item} kept; the scope removes all others"]
+            return [f"{name}: one of {total} {item} kept; otherwise the scope would remove all"]
         if (before > high and after == high) or before < low:
             most = entry.rule.max_sparsity
             side = f"max_sparsity={most:g}" if before > high and most is not None and most != 1 else (

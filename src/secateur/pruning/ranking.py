@@ -130,8 +130,8 @@ def check_scores(scores: Tensor) -> Tensor:
         SecateurError: one is.
     """
     if torch.isnan(scores).any():
-        raise SecateurError(f"scores hold {int(torch.isnan(scores).sum())} NaN of {scores.numel()}: "
-                            "weights or signals are not finite")
+        raise SecateurError(f"{int(torch.isnan(scores).sum())} of {scores.numel()} scores are NaN: weights or signals "
+                            "are not finite")
     return scores.detach()
 
 

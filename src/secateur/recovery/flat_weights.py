@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,6 @@ from secateur.core.modules import device_of
 Projection = Callable[[str, Tensor], Tensor]
 """From a parameter's name and the values learned for it, in its shape, to what the network is given: the same values,
 or these rounded. Gradients pass it as they are (Bengio, Léonard and Courville, 2013: straight through)."""
-_DENSE = 0.5
-"""Above this fraction left it is faster to keep the zeros in the vector, too."""
 
 
 class FlatWeights:
@@ -40,30 +38,23 @@ class FlatWeights:
         zeros = {id(model.get_parameter(name)) for name in cut}
         self._named = [(name, p) for name, p in model.named_parameters() if p.requires_grad and p.is_floating_point()]
         self._left = [_left(p) if id(p) in zeros else None for _, p in self._named]
-        self._gone = [None if left is None or len(left) <= _DENSE * p.numel() else p.detach() == 0
-                      for left, (_, p) in zip(self._left, self._named, strict=True)]
-        self._left = [None if gone is not None else left for left, gone in zip(self._left, self._gone, strict=True)]
         self._project = project
         dtype = torch.float64 if any(p.dtype == torch.float64 for _, p in self._named) else torch.float32
         parts = [_pick(p.detach(), left).to(dtype) for left, (_, p) in zip(self._left, self._named, strict=True)]
         self._sizes = [len(part) for part in parts]
-        self.values = torch.cat(parts) if parts else torch.zeros(0, dtype=dtype, device=device_of(model))
-        self.values.requires_grad_(True)
-        self.values.grad = torch.zeros_like(self.values)
+        self.values = _leaf(torch.cat(parts) if parts else torch.zeros(0, dtype=dtype, device=device_of(model)))
 
     @torch.no_grad()
     def gather(self) -> None:
         """Move the gradients of the parameters into that of the vector; a parameter that got none has zeros."""
         assert self.values.grad is not None
         parts = self.values.grad.split(self._sizes)  # type: ignore[no-untyped-call]
-        for part, left, gone, (_, parameter) in zip(parts, self._left, self._gone, self._named, strict=True):
+        for part, left, (_, parameter) in zip(parts, self._left, self._named, strict=True):
             if parameter.grad is None:
                 part.zero_()
                 continue
             gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
             part.copy_(_pick(gradient, left))
-            if gone is not None:
-                part.masked_fill_(gone.flatten(), 0)
             parameter.grad = None
 
     @torch.no_grad()
@@ -80,6 +71,37 @@ class FlatWeights:
                 parameter.view(-1)[left] = part.to(parameter.dtype)
             else:
                 parameter.copy_(_spread(part, left, parameter))
+
+    @torch.no_grad()
+    def thin(self, keeps: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+        """Leave out more weights, which become zero; the optimizer keeps its state for those that stay.
+
+        ``keeps`` says what stays of some cut parameters: bool, in their shapes.
+        """
+        stays, left = list[Tensor](), list[Tensor | None]()
+        for size, places, (name, parameter) in zip(self._sizes, self._left, self._named, strict=True):
+            if places is None or name not in keeps:
+                stays.append(torch.ones(size, dtype=torch.bool, device=self.values.device))
+                left.append(places)
+                continue
+            keep = keeps[name].to(places.device)
+            stays.append(keep.flatten()[places])
+            left.append(places[stays[-1]])
+            parameter.masked_fill_(~keep.to(parameter.device), 0)
+        mask, old = torch.cat(stays), self.values
+        self.values, self._left = _leaf(old.detach()[mask]), left
+        self._sizes = [int(part.sum()) for part in stays]
+        state = optimizer.state.pop(old, {})
+        optimizer.state[self.values] = {name: value[mask] if isinstance(value, Tensor) and value.shape == old.shape
+                                        else value for name, value in state.items()}
+        optimizer.param_groups[0]["params"] = [self.values]
+
+
+def _leaf(values: Tensor) -> Tensor:
+    """Values to learn, with gradients of zero."""
+    values.requires_grad_(True)
+    values.grad = torch.zeros_like(values)
+    return values
 
 
 def _left(parameter: Tensor) -> Tensor:

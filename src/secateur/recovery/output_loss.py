@@ -25,6 +25,8 @@ _NEAR = 1e-3
 """Norms of unit vectors and sums of probabilities are 1 within this."""
 _VARIES = 1e-12
 """Outputs whose variance is a smaller part of their mean square differ by rounding alone."""
+_SURE = 0.2
+"""Scores of classes are surer than this of one, on average; of features that are none the softmax is nearly even."""
 _LOOKED_AT = 4096
 """So many rows tell which kind of output it is."""
 _NAMED = 3
@@ -95,7 +97,7 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool =
     """The loss that goes with what a network gives.
 
     Probabilities and their logarithms are compared by divergence, unit vectors by cosine. Other outputs of two or three
-    axes may be the scores of classes: then the divergence of their softmax (Hinton, Vinyals and Dean, *Distilling the
+    axes that are sure of a class may be scores: then the divergence of their softmax (Hinton, Vinyals and Dean, *Distilling the
     Knowledge in a Neural Network*, 2015) stands beside the squared error, which says nothing wrong of outputs that are
     none. All else is compared by squared error. Errors are counted in parts of the output's variance, so that outputs
     of different size count alike; outputs that do not vary count for nothing.
@@ -143,7 +145,8 @@ def _kind(rows: Tensor, axes: int, own_loss: bool) -> Kind:
 
     >>> _kind(torch.tensor([[0.25, 0.75], [0.5, 0.5]]), 2, False), _kind(torch.tensor([[0.6, -0.8]]), 2, False)
     ('probabilities', 'unit vectors')
-    >>> _kind(torch.tensor([[3.0, 1.0]]), 2, False), _kind(torch.tensor([[3.0, 1.0]]), 2, True)
+    >>> rows = torch.tensor([[3.0, 1.0], [0.0, 1.0]])
+    >>> _kind(rows, 2, False), _kind(rows, 2, True)
     ('scores', 'values')
     """
     if rows.shape[1] < 2 or own_loss:
@@ -159,4 +162,13 @@ def _kind(rows: Tensor, axes: int, own_loss: bool) -> Kind:
         return "log-probabilities"
     if are_one(rows.norm(dim=1)):
         return "unit vectors"
-    return "scores" if axes in (2, 3) else "values"
+    return "scores" if axes in (2, 3) and _pick_classes(rows) else "values"
+
+
+def _pick_classes(rows: Tensor) -> bool:
+    """Whether the softmax of rows is sure of one class, not of the same in all rows.
+
+    >>> _pick_classes(torch.tensor([[4.0, 1.0], [0.0, 2.0]])), _pick_classes(torch.rand(9, 100))
+    (True, False)
+    """
+    return float(rows.softmax(1).amax(1).mean()) > _SURE and len(rows.argmax(1).unique()) > 1

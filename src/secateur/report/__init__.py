@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,16 +48,16 @@ def write(run: RunData, folder: Path | None = None, csv: bool = False, parquet: 
     if report is None:
         results = gather_results(run)
         if page_only:
-            return Report(headline(results), [paths.write(place / "report.html", page.render(results))])
+            return Report(headline(results), [paths.write(place / "report.html", page.render(results))], results)
         # A draft is to be there in a minute, and its pictures would take a tenth of that.
         figures = [] if run.draft else matplotlib_.write(results, place / FIGURES)
         report = Report(headline(results), [paths.write(place / "report.html", page.render(results)),
                                             paths.write(place / "summary.md", markdown.render(results, figures)),
-                                            *figures])
+                                            *figures], results)
         provenance.write(run, place, report)
     rows = [export_rows.write_csv(run, place / "rows.csv")] if csv else []
     rows += [export_rows.write_parquet(run, place / "rows.parquet")] if parquet else []
-    return Report(report.headline, [*report.files, *rows])
+    return replace(report, files=[*report.files, *rows])
 
 
 def check_installed(parquet: bool = False) -> None:

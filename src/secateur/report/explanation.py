@@ -73,9 +73,10 @@ def large_weight_words(results: Results) -> str:
     if (loss := large_weight_loss(results.run.weight_statistics, cell.sparsity)) is None:
         return ""
     large, cut = results.run.weight_statistics[0]["large"], text.percent(cell.sparsity)
-    reading = {1: "the weak neurons hold fewer large weights than their share, but these are removed with them",
+    reading = {1: "weak neurons hold fewer large weights than an even spread would give them, but these are removed "
+                  "with them",
                0: "large weights are spread over weak and strong neurons about evenly",
-               -1: "the weak neurons hold more large weights than their share"}[loss.direction]
+               -1: "weak neurons hold more large weights than an even spread would give them"}[loss.direction]
     # The smallest weights go first, so none of the large ones until only they are left.
     share = max(0.0, (cell.sparsity - (1 - large)) / large)
     return (f"Of the large weights (the top {text.percent(large)} of each layer by |w|), {text.percent(loss.neuron)} "

@@ -111,7 +111,8 @@ def _cell(sparsity: float, rows: Sequence[Row], accuracies: dict[int, float], wh
           dense: Dense) -> Cell:
     """Gather the rows of one method and sparsity, one a seed."""
     cost = loss_of_accuracy([accuracies[r.seed] for r in rows], [r.accuracy for r in rows],
-                            correctness([whole.get(r.seed) for r in rows]), correctness(rows))
+                            correctness([whole.get(r.seed) for r in rows]), correctness(rows),
+                            rows[0].tests, all(r.is_uncut for r in rows))
     return Cell(sparsity=sparsity, accuracy=spread([r.accuracy for r in rows]), loss=spread([r.loss for r in rows]),
                 cost=cost, stored=fmean(_stored_bytes(r) for r in rows), speeds=_speeds(rows, dense), rows=tuple(rows),
                 **{name: fmean(r[name] for r in rows) for name in _AVERAGED})

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from secateur.core import paths
 from secateur.core.text import clean
 from secateur.core.version import __version__
 from secateur.experiment.run import RunData
+from secateur.report.results import Results
 
 _NAME = "report.json"
 
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: its first sentence, and its files."""
+    """A written report: its first sentence, its files, and the results in it; None where it was there already."""
 
     headline: str
     files: list[Path]
+    results: Results | None = field(default=None, repr=False, compare=False)
 
 
 def current(run: RunData, folder: Path) -> Report | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.core.optional import need
+from secateur.measure.chance import unseen
 
 _NORMAL_95 = 1.96
 
@@ -68,7 +69,7 @@ def _t_half(values: Sequence[float]) -> float:
 
 
 def loss_of_accuracy(dense: Sequence[float], pruned: Sequence[float], dense_correct: NDArray[np.float64] | None,
-                     pruned_correct: NDArray[np.float64] | None) -> Interval:
+                     pruned_correct: NDArray[np.float64] | None, tests: int = 0, is_uncut: bool = False) -> Interval:
     """How much accuracy a cut costs, with a 95 % interval over seeds and test samples.
 
     Two things are drawn at random: the seeds (k networks) and the n test samples. With d_j the loss of
@@ -77,23 +78,32 @@ def loss_of_accuracy(dense: Sequence[float], pruned: Sequence[float], dense_corr
     sqrt((t * s / sqrt(k))^2 + (1.96 * sd(D) / sqrt(n))^2), t being Student's 0.975 quantile for k - 1
     degrees of freedom. Pairing matters: dense and pruned networks fail on mostly the same samples.
 
+    It is never less than :func:`secateur.measure.chance.unseen`: networks that agree on all test samples may differ on
+    others.
+
     Args:
         dense: accuracy of the uncut network, one a seed.
         pruned: accuracy after the cut, of the same seeds in the same order.
         dense_correct, pruned_correct: correctness of each test sample, ``(seeds, samples)`` of 0 and 1.
             Without the first, the samples' part is taken unpaired from both accuracies (wider); without
             both it is left out.
+        tests: the number of test samples, where their correctness is not known; 0: it is not known either.
+        is_uncut: whether nothing is cut: a network differs from itself by exactly 0, on all inputs.
 
     Returns:
-        The mean of dense less pruned. With one seed the interval is over test samples only. It ends where accuracies
-        do: no more can be lost than there was, and no more gained than the rest.
+        The mean of dense less pruned. With one seed, and where the number of test samples decides the width, the
+        interval is over test samples only. It ends where accuracies do: no more can be lost than there was, and no
+        more gained than the rest.
     """
     differences = [a - b for a, b in zip(dense, pruned, strict=True)]
     halves = {"seeds": _t_half(differences), "test samples": _sample_half(dense, dense_correct, pruned_correct)}
     finite = {name: half for name, half in halves.items() if math.isfinite(half)}
-    mean, half = fmean(differences), math.hypot(*finite.values()) if finite else math.nan
+    mean, half, over = fmean(differences), math.hypot(*finite.values()) if finite else math.nan, tuple(finite)
+    tests = tests if pruned_correct is None else pruned_correct.shape[1]
+    if tests and not is_uncut and half < unseen(tests):
+        half, over = unseen(tests), ("test samples",)
     whole = fmean(dense)
-    return Interval(mean, max(mean - half, whole - 1), min(mean + half, whole), tuple(finite))
+    return Interval(mean, max(mean - half, whole - 1), min(mean + half, whole), over)
 
 
 def _sample_half(dense: Sequence[float], dense_correct: NDArray[np.float64] | None,

@@ -133,6 +133,27 @@ def test_a_training_that_harms_gives_back_the_refitted_network():
     assert any(note.startswith("not distilled: none of") for note in result.notes), result.notes
 
 
+@pytest.mark.parametrize("granularity", ["weight", "1x4"])
+def test_best_chooses_anew_where_the_refit_is_far_from_the_original(granularity):
+    """Every layer has as many zeros as the plan asks for, others than the refit's, and the outputs are closer."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4)).eval(), None
+    x = torch.randn(1024, 16)
+    plan = sc.plan(net, 0.9, granularity=granularity)
+    refit = recover(net, sc.apply(net, plan), plan, "refit", calibration(x)).network
+    kept = recover(net, sc.apply(net, plan), plan, ["reconstruct", sc.Distil(steps=600)], calibration(x)).network
+    result = recover(net, sc.apply(net, plan), plan, sc.Best(distil=sc.Distil(steps=600)), calibration(x))
+    assert "weights chosen anew on the way" in describe(result.stages)
+    for cut in plan.cuts:
+        zeros = result.network.get_parameter(cut.name) == 0
+        assert int(zeros.sum()) == int((~cut.keep).sum())
+        assert not torch.equal(zeros, refit.get_parameter(cut.name) == 0)
+        if granularity == "1x4":
+            assert (zeros.view(-1, 4) == zeros.view(-1, 4)[:, :1]).all()
+    fresh = torch.randn(500, 16)
+    assert error(net, result.network, fresh) < min(error(net, refit, fresh), error(net, kept, fresh))
+
+
 class Argmax(nn.Sequential):
     def forward(self, x):
         return super().forward(x).argmax(1)

@@ -75,12 +75,12 @@ def test_the_headline_is_of_at_most_twenty_words():
 def test_each_sentence_is_about_one_thing():
     assert sentences.explanation(gather_results(synthetic_run.make())) == [
         "You can remove 70% of the weights.",
-        "It costs 0.00 points (95% interval 0.00 to 0.00).",
+        "It costs 0.00 points (95% interval 0.09 gained to 0.09 lost).",
         "The file shrinks from 20.6 kB to 13.9 kB.",
         "It is about as fast with sparse kernels: 0.97× the speed at batch 1.",
         "It is slower with sparse kernels: 0.84× the speed at batch 64.",
         "You can remove 60% of the neurons.",
-        "It costs 0.00 points (95% interval 0.00 to 0.00).",
+        "It costs 0.00 points (95% interval 0.09 gained to 0.09 lost).",
         "The file shrinks from 20.6 kB to 5.95 kB.",
         "It is faster: 3.3× the speed at batch 1 and 3.3× at batch 64."]
 
@@ -88,6 +88,17 @@ def test_each_sentence_is_about_one_thing():
 def test_without_latency_it_says_so():
     found = sentences.explanation(gather_results(synthetic_run.make(batches=())))
     assert found.count("Its speed was not measured.") == 2
+
+
+def test_of_a_small_test_set_that_shows_no_loss_nothing_is_sure(monkeypatch):
+    monkeypatch.setattr(synthetic_run, "TESTS", 400)
+    found = gather_results(synthetic_run.make())
+    assert all(a.cell.cost.mean == 0 and not a.is_sure for a in conclusions.answers(found))
+    # 1 - 0.025 ** (1 / 400) = 0.0092: a loss so large may show in none of 400 samples.
+    told = "The average loss is 0.00 points, but with 400 test samples it could be 0.92."
+    assert told in sentences.explanation(found)
+    uncut = [cell.cost for curve in found.curves for cell in curve.cells if not cell.removed]
+    assert uncut and all((cost.low, cost.high) == (0.0, 0.0) for cost in uncut)
 
 
 def test_the_end_of_the_grid_is_told():
@@ -158,7 +169,7 @@ def test_the_words_of_the_table_of_answers_are_explained_where_there_is_a_recove
     (Interval(-0.001, -0.004, 0.006, ("seeds",)),
      "The average gain is 0.10 points, but with 3 seeds it could be a loss of 0.60."),
     (Interval(0.001, -0.004, 0.006, ("test samples",)),
-     "The average loss is 0.10 points, but with 400 test samples it could be 0.60."),
+     "The average loss is 0.10 points, but with 4,000 test samples it could be 0.60."),
     (Interval(0.001, math.nan, math.nan, ()), "It costs 0.10 points, but one network gives no interval."),
     (Interval(-0.002, -0.003, -0.001, ("seeds",)), "It gains 0.20 points (95% interval 0.10 to 0.30)."),
     (Interval(0.001, -0.001, 0.003, ("seeds",)), "It costs 0.10 points (95% interval 0.10 gained to 0.30 lost)."),
@@ -199,9 +210,9 @@ def test_the_table_of_answers_has_four_rows():
         ("weight", "", 0.7, True), ("weight", "recovery from 1,000 unlabelled samples", 0.9, True),
         ("neuron", "", 0.6, True), ("neuron", "recovery from 1,000 unlabelled samples", 0.9, True)]
     table = tables.answers(found)
-    assert table.head == ("cut", "can go", "accuracy ±", "size", "speed at\u00a01", "speed at\u00a064")
-    # 97 % are 388 of 400; the files of the synthetic run are 20.6 kB before, 5.95 kB after.
-    assert table.rows[2] == ("neurons, plain", "60%", "97.0% ± 0.0", "29%", "3.3×", "3.3×")
+    assert table.head == ("cut", "removable", "accuracy ±", "size", "speed at\u00a01", "speed at\u00a064")
+    # 97 % are 3,880 of 4,000; the files of the synthetic run are 20.6 kB before, 5.95 kB after.
+    assert table.rows[2] == ("neurons, plain", "60%", "97.0% ± 0.1", "29%", "3.3×", "3.3×")
 
 
 @pytest.mark.parametrize(("interval", "text"), [

@@ -100,8 +100,8 @@ def test_the_slider_has_a_sentence_for_each_place_and_batch(results):
     assert made["places"][made["start"]]["kept"] == "10%"
     assert len({p["sentences"][b] for p in made["places"] for b in ("1", "64")}) == 2 * len(synthetic_run.GRID) - 1
     at_half = made["places"][synthetic_run.GRID.index(0.5)]["sentences"]["64"]
-    assert at_half == ("Keep 50% of the weights: 97.0% ± 0.0 accuracy, 0.52× the speed; or of the neurons: "
-                       "97.0% ± 0.0 accuracy, 2.6× the speed at batch 64.")
+    assert at_half == ("Keep 50% of the weights: 97.0% ± 0.1 accuracy, 0.52× the speed; or of the neurons: "
+                       "97.0% ± 0.1 accuracy, 2.6× the speed at batch 64.")
 
 
 def test_a_page_is_small_and_holds_its_licence(results):
@@ -138,11 +138,11 @@ def harmed(*wrong: tuple[int, int]):
 
 
 def test_the_class_that_loses_most_comes_first():
-    found = harmed((3, 30), (7, 10))
+    found = harmed((3, 300), (7, 100))
     curve = found.methods()[0]
     losses = by_class.losses(found, curve.cells[1])
     assert [(c.name, c.tests, c.before, c.after, c.clear) for c in losses[:3]] == [
-        (3, 40, 1.0, 0.25, True), (7, 40, 1.0, 0.75, True), (0, 40, 1.0, 1.0, False)]
+        (3, 400, 1.0, 0.25, True), (7, 400, 1.0, 0.75, True), (0, 400, 1.0, 1.0, False)]
     assert by_class.sentence(curve, 0.5, losses) == ("With 50% kept (weights), class 3 loses most accuracy: from 100% "
                                                      "to 25% "
                                                      "(75.00 points). Class 7 also loses.")

@@ -15,8 +15,10 @@ import pytest
 import synthetic_run
 
 from secateur import report
+from secateur.cli import answer
 from secateur.core import optional
 from secateur.core.errors import MissingExtraError, RunError
+from secateur.core.terminal import Terminal
 from secateur.report import sentences
 from secateur.report.gather import gather_results
 from secateur.report.plots import speed
@@ -167,6 +169,17 @@ def test_an_unchanged_run_is_not_drawn_again(tmp_path, blank_figures):
     assert page_file.read_text() != "touched"
     first.files[-1].unlink()
     assert report.write(changed, anew=False).files[-1].exists()
+
+
+def test_at_the_end_of_a_study_its_results_are_gathered_once(tmp_path, blank_figures, monkeypatch):
+    gathered = []
+    for room in (report, answer):
+        monkeypatch.setattr(room, "gather_results", lambda run: gathered.append(run) or gather_results(run))
+    few = {"seeds": 1, "batches": (), "with_anatomy": False, "trained_here": False, "granularities": ("weight",)}
+    run = synthetic_run.make(tmp_path / "run", grid=(0.5,), **few)
+    for times in (1, 2):  # the second time the report is there, so that only the terminal asks
+        answer.tell(report.write(run, csv=True, anew=False), run, Terminal(file=io.StringIO()))
+        assert len(gathered) == times
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):

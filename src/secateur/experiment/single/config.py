@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.core import registry
+from secateur.core import names, registry
 from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.core.network_options import trust
 from secateur.core.paths import check_out
 from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
-from secateur.experiment.checks import check_data, check_granularity, check_name_of_granularity, check_network
+from secateur.experiment.checks import check_granularity, check_name_of_granularity, check_network
 from secateur.experiment.common import CommonConfig
 from secateur.experiment.config import StudyConfig
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _check_together(config: CutConfig) -> None:
-    """Refuse settings that do not go together, and a file that could not be written."""
+    """Refuse settings that do not go together."""
     from secateur.experiment.combinations import check_criteria, check_scopes, check_settings_act
     from secateur.recovery.pipeline import check_criterion_is_used, recoveries
 
@@ -29,8 +30,18 @@ def _check_together(config: CutConfig) -> None:
     check_scopes((config.scope,), (config.granularity,))
     check_settings_act(config)
     config.point().spec.target(config.sparsity)
-    _ = config.training
     check_criterion_is_used(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
+
+
+def _check_epochs(config: CutConfig) -> None:
+    """Refuse to train trained weights."""
+    if config.weights and config.epochs:
+        raise SecateurError(f"epochs {config.epochs} with weights: allowed is one of them; to train after the cut, "
+                            "use a recovery such as --recovery best-finetune")
+
+
+def _check_place(config: CutConfig) -> None:
+    """Refuse a file that could not be written."""
     check_out(Path(config.out).expanduser(), config.force)
 
 
@@ -43,13 +54,14 @@ class CutConfig(CommonConfig):
     """
 
     cross_checks = (_check_together,)
+    cross_forms = (_check_epochs, _check_place)
 
     model: str = setting("mlp", "the network, also accepted as the argument MODEL: a built-in name, "
                          "pkg.module:factory, a .safetensors, .pt2 or .keras file, a Hugging Face folder, timm:NAME",
-                         check=check_network)
+                         form=names.check_network, check=check_network)
     data: str = setting("", "with labels: a built-in name, pkg.module:function, file.npz (default: mnist, if the "
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
-                        ".txt with sentences, pkg.module:name", check=check_data)
+                        ".txt with sentences, pkg.module:name", form=names.check_data)
     sparsity: float | None = setting(None, "fraction to remove, in [0, 1); omit it with N:M, or with an amount as "
                                      "budget, which imply it", form=check_sparsity)
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
@@ -58,7 +70,7 @@ class CutConfig(CommonConfig):
                        "cuts of weights can also keep the network's format (Hugging Face folder, .keras)")
     force: bool = setting(False, "replace an existing file")
     factory: str = setting("", "pkg.module:factory or built-in name that builds the network of a .safetensors",
-                           group=NETWORK)
+                           group=NETWORK, form=partial(registry.check_name, "models"))
     example: str = setting("", "pkg.module:name of example inputs, for a factory or a folder without --data",
                            group=NETWORK)
     trust: bool = trust()
@@ -134,8 +146,5 @@ class CutConfig(CommonConfig):
     @property
     def training(self) -> int:
         """How many epochs the network is trained before the cut."""
-        if self.weights and self.epochs:
-            raise SecateurError(f"epochs {self.epochs} with weights: allowed is one of them; to train after the cut, "
-                                "use a recovery such as --recovery best-finetune")
         built_in = self.model in registry.files("models") and not self.weights
         return self.epochs if self.epochs is not None else StudyConfig.epochs if built_in else 0

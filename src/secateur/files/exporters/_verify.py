@@ -83,7 +83,7 @@ def _input_sets(subject: Subject) -> Iterator[list[Tensor]]:
                 taken += batch != len(subject.inputs[0])
                 yield rows
     if trace.open and not taken:
-        raise UnsupportedError(f"the network accepts no other batch size than {len(subject.inputs[0])}")
+        raise UnsupportedError(f"the network accepts only batches of {len(subject.inputs[0])}")
 
 
 def takes(subject: Subject, inputs: Sequence[Tensor]) -> bool:

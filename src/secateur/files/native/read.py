@@ -77,7 +77,7 @@ def _version_of(metadata: dict[str, str], path: Path) -> int:
     says = metadata.get("format")
     if not (match := re.fullmatch(rf"{layout.FORMAT} ([1-9][0-9]{{0,5}})", says or "")):
         found = "no format" if says is None else f"format '{strict.short(says)}'"
-        raise SecateurError(f"'{path}' was not written by secateur.save: it says {found}, needed is '{layout.FORMAT} "
+        raise SecateurError(f"'{path}' was not written by secateur.save: it says {found}; expected '{layout.FORMAT} "
                             f"{layout.VERSION}'; secateur.models.load_weights reads plain weights")
     if (version := int(match[1])) > layout.VERSION:
         by = strict.short(metadata.get("secateur", "unknown"), 20)

@@ -60,7 +60,7 @@ def _read_keep(value: Any, where: str) -> tuple[str, str, int, str]:
     """What is kept of one group: its name, its digest, the number of its units, and a bit for each."""
     told = strict.typed(value, list, where)
     if len(told) != 4:
-        raise SecateurError(f"{where} hold {len(told)} values for a group; needed are 4")
+        raise SecateurError(f"{where} hold {len(told)} values for a group; expected 4")
     name, key, bits = (strict.typed(told[i], str, where) for i in (0, 1, 3))
     units = strict.size(told[2], where)
     packed = _from_base64(bits, where)

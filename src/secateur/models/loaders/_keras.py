@@ -44,10 +44,10 @@ def keras() -> Any:
     except ImportError as error:
         raise MissingExtraError("keras", "keras", "a Keras model") from error
     if found.backend.backend() != "torch":
-        raise SecateurError(f"Keras runs on backend '{found.backend.backend()}'; needed is torch: set "
+        raise SecateurError(f"Keras runs on backend '{found.backend.backend()}'; expected torch: set "
                             "KERAS_BACKEND=torch before Keras is imported")
     if tuple(int(n) for n in found.__version__.split(".")[:2]) < _OLDEST:
-        raise SecateurError(f"Keras {found.__version__} can be made to run code from a file; needed is 3.12 or newer: "
+        raise SecateurError(f"Keras {found.__version__} can be made to run code from a file; expected 3.12 or newer: "
                             "pip install -U 'keras>=3.12'")
     return found
 
@@ -100,7 +100,7 @@ def _check_batches(model: Any, program: torch.export.ExportedProgram, example: t
             program.module()(*(torch.cat([x, x[:1]]) for x in example))
     except (RuntimeError, AssertionError) as error:
         raise UnsupportedError(f"Keras {keras().__version__} cannot export the Keras model '{model.name}' with an open "
-                               "batch size; needed is a newer Keras (Python 3.11)") from error
+                               "batch size; expected a newer Keras (Python 3.11)") from error
 
 
 def _tensor_name(path: str) -> str:

@@ -42,8 +42,10 @@ class Source:
 class Kind(ABC):
     """One kind of network; one file of this folder, one kind.
 
-    ``form`` is how it is written, ``suffix`` that of its own files, where a cut network can be written as one
-    (empty with ``folder``: a folder), ``fits`` says that it is made for the shape and classes of the data.
+    ``form`` is how it is written: ``FILE.ending``, ``prefix:NAME`` or the path of what is there, so that commands can
+    refuse all else before torch is imported (:func:`secateur.core.names.check_network`). ``suffix`` is that of its own
+    files, where a cut network can be written as one (empty with ``folder``: a folder), ``fits`` says that it is made
+    for the shape and classes of the data.
     """
 
     form: ClassVar[str]
@@ -89,4 +91,4 @@ def refuse(options: Options, what: str, *names: str) -> None:
     """Refuse options that a kind has no use for."""
     for name in names:
         if value := getattr(options, name):
-            raise SecateurError(f"{name} '{value}' cannot be used with {what}: the network comes from there alone")
+            raise SecateurError(f"{name} '{value}' cannot be used with {what}: give only one of them")

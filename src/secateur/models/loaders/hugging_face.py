@@ -107,7 +107,7 @@ def _check_folder(folder: Path) -> dict[str, Any]:
         raise SecateurError(f"folder '{folder}' contains code of its own (auto_map), which is not run; allowed are "
                             "classes of transformers, or a factory of your own")
     if not known:
-        raise SecateurError(f"folder '{folder}': architectures {strict.short(names)} in its config.json; needed is the "
+        raise SecateurError(f"folder '{folder}': architectures {strict.short(names)} in its config.json; expected the "
                             "name of a class of transformers, such as BertModel")
     return config
 

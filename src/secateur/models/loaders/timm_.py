@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from secateur.core.errors import SecateurError, failing, first_line, unknown
+from secateur.core.names import may_be_timms
 from secateur.core.network_options import Options
 from secateur.data.input_spec import InputSpec, TensorSpec
 from secateur.models.factory import load_weights
@@ -27,10 +27,7 @@ class Timm(Kind):
 
     def recognises(self, text: str) -> bool:
         """Whether it says so, or is a name that timm has."""
-        if text.startswith("timm:"):
-            return True
-        plain = text.replace("_", "").replace(".", "").isalnum()
-        return plain and importlib.util.find_spec("timm") is not None and text in _names()
+        return text.startswith("timm:") or (may_be_timms(text) and text in _names())
 
     def check(self, text: str) -> None:
         """Refuse a name that timm does not have."""

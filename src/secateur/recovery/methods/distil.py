@@ -77,28 +77,37 @@ class Distil(Recovery):
         model, original, began = context.pruned, context.asked, time.perf_counter()
         if original.few:
             return RecoveryResult(model, notes=(f"not distilled: {original.few}",))
-        fit, held = original.parts
         try:
-            training = self._training(context, fit, held, project)
+            training = self.training(context, project)
             training.run()
         except (SecateurError, DistilError) as error:
             return RecoveryResult(model, notes=(f"not distilled: {error}",))
-        notes: tuple[str, ...] = ()
-        if training.after >= training.before:
-            notes = (f"not distilled: none of {training.taken} steps brought the outputs for held-out samples closer "
-                     "to the original's",)
-        elif training.ended:
-            notes = (f"distilled: {training.ended}",)
-        done = stage("distilled", model, held, time.perf_counter() - began,
-                     f"{training.taken} steps by {training.loss}")
-        return RecoveryResult(model, notes=notes, stages=(done,))
+        return self.result(training, original.parts[1], time.perf_counter() - began)
 
-    def _training(self, context: RecoveryContext, fit: Original, held: Original,
-                  project: Projection | None) -> Distillation:
+    def training(self, context: RecoveryContext, project: Projection | None = None) -> Distillation:
+        """The training of a cut network, not yet run.
+
+        Raises:
+            SecateurError: the outputs are none that one can learn from.
+        """
+        fit, held = context.asked.parts
         goals = fit.goals if self.augment is None else fit.moving_goals(self.augment)
         return Distillation(context.pruned, goals, held.goals, fit.loss, self._steps(context.pruned, fit.samples),
                             self.batch_size, self.lr, list(context.masks), self.seconds, context.seed,
                             context.data.stream, project)
+
+    def result(self, training: Distillation, held: Original, seconds: float) -> RecoveryResult:
+        """What came out of a training that took so many seconds."""
+        notes: tuple[str, ...] = ()
+        if training.after >= training.before and training.thinning is None:
+            notes = (f"not distilled: none of {training.taken} steps brought the outputs for held-out samples closer "
+                     "to the original's",)
+        elif training.ended:
+            notes = (f"distilled: {training.ended}",)
+        chosen = ", weights chosen anew on the way" if training.thinning is not None else ""
+        done = stage("distilled", training.student, held, seconds,
+                     f"{training.taken} steps by {training.loss}{chosen}")
+        return RecoveryResult(training.student, notes=notes, stages=(done,))
 
     def _steps(self, model: nn.Module, samples: Calibration) -> int:
         """How many steps are taken at most: what was asked for, or what follows from the sizes alone."""

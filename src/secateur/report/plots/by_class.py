@@ -43,12 +43,13 @@ def losses(results: Results, cell: Cell) -> list[ClassLoss]:
     after, before = correctness(cell.rows), correctness([whole.get(r.seed) for r in cell.rows])
     if labels is None or after is None or before is None or len(labels) != after.shape[1]:
         return []
-    names = np.unique(labels)
-    found = [_loss(int(n), before[:, labels == n], after[:, labels == n], len(names)) for n in names]
+    names, is_uncut = np.unique(labels), all(row.is_uncut for row in cell.rows)
+    found = [_loss(int(n), before[:, labels == n], after[:, labels == n], len(names), is_uncut) for n in names]
     return sorted(found, key=lambda c: (-c.lost.mean, c.name))
 
 
-def _loss(name: int, before: NDArray[np.float64], after: NDArray[np.float64], classes: int) -> ClassLoss:
+def _loss(name: int, before: NDArray[np.float64], after: NDArray[np.float64], classes: int,
+          is_uncut: bool) -> ClassLoss:
     """One class, from the correctness of its test samples, ``(seeds, samples)``.
 
     Whether the loss is clear is asked of the samples: the sign test over those whose answers, averaged over the seeds,
@@ -57,7 +58,8 @@ def _loss(name: int, before: NDArray[np.float64], after: NDArray[np.float64], cl
     change = (before - after).mean(axis=0)
     worse, better = int((change > 0).sum()), int((change < 0).sum())
     clear = worse > better and classes * _chance(worse, better) < _CHANCE
-    lost = loss_of_accuracy(before.mean(axis=1).tolist(), after.mean(axis=1).tolist(), before, after)
+    lost = loss_of_accuracy(before.mean(axis=1).tolist(), after.mean(axis=1).tolist(), before, after,
+                            is_uncut=is_uncut)
     return ClassLoss(name, before.shape[1], float(before.mean()), float(after.mean()), lost, clear)
 
 

@@ -22,10 +22,10 @@ DOUBTFUL = "†: probably; the 95% interval of the loss, here or at a smaller sp
 
 
 def answers(results: Results) -> Table:
-    """What can go, plain and recovered, and what it costs and buys: four rows in a study of the defaults."""
+    """What is removable, plain and recovered, and what it costs and buys: four rows in a study of the defaults."""
     rows = answer_rows(results)
     batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
-    head = ("cut", "can go", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
+    head = ("cut", "removable", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
     return Table(head, tuple(_answer(row, batches) for row in rows), 1)
 
 

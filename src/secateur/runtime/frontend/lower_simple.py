@@ -86,10 +86,10 @@ def _by_plane(module: fx.GraphModule, side: Any, source: Value) -> NDArray[np.fl
     fixed = np.float32(side) if isinstance(side, (int, float)) else constant(module, side, "constant")
     array = np.asarray(fixed, np.float64)
     if array.ndim > len(source.shape) and set(array.shape[:-len(source.shape)]) != {1}:
-        raise Refused("its constant differs from row to row")
+        raise Refused("its constant varies along the batch axis")
     array = array.reshape((1,) * (len(source.shape) - array.ndim) + array.shape[-len(source.shape):])
     if array.shape[0] not in (1, source.shape[0]) or any(size != 1 for size in array.shape[1:]):
-        raise Refused("its constant differs along other axes than the first behind the rows")
+        raise Refused("its constant varies along other axes than the first one after the batch axis")
     return np.broadcast_to(array.reshape(-1), source.shape[:1]).copy()
 
 

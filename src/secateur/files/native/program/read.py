@@ -103,7 +103,7 @@ def _read_call(told: Any, before: int, what: str) -> Part:
     """One operator by its name, and its arguments."""
     parts = strict.typed(told, list, what)
     if len(parts) not in (2, 3):
-        raise SecateurError(f"{what} has {len(parts)} parts, needed are an operator and its arguments")
+        raise SecateurError(f"{what} has {len(parts)} parts; expected an operator and its arguments")
     name = strict.typed(parts[0], str, what)
     operators.operation(name)
     args = tuple(arguments.read(a, before, what) for a in strict.typed(parts[1], list, what))

@@ -126,7 +126,7 @@ def check_axes(axes: Sequence[int] | None, ndim: int) -> list[int]:
 def check_tuple(value: Any, count: int, least: int, what: str) -> Sizes:
     """``count`` numbers; one stands for all of them."""
     given = [value] if isinstance(value, int) else list(value)
-    need(len(given) in (1, count), f"{what} has {len(given)} numbers, needed are {count}")
+    need(len(given) in (1, count), f"{what} has {len(given)} numbers; expected {count}")
     return check_size(given * count if len(given) == 1 else given, least, what)
 
 

@@ -66,7 +66,7 @@ def weight_norm(v: Spec, g: Spec, dim: int) -> Spec:
     axes = len(v.shape)
     need(-1 <= dim < axes and axes > 0, f"axis {dim} of {v}")
     wanted = () if dim == -1 else tuple(size if axis == dim else 1 for axis, size in enumerate(v.shape))
-    need(g.shape == wanted, f"lengths {g} of {v} along axis {dim}, needed are {list(wanted)}")
+    need(g.shape == wanted, f"lengths {g} of {v} along axis {dim}; expected {list(wanted)}")
     return Spec(v.shape, floating(v, g))
 
 

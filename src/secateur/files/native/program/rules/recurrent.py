@@ -23,7 +23,7 @@ def _work(result: list[Spec], x: Spec, states: Any, params: Sequence[Spec], *res
 def lstm(x: Spec, states: Sequence[Spec], params: Sequence[Spec], has_biases: bool, num_layers: int, dropout: float,
          train: bool, bidirectional: bool, batch_first: bool) -> list[Spec]:
     """A state of two tensors; the first one's width may be projected."""
-    need(len(states) == 2, f"{len(states)} states, needed are 2")
+    need(len(states) == 2, f"{len(states)} states; expected 2")
     width = states[1].shape[-1] if states[1].shape else 0
     return _run(x, states, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, 4, width)
 
@@ -75,7 +75,7 @@ def _step_work(result: Any, x: Spec, state: Any, *weights: Spec | None) -> int:
 @rule("lstm_cell", work=_step_work)
 def lstm_cell(x: Spec, states: Sequence[Spec], *weights: Spec | None) -> list[Spec]:
     """One step with a state of two tensors."""
-    need(len(states) == 2 and states[0].shape == states[1].shape, f"states {states}, needed are two alike")
+    need(len(states) == 2 and states[0].shape == states[1].shape, f"states {states}; expected two alike")
     return [_step(x, states[0], weights, 4), Spec(states[1].shape, floating(*states))]
 
 
