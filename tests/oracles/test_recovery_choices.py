@@ -12,9 +12,9 @@ from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import load_grid
 from secateur.experiment.single.config import CutConfig
 from secateur.recovery.methods.base import RecoveryContext
-from secateur.recovery.methods.refit import distance
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.methods.refit import distance
 from secateur.recovery.pipeline import recover
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
