@@ -25,7 +25,7 @@ from secateur.core.machine import machine
 from secateur.measure.accuracy import evaluate
 
 OUT = Path(__file__).parent / "results" / "distil.json"
-GRID = {"weight": (0.95, 0.98, 0.99), "neuron": (0.8, 0.9, 0.95), "1x4": (0.8, 0.9, 0.95), "16x4": (0.8, 0.9)}
+GRID = {"weight": (0.9, 0.95, 0.98, 0.99), "neuron": (0.8, 0.9, 0.95), "1x4": (0.8, 0.9, 0.95), "16x4": (0.8, 0.9)}
 PEERS = {"published SparseGPT": published(sparsegpt), "published Wanda": published(wanda)}
 METHODS = ("best", "refit", "none", *PEERS)
 AIMS = {("weight", 0.95): 0.05, ("weight", 0.98): 0.45, ("weight", 0.99): 1.85, ("neuron", 0.8): 0.0,
@@ -83,7 +83,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"granularity": granularity, "sparsity": sparsity, "method": method, "seeds": len(group),
              "lost": statistics.mean(r["lost"] for r in group), "half": half_interval([r["lost"] for r in group]),
              "cpu_seconds": statistics.median(r["cpu_seconds"] for r in group),
-             "aim": AIMS[granularity, sparsity] if method == "best" else None}
+             "aim": AIMS.get((granularity, sparsity)) if method == "best" else None}
             for (granularity, sparsity, method), group in groups.items()]
 
 
