@@ -12,9 +12,9 @@ from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import load_grid
 from secateur.experiment.single.config import CutConfig
 from secateur.recovery.methods.base import RecoveryContext
-from secateur.recovery.methods.best import distance
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
+from secateur.recovery.methods.refit import distance
 from secateur.recovery.pipeline import recover
 
 X = torch.randn(300, 12, generator=torch.Generator().manual_seed(1))
@@ -56,7 +56,11 @@ def test_what_keeps_the_choice_is_not_refused():
     drawn = sc.plan(net, 0.6, criterion="random", data=(X, Y), skip=()).cuts[0]
     assert not tuned.get_parameter(drawn.name)[~drawn.keep].any()
     sc.prune(net, 0.5, granularity="neuron", criterion="l2", data=X, recovery="best", skip=["4"])
-    sc.prune(net, 0.5, granularity="2x2", criterion="random", data=X, recovery="best", skip=())
+    drawn = sc.plan(net, 0.5, granularity="2x2", criterion="random", data=X, skip=()).cuts[0]
+    blocks = sc.prune(net, 0.5, granularity="2x2", criterion="random", data=X, skip=())
+    assert not blocks.get_parameter(drawn.name)[~drawn.keep].any()
+    with pytest.raises(sc.SecateurError, match="best chooses itself which weights"):
+        sc.prune(net, 0.5, granularity="2x2", criterion="random", data=X, recovery="best", skip=())
 
 
 def test_a_study_does_not_cross_what_would_not_be_heeded():
@@ -83,7 +87,7 @@ def test_the_command_decides_and_refuses_before_it_trains(tmp_path, monkeypatch)
     monkeypatch.setattr(task, "train", lambda *_: pytest.fail("it was trained"))
     base = {"model": "support:tiny", "data": "support:blobs", "sparsity": 0.5, "out": str(tmp_path / "x")}
     assert CutConfig(**base).recoveries == ("best",)
-    assert CutConfig(**base, criterion="wanda").recoveries == ("reconstruct",)
+    assert CutConfig(**base, criterion="wanda").recoveries == ("reconstruct", "distil")
     assert CutConfig(**base, granularity="neuron", criterion="l2").recoveries == ("best",)
     for given, message in (({"criterion": "wanda", "recovery": ("best",)}, "would have no effect"),
                            ({"recovery": ("rewind",)}, "recovery rewind needs the earlier weights"),

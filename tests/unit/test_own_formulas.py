@@ -61,7 +61,7 @@ def test_no_refit_is_worse_than_the_plain_cut_and_every_layer_is_named(cls, reco
         assert torch.equal(cut.get_parameter(f"{name}.weight"), plain.get_parameter(f"{name}.weight"))
 
 
-@pytest.mark.parametrize("recovery", [*REFITS, None])
+@pytest.mark.parametrize("recovery", [*REFITS, "refit"])
 @pytest.mark.parametrize("cls", PLAIN.values(), ids=PLAIN)
 def test_plain_formulas_in_other_words_are_refitted_as_torchs_own_layers_are(cls, recovery):
     net, x = own_network(cls)
@@ -91,12 +91,12 @@ def test_the_layers_beside_it_are_refitted_to_the_least_squares():
             assert best - 1e-9 <= got[o] <= best * 1.02 + 1e-6
 
 
-def test_the_default_says_that_it_kept_the_plain_cut(monkeypatch):
+def test_the_refit_says_that_it_kept_the_plain_cut(monkeypatch):
     net, x = own_network(nn.Linear)
     near = iter([0.0, 1.0])
-    monkeypatch.setattr("secateur.recovery.methods.best.distance", lambda model, context: next(near))
-    cut, (note,) = left_out(model=net, sparsity=0.5, data=x, skip=())
-    assert "recovery best: refitting would move the outputs further" in note
+    monkeypatch.setattr("secateur.recovery.methods.refit.distance", lambda model, context: next(near))
+    cut, (note,) = left_out(model=net, sparsity=0.5, data=x, recovery="refit", skip=())
+    assert "recovery refit: refitting would move the outputs further" in note
     plain = sc.prune(net, 0.5, data=x, recovery="none", skip=())
     assert all(torch.equal(a, b) for a, b in zip(cut.parameters(), plain.parameters(), strict=True))
 
@@ -239,7 +239,7 @@ def test_the_command_and_a_row_tell_it(tmp_path):
     assert all(note in point["notes"] for point in run.points if point["sparsity"])
 
 
-@pytest.mark.parametrize("recovery", [*REFITS, None])
+@pytest.mark.parametrize("recovery", [*REFITS, "refit"])
 def test_convolutions_that_were_dilated_after_they_were_made_are_refitted(recovery):
     torch.manual_seed(0)
     net = dilated(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),

@@ -52,6 +52,9 @@ def run_folder(tmp_path):
 def test_a_stored_run_is_read_as_it_was_written(run_folder):
     run, was = sc.load_run(run_folder), json.loads((STORED / "run.json").read_text())
     points = [{k: p[k] for k in was["points"][0]} for p in run.points]
+    for point in was["points"]:
+        # What was called best then is called refit now.
+        point["recovery"] = "refit" if point["recovery"] == "best" else point["recovery"]
     scans = [{k: s[k] for k in was["scans"][0]} for s in run.scans]
     assert (points, scans) == (was["points"], was["scans"])
     assert (run.command, run.config, run.refused) == (was["command"], was["config"], was["refused"])
@@ -66,7 +69,22 @@ def test_a_stored_run_is_reported(run_folder, drawn, request):
     assert all(path.stat().st_size for path in written.files)
 
 
+@pytest.fixture
+def best_of_then(monkeypatch):
+    """Recovery best as it was: without a version and without steps of distilling."""
+    monkeypatch.setattr("secateur.experiment.grid.recovery_settings", lambda *_: {})
+
+
+def test_best_of_today_has_a_key_of_its_own_and_other_recoveries_have_not():
+    grid = load_grid(StudyConfig(model="lenet-300-100", data="digits", recovery=("none", "best", "reconstruct")))
+    settings = {p.recovery: grid.point_settings(p) for p in grid.points()}
+    assert settings["best"]["recovery_version"] == 2 and settings["best"]["distil_steps"] == 160
+    for name in ("none", "reconstruct"):
+        assert not {"recovery_version", "distil_steps"} & set(settings[name])
+
+
 @pytest.mark.parametrize("number", range(len(KEYS)))
+@pytest.mark.usefixtures("best_of_then")
 def test_rows_keep_their_keys(number, tmp_path):
     """A study that goes on finds what it has measured: every key is that of the same settings then."""
     was = KEYS[number]
@@ -77,6 +95,7 @@ def test_rows_keep_their_keys(number, tmp_path):
     assert {name: keys[name] for name in was["keys"]} == was["keys"]
 
 
+@pytest.mark.usefixtures("best_of_then")
 def test_the_stored_run_has_nothing_left_to_measure(run_folder):
     with Store(run_folder) as store:
         kept = store.meta("run")

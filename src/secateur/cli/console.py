@@ -8,14 +8,16 @@ from secateur.experiment.export_run import Done
 from secateur.experiment.single.prune import CutNetwork
 from secateur.files.exporters import Exported
 from secateur.files.exporters._verify import COARSE
+from secateur.recovery import stages
 from secateur.report import pruned as cut_report
 
 
 def tell_cut(result: CutNetwork, console: Terminal | None = None) -> None:
     """Print what one cut cost and bought, whether it pays, and where the file is."""
     console = console or Terminal()
-    figures = result.comparison.table(console.width if console.is_terminal else 0)
-    print_lines([str(result.plan).partition("\n")[0], figures, cut_report.verdict(result),
+    width = console.width if console.is_terminal else 0
+    figures, steps = result.comparison.table(width), stages.table(result.stages, width)
+    print_lines([str(result.plan).partition("\n")[0], *filter(None, [steps]), figures, cut_report.verdict(result),
                   *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
 
 

@@ -38,6 +38,7 @@ class Row:
         layers: records of name, items, removed, sparsity, and removed_weights where blocks differ in size.
         notes: what a reader has to know of the cut.
         samples_seen: training samples shown to criterion and recovery; 0 for none.
+        stages: what each step of a recovery gained and took, see :mod:`secateur.recovery.stages`.
         predictions: the classes given to the sample images.
         latency: batch as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high over
             ``original``; None where nothing was timed.
@@ -74,6 +75,7 @@ class Row:
     layers: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
     samples_seen: int = 0
+    stages: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
     latency: dict[str, dict[str, dict[str, float]]] | None = None
     conditions: dict[str, dict[str, Any]] | None = None

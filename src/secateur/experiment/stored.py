@@ -36,12 +36,14 @@ SETTINGS = {"seed": int, "granularity": str, "criterion": str, "scope": str, "re
 LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)), "work_ratio": Maybe(_NUMBER),
            "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str),
            "timed_as": Maybe(str)}
+_STAGE = {"name": str, "error": Maybe(_NUMBER), "same": Maybe(_NUMBER), "samples": int, "seconds": _NUMBER,
+          "how": Maybe(str)}
 POINT = {"control": Maybe(bool), "needs_labels": Maybe(bool), "reached": _NUMBER, "items": int, "removed": int,
          "loss": _NUMBER, "accuracy": _NUMBER, "correct": Maybe(bytes), "tests": int, "parameters": int,
          "nonzeros": int, "bytes": int, "bytes_sparse": int, "bytes_file": Maybe(int), "flops": int,
          "flops_nonzero": int, "layers": [{"name": str, "items": int, "removed": int, "sparsity": _NUMBER,
                                            "removed_weights": Maybe(int)}],
-         "notes": Maybe([str]), "samples_seen": Maybe(int), "predictions": Maybe([int])}
+         "notes": Maybe([str]), "samples_seen": Maybe(int), "predictions": Maybe([int]), "stages": Maybe([_STAGE])}
 TRAINED = {"loss": _NUMBER, "accuracy": _NUMBER, "parameters": int,
            "history": Maybe([{"epoch": int, "loss": _NUMBER, "accuracy": _NUMBER, "seconds": _NUMBER}])}
 STATISTICS = {"sparsities": [_NUMBER], "thresholds": [_NUMBER], "quantiles": [_NUMBER], "large": _NUMBER,

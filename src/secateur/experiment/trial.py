@@ -40,7 +40,7 @@ from secateur.pruning.selection import Selection
 from secateur.recovery.methods.distil import with_steps
 from secateur.recovery.original import Original
 from secateur.recovery.pipeline import recover, recoveries
-from secateur.recovery.stages import describe
+from secateur.recovery.stages import Stage
 from secateur.runtime.timing import Timing, time_cut
 
 _MOST_BYTES = 1 << 28
@@ -115,6 +115,7 @@ class Trial:
         self._row_counts: dict[Point, RowCounts] = {}
         self._left_out: dict[Point, Sequence[str]] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
+        self._stages: dict[Point, tuple[Stage, ...]] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -158,6 +159,10 @@ class Trial:
         """What is to be known of the recovery of a point."""
         return [*underdetermined_layers(self._row_counts.get(point, {}), REFIT), *self._left_out.get(point, ())]
 
+    def stages(self, point: Point) -> tuple[Stage, ...]:
+        """What each step of the recovery of a point gained; none where it was recovered before and kept."""
+        return self._stages.get(point, ())
+
     def output_notes(self, plan: Plan, point: Point) -> tuple[str, ...]:
         """What is to be known of the layers that make the outputs, where they were to stay; neurons of theirs never go.
         """
@@ -176,7 +181,7 @@ class Trial:
             items = [with_steps(item, point.distil_steps) for item in recoveries(point.recovery)]
             result = recover(self.model, cut, plan, items, asked.samples if asked else None, point.seed, asked)
             self._networks[point], self._row_counts[point] = result.network, result.rows
-            self._left_out[point] = [*filter(None, [describe(result.stages)]), *result.notes]
+            self._left_out[point], self._stages[point] = result.notes, result.stages
             while len(self._networks) > 1 and sum(map(tensor_bytes, self._networks.values())) > _MOST_BYTES:
                 del self._networks[next(iter(self._networks))]
         return self._networks[point]
@@ -219,7 +224,9 @@ class Trial:
                 **size(model, counts), "bytes_file": file_bytes(model),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
                 "layers": plan.layers(), "notes": [*self.output_notes(plan, point), *plan.notes, *self.notes(point)],
-                **({"samples_seen": samples} if samples else {}), **method_facts(point.criterion, point.recovery)}
+                **({"samples_seen": samples} if samples else {}),
+                **({"stages": [one.plain() for one in self.stages(point)]} if self.stages(point) else {}),
+                 **method_facts(point.criterion, point.recovery)}
 
     def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:
         """The latency of a cut network at every batch size, beside the unpruned network's.

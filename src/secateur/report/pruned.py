@@ -39,7 +39,8 @@ def remarks(cut: CutNetwork) -> list[str]:
     accuracy, chance = cut.before.accuracy, cut.chance
     guessing = accuracy is not None and chance is not None and accuracy < _GUESSING * chance
     guess = ["the original network is hardly better than guessing: was it trained?"]
-    return [*training, *samples, *(guess if guessing else []), *cut.notes]
+    learnt = [f"distilled: {one.how}" for one in cut.stages if one.how]
+    return [*training, *samples, *(guess if guessing else []), *learnt, *cut.notes]
 
 
 def how_to_load(cut: CutNetwork) -> str:

@@ -23,6 +23,7 @@ from secateur.measure.ruin import ruin
 from secateur.measure.size import size
 from secateur.measure.speed import speeds
 from secateur.recovery.pipeline import check_recoveries, recoveries
+from secateur.recovery.stages import Stage
 from secateur.runtime.timing import time_until_quiet
 
 
@@ -39,6 +40,7 @@ class CutNetwork:
         path: the file.
         trained: the epochs that the network was trained here before the cut.
         samples: how many samples criterion, scope and recovery saw.
+        stages: what each step of the recovery gained and took.
         notes: what guards, bounds and the surgery did, and what is to be known of network and data.
         chance: the accuracy of guessing; None without labels.
         again: what loads the file, as Python.
@@ -53,6 +55,7 @@ class CutNetwork:
     path: Path
     trained: int
     samples: int
+    stages: tuple[Stage, ...]
     notes: tuple[str, ...]
     chance: float | None
     again: str
@@ -91,7 +94,7 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     notes = (*filter(None, [ruin(near)]), *single.notes, *trial.output_notes(plan, point), *plan.notes,
              *trial.notes(point), *trial.removal_notes(point), *graph_notes)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
-                      trial.samples_shown(point), notes, task.chance, again)
+                      trial.samples_shown(point), trial.stages(point), notes, task.chance, again)
 
 
 def _train(single: SingleCut, progress: Progress) -> nn.Module:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from secateur.core import text
+from secateur.recovery.stages import describe, mean_stages
 from secateur.report.conclusions import AnswerRow, answer_rows
 from secateur.report.plots.base import Table
 from secateur.report.plots.distributions import by_layer, mean_by_place
@@ -114,7 +115,9 @@ def _layers_at(curve: Curve, sparsity: float) -> dict[str, Any] | None:
     cell = next((c for c in curve.cells if c.sparsity == sparsity), None)
     if cell is None:
         return None
-    return {"rows": _layer_rows(cell), "notes": sorted({note for row in cell.rows for note in row.notes})}
+    steps = describe(mean_stages(row.stages for row in cell.rows))
+    notes = sorted({note for row in cell.rows for note in row.notes})
+    return {"rows": _layer_rows(cell), "notes": [*filter(None, [steps]), *notes]}
 
 
 def _layer_rows(cell: Cell) -> list[list[str]]:
