@@ -124,6 +124,7 @@ def test_blocks_with_a_title_are_the_file_itself(page):
         assert text == f'--8<-- "{path}"\n'
 
 
+@pytest.mark.usefixtures("brief_distillation", "blank_figures")
 @pytest.mark.parametrize("page", sweep([p for p in PAGES if commands(p)], lambda p: p.name in QUICK), ids=name_of)
 def test_commands_run(page, folder):
     for number, text in enumerate(blocks(page, "toml")):

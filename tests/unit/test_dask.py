@@ -14,6 +14,7 @@ from support import TESTS, secateur
 from test_study import SMALL, rows
 
 from secateur.core.errors import MissingExtraError, SecateurError
+from secateur.experiment.cluster import WORKERLESS_S
 from secateur.experiment.grid import load_grid
 from secateur.experiment.run import load_run
 from secateur.experiment.study import study
@@ -35,11 +36,20 @@ def expected(tmp_path_factory):
     return rows(folder)
 
 
-def begin(folder, address):
-    """A study in a process of its own."""
+IMPATIENT_S = 15
+IMPATIENT = f"""import sys
+from secateur.cli import main
+from secateur.experiment import cluster
+cluster.WORKERLESS_S, sys.argv[0] = {IMPATIENT_S}, "secateur"
+main()
+"""
+
+
+def begin(folder, address, start=("-m", "secateur")):
+    """A study in a process of its own; ``start`` is what Python runs, :data:`IMPATIENT` a study that waits less."""
     path = os.pathsep.join(map(str, [TESTS, TESTS.parent / "src"]))
-    return subprocess.Popen([sys.executable, "-m", "secateur", *WORDS, "--backend", "dask", "--address", address],
-                            cwd=folder, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, text=True,
+    return subprocess.Popen([sys.executable, *start, *WORDS, "--backend", "dask", "--address", address], cwd=folder,
+                            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler))
 
@@ -135,14 +145,15 @@ def test_a_point_that_kills_its_workers_is_left_out_and_the_others_are_finished(
 @pytest.mark.parametrize("what", ["scheduler", "workers"])
 def test_a_cluster_that_is_lost_is_one_line_and_the_same_command_goes_on(tmp_path, expected, what):
     with cluster(tmp_path / "cluster", point=HELD, does="waits") as dask:
-        process = begin(tmp_path, dask.address)
+        process = begin(tmp_path, dask.address, start=("-c", IMPATIENT))
         until(dask.began, process)
         for lost in [dask.scheduler] if what == "scheduler" else dask.processes[1:]:
             lost.kill()
         code, errors = end(process)
     assert code == 2 and errors.count("\n") == 1
-    assert {"scheduler": "is lost", "workers": "has had no workers for 60 seconds"}[what] in errors
+    assert {"scheduler": "is lost", "workers": f"has had no workers for {IMPATIENT_S} seconds"}[what] in errors
     assert "run the same command to continue" in errors
+    assert WORKERLESS_S == 60, "docs/study.md says so"
     before = keys(tmp_path / "run")
     with cluster(tmp_path / "second") as dask:
         assert end(begin(tmp_path, dask.address)) == (0, "")

@@ -42,8 +42,8 @@ def spoil(path, change):
     return refused(path)
 
 
-@pytest.mark.parametrize("count", sweep([1_000, 10_000], {1_000}.__contains__))
-def test_thousands_of_broken_files_in_one_process(count):
+@pytest.mark.parametrize("count", sweep([300, 10_000], {300}.__contains__))
+def test_many_broken_files_in_one_process(count):
     done = subprocess.run([sys.executable, TESTS / "fuzzed.py", str(count), "1"], capture_output=True, text=True, env={
         **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])})
     assert done.returncode == 0, done.stderr[-3000:]

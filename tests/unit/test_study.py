@@ -154,7 +154,9 @@ def test_a_wider_grid_computes_only_what_is_new(run, tmp_path):
     assert len(wide.points) == 2 * 4 * 4
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_rows(run, tmp_path):
+    """Of two points, one of which kills its worker, test_killed_workers.py says the same quickly."""
     study(config=SMALL, out=tmp_path / "jobs", jobs=2)
     assert rows(tmp_path / "jobs") == rows(run.folder)
 

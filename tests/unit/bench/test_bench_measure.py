@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import tiny
+from support import sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -52,23 +52,23 @@ def case(file, folder, **given):
     return Case(subject(file, **given), BenchConfig(batches=(1, 3)), folder)
 
 
-def test_every_engine_is_timed_in_its_own_process():
+@pytest.mark.parametrize("engines", sweep([(("torch", "sparse"),), (("sparse",),)], lambda case: len(case[0]) == 1))
+def test_every_engine_is_timed_in_its_own_process(engines):
     told = []
     found = bench(subject("sparse.safetensors", shape=(1, 4, 4)),
-                  BenchConfig(batches=(3,), seconds=0.02, engines=("torch", "sparse")),
-                  told.append)
+                  BenchConfig(batches=(3,), seconds=0.02, engines=engines), told.append)
     assert json.loads(json.dumps(found))["points"] == found["points"]
     assert found["refused"] == []
     assert [(p["network"], p["engine"], p["batch"]) for p in found["points"]] == [
-        ("original", "torch", 3), ("original", "sparse", 3), ("cut", "sparse", 3)]
+        *(("original", name, 3) for name in engines), ("cut", "sparse", 3)]
     for p in found["points"]:
         assert 0 < p["p50"] <= p["p90"] <= p["p99"]
         assert p["calls"] >= 10
         assert p["error"] < 1e-4
-    assert [m["weights_bytes"] for m in found["memory"]] == [320 * 4] * 3
+    assert [m["weights_bytes"] for m in found["memory"]] == [320 * 4] * (len(engines) + 1)
     assert (found["network"]["cut"], found["network"]["nonzeros"]) == ("weight", 80)
     assert "fastest at batch" in found["verdict"]
-    assert any("timing 3 engines at batch 3" in line for line in told)
+    assert any(f"timing {len(engines) + 1} engines at batch 3" in line for line in told)
 
 
 def test_the_original_of_a_file_is_made_filled_or_not_there(tmp_path, monkeypatch):
