@@ -119,10 +119,12 @@ def test_best_tells_what_each_step_gained():
     result, _ = recovered(net, x, sc.Best(distil=SHORT))
     cut, refit, distilled = result.stages
     assert (cut.name, refit.name, distilled.name) == ("cut", "refit", "distilled")
-    assert cut.closeness.error > refit.closeness.error > distilled.closeness.error
+    assert cut.error > refit.error > distilled.error
     said = describe(result.stages)
-    assert "64 samples held out" in said and "60 steps by divergence of the softmax" in said
-    assert distilled.closeness.samples == 64 and f"{distilled.closeness.error:.3f}" in said
+    assert "64 held-out samples" in said and "60 steps by divergence of the softmax" in said
+    assert distilled.samples == 64 and f"{distilled.error:.3f} after distillation" in said
+    held = x[torch.arange(512) % 8 == 7]
+    assert distilled.error == pytest.approx(error(net, result.network, held), rel=1e-4)
 
 
 def test_a_training_that_harms_gives_back_the_refitted_network():
