@@ -19,7 +19,9 @@ from secateur.recovery.output_loss import float_outputs
 HELD_OUT = 8
 """One sample in so many is held out."""
 _PART = 512
-"""The original is asked about so many samples at once."""
+"""The original is asked about so many samples at once, but not more than the caller's batches hold."""
+_LOOKED_AT = 1 << 28
+"""So many bytes of the original's outputs tell which loss goes with them."""
 _ROOM = 1 << 30
 """Bytes of the original's outputs that are kept; beyond, it is asked at every step."""
 _SAME = 1e-3
@@ -107,23 +109,33 @@ class Goals:
         samples: what it is asked about.
         divisible: whether batches may be parted and joined, see :func:`is_divisible`.
         augment: changes inputs at every step; the original is then asked about what it gives.
+        part: how many samples a network is asked about at once.
     """
 
     original: nn.Module
     samples: Calibration
     divisible: bool
     augment: Augment | None = None
+    part: int = field(default=_PART, init=False)
     _stacks: list[_Stack] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        device, kept = device_of(self.original), 0
+        device, left = device_of(self.original), _ROOM
+        self.part = min(_PART, max(map(len, self.samples), default=1))
         self._stacks = [_Stack(batch.to(device), self.divisible) for batch in self._joined()]
         for stack in self._stacks if self.augment is None else ():
-            goals = self._ask_in_parts(stack)
-            kept += sum(goal.nbytes for goal in goals)
-            if kept > _ROOM:
-                break
-            stack.goals = goals
+            left -= self._keep_goals(stack, left)
+
+    def _keep_goals(self, stack: _Stack, room: int) -> int:
+        """Ask about all samples of a stack where the outputs fit in so many bytes; how many they take."""
+        found, size = list[list[Tensor]](), 0
+        for places in stack.parts(self.part, None):
+            found.append(_ask(self.original, stack.batch if places is None else stack.batch.at(places)))
+            size += sum(one.nbytes for one in found[-1])
+            if size * len(stack.batch) > room * min(self.part * len(found), len(stack.batch)):
+                return 0
+        stack.goals = [torch.cat(column) if len(found) > 1 else column[0] for column in zip(*found, strict=True)]
+        return size
 
     def __len__(self) -> int:
         return sum(len(stack.batch) for stack in self._stacks)
@@ -135,6 +147,16 @@ class Goals:
             torch.randperm(len(places), generator=generator).tolist())
         for number in order:
             yield self._at(*places[number])
+
+    def first_steps(self) -> list[Step]:
+        """Some samples with the original's outputs: all of them, where these are not large."""
+        found, size = list[Step](), 0
+        for step in self.steps(self.part):
+            found.append(step)
+            size += sum(goal.nbytes for goal in step[1])
+            if size > _LOOKED_AT:
+                break
+        return found
 
     def more(self, stream: Callable[[], Iterator[Any]], size: int) -> Iterator[Step]:
         """The batches of a stream, so many samples at a time at most."""
@@ -150,11 +172,6 @@ class Goals:
         if stack.goals is None:
             return batch, _ask(self.original, batch)
         return batch, stack.goals if places is None else [goal[places] for goal in stack.goals]
-
-    def _ask_in_parts(self, stack: _Stack) -> list[Tensor]:
-        parts = [_ask(self.original, stack.batch if places is None else stack.batch.at(places))
-                 for places in stack.parts(_PART, None)]
-        return [torch.cat(column) if len(parts) > 1 else column[0] for column in zip(*parts, strict=True)]
 
     def _joined(self) -> list[Batch]:
         """Batches of samples of one shape joined, where samples can be parted."""

@@ -13,7 +13,6 @@ from secateur.recovery.output_loss import OutputLoss, loss_for
 
 _LEAST_HELD = 16
 """Of fewer samples held out nothing can be told."""
-_BATCH = 512
 
 
 class Original:
@@ -72,4 +71,4 @@ class Original:
             SecateurError: see :func:`~secateur.recovery.output_loss.loss_for`.
         """
         own = self.samples.labelled and self.samples.own_loss
-        return loss_for(list(self.goals.steps(_BATCH)), own)
+        return loss_for(self.goals.first_steps(), own)

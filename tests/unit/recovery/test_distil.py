@@ -12,6 +12,7 @@ import secateur as sc
 from secateur.core.errors import LeftOutWarning
 from secateur.data.calibration import calibration
 from secateur.recovery.distil_samples import is_divisible, split
+from secateur.recovery.original import Original
 from secateur.recovery.pipeline import recover
 from secateur.recovery.stages import describe
 
@@ -319,3 +320,23 @@ def test_a_network_pruned_in_training_is_recovered_with_its_zeros_where_they_are
     plan = sc.plan(net, 0.5, granularity="neuron", example=x[:1])
     fewer = sc.recover(net, sc.apply(net, plan), data=x, plan=plan)
     assert fewer[0].out_features == 16
+
+
+def test_outputs_that_do_not_fit_are_asked_for_again(monkeypatch):
+    """The same network, to the last bit, whether the original's outputs are kept or not."""
+    net, x = small()
+    kept, _ = recovered(net, x, sc.Distil(steps=20))
+    monkeypatch.setattr("secateur.recovery.distil_samples._ROOM", 1000)
+    again, _ = recovered(net, x, sc.Distil(steps=20))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(kept.network.parameters(), again.network.parameters(),
+                                                              strict=True))
+    goals = Original(net, calibration(x)).goals
+    assert [stack.goals for stack in goals._stacks] == [None]
+
+
+def test_the_networks_are_asked_about_no_more_samples_at_once_than_a_batch_holds():
+    net, x = small()
+    sizes = []
+    net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    recovered(net, list(x.split(40)), sc.Distil(steps=5, batch_size=16))
+    assert 16 < max(sizes) <= 40
