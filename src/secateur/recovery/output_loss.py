@@ -99,8 +99,9 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool =
     Probabilities and their logarithms are compared by divergence, unit vectors by cosine. Other outputs of two or three
     axes that are sure of a class may be scores: then the divergence of their softmax (Hinton, Vinyals and Dean,
     *Distilling the Knowledge in a Neural Network*, 2015) stands beside the squared error. It says nothing wrong of
-    outputs that are none, and without it scores drift away from the original's. All else is compared by squared error. Errors are counted in parts of the output's variance,
-    so that outputs of different size count alike; outputs that do not vary count for nothing.
+    outputs that are none, and without it scores drift away from the original's. All else is compared by squared error.
+    Errors are counted in parts of the output's variance, so that outputs of different size count alike; outputs that do
+    not vary count for nothing.
 
     Args:
         batches: batches with the tensors of floats that the original gives for them.
