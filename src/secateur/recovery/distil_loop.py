@@ -195,9 +195,9 @@ class Distillation:
         return made
 
     def held_loss(self) -> float:
-        """The mean loss over the samples held out."""
+        """The mean loss over the samples held out, in evaluation mode."""
         total, count = 0.0, 0
-        with torch.no_grad():
+        with watch(self.student, {}), torch.no_grad():
             for batch, goals in self.held.steps(self.held.part):
                 total += float(self.loss(self._outputs(batch, goals), goals, batch)) * len(batch)
                 count += len(batch)

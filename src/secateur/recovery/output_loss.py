@@ -27,9 +27,6 @@ _VARIES = 1e-12
 """Outputs whose variance is a smaller part of their mean square differ by rounding alone."""
 _SURE = 0.2
 """Scores of classes are surer than this of one, on average; of features that are none the softmax is nearly even."""
-_BESIDE = 0.3
-"""The weight of the squared error beside the divergence: with none the scores drift away from the original's (at 90% of
-the neurons of the study's MLP their error grows from 0.12 to 0.27), with 1 fewer classes are won back."""
 _LOOKED_AT = 4096
 """So many rows tell which kind of output it is."""
 _NAMED = 3
@@ -58,7 +55,7 @@ class PartLoss:
         """The mean loss over the rows that are no padding; both outputs have one shape."""
         made, goal = (self.rows(one, batch).float() for one in (made, goal))
         if self.kind == "scores":
-            return _divergence(F.log_softmax(made, 1), F.log_softmax(goal, 1)) + _BESIDE * self._lost(made, goal)
+            return _divergence(F.log_softmax(made, 1), F.log_softmax(goal, 1)) + self._lost(made, goal)
         if self.kind == "probabilities":
             return _divergence(made.clamp_min(1e-12).log(), goal.clamp_min(1e-12).log())
         if self.kind == "log-probabilities":
@@ -101,9 +98,10 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool =
 
     Probabilities and their logarithms are compared by divergence, unit vectors by cosine. Other outputs of two or three
     axes that are sure of a class may be scores: then the divergence of their softmax (Hinton, Vinyals and Dean,
-    *Distilling the Knowledge in a Neural Network*, 2015) stands beside the squared error, which says nothing wrong of
-    outputs that are none. All else is compared by squared error. Errors are counted in parts of the output's variance,
-    so that outputs of different size count alike; outputs that do not vary count for nothing.
+    *Distilling the Knowledge in a Neural Network*, 2015) stands beside the squared error. It says nothing wrong of
+    outputs that are none, and without it scores drift away from the original's. All else is compared by squared error.
+    Errors are counted in parts of the output's variance, so that outputs of different size count alike; outputs that do
+    not vary count for nothing.
 
     Args:
         batches: batches with the tensors of floats that the original gives for them.

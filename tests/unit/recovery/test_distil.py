@@ -340,3 +340,14 @@ def test_the_networks_are_asked_about_no_more_samples_at_once_than_a_batch_holds
     net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     recovered(net, list(x.split(40)), sc.Distil(steps=5, batch_size=16))
     assert 16 < max(sizes) <= 40
+
+
+@pytest.mark.parametrize("sparsity", [0.6, 0.95])
+def test_dropout_in_training_mode_changes_nothing(sparsity):
+    """Distillation runs in evaluation mode, whatever mode the network is in."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 4)).eval(), torch.randn(512, 8)
+    item = sc.Best(distil=sc.Distil(steps=500))
+    still, _ = recovered(net, x, item, sparsity)
+    moved, _ = recovered(net.train(), x, item, sparsity)
+    assert same(still.network, moved.network)
