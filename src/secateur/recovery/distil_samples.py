@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
 from secateur.data.batch import Batch, as_batch
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
 from secateur.recovery.output_loss import float_outputs
+from secateur.training.batches import Augment, change_inputs
 
 HELD_OUT = 8
 """One sample in so many is held out."""
@@ -25,7 +25,6 @@ _LOOKED_AT = 1 << 28
 _ROOM = 1 << 30
 """Bytes of the original's outputs that are kept; beyond, it is asked at every step."""
 _SAME = 1e-3
-Augment = Callable[..., Any]
 Step = tuple[Batch, list[Tensor]]
 """A batch, and what the original gives for it."""
 
@@ -168,7 +167,7 @@ class Goals:
     def _at(self, stack: _Stack, places: Tensor | None) -> Step:
         batch = stack.batch if places is None else stack.batch.at(places)
         if self.augment is not None:
-            batch = _augment(batch, self.augment)
+            batch = change_inputs(batch, self.augment)
         if stack.goals is None:
             return batch, _ask(self.original, batch)
         return batch, stack.goals if places is None else [goal[places] for goal in stack.goals]
@@ -190,19 +189,3 @@ def _join(batches: Sequence[Batch]) -> Batch:
     columns = zip(*(batch.inputs for batch in batches), strict=True)
     return replace(batches[0], inputs=tuple(torch.cat(column) if isinstance(column[0], Tensor) else column[0]
                                             for column in columns))
-
-
-def _augment(batch: Batch, augment: Augment) -> Batch:
-    """A batch with its inputs changed.
-
-    Raises:
-        SecateurError: ``augment`` gives other than as many tensors of as many samples.
-    """
-    given = augment(*batch.inputs)
-    made = given if isinstance(given, tuple) else (given,)
-    fits = [isinstance(new, Tensor) and len(new) == len(old) if isinstance(old, Tensor) else True
-            for new, old in zip(made, batch.inputs, strict=False)]
-    if len(made) != len(batch.inputs) or not all(fits):
-        raise SecateurError(f"augment returned {Batch(made)} for {Batch(batch.inputs)}: allowed are tensors with as "
-                            "many samples, one for each input")
-    return replace(batch, inputs=made)

@@ -7,9 +7,10 @@ from functools import cached_property
 from torch import nn
 
 from secateur.data.calibration import Calibration
-from secateur.recovery.distil_samples import HELD_OUT, Augment, Goals, is_divisible, split
+from secateur.recovery.distil_samples import HELD_OUT, Goals, is_divisible, split
 from secateur.recovery.layerwise_passes import ROOM, Passes
 from secateur.recovery.output_loss import OutputLoss, loss_for
+from secateur.training.batches import Augment
 
 _LEAST_HELD = 16
 """Of fewer samples held out nothing can be told."""
