@@ -103,11 +103,12 @@ def test_a_training_that_harms_gives_back_the_refitted_network():
     assert any(note.startswith("not distilled: none of") for note in result.notes), result.notes
 
 
-@pytest.mark.parametrize(("granularity", "sparsity"), [("weight", 0.95), ("1x4", 0.9)])
-def test_best_chooses_anew_where_it_ends_far_from_the_original(granularity, sparsity):
+@pytest.mark.parametrize(("granularity", "sparsity"), [("weight", 0.9), ("1x4", 0.9)])
+def test_best_chooses_anew_where_it_ends_far_from_the_original(granularity, sparsity, monkeypatch):
     """Every layer has as many zeros as the plan asks for, others than the refit's, and the outputs are closer."""
+    monkeypatch.setattr("secateur.recovery.methods.best._FAR", 0.02)
     torch.manual_seed(0)
-    net, x = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4)).eval(), None
+    net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4)).eval()
     x = torch.randn(1024, 16)
     plan = sc.plan(net, sparsity, granularity=granularity)
     refit = recover(net, sc.apply(net, plan), plan, "refit", calibration(x)).network
