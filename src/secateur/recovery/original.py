@@ -9,7 +9,7 @@ from torch import nn
 from secateur.data.calibration import Calibration
 from secateur.recovery.distil_samples import HELD_OUT, Goals, is_divisible, split
 from secateur.recovery.layerwise_passes import ROOM, Passes
-from secateur.recovery.output_loss import OutputLoss, loss_for
+from secateur.recovery.output_loss import Labels, OutputLoss, loss_for
 from secateur.training.batches import Augment
 
 _LEAST_HELD = 16
@@ -71,5 +71,5 @@ class Original:
         Raises:
             SecateurError: see :func:`~secateur.recovery.output_loss.loss_for`.
         """
-        own = self.samples.labelled and self.samples.own_loss
-        return loss_for(self.goals.first_steps(), own)
+        labels: Labels = "none" if not self.samples.labelled else "values" if self.samples.own_loss else "classes"
+        return loss_for(self.goals.first_steps(), labels)

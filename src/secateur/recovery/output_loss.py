@@ -16,6 +16,7 @@ from secateur.core.text import join_first
 from secateur.data.batch import Batch
 
 Kind = Literal["scores", "probabilities", "log-probabilities", "unit vectors", "values"]
+Labels = Literal["none", "classes", "values"]
 WORDS: dict[Kind, str] = {
     "scores": "divergence of the softmax, and squared error over the outputs' variance",
     "probabilities": "divergence of the probabilities", "log-probabilities": "divergence of the probabilities",
@@ -93,7 +94,7 @@ class OutputLoss:
         return join_first(list(dict.fromkeys(WORDS[part.kind] for part in self.parts if part)), _NAMED)
 
 
-def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool = False) -> OutputLoss:
+def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], labels: Labels = "none") -> OutputLoss:
     """The loss that goes with what a network gives.
 
     Probabilities and their logarithms are compared by divergence, unit vectors by cosine. Other outputs of two or three
@@ -105,7 +106,7 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool =
 
     Args:
         batches: batches with the tensors of floats that the original gives for them.
-        own_loss: whether the labels are values rather than classes.
+        labels: what the samples are labelled with: classes make outputs of two or three axes scores, values none.
 
     Raises:
         SecateurError: no output of floats, one that is not finite, or none that varies.
@@ -113,14 +114,14 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool =
     counts = {len(outputs) for _, outputs in batches}
     if counts != {max(counts, default=0)} or not max(counts, default=0):
         raise SecateurError("the original gives no tensor of floats, or not the same number of them for every batch")
-    parts = tuple(_part(number, [(batch, outputs[number]) for batch, outputs in batches], own_loss)
+    parts = tuple(_part(number, [(batch, outputs[number]) for batch, outputs in batches], labels)
                   for number in range(counts.pop()))
     if not any(parts):
         raise SecateurError("the original's outputs are the same for all samples")
     return OutputLoss(parts)
 
 
-def _part(number: int, pairs: list[tuple[Batch, Tensor]], own_loss: bool) -> PartLoss | None:
+def _part(number: int, pairs: list[tuple[Batch, Tensor]], labels: Labels) -> PartLoss | None:
     """The loss of one output; None where it does not vary."""
     axis = _columns_axis(pairs[0][1], pairs[0][0].labels)
     rows = torch.cat([PartLoss("values", axis, 1.0).rows(values, batch) for batch, values in pairs]).float()
@@ -130,7 +131,7 @@ def _part(number: int, pairs: list[tuple[Batch, Tensor]], own_loss: bool) -> Par
     variance = float((rows - mean).square().sum(1).mean())
     if variance <= _VARIES * float(rows.square().sum(1).mean()):
         return None
-    return PartLoss(_kind(rows[:: max(1, len(rows) // _LOOKED_AT)], pairs[0][1].ndim, own_loss), axis, variance)
+    return PartLoss(_kind(rows[:: max(1, len(rows) // _LOOKED_AT)], pairs[0][1].ndim, labels), axis, variance)
 
 
 def _columns_axis(values: Tensor, labels: object) -> int:
@@ -141,16 +142,17 @@ def _columns_axis(values: Tensor, labels: object) -> int:
     return 1 if values.ndim > 3 or (values.ndim > 2 and by_place) else values.ndim - 1
 
 
-def _kind(rows: Tensor, axes: int, own_loss: bool) -> Kind:
+def _kind(rows: Tensor, axes: int, labels: Labels) -> Kind:
     """What an output is, from some of its rows.
 
-    >>> _kind(torch.tensor([[0.25, 0.75], [0.5, 0.5]]), 2, False), _kind(torch.tensor([[0.6, -0.8]]), 2, False)
+    >>> soft, unit = torch.tensor([[0.25, 0.75], [0.5, 0.5]]), torch.tensor([[0.6, -0.8]])
+    >>> _kind(soft, 2, "none"), _kind(unit, 2, "none")
     ('probabilities', 'unit vectors')
     >>> rows = torch.tensor([[3.0, 1.0], [0.0, 1.0]])
-    >>> _kind(rows, 2, False), _kind(rows, 2, True)
+    >>> _kind(rows, 2, "none"), _kind(rows, 2, "values")
     ('scores', 'values')
     """
-    if rows.shape[1] < 2 or own_loss:
+    if rows.shape[1] < 2 or labels == "values":
         return "values"
     one = torch.ones(len(rows), device=rows.device)
 
@@ -163,7 +165,7 @@ def _kind(rows: Tensor, axes: int, own_loss: bool) -> Kind:
         return "log-probabilities"
     if are_one(rows.norm(dim=1)):
         return "unit vectors"
-    return "scores" if axes in (2, 3) and _pick_classes(rows) else "values"
+    return "scores" if axes in (2, 3) and (labels == "classes" or _pick_classes(rows)) else "values"
 
 
 def _pick_classes(rows: Tensor) -> bool:
