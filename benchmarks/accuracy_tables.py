@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accuracy_peers import SETTINGS, paired
+from distil_tables import choice_line
 from runtime_tables import table_of
 
 Row = dict[str, Any]
@@ -17,14 +18,14 @@ SHOWN = ("magnitude", "l2", "magnitude + rechoose", "magnitude + reconstruct", "
          "cholesky + reconstruct", "published SparseGPT", "published Wanda", "torch.nn.utils.prune l1", "random",
          "Torch-Pruning magnitude", "Torch-Pruning Taylor", "Torch-Pruning Hessian", "best-finetune")
 CHOICES = (("weight", "nothing but the network", '`criterion="magnitude"`', "magnitude"),
-           ("weight", "some thousand inputs, no labels", "`data=inputs` (the default: recovery `rechoose`)",
-            "magnitude + rechoose"),
+           ("weight", "some thousand inputs, no labels", "`data=inputs` (the default: recovery `best`)", ""),
+           ("weight", "the same, in less time", '`recovery="refit"`', "magnitude + rechoose"),
            ("weight", "the same, and the mask must stay", '`recovery="reconstruct"`', "magnitude + reconstruct"),
            ("weight", "labelled data and time to train", '`scope="global", recovery="best-finetune"`',
             "best-finetune"),
            ("neuron", "nothing but the network", '`criterion="l2"`', "l2"),
-           ("neuron", "some thousand inputs, no labels", "`data=inputs` (the default: `elimination`, `reconstruct`)",
-            "elimination + reconstruct"),
+           ("neuron", "some thousand inputs, no labels", "`data=inputs` (the default: recovery `best`)", ""),
+           ("neuron", "the same, in less time", '`recovery="refit"`', "elimination + reconstruct"),
            ("neuron", "the same, for a quicker choice", '`criterion="cholesky", recovery="reconstruct"`',
             "cholesky + reconstruct"),
            ("neuron", "labelled data and time to train", '`recovery="best-finetune"`',
@@ -144,7 +145,9 @@ def choice(granularity: str) -> Callable[[dict[str, Any]], str]:
         rows, lines = of_case(found, "mlp", "mnist", granularity), []
         for kind, have, call, method in CHOICES:
             cells = [cell(rows, method, s) for s in POINTS[granularity]]
-            if kind == granularity:
+            if kind == granularity and not method:
+                lines.append([have, call, *choice_line(granularity, POINTS[granularity])])
+            elif kind == granularity:
                 seconds = [c["cpu_seconds"] for c in cells if c]
                 lines.append([have, call, *(f"{100 * c['accuracy']:.2f}" if c else "" for c in cells),
                               f"{max(seconds):.1f}" if seconds else ""])

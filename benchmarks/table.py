@@ -18,6 +18,7 @@ from typing import Any
 import accuracy_peers
 import accuracy_tables
 import claims
+import distil_tables
 import export_tables
 import runtime_tables
 import serve_tables
@@ -285,6 +286,7 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "example_report": exam
                                          "structures": structures, "memory": memory,
                                          "refusals": refusals, "peers": peers,
                                          "large": large, "curves": curves,
+                                         "distil": distil_tables.lost,
                                          "accuracy_weights": accuracy(accuracy_tables.main("weight")),
                                          "accuracy_neurons": accuracy(accuracy_tables.main("neuron")),
                                          "accuracy_all_weights": accuracy(accuracy_tables.everything("weight")),

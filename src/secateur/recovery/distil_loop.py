@@ -35,7 +35,6 @@ _WARM = 0.1
 _FAR = 0.05
 """Below this loss at the start the step size is smaller in proportion: steps of one size lead to a noise of one size,
 which a network that is near the original already must not be moved by."""
-_PART = 512
 _TRIED = 8
 """Samples of which the memory of a step is measured."""
 _ROUNDED = 1e-3
@@ -196,10 +195,10 @@ class Distillation:
         return made
 
     def held_loss(self) -> float:
-        """The mean loss over the samples held out."""
+        """The mean loss over the samples held out, in evaluation mode."""
         total, count = 0.0, 0
-        with torch.no_grad():
-            for batch, goals in self.held.steps(_PART):
+        with watch(self.student, {}), torch.no_grad():
+            for batch, goals in self.held.steps(self.held.part):
                 total += float(self.loss(self._outputs(batch, goals), goals, batch)) * len(batch)
                 count += len(batch)
         return total / count

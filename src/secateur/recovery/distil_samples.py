@@ -9,21 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.core.errors import SecateurError
 from secateur.core.modules import device_of
 from secateur.data.batch import Batch, as_batch
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
 from secateur.recovery.output_loss import float_outputs
+from secateur.training.batches import Augment, change_inputs
 
 HELD_OUT = 8
 """One sample in so many is held out."""
 _PART = 512
-"""The original is asked about so many samples at once."""
+"""The original is asked about so many samples at once, but not more than the caller's batches hold."""
+_LOOKED_AT = 1 << 28
+"""So many bytes of the original's outputs tell which loss goes with them."""
 _ROOM = 1 << 30
 """Bytes of the original's outputs that are kept; beyond, it is asked at every step."""
 _SAME = 1e-3
-Augment = Callable[..., Any]
 Step = tuple[Batch, list[Tensor]]
 """A batch, and what the original gives for it."""
 
@@ -107,23 +108,33 @@ class Goals:
         samples: what it is asked about.
         divisible: whether batches may be parted and joined, see :func:`is_divisible`.
         augment: changes inputs at every step; the original is then asked about what it gives.
+        part: how many samples a network is asked about at once.
     """
 
     original: nn.Module
     samples: Calibration
     divisible: bool
     augment: Augment | None = None
+    part: int = field(default=_PART, init=False)
     _stacks: list[_Stack] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        device, kept = device_of(self.original), 0
+        device, left = device_of(self.original), _ROOM
+        self.part = min(_PART, max(map(len, self.samples), default=1))
         self._stacks = [_Stack(batch.to(device), self.divisible) for batch in self._joined()]
         for stack in self._stacks if self.augment is None else ():
-            goals = self._ask_in_parts(stack)
-            kept += sum(goal.nbytes for goal in goals)
-            if kept > _ROOM:
-                break
-            stack.goals = goals
+            left -= self._keep_goals(stack, left)
+
+    def _keep_goals(self, stack: _Stack, room: int) -> int:
+        """Ask about all samples of a stack where the outputs fit in so many bytes; how many they take."""
+        found, size = list[list[Tensor]](), 0
+        for places in stack.parts(self.part, None):
+            found.append(_ask(self.original, stack.batch if places is None else stack.batch.at(places)))
+            size += sum(one.nbytes for one in found[-1])
+            if size * len(stack.batch) > room * min(self.part * len(found), len(stack.batch)):
+                return 0
+        stack.goals = [torch.cat(column) if len(found) > 1 else column[0] for column in zip(*found, strict=True)]
+        return size
 
     def __len__(self) -> int:
         return sum(len(stack.batch) for stack in self._stacks)
@@ -136,6 +147,16 @@ class Goals:
         for number in order:
             yield self._at(*places[number])
 
+    def first_steps(self) -> list[Step]:
+        """Some samples with the original's outputs: all of them, where these are not large."""
+        found, size = list[Step](), 0
+        for step in self.steps(self.part):
+            found.append(step)
+            size += sum(goal.nbytes for goal in step[1])
+            if size > _LOOKED_AT:
+                break
+        return found
+
     def more(self, stream: Callable[[], Iterator[Any]], size: int) -> Iterator[Step]:
         """The batches of a stream, so many samples at a time at most."""
         for given in stream():
@@ -146,15 +167,10 @@ class Goals:
     def _at(self, stack: _Stack, places: Tensor | None) -> Step:
         batch = stack.batch if places is None else stack.batch.at(places)
         if self.augment is not None:
-            batch = _augment(batch, self.augment)
+            batch = change_inputs(batch, self.augment)
         if stack.goals is None:
             return batch, _ask(self.original, batch)
         return batch, stack.goals if places is None else [goal[places] for goal in stack.goals]
-
-    def _ask_in_parts(self, stack: _Stack) -> list[Tensor]:
-        parts = [_ask(self.original, stack.batch if places is None else stack.batch.at(places))
-                 for places in stack.parts(_PART, None)]
-        return [torch.cat(column) if len(parts) > 1 else column[0] for column in zip(*parts, strict=True)]
 
     def _joined(self) -> list[Batch]:
         """Batches of samples of one shape joined, where samples can be parted."""
@@ -173,19 +189,3 @@ def _join(batches: Sequence[Batch]) -> Batch:
     columns = zip(*(batch.inputs for batch in batches), strict=True)
     return replace(batches[0], inputs=tuple(torch.cat(column) if isinstance(column[0], Tensor) else column[0]
                                             for column in columns))
-
-
-def _augment(batch: Batch, augment: Augment) -> Batch:
-    """A batch with its inputs changed.
-
-    Raises:
-        SecateurError: ``augment`` gives other than as many tensors of as many samples.
-    """
-    given = augment(*batch.inputs)
-    made = given if isinstance(given, tuple) else (given,)
-    fits = [isinstance(new, Tensor) and len(new) == len(old) if isinstance(old, Tensor) else True
-            for new, old in zip(made, batch.inputs, strict=False)]
-    if len(made) != len(batch.inputs) or not all(fits):
-        raise SecateurError(f"augment returned {Batch(made)} for {Batch(batch.inputs)}: allowed are tensors with as "
-                            "many samples, one for each input")
-    return replace(batch, inputs=made)

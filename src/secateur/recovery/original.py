@@ -7,13 +7,13 @@ from functools import cached_property
 from torch import nn
 
 from secateur.data.calibration import Calibration
-from secateur.recovery.distil_samples import HELD_OUT, Augment, Goals, is_divisible, split
+from secateur.recovery.distil_samples import HELD_OUT, Goals, is_divisible, split
 from secateur.recovery.layerwise_passes import ROOM, Passes
-from secateur.recovery.output_loss import OutputLoss, loss_for
+from secateur.recovery.output_loss import Labels, OutputLoss, loss_for
+from secateur.training.batches import Augment
 
 _LEAST_HELD = 16
 """Of fewer samples held out nothing can be told."""
-_BATCH = 512
 
 
 class Original:
@@ -71,5 +71,5 @@ class Original:
         Raises:
             SecateurError: see :func:`~secateur.recovery.output_loss.loss_for`.
         """
-        own = self.samples.labelled and self.samples.own_loss
-        return loss_for(list(self.goals.steps(_BATCH)), own)
+        labels: Labels = "none" if not self.samples.labelled else "values" if self.samples.own_loss else "classes"
+        return loss_for(self.goals.first_steps(), labels)

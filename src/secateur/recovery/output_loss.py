@@ -16,6 +16,7 @@ from secateur.core.text import join_first
 from secateur.data.batch import Batch
 
 Kind = Literal["scores", "probabilities", "log-probabilities", "unit vectors", "values"]
+Labels = Literal["none", "classes", "values"]
 WORDS: dict[Kind, str] = {
     "scores": "divergence of the softmax, and squared error over the outputs' variance",
     "probabilities": "divergence of the probabilities", "log-probabilities": "divergence of the probabilities",
@@ -27,9 +28,6 @@ _VARIES = 1e-12
 """Outputs whose variance is a smaller part of their mean square differ by rounding alone."""
 _SURE = 0.2
 """Scores of classes are surer than this of one, on average; of features that are none the softmax is nearly even."""
-_BESIDE = 0.3
-"""The weight of the squared error beside the divergence: with none the scores drift away from the original's (at 90% of
-the neurons of the study's MLP their error grows from 0.12 to 0.27), with 1 fewer classes are won back."""
 _LOOKED_AT = 4096
 """So many rows tell which kind of output it is."""
 _NAMED = 3
@@ -58,7 +56,7 @@ class PartLoss:
         """The mean loss over the rows that are no padding; both outputs have one shape."""
         made, goal = (self.rows(one, batch).float() for one in (made, goal))
         if self.kind == "scores":
-            return _divergence(F.log_softmax(made, 1), F.log_softmax(goal, 1)) + _BESIDE * self._lost(made, goal)
+            return _divergence(F.log_softmax(made, 1), F.log_softmax(goal, 1)) + self._lost(made, goal)
         if self.kind == "probabilities":
             return _divergence(made.clamp_min(1e-12).log(), goal.clamp_min(1e-12).log())
         if self.kind == "log-probabilities":
@@ -96,18 +94,19 @@ class OutputLoss:
         return join_first(list(dict.fromkeys(WORDS[part.kind] for part in self.parts if part)), _NAMED)
 
 
-def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool = False) -> OutputLoss:
+def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], labels: Labels = "none") -> OutputLoss:
     """The loss that goes with what a network gives.
 
     Probabilities and their logarithms are compared by divergence, unit vectors by cosine. Other outputs of two or three
     axes that are sure of a class may be scores: then the divergence of their softmax (Hinton, Vinyals and Dean,
-    *Distilling the Knowledge in a Neural Network*, 2015) stands beside the squared error, which says nothing wrong of
-    outputs that are none. All else is compared by squared error. Errors are counted in parts of the output's variance,
-    so that outputs of different size count alike; outputs that do not vary count for nothing.
+    *Distilling the Knowledge in a Neural Network*, 2015) stands beside the squared error. It says nothing wrong of
+    outputs that are none, and without it scores drift away from the original's. All else is compared by squared error.
+    Errors are counted in parts of the output's variance, so that outputs of different size count alike; outputs that do
+    not vary count for nothing.
 
     Args:
         batches: batches with the tensors of floats that the original gives for them.
-        own_loss: whether the labels are values rather than classes.
+        labels: what the samples are labelled with: classes make outputs of two or three axes scores, values none.
 
     Raises:
         SecateurError: no output of floats, one that is not finite, or none that varies.
@@ -115,14 +114,14 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], own_loss: bool =
     counts = {len(outputs) for _, outputs in batches}
     if counts != {max(counts, default=0)} or not max(counts, default=0):
         raise SecateurError("the original gives no tensor of floats, or not the same number of them for every batch")
-    parts = tuple(_part(number, [(batch, outputs[number]) for batch, outputs in batches], own_loss)
+    parts = tuple(_part(number, [(batch, outputs[number]) for batch, outputs in batches], labels)
                   for number in range(counts.pop()))
     if not any(parts):
         raise SecateurError("the original's outputs are the same for all samples")
     return OutputLoss(parts)
 
 
-def _part(number: int, pairs: list[tuple[Batch, Tensor]], own_loss: bool) -> PartLoss | None:
+def _part(number: int, pairs: list[tuple[Batch, Tensor]], labels: Labels) -> PartLoss | None:
     """The loss of one output; None where it does not vary."""
     axis = _columns_axis(pairs[0][1], pairs[0][0].labels)
     rows = torch.cat([PartLoss("values", axis, 1.0).rows(values, batch) for batch, values in pairs]).float()
@@ -132,7 +131,7 @@ def _part(number: int, pairs: list[tuple[Batch, Tensor]], own_loss: bool) -> Par
     variance = float((rows - mean).square().sum(1).mean())
     if variance <= _VARIES * float(rows.square().sum(1).mean()):
         return None
-    return PartLoss(_kind(rows[:: max(1, len(rows) // _LOOKED_AT)], pairs[0][1].ndim, own_loss), axis, variance)
+    return PartLoss(_kind(rows[:: max(1, len(rows) // _LOOKED_AT)], pairs[0][1].ndim, labels), axis, variance)
 
 
 def _columns_axis(values: Tensor, labels: object) -> int:
@@ -143,16 +142,17 @@ def _columns_axis(values: Tensor, labels: object) -> int:
     return 1 if values.ndim > 3 or (values.ndim > 2 and by_place) else values.ndim - 1
 
 
-def _kind(rows: Tensor, axes: int, own_loss: bool) -> Kind:
+def _kind(rows: Tensor, axes: int, labels: Labels) -> Kind:
     """What an output is, from some of its rows.
 
-    >>> _kind(torch.tensor([[0.25, 0.75], [0.5, 0.5]]), 2, False), _kind(torch.tensor([[0.6, -0.8]]), 2, False)
+    >>> soft, unit = torch.tensor([[0.25, 0.75], [0.5, 0.5]]), torch.tensor([[0.6, -0.8]])
+    >>> _kind(soft, 2, "none"), _kind(unit, 2, "none")
     ('probabilities', 'unit vectors')
     >>> rows = torch.tensor([[3.0, 1.0], [0.0, 1.0]])
-    >>> _kind(rows, 2, False), _kind(rows, 2, True)
+    >>> _kind(rows, 2, "none"), _kind(rows, 2, "values")
     ('scores', 'values')
     """
-    if rows.shape[1] < 2 or own_loss:
+    if rows.shape[1] < 2 or labels == "values":
         return "values"
     one = torch.ones(len(rows), device=rows.device)
 
@@ -165,7 +165,7 @@ def _kind(rows: Tensor, axes: int, own_loss: bool) -> Kind:
         return "log-probabilities"
     if are_one(rows.norm(dim=1)):
         return "unit vectors"
-    return "scores" if axes in (2, 3) and _pick_classes(rows) else "values"
+    return "scores" if axes in (2, 3) and (labels == "classes" or _pick_classes(rows)) else "values"
 
 
 def _pick_classes(rows: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -79,18 +79,27 @@ class TrainingBatches:
         """The samples at some places, as the network is to see them at this step.
 
         Raises:
-            SecateurError: ``augment`` gives other than tensors of as many samples, one for each input.
+            SecateurError: see :func:`change_inputs`.
         """
         labels = None if self.labels is None else self.labels[places]
-        inputs = tuple(x[places] for x in self.inputs)
-        if self.augment is None:
-            return Batch(inputs, labels, self.names)
-        given = self.augment(*inputs)
-        made: tuple[Tensor, ...] = given if isinstance(given, tuple) else (given,)
-        if len(made) != len(inputs) or not all(isinstance(x, Tensor) and len(x) == len(places) for x in made):
-            raise SecateurError(f"augment returned {Batch(made)} for {Batch(inputs)}: allowed are tensors with as "
-                                "many samples, one for each input")
-        return Batch(made, labels, self.names)
+        batch = Batch(tuple(x[places] for x in self.inputs), labels, self.names)
+        return batch if self.augment is None else change_inputs(batch, self.augment)
+
+
+def change_inputs(batch: Batch, augment: Augment) -> Batch:
+    """A batch with its inputs changed.
+
+    Raises:
+        SecateurError: ``augment`` gives other than tensors of as many samples, one for each input.
+    """
+    given = augment(*batch.inputs)
+    made: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
+    fits = [isinstance(new, Tensor) and new.ndim > 0 and len(new) == len(old) if isinstance(old, Tensor) else True
+            for new, old in zip(made, batch.inputs, strict=False)]
+    if len(made) != len(batch.inputs) or not all(fits):
+        raise SecateurError(f"augment returned {Batch(made)} for {Batch(batch.inputs)}: allowed are tensors with as "
+                            "many samples, one for each input")
+    return replace(batch, inputs=made)
 
 
 def require_samples(data: Any, loss: Loss | None = None) -> Calibration:

@@ -113,12 +113,15 @@ class Distil(Recovery):
         """How many steps are taken at most: what was asked for, or what follows from the sizes alone."""
         if self.steps:
             return self.steps
-        batch, count = next(iter(samples)), sum(map(len, samples))
+        epochs = _EPOCHS * -(-sum(map(len, samples)) // self.batch_size)
+        return min(epochs, max(_LEAST_STEPS, int(_WORK / max(self.work(model, samples), 1))))
+
+    def work(self, model: nn.Module, samples: Calibration) -> float:
+        """The FLOPs of a step."""
+        batch = next(iter(samples))
         with watch(model, {}), torch.no_grad(), FlopCounterMode(display=False) as counter:
             call(model, batch)
-        work = _TIMES_FORWARD * counter.get_total_flops() * self.batch_size / len(batch)
-        epochs = _EPOCHS * -(-count // self.batch_size)
-        return min(epochs, max(_LEAST_STEPS, int(_WORK / max(work, 1))))
+        return _TIMES_FORWARD * counter.get_total_flops() * self.batch_size / len(batch)
 
 
 def distils(item: Recovery) -> bool:
