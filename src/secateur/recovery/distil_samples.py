@@ -30,18 +30,25 @@ Step = tuple[Batch, list[Tensor]]
 
 
 def split(samples: Calibration, whole_batches: bool) -> tuple[Calibration, Calibration]:
-    """The samples without every eighth, and every eighth: of samples, or where these cannot be parted of batches.
+    """The samples without an eighth, and that eighth: of samples, or where these cannot be parted of batches.
 
-    >>> parts = split(Calibration([torch.arange(9.0)[:, None], torch.arange(9.0, 18)[:, None]]), False)
-    >>> [[batch.inputs[0].flatten().tolist() for batch in part] for part in parts][1]
-    [[7.0], [15.0]]
+    Of each eight in a row one is drawn, because samples may take turns.
+
+    >>> fit, held = split(Calibration([torch.arange(9.0)[:, None], torch.arange(9.0, 18)[:, None]]), False)
+    >>> [sum(map(len, part)) for part in (fit, held)]
+    [16, 2]
     """
+    count = sum(1 if whole_batches else len(batch) for batch in samples)
+    drawn = torch.randint(HELD_OUT, (-(-count // HELD_OUT),), generator=torch.Generator().manual_seed(0))
+    out_of_all = torch.arange(count) % HELD_OUT == drawn.repeat_interleave(HELD_OUT)[:count]
+    out_of_all[count - count % HELD_OUT:] = False
     fit, held, seen = list[Batch](), list[Batch](), 0
-    for number, batch in enumerate(samples):
+    for batch in samples:
         if whole_batches:
-            (held if number % HELD_OUT == HELD_OUT - 1 else fit).append(batch)
+            (held if bool(out_of_all[seen]) else fit).append(batch)
+            seen += 1
             continue
-        out = torch.arange(seen, seen + len(batch)) % HELD_OUT == HELD_OUT - 1
+        out = out_of_all[seen:seen + len(batch)]
         seen += len(batch)
         for part, places in ((fit, ~out), (held, out)):
             if bool(places.any()):

@@ -20,8 +20,8 @@ _KEPT = ("recovery refit: refitting would move the outputs further from the orig
 @dataclass(frozen=True)
 class Refit(Recovery):
     """The best refit of each layer by itself, as measured: ``rechoose`` where single weights are cut, else
-    ``reconstruct``; where neurons are, ``recalibrate`` after it. Returns the candidate whose outputs for the samples
-    are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
+    ``reconstruct``; ``recalibrate`` after it where there are batch norms. Returns the candidate whose outputs for the
+    samples are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
 
     needs = frozenset({"data"})
 
@@ -34,7 +34,7 @@ class Refit(Recovery):
         cut = copy.deepcopy(context.pruned)
         refitted = (Rechoose() if self.chooses(context.granularities) else Reconstruct()).recover(context)
         candidates = [cut, refitted.network]
-        if "neuron" in context.granularities and any(isinstance(m, _BatchNorm) for m in refitted.network.modules()):
+        if any(isinstance(m, _BatchNorm) and m.track_running_stats for m in refitted.network.modules()):
             measured = Recalibrate().recover(replace(context, pruned=copy.deepcopy(refitted.network)))
             candidates.append(measured.network)
         nearest = min(candidates, key=lambda model: distance(model, context))
