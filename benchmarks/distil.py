@@ -1,6 +1,6 @@
 """What the last step of recovery best buys: points lost without labels on the study's MLP, beside refits and peers.
 
-    python benchmarks/distil.py [--seeds 5] [--threads 1] [--again]
+    python benchmarks/distil.py [--first 0] [--seeds 5] [--threads 1] [--again] [--out FILE]
 
 Each network is trained on MNIST as in a study. Methods get the same 8,192 samples without labels. Results are kept in
 benchmarks/results/distil.json as they come; what is there is not computed again.
@@ -35,10 +35,10 @@ AIMS = {("weight", 0.95): 0.05, ("weight", 0.98): 0.45, ("weight", 0.99): 1.85, 
 Cell = tuple[int, str, float, str]
 
 
-def cells(seeds: int) -> Iterator[Cell]:
+def cells(first: int, seeds: int) -> Iterator[Cell]:
     """Every seed, granularity, sparsity and method, the newest method first."""
     for method in METHODS:
-        for seed in range(seeds):
+        for seed in range(first, first + seeds):
             for granularity, grid in GRID.items():
                 if method not in PEERS or granularity == "weight":
                     yield from ((seed, granularity, sparsity, method) for sparsity in grid)
@@ -58,10 +58,10 @@ def accuracy(case: Case, net: torch.nn.Module) -> float:
     return evaluate(net, case.source.test_x, case.source.test_y).accuracy
 
 
-def run(seeds: int, keep: Callable[[dict[str, Any]], None], rows: list[dict[str, Any]]) -> None:
+def run(first: int, seeds: int, keep: Callable[[dict[str, Any]], None], rows: list[dict[str, Any]]) -> None:
     """Measure what is not there."""
     have, case, dense = {(r["seed"], r["granularity"], r["sparsity"], r["method"]) for r in rows}, Case("", "", -1), 0.0
-    for seed, granularity, sparsity, method in cells(seeds):
+    for seed, granularity, sparsity, method in cells(first, seeds):
         if (seed, granularity, sparsity, method) in have:
             continue
         if case.seed != seed:
@@ -90,18 +90,21 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="measure everything anew")
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows: list[dict[str, Any]] = [] if options.again or not OUT.exists() else json.loads(OUT.read_text())["rows"]
+    kept = options.out.exists() and not options.again
+    rows: list[dict[str, Any]] = json.loads(options.out.read_text())["rows"] if kept else []
 
     def keep(row: dict[str, Any]) -> None:
         rows.append(row)
         print(row, flush=True)
         found = {"machine": machine(), "samples": 8192, "summary": summary(rows), "rows": rows}
-        OUT.write_text(json.dumps(found, indent=1) + "\n")
-    run(options.seeds, keep, rows)
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    run(options.first, options.seeds, keep, rows)
 
 
 if __name__ == "__main__":

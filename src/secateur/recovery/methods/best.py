@@ -19,7 +19,7 @@ from secateur.recovery.methods.refit import Refit
 from secateur.recovery.stages import stage
 from secateur.recovery.thinning import Thinning, denser_plan, thins
 
-_FAR = 0.07
+_FAR = 0.05
 """Below this loss on the samples held out the refit's choice is as good as a new one: on the study's MLP that is at 95%
 of the weights, at 80% of blocks of 20x4, at 90% of blocks of 1x4."""
 _LEAST_STEPS = 500
