@@ -19,6 +19,8 @@ from secateur.recovery.methods.refit import Refit
 from secateur.recovery.stages import stage
 from secateur.recovery.thinning import Thinning, denser_plan, thins
 
+_MANY = 2048
+"""From so many samples on a refit does without an eighth of them, and the choice between the steps is fair."""
 _FAR = 0.05
 """Below this loss on the samples held out the refit's choice is as good as a new one: on the study's MLP that is at 95%
 of the weights, at 80% of blocks of 20x4, at 90% of blocks of 1x4."""
@@ -31,12 +33,13 @@ _MOST_WORK = 2**42
 @dataclass(frozen=True)
 class Best(Recovery):
     """``refit`` layer by layer, then ``distil`` end to end, both without labels. A layer that cannot be refitted is
-    left to the second step. The refit sees all samples, the second step seven eighths of them: it has to be closer on
-    the last eighth than a refit that has seen it, so that few samples make nothing worse.
+    left to the second step. The network that is closest to the original on an eighth of the samples is returned. The
+    second step never learns from that eighth, and neither does the refit where samples are many. Of few samples the
+    refit needs all, so that the second step has to be clearly better to be taken.
 
     Where weights or blocks end far from the original, and the network is small enough to learn twice, they are chosen
     anew while it learns: it begins with five times as many, refitted, and loses the smallest along a cubic. Every layer
-    loses as many as the plan says. The network that is closest on the samples held out is returned."""
+    loses as many as the plan says."""
 
     distil: Distil = Distil()  # noqa: RUF009
     needs = frozenset({"data"})
@@ -61,7 +64,7 @@ class Best(Recovery):
         held = context.asked.parts[1]
         first = stage("cut", context.pruned, held)
         began = time.perf_counter()
-        refitted, refusal = _refit(context)
+        refitted, refusal = _refit(_shown(context))
         second = stage("refit", refitted.network, held, time.perf_counter() - began)
         began = time.perf_counter()
         trained = self.distil.recover(replace(context, pruned=refitted.network))
@@ -86,7 +89,7 @@ class Best(Recovery):
             if loss < _FAR or so_far.steps < _LEAST_STEPS or work > _MOST_WORK:
                 return None
             plan = denser_plan(context.original, context.plan)
-            start = Refit().recover(replace(context, pruned=apply(context.original, plan), plan=plan))
+            start = Refit().recover(_shown(replace(context, pruned=apply(context.original, plan), plan=plan)))
             training = self.distil.training(replace(context, pruned=start.network, plan=plan))
             training.thinning, training.far = Thinning(start.network, context.plan, training.steps), loss
             training.run()
@@ -94,6 +97,12 @@ class Best(Recovery):
             return None
         return self.distil.result(training, context.asked.parts[1], time.perf_counter() - began) if (
             training.after < loss) else None
+
+
+def _shown(context: RecoveryContext) -> RecoveryContext:
+    """What the refit gets to see: the samples that are not held out where these are many, else all."""
+    fit = context.asked.parts[0]
+    return replace(context, samples=fit.samples, original_asked=fit) if sum(map(len, context.data)) >= _MANY else context
 
 
 def _refit(context: RecoveryContext) -> tuple[RecoveryResult, SecateurError | None]:
