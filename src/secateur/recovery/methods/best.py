@@ -101,8 +101,10 @@ class Best(Recovery):
 
 def _shown(context: RecoveryContext) -> RecoveryContext:
     """What the refit gets to see: the samples that are not held out where these are many, else all."""
+    if sum(map(len, context.data)) < _MANY:
+        return context
     fit = context.asked.parts[0]
-    return replace(context, samples=fit.samples, original_asked=fit) if sum(map(len, context.data)) >= _MANY else context
+    return replace(context, samples=fit.samples, original_asked=fit)
 
 
 def _refit(context: RecoveryContext) -> tuple[RecoveryResult, SecateurError | None]:
