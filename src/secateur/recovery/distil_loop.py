@@ -135,7 +135,9 @@ class Distillation:
 
     def _can_round(self) -> bool:
         """Whether the products of a step are made in bf16, which keeps the accuracy and takes half of the time."""
-        fast = device_of(self.student).type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        # Earlier versions of torch cannot tell, and get single precision.
+        has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+        fast = device_of(self.student).type == "cpu" and has_bf16()
         if not fast or self.before < _ROUNDED or any(p.dtype != torch.float32 for p in self.student.parameters()):
             return False
         batch, goals = next(self.goals.steps(_TRIED))
