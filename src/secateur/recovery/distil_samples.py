@@ -143,9 +143,6 @@ class Goals:
         stack.goals = [torch.cat(column) if len(found) > 1 else column[0] for column in zip(*found, strict=True)]
         return size
 
-    def __len__(self) -> int:
-        return sum(len(stack.batch) for stack in self._stacks)
-
     def steps(self, size: int, generator: torch.Generator | None = None) -> Iterator[Step]:
         """All samples once, so many at a time; shuffled where there is a generator."""
         places = [(stack, part) for stack in self._stacks for part in stack.parts(size, generator)]
@@ -167,9 +164,9 @@ class Goals:
     def more(self, stream: Callable[[], Iterator[Any]], size: int) -> Iterator[Step]:
         """The batches of a stream, so many samples at a time at most."""
         for given in stream():
-            batch = as_batch(given).to(device_of(self.original))
-            for part in _Stack(batch, self.divisible).parts(size, None):
-                yield self._at(_Stack(batch, self.divisible), part)
+            stack = _Stack(as_batch(given).to(device_of(self.original)), self.divisible)
+            for part in stack.parts(size, None):
+                yield self._at(stack, part)
 
     def _at(self, stack: _Stack, places: Tensor | None) -> Step:
         batch = stack.batch if places is None else stack.batch.at(places)

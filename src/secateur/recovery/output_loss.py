@@ -17,7 +17,7 @@ from secateur.data.batch import Batch
 
 Kind = Literal["scores", "probabilities", "log-probabilities", "unit vectors", "values"]
 Labels = Literal["none", "classes", "values"]
-WORDS: dict[Kind, str] = {
+_WORDS: dict[Kind, str] = {
     "scores": "divergence of the softmax, and squared error over the outputs' variance",
     "probabilities": "divergence of the probabilities", "log-probabilities": "divergence of the probabilities",
     "unit vectors": "cosine", "values": "squared error over the outputs' variance"}
@@ -91,7 +91,7 @@ class OutputLoss:
         return torch.stack(used).mean()
 
     def __str__(self) -> str:
-        return join_first(list(dict.fromkeys(WORDS[part.kind] for part in self.parts if part)), _NAMED)
+        return join_first(list(dict.fromkeys(_WORDS[part.kind] for part in self.parts if part)), _NAMED)
 
 
 def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], labels: Labels = "none") -> OutputLoss:
@@ -123,7 +123,7 @@ def loss_for(batches: Sequence[tuple[Batch, Sequence[Tensor]]], labels: Labels =
 
 def _part(number: int, pairs: list[tuple[Batch, Tensor]], labels: Labels) -> PartLoss | None:
     """The loss of one output; None where it does not vary."""
-    axis = _columns_axis(pairs[0][1], pairs[0][0].labels)
+    axis = _columns_axis(pairs[0][1])
     rows = torch.cat([PartLoss("values", axis, 1.0).rows(values, batch) for batch, values in pairs]).float()
     if wrong := int((~torch.isfinite(rows)).sum()):
         raise SecateurError(f"output {number} of the original holds {wrong} NaN or infinite values of {rows.numel()}")
@@ -134,12 +134,11 @@ def _part(number: int, pairs: list[tuple[Batch, Tensor]], labels: Labels) -> Par
     return PartLoss(_kind(rows[:: max(1, len(rows) // _LOOKED_AT)], pairs[0][1].ndim, labels), axis, variance)
 
 
-def _columns_axis(values: Tensor, labels: object) -> int:
-    """The axis of classes or features: the second of images and where labels say so, else the last; 0 for none."""
+def _columns_axis(values: Tensor) -> int:
+    """The axis of classes or features: the second of images, else the last; 0 for none."""
     if values.ndim < 2:
         return 0
-    by_place = isinstance(labels, Tensor) and labels.shape == (values.shape[0], *values.shape[2:])
-    return 1 if values.ndim > 3 or (values.ndim > 2 and by_place) else values.ndim - 1
+    return 1 if values.ndim > 3 else values.ndim - 1
 
 
 def _kind(rows: Tensor, axes: int, labels: Labels) -> Kind:
