@@ -35,6 +35,21 @@ def test_one_layer_learns_what_least_squares_gives():
         assert (made.weight[row, gone[row]] == 0).all()
 
 
+def step_both(fast, slow, batch, gone):
+    """A step of the vector and one of its slow twin, whose cut weights are zeroed; then both have the same weights."""
+    (net, flat, quick), (twin, plain), (x, y) = fast, slow, batch
+    (net(x) - y).square().mean().backward()
+    flat.gather()
+    quick.step()
+    flat.write()
+    plain.zero_grad()
+    (twin(x) - y).square().mean().backward()
+    plain.step()
+    twin[0].weight.data.masked_fill_(gone, 0)
+    for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
+
+
 @pytest.mark.parametrize("share", [0.25, 0.75], ids=["few are left", "most are left"])
 def test_the_vector_takes_the_steps_that_adam_takes_of_masked_weights(share):
     """The slow twin: Adam over whole tensors, whose cut weights are zeroed after every step."""
@@ -47,16 +62,7 @@ def test_the_vector_takes_the_steps_that_adam_takes_of_masked_weights(share):
     fast, slow = torch.optim.Adam([flat.values], lr=0.01), torch.optim.Adam(twin.parameters(), lr=0.01)
     assert flat.values.numel() == int((~gone).sum()) + 16 + 64 + 4
     for _ in range(5):
-        (net(x) - y).square().mean().backward()
-        flat.gather()
-        fast.step()
-        flat.write()
-        slow.zero_grad()
-        (twin(x) - y).square().mean().backward()
-        slow.step()
-        twin[0].weight.data.masked_fill_(gone, 0)
-        for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
-            assert torch.allclose(mine, theirs, atol=1e-6)
+        step_both((net, flat, fast), (twin, slow), (x, y), gone)
     assert all(p.grad is None for p in net.parameters())
 
 
@@ -77,16 +83,7 @@ def test_thinned_weights_learn_on_with_their_own_state():
             twin[0].weight.data.masked_fill_(gone, 0)
             for name in ("exp_avg", "exp_avg_sq"):
                 slow.state[twin[0].weight][name].masked_fill_(gone, 0)
-        (net(x) - y).square().mean().backward()
-        flat.gather()
-        fast.step()
-        flat.write()
-        slow.zero_grad()
-        (twin(x) - y).square().mean().backward()
-        twin[0].weight.grad.masked_fill_(gone, 0)
-        slow.step()
-        for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
-            assert torch.allclose(mine, theirs, atol=1e-6)
+        step_both((net, flat, fast), (twin, slow), (x, y), gone)
     assert flat.values.numel() == int((~gone).sum()) + 16 + 64 + 4
 
 
