@@ -146,13 +146,13 @@ def _take_back(whole: nn.Module, made: nn.Module, samples: Calibration,
     losses = _losses(whole, made, samples)
     order = sorted(losses, key=lambda name: -losses[name])
     trial, back = made, list[str]()
-    while is_far(near):
-        if len(back) == len(order):
-            raise UnsupportedError(f"in eight bits every layer of {type(whole).__name__} loses too much; allowed is "
-                                   "keep=(), which quantises all of them, activations='dynamic', or 16 bits")
+    while is_far(near) and len(back) < len(order):
         back = order[:2 * len(back) or 1]
         trial = replace_layers(copy.deepcopy(made), {n: copy.deepcopy(whole.get_submodule(n)) for n in back})
         near = agreement(whole, trial, samples)
+    if len(back) == len(order):
+        raise UnsupportedError(f"in eight bits every layer of {type(whole).__name__} loses too much; allowed is "
+                               "keep=(), which quantises all of them, activations='dynamic', or 16 bits")
     return trial, near, back
 
 
