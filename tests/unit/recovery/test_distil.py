@@ -169,6 +169,63 @@ def test_what_cannot_be_distilled_comes_back_as_it_was_with_one_line(kind, said)
         sc.recover(odd, plain, data=x, recovery=SHORT)
 
 
+def test_where_the_original_gives_nan_the_refitted_network_is_returned():
+    """The refit is judged by the rows that are numbers."""
+    net, x = small()
+    odd = NotFinite(*net)
+    result, plain = recovered(odd, x, "best")
+    numbers = x[x[:, 0] <= 1]
+    assert error(net, result.network, numbers) < 0.5 * error(net, plain, numbers)
+    assert [stage.error for stage in result.stages] == [None, None]
+    (note,) = result.notes
+    assert note.startswith("not distilled: output 0 of the original holds")
+
+
+class Neighbours(nn.Sequential):
+    """Nodes of a graph, by a sparse product, which has no gradient in bf16."""
+
+    def forward(self, x):
+        ring = torch.eye(len(x)).roll(1, 0).to_sparse()
+        return self[2](torch.sparse.mm(ring, self[0](x)).relu())
+
+
+def test_a_network_whose_gradient_has_no_kernel_in_bf16_learns_in_single_precision():
+    net, x = small()
+    odd = Neighbours(*net)
+    result, plain = recovered(odd, list(x.split(16)), sc.Distil(steps=100, lr=5e-3))
+    assert error(odd, result.network, x[:16]) < 0.9 * error(odd, plain, x[:16])
+
+
+def test_it_is_the_same_under_inference_mode():
+    net, x = small()
+    wanted = sc.prune(net, 0.8, data=x, recovery=SHORT)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = sc.prune(net, 0.8, data=x, recovery=SHORT)
+        again = sc.recover(net, sc.prune(net, 0.8), data=x, recovery=SHORT)
+    assert same(made, wanted) and same(again, wanted)
+    made(x).sum().backward()
+
+
+@pytest.mark.parametrize(("augment", "said"), [
+    (lambda inputs: inputs * torch.nan, "the loss was no longer finite after 0 of 60 steps"),
+    (lambda: 3, "augment failed on (8, 8) float32: TypeError")])
+def test_an_augment_at_fault_is_named(augment, said):
+    net, x = small()
+    result, plain = recovered(net, x, sc.Distil(steps=60, augment=augment))
+    assert same(result.network, plain)
+    (note,) = result.notes
+    assert note.startswith("not distilled: ") and said in note and "\n" not in note
+
+
+def test_the_work_of_an_lstm_does_not_hang_on_the_operator_that_runs_it():
+    """In float32 oneDNN runs it as one operator, in float64 it is matrix products: 7 places of 5 samples each."""
+    net, x = Recurrent().eval(), torch.randn(5, 7, 6)
+    wanted = 3 * 2 * (5 * 7 * 4 * 16 * (6 + 16) + 5 * 16 * 3) / 5  # of one sample: forward, and two backward
+    assert sc.Distil(batch_size=1).work(net, calibration(x)) == pytest.approx(wanted)
+    assert sc.Distil(batch_size=1).work(net.double(), calibration(x.double())) == pytest.approx(wanted)
+
+
 def test_few_samples_are_refitted_alone():
     net, x = small()
     result, _ = recovered(net, x[:100], "best")
