@@ -294,6 +294,46 @@ def test_a_refit_of_few_samples_is_not_made_worse():
         assert error(net, best, fresh) <= 1.02 * error(net, refit, fresh)
 
 
+class Voices(nn.Module):
+    """Recurrent layers, a ReLU, unit vectors."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(6, hidden, 2, batch_first=True), nn.Linear(hidden, 12)
+        for parameter in self.lstm.parameters():
+            parameter.data.mul_(3)
+
+    def forward(self, x):
+        return nn.functional.normalize(self.head(self.lstm(x)[0][:, -1]).relu() + 1e-3, dim=1)
+
+
+def test_of_few_samples_the_refit_does_not_win_by_having_seen_those_held_out():
+    """The refit of all samples is nearer on the samples held out, which it has seen, and further on fresh ones."""
+    torch.manual_seed(0)
+    net, x, fresh = Voices(96).eval(), torch.randn(256, 8, 6), torch.randn(500, 8, 6)
+    plan = sc.plan(net, 0.5, granularity="neuron", data=x)
+    item = sc.Best(distil=sc.Distil(steps=100, lr=5e-3, batch_size=64))
+    refit, best = (recover(net, sc.apply(net, plan), plan, one, calibration(x)).network for one in ("refit", item))
+    held = torch.cat([batch.inputs[0] for batch in split(calibration(x), False)[1]])
+    assert error(net, best, held) > error(net, refit, held)
+    assert error(net, best, fresh) < 0.9 * error(net, refit, fresh)
+
+
+def test_where_cut_layers_are_not_refitted_the_plain_cut_is_trained_as_well():
+    """The closer of the two is taken, which here is the one that began without the refit."""
+    torch.manual_seed(0)
+    net, x = Voices(24).eval(), torch.randn(640, 8, 6)
+    plan, item = sc.plan(net, 0.5, data=x), sc.Distil(steps=150, lr=5e-3, batch_size=64)
+    result = recover(net, sc.apply(net, plan), plan, sc.Best(distil=item), calibration(x))
+    alone = recover(net, sc.apply(net, plan), plan, item, calibration(x))
+    assert "from the plain cut" in describe(result.stages) and same(result.network, alone.network)
+    fit, held = split(calibration(x), False)
+    shown, unseen = (torch.cat([batch.inputs[0] for batch in part]) for part in (fit, held))
+    start = recover(net, sc.apply(net, plan), plan, "refit", calibration(shown)).network
+    behind = recover(net, start, plan, item, calibration(x)).network
+    assert error(net, result.network, unseen) < error(net, behind, unseen)
+
+
 @pytest.mark.parametrize(("near", "measured"), [([2.0, 1.0, 0.0], True), ([2.0, 0.0, 1.0], False)])
 def test_batch_norms_are_measured_again_after_a_cut_of_weights_where_that_is_closer(near, measured, monkeypatch):
     torch.manual_seed(0)
