@@ -6,7 +6,8 @@ import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.recovery.layerwise_passes import Passes
@@ -46,8 +47,23 @@ class Refit(Recovery):
 
 
 def distance(model: nn.Module, context: RecoveryContext) -> float:
-    """The summed squared difference of a network's outputs from the original's, over the samples, padding left out."""
+    """The summed squared difference of a network's outputs from the original's, over the samples, padding left out.
+
+    Values that are NaN or infinite in the original count for nothing; elsewhere those of the network count as infinite.
+    """
     original, cut = context.asked.passes, Passes(model, context.samples, room=0)
-    return sum(float(batch.real(a.double() - b.double()).square().sum())
+    return sum(_apart(batch.real(a), batch.real(b))
                for number, batch in enumerate(context.data)
                for a, b in zip(original.given(number, batch), cut.given(number, batch), strict=True))
+
+
+def _apart(whole: Tensor, cut: Tensor) -> float:
+    """The squared difference of two outputs.
+
+    >>> _apart(torch.tensor([1.0, torch.nan]), torch.tensor([3.0, 7.0]))
+    4.0
+    >>> _apart(torch.ones(1), torch.tensor([torch.nan]))
+    inf
+    """
+    lost = (whole.double() - cut.double())[torch.isfinite(whole)].square().sum()
+    return float(lost.nan_to_num(torch.inf))
