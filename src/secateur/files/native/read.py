@@ -176,7 +176,7 @@ def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path:
     for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):
         if word == "BOOL" and part.size and part.max() > 1:
             raise SecateurError(f"{what} holds booleans that are neither 0 nor 1")
-    found = sparse.decode(own, one.form, layout.values(one), one.shape, what)
+    found = layout.decode(own, one, what)
     if one.nonzeros is not None and sparse.count_stored(found) != one.nonzeros:
         raise SecateurError(f"{what} is declared with {one.nonzeros} values, but has {sparse.count_stored(found)}")
     return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))

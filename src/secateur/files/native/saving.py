@@ -62,7 +62,7 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
     told, parts = dict[str, layout.Stored](), dict[str, sparse.Bytes]()
     for name, tensor in [*tensors(model), *constants.items()]:
         told[name], narrow = _describe(name, tensor, None if name in constants else values)
-        parts.update(zip(layout.parts(name, told[name]), sparse.encode(narrow, told[name].form), strict=True))
+        parts.update(zip(layout.parts(name, told[name]), layout.encode(narrow, told[name]), strict=True))
     parts[layout.PROGRAM] = np.frombuffer(text, np.uint8)
     about = _metadata(model, told, settings, len(text))
     with write_whole(path) as scratch:
