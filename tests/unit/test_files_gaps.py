@@ -85,7 +85,8 @@ def test_blocks_of_a_convolution_are_found_at_one_place_of_its_kernel():
 
 
 ODD = [torch.zeros(50, 70), torch.zeros(1000), torch.zeros(0, 5), torch.zeros(3, 0, 2), torch.eye(129, 33),
-       torch.eye(40).double(), torch.eye(40).to(torch.bfloat16), torch.eye(64).bool(), torch.eye(40).to(torch.complex64),
+       torch.eye(40).double(), torch.eye(40).to(torch.bfloat16), torch.eye(64).bool(),
+       torch.eye(40).to(torch.complex64),
        torch.arange(900).view(30, 30) * (torch.arange(900).view(30, 30) % 97 == 0), -torch.zeros(9, 9),
        torch.eye(17).view(17, 1, 17, 1, 1), masked((33, 65), 0.2, (16, 4)), masked((1, 513), 0.1, (1, 4)),
        torch.eye(300)[:, :1] * torch.ones(1, 300)]

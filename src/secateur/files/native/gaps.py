@@ -192,5 +192,5 @@ def _split(whole: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
     """The values of a box as tiles, ``(tiles, rows, columns)``."""
     first, places, last = whole.shape
     padded = np.pad(whole, ((0, -first % rows), (0, 0), (0, -last % columns)))
-    split = padded.reshape(-1, rows, places, padded.shape[2] // columns, columns)
-    return split.transpose(0, 2, 3, 1, 4).reshape(-1, rows, columns)
+    split = padded.reshape(padded.shape[0] // rows, rows, places, padded.shape[2] // columns, columns)
+    return split.transpose(0, 2, 3, 1, 4).reshape(padded.size // (rows * columns), rows, columns)

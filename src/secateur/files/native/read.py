@@ -36,7 +36,7 @@ def tell(path: str | Path) -> FileFacts:
     >>> path = sc.save(sc.prune(torch.nn.Linear(64, 64), 0.9), tempfile.mkdtemp() + "/net.safetensors")
     >>> facts = tell(path)
     >>> facts.network, facts.tensors[0].form, facts.cuts[0].before, facts.cuts[0].after
-    ('Linear', 'bitmask', 4096, 410)
+    ('Linear', 'gaps', 4096, 410)
     """
     path = path_of("tell", path)
     with open_file(path) as file:

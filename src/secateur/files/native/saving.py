@@ -31,8 +31,9 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
          settings: Mapping[str, Any] | None = None) -> Path:
     """Save a network to a safetensors file that :func:`secateur.load` reads.
 
-    Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or
-    compressed sparse rows. It comes back with the same bits. A network that lost neurons remembers, through copies,
+    Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or the
+    gaps between kept values, or between kept blocks of values, in a Rice code. It comes back with the same bits. Layers
+    in fewer bits (:func:`secateur.quantize`) are named in the file, with their codes, scales and ranges. A network that lost neurons remembers, through copies,
     training and further cuts, which units of each group were kept; the file holds that, with the shapes and types of
     the example inputs, never their values. The file appears whole or not at all.
 
