@@ -32,9 +32,10 @@ def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, ex
 
     With ``make_model`` the original is made, cut as the file says, and filled with the tensors: it has its own class,
     learns, and can be cut again. Where the file says that layers compute in fewer bits, these take the place of the
-    layers that ``make_model`` makes in float32. Without it the graph in the file is run, operator by operator from a fixed list: it
-    gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run. Before each
-    operator a rule checks what it gets, since torch's operators do not: some would read and write foreign memory.
+    layers that ``make_model`` makes in float32. Without it the graph in the file is run, operator by operator from a
+    fixed list: it gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run.
+    Before each operator a rule checks what it gets, since torch's operators do not: some would read and write foreign
+    memory.
 
     Args:
         path: the file.

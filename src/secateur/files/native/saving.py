@@ -33,9 +33,10 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
 
     Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or the
     gaps between kept values, or between kept blocks of values, in a Rice code. It comes back with the same bits. Layers
-    in fewer bits (:func:`secateur.quantize`) are named in the file, with their codes, scales and ranges. A network that lost neurons remembers, through copies,
-    training and further cuts, which units of each group were kept; the file holds that, with the shapes and types of
-    the example inputs, never their values. The file appears whole or not at all.
+    in fewer bits (:func:`secateur.quantize`) are named in the file, with their codes, scales and ranges. A network that
+    lost neurons remembers, through copies, training and further cuts, which units of each group were kept; the file
+    holds that, with the shapes and types of the example inputs, never their values. The file appears whole or not at
+    all.
 
     Args:
         model: the network. Of a compiled one, save the network that it was compiled from.
