@@ -15,6 +15,7 @@ from torch import nn
 from secateur.core.errors import SecateurError
 from secateur.core.tensors import dtype_name
 from secateur.files.native import strict
+from secateur.files.native.dtypes import dtype_of
 from secateur.files.native.layout import Stored
 from secateur.quantization.bf16 import Bf16Layer
 from secateur.quantization.kinds import int8_kinds, kind_of
@@ -116,6 +117,9 @@ def _int8_layer(own: nn.Module, kind: type[Int8Layer], held: Mapping[str, Stored
     if "bias" in held and "bias" in made._buffers and made.bias is None:
         made.keep("bias", made.scale.new_zeros(len(made.scale), dtype=torch.int32 if static else torch.float32))
     for name, tensor in made.named_buffers():
-        if name in held and held[name].dtype != (wanted := dtype_name(tensor.dtype)):
+        wanted = dtype_name(tensor.dtype)
+        # A network that was cast to another type of fractions keeps it.
+        if name in held and held[name].dtype != wanted and not (
+                tensor.is_floating_point() and dtype_of(held[name].dtype, what).is_floating_point):
             raise SecateurError(f"{what} has a tensor '{strict.short(name)}' of {held[name].dtype}; expected {wanted}")
     return made
