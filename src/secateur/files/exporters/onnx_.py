@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import UnsupportedError, first_line
-from secateur.files.exporters import _int8
+from secateur.files.exporters import _int8, _qdq
 from secateur.files.exporters._program import Subject, Traced
 from secateur.files.exporters.base import Exporter, Run
 from secateur.graph.capture import quiet
@@ -30,14 +30,17 @@ class Onnx(Exporter):
 
     def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
         """Write the program as ONNX operators; tensors of more than 1.9 GB go to ``NAME.onnx.data`` beside it."""
+        _qdq.check_static(subject.model, "onnx")
         trace = subject.traced
         try:
             with quiet():
-                made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names)
+                made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names,
+                                         custom_translation_table=_qdq.translations())
         except Exception as error:
             raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {_first_cause(error)}"
                                    ) from error
         assert made is not None
+        _qdq.fold_constants(made.model)
         _name_axes(made.model, trace)
         large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
         with quiet():
