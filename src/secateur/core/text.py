@@ -25,6 +25,15 @@ def noun(granularity: str) -> str:
     return _NOUNS.get(granularity, f"{granularity}s")
 
 
+def bits_name(bits: int) -> str:
+    """The type in which a network of so many bits computes.
+
+    >>> bits_name(8), bits_name(16), bits_name(32)
+    ('int8', 'bf16', 'float32')
+    """
+    return {8: "int8", 16: "bf16", 32: "float32"}.get(bits, f"{bits} bits")
+
+
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction as a percentage without trailing zeros.
 
