@@ -166,7 +166,8 @@ class StudyConfig(CommonConfig):
             "layers": json.dumps(dict(spec.layers)) if spec.layers else "", "skip": spec.skip, **settings})
         share = {"share": config.budget} if isinstance(scope, Budget) else {}
         possible = replace(
-            spec, seed=0, bits=Int8() if isinstance(spec.bits, Int8) else spec.bits, granularity=configure(resolve(item.name), pooling=config.pooling,
+            spec, seed=0, bits=Int8() if isinstance(spec.bits, Int8) else spec.bits,
+            granularity=configure(resolve(item.name), pooling=config.pooling,
                                                 round_to=config.round_to),
             scope=resolve_scope(scope.name, **share, min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity))
         if possible != spec:

@@ -10,6 +10,7 @@ from typing import Any
 from secateur.core import names, registry
 from secateur.core.network_options import Options
 from secateur.core.settings import NETWORK, REQUIRED, ROW, setting, settings_of
+from secateur.experiment.checks import check_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class ExportConfig(Options):
     criterion: str | None = setting(None, "criterion of that network", group=ROW)
     scope: str | None = setting(None, "scope of that network", group=ROW)
     recovery: str | None = setting(None, "recovery of that network", group=ROW)
+    bits: int = setting(32, "in how many bits that network computes", group=ROW, form=check_bits)
     seed: int = setting(0, "seed of that network", group=ROW)
 
     @property

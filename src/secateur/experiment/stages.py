@@ -160,7 +160,7 @@ class Measure(PointStage):
 
 
 def _kind_of(point: Point) -> str:
-    return "measure" if point.recovery == "none" else "recover"
+    return "measure" if point.recovery == "none" and point.bits != 8 else "recover"
 
 
 STAGES: tuple[type[Stage], ...] = (Train, Describe, Scan, Measure, Time)
