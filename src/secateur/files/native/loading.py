@@ -14,6 +14,7 @@ from secateur.core.paths import path_of
 from secateur.files.native import dtypes, strict
 from secateur.files.native.differences import differences
 from secateur.files.native.facts import FileFacts
+from secateur.files.native.low_bits import put_back
 from secateur.files.native.program import FileNetwork, read
 from secateur.files.native.read import read_whole
 from secateur.files.native.steps import check_example, type_and_shape
@@ -78,7 +79,7 @@ def _load_graph(path: Path, trusted: bool) -> nn.Module:
 
     facts, held, text = read_whole(path, check)
     program = read(text, set(held), f"'{path}': the graph", trusted)
-    network = FileNetwork(program, held, strict.short(facts.network))
+    network = FileNetwork(program, held, strict.short(facts.network), facts.layers)
     return remember(network, facts.steps)
 
 
@@ -118,6 +119,7 @@ def _cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
         _check_same(network, step.tensors, facts.path)
         _cast(network, step.tensors)
         network = _cut_once(network, step, example, facts.path)
+    network = put_back(network, facts.layers, facts.stored, f"'{facts.path}': the layers")
     _check_same(network, {n: f"{one.dtype}{list(one.shape)}" for n, one in facts.stored.items()}, facts.path)
     return network
 
