@@ -25,12 +25,14 @@ def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
     """Print the answer of a run: a sentence, what can be removed, where the report is, what to type next."""
     console = console or Terminal()
     results = report.results or gather_results(run)
-    rows, rival = answer_rows(results), rival_row(results)
+    rows = answer_rows(results)
+    shown = [*filter(None, [rival_row(results)]), *rows]
     print_lines(["", report.headline, ""], console)
     if rows:
-        console.print(answer_table([*filter(None, [rival]), *rows], console.width))
+        console.print(answer_table(shown, console.width))
         marked = any(MARK in speed.shown for row in rows for _, speed in row.speeds)
-        print_lines([*[LEGEND] * marked, ""], console)
+        untimed = any(row.method.bits != 32 and not row.speeds for row in shown) and bool(results.batches)
+        print_lines([*["–: not timed"] * untimed, *[LEGEND] * marked, ""], console)
     pages = {path.suffix: path for path in report.files if path.parent.name != "figures"}
     others = [str(path) for suffix, path in pages.items() if suffix != ".html"]
     print_lines([f"report: {pages['.html'].resolve().as_uri()}", f"also: {', '.join(others)}"], console)
@@ -49,10 +51,11 @@ def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
         if row.sparsity is None or row.accuracy is None or row.size is None:
             made.add_row(Text(name), "nothing")
             continue
+        untimed = "–" if row.method.bits != 32 else ""
         half = (row.accuracy.high - row.accuracy.low) / 2
         made.add_row(Text(name), ("" if row.is_sure else "probably ") + text.percent(row.sparsity),
                      accuracy_text(row.accuracy.mean, half if math.isfinite(half) else math.nan),
-                     text.percent(row.size), *(speeds[b].shown if b in speeds else "" for b in batches),
+                     text.percent(row.size), *(speeds[b].shown if b in speeds else untimed for b in batches),
                      style=COLOURS.get(row.method.granularity, ""))
     return made
 
@@ -68,7 +71,8 @@ def _name(row: AnswerRow, has_twin: bool) -> str:
 
 def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
     """What to type next: the whole study after a draft; the best network as a file; a network of one's own."""
-    best = max((row for row in rows if row.sparsity), key=lambda row: row.sparsity or 0, default=None)
+    best = max((row for row in rows if row.sparsity), key=lambda row: (row.sparsity or 0, -row.method.bits),
+               default=None)
     study = shlex.join(["secateur", "study", "--model", run.config["model"], "--data", run.config["data"]])
     whole = {"next, run the whole study": study} if run.config.get("draft") else {}
     if best is None or best.sparsity is None:

@@ -159,6 +159,11 @@ class Results:
         return any(speed.noise for curve in self.curves for cell in curve.cells for ways in cell.speeds.values()
                    for speed in ways.values())
 
+    @property
+    def has_untimed_bits(self) -> bool:
+        """Whether there are networks in fewer bits without a timing."""
+        return any(row.bits != 32 and not row.latency for row in self.run.points)
+
     def bits_of(self, granularity: str) -> list[int]:
         """In how many bits the networks of a granularity compute, the most first."""
         return sorted({c.method.bits for c in self.methods(granularity)}, reverse=True)

@@ -62,8 +62,9 @@ def first_board(results: Results) -> Board:
     controls = (Control("against", "against", tuple(kinds.items())), batch_control(results))
     frame = {f"{x}|{b}" if b else x: first_plot(results, f"latency-{b}" if x == "latency" else x)
              for x in kinds for b in batches}
-    note = "Dotted lines are networks in fewer bits." if _has_bits(results) else ""
-    return Board("first", controls[:2 if results.batches else 1], (frame,), note)
+    notes = ["Dotted lines are networks in fewer bits."] * _has_bits(results)
+    notes += ["Networks in fewer bits were not timed."] * (bool(results.batches) and results.has_untimed_bits)
+    return Board("first", controls[:2 if results.batches else 1], (frame,), " ".join(notes))
 
 
 def first_plot(results: Results, x: str) -> Plot:

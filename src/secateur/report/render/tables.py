@@ -28,7 +28,15 @@ def answers(results: Results) -> Table:
     rows = [*filter(None, [rival_row(results)]), *answer_rows(results)]
     batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
     head = ("cut", "removable", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
-    return Table(head, tuple(_answer(row, batches) for row in rows), 1)
+    # What differs from the row above in bits alone is called so, which fits a phone.
+    names = [f"… and {text.bits_name(row.method.bits)}" if above and _is_twin(above, row) else answer_name(row)
+             for above, row in zip([None, *rows], rows, strict=False)]
+    return Table(head, tuple(_answer(name, row, batches) for name, row in zip(names, rows, strict=True)), 1)
+
+
+def _is_twin(above: AnswerRow, row: AnswerRow) -> bool:
+    """Whether two rows differ in bits alone."""
+    return above.method.granularity == row.method.granularity and bool(above.recovery) == bool(row.recovery)
 
 
 def key_to_answers(results: Results) -> str:
@@ -44,9 +52,8 @@ def key_to_answers(results: Results) -> str:
     return f"{alone}{plain}Recovered: the cut was followed by {text.join_words(list(recoveries))}. {relative}"
 
 
-def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
+def _answer(name: str, row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
     """The row of one answer; what is not sure has a mark behind it."""
-    name = answer_name(row)
     if row.sparsity is None or row.accuracy is None or row.size is None:
         return (name, "none", *["–"] * (2 + len(batches)))
     speeds = dict(row.speeds)
