@@ -51,9 +51,9 @@ def test_outputs_are_those_of_torch(name, case, tmp_path):
         pytest.skip(reasons[0])
     torch.manual_seed(0)
     network, inputs = CASES[case][0](), CASES[case][1]
-    allowed = 1e-4 if engine.precision() == "float32" else 0.02  # bfloat16 rounds to 1 in 256
+    allowed = {"float32": 1e-4, "bfloat16": 0.02}.get(engine.precision(), 0.05)
     for way in engine.ways(network):
-        converted = engine.convert(network, inputs(3), tmp_path, way)
+        converted = engine.convert(network, inputs(64), tmp_path, way)
         with torch.inference_mode():
             call = engine.prepare(converted or copy.deepcopy(network), inputs(2), 1, way)
             for batch in (1, 2, 5):
