@@ -13,12 +13,12 @@ from secateur.files.exporters import _int8, _int8_file, write_unchecked
 
 DYNAMIC, STATIC = _int8.DYNAMIC, _int8.STATIC
 _TRACED = 3
-"""Samples that a network is traced with: more take time and memory, and a single one would fix the batch."""
+"""Samples that a network is traced with: a single one would fix the batch, and many take time and memory."""
 
 
 def write_once(network: nn.Module, path: Path, inputs: Inputs, to: str) -> Path:
     """Write a network in a format of ``secateur export``, unless another engine has; returns the path."""
-    return path if path.exists() else write_unchecked(network, path, repeat(inputs, min(_TRACED, len(inputs[0]))), to)
+    return path if path.exists() else write_unchecked(network, path, repeat(inputs, _TRACED), to)
 
 
 def quantize_once(network: nn.Module, folder: Path, inputs: Inputs, ranges: str) -> Path:

@@ -10,7 +10,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from support import sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
@@ -19,11 +19,13 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
 from secateur.bench.points import CUT, ORIGINAL, Run, points
+from secateur.bench.rounded import is_within
 from secateur.bench.run import FILLED, GONE, GRAPH, SHARED, WHOLE, Case
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
 from secateur.engines.base import Engine
+from secateur.measure.agreement import Agreement
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +132,50 @@ def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
     assert made.refusals[-1]["reason"] == "its process ended with code -9"
 
 
-def test_less_precision_may_differ_more_and_says_how_many_classes_stay(tmp_path, monkeypatch):
+class Rounded:
+    """A worker of an engine of less precision: its ways multiply the outputs by a factor each."""
+
+    def __init__(self, network, folder, ways):
+        self.network, self.folder, self.ways = network, folder, ways
+
+    def ask(self, do, way, files, path):
+        if self.ways[way] is None:
+            raise WorkerError("it cannot")
+        inputs = [load_file(self.folder / f"{file}.safetensors")["0"] for file in files]
+        save_file({f"{k}.0": self.network(x).detach() * self.ways[way] for k, x in enumerate(inputs)}, path)
+
+
+def test_less_precision_is_compared_on_samples_and_what_is_too_far_is_marked(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    monkeypatch.setattr("secateur.engines.sparse.Sparse.precision", lambda self: "bfloat16")
-    near = made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.1), 1, 3)
-    assert (near["error"], near["precision"]) == (pytest.approx(0.1, rel=0.1), "bfloat16")
-    assert near["same"] in (2 / 3, 1.0)  # one of three rows was moved
-    assert made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.3), 1, 3) is None
-    assert "differ from torch's by 0.3 of the largest, allowed is 0.15" in made.refusals[0]["reason"]
+    truth = made.compared.truth(CUT, made.network)
+    chosen, told = made.compared.choose(Rounded(made.network, tmp_path, {"a": 1.1, "b": 2.0, "c": None, "d": math.nan}),
+                                        "abcd", truth)
+    # Outputs times 1.1 are off by a tenth of their norm, those times 2 by all of it.
+    assert (set(chosen), chosen["a"].error, chosen["a"].same) == ({"a"}, pytest.approx(0.1), 1.0)
+    assert told == ["c: it cannot", "d: its outputs are not finite",
+                    "b: less exact than is tolerated (relative error 1)"]
+    made.near = {(SPARSE, 3): chosen["a"]}
+    assert made.judge(SPARSE, 3, 0.0) == {"agreement": {
+        "error": pytest.approx(0.1), "cosine": pytest.approx(1.0), "samples": 64, "same": 1.0}}
+    far, _ = made.compared.choose(Rounded(made.network, tmp_path, {"b": 2.0}), "b", truth)
+    made.near = {(SPARSE, 3): far["b"]}
+    assert made.judge(SPARSE, 3, 0.0)["ruined"] is True
+    assert made.judge(SPARSE, 1, 0.0) == {}
+    with pytest.raises(WorkerError, match="c: it cannot"):
+        made.compared.choose(Rounded(made.network, tmp_path, {"c": None}), "c", truth)
+
+
+def test_on_samples_of_ones_own_classes_count_too(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    near = Agreement(0.1, 1.0, 64, same=0.9)
+    assert is_within(near, made.samples.real) and not is_within(near, True)
+
+
+def test_outputs_without_floats_are_judged_by_their_largest_difference(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    made.near = {(SPARSE, 3): None}
+    assert made.judge(SPARSE, 3, 0.1) == {}
+    assert made.judge(SPARSE, 3, 0.5) == {"ruined": True}
 
 
 class TwoWays(Engine):
@@ -182,7 +220,8 @@ def test_a_child_answers_line_by_line(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
     order = {"engine": "torch", "threads": 1, "folder": str(tmp_path), "files": {"": ""}, "tiny": {"": ""},
              "network": "pruned", "names": (), "cut": "", "subject": asdict(made.subject)}
-    lines = [json.dumps(o) for o in ({"do": "prepare", "batches": [1, 3]}, {"do": "time", "batch": 3, "seconds": 0.0},
+    lines = [json.dumps(o) for o in ({"do": "prepare", "batches": [1, 3], "ways": [""]},
+                                     {"do": "time", "batch": 3, "seconds": 0.0},
                                      {"do": "outputs", "batch": 3, "path": str(tmp_path / "o")},
                                      {"do": "time", "batch": 7, "seconds": 0.0})]
     out = io.StringIO()
