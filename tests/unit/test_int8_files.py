@@ -159,3 +159,29 @@ def test_bfloat16_rounds_to_eight_bits_by_hand():
         assert call((torch.ones(1, 1),)).tolist() == [[1.0, 1 + 2.0 ** -6]]
         found = call((torch.tensor([[3.01]]),))
         assert found[0, 0] == 3.015625 and found.dtype == torch.float32
+
+
+class Pooled(nn.Module):
+    """A mean over the places that a mask shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(8, 16), nn.Linear(16, 5)
+
+    def forward(self, x, mask):
+        shown = mask[..., None].float()
+        return self.out((torch.relu(self.first(x)) * shown).sum(1) / shown.sum(1))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-int8", "openvino-int8"])
+def test_a_mean_over_a_mask_is_right_in_int8(name, tmp_path):
+    torch.manual_seed(0)
+    engine, network = registry.get("engines", name)(), Pooled().eval()
+    if reasons := engine.refusals():
+        pytest.skip(reasons[0])
+    mask = torch.ones(40, 12, dtype=torch.long)
+    mask[::2, 7:] = 0
+    inputs = torch.randn(40, 12, 8), mask
+    call = engine.prepare(engine.convert(network, inputs, tmp_path, "static"), inputs, 1, "static")
+    found, exact = torch.from_numpy(np.array(call(inputs)[0])), network(*inputs).detach()
+    assert (found - exact).norm() < 0.05 * exact.norm()

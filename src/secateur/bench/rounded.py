@@ -53,8 +53,8 @@ def counts(point: Mapping[str, Any]) -> bool:
     return not point.get("ruined", False)
 
 
-def describe(point: Mapping[str, Any]) -> str:
-    """How near a point's outputs are to the network's in float32, in words.
+def describe(point: Mapping[str, Any], pair: tuple[str, str] = ("in float32", "here")) -> str:
+    """How near a point's outputs are to the network's in float32, in words; ``pair`` names the two accuracies.
 
     >>> describe({"error": 0.2, "agreement": {"error": 0.013, "cosine": 0.9999, "samples": 64, "same": 0.984}})
     'relative error 0.013, cosine 0.9999, the same class in 98.4% of the rows (64 samples)'
@@ -63,8 +63,8 @@ def describe(point: Mapping[str, Any]) -> str:
     if found is None:
         same = f", the same class in {text.percent(point['same'])} of the rows" if "same" in point else ""
         return f"largest difference {point['error']:.2g} of the largest output{same}"
-    same = f", the same class in {text.percent(found['same'], 1)} of the rows" if "same" in found else ""
-    right = "accuracy {} in float32, {} here, ".format(*(text.percent(a, 1) for a in found["accuracy"])
-                                                      ) if "accuracy" in found else ""
+    same = f", the same class in {text.percent(found['same'])} of the rows" if "same" in found else ""
+    each = [f"{text.percent(a)} {name}" for a, name in zip(found.get("accuracy", ()), pair, strict=False)]
+    right = f"accuracy {', '.join(each)}, " if each else ""
     return (f"{right}relative error {found['error']:.2g}, cosine {found['cosine']:.4f}{same} "
             f"({text.count(found['samples'])} samples)")

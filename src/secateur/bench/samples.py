@@ -67,8 +67,8 @@ def samples_of(subject: Subject, network: nn.Module, data: Dataset | HeldOutSamp
     if isinstance(data, Dataset):
         held = [Batch((x,), y) for x, y in zip(data.test_x[:_HELD].split(_CALL), data.test_y[:_HELD].split(_CALL),
                                                strict=True)]
-        shown = (data.train_x[:_SHOWN],)
-        return Samples(shown, shown, Calibration(held), (), True)
+        x = data.train_x[:_SHOWN]
+        return Samples((x,), (x,), Calibration(held), (), True)
     if data is not None:
         shown = _joined(data.shown.first(_SHOWN), subject.name)
         return Samples(shown, shown, data.held.first(_HELD), data.shown.names, True, data.note)

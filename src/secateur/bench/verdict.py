@@ -43,7 +43,7 @@ def _sentences(cases: dict[int, Points], results: dict[str, Any]) -> Iterator[st
     cut, fastest = results["network"]["cut"], _describe_fastest(cases, results)
     yield fastest
     yield _describe_gain(cases, cut)
-    full = {batch: [*filter(is_full, case)] for batch, case in cases.items()}
+    full: dict[int, Points] = {batch: [*filter(is_full, case)] for batch, case in cases.items()}
     if full != cases and any(full.values()):
         again = _describe_fastest(full, results)
         said = [*([again] if again != fastest else []), *([_describe_gain(full, cut)] if cut else [])]

@@ -47,7 +47,7 @@ class OpenVinoEngine(Engine):
     """
 
     title = "OpenVINO"
-    needs = ("openvino",)
+    needs: tuple[str, ...] = ("openvino",)
     extra = "openvino"
     options: dict[str, Any] = {}  # noqa: RUF012
 

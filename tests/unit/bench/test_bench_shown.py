@@ -184,7 +184,7 @@ def test_the_table_shows_both_networks_how_they_ran_and_how_precise():
                   " 0.49% ", "cut, compiled 3 ", "how engines ran, the fastest of their ways: original, OpenVINO: ONNX",
                   "original, OpenVINO, bfloat16 at batch 1: relative error 0.0049, cosine 0.9900, the same class in "
                   "75% of the rows (64 samples)", "the cut network beside the original, both in torch: accuracy 97.5% "
-                  "in float32, 96% here, relative error 0.3", "not timed: original openvino: no way",
+                  "of the original, 96% of the cut, relative error 0.3", "not timed: original openvino: no way",
                   "not timed: onnxruntime: not there"):
         assert shown in text, shown
     pytest.importorskip("matplotlib")

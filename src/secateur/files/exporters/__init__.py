@@ -132,7 +132,7 @@ def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8:
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
         run = chosen.open(path, taken)
-        found = verify(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
+        found = verify(run, taken, bool(int8), f"'{place}'", chosen.traced) if taken.inputs else None
         end, suits = time.perf_counter(), chosen.suits(path)
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
     return Exported(place, files, to, chosen.runtime(), taken.traced.describe_inputs() if chosen.traced else "", found,

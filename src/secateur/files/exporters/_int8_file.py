@@ -35,10 +35,11 @@ def kept_in_float(path: Path) -> dict[str, int]:
 
 
 def sign(path: Path, ranges: str, narrow: bool) -> None:
-    """Write into a file how it was quantised."""
+    """Write into a file how it was quantised, and remove what only quantisation needs: the shapes in between."""
     import onnx
 
     model = _load(path)
+    del model.graph.value_info[:]
     onnx.helper.set_model_props(model, {_KEY: json.dumps({"ranges": ranges, "narrow": narrow})})
     onnx.save(model, str(path))
 

@@ -108,4 +108,5 @@ def _precisions(results: dict[str, Any]) -> Iterator[str]:
         far = "" if within else f"; {_RUINED} TOO FAR from float32 ({tolerance()}), so no verdict counts it"
         yield f"note: {name}{where}: {how}{far}"
     if (cut := results["network"].get("agreement")) is not None:
-        yield f"note: the cut network beside the original, both in torch: {describe({'agreement': cut})}"
+        how = describe({"agreement": cut}, ("of the original", "of the cut"))
+        yield f"note: the cut network beside the original, both in torch: {how}"
