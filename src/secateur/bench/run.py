@@ -229,7 +229,11 @@ class Case:
         """
         if engine.precision() == FULL:
             return {}, ways
-        near, errors = self.compared.choose(worker, ways, self.compared.truth(run.network, self.run_by(run)))
+        try:
+            truth = self.compared.truth(run.network, self.run_by(run))
+        except SecateurError as error:
+            raise WorkerError(first_line(error)) from error
+        near, errors = self.compared.choose(worker, ways, truth)
         if errors:
             self.refuse(run, threads, None, "; ".join(errors))
         return near, list(near)

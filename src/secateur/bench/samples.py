@@ -14,11 +14,11 @@ from secateur.data.calibration import Calibration, join
 from secateur.data.datasets.base import Dataset
 from secateur.data.input_spec import InputSpec
 from secateur.data.samples import HeldOutSamples, read
+from secateur.files.native.program.network import FileNetwork
 from secateur.models.example_inputs import tensors_and_names
 
-_SHOWN, _HELD, _DRAWN, _CALL = 256, 512, 64, 64
-"""How many samples ranges are taken from, outputs are compared on, and are drawn where there are none; how many a call
-has."""
+_SHOWN, _HELD, _CALL = 256, 512, 64
+"""How many samples ranges are taken from and outputs are compared on; how many a call has, and are drawn at random."""
 NO_DATA = ("less precision than float32 was set up and compared on {}; --data takes your own samples, on which outputs "
            "may differ more or less")
 
@@ -52,7 +52,7 @@ def read_data(subject: Subject) -> tuple[Subject, Dataset | HeldOutSamples | Non
     """
     if not subject.data:
         return subject, None
-    found = read(subject.data, lambda: subject.source.encode)
+    found = read(subject.data, lambda: subject.source.encode, _only_batch(subject) if _is_program(subject) else 0)
     if isinstance(found, Dataset):
         subject = replace(subject, shape=subject.shape or found.shape, classes=subject.classes or found.classes)
     return subject, found
@@ -64,9 +64,10 @@ def samples_of(subject: Subject, network: nn.Module, data: Dataset | HeldOutSamp
     Raises:
         SecateurError: the network takes other inputs, or none are known.
     """
+    size = _only_batch(subject, network) or _CALL
     if isinstance(data, Dataset):
-        held = [Batch((x,), y) for x, y in zip(data.test_x[:_HELD].split(_CALL), data.test_y[:_HELD].split(_CALL),
-                                               strict=True)]
+        held = [Batch((x,), y) for x, y in zip(data.test_x[:_HELD].split(size), data.test_y[:_HELD].split(size),
+                                               strict=True) if len(x) == size or size == _CALL]
         x = data.train_x[:_SHOWN]
         return Samples((x,), (x,), Calibration(held), (), True)
     if data is not None:
@@ -74,11 +75,21 @@ def samples_of(subject: Subject, network: nn.Module, data: Dataset | HeldOutSamp
         return Samples(shown, shown, data.held.first(_HELD), data.shown.names, True, data.note)
     inputs, names = subject.sample(network)
     if subject.example:
-        return Samples(inputs, inputs, _in_calls(inputs, names), names, True)
-    if all(x.is_floating_point() for x in inputs) and not subject.source.batch:
-        return Samples(inputs, _draw(inputs, 0), _in_calls(_draw(inputs, 1), names), names, False,
+        return Samples(inputs, inputs, _in_calls(inputs, names, size), names, True)
+    if all(x.is_floating_point() for x in inputs):
+        return Samples(inputs, _draw(inputs, size, 0), _in_calls(_draw(inputs, size, 1), names, size), names, False,
                        NO_DATA.format("random inputs"))
-    return Samples(inputs, inputs, _in_calls(inputs, names), names, False, NO_DATA.format("the example"))
+    return Samples(inputs, inputs, _in_calls(inputs, names, size), names, False, NO_DATA.format("the example"))
+
+
+def _is_program(subject: Subject) -> bool:
+    """Whether a subject is a program of ``torch.export``, whose batch is known before its inputs are."""
+    return subject.model.endswith(".pt2")
+
+
+def _only_batch(subject: Subject, network: nn.Module | None = None) -> int:
+    """The only size of a batch that a network takes; 0 where it takes any."""
+    return subject.source.batch or (network.batch if isinstance(network, FileNetwork) else 0) or 0
 
 
 def _joined(samples: Calibration, what: str) -> tuple[Tensor, ...]:
@@ -93,13 +104,13 @@ def _joined(samples: Calibration, what: str) -> tuple[Tensor, ...]:
         return tensors_and_names(next(iter(samples)).inputs, what)[0]
 
 
-def _draw(like: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
+def _draw(like: tuple[Tensor, ...], count: int, seed: int) -> tuple[Tensor, ...]:
     """Random samples in the range of some inputs."""
     spec = InputSpec.of(like, ranges=True)
-    drawn: tuple[Tensor, ...] = spec.random(seed, shapes=[(_DRAWN, *x.shape[1:]) for x in like])
+    drawn: tuple[Tensor, ...] = spec.random(seed, shapes=[(count, *x.shape[1:]) for x in like])
     return drawn
 
 
-def _in_calls(inputs: Sequence[Tensor], names: tuple[str, ...]) -> Calibration:
+def _in_calls(inputs: Sequence[Tensor], names: tuple[str, ...], size: int) -> Calibration:
     """Samples in batches of one call each."""
-    return Calibration([Batch(part, None, names) for part in zip(*(x.split(_CALL) for x in inputs), strict=True)])
+    return Calibration([Batch(part, None, names) for part in zip(*(x.split(size) for x in inputs), strict=True)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import sweep, tiny
+from support import HereWorker, sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -266,3 +266,79 @@ def test_mistakes_are_one_line(words, message):
     assert isinstance(error, SecateurError), error
     assert message in str(error)
     assert "\n" not in str(error)
+
+
+def labelled(path):
+    """Samples whose class is the largest of four sums of pixels, and a network that computes them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(96, 1, 4, 4, generator=generator)
+    y = x.reshape(96, 4, 4).sum(2).argmax(1)
+    np.savez(path, train_x=x[:64], train_y=y[:64], test_x=x[64:], test_y=y[64:])
+
+
+def sums():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4, bias=False))
+    network[1].weight.data = torch.block_diag(*[torch.ones(1, 4)] * 4)
+    return network
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-int8", "torch-bf16"])
+def test_less_precision_is_compared_on_samples_with_labels(name, tmp_path, monkeypatch):
+    if reasons := engine(name).refusals():
+        pytest.skip(reasons[0])
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    labelled(tmp_path / "x.npz")
+    found = bench(Subject(model=f"{__name__}:sums", data=str(tmp_path / "x.npz")),
+                  BenchConfig(batches=(1, 5), seconds=0.01, engines=("torch", name)))
+    assert found["refused"] == [] and not any("--data" in note for note in found["notes"])
+    rounded = [p for p in found["points"] if p["engine"] == name]
+    assert [p["batch"] for p in rounded] == [1, 5]
+    for point in rounded:
+        near = point["agreement"]
+        assert point["precision"] == {"torch-bf16": "bfloat16"}.get(name, "int8")
+        assert near["accuracy"][0] == 1.0 and near["accuracy"][1] == near["same"] >= 0.9
+        assert 0 < near["error"] < 0.02 and near["samples"] == 32
+        assert "ruined" not in point or near["same"] < 0.95
+    assert ("agreement" in found["points"][0]) is False
+    json.dumps(found, allow_nan=False)
+
+
+def test_random_inputs_in_place_of_samples_are_told(tmp_path, monkeypatch):
+    if reasons := engine("torch-bf16").refusals():
+        pytest.skip(reasons[0])
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    found = bench(Subject(model=f"{__name__}:sums", shape=(1, 4, 4)),
+                  BenchConfig(batches=(1,), seconds=0.01, engines=("torch-bf16",)))
+    assert sum("random inputs" in note and "--data" in note for note in found["notes"]) == 1
+    assert found["points"][0]["agreement"]["samples"] == 64
+
+
+def test_the_cut_is_compared_with_the_original_on_ones_own_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    labelled(tmp_path / "x.npz")
+    found = bench(Subject(model=f"{__name__}:sums", data=str(tmp_path / "x.npz"), sparsity=0.8),
+                  BenchConfig(batches=(1,), seconds=0.01, engines=("torch",)))
+    near = found["network"]["agreement"]
+    # Of 64 weights the 51 smallest go: of 48 zeros and 16 ones, in order, the zeros and the first three ones.
+    cut, x = sums(), torch.from_numpy(np.load(tmp_path / "x.npz")["test_x"])
+    cut[1].weight.data[0, :3] = 0
+    with torch.no_grad():
+        whole, part = sums()(x).double(), cut(x).double()
+    assert near["error"] == pytest.approx(float((whole - part).norm() / whole.norm()))
+    assert near["same"] == float((whole.argmax(1) == part.argmax(1)).double().mean()) == near["accuracy"][1]
+
+
+def test_a_network_of_one_batch_size_is_compared_in_such_batches(tmp_path):
+    from secateur.bench.samples import samples_of
+
+    class Five(nn.Module):
+        def forward(self, x):
+            return x.view(5, 16).sum(1, keepdim=True)
+
+    program = torch.export.export(Five(), (torch.rand(5, 16),))
+    torch.export.save(program, "five.pt2")
+    one = Subject(model="five.pt2", trust=True)
+    found = samples_of(one, one.pruned_network(), None)
+    assert [len(batch) for batch in found.held] == [5] and found.shown[0].shape == (5, 16)
+    with pytest.raises(SecateurError, match="accepts batches of 5 only: use --batch 5"):
+        Case(one, BenchConfig(batches=(1,)), tmp_path)
