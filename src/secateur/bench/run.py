@@ -48,6 +48,8 @@ GRAPH = ("torch runs the file's graph operator by operator, which for small netw
 GONE = ("the file does not hold the original network, so only the cut network was timed: to time both, add --factory "
         "pkg.module:factory")
 WHOLE = "nothing was cut: every engine runs the same network, shown as the original"
+DRAWN = ("outputs in less precision were compared on the original that the factory gives: if that has no trained weights, "
+         "give them with --weights")
 SHARED = ("engines that do not use zeros run the cut network as fast as the original, so they timed only the original")
 Say = Callable[[str], None]
 
@@ -135,7 +137,8 @@ class Case:
 
     def notes_on_samples(self) -> list[str]:
         """What a reader has to know of the samples, where anything was compared on them."""
-        return [self.samples.note] if self.near and self.samples.note else []
+        drawn = self.subject.file and self.subject.model and not self.subject.weights
+        return [*filter(None, [self.samples.note, DRAWN if drawn else ""])] if self.near else []
 
     def check_batches(self) -> None:
         """Refuse batch sizes that a network of one size does not take."""

@@ -10,7 +10,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from support import HereWorker, sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
@@ -20,7 +20,8 @@ from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
 from secateur.bench.points import CUT, ORIGINAL, Run, points
 from secateur.bench.rounded import is_within
-from secateur.bench.run import FILLED, GONE, GRAPH, SHARED, WHOLE, Case
+from secateur.bench.run import DRAWN, FILLED, GONE, GRAPH, SHARED, WHOLE, Case
+from secateur.bench.samples import NO_DATA
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
@@ -311,6 +312,17 @@ def test_random_inputs_in_place_of_samples_are_told(tmp_path, monkeypatch):
                   BenchConfig(batches=(1,), seconds=0.01, engines=("torch-bf16",)))
     assert sum("random inputs" in note and "--data" in note for note in found["notes"]) == 1
     assert found["points"][0]["agreement"]["samples"] == 64
+
+
+def test_weights_that_a_factory_draws_are_told(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    assert made.notes_on_samples() == []
+    made.near = {(Run("torch-bf16", ORIGINAL), 1): None}
+    assert made.notes_on_samples() == [NO_DATA.format("random inputs"), DRAWN]
+    save_model(tiny(), "trained.safetensors")
+    weights = case("sparse.safetensors", tmp_path, shape=(1, 4, 4), weights="trained.safetensors")
+    weights.near = made.near
+    assert weights.notes_on_samples() == [NO_DATA.format("random inputs")]
 
 
 def test_the_cut_is_compared_with_the_original_on_ones_own_samples(tmp_path, monkeypatch):
