@@ -1,7 +1,7 @@
 """The names of ``import secateur``, which :mod:`secateur` imports when the first of them is used."""
 
 from secateur import models
-from secateur.api import compare, prune, recover
+from secateur.api import compare, prune, quantize, recover
 from secateur.core.errors import SecateurError
 from secateur.core.types import Group, Plan, Structure, Target
 from secateur.core.version import __version__
@@ -27,6 +27,7 @@ from secateur.pruning.scopes.owl import Owl
 from secateur.pruning.scopes.sensitivity import Sensitivity
 from secateur.pruning.sensitivity import sensitivity
 from secateur.pruning.spec import PruningSpec
+from secateur.quantization.settings import Int8
 from secateur.recovery.methods.best import Best
 from secateur.recovery.methods.best_finetune import BestFinetune
 from secateur.recovery.methods.distil import Distil
@@ -54,6 +55,7 @@ __all__ = [
     "Global",
     "Gradual",
     "Group",
+    "Int8",
     "Lamp",
     "Layer",
     "Neuron",
@@ -84,6 +86,7 @@ __all__ = [
     "models",
     "plan",
     "prune",
+    "quantize",
     "recover",
     "save",
     "schedules",

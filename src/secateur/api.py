@@ -32,6 +32,8 @@ from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.plan import make_plan
 from secateur.pruning.scopes import ScopeChoice
 from secateur.pruning.spec import PruningSpec, spec_from
+from secateur.quantization.ranges import Ranges
+from secateur.quantization.settings import Activations, BitsChoice, Int8, KeepChoice, Rounding, bits_of
 from secateur.recovery import pipeline
 from secateur.recovery.given import plan_of_zeros
 from secateur.recovery.methods.base import RecoveryResult
@@ -43,6 +45,7 @@ from secateur.recovery.pipeline import (
     kinds_of,
     recoveries,
 )
+from secateur.recovery.quantizing import check_bits, quantized
 from secateur.runtime.base import Compiled
 from secateur.runtime.timing import Timing, time_cut, time_until_quiet
 
@@ -51,7 +54,7 @@ from secateur.runtime.timing import Timing, time_cut, time_until_quiet
 def prune(model: nn.Module, sparsity: float | None = None, *, granularity: GranularityChoice = "weight",
           criterion: CriterionChoice = None, scope: ScopeChoice = "layer", recovery: RecoveryChoice | None = None,
           skip: Sequence[str | nn.Module] | None = None, layers: Mapping[str, Any] | None = None, data: Any = None,
-          example: Any = None, seed: int = 0, spec: PruningSpec | None = None) -> nn.Module:
+          example: Any = None, bits: BitsChoice = 32, seed: int = 0, spec: PruningSpec | None = None) -> nn.Module:
     """Cut a network and win accuracy back; the model that is passed in stays as it is.
 
     ``prune(model, 0.9, data=inputs)`` sets 90% of the weights to zero and fits the rest to the original's outputs.
@@ -75,6 +78,8 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
             ``granularity``, ``min_sparsity``, ``max_sparsity``, ``skip``.
         data: inputs as a tensor or NumPy array, a pair (inputs, labels), :class:`Samples`, or an iterable of batches.
         example: one input, a tuple of inputs or a dict of them; needed to cut neurons unless ``data`` is given.
+        bits: in how many bits the cut network computes: 32, 16 or 8, or ``Int8(...)`` with its settings; see
+            :func:`quantize`.
         seed: for what draws at random.
         spec: all but model, sparsity, data and example as one :class:`PruningSpec`, in place of them.
 
@@ -99,8 +104,9 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     """
     check_module("prune", model)
     chosen = spec_from(spec, "prune", granularity=granularity, criterion=criterion, scope=scope, recovery=recovery,
-                       skip=skip, layers=layers, seed=seed)
+                       skip=skip, layers=layers, bits=bits, seed=seed)
     samples = calibration(data)
+    check_bits(model, chosen.bits, samples)
     kinds = kinds_of(chosen.granularity_item, chosen.layers)
     usual = default_recovery(chosen.criterion is not None, kinds) if samples else ("none",)
     items = recoveries(chosen.recovery if chosen.recovery is not None else usual)
@@ -110,8 +116,73 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     made = make_plan(model, sparsity, chosen, samples, example)
     with untouched(model):
         result = pipeline.recover(model, apply(model, made), made, items, samples, chosen.seed)
-    _warn(model, result, (samples or samples_of_example(example)) if made.removed else None)
-    return keep_marks(model, result.network)
+        _warn(model, result, (samples or samples_of_example(example)) if made.removed else None)
+        cut = keep_marks(model, result.network)
+        return cut if bits_of(chosen.bits) == 32 else _in_bits(cut, chosen.bits, samples, chosen.seed)
+
+
+@refuse_wrong_arguments
+def quantize(model: nn.Module, data: Any = None, *, bits: BitsChoice = 8, activations: Activations = "static",
+             ranges: Ranges = "mse", rounding: Rounding = "compensated", keep: KeepChoice = "auto",
+             seed: int = 0) -> nn.Module:
+    """A network in eight or sixteen bits; the model that is passed in stays as it is.
+
+    Its linear, convolutional, recurrent and embedding layers compute as an int8 engine would, to the bit of their sums:
+    weights are codes with a scale for each output, inputs of layers become codes in each call. It is a plain module for
+    measuring what that costs, and for files and engines that run it fast; by itself it is no faster. Weights that are
+    zero stay zero, so that a cut network may be given.
+
+    Args:
+        model: any module, cut or not.
+        data: inputs without labels, as :func:`prune` takes them; needed for static ranges.
+        bits: 8, or 16: weights and products in bfloat16.
+        activations: ``"static"``: one range for all inputs of a layer, from ``data``; ``"dynamic"``: the range of each
+            row of each call.
+        ranges: how a static range follows from what a layer reads: ``"mse"`` (the least squared error of rounding),
+            ``"minmax"``, or ``"percentile"`` (99.99 %).
+        rounding: ``"compensated"``: each weight is rounded so that it makes up for those rounded before and for the
+            layers before (Behdin et al., *QuantEase*, 2023), where there is data; ``"nearest"``.
+        keep: what stays in float32: names, expressions or modules, ``()`` for nothing; ``"auto"`` takes back the layers
+            that lose most, until 99 % of the rows of outputs have their greatest value in the same place (of other
+            outputs the mean cosine is 0.99).
+        seed: for the draw of values that ranges follow from.
+
+    Returns:
+        A new network. Batch norms are folded into the layers before them, where there is data.
+
+    Warns:
+        LeftOutWarning: layers that stay in float32, with the reason.
+
+    Raises:
+        SecateurError: static ranges without data, NaN or infinite values that a layer reads, a network that is
+            quantised already, or none of whose layers can be quantised.
+
+    >>> net, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), torch.rand(256, 8)
+    >>> small = quantize(net, x)
+    >>> small[0].codes.dtype, bool((small(x) - net(x)).abs().max() < 0.05 * net(x).abs().max())
+    (torch.int8, True)
+    """
+    check_module("quantize", model)
+    settings: Any = bits
+    if bits_of(bits) == 32:
+        raise SecateurError(f"quantize: bits {bits!r}: allowed are 8 (int8) and 16 (bfloat16)")
+    given = Int8(activations=activations, ranges=ranges, rounding=rounding, keep=keep)
+    if bits == 8:
+        settings = given
+    elif given != Int8():
+        raise SecateurError(f"quantize: bits {bits!r} and settings of int8; allowed are these with bits=8, or one "
+                            "Int8(...) with all of them")
+    samples = calibration(data)
+    with untouched(model):
+        return _in_bits(model, settings, samples, seed)
+
+
+def _in_bits(network: nn.Module, bits: BitsChoice, samples: Calibration | None, seed: int) -> nn.Module:
+    """A network in fewer bits, with a warning of what stays as it is."""
+    made = quantized(network, bits, samples, seed)
+    for note in made.notes(network):
+        warnings.warn(note, LeftOutWarning, stacklevel=4)
+    return keep_marks(network, made.network)
 
 
 @refuse_wrong_arguments

@@ -210,16 +210,17 @@ def matching_modules(argument: str, pattern: str, names: Sequence[str]) -> list[
     return hits
 
 
-def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module]) -> frozenset[str]:
-    """The modules that ``skip`` names, exactly or as regular expressions, or holds, with all modules inside them.
+def resolve_skip(model: nn.Module, skip: Iterable[str | nn.Module], argument: str = "skip") -> frozenset[str]:
+    """The modules that ``skip``, or another ``argument`` like it, names, exactly or as regular expressions, or holds,
+    with all modules inside them.
 
     Raises:
         SecateurError: a name that no module has, a module that the network does not have, either of them twice.
     """
     patterns = names_of(model, skip)
     if twice := sorted({p for p in patterns if patterns.count(p) > 1}):
-        raise SecateurError(f"skip names {', '.join(twice)} twice")
-    return frozenset().union(*modules_meant(model, "skip", patterns).values())
+        raise SecateurError(f"{argument} names {', '.join(twice)} twice")
+    return frozenset().union(*modules_meant(model, argument, patterns).values())
 
 
 def names_of(model: nn.Module, skip: Iterable[str | nn.Module]) -> list[str]:

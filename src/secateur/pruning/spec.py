@@ -19,6 +19,7 @@ from secateur.pruning.ranking import check_seed
 from secateur.pruning.scopes import ScopeChoice, resolve_scope
 from secateur.pruning.scopes.base import Scope
 from secateur.pruning.scopes.budget import Budget
+from secateur.quantization.settings import BitsChoice, bits_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class PruningSpec(Item):
         skip: what stays whole beside the output layer: names, expressions or modules; ``()`` lets that go, too.
         layers: from a module's name or a regular expression to its sparsity, or to any of ``sparsity``,
             ``granularity``, ``min_sparsity``, ``max_sparsity``, ``skip``.
+        bits: in how many bits the cut network computes: 32, 16 or 8, or ``Int8(...)`` with its settings.
         seed: for a criterion or recovery that draws at random.
 
     Raises:
@@ -54,11 +56,13 @@ class PruningSpec(Item):
     skip: Sequence[str | nn.Module] | None = None
     # A dict has no hash, and equal specs have equal hashes without it.
     layers: Mapping[str, Any] | None = field(default=None, hash=False)
+    bits: BitsChoice = 32
     seed: int = 0
 
     def __post_init__(self) -> None:
         # Only an empty tuple lets the output layer go; an empty list, the outcome of some search, says nothing.
         skip = self.skip if self.skip in (None, ()) else read_skip(self.skip) or None
+        bits_of(self.bits)
         several = isinstance(self.recovery, Sequence) and not isinstance(self.recovery, str)
         made = {"granularity": resolve(self.granularity), "scope": resolve_scope(self.scope),
                 "recovery": tuple(self.recovery) if several else self.recovery,

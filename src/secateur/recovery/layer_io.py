@@ -18,7 +18,7 @@ from secateur.data.batch import Batch
 from secateur.data.forward import call, watch
 from secateur.pruning.signals.unfold import groups_of, layers_with_inputs, rows_in, rows_out, without_padding
 from secateur.recovery.layerwise_passes import Passes
-from secateur.recovery.left_out import CALLED_AGAIN, is_frozen, left_out, left_out_notes
+from secateur.recovery.left_out import CALLED_AGAIN, is_frozen, layer_notes, left_out
 from secateur.recovery.methods.base import RecoveryContext, RecoveryResult
 
 ROWS = 1 << 18
@@ -226,4 +226,4 @@ def refit_each(context: RecoveryContext, most: int, refit: Callable[[RefitLayer,
     for layer in layers:
         if seen := refit(layer, LayerRows(context, layer, most)):
             rows[layer.name] = (seen, layer.module.weight[0].numel())  # type: ignore[index,operator]
-    return RecoveryResult(context.pruned, rows, tuple(left_out_notes(context.pruned, layers.left_out)))
+    return RecoveryResult(context.pruned, rows, tuple(layer_notes("not refitted", context.pruned, layers.left_out)))

@@ -58,15 +58,15 @@ def _reason(name: str, module: nn.Module, whole: nn.Module | None, readers: _Rea
     return "it is called more than once" if CALLED_AGAIN in (*readers[name], *before[name]) else ""
 
 
-def left_out_notes(model: nn.Module, reasons: Mapping[str, str]) -> Iterator[str]:
+def layer_notes(what: str, model: nn.Module, reasons: Mapping[str, str]) -> Iterator[str]:
     """A note for each reason, with the names and classes of the layers.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.GRU(2, 2))
-    >>> list(left_out_notes(net, {"0": "it is frozen", "1": "it is recurrent"}))
+    >>> list(layer_notes("not refitted", net, {"0": "it is frozen", "1": "it is recurrent"}))
     ["not refitted: '0' (Linear): it is frozen", "not refitted: '1' (GRU): it is recurrent"]
     """
     named = defaultdict[str, list[str]](list)
     for name, reason in reasons.items():
         named[reason].append(f"'{name}' ({type(model.get_submodule(name)).__name__})")
     for reason, names in named.items():
-        yield f"not refitted: {join_first(names, _NAMED)}: {reason}"
+        yield f"{what}: {join_first(names, _NAMED)}: {reason}"

@@ -1,0 +1,1 @@
+"""Networks in eight bits: ranges, scales, and modules whose arithmetic is that of int8."""

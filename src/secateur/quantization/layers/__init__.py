@@ -1,0 +1,1 @@
+"""Layers in eight bits, one kind a file."""
