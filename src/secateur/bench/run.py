@@ -48,8 +48,8 @@ GRAPH = ("torch runs the file's graph operator by operator, which for small netw
 GONE = ("the file does not hold the original network, so only the cut network was timed: to time both, add --factory "
         "pkg.module:factory")
 WHOLE = "nothing was cut: every engine runs the same network, shown as the original"
-DRAWN = ("outputs in less precision were compared on the original that the factory gives: if that has no trained weights, "
-         "give them with --weights")
+DRAWN = ("outputs in less precision were compared on the original that the factory gives: if that has no trained "
+         "weights, give them with --weights")
 SHARED = ("engines that do not use zeros run the cut network as fast as the original, so they timed only the original")
 Say = Callable[[str], None]
 
