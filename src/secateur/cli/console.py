@@ -39,6 +39,7 @@ def _export_lines(export: Exported) -> list[str]:
     seconds = sum(export.seconds.values())
     texts = [f"{sizes}, written and checked in {seconds:.1f} s"]
     texts += [f"inputs: {export.inputs}"] if export.inputs else []
+    texts += [export.suits] if export.suits else []
     check = export.checked
     if check is None:
         return [*texts, "read back: every tensor matches the network's, bit for bit"]

@@ -27,6 +27,7 @@ from secateur.experiment.sweep import Sweep
 from secateur.experiment.trial import open_bundle
 from secateur.measure.accuracy import evaluate
 
+_SHOWN = 128
 _ONE_OTHERWISE = 1000
 """Of so many test samples, one may come out otherwise than the row says: another machine adds in another order."""
 
@@ -38,6 +39,7 @@ class RemadeNetwork:
     Attributes:
         network: the network, in evaluation mode.
         example: two inputs of the run's test part.
+        samples: 128 inputs of its training part, or as many as there are.
         test: inputs and labels of it.
         accuracy: what the network reached on it, now.
         row: what the run's row says.
@@ -48,6 +50,7 @@ class RemadeNetwork:
 
     network: nn.Module
     example: Tensor
+    samples: Tensor
     test: tuple[Tensor, Tensor]
     accuracy: float
     row: Row
@@ -93,8 +96,8 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
                        "made with other versions or on another machine; run secateur study again into a new folder")
     parts = [run.folder.name, row["granularity"], f"{row['sparsity']:g}"] if row["sparsity"] else [run.folder.name]
     parts += [bits_name(row["bits"])] if row["bits"] != 32 else []
-    return RemadeNetwork(network.eval(), x[:2], (x, y), now.accuracy, row, "-".join(parts), _describe(row),
-                         (differs,) if wrong else ())
+    return RemadeNetwork(network.eval(), x[:2], grid.task.data.train_x[:_SHOWN], (x, y), now.accuracy, row,
+                         "-".join(parts), _describe(row), (differs,) if wrong else ())
 
 
 def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from secateur.core import text
+from secateur.core.tensors import dtype_name
 from secateur.experiment.single.output import bytes_of
 from secateur.experiment.single.prune import CutNetwork
+from secateur.measure.size import tensors
 from secateur.measure.speed import PACES, in_words
 
+_OTHERS = ("speeds are those of {0}, against the original in torch; int8 or bfloat16 may be faster without a cut: "
+           "secateur bench compares with both")
 _GUESSING = 1.5
 """A network whose accuracy is below so many times that of guessing is hardly trained."""
 
@@ -28,7 +32,7 @@ def verdict(cut: CutNetwork) -> str:
     pays = {frozenset({"faster"}): "The cut pays", frozenset({"even"}): "The cut buys no speed"}.get(
         frozenset(groups), "The cut pays in part" if "faster" in groups else "The cut does not pay")
     joint = "but" if "faster" in groups and cut.after.bytes > cut.before.bytes else "and"
-    return f"{pays} on this machine: the network is {paces}{how}, {joint} {size}.{unknown}"
+    return f"{pays} on this machine in {_type_of(cut)}: the network is {paces}{how}, {joint} {size}.{unknown}"
 
 
 def title(cut: CutNetwork) -> str:
@@ -63,7 +67,14 @@ def remarks(cut: CutNetwork) -> list[str]:
     guessing = accuracy is not None and chance is not None and accuracy < _GUESSING * chance
     guess = ["the original network is hardly better than guessing: was it trained?"]
     learnt = [f"distilled: {one.how}" for one in cut.stages if one.how]
-    return [*training, *samples, *(guess if guessing else []), *learnt, *cut.notes]
+    others = [_OTHERS.format(_type_of(cut))] if cut.comparison.latency else []
+    return [*training, *samples, *(guess if guessing else []), *learnt, *cut.notes, *others]
+
+
+def _type_of(cut: CutNetwork) -> str:
+    """The type of a network's numbers, by its first tensor of floats."""
+    found = (dtype_name(x.dtype) for _, x in tensors(cut.network) if x.is_floating_point())
+    return next(found, "float32")
 
 
 def how_to_load(cut: CutNetwork) -> str:
