@@ -95,7 +95,7 @@ def test_bfloat16_needs_no_samples(tmp_path):
 @pytest.mark.parametrize(("words", "told"), [
     (["--bits", "8", "--example", "mine:x"], "bits 8, for the ranges of its activations, without samples: "
                                              "pass samples with --data"),
-    (["--bits", "8", "--data", "support:blobs", "--out", "net.onnx"], "in int8 is written as .safetensors"),
+    (["--bits", "8", "--data", "support:blobs", "--out", "net.onnx"], "in int8 is written as .safetensors or .pt2"),
     (["--bits", "7"], "bits 7: allowed are 32 (float32), 16 (bf16) or 8 (int8)")])
 def test_what_cannot_be_done_is_one_line(words, told, tmp_path):
     (tmp_path / "mine.py").write_text("import torch\nfrom support import tiny\nx = torch.rand(4, 1, 4, 4)\n")

@@ -34,9 +34,9 @@ FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xm
 def check_form(path: Path, kind: Kind, same_shapes: bool, bits: int = 32) -> None:
     """Refuse a file that could not hold the cut network, before any work is done."""
     own = _is_own(path, kind)
-    if bits != 32 and not is_secateurs(path, kind):
-        raise SecateurError(f"out '{path}' with bits {bits}: a network in {bits_name(bits)} is written as {OWN}; for "
-                            "other formats, export that file")
+    if bits != 32 and (own or path.suffix in FOREIGN):
+        raise SecateurError(f"out '{path}' with bits {bits}: a network in {bits_name(bits)} is written as {OWN} or "
+                            f"{PROGRAM}; for other formats, export that file")
     if own and not same_shapes:
         raise SecateurError(f"out '{path}': {kind.form} cannot hold a network with fewer neurons; allowed are {OWN} "
                             f"and {PROGRAM}")

@@ -111,6 +111,8 @@ def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: 
         raise SecateurError(f"export to {to} needs an example: one input, a tuple of inputs, or a dict of keyword "
                             "inputs; got None")
     whole = subject(model, example)
+    if int8 and whole.quantised:
+        raise SecateurError("export: int8 for a network whose layers are in eight bits; leave out int8")
     done, closed = widest(lambda reach: _write_checked(replace(whole, reach=reach), chosen, place, to, int8),
                           reaches(whole.inputs) if chosen.traced else [""], (UnsupportedError, MeasurementError))
     return replace(done, notes=(*_fixed_sizes(whole, closed), *done.notes))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
-from secateur.files.exporters import _int8, _int8_file
+from secateur.files.exporters import _int8, _int8_file, _qdq
 from secateur.files.exporters._program import Subject, Traced
 from secateur.files.exporters.base import Exporter, Int8, Run
 from secateur.graph.capture import quiet
@@ -53,14 +53,17 @@ class Onnx(Exporter):
 
     def _write_float(self, subject: Subject, path: Path) -> None:
         """Write the program in its own type."""
+        _qdq.check_static(subject.model, "onnx")
         trace = subject.traced
         try:
             with quiet():
-                made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names)
+                made = torch.onnx.export(trace.program, dynamo=True, verbose=False, output_names=trace.output_names,
+                                         custom_translation_table=_qdq.translations())
         except Exception as error:
             raise UnsupportedError(f"torch's ONNX exporter cannot take {subject.original}: {_first_cause(error)}"
                                    ) from error
         assert made is not None
+        _qdq.fold_constants(made.model)
         _name_axes(made.model, trace)
         large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
         with quiet():

@@ -16,7 +16,7 @@ from secateur.files.native.steps import type_and_shape
 from secateur.pruning.history import Step
 
 _FULL = 4
-"""Bytes of a weight that became a code."""
+"""Bytes of a weight that became a code or a bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class TensorFacts:
         values: the type of the stored values, such as ``bfloat16``.
         bytes: in the file, without the header.
         nonzeros: how many values have a bit set; the header of a file of format 1 does not say.
-        quantised: whether it is one of the tensors that an int8 layer has in the place of its weights.
+        full: the bytes that each value took before its layer got fewer bits: 4 for codes and bfloat16, 0 for scales
+            and ranges, which were not there.
     """
 
     name: str
@@ -43,7 +44,7 @@ class TensorFacts:
     values: str
     bytes: int
     nonzeros: int | None
-    quantised: bool = False
+    full: int
 
     @property
     def items(self) -> int:
@@ -72,11 +73,8 @@ class TensorFacts:
 
     @property
     def dense_bytes(self) -> int:
-        """The bytes of the tensor before all cuts, in memory; in place of codes stood weights of four bytes each, in
-        place of their scales and ranges nothing."""
-        part = _part(self.name)
-        return 0 if self.quantised and part != "codes" else prod(self.before) * (
-            _FULL if self.quantised else BYTES[WORDS[self.dtype]])
+        """The bytes of the tensor before all cuts and before its layer got fewer bits, in memory."""
+        return prod(self.before) * self.full
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class FileFacts:
         first = self.steps[0].tensors if self.steps else {}
         before = {name: type_and_shape(text, f"'{name}'")[1] for name, text in first.items()}
         return tuple(TensorFacts(name, one.dtype, before.get(self._name_before(name), one.shape), one.shape, one.form,
-                                 NAMES[one.values], one.bytes, one.nonzeros, self._is_quantised(name))
+                                 NAMES[one.values], one.bytes, one.nonzeros, self._full(name, one.dtype))
                      for name, one in self.stored.items())
 
     @property
@@ -147,14 +145,17 @@ class FileFacts:
         """
         return ", ".join(map(str, sorted({one.bits for one in self.tensors if one.weight})))
 
-    def _is_quantised(self, name: str) -> bool:
-        """Whether a tensor is codes of weights, or the scale or range of an int8 layer."""
-        return self.layers.get(_home(name), "").startswith("Int8") and _part(name) != "bias"
+    def _full(self, name: str, dtype: str) -> int:
+        """The bytes that each value of a tensor took before its layer got fewer bits."""
+        home = _home(name)
+        if self.layers.get(home, "").startswith("Int8") and (part := _part(name)) != "bias":
+            return _FULL if part == "codes" else 0
+        return _FULL if self.layers.get(_home(home)) == "Bf16Layer" else BYTES[WORDS[dtype]]
 
     def _name_before(self, name: str) -> str:
         """The name that a tensor had before its layer got fewer bits."""
         home, last = _home(name), name.rpartition(".")[2]
-        if self._is_quantised(name) and _part(name) == "codes":
+        if self.layers.get(home, "").startswith("Int8") and _part(name) == "codes":
             return f"{home}.{last.replace('codes', 'weight')}".lstrip(".")
         outer = _home(home)
         return f"{outer}.{last}".lstrip(".") if self.layers.get(outer) == "Bf16Layer" else name

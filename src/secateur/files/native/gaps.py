@@ -184,7 +184,7 @@ def _coded(mask: NDArray[np.bool_], rows: int, columns: int) -> Gaps:
     at = np.flatnonzero(mask)
     gaps, count = np.diff(at, prepend=-1) - 1, len(at)
     codes = (Gaps(rows, columns, count, low, ceil((count + int((gaps >> low).sum())) / 8))
-             for low in range((mask.size // max(count, 1)).bit_length()))
+             for low in range(max((mask.size // max(count, 1)).bit_length(), 1)))
     return min(codes, key=lambda one: one.index)
 
 

@@ -1,9 +1,10 @@
 """The operators that a graph in a file may name: arithmetic on tensors and sizes, nothing else.
 
 Left out are what reads or writes anything outside its arguments, memory that nothing was written to, storage set by
-hand, randomness, gradients, and everything outside ATen but the products of int8 layers. A name in this list says nothing about what the operator is
-given: those of them that have a rule (:mod:`secateur.files.native.program.rules`) run in any file, all others in files
-that the caller trusts. In place is allowed what is allowed.
+hand, randomness, gradients, and everything outside ATen but the products of int8 layers. A name in this list says
+nothing about what the operator is given: those of them that have a rule
+(:mod:`secateur.files.native.program.rules`) run in any file, all others in files that the caller trusts. In place is
+allowed what is allowed.
 """
 
 from __future__ import annotations

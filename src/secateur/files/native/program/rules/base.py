@@ -48,7 +48,8 @@ VALUE = 2**8
 
 def rule(names: str, scratch: Callable[..., int] | None = None, work: Callable[..., int] | None = None,
          space: str = "aten") -> Callable[[Rule], Rule]:
-    """Register a rule for operators of ATen, or of another ``space``, named as in ``add.Tensor gelu``; one overload alone is ``default``.
+    """Register a rule for operators of ATen, or of another ``space``, named as in ``add.Tensor gelu``; one overload
+    alone is ``default``.
 
     The rule gets every argument of the operator's schema in order: a :class:`Spec` for a tensor, torch's types and
     words, plain numbers, lists. It gives the result's spec, or raises.
