@@ -11,7 +11,7 @@ from typing import Any
 
 _NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
 VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small": "smaller dense network",
-            "original": "original network"}
+            "original": "original network", "int8": "int8 engine", "bf16": "bf16 engine"}
 
 
 def noun(granularity: str) -> str:

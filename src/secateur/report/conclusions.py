@@ -102,7 +102,7 @@ def rival_row(results: Results) -> AnswerRow | None:
     """The row of the best uncut network in fewer bits, with which every cut is compared; None where there is none."""
     if (rival := results.rival) is None:
         return None
-    cell, method = rival.cell, Method("", "", "", False, rival.name, bits=rival.bits)
+    cell, method = rival.cell, rival.method
     return AnswerRow(method, "", 0.0, is_within(cell.cost.high, results.tolerance), accuracy_of(cell, results),
                      cell.stored, cell.stored / results.dense.bytes, tuple(headline_speeds(method, cell, results)))
 

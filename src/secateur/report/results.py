@@ -41,7 +41,10 @@ class Method:
 
     @property
     def way(self) -> str:
-        """How its networks are meant to run: zeros with sparse kernels, what lost neurons as a smaller network."""
+        """How its networks are meant to run: zeros with sparse kernels, what lost neurons as a smaller network,
+        those in fewer bits in an engine for them."""
+        if self.bits != 32:
+            return bits_name(self.bits)
         return "small" if self.granularity == "neuron" else "sparse"
 
 
@@ -94,6 +97,11 @@ class Quantized:
 
     bits: int
     cell: Cell
+
+    @property
+    def method(self) -> Method:
+        """It as a way to cut, which cuts nothing."""
+        return Method("", "", "", False, self.name, bits=self.bits)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ import synthetic_run
 
 from secateur.report import conclusions, sentences
 from secateur.report.gather import gather_results
-from secateur.report.plots import curves
+from secateur.report.plots import curves, speed
 from secateur.report.render import csv as export_rows
 from secateur.report.render import markdown, slider, tables
 from secateur.report.results import is_within
@@ -139,3 +139,25 @@ def test_what_could_not_be_quantised_is_told():
     run = replace(synthetic_run.make(), not_quantized={8: "no layer can be quantised"})
     assert conclusions.refusals(gather_results(run)) == [
         "The uncut network in int8 was left out: no layer can be quantised."]
+
+
+def test_an_uncut_network_in_fewer_bits_with_a_time_is_drawn_and_told():
+    run = synthetic_run.quantised(synthetic_run.make(batches=(1, 64)), cut=True)
+    whole = next(p for p in run.points if p.is_uncut)
+    times = {b: {"original": ways["original"], "int8": {"median": ways["original"]["median"] / 4, "low": 1.0,
+                                                        "high": 1.0, "speedup": 4.0, "speedup_low": 3.9,
+                                                        "speedup_high": 4.1}}
+             for b, ways in whole.latency.items()}
+    timed = [replace(p, latency=times, conditions=whole.conditions) if p.is_quantized_alone and p.bits == 8
+             and p.seed == 0 else p for p in run.points]
+    found = gather_results(replace(run, points=timed))
+    assert tables.answers(found).rows[0][-2:] == ("4.0×", "4.0×")
+    assert tables.answers(found).rows[2][-2:] == ("–", "–")
+    for batch in ("1", "64"):
+        ms = 1e3 * found.dense.seconds[batch] / 4
+        (mark,) = [s for s in curves.plot(found, "accuracy", f"latency-{batch}").series if s.name == "uncut int8"]
+        assert mark.x == pytest.approx((ms,))
+        pareto = {s.name: s for s in speed.pareto(found, batch).series}
+        assert pareto["uncut int8"].x == mark.x and "uncut bf16" not in pareto
+    (best,) = [s for s in speed.pareto(found, "1").series if s.name == "Pareto front"]
+    assert best.x[0] <= 1e3 * found.dense.seconds["1"] / 4

@@ -90,7 +90,7 @@ def plot(results: Results, metric: str, x: str = "kept", show: str = "all") -> P
     """One metric against one way to count what is left."""
     label, axis, value = x_choices(results)[x]
     curves = results.methods(None if show == "all" else show, controls=True)
-    lines = (*(s for c in curves if (s := _line(c, metric, value)).x), *_uncut(results, metric, x))
+    lines = (*(s for c in curves if (s := _line(c, metric, value)).x), *uncut(results, metric, x))
     if metric != "accuracy":
         return Plot(f"Test {metric} against {label}", axis, METRICS[metric], lines)
     guides = (Guide(results.dense.accuracy.mean, "original"),
@@ -110,7 +110,7 @@ def closer(plot: Plot) -> Plot:
     return replace(plot, title=f"{plot.title}, closer", y=replace(plot.y, low=low, high=high))
 
 
-def _uncut(results: Results, metric: str, x: str) -> tuple[Series, ...]:
+def uncut(results: Results, metric: str, x: str) -> tuple[Series, ...]:
     """The uncut network in each number of bits, where the x axis tells them apart; those of fewer bits have a time
     only where an engine was measured."""
     dense, batch = results.dense, x.removeprefix("latency-")
@@ -118,7 +118,7 @@ def _uncut(results: Results, metric: str, x: str) -> tuple[Series, ...]:
         return ()
     found = [(32, dense.bytes if x == "bytes" else dense.seconds[batch] * 1e3, dense.accuracy.mean)]
     for one in results.quantized:
-        speed = one.cell.speed(batch, "int8")
+        speed = one.cell.speed(batch, one.method.way)
         taken = one.cell.stored if x == "bytes" else speed.seconds * 1e3 if speed else None
         found += [(one.bits, taken, one.cell.accuracy.mean)] if taken is not None else []
     return tuple(Series(f"uncut {text.bits_name(bits)}", "ink", (taken,), (accuracy,), symbol=UNCUT_SYMBOLS[bits],

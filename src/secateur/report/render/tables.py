@@ -84,8 +84,7 @@ def results(results: Results, controls: bool = True) -> Table:
     """Every method and sparsity, means over the seeds."""
     head = ("cut", "sparsity", "accuracy", "points lost (95%)", "loss", "parameters left", "FLOPs left", "stored",
             *(f"speed at batch {b}" for b in results.batches))
-    alone = [_result(Method("", "", "", False, one.name, bits=one.bits), one.cell, results)
-             for one in results.quantized]
+    alone = [_result(one.method, one.cell, results) for one in results.quantized]
     return Table(head, (*alone, *(_result(curve.method, cell, results) for curve in results.methods(controls=controls)
                                   for cell in curve.cells)), 1)
 
