@@ -38,9 +38,9 @@ def pareto(results: Results, batch: str) -> Plot:
     original = Series("original network", "ink", (seconds * 1e3,), (accuracy,), symbol="cross", shape="points",
                       text=(f"original network\naccuracy {text.percent(accuracy, 2)}\n{text.duration(seconds)} at "
                             f"batch {batch}",))
-    alone = [one for one in uncut(results, "accuracy", f"latency-{batch}") if one.name != "uncut float32"]
-    timed += [(s, s.seconds * 1e3, q.cell.accuracy.mean) for q in results.quantized
-              if (s := q.cell.speed(batch, q.method.way))]
+    alone = [mark for mark in uncut(results, "accuracy", f"latency-{batch}") if mark.name != "uncut float32"]
+    timed += [(found, found.seconds * 1e3, one.cell.accuracy.mean) for one in results.quantized
+              if (found := one.cell.speed(batch, one.method.way))]
     best = front([*((x, y) for s, x, y in timed if not s.noise), (seconds * 1e3, accuracy)])
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
