@@ -239,3 +239,22 @@ def test_a_traced_program_holds_the_layers_as_operators():
     targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert targets == ["secateur.int8_linear.default", "aten.relu.default", "secateur.int8_linear.default"]
     assert torch.equal(program.module()(X), made(X))
+
+
+def test_a_network_of_which_every_layer_loses_too_much_is_refused():
+    torch.manual_seed(0)
+    net = nn.Linear(8, 4, bias=False)
+    with torch.no_grad():
+        net.weight[:, 0] = 0
+    spread = X * torch.tensor([1e4, *[1.0] * 7])
+    with pytest.raises(sc.SecateurError, match=r"every layer .* loses too much; allowed is keep=\(\)"):
+        sc.quantize(nn.Sequential(net), spread, ranges="minmax", rounding="nearest")
+
+
+def test_compensation_that_leads_away_is_not_taken(monkeypatch):
+    from secateur.recovery import conversion
+
+    wrong = lambda weight, scale, moments: torch.zeros_like(weight)  # noqa: E731
+    monkeypatch.setattr(conversion, "round_rows", wrong)
+    made = sc.quantize(mlp(), X)
+    assert torch.equal(made[0].codes, sc.quantize(mlp(), X, rounding="nearest")[0].codes)

@@ -19,10 +19,13 @@ from secateur.quantization.ranges import Observer
 
 @dataclass(eq=False)
 class Observed:
-    """The layers that were called, in their order, with what each read; how often a batch calls each."""
+    """The layers that were called, in their order, with what each read; how often a batch calls each, and the most
+    bytes that one call read.
+    """
 
     observers: dict[str, Observer] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
 
 
 def observe(model: nn.Module, samples: Calibration, names: Collection[str], seed: int = 0) -> Observed:
@@ -37,6 +40,7 @@ def observe(model: nn.Module, samples: Calibration, names: Collection[str], seed
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             x = inputs[0]
             found.calls[name] = found.calls.get(name, 0) + 1
+            found.bytes[name] = max(found.bytes.get(name, 1), x.nbytes)
             observer = found.observers.setdefault(name, Observer(seed))
             try:
                 observer.see(x if isinstance(module, _ConvNd) or not x.is_floating_point() else batch_now[0].real(x))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from secateur.quantization.arithmetic import bias_codes, least_scale, values_of, weight_codes
+from secateur.quantization.arithmetic import bias_codes, codes_and_scale, least_scale, values_of, weight_codes
 from secateur.quantization.ranges import Range
 from secateur.quantization.scales import scales_of
 
@@ -107,7 +107,27 @@ class Int8Product(Int8Layer):
         self.keep("scale", scale)
         self.keep("bias", bias if bias is None or given is None else bias_codes(bias, given * scale))
         self.keep_inputs(inputs)
+        self._inputs = inputs
         self.to(weight.device)
+
+    @property
+    def inputs(self) -> Inputs:
+        """How its inputs become codes."""
+        return self._inputs
+
+    @property
+    def gram_shape(self) -> tuple[int, int]:
+        """How many matrices of sums of products its inputs have, one for each group, and the size of their sides."""
+        return int(getattr(self, "groups", 1)), self.codes[0].numel()
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the codes of its inputs stand for, float32."""
+        codes, scale = codes_and_scale(x, self.input_scale, self.input_zero, self.row_axes(x))
+        return codes * scale
+
+    @abstractmethod
+    def row_axes(self, x: Tensor) -> tuple[int, ...]:
+        """The axes of one row of inputs, which has a range of its own where ranges are dynamic."""
 
     def extra_repr(self) -> str:
         """Sizes, and how inputs become codes."""

@@ -35,6 +35,10 @@ class Int8Conv(Int8Product):
         self.groups, self.mode = int(module.groups), module.padding_mode
         self.padding, self.before = _paddings(module, sides)
 
+    def row_axes(self, x: Tensor) -> tuple[int, ...]:
+        """All but the samples'."""
+        return tuple(range(x.ndim - self.codes.ndim + 1, x.ndim))
+
     def forward(self, x: Tensor) -> Tensor:
         """``(samples, inputs, ...)`` to ``(samples, outputs, ...)``; one sample may come without its axis."""
         alone = x.ndim == self.codes.ndim - 1

@@ -32,6 +32,11 @@ class Int8Linear(Int8Product):
         """How many outputs a row has."""
         return self.codes.shape[0]
 
+    def row_axes(self, x: Tensor) -> tuple[int, ...]:
+        """The last."""
+        del x
+        return (-1,)
+
     def forward(self, x: Tensor) -> Tensor:
         """``(..., inputs)`` to ``(..., outputs)``, in the type of ``x``."""
         return operators.linear(x, self.codes, self.scale, self.bias, self.input_scale, self.input_zero)
