@@ -57,8 +57,8 @@ def test_engines_in_less_precision_have_columns_of_their_own():
     less = row(torch_eager=[8.0], openvino=[4.0], onnxruntime_int8=[1.0], torch_bf16=[2.0], secateur=[0.5])
     assert (tables.over_dense(less), tables.over_others(less)) == (8.0, 8.0)
     lines = tables.mlp({"rows": [less]}).splitlines()
-    assert lines[0].endswith("| best engine in int8 | **secateur over it** | best engine in bf16 | **secateur over it** "
-                             "|")
+    assert lines[0].endswith("| best engine in int8 | **secateur over it** | best engine in bf16 | **secateur over "
+                             "it** |")
     assert lines[-1].endswith("| onnxruntime int8 | **2.0** | torch bf16 | **4.0** |")
     assert "int8" not in tables.mlp({"rows": [ROW]})
 

@@ -65,7 +65,7 @@ class ComparedWays:
         if not found:
             raise WorkerError("; ".join(errors))
         self.by_way |= {(run, way): one for way, one in found.items()}
-        far = {way: one for way, one in found.items() if one is not None and not is_within(one, self.samples.real)}
+        far = {way: one for way, one in found.items() if one is not None and not is_within(one)}
         if len(far) == len(found):
             return [*found], errors
         return [way for way in found if way not in far], [*errors, *(
@@ -83,7 +83,7 @@ class ComparedWays:
         if (run, batch) not in self.near:
             return {}
         near = self.near[run, batch]
-        within = gap <= MOST_ERROR if near is None else is_within(near, self.samples.real)
+        within = gap <= MOST_ERROR if near is None else is_within(near)
         return {**({"agreement": as_plain(near)} if near else {}), **({} if within else {"ruined": True})}
 
     def notes(self, *others: str) -> list[str]:

@@ -19,14 +19,12 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
 from secateur.bench.points import CUT, ORIGINAL, Run, points
-from secateur.bench.rounded import is_within
 from secateur.bench.run import DRAWN, FILLED, GONE, GRAPH, SHARED, WHOLE, Case
 from secateur.bench.samples import NO_DATA
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
 from secateur.engines.base import Engine
-from secateur.measure.agreement import Agreement
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +172,6 @@ def test_less_precision_is_compared_on_samples_and_what_is_too_far_is_marked(tmp
     with pytest.raises(WorkerError, match="c: it cannot"):
         choose(c=None)
     assert compared.choose(SPARSE, Engine(), None, made.network, ["x", "y"]) == (["x", "y"], [])
-
-
-def test_on_samples_of_ones_own_classes_count_too(tmp_path):
-    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    near = Agreement(0.1, 1.0, 64, same=0.9)
-    assert is_within(near, made.samples.real) and not is_within(near, True)
 
 
 def test_outputs_without_floats_are_judged_by_their_largest_difference(tmp_path):
