@@ -73,7 +73,7 @@ def recovery_settings(choice: RecoveryChoice, distil_steps: int) -> dict[str, in
     """What a point keeps of its recoveries beside their names: the meaning of the names, and the steps of distilling.
 
     >>> recovery_settings("best", 100), recovery_settings("refit", 100)
-    ({'recovery_version': 2, 'distil_steps': 100}, {'recovery_version': 1, 'distil_steps': 0})
+    ({'recovery_version': 3, 'distil_steps': 100}, {'recovery_version': 2, 'distil_steps': 0})
     """
     items = recoveries(choice)
     return {"recovery_version": max(item.version for item in items),
