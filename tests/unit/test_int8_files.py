@@ -143,8 +143,24 @@ def test_convolutions_are_exported_with_ranges_of_real_samples(tmp_path):
 
 def test_a_network_without_such_layers_is_refused(tmp_path):
     source = file_of(nn.Softmax(-1), torch.rand(3, 4), tmp_path)
-    with pytest.raises(UnsupportedError, match="no layer that ONNX Runtime quantises"):
-        _int8.quantize_dynamic(source, tmp_path / "int8.onnx")
+    for _ in range(2):  # Nothing is left that the second call could take for a file.
+        with pytest.raises(UnsupportedError, match="no layer that ONNX Runtime quantises"):
+            _int8.quantize_dynamic(source, tmp_path / "int8.onnx")
+        assert not (tmp_path / "int8.onnx").exists()
+
+
+def test_a_failed_quantisation_is_no_file_for_the_next_engine(tmp_path):
+    network, x = nn.Linear(8, 4).double().eval(), torch.rand(20, 8).double()
+    for _ in range(2):
+        with pytest.raises(UnsupportedError, match="in float32"):
+            registry.get("engines", "onnxruntime-int8")().convert(network, (x,), tmp_path, "static")
+
+
+def test_autocast_is_no_way_for_what_it_does_not_round():
+    from secateur.engines.torch_bf16 import TorchBf16
+
+    assert TorchBf16().ways(nn.Linear(2, 2).double()) == ("converted",)
+    assert TorchBf16().ways(nn.Conv2d(2, 2, 3)) == ("converted", "converted, channels_last", "autocast")
 
 
 def test_bfloat16_rounds_to_eight_bits_by_hand():

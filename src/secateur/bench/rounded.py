@@ -11,28 +11,25 @@ from secateur.measure.agreement import Agreement
 FULL = "float32"
 MOST_ERROR, LEAST_SAME = 0.15, 0.95
 """The tolerance: the norm of the difference as a fraction of the outputs' norm, which is the bound that ``secateur
-export`` has for int8, and on a user's own samples the fraction of rows that keep their class. Random inputs lie where
-a classifier was never trained, and change their class at the least rounding."""
+export`` has for int8; with labels also the fraction of rows that keep their class. Labels say that outputs are classes:
+the largest feature of an embedding is none, and random inputs change their class at the least rounding."""
 
 
 def tolerance() -> str:
     """The tolerance in words."""
-    return (f"outputs within {text.percent(MOST_ERROR)} of their length, and on your own samples the same class in "
+    return (f"allowed: outputs within {text.percent(MOST_ERROR)} of their length, with labels also the same class in "
             f"{text.percent(LEAST_SAME)} of the rows")
 
 
-def is_within(found: Agreement, real: bool) -> bool:
-    """Whether outputs are within the tolerance; NaN is not.
+def is_within(found: Agreement) -> bool:
+    """Whether outputs are within the tolerance of those in float32; NaN is not.
 
-    Args:
-        found: the agreement with the network in float32.
-        real: whether the samples are a user's own.
-
-    >>> near, far = Agreement(0.01, 1.0, 64, same=0.9), Agreement(float("nan"), 0.0, 64)
-    >>> is_within(near, real=False), is_within(near, real=True), is_within(far, real=False)
-    (True, False, False)
+    >>> is_within(Agreement(0.01, 1.0, 64, same=0.9)), is_within(Agreement(0.01, 1.0, 64, 0.9, accuracy=(0.9, 0.9)))
+    (True, False)
+    >>> is_within(Agreement(float("nan"), 0.0, 64))
+    False
     """
-    return found.error <= MOST_ERROR and (not real or found.same is None or found.same >= LEAST_SAME)
+    return found.error <= MOST_ERROR and (found.accuracy is None or found.same is None or found.same >= LEAST_SAME)
 
 
 def as_plain(found: Agreement) -> dict[str, Any]:

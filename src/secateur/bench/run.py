@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from secateur.bench.compared import ComparedWays, compare_cut
+from secateur.bench.compared import ComparedWays
 from secateur.bench.config import BenchConfig
 from secateur.bench.network import Subject, cut_of, fill_zeros, outputs_of
 from secateur.bench.points import CUT, ORIGINAL, Run, points
-from secateur.bench.rounded import FULL, LEAST_SAME, MOST_ERROR, as_plain, is_within
+from secateur.bench.rounded import FULL, LEAST_SAME, MOST_ERROR, as_plain
 from secateur.bench.samples import read_data, samples_of
 from secateur.bench.verdict import verdict
 from secateur.bench.ways import convert_ways
@@ -33,7 +33,6 @@ from secateur.data.datasets.base import Dataset
 from secateur.data.samples import HeldOutSamples
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
-from secateur.measure.agreement import Agreement
 from secateur.measure.compare import LARGEST_DIFFERENCE, difference
 from secateur.measure.noise import busy
 from secateur.measure.size import size, tensors
@@ -91,8 +90,9 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
                                                                    for r in case.refusals))
     results = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(config),
                "tolerance": {"error": MOST_ERROR, "same": LEAST_SAME}, "network": case.facts(),
-               "notes": [*case.notes, *case.notes_on_samples(), *busy(others.measure())], "engines": case.engines,
-               "refused": case.refusals, "memory": case.memory, "points": case.points}
+               "notes": [*case.notes, *case.compared.notes(DRAWN if case.drawn else ""), *busy(others.measure())],
+               "engines": case.engines, "refused": case.refusals, "memory": case.memory,
+               "points": case.points}
     return results | {"verdict": verdict(results)}
 
 
@@ -115,13 +115,13 @@ class Case:
         self.check_batches()
         self.inputs = self.write_inputs(self.samples.timed)
         self.compared = ComparedWays(self.samples, folder)
+        self.drawn = bool(subject.file and subject.model and not subject.weights)
         self.cut_tensors = "" if subject.sparsity is None else self.cut_file()
         self.engines: dict[str, dict[str, str]] = {}
         self.refusals: list[dict[str, Any]] = []
         self.memory: list[dict[str, Any]] = []
         self.points: list[dict[str, Any]] = []
         self.files: dict[Run, tuple[dict[str, str], dict[str, str]]] = {}
-        self.near: dict[tuple[Run, int], Agreement | None] = {}
 
     def own_notes(self) -> list[str]:
         """What a reader has to know of the two networks."""
@@ -134,11 +134,6 @@ class Case:
         path = self.folder / "cut.safetensors"
         save_file({name: x.detach().contiguous() for name, x in tensors(self.network)}, path)
         return str(path)
-
-    def notes_on_samples(self) -> list[str]:
-        """What a reader has to know of the samples, where anything was compared on them."""
-        drawn = self.subject.file and self.subject.model and not self.subject.weights
-        return [*filter(None, [self.samples.note, DRAWN if drawn else ""])] if self.near else []
 
     def check_batches(self) -> None:
         """Refuse batch sizes that a network of one size does not take."""
@@ -161,18 +156,10 @@ class Case:
                  **size(self.network)}
         if self.original is None or self.fill or not self.cut:
             return sizes
-        near = self.agreement_of_cut()
+        # Where a file's original is made by a factory, its weights may be drawn at random.
+        trained = self.subject.sparsity is not None or bool(self.subject.weights)
+        near = self.compared.compare_cut(self.run_by) if trained else None
         return sizes | {"bytes_before": size(self.original)["bytes"], **({"agreement": as_plain(near)} if near else {})}
-
-    def agreement_of_cut(self) -> Agreement | None:
-        """How near the cut network's outputs are to the original's on a user's own samples.
-
-        None where the original's weights are those that its factory draws.
-        """
-        trained = self.subject.sparsity is not None or self.subject.weights
-        if not (self.samples.real and trained):
-            return None
-        return compare_cut(self.samples, *(self.run_by(Run("torch", name)) for name in (ORIGINAL, CUT)))
 
     def run(self, threads: int, say: Say) -> None:
         """Time every engine on so many threads."""
@@ -212,34 +199,17 @@ class Case:
                              "network": self.kind(run), "names": self.names, "folder": str(self.folder),
                              "files": files, "tiny": tiny, "cut": self.cut_tensors})
             stack.callback(worker.close)
-            near, ways = self.choose_ways(run, engine, worker, threads, list(files))
+            ways, errors = self.compared.choose(run, engine, worker, self.run_by(run), list(files))
+            if errors:
+                self.refuse(run, threads, None, "; ".join(errors))
             answer = worker.ask("prepare", batches=list(self.settings.batches), ways=ways)
         except WorkerError as error:
             self.refuse(run, threads, None, first_line(error))
             return None
-        self.near |= {(run, batch): near[way] for batch, way in zip(self.settings.batches, answer.pop("ways"),
-                                                                    strict=True) if way in near}
+        self.compared.take(run, dict(zip(self.settings.batches, answer.pop("ways"), strict=True)))
         self.engines[run.engine] = {"title": engine.title, "version": answer.pop("version")}
         self.memory.append({**asdict(run), "precision": engine.precision(), "threads": threads, **answer})
         return worker
-
-    def choose_ways(self, run: Run, engine: Engine, worker: Worker, threads: int, ways: list[str]
-                    ) -> tuple[dict[str, Agreement | None], list[str]]:
-        """The ways into an engine of which the fastest is taken; in less precision than float32, with the agreement.
-
-        Raises:
-            WorkerError: the engine does not run.
-        """
-        if engine.precision() == FULL:
-            return {}, ways
-        try:
-            truth = self.compared.truth(run.network, self.run_by(run))
-        except SecateurError as error:
-            raise WorkerError(first_line(error)) from error
-        near, errors = self.compared.choose(worker, ways, truth)
-        if errors:
-            self.refuse(run, threads, None, "; ".join(errors))
-        return near, list(near)
 
     def kind(self, run: Run) -> str:
         """Which network a process makes for a run, as :class:`secateur.bench.child.Child` takes it."""
@@ -281,18 +251,7 @@ class Case:
             self.refuse(run, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
                         f"{allowed:.1g}")
             return None
-        return {"error": gap, "precision": precision, **self.judge(run, batch, gap)}
-
-    def judge(self, run: Run, batch: int, gap: float) -> dict[str, Any]:
-        """Of an engine in less precision: its agreement, and whether that is beyond the tolerance.
-
-        Where no output is of floats, the largest difference stands for the relative error.
-        """
-        if (run, batch) not in self.near:
-            return {}
-        near = self.near[run, batch]
-        within = gap <= MOST_ERROR if near is None else is_within(near, self.samples.real)
-        return {**({"agreement": as_plain(near)} if near else {}), **({} if within else {"ruined": True})}
+        return {"error": gap, "precision": precision, **self.compared.judge(run, batch, gap)}
 
     def run_by(self, run: Run) -> nn.Module:
         """The network of a run, its inputs taken by place."""

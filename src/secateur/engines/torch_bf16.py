@@ -35,9 +35,11 @@ class TorchBf16(Engine):
         return "bfloat16"
 
     def ways(self, network: nn.Module) -> tuple[str, ...]:
-        """All; channels last where a weight has four axes."""
-        has_images = any(p.ndim == 4 for p in network.parameters())
-        return (_CONVERTED, *[_CHANNELS_LAST] * has_images, _AUTOCAST)
+        """All; channels last where a weight has four axes, autocast where one is in float32: it rounds no others."""
+        parameters = [*network.parameters()]
+        has_images = any(p.ndim == 4 for p in parameters)
+        rounds = any(p.dtype == torch.float32 for p in parameters)
+        return (_CONVERTED, *[_CHANNELS_LAST] * has_images, *[_AUTOCAST] * rounds)
 
     def prepare(self, network: nn.Module, inputs: Inputs, threads: int, way: str = _CONVERTED) -> Call:
         """The network itself, its weights converted or not."""

@@ -19,14 +19,12 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
 from secateur.bench.points import CUT, ORIGINAL, Run, points
-from secateur.bench.rounded import is_within
 from secateur.bench.run import DRAWN, FILLED, GONE, GRAPH, SHARED, WHOLE, Case
 from secateur.bench.samples import NO_DATA
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
 from secateur.engines.base import Engine
-from secateur.measure.agreement import Agreement
 
 
 @pytest.fixture(scope="module")
@@ -146,37 +144,41 @@ class Rounded:
         save_file({f"{k}.0": self.network(x).detach() * self.ways[way] for k, x in enumerate(inputs)}, path)
 
 
+class Coarse(Engine):
+    """An engine of less precision."""
+
+    def precision(self):
+        return "int8"
+
+
 def test_less_precision_is_compared_on_samples_and_what_is_too_far_is_marked(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    truth = made.compared.truth(CUT, made.network)
-    chosen, told = made.compared.choose(Rounded(made.network, tmp_path, {"a": 1.1, "b": 2.0, "c": None, "d": math.nan}),
-                                        "abcd", truth)
+    compared = made.compared
+
+    def choose(**factors):
+        worker = Rounded(made.network, tmp_path, factors)
+        found = compared.choose(SPARSE, Coarse(), worker, made.network, [*factors])
+        compared.take(SPARSE, {3: found[0][0]})
+        return found
+
     # Outputs times 1.1 are off by a tenth of their norm, those times 2 by all of it.
-    assert (set(chosen), chosen["a"].error, chosen["a"].same) == ({"a"}, pytest.approx(0.1), 1.0)
-    assert told == ["c: it cannot", "d: its outputs are not finite",
-                    "b: less exact than is tolerated (relative error 1)"]
-    made.near = {(SPARSE, 3): chosen["a"]}
-    assert made.judge(SPARSE, 3, 0.0) == {"agreement": {
+    assert choose(a=1.1, b=2.0, c=None, d=math.nan) == (["a"], [
+        "c: it cannot", "d: its outputs are not finite", "b: less exact than is tolerated (relative error 1)"])
+    assert compared.judge(SPARSE, 3, 0.0) == {"agreement": {
         "error": pytest.approx(0.1), "cosine": pytest.approx(1.0), "samples": 64, "same": 1.0}}
-    far, _ = made.compared.choose(Rounded(made.network, tmp_path, {"b": 2.0}), "b", truth)
-    made.near = {(SPARSE, 3): far["b"]}
-    assert made.judge(SPARSE, 3, 0.0)["ruined"] is True
-    assert made.judge(SPARSE, 1, 0.0) == {}
+    assert choose(b=2.0) == (["b"], [])
+    assert compared.judge(SPARSE, 3, 0.0)["ruined"] is True
+    assert compared.judge(SPARSE, 1, 0.0) == {}
     with pytest.raises(WorkerError, match="c: it cannot"):
-        made.compared.choose(Rounded(made.network, tmp_path, {"c": None}), "c", truth)
-
-
-def test_on_samples_of_ones_own_classes_count_too(tmp_path):
-    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    near = Agreement(0.1, 1.0, 64, same=0.9)
-    assert is_within(near, made.samples.real) and not is_within(near, True)
+        choose(c=None)
+    assert compared.choose(SPARSE, Engine(), None, made.network, ["x", "y"]) == (["x", "y"], [])
 
 
 def test_outputs_without_floats_are_judged_by_their_largest_difference(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    made.near = {(SPARSE, 3): None}
-    assert made.judge(SPARSE, 3, 0.1) == {}
-    assert made.judge(SPARSE, 3, 0.5) == {"ruined": True}
+    made.compared.near = {(SPARSE, 3): None}
+    assert made.compared.judge(SPARSE, 3, 0.1) == {}
+    assert made.compared.judge(SPARSE, 3, 0.5) == {"ruined": True}
 
 
 class TwoWays(Engine):
@@ -314,15 +316,16 @@ def test_random_inputs_in_place_of_samples_are_told(tmp_path, monkeypatch):
     assert found["points"][0]["agreement"]["samples"] == 64
 
 
-def test_weights_that_a_factory_draws_are_told(tmp_path):
-    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    assert made.notes_on_samples() == []
-    made.near = {(Run("torch-bf16", ORIGINAL), 1): None}
-    assert made.notes_on_samples() == [NO_DATA.format("random inputs"), DRAWN]
+def test_weights_that_a_factory_draws_are_told(tmp_path, monkeypatch):
+    if reasons := engine("torch-bf16").refusals():
+        pytest.skip(reasons[0])
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
     save_model(tiny(), "trained.safetensors")
-    weights = case("sparse.safetensors", tmp_path, shape=(1, 4, 4), weights="trained.safetensors")
-    weights.near = made.near
-    assert weights.notes_on_samples() == [NO_DATA.format("random inputs")]
+    for given, told in ({}, True), ({"weights": "trained.safetensors"}, False):
+        found = bench(subject("sparse.safetensors", shape=(1, 4, 4), **given),
+                      BenchConfig(batches=(1,), seconds=0.01, engines=("torch-bf16",)))
+        assert (DRAWN in found["notes"]) == told
+        assert NO_DATA.format("random inputs") in found["notes"]
 
 
 def test_the_cut_is_compared_with_the_original_on_ones_own_samples(tmp_path, monkeypatch):

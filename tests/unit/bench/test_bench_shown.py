@@ -204,7 +204,7 @@ def test_what_is_too_far_off_is_marked_and_never_in_bold():
     assert not any("int8" in line for line in bold)
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", " ".join(lines)).split())
     assert "original, ONNX Runtime, int8 ! 2 " in text
-    assert "; ! TOO FAR from float32 (outputs within 15% of their length, and on your own samples the same" in text
+    assert "; ! TOO FAR from float32 (allowed: outputs within 15% of their length, with labels also the same" in text
 
 
 @pytest.mark.parametrize("width", [80, 120])

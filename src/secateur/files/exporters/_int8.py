@@ -9,7 +9,8 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,8 @@ from secateur.graph.capture import quiet
 DYNAMIC, STATIC = "dynamic", "static"
 _BATCH = 16
 """Samples that are run at once for their ranges."""
+_WARNINGS, _FATAL = 2, 4
+"""ONNX Runtime's levels of log lines; the first is its default."""
 _LAYERS = {DYNAMIC: "matrix products, LSTMs", STATIC: "convolutions, matrix products"}
 _DYNAMIC_OPERATORS = ["MatMul", "Attention", "LSTM", "Gather", "EmbedLayerNormalization"]
 """What computes in int8 with dynamic ranges, and tables whose rows are read. Gemm becomes MatMul."""
@@ -93,16 +96,31 @@ def _quantize(source: Path, path: Path, ranges: str, narrow: bool | None, write:
     narrow = overflows_int8() if narrow is None else narrow
     large = _int8_file.has_external_data(source)
     try:
-        with TemporaryDirectory(prefix="secateur-int8-") as folder, quiet():
+        with TemporaryDirectory(prefix="secateur-int8-") as folder, quiet(), _silent():
             write(_prepare(source, Path(folder), large), weight_type=QuantType.QInt8, per_channel=True,
                   reduce_range=narrow, use_external_data_format=large)
+        if not _int8_file.count_rounded(path):
+            raise UnsupportedError(f"int8: the network has no layer that ONNX Runtime quantises ({_LAYERS[ranges]}, in "
+                                   "float32); leave out int8")
+        _int8_file.sign(path, ranges, narrow)
     except Exception as error:
+        path.unlink(missing_ok=True)  # A file that is there counts as a whole one.
+        if isinstance(error, UnsupportedError):
+            raise
         raise UnsupportedError(f"ONNX Runtime cannot quantise the network: {type(error).__name__}: {first_line(error)}"
                                ) from error
-    if not _int8_file.count_rounded(path):
-        raise UnsupportedError(f"int8: the network has no layer that ONNX Runtime quantises ({_LAYERS[ranges]}); leave "
-                               "out int8")
-    _int8_file.sign(path, ranges, narrow)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep ONNX Runtime's warnings from the terminal; those of its own sessions, which take no options of ours."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_FATAL)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
 
 
 def _prepare(source: Path, folder: Path, large: bool) -> Path:
