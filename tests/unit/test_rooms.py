@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "secateur"
 FLOORS = {"core": 1, "data": 2, "graph": 2, "measure": 3, "quantization": 4, "runtime": 5, "pruning": 6, "files": 7,
-          "training": 7, "models": 8, "recovery": 8, "engines": 8, "api": 9, "bench": 9, "experiment": 9, "report": 10,
+          "training": 7, "models": 8, "recovery": 8, "engines": 8, "bench": 9, "experiment": 9, "api": 10, "report": 10,
           "cli": 11, "_face": 12, "__init__": 13, "__main__": 13}
 """Every entry at the top of the package, with its layer of imports."""
 WRITERS = {
