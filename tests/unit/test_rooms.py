@@ -102,7 +102,7 @@ def test_writes_are_seen(code, count):
 @pytest.mark.parametrize(("path", "code", "count"), [
     ("core/text.py", "from secateur.graph import trace", 1), ("graph/flow.py", "from secateur.core import text", 0),
     ("graph/flow.py", "from secateur.data.forward import call", 1), ("graph/a.py", "import secateur.graph.b", 0),
-    ("api.py", "from secateur import experiment", 1), ("core/a.py", "import secateur as sc", 1),
+    ("api.py", "from secateur import report", 1), ("core/a.py", "import secateur as sc", 1),
     ("cli/app.py", "from secateur import prune", 1), ("cli/app.py", "def f():\n from secateur.report import x", 0)])
 def test_upward_imports_are_seen(path, code, count):
     assert len(upward(Path(path), ast.parse(code))) == count

@@ -9,7 +9,7 @@ from typing import Any
 from secateur.core.bounds import check_sparsity
 from secateur.core.errors import SecateurError
 from secateur.pruning.granularity import GranularityChoice, resolve
-from secateur.quantization.settings import bits_of
+from secateur.quantization.settings import Int8, bits_of
 
 GRID = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 KINDS = ("weight", "1x4", "neuron")
@@ -40,6 +40,9 @@ class Space:
         object.__setattr__(self, "sparsities", tuple(sorted({check_sparsity(one) for one in self.sparsities} - {0.0})))
         for one in self.granularities:
             resolve(one)
+        if settings := [one for one in self.bits if isinstance(one, Int8)]:
+            raise SecateurError(f"search: bits {settings[0]}; allowed are 32, 16 and 8, with int8's usual "
+                                "settings")
         object.__setattr__(self, "bits", tuple(sorted({bits_of(one) for one in self.bits}, reverse=True)))
 
     def grid(self, granularity: Any) -> tuple[float, ...]:

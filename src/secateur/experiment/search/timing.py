@@ -64,8 +64,8 @@ def time_candidates(networks: Mapping[Candidate, nn.Module], batch: Batch, secon
     inputs = tuple(v for v in batch.to("cpu").inputs if isinstance(v, Tensor))
     others = OthersLoad()
     with TemporaryDirectory(prefix="secateur-search-") as folder, torch.inference_mode():
-        for candidate, network in networks.items():
-            place = Path(folder) / str(len(ways))
+        for number, (candidate, network) in enumerate(networks.items()):
+            place = Path(folder) / str(number)
             place.mkdir()
             plain = Plain(network if device_of(network).type == "cpu" else copy.deepcopy(network).cpu(),
                           batch.names).eval()
