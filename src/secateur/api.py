@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from secateur import files
 from secateur.core.bounds import above, whole
+from secateur.core.choices import Goal
 from secateur.core.errors import FewSamplesWarning, LeftOutWarning, RuinousCutWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
 from secateur.core.modules import Plain, keep_marks, same_modes
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration, calibration, samples_of_example
-from secateur.experiment.search.choose import Goal
 from secateur.experiment.search.limit import Limit
 from secateur.experiment.search.search import find, warn_of
 from secateur.experiment.search.space import BITS, GRID, KINDS, Space, several

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
+from secateur.core.choices import Goal
 from secateur.experiment.search.candidate import Tried
 from secateur.measure.speed import pace
-
-Goal = Literal["size", "speed"]
-GOALS: tuple[Goal, ...] = ("size", "speed")
 
 
 def last_within(count: int, is_within: Callable[[int], bool], known: dict[int, bool]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from secateur.core import text
+from secateur.core.choices import Goal
 from secateur.experiment.search.candidate import LEAVE, Candidate, Tried, table
-from secateur.experiment.search.choose import Goal
 from secateur.experiment.search.limit import Limit, Loss
 from secateur.experiment.search.trials import Made
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from secateur.core.choices import Goal
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.progress import Progress
 from secateur.core.pytree import repeat
 from secateur.data.batch import Batch
 from secateur.data.calibration import Calibration
 from secateur.experiment.search.candidate import LEAVE, Candidate, Tried
-from secateur.experiment.search.choose import Goal, last_within, steps, winner
+from secateur.experiment.search.choose import last_within, steps, winner
 from secateur.experiment.search.limit import Limit
 from secateur.experiment.search.result import SearchResult
 from secateur.experiment.search.space import Space

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from secateur.core.bounds import above, check_settings, whole
+from secateur.core.choices import GOALS, Goal
 from secateur.core.errors import FewSamplesWarning, LeftOutWarning, SecateurError, unknown
 from secateur.core.module_state import untouched
 from secateur.core.modules import keep_marks
 from secateur.core.progress import Progress
 from secateur.data.calibration import Calibration, calibration
-from secateur.experiment.search.choose import GOALS, Goal
 from secateur.experiment.search.limit import Limit
 from secateur.experiment.search.result import SearchResult
 from secateur.experiment.search.run import Search, parted
