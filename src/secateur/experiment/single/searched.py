@@ -109,5 +109,5 @@ def _missed(done: CutNetwork, limit: Limit) -> tuple[str, ...]:
                                               f"below {limit.agreement:g}",)
     lost = 100 * (before - after)
     return () if limit.is_met(lost) else (f"on the test samples, which decided nothing, it loses {lost:.2f} points, "
-                                          f"more than {limit.max_loss:g}: give more samples (--calibration), or a lower "
-                                          "limit",)
+                                          f"more than {limit.max_loss:g}: give more samples (--calibration), or a "
+                                          "lower limit",)
