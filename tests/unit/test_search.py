@@ -269,6 +269,18 @@ def test_the_command_leaves_the_network_as_it_is_where_it_has_to(tmp_path, monke
     assert "left as it is, nothing removed" in out.stdout and (tmp_path / "pruned.safetensors").exists()
 
 
+def test_nothing_to_cut_is_left_but_to_quantise(tmp_path):
+    found = sc.search(trained(wide), X, agreement=0.5, sparsity=0)
+    assert [one.candidate for one in found.tried] == [LEAVE, PLAIN8] and found.candidate == PLAIN8
+
+
+def test_another_form_of_file_is_told_not_to_be_what_was_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = search_network(CutConfig(**BASE, agreement=0.01, sparsity=0.5, bits=32, granularity="weight",
+                                    out="small.pt2"), {"granularity", "bits"})
+    assert "'small.pt2' is of another form" in str(done.search) and done.path.exists()
+
+
 def test_an_interrupted_search_leaves_nothing(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

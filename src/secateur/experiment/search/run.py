@@ -78,6 +78,8 @@ class Search:
     def _try_granularity(self, granularity: Any) -> None:
         """Find the last sparsity within the limit, in each count of bits."""
         name, grid = resolve(granularity).name, self.space.grid(granularity)
+        if not grid:
+            return
         try:
             selection = self.maker.selection(granularity, name)
         except SecateurError as error:

@@ -18,7 +18,7 @@ from secateur.experiment.search.result import SearchResult
 from secateur.experiment.search.search import find
 from secateur.experiment.search.space import BITS, GRID, KINDS, Space, several
 from secateur.experiment.single.config import CutConfig
-from secateur.experiment.single.output import check_form
+from secateur.experiment.single.output import check_form, is_secateurs
 from secateur.experiment.single.prune import CutNetwork, Steps, measure_and_write, train
 from secateur.experiment.single.task import SingleCut, open_cut
 from secateur.experiment.trial import Trial
@@ -28,6 +28,9 @@ from secateur.recovery.methods.distil import with_steps
 from secateur.recovery.pipeline import recoveries
 
 _TRAINING = "the search measured on training samples; the accuracy below is that of test samples, which decided nothing"
+
+_FOREIGN = ("the bytes compared are those of files of secateur; '{}' is of another form, which stores zeros like other "
+            "numbers: for the smallest file give --out NAME.safetensors")
 
 
 def search_network(config: CutConfig, fixed: Collection[str] = (), progress: Progress | None = None) -> CutNetwork:
@@ -94,7 +97,9 @@ def _finish(single: SingleCut, model: nn.Module, found: SearchResult, samples: i
     plan = made.plan or trial.selection(single.point.in_float32).whole()
     stages = made.recovered.stages if made.recovered else ()
     notes = (*made.few_rows(), *made.left_out(), *made.removal_notes)
-    remarks = (*found.remarks, *((_TRAINING,) if single.task.labelled_samples else ()))
+    foreign = found.goal == "size" and not is_secateurs(Path(single.config.out), single.kind)
+    remarks = (*found.remarks, *((_TRAINING,) if single.task.labelled_samples else ()),
+               *((_FOREIGN.format(single.config.out),) if foreign else ()))
     done = measure_and_write(single, trial, Steps(plan, made.whole, made.quantized, stages, notes, samples,
                                                   replace(found, remarks=remarks)))
     return replace(done, notes=(*_missed(done, found.limit), *done.notes))
