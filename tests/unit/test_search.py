@@ -234,6 +234,7 @@ X, Y, *_ = blobs()
     (lambda: sc.search(tiny(), X, agreement=0.9, bits=sc.Int8()), "allowed are 32, 16 and 8"),
     (lambda: sc.search(tiny(), X, agreement=0.9, sparsity=50), "did you mean 0.5?"),
     (lambda: sc.search(tiny(), X, agreement=0.9, granularity=[]), "granularities is empty"),
+    (lambda: sc.search(tiny(), X, agreement=0.9, granularity=["neuron", sc.Neuron(round_to=2)]), "is given twice"),
     (lambda: sc.search(tiny(), X, agreement=0.9, recovery="finetune"), "recovery finetune needs"),
     (lambda: sc.prune(tiny(), agreement=0.9, data=X, criterion="l1"), "got criterion with max_loss or agreement"),
     (lambda: sc.prune(tiny(), agreement=0.9, data=X, spec=sc.PruningSpec()), "got spec with max_loss"),

@@ -25,7 +25,7 @@ class Loss:
             rows whose class is the original's; ``cosine``: the mean cosine between its outputs and the original's.
         value: what was measured.
         low, high: the 95 % interval for all inputs of which the samples are a random draw.
-        samples: how many labels, rows or samples were compared.
+        samples: how many labels, rows or samples were compared; rows of one sequence count like independent ones.
     """
 
     measure: Measure

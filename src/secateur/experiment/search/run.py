@@ -81,7 +81,7 @@ class Search:
         if not grid:
             return
         try:
-            selection = self.maker.selection(granularity, name)
+            selection = self.maker.selection(granularity)
         except SecateurError as error:
             if len(self.space.granularities) == 1:
                 raise
@@ -145,16 +145,20 @@ class Search:
         self.tried[candidate] = Tried(candidate, loss, within, file_bytes(made.network))
         if within:
             self.made[candidate] = made
-        if self.goal == "size":
-            best = winner(self.tried.values(), "size").candidate
-            self.made = {one: network for one, network in self.made.items() if one in (best, LEAVE)}
+            self.made = {one: self.made[one] for one in self._hopeful()}
         return within
 
-    def _time(self, batch: int, seconds: float) -> tuple[str, ...]:
-        """Time what is within the limit, of each granularity and bits the sparsest; what is to be known of it."""
+    def _hopeful(self) -> set[Candidate]:
+        """Which networks may still win: the smallest, or of each granularity and bits the sparsest."""
+        if self.goal == "size":
+            return {LEAVE, winner(self.tried.values(), "size").candidate}
         sparsest = {(one.granularity, one.bits): one for one in sorted(self.made, key=lambda one: one.sparsity)}
-        found = time_candidates({one: self.made[one].network for one in sparsest.values()},
-                                _first_of(self.held, batch), seconds * len(sparsest))
+        return {*sparsest.values()}
+
+    def _time(self, batch: int, seconds: float) -> tuple[str, ...]:
+        """Time what may win; what is to be known of that."""
+        found = time_candidates({one: made.network for one, made in self.made.items()}, _first_of(self.held, batch),
+                                seconds * len(self.made))
         for one, (engine, speed) in found.speeds.items():
             self.tried[one] = replace(self.tried[one], engine=engine, speed=speed)
         for one, note in found.notes.items():

@@ -38,8 +38,9 @@ class Space:
             if not values:
                 raise SecateurError(f"search: {name} is empty; allowed is at least one value")
         object.__setattr__(self, "sparsities", tuple(sorted({check_sparsity(one) for one in self.sparsities} - {0.0})))
-        for one in self.granularities:
-            resolve(one)
+        names = [resolve(one).name for one in self.granularities]
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise SecateurError(f"search: granularity '{twice[0]}' is given twice; allowed is each once")
         if settings := [one for one in self.bits if isinstance(one, Int8)]:
             raise SecateurError(f"search: bits {settings[0]}; allowed are 32, 16 and 8, with int8's usual "
                                 "settings")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from secateur.core.errors import OutputLayerWarning
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration
 from secateur.experiment.search.candidate import Candidate
 from secateur.pruning.apply import carry_out
 from secateur.pruning.checks import REFIT, underdetermined_layers
+from secateur.pruning.granularity import GranularityChoice
 from secateur.pruning.selection import Selection
 from secateur.pruning.spec import PruningSpec
 from secateur.recovery.methods.base import Recovery, RecoveryResult
@@ -74,27 +73,20 @@ class Maker:
     skip: Any = None
     outputs: Sequence[str] | None = None
     seed: int = 0
-    _selections: dict[str, Selection] = field(default_factory=dict)
 
     @property
     def samples(self) -> Calibration:
         """The samples that recoveries and ranges see."""
         return self.asked.samples
 
-    def selection(self, item: Any, name: str) -> Selection:
+    def selection(self, item: GranularityChoice) -> Selection:
         """The scores of a granularity, ranked once for all sparsities.
 
         Raises:
             SecateurError: nothing of it can be cut.
         """
-        if name not in self._selections:
-            with warnings.catch_warnings():
-                if self._selections:  # said once
-                    warnings.simplefilter("ignore", OutputLayerWarning)
-                self._selections[name] = Selection(
-                    self.asked.network, PruningSpec(granularity=item, skip=self.skip, seed=self.seed),
-                    samples=self.samples, outputs=self.outputs)
-        return self._selections[name]
+        return Selection(self.asked.network, PruningSpec(granularity=item, skip=self.skip, seed=self.seed),
+                         samples=self.samples, outputs=self.outputs)
 
     def cut(self, selection: Selection, sparsity: float) -> Made:
         """The network cut at a sparsity and recovered, in float32."""
