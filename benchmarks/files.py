@@ -41,6 +41,12 @@ def seconds(call: Callable[[], Any]) -> float:
     return statistics.median(spent)
 
 
+def in_int8(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """The network in int8, all of its layers; its bytes depend on no data."""
+    inputs = torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
+    return sc.quantize(net, inputs, keep=(), rounding="nearest")
+
+
 def row(net: nn.Module, make: Callable[[], nn.Module], name: str, sparsity: float, folder: Path) -> dict[str, Any]:
     """One network at one sparsity."""
     dense = files.save_dense(net, folder / "dense").stat().st_size
@@ -48,6 +54,7 @@ def row(net: nn.Module, make: Callable[[], nn.Module], name: str, sparsity: floa
     found = {"network": name, "sparsity": sparsity, "dense": dense,
              "f32": sc.save(net, folder / "f32").stat().st_size,
              "bf16": sc.save(net, folder / "bf16", values="bf16").stat().st_size,
+             "int8": files.file_bytes(in_int8(net, NETWORKS[name])),
              "graph": graph.stat().st_size - (folder / "f32").stat().st_size,
              "forms": sorted({t.form for t in files.tell(folder / "f32").tensors})}
     return found | {"save_s": seconds(lambda: sc.save(net, folder / "f32")),

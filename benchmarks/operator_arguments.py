@@ -43,6 +43,12 @@ def _conv(axes: int, *rest: Any) -> list[Any]:
     return [t(2, 4, *sides), t(6, 2, *(3,) * axes), t(6), *rest]
 
 
+def _codes(*shape: int) -> list[Any]:
+    """The weight of an int8 layer, its scales and its bias."""
+    return [t(*shape, dtype=torch.int8), t(shape[0]), t(shape[0], dtype=torch.int32)]
+
+
+STATIC = [t(), t(dtype=torch.uint8)]
 ONES, TWO = {n: [1] * n for n in (1, 2, 3)}, {n: [2] * n for n in (1, 2, 3)}
 RNN = [True, 1, 0.0, False, False, False]
 EXAMPLES: dict[str, list[list[Any]]] = {
@@ -50,6 +56,10 @@ EXAMPLES: dict[str, list[list[Any]]] = {
     **{f"bitwise_{kind}.Scalar": [[whole(3, 4), 2]] for kind in ("and", "or", "xor")}, "bitwise_not": [[whole(3)]],
     "clamp": [[t(3), -1, 0.5]], "clamp.Tensor": [[t(3), t(3), None]], "t": [[t(2, 3)], [t(3)]],
     "linear": [[t(2, 5, 8), t(3, 8), t(3)], [t(8), t(3, 8), None]],
+    "secateur.int8_linear": [[t(2, 5, 8), *_codes(3, 8), *STATIC], [t(8), *_codes(3, 8), None, None],
+                             [t(2, 8), *_codes(3, 8)[:2], None, *STATIC]],
+    "secateur.int8_conv": [[t(2, 4, *(7,) * n), *_codes(6, 2, *(3,) * n), *STATIC, ONES[n], ONES[n], ONES[n], 2]
+                           for n in (1, 2)],
     "matmul": [[t(2, 3, 4), t(4, 5)], [t(4), t(4)], [t(2, 1, 3, 4), t(5, 4, 2)]], "mm": [[t(3, 4), t(4, 5)]],
     "bmm": [[t(2, 3, 4), t(2, 4, 5)]], "mv": [[t(3, 4), t(4)]], "dot": [[t(4), t(4)]], "vdot": [[t(4), t(4)]],
     "outer": [[t(4), t(3)]], "ger": [[t(4), t(3)]], "addmm": [[t(5), t(3, 4), t(4, 5)]],

@@ -248,14 +248,16 @@ def trained(recipe: dict[str, Any]) -> str:
 def on_disk() -> str:
     """Bytes of files against dense ones, and the time to write and read them."""
     found = results("files")
-    lines = [row_of(["network", "weights cut", "dense", "file", "of dense", "bf16 values", "of dense", "graph",
-                     "save (dense)", "load", "load without factory", "tell"]), row_of(["---"] * 12)]
+    kinds = {kind: title for kind, title in (("f32", "file"), ("bf16", "bf16 values"), ("int8", "int8 network"))
+             if kind in found["rows"][0]}
+    titles = ["network", "weights cut", "dense", *(one for title in kinds.values() for one in (title, "of dense")),
+              "graph", "save (dense)", "load", "load without factory", "tell"]
+    lines = [row_of(titles), row_of(["---"] * len(titles))]
     for one in found["rows"]:
         times = [f"{one[k] * 1e3:.1f}" for k in ("save_s", "save_dense_s", "load_s", "load_graph_s", "tell_s")]
-        lines.append(row_of([f"`{one['network']}`", f"{one['sparsity']:.0%}", f"{one['dense']:,}", f"{one['f32']:,}",
-                             f"{one['f32'] / one['dense']:.4f}", f"{one['bf16']:,}",
-                             f"{one['bf16'] / one['dense']:.4f}", f"{one['graph']:,}", f"{times[0]} ({times[1]})",
-                             *times[2:]]))
+        sizes = [text for kind in kinds for text in (f"{one[kind]:,}", f"{one[kind] / one['dense']:.4f}")]
+        lines.append(row_of([f"`{one['network']}`", f"{one['sparsity']:.0%}", f"{one['dense']:,}", *sizes,
+                             f"{one['graph']:,}", f"{times[0]} ({times[1]})", *times[2:]]))
     return "\n".join([*lines, "", "Bytes are those of whole files on the disk, with biases, norms and the last layer; "
                       "\"dense\" is the plain `state_dict` in f32, \"graph\" is what `example=` adds. Times are CPU "
                       "milliseconds of the process, medians; loading includes making the network anew "

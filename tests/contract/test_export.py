@@ -105,6 +105,21 @@ def test_its_own_runtime_gives_the_outputs_of_float64(name, make, tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_a_network_of_int8_layers_is_held_to_its_own_outputs(name, tmp_path):
+    model, x = convolutions()
+    small = sc.quantize(model, torch.rand(64, *x.shape[1:]), keep=())
+    done = export_checked(small, suffixed(tmp_path, name), x, name)
+    inputs = torch.rand(4, *x.shape[1:], generator=torch.Generator().manual_seed(4))
+    got, own = run_directly(name, done.path, small, [inputs]), small(inputs).numpy()
+    if name in ("onnx", "openvino"):
+        assert np.quantile(np.abs(got - own), 0.999) <= (own.max() - own.min()) / 255
+    else:
+        assert np.array_equal(got, own)
+    if name != "safetensors":
+        assert done.bytes < 4 * sum(p.numel() for p in model.parameters()) + 150_000
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_file_that_differs_is_not_left_and_an_older_one_stays(name, tmp_path, monkeypatch):
     model, x = convolutions()
     path, cls = suffixed(tmp_path, name), registry.get("exporters", name)

@@ -8,8 +8,10 @@ import torch
 from support import every, tiny
 
 import secateur as sc
+from secateur import files
 from secateur.measure.size import tensors
 from secateur.pruning.history import NAME, steps
+from secateur.quantization.kinds import kind_of, refusals
 
 X = torch.rand(48, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -62,6 +64,21 @@ def test_half_precision(kind, before, tmp_path):
     back = sc.load(sc.save(found, tmp_path / "half.safetensors"), tiny)
     assert same(back, found)
     assert {t.dtype for _, t in tensors(back)} == {kind}
+
+
+@pytest.mark.parametrize("name", every(7, networks.NETWORKS, first=2))
+def test_a_network_in_eight_bits(name, tmp_path):
+    """By its factory and by its graph; networks of which no layer has that form are passed over."""
+    model, example = made(name)
+    if not [n for n, m in model.named_modules() if kind_of(m) and n not in refusals(model)]:
+        pytest.skip("none of its layers has such a form")
+    small = sc.quantize(model, (example, None) if isinstance(example, tuple) else example, keep=())
+    path = sc.save(small, tmp_path / "small.safetensors", example)
+    assert files.file_bytes(small) == sc.save(small, tmp_path / "plain.safetensors").stat().st_size
+    back, graph = sc.load(path, lambda: made(name, seed=1)[0]), sc.load(path)
+    assert same(back, small) and dict(tensors(graph)).keys() == dict(tensors(small)).keys()
+    assert torch.equal(call(back, example), call(small, example))
+    torch.testing.assert_close(call(graph, example), call(small, example), rtol=1e-5, atol=1e-6)
 
 
 def test_cut_twice_trained_copied_and_cut_by_weights(tmp_path):

@@ -1,7 +1,8 @@
 """Networks in files: one safetensors file without pickle and without the zeros; nothing in it is run as code.
 
-``header`` and ``strict`` read a file and trust nothing in it, ``sparse`` has the three forms of a tensor,
-``layout`` says what stands where, ``write`` writes it, ``version_1`` reads older files.
+``header`` and ``strict`` read a file and trust nothing in it, ``sparse`` and ``gaps`` have the forms of a tensor,
+``layout`` says what stands where, ``low_bits`` which layers have fewer bits, ``write`` writes it, ``version_1`` reads
+older files.
 """
 
 from secateur.files.native.facts import CutFacts, FileFacts, TensorFacts

@@ -9,7 +9,7 @@ from secateur.core.errors import SecateurError
 from secateur.core.modules import stored_tensors
 from secateur.core.tensors import dtype_name
 
-_QUANTISED = ("torch.ao.", "torchao.quantization.")
+_QUANTISED = ("torch.ao.", "torchao.quantization.", "secateur.quantization.")
 """Packages that hold nothing but quantised layers, observers and fake quantisation."""
 
 

@@ -28,7 +28,8 @@ def activation_codes(x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     [-5.0, 0.0, 3.0, 250.0]
     """
     zero = zero.to(torch.float32)
-    return (x.float() / scale).round_().add_(zero).clamp_(0, TOP).sub_(zero)
+    # Nothing in place: torch.export takes these operators apart.
+    return ((x.float() / scale).round() + zero).clamp(0, TOP) - zero
 
 
 def row_range(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ and the runtime find the layer, not its arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -53,19 +54,31 @@ def conv(x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, input_sca
                list(stride), list(padding), list(dilation), groups)
 
 
+def spelt_out(codes: Iterable[Tensor]) -> dict[Callable[..., Any], Callable[..., Tensor]]:
+    """What stands for the operators in a program that has to run without them, in operators of torch alone.
+
+    Args:
+        codes: those of all layers in it; sums are computed in a type that is exact for each of them, since a program
+            cannot choose one by its weights.
+    """
+    kind = reduce(torch.promote_types, map(product_type, codes), torch.float32)
+    linear_sums, conv_sums = partial(_linear, kind=kind), partial(_conv, kind=kind)
+    return dict(zip(OPERATORS, (linear_sums, conv_sums), strict=True))
+
+
 def _linear(x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, input_scale: Tensor | None,
-            input_zero: Tensor | None) -> Tensor:
+            input_zero: Tensor | None, kind: torch.dtype | None = None) -> Tensor:
     given, step = codes_and_scale(x, input_scale, input_zero, (-1,))
-    kind = product_type(codes)
+    kind = kind or product_type(codes)
     sums = F.linear(given.to(kind), codes.to(kind))
     return finish(sums, step * scale, bias, -1).to(x.dtype)
 
 
 def _conv(x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, input_scale: Tensor | None,
           input_zero: Tensor | None, stride: list[int], padding: list[int], dilation: list[int],
-          groups: int) -> Tensor:
+          groups: int, kind: torch.dtype | None = None) -> Tensor:
     given, step = codes_and_scale(x, input_scale, input_zero, tuple(range(1, x.ndim)))
-    kind = product_type(codes)
+    kind = kind or product_type(codes)
     product = F.conv1d if codes.ndim == 3 else F.conv2d
     sums = product(given.to(kind), codes.to(kind), None, stride, padding, dilation, groups)
     return finish(sums, step * scale.view(-1, *[1] * (codes.ndim - 2)), bias, 1).to(x.dtype)
@@ -88,3 +101,5 @@ for _name, _function, _shape in (("int8_linear", _linear, _linear_shape), ("int8
     for _device in ("CPU", "CUDA"):
         _LIBRARY.impl(_name, _function, _device)
     _LIBRARY.impl(_name, _shape, "Meta")
+OPERATORS = (torch.ops.secateur.int8_linear.default, torch.ops.secateur.int8_conv.default)
+"""Both, as they stand in a program."""

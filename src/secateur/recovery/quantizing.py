@@ -124,11 +124,11 @@ def check_not_quantized(model: nn.Module) -> None:
     Raises:
         SecateurError: they are.
     """
-    check_plain(model)
     for name, module in model.named_modules():
         if isinstance(module, (Int8Layer, Bf16Layer)):
-            raise SecateurError(f"layer '{name}' is quantised already ({type(module).__name__}): quantise the network "
-                                "in float32")
+            raise SecateurError(f"layer '{name}' is quantised already ({type(module).__name__}): prune and quantise "
+                                "the network in float32")
+    check_plain(model)
 
 
 def is_far(near: Agreement) -> bool:

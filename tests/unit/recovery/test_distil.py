@@ -110,7 +110,7 @@ def test_best_chooses_anew_where_it_ends_far_from_the_original(monkeypatch):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4)).eval()
     x = torch.randn(1024, 16)
-    plan = sc.plan(net, 0.9, granularity="1x4")
+    plan = sc.plan(net, 0.8, granularity="1x4")
     refit = recover(net, sc.apply(net, plan), plan, "refit", calibration(x)).network
     kept = recover(net, sc.apply(net, plan), plan, ["reconstruct", sc.Distil(steps=600)], calibration(x)).network
     result = recover(net, sc.apply(net, plan), plan, sc.Best(distil=sc.Distil(steps=600)), calibration(x))

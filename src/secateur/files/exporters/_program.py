@@ -21,11 +21,14 @@ from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.core.module_state import evaluating, untouched
 from secateur.core.pytree import repeat, without_classes
 from secateur.core.tensors import tensors_in
+from secateur.files.native.program import FileNetwork
 from secateur.graph import capture
 from secateur.graph.check import check_module
 from secateur.graph.cut.graph_module import ExportedNetwork
 from secateur.graph.example import changes_by_call, check_example
 from secateur.graph.proof.float64 import eager_outputs
+from secateur.quantization import operators
+from secateur.quantization.layers.base import Int8Layer
 from secateur.runtime.base import CHANGES, Compiled
 
 WIDE = 3
@@ -57,6 +60,13 @@ class Subject:
         with capture.quiet():
             return copy.deepcopy(self.model).double()
 
+    @cached_property
+    def quantised(self) -> bool:
+        """Whether layers compute in eight bits: such a network is its own truth, in no other type."""
+        calls = self.model.program.calls if isinstance(self.model, FileNetwork) else []
+        return any(isinstance(one, Int8Layer) for one in self.model.modules()) or any(
+            call.function in operators.OPERATORS for call in calls)
+
     @property
     def inputs(self) -> list[Tensor]:
         """The tensors of the example."""
@@ -76,7 +86,9 @@ class Subject:
             return tensors_in(self.model(*args, **kwargs))
 
     def truth(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """What the network gives in float64."""
+        """What the network gives in float64; in its own types where layers compute in eight bits."""
+        if self.quantised:
+            return self.outputs(inputs)
         return eager_outputs(self.in_double, *self.given(inputs))
 
 

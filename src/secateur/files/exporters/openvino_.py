@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from secateur.core.errors import UnsupportedError, first_line
+from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.files.exporters import _qdq
 from secateur.files.exporters._program import Subject
-from secateur.files.exporters.base import Exporter, Run
+from secateur.files.exporters.base import Exporter, Int8, Run
+from secateur.files.exporters.onnx_ import Onnx
 from secateur.graph.capture import quiet
 
 
@@ -23,15 +26,17 @@ class OpenVino(Exporter):
     packages = ("openvino",)
     extra = "openvino"
 
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
         """Convert the program; sizes that the network fixes stay fixed."""
         openvino, trace = import_openvino(), subject.traced
         try:
             with quiet():
-                model = openvino.convert_model(trace.program)
+                model = _quantised(subject) if subject.quantised else openvino.convert_model(trace.program)
                 model.reshape({model.input(name): openvino.PartialShape(_partial_shape(sizes)) for name, sizes
                                in zip(trace.names, trace.sizes, strict=True) if _has_input(model, name)})
                 openvino.save_model(model, path, compress_to_fp16=False)
+        except SecateurError:
+            raise
         except Exception as error:
             raise UnsupportedError(f"OpenVINO cannot convert {subject.original}: {first_line(error)}") from error
 
@@ -52,6 +57,24 @@ class OpenVino(Exporter):
     def runtime(self) -> str:
         """OpenVINO with its version."""
         return f"OpenVINO {import_openvino().__version__.partition('-')[0]}"
+
+
+def _quantised(subject: Subject) -> Any:
+    """A network of int8 layers by way of ONNX, which has a form for these.
+
+    Raises:
+        MissingExtraError: the packages that write ONNX are not installed.
+        SecateurError: a layer has no form there.
+    """
+    _qdq.check_static(subject.model, "openvino")
+    writer = Onnx()
+    writer.check_installed()
+    with TemporaryDirectory(prefix="secateur-openvino-") as folder:
+        writer.write(subject, path := Path(folder) / "network.onnx")
+        core = import_openvino().Core()
+        # A file that is mapped into memory would be read after the folder is gone.
+        core.set_property({"ENABLE_MMAP": False})
+        return core.read_model(path)
 
 
 def _partial_shape(sizes: Sequence[int | str]) -> list[int]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from secateur.core.tensors import tensors_in
 from secateur.data.input_spec import InputSpec
 from secateur.files.exporters._program import Subject
-from secateur.files.exporters.base import Exporter, Run
+from secateur.files.exporters.base import Exporter, Int8, Run
 from secateur.graph.capture import quiet
+from secateur.quantization import operators
 
 
 class Pt2(Exporter):
@@ -22,9 +24,9 @@ class Pt2(Exporter):
 
     suffix = ".pt2"
 
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
         """Write the program, through memory: torch's own writer ends the process where the disk is full."""
-        program = subject.traced.program
+        program = _in_aten(subject.traced.program)
         spec = InputSpec.of((subject.args, subject.kwargs))
         program.example_inputs = spec.random() if spec.to_json() else None
         for module in (m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)):
@@ -46,3 +48,13 @@ class Pt2(Exporter):
                 return tensors_in(module(*args, **kwargs))
 
         return run
+
+
+def _in_aten(program: ExportedProgram) -> ExportedProgram:
+    """A program without the operators of int8 layers, which torch alone does not know: their arithmetic is spelt out.
+    """
+    if not any(node.target in operators.OPERATORS for node in program.graph.nodes):
+        return program
+    codes = [one for one in program.state_dict.values() if one.dtype == torch.int8]
+    with quiet():
+        return program.run_decompositions(operators.spelt_out(codes))

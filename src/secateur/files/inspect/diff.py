@@ -16,7 +16,7 @@ from secateur.files.inspect.show import flat
 from secateur.pruning.history import Step
 
 _MEASURED = "timing"
-_FACTS = ("format", "secateur", "torch", "network", "bytes")
+_FACTS = ("format", "secateur", "torch", "network", "bits", "bytes")
 
 
 def compare(a: str | Path, b: str | Path) -> dict[str, Any]:

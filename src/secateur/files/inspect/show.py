@@ -17,6 +17,9 @@ from secateur.core.text import clean
 from secateur.files import FileFacts, TensorFacts
 from secateur.files.inspect.layers import layers, sparsity
 
+_USUAL = 32
+"""Bits of a value of which the table says nothing."""
+
 
 def show(path: str | Path, console: Terminal | None = None) -> None:
     """Print what a file says of its network.
@@ -54,10 +57,15 @@ def _heading(facts: FileFacts, found: Sequence[TensorFacts]) -> list[str]:
     dense = sum(one.dense_bytes for one in found)
     torch = f", torch {clean(facts.torch)}" if facts.torch else ""
     runs = "loads without a factory" if facts.runnable else "loads with the factory of the network before the cut"
-    return [f"{facts.path}: {clean(facts.network)}, {_summary(found)}",
+    return [f"{facts.path}: {clean(facts.network)}, {_summary(found)}{_bits(facts)}",
             f"{words.count(facts.bytes)} bytes on disk, {words.percent(facts.bytes / max(1, dense))} of the tensors "
             f"before the cut ({words.count(dense)} bytes)",
             f"format {facts.format}, written by secateur {clean(facts.secateur)}{torch}; {runs}"]
+
+
+def _bits(facts: FileFacts) -> str:
+    """In how many bits the weights are, where that is not 32."""
+    return f", weights in {facts.bits} bits" if facts.layers else ""
 
 
 def _summary(found: Sequence[TensorFacts]) -> str:
@@ -95,11 +103,11 @@ def _tensor_table(found: Sequence[TensorFacts]) -> Table:
     """How every tensor is stored."""
     made = plain("tensor", "before", "after", "zero", "gone", "stored as", "bytes", "of dense")
     for one in found:
-        narrow = f" {one.values}" if one.values != one.dtype else ""
+        narrow = f" {one.values}" if one.values != one.dtype or one.bits != _USUAL else ""
         gone = [words.percent(x) if one.weight else "" for x in (one.zeros, one.sparsity)]
         made.add_row(Text(clean(one.name)), _sides(one.before), _sides(one.shape) if one.shape != one.before else "",
                      *gone, one.form + narrow, words.count(one.bytes),
-                     words.percent(one.bytes / max(1, one.dense_bytes), 0))
+                     words.percent(one.bytes / one.dense_bytes, 0) if one.dense_bytes else "")
     return made
 
 

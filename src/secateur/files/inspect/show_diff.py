@@ -33,6 +33,7 @@ def _heading(found: dict[str, Any]) -> Iterator[str]:
     for key, place in (("A", 0), ("B", 1)):
         facts = {name: values[place] for name, values in found["facts"].items()}
         yield (f"{key} {found[key.lower()]}: {clean(facts['network'])}, sparsity {found['sparsity'][place]:.4f}, "
+               f"weights in {facts['bits'] or 'no'} bits, "
                f"{text.count(facts['bytes'])} bytes, format {facts['format']}, secateur {clean(facts['secateur'])}"
                + (f", torch {clean(facts['torch'])}" if facts["torch"] else ""))
     for key in ("a", "b"):

@@ -14,6 +14,7 @@ from secateur.core.paths import path_of
 from secateur.files.native import dtypes, strict
 from secateur.files.native.differences import differences
 from secateur.files.native.facts import FileFacts
+from secateur.files.native.low_bits import put_back
 from secateur.files.native.program import FileNetwork, read
 from secateur.files.native.read import read_whole
 from secateur.files.native.steps import check_example, type_and_shape
@@ -30,9 +31,11 @@ def load(path: str | Path, make_model: Callable[[], nn.Module] | None = None, ex
     """Load a network from a file that :func:`secateur.save` wrote.
 
     With ``make_model`` the original is made, cut as the file says, and filled with the tensors: it has its own class,
-    learns, and can be cut again. Without it the graph in the file is run, operator by operator from a fixed list: it
-    gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run. Before each
-    operator a rule checks what it gets, since torch's operators do not: some would read and write foreign memory.
+    learns, and can be cut again. Where the file says that layers compute in fewer bits, these take the place of the
+    layers that ``make_model`` makes in float32. Without it the graph in the file is run, operator by operator from a
+    fixed list: it gives the outputs of evaluation mode and has no class of its own. No code in the file is ever run.
+    Before each operator a rule checks what it gets, since torch's operators do not: some would read and write foreign
+    memory.
 
     Args:
         path: the file.
@@ -78,7 +81,7 @@ def _load_graph(path: Path, trusted: bool) -> nn.Module:
 
     facts, held, text = read_whole(path, check)
     program = read(text, set(held), f"'{path}': the graph", trusted)
-    network = FileNetwork(program, held, strict.short(facts.network))
+    network = FileNetwork(program, held, strict.short(facts.network), facts.layers)
     return remember(network, facts.steps)
 
 
@@ -118,6 +121,7 @@ def _cut_alike(network: nn.Module, facts: FileFacts, example: Any) -> nn.Module:
         _check_same(network, step.tensors, facts.path)
         _cast(network, step.tensors)
         network = _cut_once(network, step, example, facts.path)
+    network = put_back(network, facts.layers, facts.stored, f"'{facts.path}': the layers")
     _check_same(network, {n: f"{one.dtype}{list(one.shape)}" for n, one in facts.stored.items()}, facts.path)
     return network
 

@@ -17,9 +17,11 @@ from secateur.core.version import __version__
 from secateur.files.native import layout, sparse, strict, version_1
 from secateur.files.native.facts import FileFacts
 from secateur.files.native.header import Header, check_length, open_file, read_header
+from secateur.files.native.low_bits import read_layers
 from secateur.files.native.steps import read_steps
 
-FIELDS = {"format", "secateur", "torch", "network", "tensors", "steps", "settings", "program", "data", "checksum"}
+FIELDS = {"format", "secateur", "torch", "network", "tensors", "layers", "steps", "settings", "program", "data",
+          "checksum"}
 
 
 def tell(path: str | Path) -> FileFacts:
@@ -34,7 +36,7 @@ def tell(path: str | Path) -> FileFacts:
     >>> path = sc.save(sc.prune(torch.nn.Linear(64, 64), 0.9), tempfile.mkdtemp() + "/net.safetensors")
     >>> facts = tell(path)
     >>> facts.network, facts.tensors[0].form, facts.cuts[0].before, facts.cuts[0].after
-    ('Linear', 'bitmask', 4096, 410)
+    ('Linear', 'gaps', 4096, 410)
     """
     path = path_of("tell", path)
     with open_file(path) as file:
@@ -51,7 +53,7 @@ def _read_facts(file: BinaryIO, path: Path) -> FileFacts:
     version = _version_of(header.metadata, path)
     if version == 1:
         return version_1.read_facts(header, path)
-    strict.fields(header.metadata, FIELDS, f"'{path}': the metadata")
+    strict.fields(header.metadata, FIELDS - {"layers"} if version == 2 else FIELDS, f"'{path}': the metadata")
     _check_own(header, path)
     meta, where = header.metadata, f"'{path}': the header's"
     tensors = layout.read_tensors(meta["tensors"], f"{where} tensors")
@@ -62,9 +64,10 @@ def _read_facts(file: BinaryIO, path: Path) -> FileFacts:
     if entries != {name: (one.dtype, one.shape) for name, one in header.entries.items()}:
         raise SecateurError(f"'{path}' is damaged: its header lists other tensors than it holds")
     steps = read_steps(strict.read_json(meta["steps"], f"{where} steps"), f"{where} steps")
+    layers = read_layers(meta.get("layers", "{}"), f"{where} layers")
     constants = {name: one for name, one in tensors.items() if name.startswith(layout.OURS)}
     own = {name: one for name, one in tensors.items() if name not in constants}
-    return FileFacts(path, version, meta["secateur"], meta["torch"], meta["network"], own, constants, steps,
+    return FileFacts(path, version, meta["secateur"], meta["torch"], meta["network"], own, constants, layers, steps,
                      settings, program, meta["data"], header)
 
 
@@ -176,7 +179,7 @@ def _tensor(name: str, one: layout.Stored, parts: dict[str, sparse.Bytes], path:
     for word, part in zip((p[0] for p in layout.parts(name, one).values()), own, strict=True):
         if word == "BOOL" and part.size and part.max() > 1:
             raise SecateurError(f"{what} holds booleans that are neither 0 nor 1")
-    found = sparse.decode(own, one.form, layout.values(one), one.shape, what)
+    found = layout.decode(own, one, what)
     if one.nonzeros is not None and sparse.count_stored(found) != one.nonzeros:
         raise SecateurError(f"{what} is declared with {one.nonzeros} values, but has {sparse.count_stored(found)}")
     return found if found.dtype == layout.dtype(one) else found.to(layout.dtype(one))

@@ -17,6 +17,7 @@ from secateur.core.errors import SecateurError, first_line
 from secateur.core.paths import path_of, write_whole
 from secateur.core.version import __version__
 from secateur.files.native import dtypes, layout, sparse, strict
+from secateur.files.native.low_bits import layers_as_text, layers_of
 from secateur.files.native.program import FileNetwork, make_graph
 from secateur.files.native.write import write_parts, write_tensors
 from secateur.graph.check import check_module
@@ -30,10 +31,12 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
          settings: Mapping[str, Any] | None = None) -> Path:
     """Save a network to a safetensors file that :func:`secateur.load` reads.
 
-    Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or
-    compressed sparse rows. It comes back with the same bits. A network that lost neurons remembers, through copies,
-    training and further cuts, which units of each group were kept; the file holds that, with the shapes and types of
-    the example inputs, never their values. The file appears whole or not at all.
+    Each tensor is stored in whichever of three forms takes the fewest bytes: dense, a bitmask with the values, or the
+    gaps between kept values, or between kept blocks of values, in a Rice code. It comes back with the same bits. Layers
+    in fewer bits (:func:`secateur.quantize`) are named in the file, with their codes, scales and ranges. A network that
+    lost neurons remembers, through copies, training and further cuts, which units of each group were kept; the file
+    holds that, with the shapes and types of the example inputs, never their values. The file appears whole or not at
+    all.
 
     Args:
         model: the network. Of a compiled one, save the network that it was compiled from.
@@ -62,7 +65,7 @@ def save(model: nn.Module, path: str | Path, example: Any = None, values: str | 
     told, parts = dict[str, layout.Stored](), dict[str, sparse.Bytes]()
     for name, tensor in [*tensors(model), *constants.items()]:
         told[name], narrow = _describe(name, tensor, None if name in constants else values)
-        parts.update(zip(layout.parts(name, told[name]), sparse.encode(narrow, told[name].form), strict=True))
+        parts.update(zip(layout.parts(name, told[name]), layout.encode(narrow, told[name]), strict=True))
     parts[layout.PROGRAM] = np.frombuffer(text, np.uint8)
     about = _metadata(model, told, settings, len(text))
     with write_whole(path) as scratch:
@@ -139,6 +142,7 @@ def _metadata(model: nn.Module, told: Mapping[str, layout.Stored], settings: Map
         raise SecateurError(f"save: settings cannot be written as JSON: {first_line(error)}") from error
     return {"format": f"{layout.FORMAT} {layout.VERSION}", "secateur": __version__, "torch": torch.__version__,
             "network": _class_name(model), "tensors": layout.tensors_as_text(told),
+            "layers": layers_as_text(model.low_bits if isinstance(model, FileNetwork) else layers_of(model)),
             "steps": json.dumps([asdict(step) for step in steps(model)], separators=(",", ":")),
             "settings": given, "program": str(program)}
 

@@ -1,4 +1,4 @@
-"""A tensor as the fewest bytes that give it back bit for bit: dense, bitmask and values, or CSR.
+"""A tensor as bytes that give it back bit for bit: dense, bitmask and values, or, in files of format 2, CSR.
 
 Every value that has a bit set is stored: a negative zero, a NaN with its payload and a denormal count as values.
 A matrix is the first axis by all the others; a vector is one row.
@@ -17,9 +17,12 @@ from torch import Tensor
 from secateur.core.errors import SecateurError
 from secateur.core.tensors import raw_bytes
 
-FORMS = {"dense": ("",), "bitmask": (":mask", ":values"), "csr": (":rows", ":columns", ":values")}
+FORMS = {"dense": ("",), "bitmask": (":mask", ":values"), "csr": (":rows", ":columns", ":values"),
+         "gaps": (":gaps", ":values")}
 ENTRY = 80
+"""Bytes that a part takes in the header."""
 BOUND = 1024
+"""How many times as large as its bytes in the file a tensor may be."""
 Bytes = NDArray[np.uint8]
 
 
@@ -46,13 +49,6 @@ class Sizes:
         return (self.nonzeros * (self.item + byte_width(max(self.columns - 1, 0)))
                 + (self.rows + 1) * byte_width(self.nonzeros))
 
-    def form(self) -> str:
-        """The smallest form, its lines in the header counted; CSR only where the dense tensor stays in bounds."""
-        if not self.nonzeros < self.items or self.item > 8:
-            return "dense"
-        whole = self.items * self.item
-        allowed = ["dense", "bitmask"] + ["csr"] * (whole <= BOUND * self.bytes("csr"))
-        return min(allowed, key=lambda form: self.bytes(form) + ENTRY * len(FORMS[form]))
 
 
 def byte_width(most: int) -> int:
@@ -84,18 +80,13 @@ def count_stored(tensor: Tensor) -> int:
 
 
 def encode(tensor: Tensor, form: str) -> tuple[Bytes, ...]:
-    """The parts of a form, each as bytes, in the order of :data:`FORMS`."""
+    """The parts of a tensor that is stored dense or as a bitmask, each as bytes, in the order of :data:`FORMS`."""
     flat = bits(tensor)
     if form == "dense":
         return (flat.view(np.uint8),)
     there = flat != 0
     values = flat[there].view(np.uint8)
-    if form == "bitmask":
-        return np.packbits(there, bitorder="little"), values
-    matrix = there.reshape(tensor.shape[0] if tensor.ndim > 1 else 1, -1)
-    ends = np.concatenate([[0], np.cumsum(matrix.sum(1))])
-    return (ends.astype(f"<u{byte_width(len(values) // tensor.element_size())}").view(np.uint8),
-            np.nonzero(matrix)[1].astype(f"<u{byte_width(matrix.shape[1] - 1)}").view(np.uint8), values)
+    return np.packbits(there, bitorder="little"), values
 
 
 def decode(parts: tuple[Bytes, ...], form: str, kind: torch.dtype, shape: tuple[int, ...], what: str) -> Tensor:

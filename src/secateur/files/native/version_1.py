@@ -28,7 +28,7 @@ def read_facts(header: Header, path: Path) -> FileFacts:
     meta, where = strict.fields(header.metadata, FIELDS, f"'{path}': the metadata"), f"'{path}': the header's steps"
     told = [strict.typed(one, dict, where) for one in strict.typed(strict.read_json(meta["steps"], where), list, where)]
     steps = read_steps([{**one, "example": _example(one.get("example", ""), where)} for one in told], where)
-    return FileFacts(path, 1, meta["secateur"], "", meta["network"], layout.all_dense(header), {}, steps, {}, 0,
+    return FileFacts(path, 1, meta["secateur"], "", meta["network"], layout.all_dense(header), {}, {}, steps, {}, 0,
                      meta["checksum"], header)
 
 

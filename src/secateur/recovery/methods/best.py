@@ -52,14 +52,14 @@ class Best(Recovery):
 
     distil: Distil = Distil()  # noqa: RUF009
     needs = frozenset({"data"})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         check_settings("best", vars(self), distil=kind(Distil))
 
     def chooses(self, kinds: frozenset[str]) -> bool:
-        """Where single weights or blocks are cut, but not under N:M."""
-        return thins(kinds)
+        """Where the refit does."""
+        return Refit().chooses(kinds)
 
     def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network, refitted and trained where that brings it closer.

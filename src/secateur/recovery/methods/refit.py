@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +15,23 @@ from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryRe
 from secateur.recovery.methods.recalibrate import Recalibrate
 from secateur.recovery.methods.rechoose import Rechoose
 from secateur.recovery.methods.reconstruct import Reconstruct
+from secateur.recovery.picks import rechoosable
 
 _KEPT = ("recovery refit: refitting would move the outputs further from the original's, so nothing was refitted")
 
 
 @dataclass(frozen=True)
 class Refit(Recovery):
-    """The best refit of each layer by itself, as measured: ``rechoose`` where single weights are cut, else
+    """The best refit of each layer by itself, as measured: ``rechoose`` where weights or blocks are cut, else
     ``reconstruct``; ``recalibrate`` after it where there are batch norms. Returns the candidate whose outputs for the
     samples are closest to the original's; the cut network as it is stands among them, so that nothing gets worse."""
 
     needs = frozenset({"data"})
+    version: ClassVar[int] = 2
 
     def chooses(self, kinds: frozenset[str]) -> bool:
-        """Where single weights are cut."""
-        return kinds == {"weight"}
+        """Where weights or blocks of them are cut."""
+        return rechoosable(kinds)
 
     def recover(self, context: RecoveryContext) -> RecoveryResult:
         """The cut network, refitted where that brings it closer."""

@@ -28,12 +28,14 @@ class FileNetwork(nn.Module):
     """What :func:`secateur.load` gives without a factory: the tensors under their names, and a graph that runs them.
 
     It computes what the network that was saved computes in evaluation mode; its parameters learn. ``original`` names
-    the class that it was.
+    the class that it was, ``low_bits`` the kinds of its layers in fewer bits.
     """
 
-    def __init__(self, program: Program, tensors: Mapping[str, Tensor], original: str):
+    def __init__(self, program: Program, tensors: Mapping[str, Tensor], original: str,
+                 layers: Mapping[str, str] | None = None):
         super().__init__()
         self.program, self.original, self._homes = program, original, dict[str, tuple[nn.Module, str]]()
+        self.low_bits = dict(layers or {})
         self._announced: dict[Any, list[Any]] = {}
         parameters = set(program.parameters)
         for name, tensor in tensors.items():

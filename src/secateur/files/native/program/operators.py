@@ -1,9 +1,10 @@
 """The operators that a graph in a file may name: arithmetic on tensors and sizes, nothing else.
 
 Left out are what reads or writes anything outside its arguments, memory that nothing was written to, storage set by
-hand, randomness, gradients, and everything outside ATen. A name in this list says nothing about what the operator is
-given: those of them that have a rule (:mod:`secateur.files.native.program.rules`) run in any file, all others in files
-that the caller trusts. In place is allowed what is allowed.
+hand, randomness, gradients, and everything outside ATen but the products of int8 layers. A name in this list says
+nothing about what the operator is given: those of them that have a rule
+(:mod:`secateur.files.native.program.rules`) run in any file, all others in files that the caller trusts. In place is
+allowed what is allowed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
+from secateur.quantization import operators as _int8  # noqa: F401 - makes them known to torch
 
 NAMED = """
 abs acos acosh add addbmm addcdiv addcmul addmm addmv all amax amin aminmax any argmax argmin argsort asin asinh atan
@@ -69,6 +71,8 @@ _TRACED = {operator: ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", 
                       "and_", "or_"), torch: ("sym_max", "sym_min", "sym_int", "sym_float", "sym_not")}
 NAMES = {getattr(module, name): name for module, names in _TRACED.items() for name in names}
 LARGEST = 2**63
+OWN = frozenset({"int8_linear", "int8_conv"})
+"""The products of int8 layers (:mod:`secateur.quantization.operators`)."""
 
 
 def name_of(target: Any) -> str:
@@ -106,6 +110,8 @@ def operation(name: str) -> Callable[..., Any]:
     if first == "size" and rest in PLAIN:
         return Sizes(rest)
     base, _, overload = rest.partition(".")
+    if first == "secateur" and base in OWN and overload == "default":
+        return getattr(torch.ops.secateur, base).default  # type: ignore[no-any-return]
     if first == "aten" and (base in _ATEN or (base.endswith("_") and base[:-1] in _ATEN)):
         packet = getattr(torch.ops.aten, base, None)
         if packet is not None and overload in packet.overloads():

@@ -46,16 +46,17 @@ VALUE = 2**8
 """Operations that a value counts as which is read or written: what takes the time of a slow function of one."""
 
 
-def rule(names: str, scratch: Callable[..., int] | None = None,
-         work: Callable[..., int] | None = None) -> Callable[[Rule], Rule]:
-    """Register a rule for operators of ATen, named as in ``add.Tensor gelu``; one overload alone is ``default``.
+def rule(names: str, scratch: Callable[..., int] | None = None, work: Callable[..., int] | None = None,
+         space: str = "aten") -> Callable[[Rule], Rule]:
+    """Register a rule for operators of ATen, or of another ``space``, named as in ``add.Tensor gelu``; one overload
+    alone is ``default``.
 
     The rule gets every argument of the operator's schema in order: a :class:`Spec` for a tensor, torch's types and
     words, plain numbers, lists. It gives the result's spec, or raises.
     """
     def register(function: Rule) -> Rule:
         for name in names.split():
-            full = f"aten.{name}" if "." in name else f"aten.{name}.default"
+            full = f"{space}.{name}" if "." in name else f"{space}.{name}.default"
             RULES[full] = function
             if scratch:
                 SCRATCH[full] = scratch
