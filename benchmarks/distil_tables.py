@@ -12,6 +12,9 @@ from runtime_tables import table_of
 OUT = Path(__file__).parent / "results" / "distil.json"
 NAMES = {"best": "`best`", "refit": "`refit`", "none": "plain cut", "published SparseGPT": "SparseGPT",
          "published Wanda": "Wanda"}
+TAKEN = OUT.with_name("distil_taken.json")
+JUDGED = {"O-Net": "same answer", "Silero VAD": "same answer", "Resemblyzer": "cosine",
+          "EfficientNet-Lite0": "same class"}
 NOUNS = {"weight": "of the weights", "neuron": "of the neurons"}
 
 
@@ -51,3 +54,20 @@ def choice_line(granularity: str, sparsities: tuple[float, ...]) -> list[str]:
     seconds = [median(r["cpu_seconds"] for r in group) for group in at if group]
     return [*(f"{100 * fmean(r['accuracy'] for r in group):.2f}" if group else "" for group in at),
             f"{max(seconds):.1f}" if seconds else ""]
+
+
+def taken() -> str:
+    """How alike the outputs of networks that no one here trained are to the uncut ones' after each step."""
+    found = json.loads(TAKEN.read_text())
+    cells = {(r["network"], r["granularity"], r["sparsity"], r["method"]): r for r in found["rows"]}
+    lines = []
+    for name, granularity, sparsity in dict.fromkeys(key[:3] for key in cells if key[3] == "best"):
+        key = JUDGED[name].split()[0]
+        best = cells[name, granularity, sparsity, "best"]
+        steps = [cells[name, granularity, sparsity, "none"], *best["refit"], best]
+        lines.append([name, f"{sparsity:.0%} {NOUNS.get(granularity, f'of blocks {granularity}')}", JUDGED[name],
+                      *(f"{step[key]:.3f}" for step in steps), f"{best['shown']:,}", f"{best['cpu_seconds']:.0f}"])
+    heads = ["network", "cut", "agreement", "plain cut", "`refit`", "`best`", "inputs shown", "processor seconds"]
+    packages = ", ".join(found["packages"][name] for name in dict.fromkeys(line[0] for line in lines))
+    return (f"Agreement with the uncut network on inputs that no recovery saw ({packages}; {found['machine']['cpu']}, "
+            f"{found['threads']} thread):\n\n" + table_of(heads, lines))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from nets import padded
+from ratios import BF16, INT8
 from torch import nn
 from torch.utils import mkldnn
 
@@ -107,8 +108,12 @@ ENGINES = {
 }
 
 PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "deepsparse": "deepsparse", "mkl sparse": "mkl",
-         "tensorflow": "tensorflow", "tf.sparse": "tensorflow", "litert": "litert", "litert sparse": "litert"}
-"""Engines in processes of their own, and the environment that each needs."""
+         "tensorflow": "tensorflow", "tf.sparse": "tensorflow", "litert": "litert", "litert sparse": "litert",
+         **dict.fromkeys((*INT8, *BF16), "")}
+"""Engines in processes of their own, and the environment that each needs; empty: secateur's own."""
+WRONG, TOO_FAR = 1e-4, 0.15
+"""Outputs in float32 are wrong where their largest error, as a fraction of the largest output, is above the first; in
+less precision where the norm of the error, as a fraction of the outputs', is above the second."""
 
 PACKAGES = {"onnxruntime": ["onnxruntime", "onnx"], "openvino": ["openvino", "onnx"],
             "deepsparse": ["deepsparse==1.8.0", "numpy==1.26.4", "onnx==1.14.1"], "mkl": ["mkl", "numpy"],
@@ -120,6 +125,9 @@ class Peer:
 
     def __init__(self, name: str, folder: Path, threads: int):
         self.name, self.threads, home = name, threads, folder / PEERS[name]
+        if not PEERS[name]:
+            self.python = Path(sys.executable)
+            return
         self.python, failed = home / "bin" / "python", folder / f"{PEERS[name]}.failed"
         if failed.exists():
             raise FileNotFoundError(failed.read_text())
@@ -183,11 +191,12 @@ def opened(label: str, engine: Any, net: nn.Sequential, x: torch.Tensor,
     """
     out, timer, version = engine.open(net, x)
     note: dict[str, Any] = {"version": version}
-    if label == "deepsparse" and not error_of(out, exact) < 1e-4 and all(isinstance(m, LINEAR) for m in net):
+    if label == "deepsparse" and not error_of(out, exact) < WRONG and all(isinstance(m, LINEAR) for m in net):
         out, timer, version = engine.open(padded(net), x)
         note["note"] = "wrong as it is; hidden widths padded to multiples of 16"
-    error = error_of(out, exact)
-    if not error < 1e-4:
+    rounded = label in (*INT8, *BF16)
+    error, allowed = (distance_of(out, exact), TOO_FAR) if rounded else (error_of(out, exact), WRONG)
+    if not error < allowed:
         raise RuntimeError(f"wrong outputs, relative error {error:.1e}")
     return timer, note | {"error": float(f"{error:.2e}")}
 
@@ -195,6 +204,11 @@ def opened(label: str, engine: Any, net: nn.Sequential, x: torch.Tensor,
 def error_of(out: np.ndarray, exact: np.ndarray) -> float:
     """The largest error, relative to the largest output."""
     return float(np.abs(out - exact).max() / np.abs(exact).max())
+
+
+def distance_of(out: np.ndarray, exact: np.ndarray) -> float:
+    """The norm of the error, relative to that of the outputs."""
+    return float(np.linalg.norm(out - exact) / np.linalg.norm(exact))
 
 
 def install(folder: Path) -> None:

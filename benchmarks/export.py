@@ -62,7 +62,7 @@ def accuracy(run: Callable[[list[Tensor]], list[Tensor]], case: Case) -> float:
 def measured(case: Case, name: str, network: nn.Module, int8: bool, folder: Path) -> tuple[dict[str, Any], Any]:
     """One file: what it holds and costs to make; and what runs it."""
     begin = time.process_time()
-    done = export_checked(network, folder / f"{name}{'-int8' * int8}.onnx", case.source.test_x[:64], int8=int8)
+    done = export_checked(network, folder / f"{name}{'-int8' * int8}.onnx", case.inputs[:128], int8=int8)
     spent = time.process_time() - begin
     found = done.checked
     assert found is not None

@@ -43,10 +43,10 @@ def answer(results: Results) -> str:
 
 
 def rows(run: Any) -> Any:
-    """The means over the seeds of every point."""
-    names = ("granularity", "criterion", "recovery", "sparsity")
-    for kind in sorted({tuple(p[n] for n in names) for p in run.points}, reverse=True):
-        points = [p for p in run.points if tuple(p[n] for n in names) == kind]
+    """The means over the seeds of every point in float32."""
+    names, whole = ("granularity", "criterion", "recovery", "sparsity"), [p for p in run.points if p.bits == 32]
+    for kind in sorted({tuple(p[n] for n in names) for p in whole}, reverse=True):
+        points = [p for p in whole if tuple(p[n] for n in names) == kind]
         accuracies = [p["accuracy"] for p in points]
         yield {**dict(zip(names, kind, strict=True)), "control": points[0]["control"],
                "samples_seen": points[0]["samples_seen"],

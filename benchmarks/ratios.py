@@ -9,7 +9,9 @@ from typing import Any
 Row = dict[str, Any]
 OURS = ("secateur", "secateur avx2")
 DENSE = ("torch eager", "torch oneDNN", "torch.compile", "onnxruntime", "openvino", "tensorflow", "litert")
-"""Open engines that run the network as if it had no zeros."""
+"""Open engines that run the network as if it had no zeros, in float32."""
+INT8, BF16 = ("onnxruntime int8", "openvino int8"), ("openvino bf16", "torch bf16")
+"""The same in less precision."""
 
 
 def median(row: Row, engine: str) -> float:
@@ -39,8 +41,8 @@ def faster(row: Row, engine: str, than: str | None) -> float | None:
 
 
 def others(row: Row) -> list[str]:
-    """Every engine that was timed but ours."""
-    return [e for e in row["engines"] if e not in OURS]
+    """Every engine in float32 that was timed, but ours."""
+    return [e for e in row["engines"] if e not in (*OURS, *INT8, *BF16)]
 
 
 def summary(row: Row) -> str:

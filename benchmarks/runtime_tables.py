@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ratios import DENSE, Row, best, faster, median, others
+from ratios import BF16, DENSE, INT8, Row, best, faster, median, others
 
 NETS = ("mlp", "768-3072", "4096-4096", "cnn", "resnet-like", "mobilenet-like")
 LINEAR = NETS[:3]
@@ -122,7 +122,15 @@ def mlp(found: dict[str, Any]) -> str:
     heads = ["batch", "sparsity", "torch eager", "secateur over it", "best dense engine", "**secateur over it**",
              "best of all others", "**secateur over it**", "over DeepSparse", "AVX2 alone over the best dense"]
     rows = [r for r in ordered(found) if (r["net"], r["threads"]) == ("mlp", 1) and r["sparsity"] in SHOWN]
-    return table_of(heads, [_mlp(row) for row in rows])
+    less = [(name, kinds) for name, kinds in (("int8", INT8), ("bf16", BF16)) if any(best(r, kinds) for r in rows)]
+    heads += [head for name, _ in less for head in (f"best engine in {name}", "**secateur over it**")]
+    return table_of(heads, [[*_mlp(row), *(cell for _, kinds in less for cell in _less(row, kinds))] for row in rows])
+
+
+def _less(row: Row, kinds: Sequence[str]) -> list[str]:
+    """The fastest engine in less precision, and how many times faster secateur is in float32."""
+    other = best(row, kinds)
+    return [other or "", f"**{times(faster(row, 'secateur', other))}**" if other else ""]
 
 
 def _mlp(row: Row) -> list[str]:

@@ -53,7 +53,7 @@ from secateur.experiment.trial import open_bundle
 from secateur.models import build as make_model
 
 CUTS = (("weight", "magnitude"), ("weight", "random"), ("neuron", "l2"), ("neuron", "random"))
-CONFIG = sc.StudyConfig(latency_batches=(), best=False)
+CONFIG = sc.StudyConfig(latency_batches=(), best=False, uncut_bits=())
 COMMANDS = {"demo": ["study", "--quick"], "study": ["study"], "again": ["study", "--batch", ""]}
 """What a user types, by the name of its figure; the last two in one folder. The last one leaves the timings alone,
 because it would repeat those that were noisy."""

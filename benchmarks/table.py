@@ -289,6 +289,7 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "example_report": exam
                                          "refusals": refusals, "peers": peers,
                                          "large": large, "curves": curves,
                                          "distil": distil_tables.lost,
+                                         "distil_taken": distil_tables.taken,
                                          "accuracy_weights": accuracy(accuracy_tables.main("weight")),
                                          "accuracy_neurons": accuracy(accuracy_tables.main("neuron")),
                                          "accuracy_all_weights": accuracy(accuracy_tables.everything("weight")),

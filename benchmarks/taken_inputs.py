@@ -28,7 +28,13 @@ SHOWN = ("skimage astronaut.png", "skimage motorcycle_left.png", "skimage ihc.pn
 HELD = ("skimage chelsea.png", "skimage rocket.jpg", "skimage coffee.png", "skimage camera.png", "sklearn flower.jpg")
 FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 FACES = 100
-VOICES = ("f1", "f2", "f3", "f4", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "croak", "klatt", "klatt2", "klatt3")
+VOICES = ("f1", "f2", "f3", "f4", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "croak", "klatt", "klatt2", "klatt3",
+          "klatt5", "klatt6", "Alex", "Alicia", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Gene2",
+          "Henrique", "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "adam", "anika", "antonio", "aunty",
+          "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "edward2", "grandma", "grandpa", "gustave",
+          "iven", "iven2", "iven3", "iven4", "john", "kaukovalta", "linda", "marcelo", "max", "michel", "miguel",
+          "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert", "sandro", "shelby", "steph", "steph2",
+          "steph3", "travis", "victor", "zac")
 OTHER_VOICES = ("f5", "m8", "klatt4", "whisper")
 RATE, FRAMES, LOUD = 16000, 160, 10 ** (-30 / 20)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,24 @@ def make(folder: Path = Path("run"), grid: tuple[float, ...] = GRID,
                    [trained(seed, trained_here) for seed in range(seeds)], points,
                    [weight_statistics(weights(seed), grid) for seed in range(seeds)] if with_anatomy else [],
                    {"images": pictures(rng), "labels": labels[:16].tolist()} if images else None, labels)
+
+
+def quantised(run: RunData, lost: float = 0.0, cut: bool = False, bits: tuple[int, ...] = (16, 8)) -> RunData:
+    """The run with the uncut network in fewer bits, which loses so much accuracy and takes as many bytes as its bits;
+    where asked with every cut in eight bits, too."""
+    uncut = {p.seed: p for p in reversed(run.points) if p.is_uncut}
+    more = [_in_bits(p, b, lost) for p in uncut.values() for b in bits]
+    more += [_in_bits(p, 8, lost) for p in run.points if cut and p.removed and not p.control]
+    return replace(run, points=[*run.points, *more])
+
+
+def _in_bits(p: Row, bits: int, lost: float) -> Row:
+    right = round(TESTS * (p.accuracy - lost))
+    correct = np.zeros(TESTS, np.uint8)
+    correct[np.random.default_rng(7).permutation(TESTS)[:right]] = 1
+    sizes = {"bytes": p.bytes * bits // 32, "bytes_sparse": p.bytes_sparse * bits // 32}
+    return replace(p, bits=bits, accuracy=right / TESTS, correct=np.packbits(correct).tobytes(), latency=None,
+                   conditions=None, work_ratio=None, sparse_error=None, **sizes)
 
 
 MACHINE = {"cpu": "Made-up CPU 3000 @ 2.4 GHz", "cores": 2, "threads": 1, "os": "Linux 6.1", "python": "3.11.7",

@@ -1,7 +1,7 @@
 """One other inference engine in a process of its own, told over stdin what to build, run and time.
 
 Run by ``benchmarks/runtime.py`` with the Python of an environment that holds the engine. It must not
-import anything but the engine, numpy and, for some, onnx.
+import anything but the engine, numpy and, for some, onnx; those of ``rounded_engines`` run with secateur's own Python.
 """
 
 import importlib
@@ -15,7 +15,9 @@ import numpy as np
 ENGINES = {"onnxruntime": "onnx_engines:onnxruntime", "openvino": "onnx_engines:openvino",
            "deepsparse": "onnx_engines:deepsparse", "mkl sparse": "mkl_engine:sparse",
            "tensorflow": "tensorflow_engines:dense", "tf.sparse": "tensorflow_engines:sparse",
-           "litert": "litert_engines:dense", "litert sparse": "litert_engines:sparse"}
+           "litert": "litert_engines:dense", "litert sparse": "litert_engines:sparse",
+           "onnxruntime int8": "rounded_engines:onnxruntime_int8", "openvino int8": "rounded_engines:openvino_int8",
+           "openvino bf16": "rounded_engines:openvino_bf16", "torch bf16": "rounded_engines:torch_bf16"}
 """A function of layers, weights, example and threads in each; it gives a call of no arguments and a version."""
 
 

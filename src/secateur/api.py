@@ -114,7 +114,7 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     check_criterion_is_used(chosen.criterion, items, kinds,
                             chosen.granularity_item.criterion(samples is not None))
     made = make_plan(model, sparsity, chosen, samples, example)
-    with untouched(model):
+    with torch.inference_mode(False), untouched(model):
         result = pipeline.recover(model, apply(model, made), made, items, samples, chosen.seed)
         _warn(model, result, (samples or samples_of_example(example)) if made.removed else None)
         cut = keep_marks(model, result.network)
@@ -229,7 +229,7 @@ def recover(model: nn.Module, pruned: nn.Module, *, data: Any, recovery: Recover
         raise SecateurError(f"recover: recovery {pipeline.name_of(choosing[0])} chooses itself which weights go, which "
                             "takes the plan of the cut: give plan=, or recovery=['reconstruct', 'distil'], which keep "
                             "the zeros where they are")
-    with untouched(model):
+    with torch.inference_mode(False), untouched(model):
         result = pipeline.recover(model, copy.deepcopy(pruned), made, items, samples, seed)
     _warn(model, result, samples if made.removed else None)
     return keep_marks(pruned, result.network)

@@ -35,6 +35,14 @@ def report(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory):
+    path = tmp_path_factory.mktemp("quantised") / "report.html"
+    run = synthetic_run.quantised(synthetic_run.make())
+    path.write_text(page.render(gather_results(run)), encoding="utf-8")
+    return path
+
+
 def load(browser, report, width, scheme, state=""):
     """The page in a fresh tab that is offline, with its troubles and requests."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
@@ -59,7 +67,7 @@ def desktop(browser, report):
 def opened(desktop):
     """The desktop page, every choice as at the start."""
     desktop.emulate_media(color_scheme="light")
-    for choice in ("x", "show", "near"):
+    for choice in ("against", "x", "show", "near"):
         desktop.locator(f'input[name="{choice}"]').first.check(force=True)
     desktop.locator('select[name="batch"]').select_option("1")
     keep(desktop, "30%")
@@ -128,7 +136,7 @@ def curve(tab, frame=0):
     return tab.evaluate(f"document.getElementById('curves-{frame}').data.find(t => t.name === 'weights').x")
 
 
-@pytest.mark.parametrize("choice", ["parameters", "flops", "latency"])
+@pytest.mark.parametrize("choice", ["bytes", "parameters", "flops", "latency"])
 def test_the_reader_switches_the_x_axis(opened, choice):
     before, path = curve(opened), opened.evaluate("document.querySelector('#curves-0 .js-line').getAttribute('d')")
     opened.check(f'input[name="x"][value="{choice}"]', force=True)
@@ -145,8 +153,18 @@ def test_the_keyboard_moves_the_choice(opened):
     before = curve(opened)
     opened.keyboard.press("ArrowRight")
     drawn(opened)
-    assert opened.evaluate("document.activeElement.value") == "parameters"
+    assert opened.evaluate("document.activeElement.value") == "bytes"
     assert curve(opened) != before
+
+
+def test_the_first_figure_is_against_bytes_milliseconds_or_what_is_kept(opened):
+    axis = "document.getElementById('first-0').layout.xaxis.title.text"
+    assert opened.evaluate(axis) == "bytes of the file"
+    opened.locator('select[name="batch"]').select_option("64")
+    for choice, title in (("latency", "measured latency at batch 64 (ms)"), ("kept", "fraction kept")):
+        opened.check(f'input[name="against"][value="{choice}"]', force=True)
+        drawn(opened)
+        assert opened.evaluate(axis) == title
 
 
 def test_one_choice_shows_a_granularity_alone_in_all_figures(opened):
@@ -172,12 +190,13 @@ def test_the_slider_rewrites_the_sentence_and_marks_every_figure(opened):
     def state():
         lines = ("Object.fromEntries(['first-0', 'curves-0', 'speedup-0', 'why-0', 'why-1'].map(id => [id, "
                  "document.getElementById(id).layout.shapes.filter(s => s.name === 'marker').map(s => s.x0)]))")
-        ring = "document.getElementById('pareto-0').data.at(-1).x"
+        ring = "['first-0', 'pareto-0'].map(id => document.getElementById(id).data.at(-1).x)"
         return opened.inner_text(".says"), opened.evaluate(lines), opened.evaluate(ring)
 
     sentence, lines, rings = state()
     assert sentence.startswith("Keep 30% of the weights: 97.0% ± ")
-    assert lines["first-0"] == lines["speedup-0"] == lines["why-1"] == [pytest.approx(0.3)]
+    assert lines["curves-0"] == lines["speedup-0"] == lines["why-1"] == [pytest.approx(0.3)]
+    assert lines["first-0"] == [] and all(len(found) >= 2 for found in rings)
     assert len(lines["why-0"]) == 2
     opened.locator("#keep").focus()
     opened.keyboard.press("ArrowRight")
@@ -187,7 +206,7 @@ def test_the_slider_rewrites_the_sentence_and_marks_every_figure(opened):
     assert opened.inner_text("output.kept >> nth=0") == "20%"
     assert moved["curves-0"] == [pytest.approx(0.2)]
     assert moved["why-0"] != lines["why-0"]
-    assert ringed != rings
+    assert all(then != now for then, now in zip(rings, ringed, strict=True))
     assert "20% kept" in opened.inner_text("#classes figcaption")
 
 
@@ -255,6 +274,22 @@ def test_labels_stand_on_the_lines_and_never_on_each_other(opened):
                            for b in boxes[:i]), figure
 
 
+def test_uncut_networks_are_marked_where_they_were_measured(browser, quantised):
+    tab = load(browser, quantised, 1280, "light")
+    names = ("document.getElementById('first-0').data.filter(t => t.name && t.name.startsWith('uncut'))"
+             ".map(t => [t.name, t.x[0]])")
+    whole = next(p for p in synthetic_run.make().points if p.is_uncut).bytes
+    assert tab.evaluate(names) == [["uncut float32", whole], ["uncut bf16", whole / 2], ["uncut int8", whole / 4]]
+    told = tab.evaluate("[...document.querySelectorAll('#first-0 .annotation')].map(a => a.textContent)")
+    assert sum("uncut" in text for text in told) == 3
+    tab.check('input[name="against"][value="latency"]', force=True)
+    drawn(tab)
+    assert [name for name, _ in tab.evaluate(names)] == ["uncut float32"]
+    assert "Networks in fewer bits were not timed." in tab.inner_text(".first .board .note")
+    assert tab.troubles == []
+    tab.context.close()
+
+
 def test_the_numbers_open(opened):
     opened.locator("#pareto .numbers summary").click()
     until(opened, f"document.querySelectorAll('#pareto .numbers tbody tr').length > {3 * len(synthetic_run.GRID)}")
@@ -308,8 +343,9 @@ def test_axe_finds_nothing(browser, report, width, scheme):
     tab.close()
 
 
-def test_a_phone_shows_headline_table_and_figure_first(browser, report):
-    tab = load(browser, report, 390, "light")
+@pytest.mark.parametrize("which", ["report", "quantised"])
+def test_a_phone_shows_headline_table_and_figure_first(browser, which, request):
+    tab = load(browser, request.getfixturevalue(which), 390, "light")
     ends = tab.evaluate("['h1', '.four table', '#first-0'].map(s => document.querySelector(s)"
                         ".getBoundingClientRect().bottom)")
     assert ends == sorted(ends)

@@ -10,6 +10,7 @@ import secateur as sc
 from secateur.bench.network import outputs_of
 from secateur.bench.run import BenchConfig
 from secateur.core import registry
+from secateur.core.pytree import repeat
 from secateur.engines.base import Engine
 from secateur.measure.compare import difference
 
@@ -50,14 +51,15 @@ def test_outputs_are_those_of_torch(name, case, tmp_path):
     if reasons := engine.refusals():
         pytest.skip(reasons[0])
     torch.manual_seed(0)
-    network, inputs = CASES[case][0](), CASES[case][1]
-    allowed = 1e-4 if engine.precision() == "float32" else 0.02  # bfloat16 rounds to 1 in 256
+    network, samples = CASES[case][0](), CASES[case][1](64)
+    # bfloat16 rounds to 1 in 256, int8 to 1 in 255 of the range of the samples, which holds those that are run.
+    allowed = {"float32": 1e-4, "bfloat16": 0.02, "int8": 0.05}[engine.precision()]
     for way in engine.ways(network):
-        converted = engine.convert(network, inputs(3), tmp_path, way)
+        converted = engine.convert(network, samples, tmp_path, way)
         with torch.inference_mode():
-            call = engine.prepare(converted or copy.deepcopy(network), inputs(2), 1, way)
+            call = engine.prepare(converted or copy.deepcopy(network), repeat(samples, 2), 1, way)
             for batch in (1, 2, 5):
-                x = inputs(batch)
+                x = repeat(samples, batch)
                 assert difference(outputs_of(call(x)), outputs_of(network(*x))) < allowed, way
         assert (converted is None) == (not engine.needs)
 
@@ -116,6 +118,7 @@ def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
     assert bool(engine.needs) == bool(engine.extra)
     monkeypatch.setattr("secateur.engines.base.find_spec", lambda package: None)
     reasons = engine.refusals()
+    reasons = [r for r in reasons if "processor" not in r]
     assert len(reasons) == len(engine.needs)
     assert all(f"pip install 'secateur[{engine.extra}]'" in r for r in reasons)
 
@@ -123,3 +126,30 @@ def test_an_engine_says_what_it_is_and_what_is_missing(name, monkeypatch):
 def test_all_are_timed_unless_some_are_chosen():
     assert set(BenchConfig().ordered_engines) == set(NAMES)
     assert BenchConfig(engines=("sparse", "torch")).ordered_engines == ("torch", "sparse")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_ways_of_an_engine_give_the_same_within_their_precision(case, tmp_path):
+    torch.manual_seed(0)
+    network, samples = CASES[case][0](), CASES[case][1](64)
+    for name in NAMES:
+        engine = registry.get("engines", name)()
+        if engine.refusals() or len(engine.ways(network)) == 1:
+            continue
+        found = []
+        for way in engine.ways(network):
+            file = engine.convert(network, samples, tmp_path, way)
+            with torch.inference_mode():
+                found.append(outputs_of(engine.prepare(file or copy.deepcopy(network), samples, 1, way)(samples)))
+        bound = {"float32": 1e-4, "bfloat16": 0.02, "int8": 0.08}[engine.precision()]
+        assert all(difference(one, found[0]) < bound for one in found[1:]), name
+
+
+def test_without_instructions_for_bfloat16_torch_does_not_run_in_it(monkeypatch):
+    from secateur.core import processor
+    from secateur.engines.torch_bf16 import TorchBf16
+
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx512f", "avx512_vnni"}))
+    assert "no instructions for bfloat16" in TorchBf16().refusals()[0]
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"amx_bf16"}))
+    assert TorchBf16().refusals() == []

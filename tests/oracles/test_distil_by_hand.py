@@ -129,6 +129,9 @@ def test_losses_by_hand():
     goal = torch.tensor([[1.0], [3.0], [5.0], [7.0]])  # the mean is 4, the variance (9 + 1 + 1 + 9) / 4 = 5
     batch, loss = one_part(goal)
     assert float(loss([goal + 1], [goal], batch)) == pytest.approx(1 / 5)
+    for size in (1e-25, 1e25):  # whose squares are no numbers of float32
+        batch, loss = one_part(size * goal)
+        assert float(loss([size * (goal + 1)], [size * goal], batch)) == pytest.approx(1 / 5)
     units = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # about the mean (0, 0): variance 1
     batch, loss = one_part(units)
     assert float(loss([torch.tensor([[0.0, 3.0], [0.0, 3.0]])], [units], batch)) == pytest.approx(2.0)

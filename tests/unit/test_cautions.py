@@ -118,7 +118,7 @@ def test_a_plan_of_neurons_tells_it_too():
 def test_a_row_and_a_file_tell_it(tmp_path):
     given = {"model": "support:tiny", "data": "support:blobs", "epochs": 1, "latency_batches": (), "calibration": 9}
     config = sc.StudyConfig(granularity=("weight",), sparsity=(0, 0.5), recovery=("reconstruct",), seeds=1,
-                            criterion=("magnitude",), **given)
+                            criterion=("magnitude",), uncut_bits=(), **given)
     run = sc.study(config=config, out=tmp_path / "run")
     assert [[n for n in p["notes"] if "few samples: the refit of" in n] != [] for p in run.points] == [True, True]
     done = cut_network(CutConfig(sparsity=0.5, recovery=("reconstruct",), out=str(tmp_path / "a.safetensors"), **given))

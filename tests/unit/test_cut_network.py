@@ -195,18 +195,21 @@ def test_whether_it_pays_is_told_by_the_ratio_that_is_printed():
                           "wide": {"1": wide}, "even": {"1": even}}.items():
         done.timing.update(latency=latency, engine_used="kernels")
         told[name] = cut_report.verdict(done)
-    assert told["fast"].startswith("The cut pays on this machine: the network is faster (2.0× at batch 1), compiled")
-    assert told["slow"].startswith("The cut does not pay on this machine: the network is slower (0.50× at batch 1)")
-    assert "pays in part" in told["both"] and "slower (0.50× at batch 1) but faster (2.0× at batch 64)" in told["both"]
-    assert told["wide"].startswith("The cut buys no speed on this machine: the network is about as fast (0.91×, "
-                                   "quartiles 0.71× to 1.11×, at batch 1)")
-    assert told["even"].startswith("The cut buys no speed on this machine: the network is about as fast (1.01× at "
+    assert told["fast"].startswith("The cut pays on this machine in float32: the network is faster (2.0× at batch 1), "
+                                   "compiled")
+    assert told["slow"].startswith("The cut does not pay on this machine in float32: the network is slower (0.50× at "
                                    "batch 1)")
+    assert "pays in part" in told["both"] and "slower (0.50× at batch 1) but faster (2.0× at batch 64)" in told["both"]
+    assert told["wide"].startswith("The cut buys no speed on this machine in float32: the network is about as fast "
+                                   "(0.91×, quartiles 0.71× to 1.11×, at batch 1)")
+    assert told["even"].startswith("The cut buys no speed on this machine in float32: the network is about as fast "
+                                   "(1.01× at batch 1)")
     assert told["none"].endswith("of the bytes. Its speed was not measured.")
     done.timing.update(latency={"1": way, "64": way}, conditions={"1": {"load": 0.0, "rounds": 9},
                                                                   "64": {"load": 0.2, "rounds": 9}})
     noisy = cut_report.verdict(done)
-    assert noisy.startswith("The cut pays on this machine: the network is faster (2.0× at batch 1), compiled")
+    assert noisy.startswith("The cut pays on this machine in float32: the network is faster (2.0× at batch 1), ")
+    assert any("int8 or bfloat16 may be faster without a cut" in text for text in cut_report.remarks(done))
     assert noisy.endswith("% of the bytes. Its speed at batch 64 is not known: the timing is noisy.")
     done.timing.update(latency={"64": way})
     assert "×" not in cut_report.verdict(done)

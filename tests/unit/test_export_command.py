@@ -100,6 +100,7 @@ def test_the_report_of_a_run_is_one_page_with_its_answer(run, typed, tmp_path):
     (["--sparsity", "0", "--out", "x.pt2"], "ends in .onnx"),
     (["--sparsity", "0", "--model", "mlp"], "--factory must be the run's own"),
     (["--sparsity", "0", "--to", "pt2", "--int8"], "allowed is int8 with onnx"),
+    (["--sparsity", "0", "--narrow"], "--narrow without --int8"),
     (["--sparsity", "0", "--out", "none/x.onnx"], "there is no folder 'none'"), (["--sparsity", "half"], "sparsity")])
 def test_a_mistake_with_a_run_is_one_line_and_leaves_nothing(run, typed, tmp_path, words, message):
     code, _, err = typed(run.folder, "--trust", *words)

@@ -32,7 +32,8 @@ def deadly(weight: Tensor, _: Any) -> Tensor:
     return weight.abs()
 
 
-CONFIG = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.5,), seeds=1, epochs=1, best=False,
+CONFIG = StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                     sparsity=(0.5,), seeds=1, epochs=1, best=False,
                      granularity=("weight",), criterion=("magnitude", "test_killed_workers:deadly"), latency_batches=())
 
 

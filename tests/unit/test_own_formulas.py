@@ -232,7 +232,7 @@ def test_the_command_and_a_row_tell_it(tmp_path):
     assert done.returncode == 0, done.stderr
     note = "not refitted: '3' (Multiplied): it does not compute x W' + b with its weight and bias"
     assert f"note: {note}" in done.stdout.splitlines()
-    config = sc.StudyConfig(model="own_layers:classifier", data="support:blobs", granularity=("weight",),
+    config = sc.StudyConfig(model="own_layers:classifier", data="support:blobs", uncut_bits=(), granularity=("weight",),
                             criterion=("magnitude",), sparsity=(0.5,), recovery=("reconstruct",), seeds=1, epochs=1,
                             latency_batches=())
     run = sc.study(config=config, out=tmp_path / "run")

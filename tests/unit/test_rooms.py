@@ -19,11 +19,12 @@ WRITERS = {
     "runtime/codegen/cache.py": "the kernel cache, which may be thrown away",
     "bench/memory.py": "a file of the kernel's own that clears a counter",
     "bench/run.py": "a temporary folder that goes when the block ends",
+    "bench/compared.py": "a temporary folder that goes when the block ends",
     "bench/child.py": "a temporary folder that goes when the block ends",
     "files/native/write.py": "the scratch path that it is given",
     "files/exporters/pt2.py": "the scratch path that it is given",
     "models/loaders/_archive.py": "the example inputs of a program, in memory",
-    "files/exporters/_int8.py": "the scratch path that it is given",
+    "files/exporters/_int8_file.py": "a temporary folder, or the scratch path that it is given",
     "files/exporters/openvino_.py": "the scratch path that it is given",
     "files/exporters/safetensors_.py": "the scratch path that it is given",
     "report/exporters/report.py": "the scratch path that it is given"}

@@ -63,7 +63,8 @@ def test_a_study_stores_what_a_row_reads_and_the_report_asks_no_registry(tmp_pat
     from secateur.experiment.config import StudyConfig
     from secateur.experiment.run import load_run
 
-    config = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5), granularity=("weight",),
+    config = StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                         sparsity=(0.0, 0.5), granularity=("weight",),
                          criterion=("magnitude", "random"), seeds=1, epochs=1, latency_batches=(1,),
                          latency_seconds=0.001, engine="csr")
     study(config=config, out=tmp_path / "run")

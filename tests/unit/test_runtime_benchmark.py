@@ -53,6 +53,28 @@ def test_every_table_names_what_it_was_given():
     assert "wrong" not in tables.engines(found).splitlines()[-1]
 
 
+def test_engines_in_less_precision_have_columns_of_their_own():
+    less = row(torch_eager=[8.0], openvino=[4.0], onnxruntime_int8=[1.0], torch_bf16=[2.0], secateur=[0.5])
+    assert (tables.over_dense(less), tables.over_others(less)) == (8.0, 8.0)
+    lines = tables.mlp({"rows": [less]}).splitlines()
+    assert lines[0].endswith("| best engine in int8 | **secateur over it** | best engine in bf16 | **secateur over "
+                             "it** |")
+    assert lines[-1].endswith("| onnxruntime int8 | **2.0** | torch bf16 | **4.0** |")
+    assert "int8" not in tables.mlp({"rows": [ROW]})
+
+
+def test_less_precision_may_be_off_by_more():
+    class Near:
+        def open(self, net, x):
+            return net(x).detach().numpy() * np.float32(1.1), lambda seconds: 1.0, "1"
+
+    net, x = nets.network("768-3072", 0.0), torch.rand(2, 768)
+    exact = net(x).detach().numpy()
+    assert engines.opened("onnxruntime int8", Near(), net, x, exact)[1]["error"] == pytest.approx(0.1, rel=1e-3)
+    with pytest.raises(RuntimeError, match="wrong outputs"):
+        engines.opened("onnxruntime", Near(), net, x, exact)
+
+
 class Liar:
     def open(self, net, x):
         return np.zeros((len(x), 3072), np.float32), lambda seconds: 1.0, "1"

@@ -23,7 +23,8 @@ from secateur.experiment.sweep import Sweep
 from secateur.experiment.trial import Trial, open_bundle
 from secateur.measure import noise
 
-BEST = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
+BEST = StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                   sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
                    best_from=0.5, calibration=64, latency_batches=(1,), latency_seconds=0.001, engine="csr", samples=4)
 
 

@@ -26,6 +26,8 @@ from secateur.experiment.sweep import Sweep
 from secateur.training import checkpoint
 from secateur.training.schedules import Polynomial
 
+NOT_THEN = {"uncut_bits": ""}
+"""What a study measures besides today."""
 STORED = Path(__file__).parent.parent / "fixtures" / "stored"
 KEYS = json.loads((STORED / "keys.json").read_text())
 FILES = json.loads((STORED / "files.json").read_text())
@@ -89,7 +91,7 @@ def test_rows_keep_their_keys(number, tmp_path):
     """A study that goes on finds what it has measured: every key is that of the same settings then."""
     was = KEYS[number]
     with Store(tmp_path, create=True) as store:
-        sweep = Sweep(load_grid(StudyConfig.make(was["settings"])), store, Progress())
+        sweep = Sweep(load_grid(StudyConfig.make(was["settings"], NOT_THEN)), store, Progress())
         keys = {k: "".join(x[:8] for x in v) if isinstance(v, list) else v[:8] for k, v in sweep.keys().items()}
     # What later versions keep besides has a key of its own.
     assert {name: keys[name] for name in was["keys"]} == was["keys"]
@@ -99,9 +101,22 @@ def test_rows_keep_their_keys(number, tmp_path):
 def test_the_stored_run_has_nothing_left_to_measure(run_folder):
     with Store(run_folder) as store:
         kept = store.meta("run")
-        sweep = Sweep(load_grid(StudyConfig.make(kept["config"])), store, Progress())
+        sweep = Sweep(load_grid(StudyConfig.make(kept["config"], NOT_THEN)), store, Progress())
     assert {name: sweep.keys()[name] for name in ("trained", "points", "scans", "latency", "anatomy", "samples")} == {
         name: kept[name] for name in ("trained", "points", "scans", "latency", "anatomy", "samples")}
+
+
+@pytest.mark.usefixtures("best_of_then")
+def test_fewer_bits_only_add_rows_to_those_of_a_stored_run(run_folder):
+    with Store(run_folder) as store:
+        kept = store.meta("run")
+        sweeps = [Sweep(load_grid(StudyConfig.make(kept["config"], bits)), store, Progress())
+                  for bits in ({}, {"bits": "32,8"})]
+        usual, both = ([point for point in sweep.points if point.bits != 32] for sweep in sweeps)
+        assert [point.bits for point in usual] == [16, 8] and all(point.sparsity == 0 for point in usual)
+        assert len(both) == len(kept["points"]) + 1
+        for sweep in sweeps:
+            assert [key for key in sweep.keys()["points"] if store.has(key)] == kept["points"]
 
 
 @pytest.mark.parametrize("name", sorted(FILES["outputs"]))

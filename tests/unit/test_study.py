@@ -23,7 +23,8 @@ from secateur.experiment.store import key_of
 from secateur.experiment.study import study
 
 pytestmark = pytest.mark.usefixtures("calm")
-SMALL = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
+SMALL = StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                    sparsity=(0.0, 0.5, 0.9), seeds=2, epochs=2,
                     latency_batches=(1, 8), latency_seconds=0.001, engine="csr", samples=4, best=False, timed_seeds=2)
 
 
@@ -77,8 +78,8 @@ def test_every_point_is_there(run):
 
 
 def test_the_command_of_a_run_says_its_settings(run):
-    flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --no-best --seeds 2 --epochs 2"
-    assert run.command.startswith(f"secateur study {flags} --timed-seeds 2 --batch 1,8")
+    flags = "--model support:tiny --data support:blobs --sparsity 0.0,0.5,0.9 --uncut-bits '' --no-best --seeds 2"
+    assert run.command.startswith(f"secateur study {flags} --epochs 2 --timed-seeds 2 --batch 1,8")
     assert run.command.endswith(f"--engine csr --samples 4 --out {run.folder}")
 
 
@@ -185,7 +186,8 @@ def test_an_interrupted_run_goes_on(run, tmp_path, points):
 
 
 def test_weights_of_a_network_that_cannot_be_traced(tmp_path):
-    config = StudyConfig(model="support:Fickle", data="support:blobs", sparsity=(0.5,), seeds=1, epochs=1,
+    config = StudyConfig(model="support:Fickle", data="support:blobs", uncut_bits=(),
+                         sparsity=(0.5,), seeds=1, epochs=1,
                          granularity=("weight",), criterion=("magnitude",), latency_batches=(), best=False)
     with pytest.raises(SecateurError, match="--granularity weight --skip NAME"):
         study(config=config, out=tmp_path / "refused")
@@ -205,7 +207,8 @@ def test_only_an_empty_skip_gives_the_output_layer_up(tmp_path):
 
 
 def test_without_output_layers_to_keep_a_network_need_not_be_traced(tmp_path):
-    config = StudyConfig(model="support:Fickle", data="support:blobs", sparsity=(0.5,), seeds=1, epochs=1, skip=(),
+    config = StudyConfig(model="support:Fickle", data="support:blobs", uncut_bits=(),
+                         sparsity=(0.5,), seeds=1, epochs=1, skip=(),
                          granularity=("weight",), criterion=("magnitude",), latency_batches=(), best=False)
     (point,) = study(config=config, out=tmp_path / "run").points
     assert [layer["name"] for layer in point.layers] == ["first.weight", "last.weight"]
@@ -239,7 +242,8 @@ def test_own_network_and_data_as_objects(tmp_path):
     ("support:not_a_number", "NaN")])
 def test_a_model_that_does_not_fit_leaves_nothing(tmp_path, model, message):
     with pytest.raises(SecateurError, match=message) as caught:
-        study(config=StudyConfig(model=model, data="support:blobs", seeds=1, epochs=0), out=tmp_path / "bad")
+        study(config=StudyConfig(model=model, data="support:blobs", uncut_bits=(),
+                                 seeds=1, epochs=0), out=tmp_path / "bad")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "bad").exists()
 
@@ -259,7 +263,8 @@ def test_a_sparse_engine_that_is_wrong_is_an_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runtime, "compile", lambda model, example, engine=None: Wrong(model))
     with pytest.raises(MeasurementError, match="differ by 0.001"):
-        study(config=StudyConfig(model="support:tiny", data="support:blobs", seeds=1, epochs=1, sparsity=(0.5,),
+        study(config=StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                                 seeds=1, epochs=1, sparsity=(0.5,),
                                  granularity=("weight",), criterion=("magnitude",)), out=tmp_path / "wrong")
 
 

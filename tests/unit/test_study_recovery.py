@@ -10,7 +10,8 @@ from secateur.experiment.point import Point
 from secateur.experiment.store import key_of
 from secateur.report.gather import gather_results
 
-SETTINGS = {"model": "support:tiny", "data": "support:blobs", "sparsity": (0.0, 0.5), "criterion": ("wanda", "energy"),
+SETTINGS = {"model": "support:tiny", "data": "support:blobs", "uncut_bits": (), "sparsity": (0.0, 0.5),
+            "criterion": ("wanda", "energy"),
             "recovery": ("none", "best", "reconstruct"), "seeds": 1, "epochs": 1, "latency_batches": (),
             "calibration": 100}
 
@@ -77,7 +78,8 @@ def test_settings_are_checked_before_anything_is_trained():
     assert "--controls" in sc.StudyConfig(controls=True).command("x").split()
 
 
-PLAIN = sc.StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.25, 0.5, 0.75), seeds=1, epochs=1,
+PLAIN = sc.StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                       sparsity=(0.0, 0.25, 0.5, 0.75), seeds=1, epochs=1,
                        latency_batches=(1,), latency_seconds=0.001, engine="csr", calibration=100, best_from=0.5)
 
 

@@ -19,7 +19,8 @@ from secateur.pruning.sensitivity import sensitivity
 from secateur.report.gather import gather_results
 from secateur.report.render import matplotlib_, page
 
-WIDE = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
+WIDE = StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(),
+                   sparsity=(0.0, 0.5, 0.75), seeds=1, epochs=1,
                    granularity=("weight", "neuron", "4x1", "2:4"), criterion=("magnitude", "l2"), calibration=64,
                    scope=("layer", "lamp", "erk", "owl", "sensitivity", "budget"), budget="flops", latency_batches=(),
                    best=False)

@@ -16,7 +16,8 @@ from secateur.experiment.single.prune import cut_network
 from secateur.experiment.study import study
 from secateur.pruning.output_layers import NONE
 
-CONFIG = StudyConfig(model="test_study_whole_layers:net", data="support:blobs", sparsity=(0.0, 0.5), seeds=1, epochs=1,
+CONFIG = StudyConfig(model="test_study_whole_layers:net", data="support:blobs", uncut_bits=(),
+                     sparsity=(0.0, 0.5), seeds=1, epochs=1,
                      granularity=("weight",), criterion=("magnitude",), latency_batches=(), best=False)
 
 

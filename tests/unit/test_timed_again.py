@@ -11,7 +11,7 @@ from secateur.experiment import time_stage, trial
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.study import study
 
-CONFIG = StudyConfig(model="support:tiny", data="support:blobs", sparsity=(0.0, 0.5), seeds=1, epochs=1,
+CONFIG = StudyConfig(model="support:tiny", data="support:blobs", uncut_bits=(), sparsity=(0.0, 0.5), seeds=1, epochs=1,
                      granularity=("neuron",), criterion=("l2",), latency_batches=(1, 8), samples=0, best=False)
 SAME = {"median": 1.0, "low": 1.0, "high": 1.0}
 

@@ -47,16 +47,19 @@ class Child:
         self.subject = Subject(**{**order["subject"], "shape": tuple(order["subject"]["shape"])})
         torch.set_num_threads(order["threads"])
 
-    def prepare(self, batches: list[int]) -> dict[str, Any]:
+    def prepare(self, batches: list[int], ways: list[str]) -> dict[str, Any]:
         """Prepare the network and run every batch once; returns the memory that this took, in bytes.
+
+        Args:
+            batches: their sizes.
+            ways: those of the ways into the engine of which the fastest is taken.
 
         Before the measurement the fastest way into the engine is found for each batch, the network is read once and
         released, and a tiny network runs, so that libraries are loaded already: only memory above that counts.
         """
         self.warm()
         inputs = {batch: self.inputs(batch) for batch in batches}
-        chosen = fastest_ways(lambda way: self.open(self.network(way), inputs[batches[0]], way), self.order["files"],
-                              inputs)
+        chosen = fastest_ways(lambda way: self.open(self.network(way), inputs[batches[0]], way), ways, inputs)
         self.network(chosen[batches[0]])
         memory.trim()
         before = memory.reset_peak()
@@ -74,7 +77,7 @@ class Child:
         peak, retained = (None if before is None or x is None else x - before for x in (most, now))
         told = [describe_ways(chosen), self.engine.describe(self.calls[batches[0]])]
         return {"version": self.engine.version(), "told": ", ".join(filter(None, told)), "weights_bytes": weights_bytes,
-                "peak_bytes": peak, "held_bytes": retained}
+                "peak_bytes": peak, "held_bytes": retained, "ways": [chosen[batch] for batch in batches]}
 
     def open(self, network: Any, inputs: Inputs, way: str) -> Call:
         """The call that runs a network in a way."""
@@ -100,15 +103,23 @@ class Child:
         whole = fill_zeros(base) if kind == "filled" else base
         return Plain(whole, names) if names else whole
 
-    def inputs(self, batch: int) -> Inputs:
-        """The inputs of a batch size."""
-        arrays = load_file(self.folder / f"{batch}.safetensors")
+    def inputs(self, name: int | str) -> Inputs:
+        """The inputs of a batch size, or of a file of samples."""
+        arrays = load_file(self.folder / f"{name}.safetensors")
         return tuple(arrays[str(k)] for k in range(len(arrays)))
 
     def outputs(self, batch: int, path: str) -> dict[str, Any]:
         """Write the outputs of a batch to a file."""
         outputs = outputs_of(self.calls[batch](self.inputs(batch)))
         save_file({str(k): x.detach().clone().contiguous() for k, x in enumerate(outputs)}, path)
+        return {}
+
+    def compare(self, way: str, files: list[str], path: str) -> dict[str, Any]:
+        """Write the outputs of a way into the engine for files of samples to a file, as ``FILE.OUTPUT`` by number."""
+        call = self.open(self.network(way), self.inputs(files[0]), way)
+        found = {f"{number}.{k}": y.detach().clone().contiguous() for number, file in enumerate(files)
+                 for k, y in enumerate(outputs_of(call(self.inputs(file))))}
+        save_file(found, path)
         return {}
 
     def time(self, batch: int, seconds: float) -> dict[str, Any]:

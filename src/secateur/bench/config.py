@@ -20,8 +20,9 @@ class BenchConfig(Settings):
                                        some=True)
     threads: tuple[int, ...] = setting((1,), "number of threads of every engine", group=TIMING, least=1, some=True)
     seconds: float = setting(2.0, "seconds spent on each engine at each batch size", group=TIMING, above=0)
-    engines: tuple[str, ...] = setting((), "engines to time: torch, sparse, onnxruntime, openvino, "
-                                       "openvino-default (default: all that are installed)", group=TIMING,
+    engines: tuple[str, ...] = setting((), "engines to time: torch, sparse, onnxruntime, onnxruntime-int8, openvino, "
+                                       "openvino-default, openvino-int8, torch-bf16 (default: all that are installed)",
+                                       group=TIMING,
                                        shown="engine", repeats=True, room="engines")
 
     @property

@@ -41,6 +41,8 @@ class Subject:
         weights: trained weights of ``model``, safetensors.
         sparsity: with ``model`` alone, the fraction of each layer's smallest weights that is cut from it.
         trust: whether who made the file is known, where it is a program.
+        data: samples, as ``secateur prune`` takes them: they are timed, ranges of int8 are taken from them, and
+            outputs in less than float32 are compared on them. Empty: the example, or random inputs.
     """
 
     file: str = ""
@@ -51,6 +53,7 @@ class Subject:
     weights: str = ""
     sparsity: float | None = None
     trust: bool = False
+    data: str = ""
 
     @classmethod
     def parse(cls, what: str, **given: Any) -> Subject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,9 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from secateur.bench.compared import ComparedWays
 from secateur.bench.config import BenchConfig
 from secateur.bench.network import Subject, cut_of, fill_zeros, outputs_of
 from secateur.bench.points import CUT, ORIGINAL, Run, points
+from secateur.bench.rounded import FULL, LEAST_SAME, MOST_ERROR, as_plain
+from secateur.bench.samples import read_data, samples_of
 from secateur.bench.verdict import verdict
 from secateur.bench.ways import convert_ways
 from secateur.bench.worker import Worker, WorkerError
@@ -25,13 +29,15 @@ from secateur.core.machine import OthersLoad, machine
 from secateur.core.modules import Plain
 from secateur.core.pytree import repeat
 from secateur.core.tensors import dtype_name
+from secateur.data.datasets.base import Dataset
+from secateur.data.samples import HeldOutSamples
 from secateur.engines.base import Engine
 from secateur.files.native.program.network import FileNetwork
-from secateur.measure.compare import LARGEST_DIFFERENCE, difference, same_classes
+from secateur.measure.compare import LARGEST_DIFFERENCE, difference
 from secateur.measure.noise import busy
 from secateur.measure.size import size, tensors
 
-FORMAT = "secateur bench 2"
+FORMAT = "secateur bench 3"
 ROUNDS = 10
 """Turns of all engines: a machine that slows down meanwhile slows every engine in some of them."""
 FILLED = ("the file does not hold the original network: the cut network was timed in its place, with small numbers "
@@ -41,9 +47,9 @@ GRAPH = ("torch runs the file's graph operator by operator, which for small netw
 GONE = ("the file does not hold the original network, so only the cut network was timed: to time both, add --factory "
         "pkg.module:factory")
 WHOLE = "nothing was cut: every engine runs the same network, shown as the original"
+DRAWN = ("outputs in less precision were compared on the original that the factory gives: if that has no trained "
+         "weights, give them with --weights")
 SHARED = ("engines that do not use zeros run the cut network as fast as the original, so they timed only the original")
-_ROUNDED = 0.15
-"""The greatest difference of outputs in less than float32; the bound that ``secateur export`` has for int8."""
 Say = Callable[[str], None]
 
 
@@ -51,8 +57,10 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
     """Time a network before and after its cut, in every engine that is installed, each in a process of its own.
 
     Every engine runs both networks. Where weights were cut, an engine that does not use zeros runs the original alone:
-    the cut network has the same shapes. An engine that cannot run a network, or whose outputs differ from torch's by
-    more than 1e-4 of the largest (0.15 in less than float32), is not timed; ``refused`` of the result says why.
+    the cut network has the same shapes. An engine that cannot run a network, or in float32 gives outputs that differ
+    from torch's by more than 1e-4 of the largest, is not timed; ``refused`` of the result says why. In less precision,
+    such as int8, outputs are compared on samples instead; those beyond the tolerance are timed, but marked, and stand
+    in no verdict.
 
     Args:
         subject: the network.
@@ -62,7 +70,9 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
     Returns:
         Plain data: ``points`` (one an engine, network, batch and count of threads: percentiles of a call in seconds,
         medians of the rounds, samples a second, speed-up over ``against`` with quartiles, ``error`` of the outputs,
-        ``precision``, and where that is not float32 the fraction of rows of outputs with the ``same`` class),
+        ``precision``, and where that is not float32 the ``agreement`` with the same network in float32 on the samples:
+        relative ``error``, ``cosine``, the fraction of rows with the ``same`` class, with labels the ``accuracy`` of
+        both; ``ruined`` where it is not within the ``tolerance``),
         ``memory`` (bytes), ``engines``, ``refused``, ``network``, ``notes``, ``verdict``, with the settings and the
         machine.
 
@@ -70,23 +80,27 @@ def bench(subject: Subject, settings: BenchConfig | None = None, say: Say = lamb
         SecateurError: the network cannot be made, or nothing could be timed.
     """
     config, others = settings or BenchConfig(), OthersLoad(with_children=True)
+    subject, data = read_data(subject)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        case = Case(subject, config, Path(folder))
+        case = Case(subject, config, Path(folder), data)
         for threads in config.threads:
             case.run(threads, say)
     if not case.points:
         raise SecateurError("nothing could be timed: " + "; ".join(f"{r['engine']}: {r['reason']}"
                                                                    for r in case.refusals))
     results = {"format": FORMAT, "machine": machine(), "subject": asdict(subject), "settings": asdict(config),
-               "network": case.facts(), "notes": [*case.notes, *busy(others.measure())], "engines": case.engines,
-               "refused": case.refusals, "memory": case.memory, "points": case.points}
+               "tolerance": {"error": MOST_ERROR, "same": LEAST_SAME}, "network": case.facts(),
+               "notes": [*case.notes, *case.compared.notes(DRAWN if case.drawn else ""), *busy(others.measure())],
+               "engines": case.engines, "refused": case.refusals, "memory": case.memory,
+               "points": case.points}
     return results | {"verdict": verdict(results)}
 
 
 class Case:
     """One subject: its networks, inputs and expected outputs, and what is found of it."""
 
-    def __init__(self, subject: Subject, settings: BenchConfig, folder: Path):
+    def __init__(self, subject: Subject, settings: BenchConfig, folder: Path,
+                 data: Dataset | HeldOutSamples | None = None):
         self.subject, self.settings, self.folder = subject, settings, folder
         with torch.inference_mode(False):
             self.network = subject.pruned_network()
@@ -96,9 +110,12 @@ class Case:
         if self.fill:
             self.original = fill_zeros(self.network)
         self.notes = [*subject.source.notes, *self.own_notes()]
-        sample, self.names = subject.sample(self.network)
-        self.check_batches(sample)
-        self.inputs, self.wide = self.write_inputs(sample), repeat(sample, 3)
+        self.samples = samples_of(subject, self.network, data)
+        self.names = self.samples.names
+        self.check_batches()
+        self.inputs = self.write_inputs(self.samples.timed)
+        self.compared = ComparedWays(self.samples, folder)
+        self.drawn = bool(subject.file and subject.model and not subject.weights)
         self.cut_tensors = "" if subject.sparsity is None else self.cut_file()
         self.engines: dict[str, dict[str, str]] = {}
         self.refusals: list[dict[str, Any]] = []
@@ -118,7 +135,7 @@ class Case:
         save_file({name: x.detach().contiguous() for name, x in tensors(self.network)}, path)
         return str(path)
 
-    def check_batches(self, sample: tuple[Tensor, ...]) -> None:
+    def check_batches(self) -> None:
         """Refuse batch sizes that a network of one size does not take."""
         graph = isinstance(self.network, FileNetwork) and self.network.batch
         only = self.subject.source.batch or graph
@@ -135,11 +152,14 @@ class Case:
     def facts(self) -> dict[str, Any]:
         """The sizes of both networks."""
         sizes = {"class": getattr(self.network, "original", type(self.network).__name__), "cut": self.cut,
-                 "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.wide],
+                 "inputs": [f"{dtype_name(x.dtype)}{list(x.shape[1:])}" for x in self.samples.timed],
                  **size(self.network)}
         if self.original is None or self.fill or not self.cut:
             return sizes
-        return sizes | {"bytes_before": size(self.original)["bytes"]}
+        # Where a file's original is made by a factory, its weights may be drawn at random.
+        trained = self.subject.sparsity is not None or bool(self.subject.weights)
+        near = self.compared.compare_cut(self.run_by) if trained else None
+        return sizes | {"bytes_before": size(self.original)["bytes"], **({"agreement": as_plain(near)} if near else {})}
 
     def run(self, threads: int, say: Say) -> None:
         """Time every engine on so many threads."""
@@ -179,10 +199,14 @@ class Case:
                              "network": self.kind(run), "names": self.names, "folder": str(self.folder),
                              "files": files, "tiny": tiny, "cut": self.cut_tensors})
             stack.callback(worker.close)
-            answer = worker.ask("prepare", batches=list(self.settings.batches))
+            ways, errors = self.compared.choose(run, engine, worker, self.run_by(run), list(files))
+            if errors:
+                self.refuse(run, threads, None, "; ".join(errors))
+            answer = worker.ask("prepare", batches=list(self.settings.batches), ways=ways)
         except WorkerError as error:
             self.refuse(run, threads, None, first_line(error))
             return None
+        self.compared.take(run, dict(zip(self.settings.batches, answer.pop("ways"), strict=True)))
         self.engines[run.engine] = {"title": engine.title, "version": answer.pop("version")}
         self.memory.append({**asdict(run), "precision": engine.precision(), "threads": threads, **answer})
         return worker
@@ -201,7 +225,7 @@ class Case:
         """
         if run in self.files:
             return self.files[run]
-        files, errors = convert_ways(engine, self.run_by(run), self.wide, self.folder / run.network)
+        files, errors = convert_ways(engine, self.run_by(run), self.samples.shown, self.folder / run.network)
         if not files:
             raise WorkerError("; ".join(errors))
         if errors:
@@ -221,14 +245,13 @@ class Case:
             return None
         files, truth = load_file(path), outputs_of(self.run_by(run)(*self.inputs[batch]))
         outputs = [files[str(k)] for k in range(len(files))]
-        gap, allowed = difference(outputs, truth), LARGEST_DIFFERENCE if precision == "float32" else _ROUNDED
-        if gap <= allowed:
-            classes = precision != "float32" and truth[0].is_floating_point() and truth[0].ndim > 1
-            return {"error": gap, "precision": precision,
-                    **({"same": same_classes(outputs[0], truth[0])} if classes else {})}
-        self.refuse(run, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
-                    f"{allowed:g}")
-        return None
+        gap = difference(outputs, truth)
+        allowed = LARGEST_DIFFERENCE if precision == FULL else sys.float_info.max
+        if not gap <= allowed:
+            self.refuse(run, threads, batch, f"its outputs differ from torch's by {gap:.2g} of the largest, allowed is "
+                        f"{allowed:.1g}")
+            return None
+        return {"error": gap, "precision": precision, **self.compared.judge(run, batch, gap)}
 
     def run_by(self, run: Run) -> nn.Module:
         """The network of a run, its inputs taken by place."""

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from secateur.bench.points import CUT, ORIGINAL, name_of, run_of
+from secateur.bench.rounded import counts, is_full
 from secateur.core.text import capital, join_words, times
 from secateur.measure.speed import Speed, in_words, pace
 
 Points = Sequence[dict[str, Any]]
-_FULL = "float32"
+_INSTEAD = {"int8": "quantise, do not prune,", "bfloat16": "use bfloat16, do not prune,",
+            "float16": "use float16, do not prune,"}
+"""What to do where the original in less precision is faster than the cut network in any."""
 _PAYS = {"faster": "the cut pays at batch", "even": "it neither pays nor costs at batch",
-         "slower": "it does NOT pay at batch", "unknown": "whether it pays is not known at batch"}
+         "slower": "it does NOT pay at batch", **{name: f"{words} at batch" for name, words in _INSTEAD.items()},
+         "unknown": "whether it pays is not known at batch"}
 _ALONE = "the original was not timed, so whether the cut pays is not known"
 
 
 def verdict(results: dict[str, Any]) -> str:
     """The results of :func:`secateur.bench.bench` in one sentence: the fastest engines, then whether the cut pays.
 
-    The cut pays where the cut network in its fastest engine beats the original in *its* fastest engine, both in
-    float32; see :func:`gain`. Engines in less precision are named beside that, where they are faster.
+    Engines of every precision take part whose outputs are within the tolerance (:mod:`secateur.bench.rounded`). The
+    cut pays where the cut network in its fastest engine beats the original in *its* fastest engine, see :func:`gain`;
+    where the latter is in int8, quantising alone is the better way. What holds in float32 alone is said besides.
     """
-    counts = sorted({p["threads"] for p in results["points"]})
+    counted = sorted({p["threads"] for p in results["points"]})
     parts = []
-    for threads in counts:
-        cases = _by_batch([p for p in results["points"] if p["threads"] == threads])
-        where = "" if counts == [1] else f"on {threads} thread{'s' * (threads > 1)} "
-        says = (_describe_fastest(cases, results), _describe_gain(cases, results["network"]["cut"]),
-                _describe_rounded(cases, results))
-        parts.append(where + "; ".join(filter(None, says)))
+    for threads in counted:
+        cases = _by_batch([p for p in results["points"] if p["threads"] == threads and counts(p)])
+        where = "" if counted == [1] else f"on {threads} thread{'s' * (threads > 1)} "
+        parts.append(where + "; ".join(filter(None, _sentences(cases, results))))
     return capital("; ".join(parts)) + "."
+
+
+def _sentences(cases: dict[int, Points], results: dict[str, Any]) -> Iterator[str]:
+    """Which engines are fastest and whether the cut pays, then the same in float32 alone, where others took part."""
+    cut, fastest = results["network"]["cut"], _describe_fastest(cases, results)
+    yield fastest
+    yield _describe_gain(cases, cut)
+    full: dict[int, Points] = {batch: [*filter(is_full, case)] for batch, case in cases.items()}
+    if full != cases and any(full.values()):
+        again = _describe_fastest(full, results)
+        said = [*([again] if again != fastest else []), *([_describe_gain(full, cut)] if cut else [])]
+        yield f"in float32 alone {', and '.join(said)}" if said else ""
 
 
 def _by_batch(points: Points) -> dict[int, Points]:
@@ -59,36 +74,18 @@ def title(results: dict[str, Any], point: dict[str, Any]) -> str:
     return ", ".join([point["network"], name, *([] if is_full(point) else [point["precision"]])])
 
 
-def is_full(point: dict[str, Any]) -> bool:
-    """Whether a point was computed in float32; other precisions are since version 2."""
-    return bool(point.get("precision", _FULL) == _FULL)
-
-
 def _describe_fastest(cases: dict[int, Points], results: dict[str, Any]) -> str:
-    """Which engine is fastest at which batches, in float32."""
+    """Which engine is fastest at which batches."""
     wins: dict[str, list[str]] = {}
     for batch, case in cases.items():
-        if full := [*filter(is_full, case)]:
-            best = quickest(full)
+        if case:
+            best = quickest(case)
             over = "" if name_of(best) == best["against"] else f" ({times(speed(best))} {best['against']})"
             wins.setdefault(title(results, best), []).append(f"{batch}{over}")
     if not wins:
-        return "no engine ran in float32"
+        return "no engine's outputs are within the tolerance"
     first, *rest = [f"'{name}'{{}} at batch {join_words(at)}" for name, at in wins.items()]
     return join_words([first.format(" is fastest"), *(other.format("") for other in rest)])
-
-
-def _describe_rounded(cases: dict[int, Points], results: dict[str, Any]) -> str:
-    """Which engines are faster than all in float32 because they compute in less; empty where none is."""
-    ratios: dict[str, list[str]] = {}
-    for batch, case in cases.items():
-        full = [*filter(is_full, case)]
-        for p in case:
-            found = _ratio(p, quickest(full or case))
-            if not is_full(p) and pace(found.ratio, found.low, found.high) == "faster":
-                ratios.setdefault(title(results, p), []).append(f"{times(found.ratio)} at batch {batch}")
-    parts = [f"'{name}' ({join_words(at)})" for name, at in ratios.items()]
-    return f"faster than these, but with less precision than float32: {join_words(parts)}" if parts else ""
 
 
 def _describe_gain(cases: dict[int, Points], cut: str) -> str:
@@ -110,20 +107,24 @@ def _describe_gain(cases: dict[int, Points], cut: str) -> str:
 def gain(case: Points, cut: str) -> tuple[str, str]:
     """Whether the cut pays at one batch, and the ratio in words; ``unknown`` where too little was timed.
 
+    Where the cut is slower and the fastest original is in less precision than float32, that precision is given instead.
+
     The cut network in its fastest engine is compared with the original in its own. Where neurons were cut, an engine
     counts for the cut network only if it ran the original too: else its own gain would pass for the cut's. Where
     weights were cut, an engine that does not use zeros runs both networks at one speed and stands on the original's
     side, so that a ratio under 1 says how far the engines that use them are behind.
     """
-    full = [*filter(is_full, case)]
-    originals = [p for p in full if run_of(p, cut).network == ORIGINAL]
+    originals = [p for p in case if run_of(p, cut).network == ORIGINAL]
     engines = {_engine(p) for p in originals}
-    cuts = [p for p in full if run_of(p, cut).network == CUT and (cut != "neuron" or _engine(p) in engines)]
+    cuts = [p for p in case if run_of(p, cut).network == CUT and (cut != "neuron" or _engine(p) in engines)]
     if not cuts or not originals:
         return "unknown", ""
     other = quickest(originals)
     found = _ratio(quickest(cuts), other)
-    return pace(found.ratio, found.low, found.high), f" ({in_words(found)} {name_of(other)})"
+    word = pace(found.ratio, found.low, found.high)
+    if word == "slower" and not is_full(other):
+        return other["precision"], f" (the cut: {in_words(found)} {name_of(other)})"
+    return word, f" ({in_words(found)} {name_of(other)})"
 
 
 def _engine(point: dict[str, Any]) -> str:

@@ -17,19 +17,22 @@ from secateur.core.text import folded
 from secateur.experiment.run import RunData
 from secateur.measure.noise import LEGEND, MARK
 from secateur.report import Report
-from secateur.report.conclusions import AnswerRow, answer_rows
+from secateur.report.conclusions import AnswerRow, answer_rows, rival_row
 from secateur.report.gather import gather_results
 
 
 def tell(report: Report, run: RunData, console: Terminal | None = None) -> None:
     """Print the answer of a run: a sentence, what can be removed, where the report is, what to type next."""
     console = console or Terminal()
-    rows = answer_rows(report.results or gather_results(run))
+    results = report.results or gather_results(run)
+    rows = answer_rows(results)
+    shown = [*filter(None, [rival_row(results)]), *rows]
     print_lines(["", report.headline, ""], console)
     if rows:
-        console.print(answer_table(rows, console.width))
+        console.print(answer_table(shown, console.width))
         marked = any(MARK in speed.shown for row in rows for _, speed in row.speeds)
-        print_lines([*[LEGEND] * marked, ""], console)
+        untimed = any(row.method.bits != 32 and not row.speeds for row in shown) and bool(results.batches)
+        print_lines([*["–: not timed"] * untimed, *[LEGEND] * marked, ""], console)
     pages = {path.suffix: path for path in report.files if path.parent.name != "figures"}
     others = [str(path) for suffix, path in pages.items() if suffix != ".html"]
     print_lines([f"report: {pages['.html'].resolve().as_uri()}", f"also: {', '.join(others)}"], console)
@@ -44,29 +47,39 @@ def answer_table(rows: Sequence[AnswerRow], width: int) -> Table:
     made.columns[0].header, made.columns[1].header = "what is cut", "removable"
     both = {row.method.granularity for row in rows if row.recovery}
     for row in rows:
-        how = ", recovered" if row.recovery else ", plain" if row.method.granularity in both else ""
-        name, speeds = text.noun(row.method.granularity) + how, dict(row.speeds)
+        name, speeds = _name(row, row.method.granularity in both), dict(row.speeds)
         if row.sparsity is None or row.accuracy is None or row.size is None:
             made.add_row(Text(name), "nothing")
             continue
+        untimed = "–" if row.method.bits != 32 else ""
         half = (row.accuracy.high - row.accuracy.low) / 2
         made.add_row(Text(name), ("" if row.is_sure else "probably ") + text.percent(row.sparsity),
                      accuracy_text(row.accuracy.mean, half if math.isfinite(half) else math.nan),
-                     text.percent(row.size), *(speeds[b].shown if b in speeds else "" for b in batches),
+                     text.percent(row.size), *(speeds[b].shown if b in speeds else untimed for b in batches),
                      style=COLOURS.get(row.method.granularity, ""))
     return made
 
 
+def _name(row: AnswerRow, has_twin: bool) -> str:
+    """What is cut and how; whether it is recovered only where there is the same without."""
+    m = row.method
+    if not m.granularity:
+        return m.name
+    bits = "" if m.bits == 32 else f", {text.bits_name(m.bits)}"
+    return text.noun(m.granularity) + (", recovered" if row.recovery else ", plain" if has_twin else "") + bits
+
+
 def next_commands(rows: Sequence[AnswerRow], run: RunData) -> dict[str, str]:
     """What to type next: the whole study after a draft; the best network as a file; a network of one's own."""
-    best = max((row for row in rows if row.sparsity), key=lambda row: row.sparsity or 0, default=None)
+    best = max((row for row in rows if row.sparsity), key=lambda row: (row.sparsity or 0, -row.method.bits),
+               default=None)
     study = shlex.join(["secateur", "study", "--model", run.config["model"], "--data", run.config["data"]])
     whole = {"next, run the whole study": study} if run.config.get("draft") else {}
     if best is None or best.sparsity is None:
         return whole
     m = best.method
     flags = {"granularity": m.granularity, "sparsity": f"{best.sparsity:g}", "criterion": m.criterion, "scope": m.scope,
-             "recovery": m.recovery}
+             "recovery": m.recovery, **({} if m.bits == 32 else {"bits": str(m.bits)})}
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     own = f"secateur prune mypackage.nets:make --data samples.npz --sparsity {best.sparsity:g}"
     return {**whole, "save that network to a file": shlex.join(["secateur", "export", str(run.folder), *words]),

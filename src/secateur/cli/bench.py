@@ -46,6 +46,9 @@ class BenchOptions(Options):
     layers: tuple[str, ...] = setting(("1000x784", "3072x768"), "linear layers to time if no FILE is given, as "
                                                                 "outputs x inputs",
                                       shown="linear", form=_check_layer, some=True, repeats=True)
+    data: str = setting("", "for a network: your samples, as prune takes them: what is timed, what ranges of int8 are "
+                        "taken from and what its outputs are compared on (default: the example, or random inputs)",
+                        form=names.check_data)
     out: str = setting("", "folder to write bench.json and the figure to")
 
     def subject(self) -> Subject:
@@ -61,7 +64,7 @@ class BenchOptions(Options):
                                 "in [0, 1), such as 0.9")
         return Subject.parse(self.what, model=self.model, shape=self.shape, classes=self.classes, example=self.example,
                              weights=self.weights, sparsity=self.sparsity[0] if self.sparsity else None,
-                             trust=self.trust)
+                             trust=self.trust, data=self.data)
 
 
 @command("bench", BenchOptions, BenchConfig, panel=MEASURE, examples=(
@@ -74,7 +77,7 @@ def bench(settings: dict[str, Any]) -> None:
     """
     layers = settings.get("linear") or settings.get("layers") or ", ".join(BenchOptions.layers)
     start(f"bench: {settings.get('what') or f'layers {layers}'}",
-          *(settings.get(name) for name in ("what", "factory", "weights")))
+          *(settings.get(name) for name in ("what", "factory", "weights", "data")))
     options, config = make_each((BenchOptions, BenchConfig), settings)
     if options.what:
         _time_network(options.subject(), config, Path(options.out) if options.out else None)

@@ -17,7 +17,8 @@ def tell_cut(result: CutNetwork, console: Terminal | None = None) -> None:
     console = console or Terminal()
     width = console.width if console.is_terminal else 0
     figures, steps = result.comparison.table(width), stages.table(result.stages, width)
-    print_lines([str(result.plan).partition("\n")[0], *filter(None, [steps]), figures, cut_report.verdict(result),
+    steps = "\n".join(filter(None, [steps, cut_report.quantizing(result, width)]))
+    print_lines([cut_report.title(result), *filter(None, [steps]), figures, cut_report.verdict(result),
                   *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
 
 
@@ -38,6 +39,7 @@ def _export_lines(export: Exported) -> list[str]:
     seconds = sum(export.seconds.values())
     texts = [f"{sizes}, written and checked in {seconds:.1f} s"]
     texts += [f"inputs: {export.inputs}"] if export.inputs else []
+    texts += [export.suits] if export.suits else []
     check = export.checked
     if check is None:
         return [*texts, "read back: every tensor matches the network's, bit for bit"]

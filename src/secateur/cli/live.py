@@ -97,8 +97,10 @@ class Live(Progress):
     def point(self, settings: dict[str, Any], figures: dict[str, Any]) -> None:
         """Add a point to its line of the table."""
         if "refused" in figures:
-            where = f"{settings['granularity']} at {text.percent(settings['sparsity'])}"
-            self._say(f"left out: the best cut of {where}: {figures['refused']}")
+            where = f"the best cut of {settings['granularity']} at {text.percent(settings['sparsity'])}"
+            if settings.get("recovery", "none") == "none":
+                where = f"the uncut network in {text.bits_name(settings['bits'])}"
+            self._say(f"left out: {where}: {figures['refused']}")
         self._points.add(settings, figures)
 
     def reported(self, path: Path) -> None:

@@ -26,8 +26,8 @@ _STUDENT_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 _WIDE = 72
 """Columns of a terminal from which two blanks stand between those of a table."""
 
-Names = tuple[str, str, str, str]
-"""Granularity, criterion, scope, recovery."""
+Names = tuple[str, str, str, str, int]
+"""Granularity, criterion, scope, recovery, bits."""
 
 
 @dataclass
@@ -95,7 +95,8 @@ class Points:
 
     def add(self, settings: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
         """Take a point."""
-        names = (settings["granularity"], settings["criterion"], settings["scope"], settings.get("recovery", "none"))
+        names = (settings["granularity"], settings["criterion"], settings["scope"], settings.get("recovery", "none"),
+                 settings.get("bits", 32))
         line = self._lines.setdefault((names, settings["sparsity"]), Line(names, settings["sparsity"]))
         line.add(settings["seed"], figures)
 
@@ -127,7 +128,16 @@ class Points:
         if not self._trained:
             return "best so far"
         whole = text.percent(fmean(a for a, _ in self._trained.values()), 2)
-        return f"best so far: the smallest within {100 * self.tolerance:g} points of {whole}, then the most accurate"
+        return (f"best so far: the smallest within {100 * self.tolerance:g} points of {whole}, then the most accurate"
+                f"{self._alone()}")
+
+    def _alone(self) -> str:
+        """The uncut network in eight bits, with which every cut is compared; nothing before it is measured."""
+        found = next((line for (names, sparsity), line in self._lines.items() if not sparsity and line.accuracy
+                      and names[3] == "none" and names[4] == 8), None)
+        if found is None:
+            return ""
+        return f"; int8 alone: {text.percent(found.mean, 2)}, size {text.percent(found.size / self._original_bytes)}"
 
     def table(self, count: int, width: int) -> Table:
         """The best lines, without what is the same in all lines."""
@@ -177,12 +187,13 @@ def accuracy_text(mean: float, half: float) -> str:
 
 
 def distinct_names(rows: Sequence[Names]) -> list[Text]:
-    """What is cut, and of criterion, scope and recovery what is not the same in all rows.
+    """What is cut, of criterion, scope and recovery what is not the same in all rows, and fewer bits than 32.
 
-    >>> [str(name) for name in distinct_names([("weight", "magnitude", "layer", "none"),
-    ...                                        ("weight", "random", "layer", "best")])]
-    ['weights, magnitude', 'weights, random, best']
+    >>> [str(name) for name in distinct_names([("weight", "magnitude", "layer", "none", 32),
+    ...                                        ("weight", "random", "layer", "best", 8)])]
+    ['weights, magnitude', 'weights, random, best, int8']
     """
     vary = [len({row[i] for row in rows}) > 1 for i in range(1, 4)]
-    return [Text(", ".join([text.noun(row[0]), *(part for part, different in zip(row[1:], vary, strict=True)
-                                                 if different and part != "none")])) for row in rows]
+    return [Text(", ".join([text.noun(row[0]), *(part for part, different in zip(row[1:4], vary, strict=True)
+                                                 if different and part != "none"),
+                            *([text.bits_name(row[4])] if row[4] != 32 else [])])) for row in rows]

@@ -17,7 +17,8 @@ from secateur.experiment.single.config import CutConfig
 @command("prune", CutConfig, panel=CUT, examples=(
     "secateur prune lenet-300-100 --data digits --epochs 3 --sparsity 0.9 --out sparse.safetensors",
     "secateur prune mypackage.nets:make --weights trained.safetensors --data samples.npz --sparsity 0.5 --granularity "
-    "neuron", "secateur prune net.pt2 --trust --data inputs.npy --sparsity 0.8 --granularity 4x1"))
+    "neuron", "secateur prune mlp --sparsity 0.8 --bits 8 --out small.safetensors",
+    "secateur prune net.pt2 --trust --data inputs.npy --sparsity 0.8 --granularity 4x1"))
 def prune(
     settings: dict[str, Any],
     network: Annotated[str | None, typer.Argument(metavar="MODEL", help="the network to cut, same as --model")] = None,
@@ -29,6 +30,8 @@ def prune(
     A built-in network without --weights is trained first, as in a study; your own network is used as it is.
 
     Without labels, the outputs are compared with the original's on held-out samples.
+
+    With --bits 8 the cut network is then quantised, with the same samples; --sparsity 0 --bits 8 quantises alone.
     """
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")

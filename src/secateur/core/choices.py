@@ -14,3 +14,6 @@ RuntimeEngine = Literal["kernels", "csr", "torch"]
 """What runs a network with zeros: our kernels, torch's CSR, torch dense."""
 
 RUNTIME_ENGINES = get_args(RuntimeEngine)
+
+BITS = (32, 16, 8)
+"""In how many bits a network computes: float32, bfloat16, int8."""

@@ -11,7 +11,7 @@ from typing import Any
 
 _NOUNS = {"weight": "weights", "neuron": "neurons", "block": "blocks", "n_m": "weights in N:M groups"}
 VARIANTS = {"sparse": "sparse kernels", "dense": "zeros kept, run dense", "small": "smaller dense network",
-            "original": "original network"}
+            "original": "original network", "int8": "int8 engine", "bf16": "bf16 engine"}
 
 
 def noun(granularity: str) -> str:
@@ -23,6 +23,15 @@ def noun(granularity: str) -> str:
     if granularity[0].isdigit():
         return f"{granularity} {'weights' if ':' in granularity else 'blocks'}"
     return _NOUNS.get(granularity, f"{granularity}s")
+
+
+def bits_name(bits: int) -> str:
+    """The type in which a network of so many bits computes.
+
+    >>> bits_name(8), bits_name(16), bits_name(32)
+    ('int8', 'bf16', 'float32')
+    """
+    return {8: "int8", 16: "bf16", 32: "float32"}.get(bits, f"{bits} bits")
 
 
 def percent(fraction: float, digits: int = 1) -> str:

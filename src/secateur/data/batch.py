@@ -62,13 +62,12 @@ class Batch:
         count = len(self)
 
         def some(value: Any) -> Any:
-            has_axis = isinstance(value, Tensor) and value.ndim and len(value) == count
-            return value[places.to(value.device)] if has_axis else value
+            return value.index_select(0, places.to(value.device)) if has_rows(value) and len(value) == count else value
         return Batch(tuple(map(some, self.inputs)), some(self.labels), self.names)
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device."""
-        moved = tuple(v.to(device) if isinstance(v, Tensor) else v for v in self.inputs)
+    def to(self, device: torch.device | str, copy: bool = False) -> Batch:
+        """The same batch on a device; with ``copy`` its inputs are copied even where they are there already."""
+        moved = tuple(v.to(device, copy=copy) if isinstance(v, Tensor) else v for v in self.inputs)
         labels = self.labels.to(device) if isinstance(self.labels, Tensor) else self.labels
         return Batch(moved, labels, self.names)
 
@@ -78,6 +77,15 @@ class Batch:
 
     def __len__(self) -> int:
         return next((len(v) for v in self.inputs if isinstance(v, Tensor) and v.ndim), 1)
+
+
+def has_rows(value: Any) -> bool:
+    """Whether a value is a tensor whose rows can be taken: not a scalar, not one of compressed rows.
+
+    >>> has_rows(torch.zeros(3)), has_rows(torch.eye(2).to_sparse()), has_rows(torch.eye(2).to_sparse_csr())
+    (True, True, False)
+    """
+    return isinstance(value, Tensor) and value.ndim > 0 and value.layout in (torch.strided, torch.sparse_coo)
 
 
 def describe_value(value: Any) -> str:
@@ -94,6 +102,8 @@ def describe_value(value: Any) -> str:
 def as_tensors(data: Any) -> Any:
     """A nested value with tensors in place of its NumPy arrays; floating ones get torch's default type.
 
+    Tensors are detached: no gradient leads to samples.
+
     >>> as_tensors((np.zeros((2, 3)), np.ones(2, np.int64)))[0].dtype
     torch.float32
     """
@@ -103,6 +113,8 @@ def as_tensors(data: Any) -> Any:
 def _as_tensor(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: as_tensors(inner) for name, inner in value.items()}
+    if isinstance(value, Tensor) and value.requires_grad:
+        return value.detach()
     if not isinstance(value, np.ndarray):
         return value
     with failing(f"data: an array of {value.dtype}", "allowed are arrays of numbers"):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import SecateurError, failing
 from secateur.core.module_state import same_random_numbers
-from secateur.data.batch import ALLOWED, Batch, as_batch, as_tensors, describe_value
+from secateur.data.batch import ALLOWED, Batch, as_batch, as_tensors, describe_value, has_rows
 from secateur.data.datasets.base import Dataset
 
 Loss = Callable[[Any, Any], Tensor]
@@ -82,7 +82,7 @@ class Calibration:
 
     def __init__(self, batches: Iterable[Any], loss: Loss = nn.functional.cross_entropy, stream: Stream | None = None):
         self.stream = stream
-        self._batches = [as_batch(batch) for batch in batches]
+        self._batches = [batch for batch in map(as_batch, batches) if len(batch)]
         if loss is nn.functional.cross_entropy:
             self._batches = [replace(batch, labels=_as_class_numbers(batch.labels)) for batch in self._batches]
             edges = list(chain(*(_class_range(batch.labels) for batch in self._batches)))
@@ -109,7 +109,7 @@ class Calibration:
 
     def example(self) -> Any:
         """The inputs of the first sample, as the arguments of a call: a tuple, or a dict by name."""
-        first = tuple(v[:1] if isinstance(v, Tensor) and v.ndim else v for v in self._batches[0].inputs)
+        first = tuple(v.narrow_copy(0, 0, 1) if has_rows(v) else v for v in self._batches[0].inputs)
         return dict(zip(self.names, first, strict=True)) if self.names else first
 
     def first(self, count: int) -> Calibration:
@@ -159,7 +159,7 @@ def calibration(data: Any) -> Calibration | None:
     with nullcontext() if isinstance(batches, Iterator) else same_random_numbers():
         made = Calibration(batches, loss, stream)
     for number, batch in enumerate(made):
-        _check_finite(number, batch)
+        check_values(f"batch {number}", batch)
         if batch.names != made.names:
             raise SecateurError(f"data: batch {number} has arguments {', '.join(batch.names) or 'by place'}, batch 0 "
                                 f"{', '.join(made.names) or 'by place'}; allowed are the same names in the same order")
@@ -209,8 +209,12 @@ def samples_of_example(example: Any) -> Calibration | None:
                         for one in each])
 
 
-def _check_finite(number: int, batch: Batch) -> None:
-    """Refuse NaN and infinite values; -inf may stand in arguments after the first, where masks are added."""
+def check_values(called: str, batch: Batch) -> None:
+    """Refuse NaN and infinite values; -inf may stand in arguments after the first, where masks are added.
+
+    Raises:
+        SecateurError: there are some; the message says in which batch, as it is ``called``.
+    """
     parts = [*((f"input {i}", v, i > 0) for i, v in enumerate(batch.inputs)), ("the labels", batch.labels, False)]
     for name, values, mask in parts:
         if isinstance(values, Tensor) and (values.is_floating_point() or values.is_complex()):
@@ -218,7 +222,7 @@ def _check_finite(number: int, batch: Batch) -> None:
             wrong = ~torch.isfinite(values)
             wrong = wrong & ~torch.isneginf(values) if mask and values.is_floating_point() else wrong
             if count := int(wrong.sum()):
-                raise SecateurError(f"data: {name} of batch {number} holds {count} NaN or infinite values of "
+                raise SecateurError(f"data: {name} of {called} holds {count} NaN or infinite values of "
                                     f"{values.numel()}; allowed are finite ones")
 
 

@@ -44,7 +44,7 @@ def call(model: nn.Module, batch: Batch) -> Any:
     device = device_of(model)
     with failing(f"data: the network does not run on a batch of {batch}", _PAIRS if batch.labels is not None else ""):
         try:
-            args, kwargs = batch.to(device).arguments
+            args, kwargs = batch.to(device, copy=True).arguments  # a network may write over its inputs
             return model(*args, **kwargs)
         except Seen:
             return None

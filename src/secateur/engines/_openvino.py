@@ -13,6 +13,29 @@ from secateur.engines.base import Call, Engine, Inputs
 _FORMATS = {"IR": ("openvino", "model.xml"), "ONNX": ("onnx", "model.onnx")}
 
 
+class RequestCall:
+    """A request of OpenVINO of one stream, called with the tuple of its inputs.
+
+    Args:
+        path: the file.
+        threads: how many threads it may use.
+        options: of the compilation, besides those for latency.
+    """
+
+    def __init__(self, path: Path, threads: int, options: dict[str, Any]):
+        from secateur.files.exporters.openvino_ import import_openvino
+
+        # Threads are not tied to cores, as in the other engines: on a busy machine a call would wait for its core.
+        options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+                   "ENABLE_CPU_PINNING": False, **options}
+        self.path = path
+        self.request = import_openvino().Core().compile_model(str(path), "CPU", options).create_infer_request()
+
+    def __call__(self, inputs: Inputs) -> list[Any]:
+        """The outputs."""
+        return [*self.request.infer([one.numpy() for one in inputs], share_inputs=True).values()]
+
+
 class OpenVinoEngine(Engine):
     """OpenVINO on the CPU, tuned for the latency of one call at a time.
 
@@ -24,7 +47,7 @@ class OpenVinoEngine(Engine):
     """
 
     title = "OpenVINO"
-    needs = ("openvino",)
+    needs: tuple[str, ...] = ("openvino",)
     extra = "openvino"
     options: dict[str, Any] = {}  # noqa: RUF012
 
@@ -39,10 +62,4 @@ class OpenVinoEngine(Engine):
 
     def prepare(self, network: Path, inputs: Inputs, threads: int, way: str = "") -> Call:
         """A request of one stream of so many threads."""
-        from secateur.files.exporters.openvino_ import import_openvino
-
-        # Threads are not tied to cores, as in the other engines: on a busy machine a call would wait for its core.
-        options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-                   "ENABLE_CPU_PINNING": False, **self.options}
-        request = import_openvino().Core().compile_model(str(network), "CPU", options).create_infer_request()
-        return lambda x: [*request.infer([one.numpy() for one in x], share_inputs=True).values()]
+        return RequestCall(network, threads, self.options)

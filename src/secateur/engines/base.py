@@ -40,7 +40,7 @@ class Engine:
                 if find_spec(package) is None]
 
     def precision(self) -> str:
-        """The precision of its arithmetic on this machine, a name of torch's types; speeds are compared in float32."""
+        """The precision of its arithmetic on this machine, a name of torch's types."""
         return "float32"
 
     def ways(self, network: nn.Module) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Engine:
 
         Args:
             network: in evaluation mode, on the CPU.
-            inputs: of at least two samples, so that the batch can be left open.
+            inputs: of at least two samples, so that the batch can be left open; ranges of int8 are taken from them.
             folder: for the files of this network; a file that another engine wrote there may be taken.
             way: one of :meth:`ways`.
         """

@@ -28,8 +28,9 @@ class Torch(Engine):
         if way != _CHANNELS_LAST:
             return lambda x: network(*x)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return lambda x: network(*map(_channels_last, x))
+        return lambda x: network(*map(in_channels_last, x))
 
 
-def _channels_last(x: torch.Tensor) -> torch.Tensor:
+def in_channels_last(x: torch.Tensor) -> torch.Tensor:
+    """Images, which have four axes, with the channels as the last axis in memory; other tensors as they are."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 from secateur.core import registry
+from secateur.core.choices import BITS
 from secateur.core.errors import SecateurError
+from secateur.core.text import bits_name, join_words
 
 
 def check_name_of_granularity(name: str) -> None:
@@ -40,6 +42,12 @@ def check_device(device: str) -> None:
 
         if not torch.cuda.is_available():
             raise SecateurError(f"device '{device}': torch sees no GPU on this machine; allowed: cpu")
+
+
+def check_bits(bits: int) -> None:
+    """Refuse a number of bits in which no network computes."""
+    if bits not in BITS:
+        raise SecateurError(f"bits {bits}: allowed are {join_words([f'{b} ({bits_name(b)})' for b in BITS], 'or')}")
 
 
 def check_network(text: str) -> None:

@@ -25,7 +25,7 @@ from secateur.core.settings import (
     setting,
     settings_of,
 )
-from secateur.experiment.checks import check_granularity, check_name_of_granularity
+from secateur.experiment.checks import check_bits, check_granularity, check_name_of_granularity
 from secateur.experiment.common import CommonConfig
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ QUICK: dict[str, Any] = {
 larger batches, fewer samples for the recoveries, and less time for each timing, than in a whole study."""
 
 _OF_SPEC = ("granularity", "pooling", "round_to", "criterion", "scope", "min_sparsity", "max_sparsity", "budget",
-            "recovery", "layers", "skip")
+            "recovery", "layers", "skip", "bits")
 """The settings of a study that a spec decides."""
 
 
@@ -112,6 +112,11 @@ class StudyConfig(CommonConfig):
     recovery: tuple[str, ...] = setting(
         ("none",), "how accuracy is recovered after a cut; each is used with every criterion", group=RECOVERY,
         room="recovery", some=True)
+    bits: tuple[int, ...] = setting((32,), "in how many bits the cut networks compute: 32, 16 (bfloat16) or 8 (int8)",
+                                    group=RECOVERY, form=check_bits, some=True)
+    uncut_bits: tuple[int, ...] = setting((16, 8), "in how many bits the uncut network is measured too, for the "
+                                          "comparison with every cut; empty (''): none", group=RECOVERY,
+                                          form=check_bits)
     best: bool = setting(True, "also measure the best cut that needs no labels: recovery best, and for neurons "
                          "criterion elimination", group=RECOVERY)
     best_from: float = setting(0.7, "lowest sparsity at which that best cut is "
@@ -146,6 +151,7 @@ class StudyConfig(CommonConfig):
         from secateur.pruning.granularity import configure, resolve
         from secateur.pruning.scopes import resolve_scope
         from secateur.pruning.scopes.budget import Budget
+        from secateur.quantization.settings import Int8, bits_of
 
         if beside := [name for name in settings if name in _OF_SPEC]:
             raise SecateurError(f"study: got a spec and {', '.join(beside)}; allowed is one of them")
@@ -156,11 +162,12 @@ class StudyConfig(CommonConfig):
             "min_sparsity": scope.min_sparsity, "max_sparsity": scope.max_sparsity,
             "budget": scope.resource if isinstance(scope, Budget) else "parameters",
             "criterion": (_as_name("criterion", spec.criterion, item.default_criterion),),
-            "recovery": (_as_name("recovery", spec.recovery, "none"),),
+            "recovery": (_as_name("recovery", spec.recovery, "none"),), "bits": (bits_of(spec.bits),),
             "layers": json.dumps(dict(spec.layers)) if spec.layers else "", "skip": spec.skip, **settings})
         share = {"share": config.budget} if isinstance(scope, Budget) else {}
         possible = replace(
-            spec, seed=0, granularity=configure(resolve(item.name), pooling=config.pooling,
+            spec, seed=0, bits=Int8() if isinstance(spec.bits, Int8) else spec.bits,
+            granularity=configure(resolve(item.name), pooling=config.pooling,
                                                 round_to=config.round_to),
             scope=resolve_scope(scope.name, **share, min_sparsity=scope.min_sparsity, max_sparsity=scope.max_sparsity))
         if possible != spec:

@@ -41,7 +41,7 @@ def export_source(config: ExportConfig) -> Done:
     Raises:
         SecateurError: anything of the source, the flags or the file that the caller can mend.
     """
-    form = format_of(config.to, config.int8)
+    form = format_of(config.to, config.int8_form)
     is_run = config.path.is_dir() and not (config.path / "config.json").is_file()
     _check_flags(config, is_run)
     if isinstance(form, RunExporter):
@@ -71,7 +71,8 @@ def _export_network_of_run(config: ExportConfig, form: Format) -> Done:
     """One network of a run, its file run on the run's test part."""
     remade = remake(config.path, config.cut, config.model, config.trust)
     place = _place_of(config, form, remade.name)
-    export = export_checked(remade.network, place, remade.example, config.to, config.int8)
+    export = export_checked(remade.network, place, remade.samples if config.int8 else remade.example, config.to,
+                            config.int8_form)
     accuracy = _accuracy(export.run, remade.test, _rows_of(export))
     notes = (*remade.notes, *_notes_on(export, remade.network))
     return Done(place, remade.description, export, (accuracy, remade.row["accuracy"]), notes)
@@ -89,7 +90,7 @@ def _export_network(config: ExportConfig, form: Format) -> Done:
     network = source.make().eval()
     needs = isinstance(form, Exporter) and form.traced
     inputs = example_inputs.example_for(network, source, config, text) if needs else None
-    export = export_checked(network, place, inputs, config.to, config.int8)
+    export = export_checked(network, place, inputs, config.to, config.int8_form)
     return Done(place, f"the network of {text}", export, None, (*source.notes, *_notes_on(export, network)))
 
 

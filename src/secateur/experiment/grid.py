@@ -47,29 +47,51 @@ class Grid:
 
     def points(self) -> Iterator[Point]:
         """Every point of the sweep, those that share a ranking beside each other."""
+        for seed in range(self.config.seeds):
+            asked = [*self._points(seed)]
+            yield from asked
+            yield from (point for point in self._uncut_points(seed) if point not in asked)
+
+    def _points(self, seed: int) -> Iterator[Point]:
+        """The points of one trained network that are cut, each in every number of bits."""
         config = self.config
-        for seed in range(config.seeds):
-            for granularity in config.granularity:
-                for criterion in config.criteria_of(granularity):
-                    for scope in defined_scopes(config.scope, granularity):
-                        for recovery in self.recoveries_of(granularity, criterion):
-                            for sparsity in config.sparsities_of(granularity):
-                                yield self.point(granularity, criterion, scope, sparsity, seed, recovery)
-                yield from self._best_points(granularity, seed)
+        for granularity in config.granularity:
+            for criterion in config.criteria_of(granularity):
+                for scope in defined_scopes(config.scope, granularity):
+                    for recovery in self.recoveries_of(granularity, criterion):
+                        for sparsity in config.sparsities_of(granularity):
+                            for bits in config.bits:
+                                yield self.point(granularity, criterion, scope, sparsity, seed, recovery, bits)
+            yield from self._best_points(granularity, seed)
+
+    def _uncut_points(self, seed: int) -> Iterator[Point]:
+        """The uncut network of a seed in fewer bits: what every cut is compared with."""
+        granularity = self.config.granularity[0]
+        for bits in self.config.uncut_bits:
+            if bits != 32:
+                yield self.point(granularity, resolve(granularity).default_criterion, "layer", 0.0, seed, bits=bits)
 
     def _best_points(self, granularity: str, seed: int) -> Iterator[Point]:
         """The points of the best cut that needs no labels, which stand beside those that were asked for."""
         if best := self.config.best_of(granularity):
             for sparsity in self.config.sparsities_of(granularity):
                 if sparsity > 0 and sparsity >= self.config.best_from:
-                    yield self.point(granularity, *best, sparsity, seed, "best")
+                    for bits in self.config.bits:
+                        yield self.point(granularity, *best, sparsity, seed, "best", bits)
 
     def is_beside(self, point: Point) -> bool:
         """Whether a point stands beside those that were asked for; that it cannot be measured is then no error."""
-        return point.recovery == "best" and self.config.best_of(point.granularity) is not None
+        is_best = point.recovery == "best" and self.config.best_of(point.granularity) is not None
+        return is_best or point.bits not in self.config.bits
+
+    def is_timed(self, point: Point) -> bool:
+        """Whether a point has a timing: a network in fewer bits has none, as its modules show what its arithmetic gives
+        and not how fast an engine is."""
+        config = self.config
+        return bool(config.latency_batches) and point.seed < config.timed_seeds and point.bits == 32
 
     def point(self, granularity: str, criterion: str, scope: str, sparsity: float, seed: int,
-              recovery: str = "none") -> Point:
+              recovery: str = "none", bits: int = 32) -> Point:
         """One point, with the settings that hold for it."""
         config, whole = self.config, sparsity == 0
         samples = self.task.samples_for(criterion, scope, recovery, config.calibration)
@@ -78,7 +100,8 @@ class Grid:
                      0.0 if whole else config.min_sparsity, 1.0 if whole else config.max_sparsity,
                      "mean" if whole else config.pooling, config.budget if scope == "budget" else "",
                      config.round_to if hasattr(resolve(granularity), "round_to") and not whole else 1,
-                     **recovery_settings(recovery, config.distil_steps))
+                     **recovery_settings(recovery, config.distil_steps), bits=bits,
+                     bits_samples=config.calibration if bits == 8 else 0)
 
     def scans(self) -> Iterator[Point]:
         """The points that scans are made for: every method that is no control and has a choice of sparsities."""
@@ -105,7 +128,7 @@ class Grid:
     @cached_property
     def most_samples(self) -> int:
         """The most training samples that any point or scan gets."""
-        return max(p.samples for p in (*self.points(), *self.scans()))
+        return max(max(p.samples, p.bits_samples) for p in (*self.points(), *self.scans()))
 
     @cached_property
     def skip(self) -> tuple[str, ...] | None:

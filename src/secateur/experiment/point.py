@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from secateur.core.errors import SecateurError
+from secateur.core.text import bits_name
 from secateur.experiment.checks import read_layers
 from secateur.pruning.granularity import configure, resolve
 from secateur.pruning.scopes import resolve_scope
@@ -19,7 +20,10 @@ from secateur.recovery.pipeline import RecoveryChoice, recoveries
 
 @dataclass(frozen=True)
 class Point:
-    """How one network is cut; the field names are those that rows are stored under."""
+    """How one network is cut; the field names are those that rows are stored under.
+
+    ``bits`` is what the cut network computes in, ``bits_samples`` how many samples its ranges are taken from.
+    """
 
     granularity: str
     criterion: str
@@ -37,6 +41,8 @@ class Point:
     round_to: int = 1
     recovery_version: int = 1
     distil_steps: int = 0
+    bits: int = 32
+    bits_samples: int = 0
 
     def settings(self) -> dict[str, Any]:
         """The point as plain JSON values; what is at its default is left out, so that earlier rows keep their keys."""
@@ -48,8 +54,14 @@ class Point:
         """Whether nothing goes, of no layer."""
         return self.sparsity == 0 and not self.layers and self.least == 0
 
+    @property
+    def in_float32(self) -> Point:
+        """The same cut before it is quantised; the point itself where it is not."""
+        return replace(self, bits=32, bits_samples=0)
+
     def __str__(self) -> str:
         recovery = "" if self.recovery == "none" else f", recovery {self.recovery}"
+        recovery += "" if self.bits == 32 else f", {bits_name(self.bits)}"
         return (f"{self.granularity} by {self.criterion}, scope {self.scope}{recovery}, sparsity {self.sparsity}, "
                 f"seed {self.seed}")
 
@@ -73,7 +85,7 @@ def recovery_settings(choice: RecoveryChoice, distil_steps: int) -> dict[str, in
     """What a point keeps of its recoveries beside their names: the meaning of the names, and the steps of distilling.
 
     >>> recovery_settings("best", 100), recovery_settings("refit", 100)
-    ({'recovery_version': 2, 'distil_steps': 100}, {'recovery_version': 1, 'distil_steps': 0})
+    ({'recovery_version': 3, 'distil_steps': 100}, {'recovery_version': 2, 'distil_steps': 0})
     """
     items = recoveries(choice)
     return {"recovery_version": max(item.version for item in items),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from secateur.core.errors import RunError, SecateurError
 from secateur.core.progress import Progress
+from secateur.core.text import bits_name
 from secateur.experiment.checks import read_layers
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.grid import Grid, load_grid
@@ -26,6 +27,7 @@ from secateur.experiment.sweep import Sweep
 from secateur.experiment.trial import open_bundle
 from secateur.measure.accuracy import evaluate
 
+_SHOWN = 128
 _ONE_OTHERWISE = 1000
 """Of so many test samples, one may come out otherwise than the row says: another machine adds in another order."""
 
@@ -37,6 +39,7 @@ class RemadeNetwork:
     Attributes:
         network: the network, in evaluation mode.
         example: two inputs of the run's test part.
+        samples: 128 inputs of its training part, or as many as there are.
         test: inputs and labels of it.
         accuracy: what the network reached on it, now.
         row: what the run's row says.
@@ -47,6 +50,7 @@ class RemadeNetwork:
 
     network: nn.Module
     example: Tensor
+    samples: Tensor
     test: tuple[Tensor, Tensor]
     accuracy: float
     row: Row
@@ -61,7 +65,7 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     Args:
         folder: the run's.
         choice: which: any of :data:`secateur.experiment.row.SETTINGS`, as few as single out one row; the seed is 0
-            where it is not given.
+            and the bits 32 where they are not given.
         model: the run's own, named again by the user.
         trusted: whether all that the run names may be imported.
 
@@ -78,7 +82,8 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
     _check_named(run, {model, *choice.values()}, trusted)
     grid = _load_again(folder, run)
     with Store(folder) as store, Sweep(grid, store, Progress()) as sweep:
-        point = grid.point(row.granularity, row.criterion, row.scope, row.sparsity, row.seed, row.recovery)
+        point = grid.point(row.granularity, row.criterion, row.scope, row.sparsity, row.seed, row.recovery,
+                           row.bits)
         _check_same(grid, sweep, store, point, folder)
         network = copy.deepcopy(open_bundle(sweep.bundle(point.seed)).cut(point)[1])
     x, y = grid.task.data.test_x, grid.task.data.test_y
@@ -90,8 +95,9 @@ def remake(folder: Path, choice: Mapping[str, Any], model: str = "", trusted: bo
         raise RunError(f"'{folder}': {differs} (accuracy {now.accuracy:.4f}, row {row['accuracy']:.4f}): the run was "
                        "made with other versions or on another machine; run secateur study again into a new folder")
     parts = [run.folder.name, row["granularity"], f"{row['sparsity']:g}"] if row["sparsity"] else [run.folder.name]
-    return RemadeNetwork(network.eval(), x[:2], (x, y), now.accuracy, row, "-".join(parts), _describe(row),
-                         (differs,) if wrong else ())
+    parts += [bits_name(row["bits"])] if row["bits"] != 32 else []
+    return RemadeNetwork(network.eval(), x[:2], grid.task.data.train_x[:_SHOWN], (x, y), now.accuracy, row,
+                         "-".join(parts), _describe(row), (differs,) if wrong else ())
 
 
 def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:
@@ -100,7 +106,7 @@ def _choose_row(run: RunData, choice: Mapping[str, Any]) -> Row:
     Raises:
         RunError: none is like that, or several are; the message says what there is.
     """
-    wanted = {"seed": 0} | {k: v for k, v in choice.items() if v is not None}
+    wanted = {"seed": 0, "bits": 32} | {k: v for k, v in choice.items() if v is not None}
     if "sparsity" not in wanted:
         raise RunError(f"choose a network of '{run.folder}' with --sparsity " + _options(run.points, "sparsity"))
     rows = run.points
@@ -145,9 +151,10 @@ def _options(points: list[Row], name: str) -> str:
 
 def _describe(row: Row) -> str:
     """Which network a row is."""
+    bits = "" if row["bits"] == 32 else f", {bits_name(row['bits'])}"
     if not row["sparsity"]:
-        return f"the uncut network of seed {row['seed']}"
-    after = f", recovery {row['recovery']}" if row["recovery"] != "none" else ""
+        return f"the uncut network of seed {row['seed']}{bits}"
+    after = (f", recovery {row['recovery']}" if row["recovery"] != "none" else "") + bits
     return (f"{row['sparsity']:g} of the {row['granularity']}s cut by {row['criterion']}, scope {row['scope']}{after}, "
             f"seed {row['seed']}")
 

@@ -13,7 +13,7 @@ from secateur.pruning.criteria.base import as_criterion
 from secateur.pruning.signals.base import SOURCES
 from secateur.recovery.pipeline import recoveries
 
-SETTINGS = ("seed", "granularity", "criterion", "scope", "recovery", "sparsity")
+SETTINGS = ("seed", "granularity", "criterion", "scope", "recovery", "sparsity", "bits")
 """The settings that single out a row of a study."""
 
 
@@ -23,6 +23,7 @@ class Row:
 
     Attributes:
         seed, granularity, criterion, scope, sparsity, recovery: which network was cut, and how.
+        bits: in how many bits it computes, 32, 16 or 8.
         control: whether the criterion or the recovery is a baseline rather than a method to use.
         needs_labels: whether the criterion or the recovery learns from labels.
         reached: the sparsity that the cut gave.
@@ -30,8 +31,8 @@ class Row:
         loss, accuracy: on the test samples.
         correct: ``numpy.packbits`` of the correctness of each test sample, as bytes.
         tests: the number of test samples.
-        parameters, nonzeros: of the network as cut.
-        bytes: of its tensors as dense float32.
+        parameters, nonzeros: of the network as cut, before it was quantised.
+        bytes: of its tensors, dense.
         bytes_sparse: the same with each tensor in the smallest of dense, bit mask and CSR.
         bytes_file: of the file that :func:`secateur.save` writes; None in rows of versions that did not measure it.
         flops, flops_nonzero: of one example; the second leaves out the products with a zero weight.
@@ -41,7 +42,7 @@ class Row:
         stages: what each step of a recovery gained and took, see :mod:`secateur.recovery.stages`.
         predictions: the classes given to the sample images.
         latency: batch as text → variant → median, low, high in seconds, and speedup, speedup_low, speedup_high over
-            ``original``; None where nothing was timed.
+            ``original``; None where nothing was timed, as of networks in fewer bits.
         conditions, work_ratio: how quiet the machine was, see :mod:`secateur.measure.noise`; None in rows of versions
             that did not record it.
         sparse_error: greatest relative difference of the sparse run's outputs from the dense run's.
@@ -56,6 +57,7 @@ class Row:
     scope: str
     sparsity: float
     recovery: str = "none"
+    bits: int = 32
     control: bool = False
     needs_labels: bool = False
     reached: float
@@ -93,7 +95,12 @@ class Row:
     @property
     def is_uncut(self) -> bool:
         """Whether its network is the uncut one: nothing is removed, and nothing was done afterwards."""
-        return not self.removed and self.recovery == "none"
+        return not self.removed and self.recovery == "none" and self.bits == 32
+
+    @property
+    def is_quantized_alone(self) -> bool:
+        """Whether its network is the uncut one in fewer bits: nothing is removed or recovered."""
+        return not self.removed and self.recovery == "none" and self.bits != 32
 
     def keys(self) -> list[str]:
         """The names of all settings and figures."""

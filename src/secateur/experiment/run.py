@@ -50,6 +50,7 @@ class RunData:
         scans: one record a (seed, granularity, criterion) of which each layer was cut by itself: those three, and
             what :meth:`secateur.pruning.scan.Scan.plain` gives.
         refused: granularity → why the best cut that needs no labels could not be made.
+        not_quantized: bits → why the uncut network could not be quantised.
         unread: what could not be read, in words; empty for a run that is whole.
         unfinished: what is still to be made, in words; empty for a run that is complete.
     """
@@ -65,6 +66,7 @@ class RunData:
     labels: NDArray[np.uint32] | None = None
     scans: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    not_quantized: dict[int, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     unfinished: str = ""
 
@@ -113,13 +115,17 @@ class _Reader:
         Raises:
             RunError: it has no measured point.
         """
-        run, points, refused = self.run, list[Row](), dict[str, str]()
+        run, points, refused, not_quantized = self.run, list[Row](), dict[str, str](), dict[int, str]()
         for key, timing in zip(run["points"], run["latency"], strict=False):
             found = self._one(key, partial(self._point, key, timing))
             if isinstance(found, Row):
                 points.append(found)
             elif found is not None:
-                refused[found[0]] = found[1]
+                granularity, recovery, bits, why = found
+                if recovery == "none":
+                    not_quantized[bits] = why
+                else:
+                    refused[granularity] = why
         if not points:
             lost = f" ({len(self.damaged)} rows are damaged)" if self.damaged else ""
             raise RunError(f"'{folder}' holds no measured point yet{lost}; to continue, run: {run['command']}")
@@ -134,7 +140,7 @@ class _Reader:
                   "run secateur study into another folder (--out)",) if self.damaged else ()
         return RunData(folder, clean_values(run["config"]), self._machine(), clean(run["command"]), trained,
                        [row for row in points if row.seed in known] if self.damaged else points, statistics, samples,
-                       labels, scans, refused, unread, self._unfinished(len(trained)))
+                       labels, scans, refused, not_quantized, unread, self._unfinished(len(trained)))
 
     def _unfinished(self, trained: int) -> str:
         """What is still to be made, in words."""
@@ -148,11 +154,14 @@ class _Reader:
 
     def _timings(self, seeds: int) -> list[str]:
         """The keys of the timings that are to be made: those of the networks that are timed, but for what was refused.
+
+        Runs of versions that did not name them time every point of the first seeds.
         """
         each = -(-len(self.run["points"]) // max(1, len(self.run["trained"])))
-        pairs = list(zip(self.run["points"], self.run["latency"], strict=False))[:each * seeds]
-        return [timing for point, timing in pairs
-                if "refused" not in (self._one(point, partial(self.store.get, point)) or {})]
+        pairs = list(zip(self.run["points"], self.run["latency"], strict=False))
+        timed = set(self.run["latency"][:each * seeds] if self.run.get("timed") is None else self.run["timed"])
+        return [timing for point, timing in pairs if timing in timed
+                and "refused" not in (self._one(point, partial(self.store.get, point)) or {})]
 
     def _count(self, keys: list[str]) -> tuple[int, int]:
         """How many rows there are of those that are to be made."""
@@ -177,14 +186,16 @@ class _Reader:
         found: dict[str, Any] | None = self._one(key, read)
         return found
 
-    def _point(self, key: str, timing: str) -> Row | tuple[str, str] | None:
-        """A measured point, or what was refused and why; None where it is not there yet."""
+    def _point(self, key: str, timing: str) -> Row | tuple[str, str, int, str] | None:
+        """A measured point, or the granularity, recovery and bits of one that was refused, and why; None where it is
+        not there yet."""
         figures = self.store.get(key)
         if figures is None:
             return None
         settings = clean_values(check(self.store.settings(key), SETTINGS, "the settings"))
         if "refused" in figures:
-            return settings["granularity"], clean(figures["refused"])
+            return (settings["granularity"], settings.get("recovery") or "none", settings.get("bits") or 32,
+                    clean(figures["refused"]))
         times = self.store.get(timing)
         check_point(figures, times)
         return read_row(settings, clean_values(figures), clean_values(times))

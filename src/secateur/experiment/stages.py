@@ -137,7 +137,7 @@ class Measure(PointStage):
 
     def missing(self) -> list[Point]:
         """The points without a row, and those that an earlier study, which did not ask for them, could leave out."""
-        left_out = [p for p in self.points() if p.recovery == "best" and not self.grid.is_beside(p)
+        left_out = [p for p in self.points() if not self.grid.is_beside(p) and (p.recovery == "best" or p.bits != 32)
                     and "refused" in (self.sweep.store.get(self.settings(p)) or {})]
         return [*super().missing(), *left_out]
 
@@ -160,7 +160,7 @@ class Measure(PointStage):
 
 
 def _kind_of(point: Point) -> str:
-    return "measure" if point.recovery == "none" else "recover"
+    return "measure" if point.recovery == "none" and point.bits != 8 else "recover"
 
 
 STAGES: tuple[type[Stage], ...] = (Train, Describe, Scan, Measure, Time)

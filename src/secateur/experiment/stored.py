@@ -32,7 +32,7 @@ _SPREAD = {"count": int, "mean": _NUMBER, "max": _NUMBER, "cv": _NUMBER, "gini":
 _TIMING = {"median": _NUMBER, "low": _NUMBER, "high": _NUMBER, "speedup": Maybe(_NUMBER)}
 _CONDITIONS = {"load": Maybe(_NUMBER), "rounds": int}
 SETTINGS = {"seed": int, "granularity": str, "criterion": str, "scope": str, "recovery": Maybe(str),
-            "sparsity": _NUMBER, "recovery_version": Maybe(int)}
+            "sparsity": _NUMBER, "recovery_version": Maybe(int), "bits": Maybe(int)}
 LATENCY = {"latency": Each(Each(_TIMING)), "conditions": Maybe(Each(_CONDITIONS)), "work_ratio": Maybe(_NUMBER),
            "sparse_error": Maybe(_NUMBER), "threads_used": Maybe(int), "engine_used": Maybe(str),
            "timed_as": Maybe(str)}
@@ -57,7 +57,7 @@ RUN = {"config": {"model": str, "data": str, "granularity": Maybe([str]), "crite
                   "scope": Maybe([str]), "recovery": Maybe([str]), "sparsity": Maybe([_NUMBER]),
                   "tolerance": Maybe(_NUMBER)},
        "command": str, "trained": [str], "points": [str], "latency": [str], "anatomy": [str], "samples": str,
-       "scans": Maybe([str]), "labels": Maybe(str)}
+       "scans": Maybe([str]), "labels": Maybe(str), "timed": Maybe([str])}
 
 
 def check(value: Any, form: Any, what: str) -> Any:
@@ -92,7 +92,7 @@ def check_once(run: Mapping[str, Any]) -> None:
     Raises:
         RunError: it does.
     """
-    for part in ("trained", "points", "latency", "scans", "anatomy"):
+    for part in ("trained", "points", "latency", "scans", "anatomy", "timed"):
         if len(set(named := run.get(part) or [])) < len(named):
             raise RunError(f"what its run is made of names one of its {len(named)} {part} twice")
 

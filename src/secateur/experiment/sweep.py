@@ -60,6 +60,7 @@ class Sweep:
         return {"trained": [key_of(grid.trained_settings(s)) for s in seeds],
                 "points": [key_of(grid.point_settings(p)) for p in self.points],
                 "latency": [key_of(grid.timing_settings(p)) for p in self.points],
+                "timed": [key_of(grid.timing_settings(p)) for p in self.points if grid.is_timed(p)],
                 "scans": [key_of(grid.scan_settings(p)) for p in grid.scans()],
                 "anatomy": [key_of(grid.anatomy_settings(s)) for s in seeds],
                 "samples": key_of(grid.sample_settings()), "labels": key_of(grid.label_settings())}

@@ -26,10 +26,7 @@ class Time(PointStage):
 
     def points(self) -> list[Point]:
         """All points of the networks that are timed, but those that were refused, or that cost workers."""
-        config = self.grid.config
-        if not config.latency_batches or self.seed >= config.timed_seeds:
-            return []
-        return super().points()
+        return [point for point in super().points() if self.grid.is_timed(point)]
 
     def settings(self, point: Point) -> dict[str, Any]:
         """What names a point's timing."""

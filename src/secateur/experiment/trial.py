@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor, nn
 
+from secateur.core import text
 from secateur.core.errors import RunError
 from secateur.core.modules import device_of
 from secateur.core.tensors import to_device
@@ -40,6 +41,7 @@ from secateur.pruning.selection import Selection
 from secateur.recovery.methods.distil import with_steps
 from secateur.recovery.original import Original
 from secateur.recovery.pipeline import recover, recoveries
+from secateur.recovery.quantizing import Quantized, quantized
 from secateur.recovery.stages import Stage
 from secateur.runtime.timing import Timing, time_cut
 
@@ -116,6 +118,7 @@ class Trial:
         self._left_out: dict[Point, Sequence[str]] = {}
         self._removal_notes: dict[Point, Sequence[str]] = {}
         self._stages: dict[Point, tuple[Stage, ...]] = {}
+        self._quantized: dict[tuple[int, int, int], Quantized] = {}
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -129,6 +132,9 @@ class Trial:
 
     def cut(self, point: Point) -> tuple[Plan, nn.Module]:
         """The plan of a point and the network cut by it; a recovered network that is kept is not recovered again."""
+        if point.bits != 32:
+            plan, network = self.cut(point.in_float32)
+            return plan, self.quantize(network, point).network
         plan = self.plan(point)
         if point.recovery != "none" and point not in self._networks and (
                 kept := self.recovered.load(point)) is not None:
@@ -140,8 +146,19 @@ class Trial:
         selection = self.selection(point)
         return selection.whole() if point.is_whole else selection.plan(point.sparsity)
 
+    def quantize(self, network: nn.Module, point: Point) -> Quantized:
+        """A network of a point in the point's bits; the uncut one is quantised once for all points."""
+        key = (point.bits, point.bits_samples, point.seed)
+        if network is self.model and key in self._quantized:
+            return self._quantized[key]
+        samples = self.task.calibration(point.bits_samples)
+        made = quantized(network, point.bits, samples, point.seed)  # type: ignore[arg-type]
+        if network is self.model:
+            self._quantized[key] = made
+        return made
+
     def _make(self, plan: Plan, point: Point) -> nn.Module:
-        """The network of a point, cut and recovered."""
+        """The network of a point in float32, cut and recovered."""
         if point.recovery != "none":
             return self._recover(plan, point)
         return self._carry_out(plan, point) if plan.removed else self.model
@@ -170,8 +187,8 @@ class Trial:
         return self.task.output_notes if kept else ()
 
     def samples_shown(self, point: Point) -> int:
-        """How many samples criterion, scope and recoveries of a point were shown."""
-        return sum(map(len, self.task.calibration(point.samples) or ()))
+        """How many samples criterion, scope, recoveries and quantising of a point were shown."""
+        return sum(map(len, self.task.calibration(max(point.samples, point.bits_samples)) or ()))
 
     def _recover(self, plan: Plan, point: Point) -> nn.Module:
         """The network cut and recovered, kept for the timing that follows while there is room."""
@@ -209,24 +226,43 @@ class Trial:
 
     def measure(self, point: Point) -> dict[str, Any]:
         """Everything about a point but its timing, of a network with labels."""
+        if point.bits != 32:
+            return self._measure_in_bits(point)
         plan = self.plan(point)
         model = self._make(plan, point)
-        result = self.evaluation if model is self.model else self.task.evaluate(model)
-        assert result is not None
         if point.recovery != "none":
             self.recovered.keep(point, model)
+        return self._figures(plan, model, point)
+
+    def _measure_in_bits(self, point: Point) -> dict[str, Any]:
+        """The same of a network in fewer bits: parameters and FLOPs are those of the cut, bytes those of the codes."""
+        plan, model = self.cut(point.in_float32)
+        if point.recovery != "none":
+            self.recovered.keep(point.in_float32, model)
+        made = self.quantize(model, point)
+        own = size(made.network)
+        return {**self._figures(plan, model, point, made), "bytes": own["bytes"], "bytes_sparse": own["bytes_sparse"]}
+
+    def _figures(self, plan: Plan, model: nn.Module, point: Point, made: Quantized | None = None) -> dict[str, Any]:
+        """The figures of a cut network, run as ``made`` where it is quantised."""
+        network = made.network if made else model
+        result = self.evaluation if network is self.model else self.task.evaluate(network)
+        assert result is not None
         cost = work(model, self.task.example) if plan.granularity == "neuron" and plan.removed else self.work
         counts, samples = nonzeros(model), self.samples_shown(point)
+        notes = [*self.output_notes(plan, point), *plan.notes, *self.notes(point.in_float32),
+                 *(quantising_notes(model, made) if made else ())]
+        stages = self.stages(point.in_float32)
         return {"reached": plan.reached, "items": plan.items, "removed": plan.removed,
                 "loss": result.loss, "accuracy": result.accuracy, "tests": len(result.correct),
                 "correct": np.packbits(result.correct).tobytes(),
                 "predictions": result.predictions[:self.samples].tolist(),
-                **size(model, counts), "bytes_file": file_bytes(model),
+                **size(model, counts), "bytes_file": file_bytes(network),
                 "flops": cost.flops, "flops_nonzero": cost.nonzero_flops(model, counts),
-                "layers": plan.layers(), "notes": [*self.output_notes(plan, point), *plan.notes, *self.notes(point)],
+                "layers": plan.layers(), "notes": notes,
                 **({"samples_seen": samples} if samples else {}),
-                **({"stages": [one.plain() for one in self.stages(point)]} if self.stages(point) else {}),
-                 **method_facts(point.criterion, point.recovery)}
+                **({"stages": [one.plain() for one in stages]} if stages else {}),
+                **method_facts(point.criterion, point.recovery)}
 
     def time(self, plan: Plan, cut: nn.Module, timing: Timing) -> dict[str, Any]:
         """The latency of a cut network at every batch size, beside the unpruned network's.
@@ -241,6 +277,15 @@ class Trial:
         """Inputs of a batch size: one, or a tuple of several."""
         inputs = self.task.batch(size)
         return inputs if len(inputs) > 1 else inputs[0]
+
+
+def quantising_notes(model: nn.Module, made: Quantized) -> list[str]:
+    """How near a quantised network's outputs are to the cut network's, and which layers are not quantised, and why."""
+    near = made.near
+    if near is None:
+        return made.notes(model)
+    told = f"the same class for {text.percent(near.same, 2)}" if near.same is not None else f"cosine {near.cosine:.4f}"
+    return [f"outputs in int8 beside float32: {told} of {text.count(near.samples)} samples", *made.notes(model)]
 
 
 def check_cuttable(task: LabelledTask, point: Point, criteria: Sequence[str]) -> None:

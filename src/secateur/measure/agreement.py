@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,9 +62,25 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
     >>> round(near.error, 6), round(near.cosine, 6), near.samples, near.same
     (0.5, 1.0, 2, 1.0)
     """
+    return agreement_of(_outputs_of_both(original, cut, samples), samples.own_loss)
+
+
+def agreement_of(found: Iterable[tuple[Batch, Any, Any]], own_loss: bool = False) -> Agreement:
+    """Compare outputs: batches, each with what the original and what the other network, or engine, gives for it.
+
+    Args:
+        found: at least one batch; of several outputs the first of floats is compared.
+        own_loss: whether labels may be values rather than classes.
+
+    Raises:
+        SecateurError: the outputs hold no tensor of floats, or have other shapes.
+
+    >>> agreement_of([(Batch((torch.eye(2),), torch.tensor([0, 0])), torch.eye(2), torch.ones(2, 2))]).accuracy
+    (0.5, 1.0)
+    """
     apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
     spread, usual, count = Spread(), list[Tensor](), 1
-    for batch, *outputs in _outputs_of_both(original, cut, samples):
+    for batch, *outputs in found:
         whole, small = map(_first, outputs)
         if whole.shape != small.shape:
             raise SecateurError(f"the networks return outputs of shapes {tuple(whole.shape)} and "
@@ -74,7 +90,7 @@ def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agre
         spread.add(_columns(batch.real(whole), whole.ndim))
         cosines.append(torch.cosine_similarity(_rows(whole, batch), _rows(small, batch), 1))
         labels = batch.labels.cpu() if isinstance(batch.labels, Tensor) else None
-        if axis := 0 if samples.own_loss and _are_values(labels, whole) else _class_axis(whole, labels):
+        if axis := 0 if own_loss and _are_values(labels, whole) else _class_axis(whole, labels):
             classes = torch.stack([whole.argmax(axis), small.argmax(axis)], -1)
             real = _real_places(classes[..., 0], batch)
             same.append((classes[..., 0] == classes[..., 1])[real])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,7 @@ class Work:
     """The arithmetic of one forward pass.
 
     ``flops`` counts two for every multiply-add of the matrix products, convolutions and attention products that
-    torch's own counter knows; ``positions`` is how often each weight of a target is used.
+    torch's own counter knows, and of LSTMs; ``positions`` is how often each weight of a target is used.
     """
 
     flops: int
@@ -35,6 +37,22 @@ class Work:
                                 for name, times in self.positions.items())
 
 
+def flop_counter() -> FlopCounterMode:
+    """torch's own counter of FLOPs, which alone would count nothing for an LSTM that runs as one operator of oneDNN.
+
+    >>> with flop_counter() as counter, torch.no_grad():
+    ...     _ = nn.LSTM(3, 5)(torch.zeros(7, 2, 3))
+    >>> counter.get_total_flops() == 2 * 7 * 2 * 4 * 5 * (3 + 5)
+    True
+    """
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_flops})
+
+
+def _lstm_flops(inputs: Sequence[int], to_input: Sequence[int], to_state: Sequence[int], *_: Any, **__: Any) -> int:
+    """Two for every weight at each of the places ``(length, samples)``; from shapes."""
+    return 2 * inputs[0] * inputs[1] * (math.prod(to_input) + math.prod(to_state))
+
+
 def work(model: nn.Module, example: Any) -> Work:
     """Count the FLOPs of one forward pass of ``example``, whose batch should be 1.
 
@@ -44,7 +62,7 @@ def work(model: nn.Module, example: Any) -> Work:
     hooks = [model.get_submodule(t.module).register_forward_hook(_count(t, positions)) for t in graph.targets(model)
              if t.kind != "recurrent"]
     try:
-        with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
+        with evaluating(model), flop_counter() as counter, torch.no_grad():
             args, kwargs = to_device(graph.inputs(example), device_of(model))
             model(*args, **kwargs)
     finally:

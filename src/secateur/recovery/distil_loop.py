@@ -123,6 +123,7 @@ class Distillation:
                 optimizer.param_groups[0]["lr"] = self._rate()
                 if not math.isfinite(self._step(batch, goals, part)):
                     self.ended = f"the loss was no longer finite after {self.taken} of {self.steps} steps"
+                    looks.look()
                     break
                 flat.gather()
                 optimizer.step()
@@ -130,6 +131,11 @@ class Distillation:
                 self.taken += 1
                 if looks.end():
                     break
+        except (SecateurError, DistilError) as error:
+            if not self.taken:
+                raise
+            self.ended = f"{error}; that was after {self.taken} of {self.steps} steps"
+            looks.look()
         finally:
             looks.restore()
 
@@ -143,9 +149,11 @@ class Distillation:
         batch, goals = next(self.goals.steps(_TRIED))
         try:
             with torch.autocast("cpu", torch.bfloat16):
-                self._outputs(batch, goals)
+                made = self._outputs(batch, goals)
+            weights = [p for p in self.student.parameters() if p.requires_grad]
+            torch.autograd.grad(self.loss(made, goals, batch), weights, allow_unused=True)
         except (RuntimeError, SecateurError):
-            return False  # an operator has no kernel for it
+            return False  # an operator has no kernel for it, or none for its gradient
         return True
 
     def _rate(self) -> float:
@@ -211,7 +219,8 @@ class Distillation:
         kept = dict[int, int]()
 
         def see(tensor: Tensor) -> Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            if tensor.layout == torch.strided:  # sparse ones have no storage of their own
+                kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
         weights = {p.untyped_storage().data_ptr() for p in self.student.parameters()}
@@ -241,17 +250,23 @@ class _Looks:
             self.flat.values.detach().copy_(self._best)
         self.flat.write()
 
-    def end(self) -> bool:
-        """Look where it is time to; whether training is over."""
+    def look(self) -> None:
+        """Remember this state where it is the best so far; one that is not thinned to the end is none."""
         run = self.training
-        late, last = 0 < run.seconds <= time.monotonic() - self.began, run.taken == run.steps
-        if not (run.taken % self._every == 0 or last or late) or (
-                run.thinning is not None and not run.thinning.is_done(run.taken - 1)):
-            return False
+        if run.thinning is not None and not run.thinning.is_done(run.taken - 1):
+            return
         loss = run.held_loss()
         if loss < run.after:
             self.remember(loss)
         self._least, self._stale = (loss, 0) if loss < self._least else (self._least, self._stale + 1)
+
+    def end(self) -> bool:
+        """Look where it is time to; whether training is over."""
+        run = self.training
+        late, last = 0 < run.seconds <= time.monotonic() - self.began, run.taken == run.steps
+        if not (run.taken % self._every == 0 or last or late):
+            return False
+        self.look()
         if last:
             return True
         if self._stale >= _PATIENCE and run.taken >= run.steps / 2:

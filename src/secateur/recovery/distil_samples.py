@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.core.errors import SecateurError, failing
 from secateur.core.modules import device_of
 from secateur.data.batch import Batch, as_batch
-from secateur.data.calibration import Calibration
+from secateur.data.calibration import Calibration, check_values
 from secateur.data.forward import call, watch
 from secateur.recovery.output_loss import float_outputs
 from secateur.training.batches import Augment, change_inputs
@@ -59,18 +61,21 @@ def split(samples: Calibration, whole_batches: bool) -> tuple[Calibration, Calib
 def is_divisible(original: nn.Module, samples: Calibration) -> bool:
     """Whether the first axis of all inputs and outputs counts samples that do not touch each other.
 
-    It is tried: a batch's second half alone gives the second half of what the whole gives.
+    It is tried on the largest batch: its second half alone gives the second half of what the whole gives. Batches of
+    one sample are tried two at a time.
     """
-    batch = next(iter(samples))
-    count = len(batch)
+    batch = max(samples, key=len)
     tensors = [v for v in batch.inputs if isinstance(v, Tensor)]
-    if not all(v.ndim and len(v) == count for v in tensors) or not tensors:
+    if not all(v.ndim and len(v) == len(batch) for v in tensors) or not tensors:
         return False
-    if count < 2:
-        return all(one.ndim > 0 and len(one) == 1 for one in _ask(original, batch))
-    some = torch.arange(min(count, 8))
+    if len(batch) == 1:
+        batch = _join([one for one in samples if _form(one) == _form(batch)][:2])
+    some = torch.arange(min(len(batch), 8))
     half = some[len(some) // 2:]
-    whole, part = _ask(original, batch.at(some)), _ask(original, batch.at(half))
+    try:
+        whole, part = _ask(original, batch.at(some)), _ask(original, batch.at(half))
+    except SecateurError:
+        return False  # it takes batches of one size
     return len(whole) == len(part) and all(
         a.ndim > 0 and len(a) == len(some) and b.shape == a[half].shape and _alike(a[half], b)
         for a, b in zip(whole, part, strict=True))
@@ -162,16 +167,29 @@ class Goals:
         return found
 
     def more(self, stream: Callable[[], Iterator[Any]], size: int) -> Iterator[Step]:
-        """The batches of a stream, so many samples at a time at most."""
-        for given in stream():
-            stack = _Stack(as_batch(given).to(device_of(self.original)), self.divisible)
-            for part in stack.parts(size, None):
+        """The batches of a stream, so many samples at a time at most.
+
+        Raises:
+            SecateurError: the stream fails, or a value is NaN or infinite.
+        """
+        batches: Iterator[Any] | None = None
+        for number in itertools.count():
+            with failing(f"data: batch {number} behind those kept cannot be read"):
+                batches = batches or stream()
+                given = next(batches, None)
+            if given is None:
+                return
+            batch = as_batch(given)
+            check_values(f"batch {number} behind those kept", batch)
+            stack = _Stack(batch.to(device_of(self.original)), self.divisible)
+            for part in stack.parts(size, None) if len(batch) else ():
                 yield self._at(stack, part)
 
     def _at(self, stack: _Stack, places: Tensor | None) -> Step:
         batch = stack.batch if places is None else stack.batch.at(places)
         if self.augment is not None:
-            batch = change_inputs(batch, self.augment)
+            # of a batch that is not parted the samples themselves would be written over
+            batch = change_inputs(batch.to(device_of(self.original), copy=places is None), self.augment)
         if stack.goals is None:
             return batch, _ask(self.original, batch)
         return batch, stack.goals if places is None else [goal[places] for goal in stack.goals]
@@ -183,9 +201,13 @@ class Goals:
             return batches
         alike = dict[Any, list[Batch]]()
         for batch in batches:
-            shapes = tuple((tuple(v.shape[1:]), v.dtype) if isinstance(v, Tensor) else repr(v) for v in batch.inputs)
-            alike.setdefault((batch.names, shapes), []).append(batch)
+            alike.setdefault(_form(batch), []).append(batch)
         return [_join(group) for group in alike.values()]
+
+
+def _form(batch: Batch) -> tuple[Any, ...]:
+    """What batches have in common that can be joined."""
+    return batch.names, *((v.shape[1:], v.dtype) if isinstance(v, Tensor) else repr(v) for v in batch.inputs)
 
 
 def _join(batches: Sequence[Batch]) -> Batch:

@@ -43,7 +43,8 @@ class Original:
         """Why no part of the samples can be held out, as a clause; empty where one can."""
         count = sum(map(len, self.samples))
         if count < _LEAST_HELD * HELD_OUT:
-            return f"{count} samples are too few to hold out an eighth of them; allowed are {_LEAST_HELD * HELD_OUT}"
+            return (f"{count} {'sample is' if count == 1 else 'samples are'} too few to hold out an eighth of them; "
+                    f"allowed are {_LEAST_HELD * HELD_OUT}")
         if not self.divisible and sum(1 for _ in self.samples) < HELD_OUT:
             return ("the batches cannot be parted into samples, and are too few to hold out one of them; allowed are "
                     f"{HELD_OUT}")

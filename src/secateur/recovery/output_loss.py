@@ -72,7 +72,8 @@ class PartLoss:
 
     def _lost(self, made: Tensor, goal: Tensor) -> Tensor:
         """The part of the variance that is lost."""
-        return (made - goal).square().sum(1).mean() / self.variance
+        # divided first, because squares of very small or large outputs are no numbers of float32
+        return ((made - goal) / self.variance ** 0.5).square().sum(1).mean()
 
 
 def _divergence(made: Tensor, goal: Tensor) -> Tensor:
@@ -127,10 +128,12 @@ def _part(number: int, pairs: list[tuple[Batch, Tensor]], labels: Labels) -> Par
     rows = torch.cat([PartLoss("values", axis, 1.0).rows(values, batch) for batch, values in pairs]).float()
     if wrong := int((~torch.isfinite(rows)).sum()):
         raise SecateurError(f"output {number} of the original holds {wrong} NaN or infinite values of {rows.numel()}")
-    mean = rows.mean(0)
-    variance = float((rows - mean).square().sum(1).mean())
-    if variance <= _VARIES * float(rows.square().sum(1).mean()):
+    size = max(float(rows.abs().amax()), 1e-37)  # squares of the rows themselves may be no numbers of float32
+    scaled = rows / size
+    variance = float((scaled - scaled.mean(0)).square().sum(1).mean())
+    if variance <= _VARIES * float(scaled.square().sum(1).mean()):
         return None
+    variance *= size ** 2
     return PartLoss(_kind(rows[:: max(1, len(rows) // _LOOKED_AT)], pairs[0][1].ndim, labels), axis, variance)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
@@ -48,7 +49,7 @@ def stage(name: str, network: nn.Module, held: Original, seconds: float = 0.0, h
         near = agreement(held.network, network, held.samples)
     except SecateurError:
         return Stage(name, None, None, sum(map(len, held.samples)), seconds, how)
-    return Stage(name, near.error, near.same, near.samples, seconds, how)
+    return Stage(name, near.error if math.isfinite(near.error) else None, near.same, near.samples, seconds, how)
 
 
 def describe(stages: Iterable[Stage]) -> str:

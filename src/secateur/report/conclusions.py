@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from secateur.core import text as words
 from secateur.measure.speed import Speed
-from secateur.report.results import Cell, Curve, Method, Results
+from secateur.report.results import Cell, Curve, Method, Quantized, Results, is_within
 from secateur.report.statistics import Interval
-
-_ROUNDING = 1e-12
-"""A loss of exactly the tolerance counts as within it, whatever the last bit of a difference says."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +71,20 @@ def answer(curve: Curve, tolerance: float) -> Answer:
 
 def _count_within(losses: list[float], tolerance: float) -> int:
     """How many losses lie within the tolerance before the first that does not; what is not a number does not."""
-    return next((i for i, loss in enumerate(losses) if not loss <= tolerance + _ROUNDING), len(losses))
+    return next((i for i, loss in enumerate(losses) if not is_within(loss, tolerance)), len(losses))
 
 
 def answers(results: Results, recovery: bool = False) -> list[Answer]:
-    """One answer for each granularity: its best method without recovery, which can cut most, then costs least.
+    """One answer for each granularity in each number of bits: its best method without recovery, which can cut most,
+    then costs least.
 
     With ``recovery`` the same for the methods with one, where a granularity has methods without one too.
     """
     curves_of = results.with_recovery if recovery else results.plain
     return [max((answer(c, results.tolerance) for c in curves),
                 key=lambda a: (a.cell.sparsity, -a.cell.cost.mean) if a.cell else (-1.0, 0.0))
-            for g in results.granularities if (curves := curves_of(g))]
+            for g in results.granularities for bits in results.bits_of(g)
+            if (curves := [c for c in curves_of(g) if c.method.bits == bits])]
 
 
 def all_answers(results: Results) -> list[Answer]:
@@ -99,21 +98,48 @@ def answer_rows(results: Results) -> list[AnswerRow]:
     return [_answer_row(a, results) for a in all_answers(results)]
 
 
+def rival_row(results: Results) -> AnswerRow | None:
+    """The row of the best uncut network in fewer bits, with which every cut is compared; None where there is none."""
+    if (rival := results.rival) is None:
+        return None
+    cell, method = rival.cell, rival.method
+    return AnswerRow(method, "", 0.0, is_within(cell.cost.high, results.tolerance), accuracy_of(cell, results),
+                     cell.stored, cell.stored / results.dense.bytes, tuple(headline_speeds(method, cell, results)))
+
+
+def accuracy_of(cell: Cell, results: Results) -> Interval:
+    """The accuracy of a cell with the interval of its loss."""
+    whole, cost = results.dense.accuracy.mean, cell.cost
+    return Interval(cell.accuracy.mean, whole - cost.high, whole - cost.low, cost.over)
+
+
 def _answer_row(a: Answer, results: Results) -> AnswerRow:
     """One row."""
     recovery = source(a) if a.method.has_recovery else ""
     if (cell := a.cell) is None:
         return AnswerRow(a.method, recovery)
-    whole, cost = results.dense, cell.cost
-    accuracy = Interval(cell.accuracy.mean, whole.accuracy.mean - cost.high, whole.accuracy.mean - cost.low, cost.over)
-    return AnswerRow(a.method, recovery, cell.sparsity, a.is_sure, accuracy, cell.stored, cell.stored / whole.bytes,
-                     tuple(headline_speeds(a.method, cell, results)))
+    return AnswerRow(a.method, recovery, cell.sparsity, a.is_sure, accuracy_of(cell, results), cell.stored,
+                     cell.stored / results.dense.bytes, tuple(headline_speeds(a.method, cell, results)))
 
 
 def refusals(results: Results) -> list[str]:
-    """Why the best cut of a granularity could not be made, one sentence each."""
-    return [f"Cutting {words.noun(granularity)} with recovery was left out: {reason}."
-            for granularity, reason in results.run.refused.items()]
+    """Why the best cut of a granularity, or the uncut network in fewer bits, could not be made, one sentence each."""
+    return [*(f"Cutting {words.noun(granularity)} with recovery was left out: {reason}."
+              for granularity, reason in results.run.refused.items()),
+            *(f"The uncut network in {words.bits_name(bits)} was left out: {reason}."
+              for bits, reason in results.run.not_quantized.items())]
+
+
+def alone_words(one: Quantized, results: Results) -> str:
+    """What the uncut network in fewer bits costs and takes, in a sentence."""
+    share = size_words(one.cell.stored, results)
+    return f"{one.name}, with nothing cut: {share} of the bytes, {cost_words(one.cell)}."
+
+
+def size_words(stored: float, results: Results) -> str:
+    """Bytes as a percentage of those of the uncut network in float32."""
+    share = stored / results.dense.bytes
+    return words.percent(share, 0 if share > 0.1 else 1)
 
 
 def source(a: Answer) -> str:

@@ -31,7 +31,7 @@ def paragraphs(results: Results) -> list[str]:
     caution = ("With one pair there is no interval." if math.isinf(by_mean.difference.high) else
                "Layers of one network are not independent of each other, so the interval is a guide rather than a "
                "proof.")
-    best = {a.method.granularity: a for a in answers(results)}
+    best = {a.method.granularity: a for a in reversed(answers(results))}  # of each the one of the most bits stays
     texts = [VERDICTS[verdict(by_mean, by_max)],
              f"{_share_words(by_mean, 'mean')} {_share_words(by_max, 'maximum')} {caution}",
              _variation_words(variation(statistics)), large_weight_words(results)]

@@ -17,7 +17,7 @@ from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
 from secateur.measure.noise import noise
 from secateur.measure.speed import Speed, mean_speed, speed_of
-from secateur.report.results import Cell, Curve, Dense, Method, Results
+from secateur.report.results import Cell, Curve, Dense, Method, Quantized, Results
 from secateur.report.statistics import loss_of_accuracy, spread
 
 _AVERAGED = ("items", "removed", "nonzeros", "flops_nonzero")
@@ -32,18 +32,39 @@ def gather_results(run: RunData) -> Results:
     if not run.trained or not run.points:
         raise RunError(f"run {run.folder}: {len(run.trained)} trained networks and {len(run.points)} points; "
                        "a report needs at least one of each (run the study again: it resumes where it stopped)")
-    groups: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
-    for row in run.points:
-        groups[row.granularity, row.criterion, row.scope, row.recovery].append(row)
+    groups = _group(run.points)
     methods = [Method(g, c, s, any(r.control for r in rows), recovery=recovery,
-                      needs_labels=any(r.needs_labels for r in rows)) for (g, c, s, recovery), rows in groups.items()]
+                      needs_labels=any(r.needs_labels for r in rows), bits=bits)
+               for (g, c, s, recovery, bits), rows in groups.items()]
     dense = _dense(run)
     # The uncut network's answers pair the test samples; a control may recover it into another network.
-    whole = {r.seed: r for r in run.points if r.sparsity == 0 and r.correct is not None and r.recovery == "none"}
-    curves = tuple(Curve(m, _cells(groups[m.granularity, m.criterion, m.scope, m.recovery], run, whole, dense))
+    whole = {r.seed: r for r in run.points if r.sparsity == 0 and r.correct is not None and r.recovery == "none"
+             and r.bits == 32}
+    curves = tuple(Curve(m, _cells(groups[m.granularity, m.criterion, m.scope, m.recovery, m.bits], run, whole, dense))
                    for m in _name_methods(_sort_methods(methods, run.config)))
     batches = tuple(sorted({b for row in run.points for b in row.latency or {}}, key=int))
-    return Results(run, dense, curves, batches, float(run.config.get("tolerance", 0.005)), whole)
+    return Results(run, dense, curves, batches, float(run.config.get("tolerance", 0.005)), whole,
+                   _quantized(run, whole, dense))
+
+
+_Names = tuple[str, str, str, str, int]
+"""Granularity, criterion, scope, recovery, bits."""
+
+
+def _group(points: Sequence[Row]) -> dict[_Names, list[Row]]:
+    """The rows by method; where nothing is cut of what is in fewer bits, there is none."""
+    groups: dict[_Names, list[Row]] = defaultdict(list)
+    for row in points:
+        groups[row.granularity, row.criterion, row.scope, row.recovery, row.bits].append(row)
+    return {names: rows for names, rows in groups.items() if not all(row.is_quantized_alone for row in rows)}
+
+
+def _quantized(run: RunData, whole: dict[int, Row], dense: Dense) -> tuple[Quantized, ...]:
+    """The uncut network in fewer bits: one row a seed, whichever method it belongs to, as it is the same network."""
+    rows = {(row.bits, row.seed): row for row in reversed(run.points) if row.is_quantized_alone}
+    accuracies = {t["seed"]: t["accuracy"] for t in run.trained}
+    return tuple(Quantized(bits, _cell(0.0, [rows[key] for key in sorted(rows) if key[0] == bits], accuracies, whole,
+                                       dense)) for bits in sorted({bits for bits, _ in rows}, reverse=True))
 
 
 def _dense(run: RunData) -> Dense:
@@ -54,7 +75,7 @@ def _dense(run: RunData) -> Dense:
         for batch, ways in (row.latency or {}).items():
             seconds[not noise(row.timing, batch).is_noisy][batch].append(ways["original"]["median"])
     parameters = fmean(t["parameters"] for t in run.trained)
-    whole = [row.bytes_file or row.bytes for row in run.points if row.sparsity == 0]
+    whole = [row.bytes_file or row.bytes for row in run.points if row.sparsity == 0 and row.bits == 32]
     return Dense(spread([t["accuracy"] for t in run.trained]), parameters, fmean(whole) if whole else 4 * parameters,
                  {b: float(np.median(v)) for b, v in {**seconds[False], **seconds[True]}.items()})
 
@@ -67,14 +88,15 @@ def _sort_methods(methods: Sequence[Method], config: dict[str, Any]) -> list[Met
     def rank(m: Method) -> tuple[Any, ...]:
         order = ["weight", "neuron", *config.get("granularity", [])]
         return (place(m.granularity, order)[0], m.control, place(m.criterion, config.get("criterion") or []),
-                place(m.scope, config.get("scope") or []), place(m.recovery, config.get("recovery") or ["none"]))
+                place(m.scope, config.get("scope") or []), place(m.recovery, config.get("recovery") or ["none"]),
+                -m.bits)
 
     return sorted(methods, key=rank)
 
 
 def _name_methods(methods: Sequence[Method]) -> list[Method]:
     """The methods with the shortest names that tell them apart, and a tone each."""
-    result, tones = [], defaultdict[str, int](int)
+    result, tones, twins = [], defaultdict[str, int](int), dict[Method, int]()
     for m in methods:
         rivals = [o for o in methods if o.granularity == m.granularity and o.control == m.control]
         parts = [text.noun(m.granularity)]
@@ -83,10 +105,12 @@ def _name_methods(methods: Sequence[Method]) -> list[Method]:
         parts += [f"scope {m.scope}"] if len({o.scope for o in rivals}) > 1 else []
         if len({o.recovery for o in rivals}) > 1 and (m.has_recovery or not m.control):
             parts += [_how(m, {o.recovery for o in rivals if o.has_recovery})]
+        parts += [text.bits_name(m.bits)] if m.bits != 32 else []
         family = m.granularity if m.granularity in ("weight", "neuron") else "other"
         # A lone control is dashed in the colour of its granularity, so it takes no tone of its own.
-        tone = 0 if m.control and len(rivals) == 1 and family != "other" else tones[family]
-        tones[family] += not m.control
+        twin, lone = replace(m, bits=32), m.control and len({replace(o, bits=32) for o in rivals}) == 1
+        tone = 0 if lone and family != "other" else twins.setdefault(twin, tones[family])
+        tones[family] += not m.control and tone == tones[family]
         result.append(replace(m, name=", ".join(parts), tone=tone))
     return result
 

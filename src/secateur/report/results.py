@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from secateur.core.text import bits_name
 from secateur.experiment.row import Row
 from secateur.experiment.run import RunData
 from secateur.measure.speed import Speed
 from secateur.report.statistics import Interval, Spread
 
+_ROUNDING = 1e-12
+"""A loss of exactly the tolerance counts as within it, whatever the last bit of a difference says."""
+
+
+def is_within(loss: float, tolerance: float) -> bool:
+    """Whether a loss of accuracy is within the tolerance; what is not a number is not."""
+    return loss <= tolerance + _ROUNDING
+
 
 @dataclass(frozen=True)
 class Method:
-    """One way to cut; ``tone`` counts the methods of a granularity, for their colours."""
+    """One way to cut; ``tone`` counts the methods of a granularity, for their colours; what differs in bits alone has
+    the same."""
 
     granularity: str
     criterion: str
@@ -22,6 +32,7 @@ class Method:
     tone: int = 0
     recovery: str = "none"
     needs_labels: bool = False
+    bits: int = 32
 
     @property
     def has_recovery(self) -> bool:
@@ -30,7 +41,10 @@ class Method:
 
     @property
     def way(self) -> str:
-        """How its networks are meant to run: zeros with sparse kernels, what lost neurons as a smaller network."""
+        """How its networks are meant to run: zeros with sparse kernels, what lost neurons as a smaller network,
+        those in fewer bits in an engine for them."""
+        if self.bits != 32:
+            return bits_name(self.bits)
         return "small" if self.granularity == "neuron" else "sparse"
 
 
@@ -78,8 +92,27 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """The uncut network in fewer bits."""
+
+    bits: int
+    cell: Cell
+
+    @property
+    def method(self) -> Method:
+        """It as a way to cut, which cuts nothing."""
+        return Method("", "", "", False, self.name, bits=self.bits)
+
+    @property
+    def name(self) -> str:
+        """What it is called beside cuts."""
+        return f"{bits_name(self.bits)} alone"
+
+
+@dataclass(frozen=True)
 class Results:
-    """All that the report draws from; ``uncut_rows`` holds the row of each seed's network before any cut."""
+    """All that the report draws from; ``uncut_rows`` holds the row of each seed's network before any cut,
+    ``quantized`` the uncut network in fewer bits, the fewest last."""
 
     run: RunData
     dense: Dense
@@ -87,6 +120,15 @@ class Results:
     batches: tuple[str, ...]
     tolerance: float
     uncut_rows: dict[int, Row] = field(default_factory=dict)
+    quantized: tuple[Quantized, ...] = ()
+
+    @property
+    def rival(self) -> Quantized | None:
+        """The smallest uncut network in fewer bits whose mean loss of accuracy is within the tolerance: what a cut has
+        to beat. None where the uncut network in float32 is all that there is."""
+        near = [one for one in self.quantized if is_within(one.cell.cost.mean, self.tolerance)
+                and one.cell.stored < self.dense.bytes]
+        return min(near, key=lambda one: one.cell.stored, default=None)
 
     def methods(self, granularity: str | None = None, controls: bool = False) -> list[Curve]:
         """The curves of one granularity, or of all; those of controls only where asked for."""
@@ -124,6 +166,15 @@ class Results:
         """Whether some timing that the report shows is noisy."""
         return any(speed.noise for curve in self.curves for cell in curve.cells for ways in cell.speeds.values()
                    for speed in ways.values())
+
+    @property
+    def has_untimed_bits(self) -> bool:
+        """Whether there are networks in fewer bits without a timing."""
+        return any(row.bits != 32 and not row.latency for row in self.run.points)
+
+    def bits_of(self, granularity: str) -> list[int]:
+        """In how many bits the networks of a granularity compute, the most first."""
+        return sorted({c.method.bits for c in self.methods(granularity)}, reverse=True)
 
     @property
     def granularities(self) -> list[str]:

@@ -6,8 +6,17 @@ import math
 
 from secateur.core import text as words
 from secateur.measure.speed import PACES, Speed, in_words
-from secateur.report.conclusions import Answer, all_answers, answers, headline_speeds, interval_words, source
-from secateur.report.results import Cell, Results
+from secateur.report.conclusions import (
+    Answer,
+    all_answers,
+    alone_words,
+    answers,
+    headline_speeds,
+    interval_words,
+    size_words,
+    source,
+)
+from secateur.report.results import Cell, Quantized, Results, is_within
 
 Part = tuple[str, str]
 """A piece of a sentence and its colour role, which is empty for plain text."""
@@ -26,14 +35,33 @@ def headline_parts(results: Results) -> list[Part]:
 
     Of each granularity the larger cut counts, plain or recovered; a second granularity is named where words are left.
     """
-    best, limit = _best(results), _limit(results)
+    best, limit, rival = _best(results), _limit(results), results.rival
     if not answers(results):
         return [("Only random controls were cut, so this run cannot say how much can be removed.", "")]
-    if not best:
+    if not best and rival is None:
         return [(f"No measured cut stays {limit}.", "")]
-    parts = _headline(best[:2], limit)
-    is_long = len("".join(text for text, _ in parts).split()) > MOST_WORDS
-    return _headline(best[:1], limit) if is_long else parts
+    if not best and rival is not None:
+        return [(f"No measured cut stays {limit}; {rival.name} does, in {size_words(rival.cell.stored, results)} of "
+                 "the bytes.", "")]
+    told = [_headline(best[:n], limit) if rival is None else _against(best[:n], rival, results) for n in (2, 1)]
+    return next((parts for parts in told if len("".join(text for text, _ in parts).split()) <= MOST_WORDS), told[-1])
+
+
+def _against(best: list[Answer], rival: Quantized, results: Results) -> list[Part]:
+    """The headline where the uncut network in fewer bits is as accurate as a cut has to be: bytes beside bytes."""
+    sizes = {a.cell.stored: a for a in best if a.cell}
+    start, share = words.capital(_limit(results)), size_words(rival.cell.stored, results)
+    if min(sizes) >= rival.cell.stored:
+        return [(f"Quantise rather than cut: {_limit(results)}, {rival.name} takes {share} of the bytes, the best cut "
+                 f"{size_words(min(sizes), results)}.", "")]
+    probably = "" if is_within(rival.cell.cost.high, results.tolerance) else " probably"
+    parts: list[Part] = [(f"{start}, {rival.name}{probably} takes {share} of the bytes", "")]
+    for stored, a in sizes.items():
+        quantised = "" if a.method.bits == 32 else f"{words.bits_name(a.method.bits)} with "
+        parts += [(f", {'' if a.is_sure else 'probably '}", ""),
+                  (f"{quantised}{words.percent(_sparsity(a))} fewer {words.noun(a.method.granularity)}",
+                   a.method.granularity), (f" {size_words(stored, results)}", "")]
+    return [*parts, (".", "")]
 
 
 def _headline(best: list[Answer], limit: str) -> list[Part]:
@@ -47,11 +75,13 @@ def _headline(best: list[Answer], limit: str) -> list[Part]:
 
 
 def _best(results: Results) -> list[Answer]:
-    """The answer of each granularity that can lose most, the plain one of two that can lose as much."""
+    """The answer of each granularity that can lose most, the plain one of two that can lose as much; the smallest file
+    where there are networks in fewer bits."""
     found = [a for a in all_answers(results) if a.cell is not None]
     by_granularity = {g: [a for a in found if a.method.granularity == g] for g in results.granularities}
-    return [max(same, key=lambda a: (_sparsity(a), not a.method.has_recovery))
-            for same in by_granularity.values() if same]
+    several = results.rival is not None or len({a.method.bits for a in found}) > 1
+    return [max(same, key=lambda a: (-a.cell.stored if several and a.cell else 0.0, _sparsity(a),
+                                     not a.method.has_recovery)) for same in by_granularity.values() if same]
 
 
 def _sparsity(a: Answer) -> float:
@@ -71,8 +101,9 @@ def _share(a: Answer) -> Part:
 def explanation(results: Results) -> list[str]:
     """What stands behind the headline, each sentence about one thing."""
     found = all_answers(results)
+    alone = [alone_words(one, results) for one in results.quantized]
     noisy = any(s.noise for a in found if a.cell for _, s in headline_speeds(a.method, a.cell, results))
-    return [*(sentence for a in found for sentence in sentences_of(a, results)), *[QUIET] * noisy]
+    return [*alone, *(sentence for a in found for sentence in sentences_of(a, results)), *[QUIET] * noisy]
 
 
 def sentences_of(a: Answer, results: Results) -> list[str]:
@@ -89,9 +120,16 @@ def sentences_of(a: Answer, results: Results) -> list[str]:
 def _condition(a: Answer, results: Results) -> str:
     """What is done after the cut; nothing is said where no other answer has it otherwise."""
     if a.method.has_recovery:
-        return f"With {source(a)}, "
+        return f"With {source(a)}{_in_bits(a)}, "
     recovered = {b.method.granularity for b in answers(results, recovery=True)}
-    return "Without recovery, " if a.method.granularity in recovered else ""
+    return f"Without recovery{_in_bits(a)}, " if a.method.granularity in recovered else _in_bits(a, alone=True)
+
+
+def _in_bits(a: Answer, alone: bool = False) -> str:
+    """The type in which a cut network computes, where that is no float32."""
+    if a.method.bits == 32:
+        return ""
+    return f"In {words.bits_name(a.method.bits)}, " if alone else f" and in {words.bits_name(a.method.bits)}"
 
 
 def _loss(a: Answer) -> list[str]:
@@ -135,7 +173,9 @@ def _size(cell: Cell, results: Results) -> str:
     new, old = cell.stored, results.dense.bytes
     if new >= old:
         return "The file gets no smaller."
-    return f"The file shrinks from {words.with_prefix(old, 'B')} to {words.with_prefix(new, 'B')}."
+    rival = results.rival
+    beside = f"; {rival.name} takes {words.with_prefix(rival.cell.stored, 'B')}" if rival else ""
+    return f"The file shrinks from {words.with_prefix(old, 'B')} to {words.with_prefix(new, 'B')}{beside}."
 
 
 def _speed(a: Answer, cell: Cell, results: Results) -> list[str]:

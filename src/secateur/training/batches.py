@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.core.errors import SecateurError
+from secateur.core.errors import SecateurError, failing
 from secateur.core.modules import device_of
 from secateur.data.batch import Batch
 from secateur.data.calibration import Calibration, Loss, Samples, calibration, join, joined_labels
@@ -90,9 +90,10 @@ def change_inputs(batch: Batch, augment: Augment) -> Batch:
     """A batch with its inputs changed.
 
     Raises:
-        SecateurError: ``augment`` gives other than tensors of as many samples, one for each input.
+        SecateurError: ``augment`` fails, or gives other than tensors of as many samples, one for each input.
     """
-    given = augment(*batch.inputs)
+    with failing(f"augment failed on {Batch(batch.inputs)}"):
+        given = augment(*batch.inputs)
     made: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
     fits = [isinstance(new, Tensor) and new.ndim > 0 and len(new) == len(old) if isinstance(old, Tensor) else True
             for new, old in zip(made, batch.inputs, strict=False)]

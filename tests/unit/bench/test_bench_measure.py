@@ -10,8 +10,8 @@ from importlib import metadata
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-from support import sweep, tiny
+from safetensors.torch import load_file, save_file, save_model
+from support import HereWorker, sweep, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -19,7 +19,8 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
 from secateur.bench.points import CUT, ORIGINAL, Run, points
-from secateur.bench.run import FILLED, GONE, GRAPH, SHARED, WHOLE, Case
+from secateur.bench.run import DRAWN, FILLED, GONE, GRAPH, SHARED, WHOLE, Case
+from secateur.bench.samples import NO_DATA
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
 from secateur.core.errors import SecateurError
@@ -130,14 +131,54 @@ def test_an_engine_whose_outputs_differ_is_not_timed_but_told(tmp_path):
     assert made.refusals[-1]["reason"] == "its process ended with code -9"
 
 
-def test_less_precision_may_differ_more_and_says_how_many_classes_stay(tmp_path, monkeypatch):
+class Rounded:
+    """A worker of an engine of less precision: its ways multiply the outputs by a factor each."""
+
+    def __init__(self, network, folder, ways):
+        self.network, self.folder, self.ways = network, folder, ways
+
+    def ask(self, do, way, files, path):
+        if self.ways[way] is None:
+            raise WorkerError("it cannot")
+        inputs = [load_file(self.folder / f"{file}.safetensors")["0"] for file in files]
+        save_file({f"{k}.0": self.network(x).detach() * self.ways[way] for k, x in enumerate(inputs)}, path)
+
+
+class Coarse(Engine):
+    """An engine of less precision."""
+
+    def precision(self):
+        return "int8"
+
+
+def test_less_precision_is_compared_on_samples_and_what_is_too_far_is_marked(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
-    monkeypatch.setattr("secateur.engines.sparse.Sparse.precision", lambda self: "bfloat16")
-    near = made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.1), 1, 3)
-    assert (near["error"], near["precision"]) == (pytest.approx(0.1, rel=0.1), "bfloat16")
-    assert near["same"] in (2 / 3, 1.0)  # one of three rows was moved
-    assert made.check_outputs(SPARSE, Wrong(made.network, made.inputs, 0.3), 1, 3) is None
-    assert "differ from torch's by 0.3 of the largest, allowed is 0.15" in made.refusals[0]["reason"]
+    compared = made.compared
+
+    def choose(**factors):
+        worker = Rounded(made.network, tmp_path, factors)
+        found = compared.choose(SPARSE, Coarse(), worker, made.network, [*factors])
+        compared.take(SPARSE, {3: found[0][0]})
+        return found
+
+    # Outputs times 1.1 are off by a tenth of their norm, those times 2 by all of it.
+    assert choose(a=1.1, b=2.0, c=None, d=math.nan) == (["a"], [
+        "c: it cannot", "d: its outputs are not finite", "b: less exact than is tolerated (relative error 1)"])
+    assert compared.judge(SPARSE, 3, 0.0) == {"agreement": {
+        "error": pytest.approx(0.1), "cosine": pytest.approx(1.0), "samples": 64, "same": 1.0}}
+    assert choose(b=2.0) == (["b"], [])
+    assert compared.judge(SPARSE, 3, 0.0)["ruined"] is True
+    assert compared.judge(SPARSE, 1, 0.0) == {}
+    with pytest.raises(WorkerError, match="c: it cannot"):
+        choose(c=None)
+    assert compared.choose(SPARSE, Engine(), None, made.network, ["x", "y"]) == (["x", "y"], [])
+
+
+def test_outputs_without_floats_are_judged_by_their_largest_difference(tmp_path):
+    made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
+    made.compared.near = {(SPARSE, 3): None}
+    assert made.compared.judge(SPARSE, 3, 0.1) == {}
+    assert made.compared.judge(SPARSE, 3, 0.5) == {"ruined": True}
 
 
 class TwoWays(Engine):
@@ -182,7 +223,8 @@ def test_a_child_answers_line_by_line(tmp_path):
     made = case("sparse.safetensors", tmp_path, shape=(1, 4, 4))
     order = {"engine": "torch", "threads": 1, "folder": str(tmp_path), "files": {"": ""}, "tiny": {"": ""},
              "network": "pruned", "names": (), "cut": "", "subject": asdict(made.subject)}
-    lines = [json.dumps(o) for o in ({"do": "prepare", "batches": [1, 3]}, {"do": "time", "batch": 3, "seconds": 0.0},
+    lines = [json.dumps(o) for o in ({"do": "prepare", "batches": [1, 3], "ways": [""]},
+                                     {"do": "time", "batch": 3, "seconds": 0.0},
                                      {"do": "outputs", "batch": 3, "path": str(tmp_path / "o")},
                                      {"do": "time", "batch": 7, "seconds": 0.0})]
     out = io.StringIO()
@@ -227,3 +269,91 @@ def test_mistakes_are_one_line(words, message):
     assert isinstance(error, SecateurError), error
     assert message in str(error)
     assert "\n" not in str(error)
+
+
+def labelled(path):
+    """Samples whose class is the largest of four sums of pixels, and a network that computes them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(96, 1, 4, 4, generator=generator)
+    y = x.reshape(96, 4, 4).sum(2).argmax(1)
+    np.savez(path, train_x=x[:64], train_y=y[:64], test_x=x[64:], test_y=y[64:])
+
+
+def sums():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4, bias=False))
+    network[1].weight.data = torch.block_diag(*[torch.ones(1, 4)] * 4)
+    return network
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-int8", "torch-bf16"])
+def test_less_precision_is_compared_on_samples_with_labels(name, tmp_path, monkeypatch):
+    if reasons := engine(name).refusals():
+        pytest.skip(reasons[0])
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    labelled(tmp_path / "x.npz")
+    found = bench(Subject(model=f"{__name__}:sums", data=str(tmp_path / "x.npz")),
+                  BenchConfig(batches=(1, 5), seconds=0.01, engines=("torch", name)))
+    assert found["refused"] == [] and not any("--data" in note for note in found["notes"])
+    rounded = [p for p in found["points"] if p["engine"] == name]
+    assert [p["batch"] for p in rounded] == [1, 5]
+    for point in rounded:
+        near = point["agreement"]
+        assert point["precision"] == {"torch-bf16": "bfloat16"}.get(name, "int8")
+        assert near["accuracy"][0] == 1.0 and near["accuracy"][1] == near["same"] >= 0.9
+        assert 0 < near["error"] < 0.02 and near["samples"] == 32
+        assert "ruined" not in point or near["same"] < 0.95
+    assert ("agreement" in found["points"][0]) is False
+    json.dumps(found, allow_nan=False)
+
+
+def test_random_inputs_in_place_of_samples_are_told(tmp_path, monkeypatch):
+    if reasons := engine("torch-bf16").refusals():
+        pytest.skip(reasons[0])
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    found = bench(Subject(model=f"{__name__}:sums", shape=(1, 4, 4)),
+                  BenchConfig(batches=(1,), seconds=0.01, engines=("torch-bf16",)))
+    assert sum("random inputs" in note and "--data" in note for note in found["notes"]) == 1
+    assert found["points"][0]["agreement"]["samples"] == 64
+
+
+def test_weights_that_a_factory_draws_are_told(tmp_path, monkeypatch):
+    if reasons := engine("torch-bf16").refusals():
+        pytest.skip(reasons[0])
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    save_model(tiny(), "trained.safetensors")
+    for given, told in ({}, True), ({"weights": "trained.safetensors"}, False):
+        found = bench(subject("sparse.safetensors", shape=(1, 4, 4), **given),
+                      BenchConfig(batches=(1,), seconds=0.01, engines=("torch-bf16",)))
+        assert (DRAWN in found["notes"]) == told
+        assert NO_DATA.format("random inputs") in found["notes"]
+
+
+def test_the_cut_is_compared_with_the_original_on_ones_own_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    labelled(tmp_path / "x.npz")
+    found = bench(Subject(model=f"{__name__}:sums", data=str(tmp_path / "x.npz"), sparsity=0.8),
+                  BenchConfig(batches=(1,), seconds=0.01, engines=("torch",)))
+    near = found["network"]["agreement"]
+    # Of 64 weights the 51 smallest go: of 48 zeros and 16 ones, in order, the zeros and the first three ones.
+    cut, x = sums(), torch.from_numpy(np.load(tmp_path / "x.npz")["test_x"])
+    cut[1].weight.data[0, :3] = 0
+    with torch.no_grad():
+        whole, part = sums()(x).double(), cut(x).double()
+    assert near["error"] == pytest.approx(float((whole - part).norm() / whole.norm()))
+    assert near["same"] == float((whole.argmax(1) == part.argmax(1)).double().mean()) == near["accuracy"][1]
+
+
+def test_a_network_of_one_batch_size_is_compared_in_such_batches(tmp_path):
+    from secateur.bench.samples import samples_of
+
+    class Five(nn.Module):
+        def forward(self, x):
+            return x.view(5, 16).sum(1, keepdim=True)
+
+    program = torch.export.export(Five(), (torch.rand(5, 16),))
+    torch.export.save(program, "five.pt2")
+    one = Subject(model="five.pt2", trust=True)
+    found = samples_of(one, one.pruned_network(), None)
+    assert [len(batch) for batch in found.held] == [5] and found.shown[0].shape == (5, 16)
+    with pytest.raises(SecateurError, match="accepts batches of 5 only: use --batch 5"):
+        Case(one, BenchConfig(batches=(1,)), tmp_path)

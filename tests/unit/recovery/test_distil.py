@@ -110,7 +110,7 @@ def test_best_chooses_anew_where_it_ends_far_from_the_original(monkeypatch):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4)).eval()
     x = torch.randn(1024, 16)
-    plan = sc.plan(net, 0.9, granularity="1x4")
+    plan = sc.plan(net, 0.8, granularity="1x4")
     refit = recover(net, sc.apply(net, plan), plan, "refit", calibration(x)).network
     kept = recover(net, sc.apply(net, plan), plan, ["reconstruct", sc.Distil(steps=600)], calibration(x)).network
     result = recover(net, sc.apply(net, plan), plan, sc.Best(distil=sc.Distil(steps=600)), calibration(x))
@@ -167,6 +167,63 @@ def test_what_cannot_be_distilled_comes_back_as_it_was_with_one_line(kind, said)
     assert note.startswith("not distilled: ") and said in note and "\n" not in note
     with pytest.warns(LeftOutWarning, match="not distilled"):
         sc.recover(odd, plain, data=x, recovery=SHORT)
+
+
+def test_where_the_original_gives_nan_the_refitted_network_is_returned():
+    """The refit is judged by the rows that are numbers."""
+    net, x = small()
+    odd = NotFinite(*net)
+    result, plain = recovered(odd, x, "best")
+    numbers = x[x[:, 0] <= 1]
+    assert error(net, result.network, numbers) < 0.5 * error(net, plain, numbers)
+    assert [stage.error for stage in result.stages] == [None, None]
+    (note,) = result.notes
+    assert note.startswith("not distilled: output 0 of the original holds")
+
+
+class Neighbours(nn.Sequential):
+    """Nodes of a graph, by a sparse product, which has no gradient in bf16."""
+
+    def forward(self, x):
+        ring = torch.eye(len(x)).roll(1, 0).to_sparse()
+        return self[2](torch.sparse.mm(ring, self[0](x)).relu())
+
+
+def test_a_network_whose_gradient_has_no_kernel_in_bf16_learns_in_single_precision():
+    net, x = small()
+    odd = Neighbours(*net)
+    result, plain = recovered(odd, list(x.split(16)), sc.Distil(steps=100, lr=5e-3))
+    assert error(odd, result.network, x[:16]) < 0.9 * error(odd, plain, x[:16])
+
+
+def test_it_is_the_same_under_inference_mode():
+    net, x = small()
+    wanted = sc.prune(net, 0.8, data=x, recovery=SHORT)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = sc.prune(net, 0.8, data=x, recovery=SHORT)
+        again = sc.recover(net, sc.prune(net, 0.8), data=x, recovery=SHORT)
+    assert same(made, wanted) and same(again, wanted)
+    made(x).sum().backward()
+
+
+@pytest.mark.parametrize(("augment", "said"), [
+    (lambda inputs: inputs * torch.nan, "the loss was no longer finite after 0 of 60 steps"),
+    (lambda: 3, "augment failed on (8, 8) float32: TypeError")])
+def test_an_augment_at_fault_is_named(augment, said):
+    net, x = small()
+    result, plain = recovered(net, x, sc.Distil(steps=60, augment=augment))
+    assert same(result.network, plain)
+    (note,) = result.notes
+    assert note.startswith("not distilled: ") and said in note and "\n" not in note
+
+
+def test_the_work_of_an_lstm_does_not_hang_on_the_operator_that_runs_it():
+    """In float32 oneDNN runs it as one operator, in float64 it is matrix products: 7 places of 5 samples each."""
+    net, x = Recurrent().eval(), torch.randn(5, 7, 6)
+    wanted = 3 * 2 * (5 * 7 * 4 * 16 * (6 + 16) + 5 * 16 * 3) / 5  # of one sample: forward, and two backward
+    assert sc.Distil(batch_size=1).work(net, calibration(x)) == pytest.approx(wanted)
+    assert sc.Distil(batch_size=1).work(net.double(), calibration(x.double())) == pytest.approx(wanted)
 
 
 def test_few_samples_are_refitted_alone():
@@ -235,6 +292,46 @@ def test_a_refit_of_few_samples_is_not_made_worse():
     for sparsity in (0.5, 0.7, 0.9):
         refit, best = (recovered(net, x, name, sparsity)[0].network for name in ("refit", "best"))
         assert error(net, best, fresh) <= 1.02 * error(net, refit, fresh)
+
+
+class Voices(nn.Module):
+    """Recurrent layers, a ReLU, unit vectors."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(6, hidden, 2, batch_first=True), nn.Linear(hidden, 12)
+        for parameter in self.lstm.parameters():
+            parameter.data.mul_(3)
+
+    def forward(self, x):
+        return nn.functional.normalize(self.head(self.lstm(x)[0][:, -1]).relu() + 1e-3, dim=1)
+
+
+def test_of_few_samples_the_refit_does_not_win_by_having_seen_those_held_out():
+    """The refit of all samples is nearer on the samples held out, which it has seen, and further on fresh ones."""
+    torch.manual_seed(0)
+    net, x, fresh = Voices(96).eval(), torch.randn(256, 8, 6), torch.randn(500, 8, 6)
+    plan = sc.plan(net, 0.5, granularity="neuron", data=x)
+    item = sc.Best(distil=sc.Distil(steps=100, lr=5e-3, batch_size=64))
+    refit, best = (recover(net, sc.apply(net, plan), plan, one, calibration(x)).network for one in ("refit", item))
+    held = torch.cat([batch.inputs[0] for batch in split(calibration(x), False)[1]])
+    assert error(net, best, held) > error(net, refit, held)
+    assert error(net, best, fresh) < 0.9 * error(net, refit, fresh)
+
+
+def test_where_cut_layers_are_not_refitted_the_plain_cut_is_trained_as_well():
+    """The closer of the two is taken, which here is the one that began without the refit."""
+    torch.manual_seed(0)
+    net, x = Voices(24).eval(), torch.randn(640, 8, 6)
+    plan, item = sc.plan(net, 0.5, data=x), sc.Distil(steps=150, lr=5e-3, batch_size=64)
+    result = recover(net, sc.apply(net, plan), plan, sc.Best(distil=item), calibration(x))
+    alone = recover(net, sc.apply(net, plan), plan, item, calibration(x))
+    assert "from the plain cut" in describe(result.stages) and same(result.network, alone.network)
+    fit, held = split(calibration(x), False)
+    shown, unseen = (torch.cat([batch.inputs[0] for batch in part]) for part in (fit, held))
+    start = recover(net, sc.apply(net, plan), plan, "refit", calibration(shown)).network
+    behind = recover(net, start, plan, item, calibration(x)).network
+    assert error(net, result.network, unseen) < error(net, behind, unseen)
 
 
 @pytest.mark.parametrize(("near", "measured"), [([2.0, 1.0, 0.0], True), ([2.0, 0.0, 1.0], False)])

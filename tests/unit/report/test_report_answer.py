@@ -161,7 +161,7 @@ def test_a_sure_cut_beyond_a_doubtful_one_is_not_sure():
 def test_the_words_of_the_table_of_answers_are_explained_where_there_is_a_recovery():
     assert tables.key_to_answers(with_recovery()) == (
         "Plain: nothing was done after the cut. Recovered: the cut was followed by recovery from 1,000 unlabelled "
-        "samples. Size and speed are relative to the uncut network on this machine.")
+        "samples. Size and speed are relative to the uncut network in float32 on this machine.")
     assert tables.key_to_answers(gather_results(synthetic_run.make())) == ""
 
 

@@ -206,7 +206,7 @@ def test_figures_are_chosen_by_what_the_run_holds(edge):
 def test_figures_of_a_single_point_can_be_drawn(tmp_path):
     digest = gather_results(synthetic_run.make(**EDGES["nothing but one point"]))
     names = {p.name for p in matplotlib_.write(digest, tmp_path)}
-    drawn = ("accuracy", "accuracy-by-cost", "accuracy-closer", "loss", "loss-by-cost")
+    drawn = ("accuracy", "accuracy-by-bytes", "accuracy-by-cost", "accuracy-closer", "loss", "loss-by-cost")
     assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
 
 

@@ -13,7 +13,7 @@ from secateur.core.errors import SecateurError
 from secateur.core.network_options import trust
 from secateur.core.paths import check_out
 from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
-from secateur.experiment.checks import check_granularity, check_name_of_granularity, check_network
+from secateur.experiment.checks import check_bits, check_granularity, check_name_of_granularity, check_network
 from secateur.experiment.common import CommonConfig
 from secateur.experiment.config import StudyConfig
 
@@ -85,6 +85,8 @@ class CutConfig(CommonConfig):
         None, "how accuracy is recovered after the cut, in this order (default: best; for weights with --criterion: "
         "reconstruct, then distil, which keep the criterion's choice)", group=RECOVERY, some=True,
         room="recovery")
+    bits: int = setting(32, "in how many bits the cut network computes: 32, 16 (bfloat16) or 8 (int8); with sparsity 0 "
+                        "the network is quantised alone", group=RECOVERY, form=check_bits)
     seed: int = setting(0, "random seed, for training and for all that is drawn at random", group=TRAINING)
     epochs: int | None = setting(None, "training epochs before the cut (default: 5 for a built-in network without "
                                  "weights, else none)", group=TRAINING, least=0)
@@ -102,7 +104,8 @@ class CutConfig(CommonConfig):
 
         return Point(self.granularity, self.chosen_criterion, self.scope, self.sparsity, skip, self.seed,
                      self.recoveries, samples, self.layers, self.min_sparsity, self.max_sparsity, self.pooling,
-                     self.budget, self.round_to, **recovery_settings(self.recoveries, self.distil_steps))
+                     self.budget, self.round_to, **recovery_settings(self.recoveries, self.distil_steps),
+                     bits=self.bits, bits_samples=self.calibration if self.bits == 8 else 0)
 
     @property
     def chosen_criterion(self) -> str:
@@ -132,9 +135,16 @@ class CutConfig(CommonConfig):
         """The recoveries asked for, or the best that needs no labels and keeps what a criterion of one's own chose."""
         from secateur.recovery.pipeline import default_recovery
 
+        if self.recovery is None and self.is_quantized_alone:
+            return ("none",)
         if self.recovery is None:
             return default_recovery(self.criterion is not None, self.kinds) if self.has_data else ("none",)
         return self.recovery
+
+    @property
+    def is_quantized_alone(self) -> bool:
+        """Whether nothing goes, so that fewer bits are all that is asked for."""
+        return self.bits != 32 and self.sparsity == 0 and not self.layers and self.min_sparsity == 0
 
     @property
     def kinds(self) -> frozenset[str]:

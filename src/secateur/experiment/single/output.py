@@ -14,6 +14,7 @@ from secateur.core.errors import MeasurementError, SecateurError, UnsupportedErr
 from secateur.core.modules import device_of
 from secateur.core.paths import write_whole
 from secateur.core.tensors import same_bits
+from secateur.core.text import bits_name
 from secateur.experiment.single.task import SingleCut
 from secateur.files.exporters import write_unchecked
 from secateur.measure.compare import difference
@@ -30,9 +31,12 @@ OWN, PROGRAM = ".safetensors", ".pt2"
 FOREIGN = {".keras", ".onnx", ".pt", ".pth", ".bin", ".h5", ".pkl", ".npz", ".xml", ".gguf", ".tflite"}
 
 
-def check_form(path: Path, kind: Kind, same_shapes: bool) -> None:
+def check_form(path: Path, kind: Kind, same_shapes: bool, bits: int = 32) -> None:
     """Refuse a file that could not hold the cut network, before any work is done."""
     own = _is_own(path, kind)
+    if bits != 32 and (own or path.suffix in FOREIGN):
+        raise SecateurError(f"out '{path}' with bits {bits}: a network in {bits_name(bits)} is written as {OWN} or "
+                            f"{PROGRAM}; for other formats, export that file")
     if own and not same_shapes:
         raise SecateurError(f"out '{path}': {kind.form} cannot hold a network with fewer neurons; allowed are {OWN} "
                             f"and {PROGRAM}")

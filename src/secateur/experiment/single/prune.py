@@ -28,6 +28,25 @@ from secateur.runtime.timing import time_until_quiet
 
 
 @dataclass(frozen=True, eq=False)
+class Quantizing:
+    """The step from the cut network in float32 to one in fewer bits.
+
+    Attributes:
+        bits: how many.
+        accuracy: before and after; None without labels.
+        bytes: of the two files.
+        closeness: how near the outputs are to those of the cut network in float32, on samples that were not shown.
+        samples: how many samples the ranges of activations were taken from.
+    """
+
+    bits: int
+    accuracy: tuple[float, float] | None
+    bytes: tuple[int, int]
+    closeness: Agreement
+    samples: int
+
+
+@dataclass(frozen=True, eq=False)
 class CutNetwork:
     """What :func:`cut_network` did.
 
@@ -41,6 +60,7 @@ class CutNetwork:
         trained: the epochs that the network was trained here before the cut.
         samples: how many samples criterion, scope and recovery saw.
         stages: what each step of the recovery gained and took.
+        quantizing: the step to fewer bits; None where the network stays in float32.
         notes: what guards, bounds and the surgery did, and what is to be known of network and data.
         chance: the accuracy of guessing; None without labels.
         again: what loads the file, as Python.
@@ -56,6 +76,7 @@ class CutNetwork:
     trained: int
     samples: int
     stages: tuple[Stage, ...]
+    quantizing: Quantizing | None
     notes: tuple[str, ...]
     chance: float | None
     again: str
@@ -79,22 +100,36 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     progress, path = progress or Progress(), Path(config.out).expanduser()
     single = open_cut(config)
     task, point = single.task, single.point
-    check_form(path, single.kind, config.granularity != "neuron")
+    check_form(path, single.kind, config.granularity != "neuron", config.bits)
     check_recoveries(recoveries(config.recoveries), task.calibration(point.samples))
     trial = Trial(_train(single, progress), task)
     progress.stage("cut", 1)
-    plan, cut = trial.cut(point)
+    plan, whole = trial.cut(point.in_float32)
+    made = trial.quantize(whole, point) if config.bits != 32 else None
+    cut = made.network if made else whole
     progress.step()
     timing = single.timing
-    times = (time_until_quiet(lambda again: trial.time(plan, cut, again), timing) if timing.batches
+    # Modules in fewer bits show what the arithmetic gives, and not how fast an engine is.
+    times = (time_until_quiet(lambda again: trial.time(plan, cut, again), timing) if timing.batches and not made
              else {"latency": {}})
     near = task.closeness(trial.model, cut)
-    before, after = _figures(trial.model, single), _figures(cut, single)
+    before, after = _figures(trial.model, single), _figures(whole, single, cut)
     again, graph_notes = write_checked(cut, path, single, facts(config, plan, before, after, times))
     notes = (*filter(None, [ruin(near)]), *single.notes, *trial.output_notes(plan, point), *plan.notes,
-             *trial.notes(point), *trial.removal_notes(point), *graph_notes)
+             *trial.notes(point.in_float32), *trial.removal_notes(point.in_float32),
+             *(made.notes(whole) if made else ()), *graph_notes)
     return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
-                      trial.samples_shown(point), trial.stages(point), notes, task.chance, again)
+                      trial.samples_shown(point), trial.stages(point.in_float32),
+                      _quantizing(trial, whole, cut, after, single) if made else None, notes, task.chance, again)
+
+
+def _quantizing(trial: Trial, whole: nn.Module, cut: nn.Module, after: Figures, single: SingleCut) -> Quantizing:
+    """The step from a cut network in float32 to one in fewer bits, whose figures are known."""
+    before = _figures(whole, single)
+    both = before.accuracy, after.accuracy
+    accuracy = None if both[0] is None or both[1] is None else (both[0], both[1])
+    return Quantizing(single.config.bits, accuracy, (before.bytes, after.bytes), trial.task.closeness(whole, cut),
+                      sum(map(len, trial.task.calibration(single.point.bits_samples) or ())))
 
 
 def _train(single: SingleCut, progress: Progress) -> nn.Module:
@@ -120,10 +155,11 @@ def facts(config: CutConfig, plan: Plan, before: Figures, after: Figures, timing
             "before": old, "after": new, "timing": timing}
 
 
-def _figures(model: nn.Module, single: SingleCut) -> Figures:
-    """The figures of a network."""
-    counts, result = size(model), single.task.evaluate(model)
+def _figures(model: nn.Module, single: SingleCut, quantized: nn.Module | None = None) -> Figures:
+    """The figures of a network, which may run and be stored in fewer bits."""
+    network = quantized or model
+    counts, result = size(model), single.task.evaluate(network)
     ours = is_secateurs(Path(single.config.out), single.kind)
-    file_bytes = files.file_bytes(model) if ours else counts["bytes"]
+    file_bytes = files.file_bytes(network) if ours else counts["bytes"]
     return Figures(result.accuracy if result else None, counts["parameters"], counts["nonzeros"], file_bytes,
                    flops_of(model, single.task.example, single.config.granularity != "neuron"))

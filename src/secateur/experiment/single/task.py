@@ -64,9 +64,10 @@ class SingleCut:
         """How many samples are shown."""
         config = self.config
         readers = sample_readers(config.chosen_criterion, config.scope, config.recoveries)
+        readers += ["bits 8, for the ranges of its activations,"] * (config.bits == 8)
         if readers and not config.has_data:
             raise SecateurError(f"{' and '.join(readers)} without samples: {GIVEN}; only recovery none with the "
-                                "default criterion and scope needs no samples")
+                                "default criterion and scope in 32 or 16 bits needs no samples")
         return self.task.samples_for(config.chosen_criterion, config.scope, config.recoveries, config.calibration)
 
 

@@ -14,7 +14,7 @@ from secateur.core import paths, registry
 from secateur.core.errors import MeasurementError, SecateurError, UnsupportedError
 from secateur.files.exporters._program import Subject, subject
 from secateur.files.exporters._verify import Checked, verify
-from secateur.files.exporters.base import Exporter, Format, Run
+from secateur.files.exporters.base import Exporter, Format, Int8, Run
 from secateur.graph.capture import reaches, widest
 
 __all__ = ["ExportWarning", "Exported", "export", "export_checked", "format_of", "write_unchecked"]
@@ -37,6 +37,7 @@ class Exported:
         seconds: what tracing and writing, and checking, took.
         notes: what a user should know.
         run: the file as it was opened for the check: takes the tensors of the inputs, gives those of the outputs.
+        suits: of an int8 file how it rounds, what of it computes in float32, and which processors it is for.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Exported:
     seconds: dict[str, float]
     notes: tuple[str, ...]
     run: Run
+    suits: str = ""
 
     @property
     def bytes(self) -> int:
@@ -55,7 +57,7 @@ class Exported:
         return sum(self.files.values())
 
 
-def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx", int8: bool = False) -> Path:
+def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx", int8: Int8 = False) -> Path:
     """Export a network to the format of another tool, run the file with that tool, and compare the outputs.
 
     The file appears when it gives what the network gives in float64, to rounding: for the example and for random
@@ -68,7 +70,11 @@ def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "o
         path: the file; its folder must be there. What stands in it is replaced.
         example: one input, a tuple of inputs, or a dict of keyword inputs; not needed for ``safetensors``.
         to: a format that ``secateur list`` names, or ``pkg.module:Class``.
-        int8: for ``onnx``, quantise: the file's outputs may then differ by 15% of their length.
+        int8: for ``onnx``, quantise: weights with a sign and a scale for each channel; matrix products and LSTMs with
+            ranges of each call, networks of convolutions with those of the example, which then has to hold 16 real
+            samples or more. The file's outputs may differ by 15% of their length. ``"narrow"`` gives the weights seven
+            bits, for x86 processors without VNNI, whose sums of eight bits overflow; on such a machine that is the
+            default.
 
     Returns:
         The path.
@@ -94,7 +100,7 @@ def export(model: nn.Module, path: str | Path, example: Any = None, to: str = "o
 
 
 def export_checked(model: nn.Module, path: str | Path, example: Any = None, to: str = "onnx",
-             int8: bool = False) -> Exported:
+             int8: Int8 = False) -> Exported:
     """As :func:`export`, without warnings: for callers that show the notes themselves."""
     chosen = format_of(to, int8)
     if not isinstance(chosen, Exporter):
@@ -121,18 +127,18 @@ def write_unchecked(model: nn.Module, path: Path, example: Any, to: str) -> Path
     return path
 
 
-def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: bool) -> Exported:
+def _write_checked(taken: Subject, chosen: Exporter, place: Path, to: str, int8: Int8) -> Exported:
     """Write a file to a scratch path, check it, and move it into place."""
     begin = time.perf_counter()
     with paths.write_whole(place, several=True) as path:
         chosen.write(taken, path, int8)
         middle = time.perf_counter()
         run = chosen.open(path, taken)
-        found = verify(run, taken, int8, f"'{place}'", chosen.traced) if taken.inputs else None
-        end = time.perf_counter()
+        found = verify(run, taken, bool(int8), f"'{place}'", chosen.traced) if taken.inputs else None
+        end, suits = time.perf_counter(), chosen.suits(path)
         files = {f.name: f.stat().st_size for f in sorted(path.parent.iterdir())}
     return Exported(place, files, to, chosen.runtime(), taken.traced.describe_inputs() if chosen.traced else "", found,
-                    {"written": middle - begin, "checked": end - middle}, found.notes if found else (), run)
+                    {"written": middle - begin, "checked": end - middle}, found.notes if found else (), run, suits)
 
 
 def _fixed_sizes(whole: Subject, closed: dict[str, str]) -> list[str]:
@@ -156,7 +162,7 @@ def _place(path: str | Path, chosen: Format, to: str) -> Path:
     return place
 
 
-def format_of(name: str, int8: bool = False) -> Format:
+def format_of(name: str, int8: Int8 = False) -> Format:
     """The format of a name, its packages installed.
 
     Raises:
@@ -164,6 +170,8 @@ def format_of(name: str, int8: bool = False) -> Format:
         MissingExtraError: a package is not installed.
     """
     chosen: Format = registry.get("exporters", name)()
+    if int8 not in (True, False, "narrow"):
+        raise SecateurError(f"int8 {int8!r}: allowed are True, False and 'narrow'")
     if int8 and "int8" not in chosen.options:
         raise SecateurError(f"int8 with {name}: allowed is int8 with onnx")
     chosen.check_installed()

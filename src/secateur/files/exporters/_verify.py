@@ -67,7 +67,7 @@ def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = Tru
     Raises:
         MeasurementError: the file's outputs differ.
     """
-    sets = _input_sets(subject) if traced else [subject.inputs]
+    sets = _input_sets(subject, int8) if traced else [subject.inputs]
     found = [_compare(run, subject, inputs, int8, what) for inputs in sets]
     same, rows = sum(f.same * f.rows for f in found if f.same is not None), sum(f.rows for f in found)
     return Checked(tuple(f.batches[0] for f in found if f.batches), max(f.error for f in found),
@@ -75,8 +75,10 @@ def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = Tru
                    tuple(dict.fromkeys(n for f in found for n in f.notes)))
 
 
-def _input_sets(subject: Subject) -> Iterator[list[Tensor]]:
+def _input_sets(subject: Subject, own: bool) -> Iterator[list[Tensor]]:
     """The example, and random inputs of other batches and lengths where these are open.
+
+    ``own`` takes rows of the example instead of random ones of its length: ranges of int8 hold for such inputs.
 
     Raises:
         UnsupportedError: the trace has the batch open, but the network takes none but the example's.
@@ -85,7 +87,7 @@ def _input_sets(subject: Subject) -> Iterator[list[Tensor]]:
     trace, several, taken = subject.traced, len(set(subject.traced.symbols.values())) > 1, 0
     for batch in BATCHES if trace.open else (None,):
         for shorter in (False, True) if several and batch != 1 else (False,):
-            inputs = _random_inputs(trace, batch, shorter)
+            inputs = _repeat_rows(trace, batch or 0) if own and not shorter else _random_inputs(trace, batch, shorter)
             if takes(subject, inputs):
                 taken += batch is not None and batch != len(subject.inputs[0])
                 yield inputs

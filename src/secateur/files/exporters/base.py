@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from secateur.core.errors import MissingExtraError
 from secateur.files.exporters._program import Subject
 
+Int8 = bool | Literal["narrow"]
+"""Whether a file computes in int8; ``narrow``: with weights of seven bits, whose sums overflow on no processor."""
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
 """Takes the tensors of a network's inputs in their order, gives those of its outputs."""
 
@@ -51,7 +54,7 @@ class Exporter(Format):
     traced = True
 
     @abstractmethod
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
         """Write the network to ``path``, and what does not fit into that file to others of the same stem beside it.
 
         Raises:
@@ -61,6 +64,10 @@ class Exporter(Format):
     @abstractmethod
     def open(self, path: Path, subject: Subject) -> Run:
         """The file, read back and ready to run. It takes from the network only what the format does not hold."""
+
+    def suits(self, path: Path) -> str:
+        """Which processors a written file is for, in words; empty where that is any."""
+        return ""
 
     def runtime(self) -> str:
         """The program that runs the file, in words."""

@@ -5,19 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from secateur.core.errors import UnsupportedError, first_line
-from secateur.files.exporters import _int8, _qdq
+from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.files.exporters import _int8, _int8_file, _qdq
 from secateur.files.exporters._program import Subject, Traced
-from secateur.files.exporters.base import Exporter, Run
+from secateur.files.exporters.base import Exporter, Int8, Run
 from secateur.graph.capture import quiet
 
 TOO_LARGE = 1_900_000_000
 """Bytes of tensors from which these get a file of their own: a protobuf file ends at 2 GiB."""
+_PROCESSORS = {False: "exact and fast on x86 with VNNI and on ARM; on x86 without VNNI its sums may overflow, so give "
+                      "int8='narrow' (--narrow) for a file that is to run there",
+               True: "weights of seven bits, so that sums overflow on no processor; on x86 with VNNI and on ARM eight "
+                     "bits are more exact"}
+_FEWEST = 16
+"""Samples from which the ranges of a network's values are taken to be known."""
 
 
 class Onnx(Exporter):
@@ -28,8 +35,24 @@ class Onnx(Exporter):
     extra = "onnx"
     options = frozenset({"int8"})
 
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
-        """Write the program as ONNX operators; tensors of more than 1.9 GB go to ``NAME.onnx.data`` beside it."""
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
+        """Write the program as ONNX operators; tensors of more than 1.9 GB go to ``NAME.onnx.data`` beside it.
+
+        In int8, a network of convolutions gets the ranges that the example has, any other those of each call.
+        """
+        if not int8:
+            return self._write_float(subject, path)
+        with TemporaryDirectory(prefix="secateur-onnx-") as folder:
+            whole = Path(folder) / path.name
+            self._write_float(subject, whole)
+            narrow = True if int8 == "narrow" else None
+            if not _int8_file.count_convolutions(whole):
+                return _int8.quantize_dynamic(whole, path, narrow)
+            _check_samples(subject)
+            return _int8.quantize_static(whole, path, subject.inputs, narrow)
+
+    def _write_float(self, subject: Subject, path: Path) -> None:
+        """Write the program in its own type."""
         _qdq.check_static(subject.model, "onnx")
         trace = subject.traced
         try:
@@ -45,8 +68,6 @@ class Onnx(Exporter):
         large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
         with quiet():
             made.save(str(path), external_data=large)
-        if int8:
-            _int8.quantize_weights(path)
 
     def open(self, path: Path, subject: Subject) -> Run:
         """A session of ONNX Runtime."""
@@ -59,11 +80,28 @@ class Onnx(Exporter):
 
         return run
 
+    def suits(self, path: Path) -> str:
+        """Of a file in int8: how it rounds, what of it computes in float32, which processors it is for."""
+        if (found := _int8_file.signature(path)) is None:
+            return ""
+        ranges, narrow = found
+        held = ", ".join(f"{count} {kind}" for kind, count in _int8_file.kept_in_float(path).items())
+        rest = f"; {held} in float32" if held else ""
+        return f"int8, {ranges} ranges, signed weights with a scale per channel{rest}: {_PROCESSORS[narrow]}"
+
     def runtime(self) -> str:
         """ONNX Runtime with its version."""
         import onnxruntime
 
         return f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def _check_samples(subject: Subject) -> None:
+    """Refuse to take the ranges of a network of convolutions from too few samples."""
+    if (count := len(subject.inputs[0])) < _FEWEST:
+        raise SecateurError(f"int8 of a network of convolutions takes the ranges of its values from the example, which "
+                            f"has {count} samples; allowed are {_FEWEST} or more real ones: give them as example= "
+                            "(--example pkg.module:name)")
 
 
 def session_of(path: Path) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
 from secateur.files.exporters import _qdq
 from secateur.files.exporters._program import Subject
-from secateur.files.exporters.base import Exporter, Run
+from secateur.files.exporters.base import Exporter, Int8, Run
 from secateur.files.exporters.onnx_ import Onnx
 from secateur.graph.capture import quiet
 
@@ -26,7 +26,7 @@ class OpenVino(Exporter):
     packages = ("openvino",)
     extra = "openvino"
 
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
         """Convert the program; sizes that the network fixes stay fixed."""
         openvino, trace = import_openvino(), subject.traced
         try:

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from secateur.core.tensors import tensors_in
 from secateur.data.input_spec import InputSpec
 from secateur.files.exporters._program import Subject
-from secateur.files.exporters.base import Exporter, Run
+from secateur.files.exporters.base import Exporter, Int8, Run
 from secateur.graph.capture import quiet
 from secateur.quantization import operators
 
@@ -24,7 +24,7 @@ class Pt2(Exporter):
 
     suffix = ".pt2"
 
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
         """Write the program, through memory: torch's own writer ends the process where the disk is full."""
         program = _in_aten(subject.traced.program)
         spec = InputSpec.of((subject.args, subject.kwargs))

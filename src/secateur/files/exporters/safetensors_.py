@@ -13,7 +13,7 @@ from torch import Tensor
 from secateur.core.errors import SecateurError
 from secateur.files.exporters._program import Subject
 from secateur.files.exporters._verify import check_tensors
-from secateur.files.exporters.base import Exporter, Run
+from secateur.files.exporters.base import Exporter, Int8, Run
 from secateur.graph.capture import quiet
 
 
@@ -23,7 +23,7 @@ class Safetensors(Exporter):
     suffix = ".safetensors"
     traced = False
 
-    def write(self, subject: Subject, path: Path, int8: bool = False) -> None:
+    def write(self, subject: Subject, path: Path, int8: Int8 = False) -> None:
         """Write the state dict.
 
         Raises:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from secateur.core.bounds import above, at_least, check_settings, whole
 from secateur.core.errors import SecateurError
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
+from secateur.measure.flops import flop_counter
 from secateur.recovery.distil_loop import DistilError, Distillation
 from secateur.recovery.flat_weights import Projection
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
@@ -99,9 +99,10 @@ class Distil(Recovery):
     def result(self, training: Distillation, held: Original, seconds: float) -> RecoveryResult:
         """What came out of a training that took so many seconds."""
         notes: tuple[str, ...] = ()
-        if training.after >= training.before and training.thinning is None:
+        if training.thinning is None and not training.after < training.before:
+            why = f": {training.ended}" if training.ended else ""
             notes = (f"not distilled: none of {training.taken} steps brought the outputs for held-out samples closer "
-                     "to the original's",)
+                     f"to the original's{why}",)
         elif training.ended:
             notes = (f"distilled: {training.ended}",)
         chosen = ", weights chosen anew on the way" if training.thinning is not None else ""
@@ -119,7 +120,7 @@ class Distil(Recovery):
     def work(self, model: nn.Module, samples: Calibration) -> float:
         """The FLOPs of a step."""
         batch = next(iter(samples))
-        with watch(model, {}), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with watch(model, {}), torch.no_grad(), flop_counter() as counter:
             call(model, batch)
         return _TIMES_FORWARD * counter.get_total_flops() * self.batch_size / len(batch)
 

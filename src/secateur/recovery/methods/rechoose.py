@@ -1,31 +1,33 @@
-"""Rechoose: choose again which weights of each layer to keep, together with their values."""
+"""Rechoose: choose again which weights or blocks of each layer to keep, together with their values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from secateur.core.bounds import check_settings, whole
+from secateur.core.errors import UnsupportedError
 from secateur.recovery import least_squares as normal
-from secateur.recovery.checks import check_single_weights
 from secateur.recovery.layer_io import ROWS, LayerRows, RefitLayer, refit_each
 from secateur.recovery.methods.base import Recovery, RecoveryContext, RecoveryResult
 from secateur.recovery.methods.reconstruct import refit_layer, write_best
+from secateur.recovery.picks import Pick, Picks, rechoosable
 
 _DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
 class Rechoose(Recovery):
-    """Choose anew which weights of each layer stay, as many as the plan leaves it, so that its outputs come closest to
-    those of the original's layer. The alternating direction method of multipliers finds them together with their
-    values, which are then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng et al., *ALPS*,
-    NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut network so far; layers
-    that were not cut are refitted. It needs neither labels nor training.
+    """Choose anew which weights, or blocks of weights, of each layer stay, as many as the plan leaves it, so that its
+    outputs come closest to those of the original's layer. The alternating direction method of multipliers finds them
+    together with their values, which are then refitted exactly (Boyd et al., 2011, section 9.1; for pruned layers Meng
+    et al., *ALPS*, NeurIPS 2024). Like ``reconstruct`` it goes from layer to layer with the inputs of the cut network
+    so far; layers that were not cut are refitted. It needs neither labels nor training.
 
-    The plan then says how many weights of each layer went, not which ones. For granularity ``weight``.
+    The plan then says how many weights or blocks of each layer went, not which ones. For weights, blocks and N:M.
 
     Attributes:
         rounds: at most so many rounds of the alternation for each layer.
@@ -48,46 +50,44 @@ class Rechoose(Recovery):
         """The cut network with other weights left, and refitted.
 
         Raises:
-            UnsupportedError: the plan cuts something else than single weights.
+            UnsupportedError: the plan cuts neurons.
         """
-        check_single_weights("rechoose", context)
-        return refit_each(context, self.rows, self._refit)
+        if others := [kind for kind in sorted(context.granularities) if not rechoosable({kind})]:
+            raise UnsupportedError(f"recovery rechoose takes plans of weights, blocks or N:M, got '{others[0]}': use "
+                                   "reconstruct, which keeps what the plan keeps")
+        return refit_each(context, self.rows, partial(self._refit, Picks(context)))
 
-    def _refit(self, layer: RefitLayer, rows: LayerRows) -> int:
+    def _refit(self, picks: Picks, layer: RefitLayer, rows: LayerRows) -> int:
         if not layer.removed:
             return refit_layer(layer, rows, self.relu_rounds)
         fit, held = normal.sum_equations(layer, rows)
         start = normal.weight_rows(layer.original)
-        support = _choose(fit + held, layer, start, self.rounds)
+        support = _choose(fit + held, picks.of(layer), start, self.rounds)
         write_best(layer, rows, fit, held, support, start, self.relu_rounds)
         return fit.rows + held.rows
 
 
-def _choose(whole: normal.NormalEquations, layer: RefitLayer, start: Tensor, rounds: int) -> Tensor:
-    """Which entries of a layer's rows stay, ``(groups, outputs, n)``: as many weights as in the plan, and every bias.
+def _choose(whole: normal.NormalEquations, pick: Pick, start: Tensor, rounds: int) -> Tensor:
+    """Which entries of a layer's rows stay, ``(groups, outputs, n)``: as many items as in the plan, and every bias.
 
     Inputs are scaled to one size first. ``values`` solves the equations near what was chosen last, ``left`` is the sum
     of what choosing lost, and the pull between them grows from round to round.
     """
-    assert layer.support is not None
-    keep = int(layer.support.sum())
     pulled = normal.ridge(whole, _DAMPING, start)
     size = pulled.gram.diagonal(dim1=1, dim2=2).sqrt()
     strengths, base = torch.linalg.eigh((pulled.gram / size[:, :, None] / size[:, None]).float())
     aim = (pulled.cross / size[:, :, None]).float().transpose(1, 2)
-    free = torch.zeros(start.shape, dtype=torch.bool, device=start.device)
-    free[..., layer.support.shape[1]:] = True
     values = aim @ _inverse(base, strengths)
-    support = _greatest(values, keep, free)
+    support = pick(values)
     picked, left, pull = values * support, torch.zeros_like(values), 0.1
     for step in range(rounds):
         if step % 3 == 0:
             solving = _inverse(base, strengths + pull)
         values = left + (aim + pull * (picked - left)) @ solving
-        before, support = support, _greatest(values, keep, free)
+        before, support = support, pick(values)
         picked = values * support
         left = values - picked
-        changed = int((before != support).sum()) / max(keep, 1)
+        changed = int((before != support).sum()) / max(int(support.sum()), 1)
         if changed == 0 and step > rounds // 2:
             break
         if step % 3 == 2:
@@ -100,9 +100,3 @@ def _inverse(base: Tensor, strengths: Tensor) -> Tensor:
     """The inverse of a symmetric matrix from its eigenvectors (columns) and eigenvalues."""
     return (base / strengths[:, None]) @ base.transpose(1, 2)
 
-
-def _greatest(values: Tensor, keep: int, free: Tensor) -> Tensor:
-    """The ``keep`` entries of greatest size among those that are not free, and the free ones."""
-    support = free.flatten().clone()
-    support[values.abs().masked_fill(free, -1).flatten().topk(keep, sorted=False).indices] = True
-    return support.view(values.shape)

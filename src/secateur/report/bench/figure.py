@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.bench.points import name_of
+from secateur.bench.rounded import counts
 from secateur.bench.verdict import quickest, title
 from secateur.core import text
 from secateur.core.errors import MissingExtraError
@@ -60,13 +61,14 @@ def _draw_panel(axes: Any, results: dict[str, Any], rows: list[dict[str, Any]]) 
     """Bars of one case, the fastest label in bold; the axis ends where the labels have room."""
     names = [name_of(r) for r in rows]
     values, ends = [r["p50"] * 1e3 for r in rows], [r["p99"] * 1e3 for r in rows]
-    most, best = max(values), quickest(rows)
+    most, best = max(values), quickest([*filter(counts, rows)] or rows)
     axes.barh(range(len(rows)), values, color=[LIGHT[c] for c in _colours(names)], height=0.72)
     for place, (row, value, end) in enumerate(zip(rows, values, ends, strict=True)):
         tip = min(end, 1.25 * most)
         axes.plot([value, tip], [place, place], color=LIGHT["ink"], linewidth=1, marker=">" if end > tip else "",
                   markevery=[1], markersize=4)
         label = f"{value:.3g} ms" + (f", {text.times(row['speedup'])}" if "speedup" in row else "")
+        label += "" if counts(row) else ", too far off"
         axes.annotate(label, (max(value, tip), place), xytext=(5, 0), textcoords="offset points", va="center",
                       fontsize=8.5, fontweight="bold" if row is best else "normal")
     axes.set_yticks(range(len(rows)), [title(results, r) for r in rows])

@@ -8,14 +8,17 @@ from typing import Any
 from rich.table import Table
 
 from secateur.bench.points import name_of
-from secateur.bench.verdict import is_full, quickest, speed, title
+from secateur.bench.rounded import counts, describe, is_full, tolerance
+from secateur.bench.verdict import quickest, speed, title
 from secateur.core import text
 from secateur.core.terminal import Terminal
 
 _FEW = 100
 """With fewer calls the 99th percentile is the slowest call or next to it."""
-_WIDE = 72
-"""Columns of a terminal from which all figures have room."""
+_WIDE, _WIDER = 72, 98
+"""Columns of a terminal from which all figures have room; where some engines name their precision and error."""
+_RUINED = "!"
+"""Marks an engine whose outputs are beyond the tolerance."""
 _LEGEND = ("p50, p90, p99: of every call, inputs to outputs. Memory of the engine's own process, above its loaded "
            "libraries: peak, from reading the network to the last batch, and what is kept after that.")
 
@@ -48,21 +51,27 @@ def _heading(results: dict[str, Any]) -> str:
 def _table(results: dict[str, Any], rows: list[dict[str, Any]], width: int) -> Table:
     """One batch size on one count of threads; the fastest in bold. A narrow one has fewer columns."""
     threads, batch, base = rows[0]["threads"], rows[0]["batch"], rows[0]["against"]
-    wide = width >= _WIDE
+    rounded = any("agreement" in row for row in rows)
+    wide = width >= (_WIDER if rounded else _WIDE)
     quantiles = ("p50", "p90", "p99") if wide else ("p50", "p99")
-    table = Table("engine", *(f"{p} ms" for p in quantiles), *["samples/s"] * wide, f"× {base}", "peak",
-                  *["kept"] * wide, box=None, header_style="bold", title_justify="left", title_style="bold",
+    table = Table("engine", *(f"{p} ms" for p in quantiles), *["samples/s"] * wide, f"× {base}", *["error"] * rounded,
+                  "peak", *["kept"] * wide, box=None, header_style="bold", title_justify="left", title_style="bold",
                   title=f"batch {batch}, {threads} thread{'s' * (threads > 1)}", padding=(0, 1, 0, 0))
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    best = quickest(rows)
+    best = quickest([*filter(counts, rows)] or rows)
     for row in rows:
-        table.add_row(title(results, row), *(f"{row[p] * 1e3:.3g}" for p in quantiles),
-                      *[text.count(row["samples_per_s"])] * wide, text.times(speed(row)),
-                      *_memory(results, row)[:2 if wide else 1],
+        table.add_row(title(results, row) + ("" if counts(row) else f" {_RUINED}"),
+                      *(f"{row[p] * 1e3:.3g}" for p in quantiles), *[text.count(row["samples_per_s"])] * wide,
+                      text.times(speed(row)), *[_error(row)] * rounded, *_memory(results, row)[:2 if wide else 1],
                       style="bold" if row is best else "")
     return table
+
+
+def _error(row: dict[str, Any]) -> str:
+    """The relative error of an engine's outputs in less precision than float32."""
+    return text.percent(row["agreement"]["error"], 2) if "agreement" in row else ""
 
 
 def _memory(results: dict[str, Any], row: dict[str, Any]) -> list[str]:
@@ -89,13 +98,15 @@ def _remarks(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _precisions(results: dict[str, Any]) -> Iterator[str]:
-    """How far the outputs of engines in less than float32 are from torch's."""
-    rounded: dict[str, list[dict[str, Any]]] = {}
+    """How near the outputs of engines in less than float32 are, and what is too far."""
+    rounded: dict[tuple[str, str, bool], list[int]] = {}
     for p in results["points"]:
         if not is_full(p):
-            rounded.setdefault(title(results, p), []).append(p)
-    for name, cases in rounded.items():
-        same = [p["same"] for p in cases if "same" in p]
-        classes = f", {text.percent(min(same))} of the rows keep their class" if same else ""
-        yield (f"note: {name}: outputs differ from torch's by up to {max(p['error'] for p in cases):.2g} of the "
-               f"largest{classes}; whether the cut pays is said in float32")
+            rounded.setdefault((title(results, p), describe(p), counts(p)), []).append(p["batch"])
+    for (name, how, within), at in rounded.items():
+        where = f" at batch {text.join_words([*map(str, dict.fromkeys(at))])}"
+        far = "" if within else f"; {_RUINED} TOO FAR from float32 ({tolerance()}), so no verdict counts it"
+        yield f"note: {name}{where}: {how}{far}"
+    if (cut := results["network"].get("agreement")) is not None:
+        how = describe({"agreement": cut}, ("of the original", "of the cut"))
+        yield f"note: the cut network beside the original, both in torch: {how}"

@@ -14,8 +14,8 @@ class Series:
     """One curve.
 
     ``role`` names a colour of the palette, ``dash`` is ``solid``, ``dash`` or ``dot``, ``symbol`` a marker
-    (``circle``, ``square``, ``diamond``, ``triangle``, ``star``, ``cross``, or empty for none). ``low`` and ``high``
-    bound a band around y, where there is one. ``shape`` is ``linear``, ``steps`` (a staircase),
+    (``circle``, ``square``, ``diamond``, ``triangle``, ``triangle-down``, ``star``, ``cross``, or empty for none).
+    ``low`` and ``high`` bound a band around y, where there is one. ``shape`` is ``linear``, ``steps`` (a staircase),
     ``area`` (a filled staircase) or ``points`` (no line). ``text`` holds the tooltip of each point, ``at`` the
     sparsity of each, by which the page marks the points of the fraction that its reader keeps; of an ``area`` it
     holds the share of the items below each edge. ``group`` is the granularity, where the curve has one.

@@ -19,6 +19,8 @@ DARK = {
 }
 TONES = 4
 """Colours of a granularity; further methods take the same ones again, their lines dotted."""
+UNCUT_SYMBOLS = {32: "cross", 16: "triangle", 8: "triangle-down"}
+"""The markers of the uncut network, by the bits in which it computes."""
 _SYMBOLS = {"weight": ("circle", "star"), "neuron": ("square", "diamond"), "other": ("diamond", "star")}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from secateur.core import text
 from secateur.measure.speed import Speed
 from secateur.report.plots.base import KEPT, Axis, Board, Guide, Plot, Series
-from secateur.report.plots.curves import METRICS, batch_control, near, tooltip
+from secateur.report.plots.curves import METRICS, batch_control, near, tooltip, uncut
 from secateur.report.plots.palette import role, symbol
 from secateur.report.results import Cell, Curve, Results
 
@@ -38,11 +38,14 @@ def pareto(results: Results, batch: str) -> Plot:
     original = Series("original network", "ink", (seconds * 1e3,), (accuracy,), symbol="cross", shape="points",
                       text=(f"original network\naccuracy {text.percent(accuracy, 2)}\n{text.duration(seconds)} at "
                             f"batch {batch}",))
+    alone = [mark for mark in uncut(results, "accuracy", f"latency-{batch}") if mark.name != "uncut float32"]
+    timed += [(found, found.seconds * 1e3, one.cell.accuracy.mean) for one in results.quantized
+              if (found := one.cell.speed(batch, one.method.way))]
     best = front([*((x, y) for s, x, y in timed if not s.noise), (seconds * 1e3, accuracy)])
     edge = Series("Pareto front", "front", tuple(x for x, _ in best), tuple(y for _, y in best), dash="dot", symbol="",
                   shape="steps")
     return Plot(f"Accuracy against latency, batch {batch}", Axis(f"measured latency at batch {batch} (ms)", log=True),
-                METRICS["accuracy"], (edge, *clouds, original, *_noisy(timed)), near=near(results))
+                METRICS["accuracy"], (edge, *clouds, original, *alone, *_noisy(timed)), near=near(results))
 
 
 def _noisy(timed: Iterable[tuple[Speed, float, float]]) -> tuple[Series, ...]:

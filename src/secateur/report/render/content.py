@@ -38,4 +38,5 @@ def _timings_note(results: Results) -> str:
     rows = [f"{words.count(shared)} of {words.count(sum(bool(row.latency) for row in run.points))} timings are shared: "
             "neuron cuts of equal shapes are timed once, and random controls take the timing of a cut with as many "
             "zeros in every layer."] if shared else []
-    return " ".join([*seeds, *rows])
+    untimed = ["Networks in fewer bits were not timed."] * (bool(results.batches) and results.has_untimed_bits)
+    return " ".join([*seeds, *rows, *untimed])

@@ -17,7 +17,8 @@ from secateur.report.results import Results
 
 KINDS = ("png", "svg")
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
-_MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "star": "*", "cross": "X", "": ""}
+_MARKS = {"circle": "o", "square": "s", "diamond": "D", "triangle": "^", "star": "*", "cross": "X",
+          "triangle-down": "v", "": ""}
 _SIZES = {"star": 8, "diamond": 5}
 _LINES = {"solid": "-", "dash": "--", "dot": ":"}
 _BAND = {"solid": 0.18, "dash": 0.08, "dot": 0.1}
@@ -40,6 +41,7 @@ def collect(results: Results) -> dict[str, list[Plot]]:
     figures = {"-".join([metric] + [show] * (show != "all")): [curves.plot(results, metric, "kept", show)]
                for metric in curves.METRICS for show in options}
     figures["accuracy-closer"] = [curves.closer(curves.plot(results, "accuracy"))]
+    figures["accuracy-by-bytes"] = [curves.closer(curves.first_plot(results, "bytes"))]
     choices = [x for x in curves.x_choices(results) if x != "kept"]
     figures |= {f"{metric}-by-cost": [curves.plot(results, metric, x) for x in choices] for metric in curves.METRICS}
     if results.batches:

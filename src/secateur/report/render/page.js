@@ -2,7 +2,7 @@
 const secateur = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const style = getComputedStyle(document.documentElement);
-  const marks = { circle: "●○", square: "■□", diamond: "◆◇", triangle: "▲△", star: "★☆", cross: "✕✕", "": "▬┅" };
+  const marks = { circle: "●○", square: "■□", diamond: "◆◇", triangle: "▲△", star: "★☆", cross: "✕✕", "triangle-down": "▼▽", "": "▬┅" };
   const PRINTED = { width: 660, height: 340 };
   const places = new Map();
   let section = "";

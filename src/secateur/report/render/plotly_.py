@@ -11,7 +11,7 @@ from secateur.report.plots.base import Axis, Guide, Plot, Series
 from secateur.report.plots.ticks import bounds, extent, log_ticks
 
 _SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up", "star": "star",
-            "cross": "x"}
+            "cross": "x", "triangle-down": "triangle-down"}
 _FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif", "size": 13,
          "color": "@ink"}
 _AXIS = {"gridcolor": "@line", "linecolor": "@soft", "tickcolor": "@soft", "zeroline": False,

@@ -6,10 +6,9 @@ from typing import Any
 
 from secateur.core import text
 from secateur.measure.speed import PACES, Speed
-from secateur.report.conclusions import answer_rows
+from secateur.report.conclusions import accuracy_of, answer_rows, size_words
 from secateur.report.render.tables import accuracy_with_interval
 from secateur.report.results import Cell, Curve, Results
-from secateur.report.statistics import Interval
 
 
 def slider(results: Results) -> dict[str, Any]:
@@ -33,7 +32,9 @@ def sentence(results: Results, sparsity: float, batch: str) -> str:
     if not found:
         return "Nothing was measured here."
     if sparsity == 0:
-        return f"Keep everything: {text.percent(results.dense.accuracy.mean)} accuracy, the original network."
+        alone = "".join(f" {one.name}: {accuracy_with_interval(accuracy_of(one.cell, results))} accuracy, "
+                        f"{size_words(one.cell.stored, results)} of the bytes." for one in results.quantized)
+        return f"Keep everything: {text.percent(results.dense.accuracy.mean)} accuracy, the original network.{alone}"
     timed = f" at batch {batch}" if batch and any(cell.speeds for _, cell in found) else ""
     clauses = [_clause(curve, cell, batch, results) for curve, cell in found]
     return f"Keep {text.percent(1 - sparsity, 2)} of {'; or of '.join(clauses)}{timed}."
@@ -41,8 +42,7 @@ def sentence(results: Results, sparsity: float, batch: str) -> str:
 
 def _clause(curve: Curve, cell: Cell, batch: str, results: Results) -> str:
     """One cut: its accuracy and its speed."""
-    whole, speed = results.dense.accuracy.mean, cell.speed(batch, curve.method.way)
-    accuracy = Interval(cell.accuracy.mean, whole - cell.cost.high, whole - cell.cost.low, cell.cost.over)
+    speed, accuracy = cell.speed(batch, curve.method.way), accuracy_of(cell, results)
     recovered = " with recovery" if curve.method.has_recovery else ""
     return (f"the {text.noun(curve.method.granularity)}{recovered}: {accuracy_with_interval(accuracy)} accuracy"
             + (f", {_pace(speed)}" if speed else ""))

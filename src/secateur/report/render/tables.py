@@ -10,10 +10,10 @@ from typing import Any
 
 from secateur.core import text
 from secateur.recovery.stages import describe, mean_stages
-from secateur.report.conclusions import AnswerRow, answer_rows
+from secateur.report.conclusions import AnswerRow, answer_rows, rival_row
 from secateur.report.plots.base import Table
 from secateur.report.plots.distributions import by_layer, mean_by_place
-from secateur.report.results import Cell, Curve, Results
+from secateur.report.results import Cell, Curve, Method, Results
 from secateur.report.statistics import Interval
 
 LEGEND = "Each cell: |w| of weights / norms of neurons; variation is standard deviation over mean"
@@ -23,33 +23,51 @@ DOUBTFUL = "†: probably; the 95% interval of the loss, here or at a smaller sp
 
 
 def answers(results: Results) -> Table:
-    """What is removable, plain and recovered, and what it costs and buys: four rows in a study of the defaults."""
-    rows = answer_rows(results)
+    """What is removable, plain and recovered, and what it costs and buys: four rows in a study of the defaults, below
+    that of the best uncut network in fewer bits."""
+    rows = [*filter(None, [rival_row(results)]), *answer_rows(results)]
     batches = list(dict.fromkeys(batch for row in rows for batch, _ in row.speeds))
     head = ("cut", "removable", "accuracy ±", "size", *(f"speed at\u00a0{b}" for b in batches))
-    return Table(head, tuple(_answer(row, batches) for row in rows), 1)
+    # What differs from the row above in bits alone is called so, which fits a phone.
+    names = [f"… and {text.bits_name(row.method.bits)}" if above and _is_twin(above, row) else answer_name(row)
+             for above, row in zip([None, *rows], rows, strict=False)]
+    return Table(head, tuple(_answer(name, row, batches) for name, row in zip(names, rows, strict=True)), 1)
+
+
+def _is_twin(above: AnswerRow, row: AnswerRow) -> bool:
+    """Whether two rows differ in bits alone."""
+    return above.method.granularity == row.method.granularity and bool(above.recovery) == bool(row.recovery)
 
 
 def key_to_answers(results: Results) -> str:
     """What the words of the table of answers mean; empty for a run without a recovery."""
-    rows = answer_rows(results)
+    rows, rival = answer_rows(results), results.rival
     recoveries = dict.fromkeys(row.recovery for row in rows if row.recovery)
+    alone = f"{rival.name}: the uncut network. " if rival else ""
+    untimed = " –: not timed." if results.batches and (rival or any(row.method.bits != 32 for row in rows)) else ""
+    relative = f"Size and speed are relative to the uncut network in float32 on this machine.{untimed}"
     if not recoveries:
-        return ""
+        return f"{alone}{relative}" if rival else ""
     plain = "Plain: nothing was done after the cut. " if len(rows) > len([r for r in rows if r.recovery]) else ""
-    return (f"{plain}Recovered: the cut was followed by {text.join_words(list(recoveries))}. "
-            "Size and speed are relative to the uncut network on this machine.")
+    return f"{alone}{plain}Recovered: the cut was followed by {text.join_words(list(recoveries))}. {relative}"
 
 
-def _answer(row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
+def _answer(name: str, row: AnswerRow, batches: list[str]) -> tuple[str, ...]:
     """The row of one answer; what is not sure has a mark behind it."""
-    name = f"{text.noun(row.method.granularity)}, {'recovered' if row.recovery else 'plain'}"
     if row.sparsity is None or row.accuracy is None or row.size is None:
         return (name, "none", *["–"] * (2 + len(batches)))
     speeds = dict(row.speeds)
     size = text.percent(row.size, 0 if row.size > 0.1 else 1)
     return (name, f"{text.percent(row.sparsity)}{'' if row.is_sure else '†'}", accuracy_with_interval(row.accuracy),
             size, *(speeds[b].shown if b in speeds else "–" for b in batches))
+
+
+def answer_name(row: AnswerRow) -> str:
+    """What a row of the table of answers is about."""
+    if not row.method.granularity:
+        return row.method.name
+    bits = "" if row.method.bits == 32 else f", {text.bits_name(row.method.bits)}"
+    return f"{text.noun(row.method.granularity)}, {'recovered' if row.recovery else 'plain'}{bits}"
 
 
 def accuracy_with_interval(accuracy: Interval) -> str:
@@ -66,16 +84,17 @@ def results(results: Results, controls: bool = True) -> Table:
     """Every method and sparsity, means over the seeds."""
     head = ("cut", "sparsity", "accuracy", "points lost (95%)", "loss", "parameters left", "FLOPs left", "stored",
             *(f"speed at batch {b}" for b in results.batches))
-    return Table(head, tuple(_result(curve, cell, results) for curve in results.methods(controls=controls)
-                             for cell in curve.cells), 1)
+    alone = [_result(one.method, one.cell, results) for one in results.quantized]
+    return Table(head, (*alone, *(_result(curve.method, cell, results) for curve in results.methods(controls=controls)
+                                  for cell in curve.cells)), 1)
 
 
-def _result(curve: Curve, cell: Cell, results: Results) -> tuple[str, ...]:
+def _result(method: Method, cell: Cell, results: Results) -> tuple[str, ...]:
     """The row of one cell."""
     cost = cell.cost
     span = f" ({text.points(cost.low)} to {text.points(cost.high)})" if math.isfinite(cost.low) else ""
-    speeds = [cell.speed(b, curve.method.way) for b in results.batches]
-    return (curve.method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
+    speeds = [cell.speed(b, method.way) for b in results.batches]
+    return (method.name, text.percent(cell.sparsity), text.percent(cell.accuracy.mean, 2),
             text.points(cost.mean) + span, f"{cell.loss.mean:.4g}", text.count(cell.nonzeros),
             text.with_prefix(cell.flops_nonzero), text.with_prefix(cell.stored, "B"),
             *(s.shown if s else "–" for s in speeds))
