@@ -97,7 +97,7 @@ def test_openvino_gives_what_the_module_gives(name, tmp_path):
     export_checked(net, tmp_path / "net.onnx", x[:8])
     for path in (tmp_path / "net.xml", tmp_path / "net.onnx"):
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        found = difference_of_codes(torch.from_numpy(compiled([x.numpy()])[0].copy()), net(x).detach())
+        found = difference_of_codes(torch.from_numpy(compiled([x.numpy()])[0].copy()), net(x).detach(), net(x).detach())
         assert found.error <= found.allowed and found.distance < 0.005
 
 
@@ -170,11 +170,13 @@ def test_a_thousandth_of_the_values_may_be_off():
     for wrong, fits in ((2, True), (3, False)):
         got = own + 0.4 * code
         got[:wrong] += code
-        found = difference_of_codes(got, own)
+        found = difference_of_codes(got, own, own)
         assert (found.error <= found.allowed) == fits
-    found = difference_of_codes(own * 1.02, own)
+    found = difference_of_codes(own * 1.02, own, own)
     assert (found.error, found.allowed) == (pytest.approx(0.02, rel=1e-3), 0.01)
-    found = difference_of_codes(torch.tensor([1, 2, 3]), torch.tensor([1, 2, 4]))
+    found = difference_of_codes(own * 1.02, own, own * 1.003)
+    assert (found.error, found.allowed) == (pytest.approx(0.02, rel=0.01), pytest.approx(0.03, rel=0.01))
+    found = difference_of_codes(*(torch.tensor([1, 2, last]) for last in (3, 4, 4)))
     assert found.error > found.allowed
 
 
