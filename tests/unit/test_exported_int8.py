@@ -16,7 +16,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.core.errors import MeasurementError
-from secateur.files.exporters import export_checked
+from secateur.files.exporters import export_checked, onnx_
 from secateur.files.exporters._verify import difference_of_codes
 from secateur.models.builtin.lenet5 import Lenet5
 from secateur.quantization.layers.base import Int8Product
@@ -140,6 +140,23 @@ def test_a_graph_out_of_a_file_is_exported_too(tmp_path):
         sc.export(dynamic, tmp_path / "dyn.onnx", SMALL[:4])
 
 
+def test_the_result_says_which_processors_the_file_suits(tmp_path):
+    net, x = made("lenet")
+    done = export_checked(net, tmp_path / "net.onnx", x[:8])
+    assert done.suits.startswith("int8, scales, zero points and biases of the network itself: exact on x86 with VNNI")
+    assert "session.x64quantprecision" in done.suits
+
+
+def test_sums_do_not_overflow_in_the_check_of_a_processor_without_vnni(tmp_path, monkeypatch):
+    asked, whole = [], onnx_.session_of
+    monkeypatch.setattr(onnx_, "overflows_int8", lambda: True)
+    monkeypatch.setattr(onnx_, "session_of", lambda path, exact=False: (asked.append(exact), whole(path, exact))[1])
+    net, x = made("mlp")
+    export_checked(net, tmp_path / "net.onnx", x[:8])
+    sc.export(mlp().eval(), tmp_path / "plain.onnx", x[:8])
+    assert asked == [True, False]
+
+
 def test_int8_of_a_network_of_int8_layers_is_refused(tmp_path):
     net, x = made("mlp")
     with pytest.raises(sc.SecateurError, match="whose layers are in eight bits; leave out int8"):
@@ -148,10 +165,8 @@ def test_int8_of_a_network_of_int8_layers_is_refused(tmp_path):
 
 @pytest.mark.parametrize("change", ["bias", "scale", "codes"])
 def test_a_file_that_gives_something_else_is_refused(change, tmp_path, monkeypatch):
-    from secateur.files.exporters.onnx_ import Onnx
-
     net, x = made("mlp")
-    write = Onnx.write
+    write = onnx_.Onnx.write
 
     def wrong(self, subject, path, int8=False):
         other = copy.deepcopy(subject.model)
@@ -159,7 +174,7 @@ def test_a_file_that_gives_something_else_is_refused(change, tmp_path, monkeypat
         tensor[0] = tensor[0] * 2 if change == "scale" else tensor[0] + 30 if change == "codes" else tensor[0] + 10**5
         write(self, type(subject)(other, subject.args, subject.kwargs, subject.original, subject.reach), path, int8)
 
-    monkeypatch.setattr(Onnx, "write", wrong)
+    monkeypatch.setattr(onnx_.Onnx, "write", wrong)
     with pytest.raises(MeasurementError, match="was not written"):
         export_checked(net, tmp_path / "net.onnx", x[:16])
 
