@@ -135,6 +135,7 @@ def test_a_graph_out_of_a_file_is_exported_too(tmp_path):
     back = sc.load(sc.save(net, tmp_path / "net.safetensors", example=x[:4]))
     done = export_checked(back, tmp_path / "net.onnx", x[:4])
     assert optimised(done.path, tmp_path).count("QLinearConv") == 2
+    sc.export(nn.Sequential(back), tmp_path / "inside.xml", x[:4], to="openvino")
     dynamic = sc.load(sc.save(made("mlp", activations="dynamic")[0], tmp_path / "dyn.safetensors", example=SMALL[:4]))
     with pytest.raises(sc.SecateurError, match="takes a range for each call"):
         sc.export(dynamic, tmp_path / "dyn.onnx", SMALL[:4])
@@ -144,7 +145,8 @@ def test_the_result_says_which_processors_the_file_suits(tmp_path):
     net, x = made("lenet")
     done = export_checked(net, tmp_path / "net.onnx", x[:8])
     assert done.suits.startswith("int8, scales, zero points and biases of the network itself: exact on x86 with VNNI")
-    assert "session.x64quantprecision" in done.suits
+    assert "session.x64quantprecision" in done.suits and done.checked.against == "the int8 network"
+    assert export_checked(mlp().eval(), tmp_path / "plain.onnx", SMALL[:8]).checked.against == "float64"
 
 
 def test_sums_do_not_overflow_in_the_check_of_a_processor_without_vnni(tmp_path, monkeypatch):
