@@ -63,9 +63,8 @@ class Subject:
     @cached_property
     def quantised(self) -> bool:
         """Whether layers compute in eight bits: such a network is its own truth."""
-        calls = self.model.program.calls if isinstance(self.model, FileNetwork) else []
-        return any(isinstance(one, Int8Layer) for one in self.model.modules()) or any(
-            call.function in operators.OPERATORS for call in calls)
+        return any(isinstance(one, Int8Layer) or (isinstance(one, FileNetwork) and any(
+            call.function in operators.OPERATORS for call in one.program.calls)) for one in self.model.modules())
 
     @property
     def inputs(self) -> list[Tensor]:

@@ -40,6 +40,7 @@ class Checked:
         same: of the rows of outputs, the fraction whose greatest value stands in the same place; None without rows.
         rows: how many rows those are.
         notes: what could not be checked.
+        against: what the outputs were compared with, in words.
     """
 
     batches: tuple[int, ...]
@@ -49,6 +50,7 @@ class Checked:
     same: float | None
     rows: int
     notes: tuple[str, ...]
+    against: str = "float64"
 
 
 def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = True) -> Checked:
@@ -72,7 +74,8 @@ def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = Tru
     same, rows = sum(f.same * f.rows for f in found if f.same is not None), sum(f.rows for f in found)
     return Checked(tuple(f.batches[0] for f in found if f.batches), max(f.error for f in found),
                    max(f.allowed for f in found), max(f.distance for f in found), same / rows if rows else None, rows,
-                   tuple(dict.fromkeys(n for f in found for n in f.notes)))
+                   tuple(dict.fromkeys(n for f in found for n in f.notes)),
+                   "the int8 network" if subject.quantised else "float64")
 
 
 def _input_sets(subject: Subject, own: bool) -> Iterator[list[Tensor]]:
