@@ -145,11 +145,11 @@ def recordings(held: bool, copies: int) -> Tensor:
 
 NETWORKS = {
     "O-Net": Taken(onet, lambda: candidates(False), lambda: candidates(True), boxes, "facenet-pytorch",
-                   (Cut("neuron", 0.3), Cut("neuron", 0.5))),
+                   tuple(Cut("neuron", sparsity, sc.Distil(lr=1e-3)) for sparsity in (0.3, 0.5))),
     "Silero VAD": Taken(voice.silero, lambda: recordings(False, 64), lambda: recordings(True, 8), speech, "silero-vad",
                         (Cut("weight", 0.8),), ("stft_conv", "lstm", "final_conv")),
-    "Resemblyzer": Taken(resemblyzer, lambda: taken_inputs.mels(False, 3072), lambda: taken_inputs.mels(True, 256),
-                         embeddings, "Resemblyzer", tuple(Cut(*what, sc.Distil(steps=400, batch_size=32))
+    "Resemblyzer": Taken(resemblyzer, lambda: taken_inputs.mels(False, 2560), lambda: taken_inputs.mels(True, 256),
+                         embeddings, "Resemblyzer", tuple(Cut(*what, sc.Distil(steps=300, batch_size=32))
                                                           for what in (("neuron", 0.3), ("weight", 0.8)))),
     "EfficientNet-Lite0": Taken(
         efficientnet, lambda: photographs(False, 448), lambda: photographs(True, 250), classes,

@@ -12,6 +12,7 @@ computed again.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 import warnings
@@ -61,7 +62,7 @@ def studied(name: str, seed: int) -> Subject:
     """A network that a study trains."""
     case = Case(name, "mnist", seed)
     blocks = (("1x4", 0.8), ("1x4", 0.9), ("1x4", 0.95), ("16x4", 0.8), ("16x4", 0.9)) if name == "mlp" else ()
-    return Subject(case.network, lambda: case.network, case.inputs,
+    return Subject(case.network, lambda: copy.deepcopy(case.network), case.inputs,
                    lambda net: {"accuracy": evaluate(net, case.source.test_x, case.source.test_y).accuracy},
                    (("weight", 0.8), ("weight", 0.9), ("neuron", 0.5), *blocks))
 

@@ -20,6 +20,7 @@ import accuracy_tables
 import claims
 import distil_tables
 import export_tables
+import int8_tables
 import runtime_tables
 import serve_tables
 import taken_tables
@@ -290,6 +291,8 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "example_report": exam
                                          "large": large, "curves": curves,
                                          "distil": distil_tables.lost,
                                          "distil_taken": distil_tables.taken,
+                                         "int8_study": int8_tables.study_table,
+                                         "int8_taken": int8_tables.taken_table,
                                          "accuracy_weights": accuracy(accuracy_tables.main("weight")),
                                          "accuracy_neurons": accuracy(accuracy_tables.main("neuron")),
                                          "accuracy_all_weights": accuracy(accuracy_tables.everything("weight")),

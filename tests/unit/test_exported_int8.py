@@ -16,7 +16,7 @@ from torch import nn
 
 import secateur as sc
 from secateur.core.errors import MeasurementError
-from secateur.files.exporters import export_checked
+from secateur.files.exporters import export_checked, onnx_
 from secateur.files.exporters._verify import difference_of_codes
 from secateur.models.builtin.lenet5 import Lenet5
 from secateur.quantization.layers.base import Int8Product
@@ -97,7 +97,7 @@ def test_openvino_gives_what_the_module_gives(name, tmp_path):
     export_checked(net, tmp_path / "net.onnx", x[:8])
     for path in (tmp_path / "net.xml", tmp_path / "net.onnx"):
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        found = difference_of_codes(torch.from_numpy(compiled([x.numpy()])[0].copy()), net(x).detach())
+        found = difference_of_codes(torch.from_numpy(compiled([x.numpy()])[0].copy()), net(x).detach(), net(x).detach())
         assert found.error <= found.allowed and found.distance < 0.005
 
 
@@ -135,9 +135,28 @@ def test_a_graph_out_of_a_file_is_exported_too(tmp_path):
     back = sc.load(sc.save(net, tmp_path / "net.safetensors", example=x[:4]))
     done = export_checked(back, tmp_path / "net.onnx", x[:4])
     assert optimised(done.path, tmp_path).count("QLinearConv") == 2
+    sc.export(nn.Sequential(back), tmp_path / "inside.xml", x[:4], to="openvino")
     dynamic = sc.load(sc.save(made("mlp", activations="dynamic")[0], tmp_path / "dyn.safetensors", example=SMALL[:4]))
     with pytest.raises(sc.SecateurError, match="takes a range for each call"):
         sc.export(dynamic, tmp_path / "dyn.onnx", SMALL[:4])
+
+
+def test_the_result_says_which_processors_the_file_suits(tmp_path):
+    net, x = made("lenet")
+    done = export_checked(net, tmp_path / "net.onnx", x[:8])
+    assert done.suits.startswith("int8, scales, zero points and biases of the network itself: exact on x86 with VNNI")
+    assert "session.x64quantprecision" in done.suits and done.checked.against == "the int8 network"
+    assert export_checked(mlp().eval(), tmp_path / "plain.onnx", SMALL[:8]).checked.against == "float64"
+
+
+def test_sums_do_not_overflow_in_the_check_of_a_processor_without_vnni(tmp_path, monkeypatch):
+    asked, whole = [], onnx_.session_of
+    monkeypatch.setattr(onnx_, "overflows_int8", lambda: True)
+    monkeypatch.setattr(onnx_, "session_of", lambda path, exact=False: (asked.append(exact), whole(path, exact))[1])
+    net, x = made("mlp")
+    export_checked(net, tmp_path / "net.onnx", x[:8])
+    sc.export(mlp().eval(), tmp_path / "plain.onnx", x[:8])
+    assert asked == [True, False]
 
 
 def test_int8_of_a_network_of_int8_layers_is_refused(tmp_path):
@@ -148,10 +167,8 @@ def test_int8_of_a_network_of_int8_layers_is_refused(tmp_path):
 
 @pytest.mark.parametrize("change", ["bias", "scale", "codes"])
 def test_a_file_that_gives_something_else_is_refused(change, tmp_path, monkeypatch):
-    from secateur.files.exporters.onnx_ import Onnx
-
     net, x = made("mlp")
-    write = Onnx.write
+    write = onnx_.Onnx.write
 
     def wrong(self, subject, path, int8=False):
         other = copy.deepcopy(subject.model)
@@ -159,7 +176,7 @@ def test_a_file_that_gives_something_else_is_refused(change, tmp_path, monkeypat
         tensor[0] = tensor[0] * 2 if change == "scale" else tensor[0] + 30 if change == "codes" else tensor[0] + 10**5
         write(self, type(subject)(other, subject.args, subject.kwargs, subject.original, subject.reach), path, int8)
 
-    monkeypatch.setattr(Onnx, "write", wrong)
+    monkeypatch.setattr(onnx_.Onnx, "write", wrong)
     with pytest.raises(MeasurementError, match="was not written"):
         export_checked(net, tmp_path / "net.onnx", x[:16])
 
@@ -170,11 +187,13 @@ def test_a_thousandth_of_the_values_may_be_off():
     for wrong, fits in ((2, True), (3, False)):
         got = own + 0.4 * code
         got[:wrong] += code
-        found = difference_of_codes(got, own)
+        found = difference_of_codes(got, own, own)
         assert (found.error <= found.allowed) == fits
-    found = difference_of_codes(own * 1.02, own)
+    found = difference_of_codes(own * 1.02, own, own)
     assert (found.error, found.allowed) == (pytest.approx(0.02, rel=1e-3), 0.01)
-    found = difference_of_codes(torch.tensor([1, 2, 3]), torch.tensor([1, 2, 4]))
+    found = difference_of_codes(own * 1.02, own, own * 1.003)
+    assert (found.error, found.allowed) == (pytest.approx(0.02, rel=0.01), pytest.approx(0.03, rel=0.01))
+    found = difference_of_codes(*(torch.tensor([1, 2, last]) for last in (3, 4, 4)))
     assert found.error > found.allowed
 
 

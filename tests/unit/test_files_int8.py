@@ -11,6 +11,7 @@ from torch import nn
 import secateur as sc
 from secateur import files
 from secateur.core.tensors import same_bits
+from secateur.measure.size import size
 from secateur.quantization.layers.base import Inputs
 from secateur.quantization.layers.linear import Int8Linear
 
@@ -126,6 +127,18 @@ def test_what_a_neuron_cut_had_before_is_known_by_the_new_names(tmp_path):
         name = {8: "1.codes", 16: "1.layer.weight"}[bits]
         assert (found[name].before, found[name].shape, found[name].bits) == ((30, 64), (15, 64), bits)
         assert (found[name].dense_bytes, found[name].sparsity) == (30 * 64 * 4, 1 - found[name].nonzeros / (30 * 64))
+
+
+def test_a_layer_in_eight_bits_has_as_many_parameters_as_before():
+    """64 times 30 and 30, 30 times 10 and 10; a scale or a range is none."""
+    net = sc.quantize(mlp(), X, keep=())
+    found = size(net)
+    zeros = sum(int((layer.codes == 0).sum() + (layer.bias == 0).sum()) for layer in (net[1], net[3]))
+    assert found["parameters"] == size(mlp())["parameters"] == 64 * 30 + 30 + 30 * 10 + 10
+    assert found["nonzeros"] == found["parameters"] - zeros
+    torch.manual_seed(0)
+    whole = Recurrent("LSTM")
+    assert size(sc.quantize(whole, WORDS, keep=()))["parameters"] == size(whole)["parameters"]
 
 
 def refused(path, make):

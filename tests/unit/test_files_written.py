@@ -141,7 +141,7 @@ def test_dense_files_are_plain_safetensors(tmp_path):
     assert all(torch.equal(read[n], t) for n, t in net.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["weights-1", "neurons-1", "weights-2", "neurons-2"])
+@pytest.mark.parametrize("name", ["weights-1", "neurons-1", "weights-2", "neurons-2", "weights-3", "neurons-3"])
 def test_files_of_every_format_load(name):
     path = FIXTURES / f"{name}.safetensors"
     facts, net = files.tell(path), sc.load(path, tiny)
@@ -164,11 +164,24 @@ def patterned():
     return net
 
 
-def test_a_sparse_file_of_format_2_loads():
-    path = FIXTURES / "sparse-2.safetensors"
-    assert [t.form for t in files.tell(path).tensors] == ["csr", "bitmask"]
+@pytest.mark.parametrize(("format", "forms"), [(2, ["csr", "bitmask"]), (3, ["gaps", "bitmask"])])
+def test_a_sparse_file_of_each_format_loads(format, forms):
+    path = FIXTURES / f"sparse-{format}.safetensors"
+    assert [t.form for t in files.tell(path).tensors] == forms
     blank = nn.Sequential(nn.Linear(300, 40, bias=False), nn.Linear(40, 41, bias=False))
     assert same(sc.load(path, lambda: blank), patterned())
+
+
+def test_an_int8_file_of_format_3_loads():
+    """Its network is the one of weights-1, quantised: each weight is within its scale of the code's value."""
+    path, x = FIXTURES / "int8-3.safetensors", torch.rand(5, 1, 4, 4)
+    net, whole = sc.load(path, tiny).eval(), sc.load(FIXTURES / "weights-1.safetensors", tiny).eval()
+    assert torch.equal(sc.load(path)(x), net(x))
+    for name in ("1", "3", "5"):
+        layer = net.get_submodule(name)
+        off = (layer.codes * layer.scale[:, None] - whole.get_submodule(name).weight).abs()
+        assert (off <= 2 * layer.scale[:, None]).all()
+    assert (net(x) - whole(x)).norm() < 0.05 * whole(x).norm()
 
 
 def test_what_is_told_is_what_was_given(tmp_path):

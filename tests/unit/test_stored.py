@@ -80,7 +80,7 @@ def best_of_then(monkeypatch):
 def test_best_of_today_has_a_key_of_its_own_and_other_recoveries_have_not():
     grid = load_grid(StudyConfig(model="lenet-300-100", data="digits", recovery=("none", "best", "reconstruct")))
     settings = {p.recovery: grid.point_settings(p) for p in grid.points()}
-    assert settings["best"]["recovery_version"] == 2 and settings["best"]["distil_steps"] == 160
+    assert settings["best"]["recovery_version"] == 3 and settings["best"]["distil_steps"] == 160
     for name in ("none", "reconstruct"):
         assert not {"recovery_version", "distil_steps"} & set(settings[name])
 

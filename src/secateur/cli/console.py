@@ -50,5 +50,5 @@ def _export_lines(export: Exported) -> list[str]:
         same = f", same largest output in {check.same:.1%} of {check.rows} rows" if check.same is not None else ""
         return [*texts, f"{comparison}relative error of the outputs {check.distance:.2%} (allowed for int8: "
                         f"{COARSE:.0%}){same}"]
-    return [*texts, f"{comparison}error of the outputs against float64 {check.error:.1e} of the largest output "
-            f"(allowed {check.allowed:.1e})"]
+    return [*texts, f"{comparison}error of the outputs against {check.against} {check.error:.1e} of the largest "
+            f"output (allowed {check.allowed:.1e})"]

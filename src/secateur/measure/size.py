@@ -21,6 +21,15 @@ def tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
+def learned(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """What a network has learned: its parameters, and the codes and biases of int8 layers, which are buffers."""
+    codes = [f"{name}.{key}".lstrip(".") for name, module in model.named_modules()
+             if any(one is not None and one.dtype == torch.int8 for one in module._buffers.values())
+             for key, one in module._buffers.items() if one is not None and key.startswith(("codes", "bias"))]
+    buffers = dict(model.named_buffers(remove_duplicate=False))
+    return [*model.named_parameters(), *((name, buffers[name]) for name in codes)]
+
+
 def tensor_bytes(model: nn.Module) -> int:
     """The bytes of all parameters and buffers; their values are not read, which would load memory-mapped ones."""
     return sum(t.numel() * t.element_size() for _, t in tensors(model))
@@ -37,9 +46,9 @@ def size(model: nn.Module, counts: dict[str, int] | None = None) -> dict[str, in
     32
     """
     counts = nonzeros(model) if counts is None else counts
-    names = [name for name, _ in model.named_parameters()]
-    return {"parameters": sum(p.numel() for p in model.parameters()),
-            "nonzeros": sum(counts[name] for name in names),
+    own = learned(model)
+    return {"parameters": sum(tensor.numel() for _, tensor in own),
+            "nonzeros": sum(counts[name] for name, _ in own),
             "bytes": tensor_bytes(model),
             "bytes_sparse": sum(sparse_bytes(t, counts[name]) for name, t in tensors(model))}
 

@@ -67,10 +67,10 @@ def _against(best: list[Answer], rival: Quantized, results: Results) -> list[Par
 def _headline(best: list[Answer], limit: str) -> list[Part]:
     """The headline of one answer or two; one word of doubt serves both."""
     first, *others = best
-    parts: list[Part] = [(f"You can {'' if first.is_sure else 'probably '}remove ", ""), _share(first)]
+    parts: list[Part] = [(f"You can {'' if first.is_sure else 'probably '}remove ", ""), *_share_in_bits(first)]
     for other in others:
         doubtful = first.is_sure and not other.is_sure
-        parts += [(f", or {'probably ' if doubtful else ''}", ""), _share(other), (",", "")]
+        parts += [(f", or {'probably ' if doubtful else ''}", ""), *_share_in_bits(other), (",", "")]
     return [*parts, (f" and stay {limit}.", "")]
 
 
@@ -96,6 +96,11 @@ def _limit(results: Results) -> str:
 def _share(a: Answer) -> Part:
     """How much of what can go."""
     return f"{words.percent(_sparsity(a))} of the {words.noun(a.method.granularity)}", a.method.granularity
+
+
+def _share_in_bits(a: Answer) -> list[Part]:
+    """The same with the type in which the cut network computes, where that is no float32."""
+    return [_share(a), *([(f" in {words.bits_name(a.method.bits)}", "")] if a.method.bits != 32 else [])]
 
 
 def explanation(results: Results) -> list[str]:

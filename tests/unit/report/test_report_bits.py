@@ -29,6 +29,13 @@ def test_the_headline_compares_with_the_best_uncut_network():
                                                   "with 70% fewer weights 17%.")
 
 
+def test_without_a_rival_the_headline_says_in_how_many_bits():
+    assert sentences.headline(make(cut=True, bits=())) == (
+        "You can remove 70% of the weights in int8 and stay within 0.5 points of 97%.")
+    told = sentences.explanation(make(cut=True, bits=()))
+    assert "In int8, you can remove 70% of the weights." in told and "You can remove 70% of the weights." in told
+
+
 def test_the_headline_names_both_granularities_where_words_are_left():
     run = synthetic_run.quantised(synthetic_run.make(), bits=(16,))
     smaller = [replace(p, bytes_sparse=p.bytes_sparse // 4) if p.removed else p for p in run.points]

@@ -40,6 +40,7 @@ class Checked:
         same: of the rows of outputs, the fraction whose greatest value stands in the same place; None without rows.
         rows: how many rows those are.
         notes: what could not be checked.
+        against: what the outputs were compared with, in words.
     """
 
     batches: tuple[int, ...]
@@ -49,6 +50,7 @@ class Checked:
     same: float | None
     rows: int
     notes: tuple[str, ...]
+    against: str = "float64"
 
 
 def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = True) -> Checked:
@@ -61,7 +63,8 @@ def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = Tru
 
     A network of int8 layers is compared with itself, since float64 is no truth of it. A runtime that adds up in another
     order may round a value between two codes to the other one; so 99.9 % of the values have to be within a 255th of
-    their output's range, the rest being so few that the length of all differences stays below 1 % of the outputs'.
+    their output's range, and the length of all differences below 1 % of the outputs', or each within ten times of what
+    float64 between the layers makes of the network, if that is more.
 
     Raises:
         MeasurementError: the file's outputs differ.
@@ -71,7 +74,8 @@ def verify(run: Run, subject: Subject, int8: bool, what: str, traced: bool = Tru
     same, rows = sum(f.same * f.rows for f in found if f.same is not None), sum(f.rows for f in found)
     return Checked(tuple(f.batches[0] for f in found if f.batches), max(f.error for f in found),
                    max(f.allowed for f in found), max(f.distance for f in found), same / rows if rows else None, rows,
-                   tuple(dict.fromkeys(n for f in found for n in f.notes)))
+                   tuple(dict.fromkeys(n for f in found for n in f.notes)),
+                   "the int8 network" if subject.quantised else "float64")
 
 
 def _input_sets(subject: Subject, own: bool) -> Iterator[list[Tensor]]:
@@ -141,7 +145,7 @@ def _compare(run: Run, subject: Subject, inputs: list[Tensor], int8: bool, what:
                                ) from error
     if _describe(got) != _describe(own):
         raise MeasurementError(f"{where} it returns {_describe(got) or 'nothing'}, the network {_describe(own)}")
-    pairs = [difference_of_codes(g, o) if subject.quantised else difference(g, t, o, int8)
+    pairs = [difference_of_codes(g, o, t) if subject.quantised else difference(g, t, o, int8)
              for g, t, o in zip(got, truth, own, strict=True)]
     for position, pair in enumerate(pairs):
         if not (pair.distance <= COARSE if int8 else pair.error <= pair.allowed):
@@ -162,7 +166,7 @@ def _truth_of(subject: Subject, inputs: list[Tensor], own: list[Tensor]) -> tupl
             return truth, ()
     except (UnsupportedError, RuntimeError, TypeError, ValueError, NotImplementedError):
         pass
-    return [t.double() if t.is_floating_point() else t for t in own], (
+    return [t.double() if t.is_floating_point() else t for t in own], () if subject.quantised else (
         "the network does not run in float64, so the file was compared with outputs in the network's own type",)
 
 
@@ -190,26 +194,36 @@ def difference(got: Tensor, truth: Tensor, own: Tensor, int8: bool) -> Checked:
                    float((near - exact).norm()) / length, same, rows, ())
 
 
-def difference_of_codes(got: Tensor, own: Tensor) -> Checked:
+def difference_of_codes(got: Tensor, own: Tensor, wide: Tensor) -> Checked:
     """How far one output of a network of int8 layers is from the network's; ``error`` leaves out a thousandth of the
     values, and is the length of the difference where that is what is too much.
 
+    Args:
+        got: of the file.
+        own: of the network.
+        wide: of the network with float64 between its layers, where other values are rounded to the other code.
+
     >>> own = torch.linspace(0, 255, 1000)
-    >>> found = difference_of_codes(own + 0.5, own)
+    >>> found = difference_of_codes(own + 0.5, own, own)
     >>> round(found.error * 255, 3), round(found.allowed * 255, 3)
     (0.5, 1.0)
     """
-    if not own.is_floating_point():
+    if not own.is_floating_point() or not own.numel():
         off = float((got != own).double().mean()) if got.numel() else 0.0
         return Checked((), off, BEYOND, off, None, 0, ())
-    whole = difference(got, own, own, False)
-    if not whole.distance <= APART or not own.numel():
-        return replace(whole, error=whole.distance, allowed=APART)
-    here = own.isfinite()
-    exact, near = own[here].double(), got[here].double()
-    greatest, count = float(exact.abs().max()) or 1.0, exact.numel()
-    off = float((near - exact).abs().kthvalue(max(1, count - ceil(BEYOND * count))).values) / greatest
-    return replace(whole, error=off, allowed=float(exact.max() - exact.min()) / SPAN / greatest)
+    whole, natural = difference(got, own, own, False), difference(wide, own, own, False)
+    if not whole.distance <= (most := max(APART, OWN * natural.distance)):
+        return replace(whole, error=whole.distance, allowed=most)
+    low, high = own.double().nan_to_num(0, 0, 0).aminmax()
+    greatest = max(-float(low), float(high)) or 1.0
+    off, own_off = (_greatest_but_few(one, own) / greatest for one in (got, wide))
+    return replace(whole, error=off, allowed=max(float(high - low) / SPAN / greatest, OWN * own_off))
+
+
+def _greatest_but_few(one: Tensor, own: Tensor) -> float:
+    """The greatest difference when a thousandth of the values is left out, the greatest ones first."""
+    off = (one.double() - own.double()).abs()[own.isfinite()]
+    return float(off.kthvalue(max(1, len(off) - ceil(BEYOND * len(off)))).values) if len(off) else 0.0
 
 
 def rounding(kind: torch.dtype) -> float:

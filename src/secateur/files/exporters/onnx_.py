@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from secateur.core.errors import SecateurError, UnsupportedError, first_line
+from secateur.core.processor import overflows_int8
 from secateur.files.exporters import _int8, _int8_file, _qdq
 from secateur.files.exporters._program import Subject, Traced
 from secateur.files.exporters.base import Exporter, Int8, Run
@@ -23,6 +24,10 @@ _PROCESSORS = {False: "exact and fast on x86 with VNNI and on ARM; on x86 withou
                       "int8='narrow' (--narrow) for a file that is to run there",
                True: "weights of seven bits, so that sums overflow on no processor; on x86 with VNNI and on ARM eight "
                      "bits are more exact"}
+_OWN = "own"
+"""The ranges of a network that was in int8 before."""
+_OWN_PROCESSORS = ("exact on x86 with VNNI and on ARM; on x86 without VNNI sums may overflow, so set "
+                   "session.x64quantprecision to 1 in ONNX Runtime's session options there")
 _FEWEST = 16
 """Samples from which the ranges of a network's values are taken to be known."""
 
@@ -68,10 +73,12 @@ class Onnx(Exporter):
         large = sum(t.numel() * t.element_size() for t in trace.program.state_dict.values()) > TOO_LARGE
         with quiet():
             made.save(str(path), external_data=large)
+        if subject.quantised:
+            _int8_file.sign(path, _OWN, narrow=False)
 
     def open(self, path: Path, subject: Subject) -> Run:
-        """A session of ONNX Runtime."""
-        session = session_of(path)
+        """A session of ONNX Runtime; sums of a network's int8 layers do not overflow in it."""
+        session = session_of(path, exact=subject.quantised and overflows_int8())
         names = [i.name for i in session.get_inputs()]
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -85,6 +92,8 @@ class Onnx(Exporter):
         if (found := _int8_file.signature(path)) is None:
             return ""
         ranges, narrow = found
+        if ranges == _OWN:
+            return f"int8, scales, zero points and biases of the network itself: {_OWN_PROCESSORS}"
         held = ", ".join(f"{count} {kind}" for kind, count in _int8_file.kept_in_float(path).items())
         rest = f"; {held} in float32" if held else ""
         return f"int8, {ranges} ranges, signed weights with a scale per channel{rest}: {_PROCESSORS[narrow]}"
@@ -104,8 +113,12 @@ def _check_samples(subject: Subject) -> None:
                             "(--example pkg.module:name)")
 
 
-def session_of(path: Path) -> Any:
+def session_of(path: Path, exact: bool = False) -> Any:
     """A session of ONNX Runtime on the CPU, with as many threads as torch has, that prints nothing.
+
+    Args:
+        path: the file.
+        exact: whether sums of int8 products have to be exact on processors where they overflow, which takes more time.
 
     Raises:
         UnsupportedError: it cannot run the file.
@@ -114,6 +127,8 @@ def session_of(path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

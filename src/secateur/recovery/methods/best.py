@@ -81,8 +81,10 @@ class Best(Recovery):
             raise refusal
         if refusal is None:
             if _leaves_cut_layers(context, refitted):
-                trained = self._from_cut(context, trained, cut, began) or trained
-            trained = self._thinned(replace(context, pruned=trained.network), began) or trained
+                trained = self._from_cut(context, trained, cut) or trained
+            trained = self._thinned(replace(context, pruned=trained.network)) or trained
+            took = time.perf_counter() - began  # of all trainings, those not taken among them
+            trained = replace(trained, stages=tuple(replace(one, seconds=took) for one in trained.stages))
             if sum(map(len, context.data)) < _MANY and not self._is_clear(context, refitted.network, trained):
                 refitted = Refit().recover(replace(context, pruned=cut))
                 trained = _unused(trained, refitted.network, second)
@@ -106,8 +108,7 @@ class Best(Recovery):
         before = loss(refitted, held)
         return loss(trained.network, held) < before - max(0.0, before - loss(refitted, fit)) / HELD_OUT
 
-    def _from_cut(self, context: RecoveryContext, trained: RecoveryResult, cut: nn.Module,
-                  began: float) -> RecoveryResult | None:
+    def _from_cut(self, context: RecoveryContext, trained: RecoveryResult, cut: nn.Module) -> RecoveryResult | None:
         """The cut network, trained without the refit; None as in ``_thinned``, but for the number of steps.
 
         Layers that are refitted behind one that cannot be are fitted to inputs that the training will change.
@@ -124,11 +125,11 @@ class Best(Recovery):
             return None
         if training.after >= loss:
             return None
-        found = self.distil.result(training, context.asked.parts[1], time.perf_counter() - began)
+        found = self.distil.result(training, context.asked.parts[1], 0.0)
         return replace(found, stages=tuple(replace(one, how=f"{one.how}, from the plain cut") for one in found.stages))
 
-    def _thinned(self, context: RecoveryContext, began: float) -> RecoveryResult | None:
-        """A denser network that lost its smallest weights while it learned; training ``began`` at that second.
+    def _thinned(self, context: RecoveryContext) -> RecoveryResult | None:
+        """A denser network that lost its smallest weights while it learned.
 
         None where the network so far is near the original, the steps are few, capped by seconds or too much work, or
         the result is further from the original.
@@ -147,8 +148,7 @@ class Best(Recovery):
             training.run()
         except (SecateurError, DistilError):
             return None
-        return self.distil.result(training, context.asked.parts[1], time.perf_counter() - began) if (
-            training.after < loss) else None
+        return self.distil.result(training, context.asked.parts[1], 0.0) if training.after < loss else None
 
 
 def _leaves_cut_layers(context: RecoveryContext, refitted: RecoveryResult) -> bool:
