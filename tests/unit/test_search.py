@@ -144,6 +144,24 @@ def test_the_agreement_is_that_counted_by_hand_and_prune_gives_the_same_network(
     assert torch.equal(found.network(x), again(x))
 
 
+def test_outputs_of_one_value_are_compared_by_their_variance():
+    """A cosine of single values tells their sign alone."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1)), torch.randn(256, 8)
+    found = sc.search(net, x, agreement=1e-3, granularity="neuron", sparsity=0.5, bits=32)
+    batch, = held_out(x)
+    with torch.no_grad():
+        whole, cut = (one(batch.inputs[0]).double().numpy().ravel() for one in (net, found.network))
+    squares = (whole - cut) ** 2
+    loss = found.taken.loss
+    assert found.candidate == FEWER and loss.measure == "variance"
+    assert loss.value == pytest.approx(1 - squares.sum() / ((whole - whole.mean()) ** 2).sum())
+    half = 1.959964 * squares.std() / math.sqrt(32) / whole.var()
+    assert loss.low == pytest.approx(loss.value - half)
+    with pytest.raises(sc.SecateurError, match="the same value for every held-out sample"):
+        sc.search(nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 1)), torch.ones(256, 8), agreement=0.9)
+
+
 def test_the_samples_held_out_are_seen_by_nothing_but_the_measure():
     """Other inputs in their place change the losses, and no network."""
     x, net = blobs()[0], trained()
@@ -267,6 +285,7 @@ def test_the_command_leaves_the_network_as_it_is_where_it_has_to(tmp_path, monke
     out = secateur("prune", "support:tiny", "--data", "inputs.npy", "--agreement", "1", "--sparsity", "0.9", "--bits",
                    "32", "--granularity", "weight", "--batch", "", cwd=tmp_path)
     assert out.returncode == 0, out.stderr
+    assert "search: the smallest file within an agreement of at least 1" in out.stdout
     assert "left as it is, nothing removed" in out.stdout and (tmp_path / "pruned.safetensors").exists()
 
 

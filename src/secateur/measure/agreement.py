@@ -42,6 +42,8 @@ class Agreement:
         flips: how many labels the original alone predicts, how many the cut network alone, and how many labels count;
             None as ``accuracy``.
         deviation: the standard deviation of the samples' cosines.
+        values: how many values the output of a sample has; of one, a cosine tells the sign alone.
+        lost_deviation: the standard deviation of what each sample adds to ``lost``.
     """
 
     error: float
@@ -54,6 +56,8 @@ class Agreement:
     rows: int = field(default=0, compare=False)
     flips: tuple[int, int, int] | None = field(default=None, compare=False)
     deviation: float = field(default=0.0, compare=False)
+    values: int = field(default=0, compare=False)
+    lost_deviation: float = field(default=0.0, compare=False)
 
 
 def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agreement:
@@ -86,7 +90,7 @@ def agreement_of(found: Iterable[tuple[Batch, Any, Any]], own_loss: bool = False
     (0.5, 1.0)
     """
     apart, size, cosines, same, right = 0.0, 0.0, list[Tensor](), list[Tensor](), list[Tensor]()
-    spread, usual, count = Spread(), list[Tensor](), 1
+    spread, usual, count, squares = Spread(), list[Tensor](), 1, list[Tensor]()
     for batch, *outputs in found:
         whole, small = map(_first, outputs)
         if whole.shape != small.shape:
@@ -95,7 +99,9 @@ def agreement_of(found: Iterable[tuple[Batch, Any, Any]], own_loss: bool = False
         apart += float(batch.real(whole - small).square().sum())
         size += float(batch.real(whole).square().sum())
         spread.add(_columns(batch.real(whole), whole.ndim))
-        cosines.append(torch.cosine_similarity(_rows(whole, batch), _rows(small, batch), 1))
+        rows = _rows(whole, batch), _rows(small, batch)
+        cosines.append(torch.cosine_similarity(*rows, 1))
+        squares.append((rows[0] - rows[1]).square().sum(1))
         labels = batch.labels.cpu() if isinstance(batch.labels, Tensor) else None
         if axis := 0 if own_loss and _are_values(labels, whole) else _class_axis(whole, labels):
             classes = torch.stack([whole.argmax(axis), small.argmax(axis)], -1)
@@ -105,7 +111,7 @@ def agreement_of(found: Iterable[tuple[Batch, Any, Any]], own_loss: bool = False
             count = whole.shape[axis]
             if labels is not None and labels.dtype in _WHOLE and labels.shape == real.shape:
                 right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
-    means = torch.cat(cosines)
+    means, lost, off = torch.cat(cosines), spread.part(apart, size), torch.cat(squares)
     equal, hits = (torch.cat(parts).double() if parts else None for parts in (same, right))
     flips = None if hits is None else (int((hits[:, 0] > hits[:, 1]).sum()), int((hits[:, 0] < hits[:, 1]).sum()),
                                        len(hits))
@@ -113,8 +119,9 @@ def agreement_of(found: Iterable[tuple[Batch, Any, Any]], own_loss: bool = False
     return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
                      None if equal is None else float(equal.mean()),
                      None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())),
-                     spread.part(apart, size), _share_of_one(torch.cat(usual), count) if usual else None,
-                     0 if equal is None else len(equal), flips, float(means.std(correction=0)))
+                     lost, _share_of_one(torch.cat(usual), count) if usual else None,
+                     0 if equal is None else len(equal), flips, float(means.std(correction=0)), rows[0].shape[1],
+                     lost * float(off.std(correction=0) / off.mean()) if lost else 0.0)
 
 
 def _outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:

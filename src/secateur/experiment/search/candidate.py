@@ -61,6 +61,11 @@ class Tried:
     engine: str = ""
     note: str = ""
 
+    @property
+    def is_kind(self) -> bool:
+        """Whether it stands for a granularity that cannot be cut at all."""
+        return bool(self.candidate.granularity) and not self.candidate.sparsity
+
     def plain(self) -> dict[str, Any]:
         """As JSON values; seconds are those of a call."""
         return {**asdict(self.candidate), "within": self.is_within, "bytes": self.bytes,

@@ -11,7 +11,7 @@ from secateur.core.errors import SecateurError
 from secateur.measure.agreement import Agreement
 from secateur.measure.chance import mean_interval, paired_interval, share_interval
 
-Measure = Literal["accuracy", "same class", "cosine"]
+Measure = Literal["accuracy", "same class", "cosine", "variance"]
 _ROUNDING = 1e-9
 """A loss of exactly the limit is within it, whatever the last bits of its division are."""
 
@@ -22,7 +22,8 @@ class Loss:
 
     Attributes:
         measure: ``accuracy``: points of accuracy lost, negative where it is gained; ``same class``: the fraction of
-            rows whose class is the original's; ``cosine``: the mean cosine between its outputs and the original's.
+            rows whose class is the original's; ``cosine``: the mean cosine between its outputs and the original's;
+            ``variance``: of outputs of one value, the part of the variance of the original's that it explains.
         value: what was measured.
         low, high: the 95 % interval for all inputs of which the samples are a random draw.
         samples: how many labels, rows or samples were compared; rows of one sequence count like independent ones.
@@ -45,8 +46,8 @@ class Limit:
 
     Attributes:
         max_loss: the points of accuracy that may be lost, from 0 to 100.
-        agreement: how alike outputs have to be, in (0, 1]: the fraction of rows with the same class, or the mean
-            cosine where outputs are no scores.
+        agreement: how alike outputs have to be, in (0, 1]: the fraction of rows with the same class, where outputs are
+            no scores the mean cosine, and of outputs of one value the part of the variance that is explained.
 
     Raises:
         SecateurError: both, none, or a number out of range.
@@ -70,7 +71,7 @@ class Limit:
         """What of this limit's measure a candidate lost.
 
         Raises:
-            SecateurError: ``max_loss`` without labels that are classes.
+            SecateurError: ``max_loss`` without labels that are classes, or outputs of one value that do not vary.
         """
         if self.max_loss is not None:
             if near.flips is None:
@@ -81,7 +82,10 @@ class Limit:
             return Loss("accuracy", 100 * (lost - won) / count, 100 * low, 100 * high, count)
         if near.same is not None:
             return Loss("same class", near.same, *share_interval(round(near.same * near.rows), near.rows), near.rows)
-        return Loss("cosine", near.cosine, *mean_interval(near.cosine, near.deviation, near.samples), near.samples)
+        if near.values == 1:
+            return _variance(near)
+        low, high = mean_interval(near.cosine, near.deviation, near.samples)
+        return Loss("cosine", near.cosine, max(-1.0, low), min(1.0, high), near.samples)
 
     def allows(self, loss: Loss) -> bool:
         """Whether a loss that was measured is within the limit; one that is no number is not."""
@@ -97,3 +101,16 @@ class Limit:
     def is_sure(self, loss: Loss) -> bool:
         """Whether the worse end of the interval is within the limit, too."""
         return self.is_met(loss.high if self.max_loss is not None else loss.low)
+
+
+def _variance(near: Agreement) -> Loss:
+    """The part of the variance that outputs of one value explain.
+
+    Raises:
+        SecateurError: they do not vary.
+    """
+    if near.lost is None:
+        raise SecateurError("agreement: the network gives the same value for every held-out sample, so that nothing "
+                            "can be compared; allowed are samples for which its outputs differ")
+    low, high = mean_interval(near.lost, near.lost_deviation, near.samples)
+    return Loss("variance", 1 - near.lost, 1 - high, min(1.0, 1 - low), near.samples)

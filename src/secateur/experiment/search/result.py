@@ -13,7 +13,8 @@ from secateur.experiment.search.candidate import LEAVE, Candidate, Tried, table
 from secateur.experiment.search.limit import Limit, Loss
 from secateur.experiment.search.trials import Made
 
-_HEADS = {"accuracy": "points lost", "same class": "same class", "cosine": "cosine"}
+_HEADS = {"accuracy": "points lost", "same class": "same class", "cosine": "cosine",
+          "variance": "variance kept"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class SearchResult:
         wide = [] if self.candidate == LEAVE or self.limit.is_sure(loss) else [
             f"{text.count(loss.samples)} held-out samples leave open whether all inputs keep to the limit: the 95% "
             f"interval reaches {worse}; more samples narrow it"]
-        refused = [f"{one.candidate.granularity if not one.candidate.sparsity else one.candidate}: {one.note}"
+        refused = [f"{one.candidate.granularity if one.is_kind else one.candidate}: {one.note}"
                    for one in self.tried if one.note]
         return (*wide, *refused, *self.remarks)
 

@@ -52,7 +52,7 @@ def search(model: nn.Module, data: Any, *, max_loss: float | None = None, agreem
         data: as :func:`secateur.prune` takes it; 128 samples or more.
         max_loss: the points of accuracy that may be lost (0.5: from 98.0 % to 97.5 %); needs labels that are classes.
         agreement: without labels, how alike the outputs have to be, in (0, 1]: the fraction of rows with the same
-            class, or the mean cosine where outputs are no scores.
+            class, where outputs are no scores the mean cosine, of outputs of one value the variance explained.
         goal: ``"size"``: the smallest file of :func:`secateur.save`; ``"speed"``: the least time of a call on this
             machine, each candidate in its fastest engine: torch, :func:`secateur.compile` where weights are zero, and
             ONNX Runtime where it is installed, which alone runs int8.

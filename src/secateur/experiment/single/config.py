@@ -89,7 +89,8 @@ class CutConfig(CommonConfig):
                                      "granularity (weight, 1x4, neuron) and bits (32, 8), those that are not given; "
                                      "needs labels")
     agreement: float | None = setting(None, "the same search without labels: how alike the outputs must be, such as "
-                                      "0.98: the fraction with the same class, or the mean cosine")
+                                      "0.98: the fraction with the same class; where outputs are no scores, the mean "
+                                      "cosine, or of one value the variance explained")
     goal: str = setting("", "what the search looks for: the smallest file, which is the same on every machine, or the "
                         "fastest call on this machine, at the first --batch (default: size)", allowed=GOALS)
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
