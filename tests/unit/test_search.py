@@ -12,12 +12,15 @@ from torch import nn
 
 import secateur as sc
 from secateur import files
+from secateur.core.progress import Progress
 from secateur.data import resolve
 from secateur.data.calibration import calibration
 from secateur.engines.onnxruntime import OnnxRuntime
 from secateur.experiment.search.candidate import LEAVE, Candidate, Tried
 from secateur.experiment.search.choose import last_within, steps, winner
 from secateur.experiment.search.limit import Limit, Loss
+from secateur.experiment.search.search import find
+from secateur.experiment.search.space import Space
 from secateur.experiment.single import prune as single
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.searched import search_network
@@ -234,6 +237,31 @@ def test_the_fastest_is_taken_of_what_was_timed_side_by_side(there, monkeypatch)
     assert not any(one.sparsity == 0.3 for one in timed if Candidate("weight", 0.5) in timed)
     assert (PLAIN8 in timed) is there
     assert ("int8 is not timed, so that it cannot win: onnxruntime is not installed" in str(found)) is not there
+
+
+def test_an_engine_that_gives_other_outputs_does_not_count(monkeypatch):
+    monkeypatch.setattr(OnnxRuntime, "refusals", lambda _: [])
+    monkeypatch.setattr(OnnxRuntime, "convert", lambda *_: None)
+    monkeypatch.setattr(OnnxRuntime, "prepare", lambda *_: lambda inputs: torch.randn(len(inputs[0]), 4))
+    found = sc.search(trained(), X, agreement=0.2, goal="speed", sparsity=0, batch=8)
+    told = next(one for one in found.tried if one.candidate == PLAIN8)
+    assert "its outputs have a cosine of" in told.note and told.speed is None and told.note in str(found)
+    assert (found.candidate, found.taken.engine) == (LEAVE, "torch")
+
+
+def test_the_steps_that_are_told_add_up_to_those_announced():
+    class Heard(Progress):
+        total = steps = 0
+
+        def stage(self, name, total):
+            self.total += total
+
+        def step(self):
+            self.steps += 1
+
+    heard = Heard()
+    find(trained(), calibration(X), Limit(agreement=0.9), "size", Space(), recovery="none", progress=heard)
+    assert heard.steps == heard.total == 3 * (4 + 2)
 
 
 X, Y, *_ = blobs()
