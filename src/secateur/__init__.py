@@ -6,6 +6,7 @@
 
     sparse = sc.prune(model, 0.9, data=x)                       # weights, recovered without labels
     small = sc.prune(model, 0.5, granularity="neuron", data=x)  # fewer neurons: a smaller, plain dense network
+    best = sc.prune(model, max_loss=0.5, data=(x, y))           # the smallest that loses at most half a point
     fast = sc.compile(sparse, x[:64])                           # same outputs, sparse kernels for this machine
     print(sc.compare(model, small, x))                          # parameters, bytes, FLOPs, milliseconds, agreement
 

@@ -8,6 +8,7 @@ from secateur.core.version import __version__
 from secateur.data.calibration import Samples
 from secateur.experiment.config import StudyConfig
 from secateur.experiment.run import load_run
+from secateur.experiment.search.search import search
 from secateur.experiment.study import study
 from secateur.files import load, save
 from secateur.files.exporters import export
@@ -90,6 +91,7 @@ __all__ = [
     "recover",
     "save",
     "schedules",
+    "search",
     "sensitivity",
     "study",
     "targets",

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from secateur import files
 from secateur.core.bounds import above, whole
+from secateur.core.choices import Goal
 from secateur.core.errors import FewSamplesWarning, LeftOutWarning, RuinousCutWarning, SecateurError, UnsupportedError
 from secateur.core.module_state import untouched
 from secateur.core.modules import Plain, keep_marks, same_modes
 from secateur.core.types import Plan
 from secateur.data.calibration import Calibration, calibration, samples_of_example
+from secateur.experiment.search.limit import Limit
+from secateur.experiment.search.search import find, warn_of
+from secateur.experiment.search.space import BITS, GRID, KINDS, Space, several
 from secateur.graph.check import check_module
 from secateur.measure.agreement import agreement
 from secateur.measure.comparison import Comparison, Figures
@@ -51,20 +55,22 @@ from secateur.runtime.timing import Timing, time_cut, time_until_quiet
 
 
 @refuse_wrong_arguments
-def prune(model: nn.Module, sparsity: float | None = None, *, granularity: GranularityChoice = "weight",
+def prune(model: nn.Module, sparsity: float | None = None, *, granularity: GranularityChoice | None = None,
           criterion: CriterionChoice = None, scope: ScopeChoice = "layer", recovery: RecoveryChoice | None = None,
           skip: Sequence[str | nn.Module] | None = None, layers: Mapping[str, Any] | None = None, data: Any = None,
-          example: Any = None, bits: BitsChoice = 32, seed: int = 0, spec: PruningSpec | None = None) -> nn.Module:
+          example: Any = None, bits: BitsChoice | None = None, seed: int = 0, spec: PruningSpec | None = None,
+          max_loss: float | None = None, agreement: float | None = None, goal: Goal | None = None) -> nn.Module:
     """Cut a network and win accuracy back; the model that is passed in stays as it is.
 
     ``prune(model, 0.9, data=inputs)`` sets 90% of the weights to zero and fits the rest to the original's outputs.
     ``prune(model, 0.5, granularity="neuron", data=inputs)`` removes half of the neurons: a smaller network.
+    ``prune(model, max_loss=0.5, data=(inputs, labels))`` looks for the smallest network that loses at most 0.5 points.
 
     Args:
         model: any module.
-        sparsity: the fraction removed, in [0, 1). Left out where it follows: from N:M, or from a budget's amount.
-        granularity: what one item is: ``"weight"``, ``"neuron"``, blocks such as ``"4x1"`` (outputs x inputs), N:M such
-            as ``"2:4"``; or an item with its settings, ``Neuron(round_to=8)``, ``Block(1, 4, pooling="max")``.
+        sparsity: the fraction removed, in [0, 1). Left out where it follows: from N:M, a budget's amount, or a limit.
+        granularity: what one item is: ``"weight"`` (by default), ``"neuron"``, blocks such as ``"4x1"`` (outputs x
+            inputs), N:M such as ``"2:4"``; or an item, ``Neuron(round_to=8)``, ``Block(1, 4, pooling="max")``.
         criterion: what an item is worth: a name, ``pkg.module:name``, a criterion, or a function of weight and signals.
             By default ``magnitude`` for weights; for neurons ``elimination`` with data, ``l2`` without.
         scope: which items compete, or how much each layer loses: ``"layer"``, ``"global"``, ``"erk"``, ``"lamp"``,
@@ -78,10 +84,14 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
             ``granularity``, ``min_sparsity``, ``max_sparsity``, ``skip``.
         data: inputs as a tensor or NumPy array, a pair (inputs, labels), :class:`Samples`, or an iterable of batches.
         example: one input, a tuple of inputs or a dict of them; needed to cut neurons unless ``data`` is given.
-        bits: in how many bits the cut network computes: 32, 16 or 8, or ``Int8(...)`` with its settings; see
+        bits: in how many bits the cut network computes: 32 (by default), 16 or 8, or ``Int8(...)``, see
             :func:`quantize`.
         seed: for what draws at random.
         spec: all but model, sparsity, data and example as one :class:`PruningSpec`, in place of them.
+        max_loss, agreement: what may be lost, in place of a sparsity: points of accuracy with labels, or the agreement
+            of the outputs without. Sparsity, granularity and bits that are not given are then searched as
+            :func:`search` does, which also shows what was tried.
+        goal: what such a search looks for: ``"size"`` (by default) or ``"speed"``.
 
     Returns:
         A new network: zeros in place of the weights, or without the neurons.
@@ -103,6 +113,17 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
     9
     """
     check_module("prune", model)
+    if max_loss is not None or agreement is not None:
+        _check_searched(criterion=criterion, scope=None if scope == "layer" else scope, layers=layers, spec=spec,
+                        example=example)
+        found = find(model, calibration(data), Limit(max_loss, agreement), goal or "size",
+                     Space(several(sparsity, GRID), several(granularity, KINDS), several(bits, BITS)),
+                     recovery=recovery, skip=skip, seed=seed)
+        warn_of(found, 4)
+        return found.network
+    if goal is not None:
+        raise SecateurError(f"prune: goal {goal!r} without a search; it goes with max_loss or agreement")
+    granularity, bits = "weight" if granularity is None else granularity, 32 if bits is None else bits
     chosen = spec_from(spec, "prune", granularity=granularity, criterion=criterion, scope=scope, recovery=recovery,
                        skip=skip, layers=layers, bits=bits, seed=seed)
     samples = calibration(data)
@@ -119,6 +140,17 @@ def prune(model: nn.Module, sparsity: float | None = None, *, granularity: Granu
         _warn(model, result, (samples or samples_of_example(example)) if made.removed else None)
         cut = keep_marks(model, result.network)
         return cut if bits_of(chosen.bits) == 32 else _in_bits(cut, chosen.bits, samples, chosen.seed)
+
+
+def _check_searched(**given: Any) -> None:
+    """Refuse what a search does not take.
+
+    Raises:
+        SecateurError: the message names it.
+    """
+    if beside := [name for name, value in given.items() if value is not None]:
+        raise SecateurError(f"prune: got {', '.join(beside)} with max_loss or agreement; a search takes sparsity, "
+                            "granularity, bits, recovery, skip, data, seed and goal beside them")
 
 
 @refuse_wrong_arguments

@@ -18,7 +18,8 @@ def tell_cut(result: CutNetwork, console: Terminal | None = None) -> None:
     width = console.width if console.is_terminal else 0
     figures, steps = result.comparison.table(width), stages.table(result.stages, width)
     steps = "\n".join(filter(None, [steps, cut_report.quantizing(result, width)]))
-    print_lines([cut_report.title(result), *filter(None, [steps]), figures, cut_report.verdict(result),
+    searched = [result.search.table(width), ""] if result.search else []
+    print_lines([*searched, cut_report.title(result), *filter(None, [steps]), figures, cut_report.verdict(result),
                   *(f"note: {note}" for note in cut_report.remarks(result)), cut_report.how_to_load(result)], console)
 
 

@@ -19,7 +19,7 @@ from secateur.core.progress import Progress
 from secateur.core.terminal import Terminal
 
 TITLES = {"train": "training", "scan": "scanning", "measure": "measuring", "time": "timing", "time again": "retiming",
-          "cut": "cutting"}
+          "cut": "cutting", "search": "searching"}
 _ROOM, _MOST = 7, 12
 """Lines of a terminal that the table leaves free: its head, bar, caption and legend, and what was printed above. And
 how many rows it has at most."""

@@ -18,6 +18,7 @@ from secateur.experiment.single.config import CutConfig
     "secateur prune lenet-300-100 --data digits --epochs 3 --sparsity 0.9 --out sparse.safetensors",
     "secateur prune mypackage.nets:make --weights trained.safetensors --data samples.npz --sparsity 0.5 --granularity "
     "neuron", "secateur prune mlp --sparsity 0.8 --bits 8 --out small.safetensors",
+    "secateur prune lenet-300-100 --data digits --epochs 3 --max-loss 0.5 --out small.safetensors",
     "secateur prune net.pt2 --trust --data inputs.npy --sparsity 0.8 --granularity 4x1"))
 def prune(
     settings: dict[str, Any],
@@ -32,18 +33,25 @@ def prune(
     Without labels, the outputs are compared with the original's on held-out samples.
 
     With --bits 8 the cut network is then quantised, with the same samples; --sparsity 0 --bits 8 quantises alone.
+
+    With --max-loss or --agreement in place of --sparsity it looks for the smallest file (--goal speed: the fastest
+    network) within that loss, measured on an eighth of the --calibration samples that nothing else sees, and prints
+    what it tried; to quantise alone and to leave the network as it is are among that.
     """
     if network is not None and settings.setdefault("model", network) != network:
         raise SecateurError(f"prune: got MODEL '{network}' and --model '{settings['model']}'; allowed is one of them")
     check_forms((CutConfig,), settings)
     cut_at = f" at sparsity {settings['sparsity']}" if "sparsity" in settings else ""
+    cut_at += "".join(f" within {name.replace('_', ' ')} {settings[name]}" for name in ("max_loss", "agreement")
+                      if name in settings)
     start(f"prune: {settings.get('model', CutConfig.model)}{cut_at}",
           *(settings.get(name) for name in ("model", "data", "weights")))
     from secateur.cli.console import tell_cut
     from secateur.cli.live import Live
     from secateur.experiment.single.prune import cut_network
+    from secateur.experiment.single.searched import search_network
 
     config = CutConfig.make(settings)
     with Live() as live:
-        cut = cut_network(config, live)
+        cut = search_network(config, settings.keys(), live) if config.is_search else cut_network(config, live)
     tell_cut(cut)

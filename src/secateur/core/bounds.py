@@ -116,3 +116,20 @@ def check_round_to(round_to: int) -> int:
     if not whole(1).allows(round_to):
         raise SecateurError(f"round_to {round_to!r}: allowed is a positive whole number, such as 8")
     return int(round_to)
+
+def check_limit(max_loss: float | None, agreement: float | None) -> None:
+    """Refuse both limits, none of them, or a number that is none.
+
+    Raises:
+        SecateurError: the message says what is allowed.
+    """
+    if (max_loss is None) == (agreement is None):
+        got = "neither" if max_loss is None else f"max_loss {max_loss!r} and agreement {agreement!r}"
+        raise SecateurError(f"a search takes max_loss (points of accuracy) or agreement (a fraction), one of them; got "
+                            f"{got}")
+    if max_loss is not None and not (is_number(max_loss) and 0 <= max_loss <= 100):
+        raise SecateurError(f"max_loss {max_loss!r}: allowed are points of accuracy in [0, 100], such as 0.5")
+    if agreement is not None and not (is_number(agreement) and 0 < agreement <= 1):
+        is_percent = is_number(agreement) and 1 < agreement <= 100
+        hint = f"did you mean {agreement / 100:g}?" if is_percent else "such as 0.98"
+        raise SecateurError(f"agreement {agreement!r}: allowed is a fraction in (0, 1], {hint}")

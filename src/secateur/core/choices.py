@@ -17,3 +17,8 @@ RUNTIME_ENGINES = get_args(RuntimeEngine)
 
 BITS = (32, 16, 8)
 """In how many bits a network computes: float32, bfloat16, int8."""
+
+Goal = Literal["size", "speed"]
+"""What a search looks for: the smallest file, or the fastest call."""
+
+GOALS = get_args(Goal)

@@ -21,8 +21,8 @@ class Progress:
         """
 
     def stage(self, name: str, total: int) -> None:
-        """A stage begins that has ``total`` steps: ``train``, ``scan``, ``measure`` or ``time``. Each comes again for
-        every trained network."""
+        """A stage begins that has ``total`` steps: ``train``, ``scan``, ``measure`` or ``time``, each again for every
+        trained network; of a single cut ``cut`` or ``search``."""
 
     def step(self) -> None:
         """One step of the stage is done."""

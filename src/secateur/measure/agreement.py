@@ -38,6 +38,10 @@ class Agreement:
             more: any constant misses 1 or more. None where the outputs do not vary.
         usual: what a constant would give as ``same``: the fraction of rows that fall to the most frequent class, or of
             fewer than 16 rows one class of all that there are.
+        rows: how many rows ``same`` is a fraction of.
+        flips: how many labels the original alone predicts, how many the cut network alone, and how many labels count;
+            None as ``accuracy``.
+        deviation: the standard deviation of the samples' cosines.
     """
 
     error: float
@@ -47,6 +51,9 @@ class Agreement:
     accuracy: tuple[float, float] | None = None
     lost: float | None = field(default=None, compare=False)
     usual: float | None = field(default=None, compare=False)
+    rows: int = field(default=0, compare=False)
+    flips: tuple[int, int, int] | None = field(default=None, compare=False)
+    deviation: float = field(default=0.0, compare=False)
 
 
 def agreement(original: nn.Module, cut: nn.Module, samples: Calibration) -> Agreement:
@@ -100,11 +107,14 @@ def agreement_of(found: Iterable[tuple[Batch, Any, Any]], own_loss: bool = False
                 right.append((classes == labels[..., None])[real & (labels != _IGNORED)])
     means = torch.cat(cosines)
     equal, hits = (torch.cat(parts).double() if parts else None for parts in (same, right))
+    flips = None if hits is None else (int((hits[:, 0] > hits[:, 1]).sum()), int((hits[:, 0] < hits[:, 1]).sum()),
+                                       len(hits))
     # Outputs that are all zero leave nothing to divide by: any difference is then a huge error, not an exception.
     return Agreement((apart / max(size, 1e-300)) ** 0.5, float(means.mean()), len(means),
                      None if equal is None else float(equal.mean()),
                      None if hits is None else (float(hits[:, 0].mean()), float(hits[:, 1].mean())),
-                     spread.part(apart, size), _share_of_one(torch.cat(usual), count) if usual else None)
+                     spread.part(apart, size), _share_of_one(torch.cat(usual), count) if usual else None,
+                     0 if equal is None else len(equal), flips, float(means.std(correction=0)))
 
 
 def _outputs_of_both(original: nn.Module, cut: nn.Module, samples: Calibration) -> Iterator[tuple[Batch, Any, Any]]:

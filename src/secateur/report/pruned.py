@@ -39,6 +39,8 @@ def title(cut: CutNetwork) -> str:
     """What was done, in a line."""
     if cut.quantizing and not cut.plan.removed:
         return f"quantised to {text.bits_name(cut.quantizing.bits)}, nothing removed"
+    if cut.search and not cut.plan.removed:
+        return "left as it is, nothing removed"
     return str(cut.plan).partition("\n")[0]
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.core import names, registry
-from secateur.core.bounds import check_sparsity
+from secateur.core.bounds import check_limit, check_sparsity
+from secateur.core.choices import GOALS
 from secateur.core.errors import SecateurError
 from secateur.core.network_options import trust
 from secateur.core.paths import check_out
-from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting
+from secateur.core.settings import CUT, NETWORK, RECOVERY, TIMING, TRAINING, setting, settings_of
 from secateur.experiment.checks import check_bits, check_granularity, check_name_of_granularity, check_network
 from secateur.experiment.common import CommonConfig
 from secateur.experiment.config import StudyConfig
@@ -26,11 +27,30 @@ def _check_together(config: CutConfig) -> None:
     from secateur.experiment.combinations import check_criteria, check_scopes, check_settings_act
     from secateur.recovery.pipeline import check_criterion_is_used, recoveries
 
+    if config.is_search:
+        return
     check_criteria((config.chosen_criterion,), (config.granularity,))
     check_scopes((config.scope,), (config.granularity,))
     check_settings_act(config)
     config.point().spec.target(config.sparsity)
     check_criterion_is_used(config.criterion, recoveries(config.recoveries), config.kinds, config.default_criterion)
+
+
+_NOT_SEARCHED = ("criterion", "scope", "budget", "layers", "min_sparsity", "max_sparsity", "pooling", "round_to")
+"""Settings that a search does not take."""
+
+
+def _check_search(config: CutConfig) -> None:
+    """Refuse two limits, a goal without one, and settings that a search does not take."""
+    if config.max_loss is None and config.agreement is None:
+        if config.goal:
+            raise SecateurError(f"goal {config.goal} without a search: it goes with max-loss or agreement")
+        return
+    check_limit(config.max_loss, config.agreement)
+    usual = {one.name: one.default for one in settings_of(CutConfig)}
+    if beside := [name.replace("_", "-") for name in _NOT_SEARCHED if getattr(config, name) != usual[name]]:
+        raise SecateurError(f"{', '.join(beside)} with max-loss or agreement: a search does not take it; allowed are "
+                            "sparsity, granularity and bits, which then stay fixed, skip and recovery")
 
 
 def _check_epochs(config: CutConfig) -> None:
@@ -54,7 +74,7 @@ class CutConfig(CommonConfig):
     """
 
     cross_checks = (_check_together,)
-    cross_forms = (_check_epochs, _check_place)
+    cross_forms = (_check_search, _check_epochs, _check_place)
 
     model: str = setting("mlp", "the network, also accepted as the argument MODEL: a built-in name, "
                          "pkg.module:factory, a .safetensors, .pt2 or .keras file, a Hugging Face folder, timm:NAME",
@@ -63,7 +83,15 @@ class CutConfig(CommonConfig):
                         "network is a built-in name or from a factory); without labels: .npz, .npy, .safetensors, "
                         ".txt with sentences, pkg.module:name", form=names.check_data)
     sparsity: float | None = setting(None, "fraction to remove, in [0, 1); omit it with N:M, or with an amount as "
-                                     "budget, which imply it", form=check_sparsity)
+                                     "budget, which imply it, and with --max-loss or --agreement, which search it",
+                                     form=check_sparsity)
+    max_loss: float | None = setting(None, "points of accuracy that may be lost, such as 0.5: searches sparsity, "
+                                     "granularity (weight, 1x4, neuron) and bits (32, 8), those that are not given; "
+                                     "needs labels")
+    agreement: float | None = setting(None, "the same search without labels: how alike the outputs must be, such as "
+                                      "0.98: the fraction with the same class, or the mean cosine")
+    goal: str = setting("", "what the search looks for: the smallest file, which is the same on every machine, or the "
+                        "fastest call on this machine, at the first --batch (default: size)", allowed=GOALS)
     granularity: str = setting("weight", "what is cut: weight, neuron, blocks such as 4x1, N:M such as 2:4",
                                form=check_name_of_granularity, check=check_granularity)
     out: str = setting("pruned.safetensors", "output file: .safetensors for secateur.load, .pt2 for torch.export.load; "
@@ -106,6 +134,11 @@ class CutConfig(CommonConfig):
                      self.recoveries, samples, self.layers, self.min_sparsity, self.max_sparsity, self.pooling,
                      self.budget, self.round_to, **recovery_settings(self.recoveries, self.distil_steps),
                      bits=self.bits, bits_samples=self.calibration if self.bits == 8 else 0)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether what may be lost is given, and how much goes is searched."""
+        return self.max_loss is not None or self.agreement is not None
 
     @property
     def chosen_criterion(self) -> str:

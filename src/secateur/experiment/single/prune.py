@@ -11,6 +11,7 @@ from torch import nn
 from secateur import files
 from secateur.core.progress import Progress
 from secateur.core.types import Plan
+from secateur.experiment.search.result import SearchResult
 from secateur.experiment.single.config import CutConfig
 from secateur.experiment.single.output import check_form, is_secateurs, write_checked
 from secateur.experiment.single.task import SingleCut, open_cut
@@ -23,6 +24,7 @@ from secateur.measure.ruin import ruin
 from secateur.measure.size import size
 from secateur.measure.speed import speeds
 from secateur.recovery.pipeline import check_recoveries, recoveries
+from secateur.recovery.quantizing import Quantized
 from secateur.recovery.stages import Stage
 from secateur.runtime.timing import time_until_quiet
 
@@ -64,6 +66,7 @@ class CutNetwork:
         notes: what guards, bounds and the surgery did, and what is to be known of network and data.
         chance: the accuracy of guessing; None without labels.
         again: what loads the file, as Python.
+        search: what was tried, where the cut was searched.
     """
 
     network: nn.Module
@@ -80,6 +83,7 @@ class CutNetwork:
     notes: tuple[str, ...]
     chance: float | None
     again: str
+    search: SearchResult | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -102,25 +106,56 @@ def cut_network(config: CutConfig, progress: Progress | None = None) -> CutNetwo
     task, point = single.task, single.point
     check_form(path, single.kind, config.granularity != "neuron", config.bits)
     check_recoveries(recoveries(config.recoveries), task.calibration(point.samples))
-    trial = Trial(_train(single, progress), task)
+    trial = Trial(train(single, progress), task)
     progress.stage("cut", 1)
     plan, whole = trial.cut(point.in_float32)
     made = trial.quantize(whole, point) if config.bits != 32 else None
-    cut = made.network if made else whole
     progress.step()
-    timing = single.timing
+    notes = (*trial.notes(point.in_float32), *trial.removal_notes(point.in_float32),
+             *(made.notes(whole) if made else ()))
+    return measure_and_write(single, trial, Steps(plan, whole, made, trial.stages(point.in_float32), notes,
+                                                  trial.samples_shown(point)))
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What was done to a network.
+
+    Attributes:
+        plan: what went.
+        whole: the cut network in float32.
+        quantized: the step to fewer bits; None where there is none.
+        stages: what each step of the recovery gained.
+        notes: what recovery, surgery and quantising have to say.
+        samples: how many samples they saw.
+        search: what was tried, where the cut was searched.
+    """
+
+    plan: Plan
+    whole: nn.Module
+    quantized: Quantized | None
+    stages: tuple[Stage, ...]
+    notes: tuple[str, ...]
+    samples: int
+    search: SearchResult | None = None
+
+
+def measure_and_write(single: SingleCut, trial: Trial, done: Steps) -> CutNetwork:
+    """Measure a network before and after a cut, and write the cut one to its file."""
+    config, task, timing, plan = single.config, single.task, single.timing, done.plan
+    cut, path = done.quantized.network if done.quantized else done.whole, Path(config.out).expanduser()
     # Modules in fewer bits show what the arithmetic gives, and not how fast an engine is.
-    times = (time_until_quiet(lambda again: trial.time(plan, cut, again), timing) if timing.batches and not made
-             else {"latency": {}})
+    times = (time_until_quiet(lambda again: trial.time(plan, cut, again), timing)
+             if timing.batches and not done.quantized else {"latency": {}})
     near = task.closeness(trial.model, cut)
-    before, after = _figures(trial.model, single), _figures(whole, single, cut)
-    again, graph_notes = write_checked(cut, path, single, facts(config, plan, before, after, times))
-    notes = (*filter(None, [ruin(near)]), *single.notes, *trial.output_notes(plan, point), *plan.notes,
-             *trial.notes(point.in_float32), *trial.removal_notes(point.in_float32),
-             *(made.notes(whole) if made else ()), *graph_notes)
-    return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0,
-                      trial.samples_shown(point), trial.stages(point.in_float32),
-                      _quantizing(trial, whole, cut, after, single) if made else None, notes, task.chance, again)
+    before, after = _figures(trial.model, single), _figures(done.whole, single, cut)
+    told = facts(config, plan, before, after, times) | ({"search": done.search.plain()} if done.search else {})
+    again, graph_notes = write_checked(cut, path, single, told)
+    notes = (*filter(None, [ruin(near)]), *single.notes, *trial.output_notes(plan, single.point), *plan.notes,
+             *done.notes, *graph_notes)
+    return CutNetwork(cut, plan, before, after, near, times, path, config.training if task.chance else 0, done.samples,
+                      done.stages, _quantizing(trial, done.whole, cut, after, single) if done.quantized else None,
+                      notes, task.chance, again, done.search)
 
 
 def _quantizing(trial: Trial, whole: nn.Module, cut: nn.Module, after: Figures, single: SingleCut) -> Quantizing:
@@ -132,7 +167,7 @@ def _quantizing(trial: Trial, whole: nn.Module, cut: nn.Module, after: Figures, 
                       sum(map(len, trial.task.calibration(single.point.bits_samples) or ())))
 
 
-def _train(single: SingleCut, progress: Progress) -> nn.Module:
+def train(single: SingleCut, progress: Progress) -> nn.Module:
     """The network before the cut, trained where that is asked for."""
     task, seed = single.task, single.config.seed
     if isinstance(task, LabelledTask):
