@@ -258,3 +258,12 @@ def test_compensation_that_leads_away_is_not_taken(monkeypatch):
     monkeypatch.setattr(conversion, "round_rows", wrong)
     made = sc.quantize(mlp(), X)
     assert torch.equal(made[0].codes, sc.quantize(mlp(), X, rounding="nearest")[0].codes)
+
+
+def test_outputs_of_one_value_are_compared_by_their_variance_and_not_by_their_sign():
+    net = nn.Linear(8, 1)
+    with torch.no_grad():
+        net.weight[:, 0], net.bias[:] = 0, 100.0  # always positive: the cosine of single values is 1
+    spread = X * torch.tensor([1e4, *[1.0] * 7])
+    with pytest.raises(sc.SecateurError, match="every layer .* loses too much"):
+        sc.quantize(nn.Sequential(net), spread, ranges="minmax", rounding="nearest")

@@ -28,7 +28,8 @@ from secateur.recovery.original import Original
 
 NEAR = 0.99
 """``keep="auto"`` takes layers back to float32 until so many rows have their greatest output in the same place, or,
-where outputs are no scores, until their mean cosine is at least this."""
+where outputs are no scores, until their mean cosine is at least this; of outputs of one value, until they explain so
+much of the variance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,10 @@ def check_not_quantized(model: nn.Module) -> None:
 
 def is_far(near: Agreement) -> bool:
     """Whether outputs differ too much."""
-    return not (near.same if near.same is not None else near.cosine) >= NEAR
+    if near.same is not None:
+        return not near.same >= NEAR
+    # of outputs of one value a cosine tells only the sign
+    return not (1 - (near.lost or 0.0) if near.values == 1 else near.cosine) >= NEAR
 
 
 def _take_back(whole: nn.Module, made: nn.Module, samples: Calibration,
