@@ -25,7 +25,7 @@ POINTS = list(map(str, load_grid(SMALL).points()))
 HELD = POINTS[4]
 WORDS = ["study", "--model", "support:tiny", "--data", "support:blobs", "--sparsity", "0,0.5,0.9", "--seeds", "2",
          "--epochs", "2", "--latency-batches", "1,8", "--latency-seconds", "0.001", "--engine", "csr", "--samples", "4",
-         "--no-best", "--timed-seeds", "2", "--out", "run"]
+         "--no-best", "--timed-seeds", "2", "--uncut-bits", "", "--out", "run"]
 
 
 @pytest.fixture(scope="module")
