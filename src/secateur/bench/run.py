@@ -46,8 +46,8 @@ GRAPH = ("torch runs the file's graph operator by operator, which for small netw
          "to time that code, add --factory pkg.module:factory")
 GONE = ("the file does not hold the original network, so only the cut network was timed: to time both, add --factory "
         "pkg.module:factory")
-ROUNDED = ("the network's weights are in eight bits already: it would round them again; onnxruntime and openvino compute "
-           "it as it is")
+ROUNDED = ("the network's weights are in eight bits already: it would round them again; onnxruntime and openvino "
+           "compute it as it is")
 WHOLE = "nothing was cut: every engine runs the same network, shown as the original"
 DRAWN = ("outputs in less precision were compared on the original that the factory gives: if that has no trained "
          "weights, give them with --weights")

@@ -88,7 +88,8 @@ def _best(results: Results) -> list[Answer]:
 
 def _smallest(best: list[Answer], count: int) -> list[Answer]:
     """The answers with the smallest files, in the order of the granularities."""
-    places = sorted(range(len(best)), key=lambda i: best[i].cell.stored if best[i].cell else float("inf"))
+    sizes = [float("inf") if a.cell is None else a.cell.stored for a in best]
+    places = sorted(range(len(best)), key=sizes.__getitem__)
     return [best[i] for i in sorted(places[:count])]
 
 

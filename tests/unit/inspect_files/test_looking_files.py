@@ -181,6 +181,6 @@ def test_what_a_search_tried_is_a_table_in_info_and_short_in_diff():
     assert [line.split() for line in lines[head + 1:head + 4]] == [
         ["granularity", "bits", "value"], ["32", "0"], ["neuron", "8", "0.25"]]
     assert "{" not in "".join(lines) and "search: goal size" in lines
-    line = next(line for line in run("diff", "found.safetensors", "a.safetensors")[1].replace("\n", "").split("setting ")
-                if line.startswith("search.tried"))
+    told = run("diff", "found.safetensors", "a.safetensors")[1].replace("\n", "")
+    line = next(line for line in told.split("setting ") if line.startswith("search.tried"))
     assert len(line) < 400 and "characters) in A, absent in B" in line

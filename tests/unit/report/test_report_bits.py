@@ -48,8 +48,9 @@ def test_the_headline_names_both_granularities_where_words_are_left():
 def test_where_words_are_short_the_headline_names_the_smallest_file():
     # 60 % of the neurons cut are 5.95 kB of 20.6; a tenth of that is below int8's quarter, the weights' 29 % are not.
     run = synthetic_run.quantised(synthetic_run.make(), lost=0.004)
-    run = replace(run, points=[replace(p, bytes=p.bytes // 10, bytes_sparse=p.bytes_sparse // 10) if p.granularity == "neuron" and p.removed
-                               else p for p in run.points])
+    run = replace(run, points=[
+        replace(p, bytes=p.bytes // 10, bytes_sparse=p.bytes_sparse // 10) if p.granularity == "neuron" and p.removed
+        else p for p in run.points])
     assert sentences.headline(gather_results(run)) == (
         "Within 0.5 points of 97%, int8 alone probably takes 25% of the bytes, 60% fewer neurons 2.9%.")
 

@@ -51,7 +51,8 @@ def _settings(settings: dict[str, Any]) -> list[str]:
     lines = []
     for part, value in settings.items():
         listed = {"layers", *(name for name, _ in _lists(value))}
-        known = flat({"": value} if not isinstance(value, dict) else {k: v for k, v in value.items() if k not in listed})
+        told = {k: v for k, v in value.items() if k not in listed} if isinstance(value, dict) else {"": value}
+        known = flat(told)
         text = ", ".join(f"{k} {v}".strip() for k, v in known.items() if v not in ("", "None", "[]"))
         if part != "timing":
             lines.append(f"{clean(part)}: {clean(text)}")
