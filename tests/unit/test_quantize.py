@@ -285,3 +285,12 @@ def test_outputs_of_one_value_are_compared_by_their_variance_and_not_by_their_si
     spread = X * torch.tensor([1e4, *[1.0] * 7])
     with pytest.raises(sc.SecateurError, match="every layer .* loses too much"):
         sc.quantize(nn.Sequential(net), spread, ranges="minmax", rounding="nearest")
+
+
+@pytest.mark.parametrize("verb", [
+    lambda net: sc.quantize(net, X), lambda net: sc.prune(net, 0.5, data=X), lambda net: sc.plan(net, 0.5),
+    lambda net: sc.search(net, X, agreement=0.9)], ids=["quantize", "prune", "plan", "search"])
+def test_a_quantized_network_from_a_file_is_refused_like_the_one_that_was_saved(verb, tmp_path):
+    path = sc.save(sc.quantize(mlp(), X, keep=()), tmp_path / "int8.safetensors", example=X[:2])
+    with pytest.raises(sc.SecateurError, match="'0.codes' holds int8, codes of a quantised weight: prune first"):
+        verb(sc.load(path))
