@@ -181,6 +181,14 @@ def test_a_tensor_without_its_bytes_is_refused(whole, sizes, message):
     refused(packed(whole | {config: json.dumps(told)}), message)
 
 
+@pytest.mark.parametrize("field", ["sizes", "strides", "dtype", "storage_offset"])
+def test_a_tensor_of_which_something_is_not_told_is_refused(whole, field):
+    config = member(whole, "model_weights_config.json")
+    told = json.loads(whole[config])
+    del next(iter(told["config"].values()))["tensor_meta"][field]
+    refused(packed(whole | {config: json.dumps(told)}), f"lacks the field '{field}' in stored_tensor")
+
+
 @pytest.mark.parametrize("kind", ["class", "zipped", "expanded"])
 def test_an_example_that_is_more_than_tensors_is_refused(whole, kind):
     made, name = io.BytesIO(), member(whole, "sample_inputs/model.pt")

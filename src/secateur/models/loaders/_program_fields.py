@@ -44,6 +44,8 @@ RECORDS: dict[str, dict[str, str]] = {
     "payloads": {"config": "{payload}"},
     "payload": {"path_name": "member", "is_param": "bool", "use_pickle": "unpickled", "tensor_meta": "stored_tensor"},
 }
+WHOLE = frozenset({"payload", "stored_tensor"})
+"""Records that are used before torch reads them, and therefore must have all of their fields."""
 UNIONS: dict[str, dict[str, str]] = {
     "hint": {"as_int": "int", "as_bool": "bool", "as_float": "float"},
     "symbolic": {"as_expr": "expression", "as_int": "int", "as_float": "float", "as_bool": "bool"},

@@ -13,7 +13,7 @@ from typing import Any
 from secateur.core.errors import SecateurError
 from secateur.files.native import strict
 from secateur.models.loaders._calls import known
-from secateur.models.loaders._program_fields import RECORDS, UNIONS
+from secateur.models.loaders._program_fields import RECORDS, UNIONS, WHOLE
 from secateur.models.loaders._sizes import plain
 
 _TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
@@ -68,6 +68,8 @@ def _read_record(kind: str, value: dict[str, Any], what: str, depth: int) -> dic
     if strange := [key for key, one in value.items() if key not in known_fields and one not in _EMPTY]:
         raise SecateurError(f"{what} has the unknown field '{strict.short(strange[0])}' in {kind}; allowed: "
                             f"{', '.join(known_fields)}")
+    if kind in WHOLE and (missing := [key for key in known_fields if key not in value]):
+        raise SecateurError(f"{what} lacks the field '{missing[0]}' in {kind}")
     return {key: _read(known_fields[key], one, what, depth + 1) for key, one in value.items() if key in known_fields}
 
 
