@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateur as sc
-from secateur.data.calibration import calibration, join, joined_labels
+from secateur.core.errors import SecateurError
+from secateur.data.calibration import Samples, calibration, join, joined_labels
 from secateur.recovery.methods.best_finetune import BestFinetune
 from secateur.recovery.methods.finetune import Finetune
 from secateur.recovery.methods.gradual import Gradual
@@ -221,3 +222,17 @@ def test_arrays_are_tensors_wherever_they_stand():
     assert torch.equal(join(found)[0], x) and found.names == ("input",)
     with pytest.raises(sc.SecateurError, match="an array of <U1.*allowed are arrays of numbers"):
         calibration((x.numpy(), np.array(["a"] * 64)))
+
+
+@pytest.mark.parametrize("make", [lambda x, y: (x, y), Samples], ids=["pair", "Samples"])
+@pytest.mark.parametrize("names", [(), ("ids", "attention_mask")], ids=["by place", "by name"])
+def test_several_inputs_come_with_their_labels(make, names):
+    first, second, labels = torch.arange(700.0)[:, None], -torch.arange(700.0)[:, None], torch.arange(700) % 7
+    inputs = dict(zip(names, (first, second), strict=True)) if names else (first, second)
+    found = [*calibration(make(inputs, labels))]
+    assert [(len(batch), batch.names) for batch in found] == [(512, names), (188, names)]
+    assert torch.equal(found[1].inputs[0], first[512:]) and torch.equal(found[1].inputs[1], second[512:])
+    assert torch.equal(found[1].labels, labels[512:])
+    assert calibration((inputs, None)).labelled is False
+    with pytest.raises(SecateurError, match=r"700 samples with labels \(3,\) int64; allowed is one label for each"):
+        calibration(make(inputs, labels[:3]))

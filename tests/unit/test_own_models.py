@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import secateur as sc
 from secateur import models
 from secateur.core.errors import SecateurError
 
@@ -84,6 +85,13 @@ def test_every_tensor_that_differs_is_named(tmp_path):
                  "1.weight is (5, 3) in the file, (2, 3) in the network"):
         assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_a_quantised_network_are_said_to_be_so(tmp_path):
+    path = sc.save(sc.quantize(small(), torch.rand(64, 4), keep=()), tmp_path / "w.safetensors")
+    with pytest.raises(SecateurError, match="are of a network that is quantised already") as caught:
+        models.load_weights(small(), path)
+    assert len(str(caught.value)) < 300 and "differ" not in str(caught.value)
 
 
 def test_weights_that_are_not_finite(tmp_path):

@@ -22,6 +22,12 @@ def mlp():
     return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).eval()
 
 
+def with_nan():
+    net = mlp()
+    net[0].weight.data[3, 3] = float("nan")
+    return net
+
+
 def int8_names(net):
     return [name for name, module in net.named_modules() if isinstance(module, Int8Layer)]
 
@@ -198,6 +204,8 @@ def test_a_dynamic_network_takes_no_samples_and_any_range():
     (lambda: sc.quantize(mlp(), X, keep="2"), r"did you mean \['2'\]"),
     (lambda: sc.quantize(mlp(), X, keep=["3"]), "unknown module in keep '3'"),
     (lambda: sc.quantize(mlp(), torch.full((4, 8), float("nan"))), "NaN"),
+    (lambda: sc.quantize(with_nan(), X), "parameter '0.weight' holds 1 NaN or infinite values of 128"),
+    (lambda: sc.quantize(with_nan(), bits=16), "parameter '0.weight' holds 1 NaN or infinite values of 128"),
     (lambda: sc.quantize(nn.Sequential(nn.ReLU()), X), "no layer of Sequential can be quantised"),
     (lambda: sc.quantize(nn.Sequential(Inf(), nn.Linear(8, 2)), X), "layer '1': its inputs hold NaN"),
 ])
@@ -220,6 +228,16 @@ def test_a_constant_activation_is_met_exactly():
     assert (made(X) - net(X)).abs().max() < 1e-3
     dead = nn.Sequential(nn.Linear(8, 4), nn.Threshold(1e9, 0.0), nn.Linear(4, 2))
     assert torch.allclose(sc.quantize(dead, X)(X), dead(X), atol=2e-5)
+
+
+@pytest.mark.parametrize("samples", [torch.rand(1, 8), torch.full((64, 8), 0.37)], ids=["one", "all the same"])
+def test_samples_without_variance_leave_weights_at_their_nearest_codes(samples):
+    net = mlp()
+    made = sc.quantize(net, samples, keep=())
+    for name in ("0", "2"):
+        weight, layer = net.get_submodule(name).weight.detach(), made.get_submodule(name)
+        nearest = (weight / layer.scale[:, None]).round().clamp(-127, 127)
+        assert torch.equal(layer.codes.float(), nearest)
 
 
 def test_a_quantized_network_is_copied_pickled_and_loaded():
@@ -267,3 +285,12 @@ def test_outputs_of_one_value_are_compared_by_their_variance_and_not_by_their_si
     spread = X * torch.tensor([1e4, *[1.0] * 7])
     with pytest.raises(sc.SecateurError, match="every layer .* loses too much"):
         sc.quantize(nn.Sequential(net), spread, ranges="minmax", rounding="nearest")
+
+
+@pytest.mark.parametrize("verb", [
+    lambda net: sc.quantize(net, X), lambda net: sc.prune(net, 0.5, data=X), lambda net: sc.plan(net, 0.5),
+    lambda net: sc.search(net, X, agreement=0.9)], ids=["quantize", "prune", "plan", "search"])
+def test_a_quantized_network_from_a_file_is_refused_like_the_one_that_was_saved(verb, tmp_path):
+    path = sc.save(sc.quantize(mlp(), X, keep=()), tmp_path / "int8.safetensors", example=X[:2])
+    with pytest.raises(sc.SecateurError, match="'0.codes' holds int8, codes of a quantised weight: prune first"):
+        verb(sc.load(path))

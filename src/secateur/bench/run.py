@@ -46,6 +46,8 @@ GRAPH = ("torch runs the file's graph operator by operator, which for small netw
          "to time that code, add --factory pkg.module:factory")
 GONE = ("the file does not hold the original network, so only the cut network was timed: to time both, add --factory "
         "pkg.module:factory")
+ROUNDED = ("the network's weights are in eight bits already: it would round them again; onnxruntime and openvino "
+           "compute it as it is")
 WHOLE = "nothing was cut: every engine runs the same network, shown as the original"
 DRAWN = ("outputs in less precision were compared on the original that the factory gives: if that has no trained "
          "weights, give them with --weights")
@@ -181,8 +183,18 @@ class Case:
             if reasons := engine.refusals():
                 self.refuse(Run(name, ""), threads, None, "; ".join(reasons))
             else:
-                runs += [Run(name, network) for network in self.networks(engine)]
+                runs += [run for network in self.networks(engine)
+                         if not self.is_rounded(run := Run(name, network), engine, threads)]
         return sorted(runs, key=lambda run: run.network != ORIGINAL)
+
+    def is_rounded(self, run: Run, engine: Engine, threads: int) -> bool:
+        """Whether an engine would round what has been rounded, which is another network; the reason is kept."""
+        network = self.network if run.network == CUT else self.original
+        done = (engine.rounds and network is not None
+                and any(x.dtype == torch.int8 for _, x in tensors(network)))
+        if done:
+            self.refuse(run, threads, None, ROUNDED)
+        return done
 
     def networks(self, engine: Engine) -> list[str]:
         """The networks that an engine runs: both, or one where the other has the same speed or is not there."""

@@ -130,7 +130,8 @@ def calibration(data: Any) -> Calibration | None:
     """The samples that a caller gave as ``data=``; ``None`` stays ``None``.
 
     Args:
-        data: a tensor of inputs, a pair of tensors ``(inputs, labels)``, :class:`Samples`, a
+        data: a tensor of inputs, a pair ``(inputs, labels)`` of tensors (several inputs are a tuple or a dict of
+            them), :class:`Samples`, a
             :class:`~secateur.data.Dataset` (its training part), a dict of tensors by argument, or an iterable of
             batches (a list, a ``DataLoader``), each inputs, a dict of them, or a pair ``(inputs, labels)``. Where one
             argument is ``attention_mask``, ``(samples, length)``, the places that it hides are not counted in what is
@@ -264,9 +265,35 @@ def _batches(data: Any) -> Iterable[Any]:
         return list(zip(data[0].split(_BATCH), data[1].split(_BATCH), strict=True)) if len(data[0]) else []
     if isinstance(data, Mapping):
         return _in_parts(data)
+    if _is_pair(data):
+        return _pairs(*data)
     if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
         raise SecateurError(f"data is a {type(data).__name__}; allowed is {ALLOWED}")
     return data
+
+
+def _is_pair(data: Any) -> bool:
+    """Whether data are several inputs with their labels, or None for these; as two batches they could not be read."""
+    return (isinstance(data, tuple) and len(data) == 2 and (data[1] is None or isinstance(data[1], Tensor))
+            and (isinstance(data[0], Mapping) or (
+                isinstance(data[0], tuple) and bool(data[0]) and all(isinstance(one, Tensor) for one in data[0]))))
+
+
+def _pairs(inputs: Mapping[str, Any] | tuple[Tensor, ...], labels: Tensor | None) -> list[tuple[Any, Tensor | None]]:
+    """Inputs with their labels, 512 samples at a time.
+
+    >>> [(len(x["ids"]), len(y)) for x, y in _pairs({"ids": torch.zeros(700, 3)}, torch.zeros(700))]
+    [(512, 512), (188, 188)]
+    """
+    named = inputs if isinstance(inputs, Mapping) else {f"input {i}": one for i, one in enumerate(inputs)}
+    parts: list[Any] = _in_parts(named)
+    count = sum(len(next(iter(part.values()))) for part in parts)
+    if labels is not None and (labels.ndim == 0 or len(labels) != count):
+        raise SecateurError(f"data is {count} samples with labels {describe_value(labels)}; allowed is one label for "
+                            "each sample")
+    each = [None] * len(parts) if labels is None else labels.split(_BATCH)
+    return [(part if isinstance(inputs, Mapping) else tuple(part.values()), own)
+            for part, own in zip(parts, each, strict=True)]
 
 
 def _in_parts(data: Mapping[str, Any]) -> list[dict[str, Tensor]]:

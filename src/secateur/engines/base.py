@@ -21,6 +21,7 @@ class Engine:
         title: its name in tables and figures.
         uses_zeros: whether zeros among the weights change its speed. Other engines run a network cut of weights as
             fast as the original, which has the same shapes.
+        rounds: whether it rounds the weights itself; it is not given a network whose weights are rounded already.
         needs: the packages that it imports, and the extra of secateur that installs them.
 
     Some engines take a network in several ways, such as files of two formats; :meth:`ways` names them. All of them are
@@ -31,6 +32,7 @@ class Engine:
 
     title = ""
     uses_zeros = False
+    rounds = False
     needs: tuple[str, ...] = ()
     extra = ""
 

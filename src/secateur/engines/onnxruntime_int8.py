@@ -20,6 +20,8 @@ class OnnxRuntimeInt8(OnnxRuntimeEngine):
     With static ranges convolutions compute in int8, too, but LSTMs do not; GRUs do with neither.
     """
 
+    rounds = True
+
     def precision(self) -> str:
         """int8, where :meth:`describe` names nothing else."""
         return "int8"

@@ -18,6 +18,7 @@ class OpenVinoInt8(OpenVinoEngine):
     The file is that of ``onnxruntime-int8`` with static ranges. OpenVINO's own tool, NNCF, is not needed.
     """
 
+    rounds = True
     needs = ("openvino", "onnxruntime", "onnx", "onnxscript")
     extra = "openvino,onnx"
 

@@ -24,6 +24,7 @@ class TorchBf16(Engine):
     """
 
     title = "torch"
+    rounds = True
 
     def refusals(self) -> list[str]:
         """Where the processor has no instructions for bfloat16."""

@@ -43,6 +43,8 @@ def _why_not_plain(name: str, tensor: Tensor) -> str:
         # bitsandbytes packs codes into a float type too, or packs them when the tensor is moved.
         return own if type(tensor).to is not Tensor.to else ""
     # Other whole numbers (positions, counts of batches) are no weights.
-    if (isinstance(tensor, nn.Parameter) and tensor.ndim > 1) or ("weight" in last and "mask" not in last):
+    # the graph of a file has the layers' tensors without their classes
+    codes = last == "codes" and tensor.dtype == torch.int8 and tensor.ndim > 1
+    if (isinstance(tensor, nn.Parameter) and tensor.ndim > 1) or ("weight" in last and "mask" not in last) or codes:
         return f"holds {dtype_name(tensor.dtype)}, codes of a quantised weight: prune first, then quantise"
     return ""

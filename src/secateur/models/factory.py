@@ -95,6 +95,9 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     path = Path(path).expanduser()
     tensors = _read(path)
     own = model.state_dict()
+    if codes := [name for name in sorted(tensors.keys() - own.keys()) if name.split(".")[-1] == "codes"]:
+        raise SecateurError(f"weights '{path}' are of a network that is quantised already ('{codes[0]}'); allowed are "
+                            "those of a network in float32: prune and quantise that one")
     if differ := [d for name in sorted(own.keys() | tensors.keys()) if (d := _difference(name, own, tensors))]:
         raise SecateurError(f"weights '{path}' do not fit the network, {len(differ)} tensors differ: "
                             + "; ".join(differ))

@@ -13,7 +13,7 @@ from torch import nn
 from secateur.core.errors import SecateurError, UnsupportedError
 from secateur.data.calibration import Calibration
 from secateur.data.forward import call, watch
-from secateur.graph.quantised import check_plain
+from secateur.graph.check import check_weights
 from secateur.measure.agreement import Agreement, agreement
 from secateur.pruning.layer_rules import resolve_skip
 from secateur.quantization.bf16 import Bf16Layer
@@ -120,16 +120,16 @@ def round_to_bf16(model: nn.Module) -> Quantized:
 
 
 def check_not_quantized(model: nn.Module) -> None:
-    """Refuse a network whose layers, or some of them, are in fewer bits already.
+    """Refuse a network whose layers, or some of them, are in fewer bits already, or whose weights are no numbers.
 
     Raises:
-        SecateurError: they are.
+        SecateurError: they are; NaN or infinite values among the weights.
     """
     for name, module in model.named_modules():
         if isinstance(module, (Int8Layer, Bf16Layer)):
             raise SecateurError(f"layer '{name}' is quantised already ({type(module).__name__}): prune and quantise "
                                 "the network in float32")
-    check_plain(model)
+    check_weights(model)
 
 
 def is_far(near: Agreement) -> bool:

@@ -27,11 +27,15 @@ _BLOCK = 64
 class Moments:
     """Sums over rows of what a layer reads, in the int8 network and before, for each group of a convolution.
 
+    Both are counted from their first row on: a constant input then has no variance at all, where the difference of two
+    large sums would leave it noise, and noise would decide over codes.
+
     Attributes:
         gram: ``(groups, n, n)``: of the int8 network's inputs with themselves.
         cross: ``(groups, n, n)``: of these with the inputs before.
         now, before: ``(groups, n)``: the sums of both.
         count: rows.
+        first: the first row of both, ``(groups, 1, n)``; None before there is one.
     """
 
     gram: Tensor
@@ -39,6 +43,7 @@ class Moments:
     now: Tensor
     before: Tensor
     count: int = 0
+    first: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def empty(cls, groups: int, size: int, device: torch.device) -> Moments:
@@ -49,6 +54,10 @@ class Moments:
 
     def add(self, now: Tensor, before: Tensor) -> None:
         """Count rows ``(groups, rows, n)`` of both."""
+        if not now.shape[1]:
+            return
+        self.first = self.first or (now[:, :1].clone(), before[:, :1].clone())
+        now, before = now - self.first[0], before - self.first[1]
         self.gram += now.transpose(1, 2) @ now
         self.cross += now.transpose(1, 2) @ before
         self.now += now.sum(1, dtype=torch.float64)
@@ -60,6 +69,12 @@ class Moments:
         now, before = self.now / self.count, self.before / self.count
         return (self.gram / self.count - now[:, :, None] * now[:, None],
                 self.cross / self.count - now[:, :, None] * before[:, None])
+
+    def means(self) -> tuple[Tensor, Tensor]:
+        """The mean rows ``(groups, n)`` of both."""
+        if self.first is None:
+            return self.now, self.before
+        return self.now / self.count + self.first[0][:, 0], self.before / self.count + self.first[1][:, 0]
 
 
 def round_rows(weight: Tensor, scale: Tensor, moments: Moments, sweeps: int = _SWEEPS) -> Tensor:
@@ -118,5 +133,5 @@ def moved_bias(weight: Tensor, rounded: Tensor, moments: Moments) -> Tensor:
     """What to add to the bias, ``(outputs,)``, so that the outputs have the mean that they had before."""
     groups = len(moments.now)
     before, now = (one.double().view(groups, -1, one.shape[1]) for one in (weight, rounded))
-    mean = before @ moments.before[..., None] - now @ moments.now[..., None]
-    return (mean / moments.count).flatten().float()
+    read_now, read_before = moments.means()
+    return (before @ read_before[..., None] - now @ read_now[..., None]).flatten().float()

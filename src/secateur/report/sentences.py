@@ -34,6 +34,7 @@ def headline_parts(results: Results) -> list[Part]:
     """The headline in pieces, with the colour role of what each granularity can lose.
 
     Of each granularity the larger cut counts, plain or recovered; a second granularity is named where words are left.
+    Beside an uncut network in fewer bits the cuts with the smallest files are named.
     """
     best, limit, rival = _best(results), _limit(results), results.rival
     if not answers(results):
@@ -43,7 +44,8 @@ def headline_parts(results: Results) -> list[Part]:
     if not best and rival is not None:
         return [(f"No measured cut stays {limit}; {rival.name} does, in {size_words(rival.cell.stored, results)} of "
                  "the bytes.", "")]
-    told = [_headline(best[:n], limit) if rival is None else _against(best[:n], rival, results) for n in (2, 1)]
+    told = [_headline(best[:n], limit) if rival is None else _against(_smallest(best, n), rival, results)
+            for n in (2, 1)]
     return next((parts for parts in told if len("".join(text for text, _ in parts).split()) <= MOST_WORDS), told[-1])
 
 
@@ -82,6 +84,13 @@ def _best(results: Results) -> list[Answer]:
     several = results.rival is not None or len({a.method.bits for a in found}) > 1
     return [max(same, key=lambda a: (-a.cell.stored if several and a.cell else 0.0, _sparsity(a),
                                      not a.method.has_recovery)) for same in by_granularity.values() if same]
+
+
+def _smallest(best: list[Answer], count: int) -> list[Answer]:
+    """The answers with the smallest files, in the order of the granularities."""
+    sizes = [float("inf") if a.cell is None else a.cell.stored for a in best]
+    places = sorted(range(len(best)), key=sizes.__getitem__)
+    return [best[i] for i in sorted(places[:count])]
 
 
 def _sparsity(a: Answer) -> float:

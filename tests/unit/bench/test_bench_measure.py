@@ -19,7 +19,7 @@ import secateur as sc
 from secateur.bench import BenchConfig, Subject, bench, memory
 from secateur.bench.child import Child, serve
 from secateur.bench.points import CUT, ORIGINAL, Run, points
-from secateur.bench.run import DRAWN, FILLED, GONE, GRAPH, SHARED, WHOLE, Case
+from secateur.bench.run import DRAWN, FILLED, GONE, GRAPH, ROUNDED, SHARED, WHOLE, Case
 from secateur.bench.samples import NO_DATA
 from secateur.bench.worker import Worker, WorkerError
 from secateur.cli import app
@@ -304,6 +304,19 @@ def test_less_precision_is_compared_on_samples_with_labels(name, tmp_path, monke
         assert "ruined" not in point or near["same"] < 0.95
     assert ("agreement" in found["points"][0]) is False
     json.dumps(found, allow_nan=False)
+
+
+def test_what_is_in_eight_bits_is_not_rounded_again(monkeypatch):
+    monkeypatch.setattr("secateur.bench.run.Worker", HereWorker)
+    for name in ("onnxruntime-int8", "openvino-int8", "torch-bf16"):
+        monkeypatch.setattr(type(engine(name)), "refusals", lambda _: [])
+    x = torch.rand(64, 1, 4, 4)
+    sc.save(sc.quantize(tiny(), x, keep=()), "int8.safetensors", example=x[:2])
+    found = bench(Subject(file="int8.safetensors"), BenchConfig(
+        batches=(2,), seconds=0.01, engines=("torch", "torch-bf16", "onnxruntime-int8", "openvino-int8")))
+    assert {one["engine"]: one["reason"] for one in found["refused"]} == dict.fromkeys(
+        ("torch-bf16", "onnxruntime-int8", "openvino-int8"), ROUNDED)
+    assert [p["engine"] for p in found["points"]] == ["torch"]
 
 
 def test_random_inputs_in_place_of_samples_are_told(tmp_path, monkeypatch):

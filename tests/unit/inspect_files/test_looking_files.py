@@ -169,3 +169,18 @@ def test_what_cannot_be_read_is_one_line(words):
     error = CliRunner().invoke(app, list(words)).exception
     assert isinstance(error, SecateurError)
     assert "\n" not in str(error)
+
+
+def test_what_a_search_tried_is_a_table_in_info_and_short_in_diff():
+    tried = [{"granularity": kind, "bits": bits, "loss": {"measure": "accuracy", "value": value}}
+             for kind, bits, value in (("", 32, 0.0), ("neuron", 8, 0.25), ("1x4", 8, 1.5))] * 5
+    sc.save(net(), "found.safetensors", settings={"search": {"goal": "size", "tried": tried}})
+    lines = run("info", "found.safetensors")[1].splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("search, tried:"))
+    # the measure is the same in all rows, and the dictionary itself is not printed
+    assert [line.split() for line in lines[head + 1:head + 4]] == [
+        ["granularity", "bits", "value"], ["32", "0"], ["neuron", "8", "0.25"]]
+    assert "{" not in "".join(lines) and "search: goal size" in lines
+    told = run("diff", "found.safetensors", "a.safetensors")[1].replace("\n", "")
+    line = next(line for line in told.split("setting ") if line.startswith("search.tried"))
+    assert len(line) < 400 and "characters) in A, absent in B" in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ def show(path: str | Path, console: Terminal | None = None) -> None:
     console.print(_tensor_table(found))
     for line in _settings(facts.settings):
         console.print(Text(line))
+    for part, value in facts.settings.items():
+        for name, rows in _lists(value):
+            console.print(Text(f"{clean(part)}, {clean(name)}:"))
+            console.print(_list_table(rows))
 
 
 def _settings(settings: dict[str, Any]) -> list[str]:
@@ -45,11 +50,30 @@ def _settings(settings: dict[str, Any]) -> list[str]:
     """
     lines = []
     for part, value in settings.items():
-        known = flat({"": value} if not isinstance(value, dict) else {k: v for k, v in value.items() if k != "layers"})
+        listed = {"layers", *(name for name, _ in _lists(value))}
+        told = {k: v for k, v in value.items() if k not in listed} if isinstance(value, dict) else {"": value}
+        known = flat(told)
         text = ", ".join(f"{k} {v}".strip() for k, v in known.items() if v not in ("", "None", "[]"))
         if part != "timing":
             lines.append(f"{clean(part)}: {clean(text)}")
     return lines
+
+
+def _lists(part: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What a part of the settings holds as a list of like things without names, such as what a search tried."""
+    items = part.items() if isinstance(part, dict) else ()
+    return [(name, value) for name, value in items if isinstance(value, list) and value
+            and all(isinstance(one, dict) and "name" not in one for one in value)]
+
+
+def _list_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """A row for each, a column for each value in which they differ."""
+    cells = [flat(row) for row in rows]
+    names = [n for n in dict.fromkeys(chain(*cells)) if len(rows) == 1 or len({row.get(n) for row in cells}) > 1]
+    made = plain(*(clean(name.split(".")[-1]) for name in names)) if names else Table(box=None)
+    for row in cells:
+        made.add_row(*(Text(clean(row.get(name, ""))) for name in names))
+    return made
 
 
 def _heading(facts: FileFacts, found: Sequence[TensorFacts]) -> list[str]:

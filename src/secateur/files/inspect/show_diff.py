@@ -12,6 +12,9 @@ from secateur.core.terminal import Terminal
 from secateur.core.text import clean
 from secateur.files.inspect.show import plain
 
+_LONGEST = 200
+"""Characters of a setting that are shown; what a search tried takes thousands."""
+
 
 def show(found: dict[str, Any], console: Terminal | None = None) -> None:
     """Print what :func:`secateur.files.inspect.diff` found."""
@@ -44,12 +47,13 @@ def _heading(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _in_words(value: str | None) -> str:
-    """A setting in words, none of which is a value: absent, empty, or left to its default.
+    """A setting in words, none of which is a value: absent, empty, or left to its default; long ones are shortened.
 
     >>> _in_words(None), _in_words(""), _in_words("None"), _in_words("none")
     ('absent', 'empty', 'not given', 'none')
     """
-    return "absent" if value is None else {"": "empty", "None": "not given"}.get(value) or clean(value)
+    shown = "absent" if value is None else {"": "empty", "None": "not given"}.get(value) or clean(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(shown):,} characters)"
 
 
 def _percent(value: float | None) -> str:
