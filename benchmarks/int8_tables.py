@@ -10,6 +10,8 @@ from typing import Any
 from runtime_tables import table_of
 
 OUT = Path(__file__).parent / "results" / "int8.json"
+SPEED = OUT.with_name("int8_speed.json")
+RIVAL = "uncut, onnxruntime-int8"
 WAYS = ("f32", "bf16", "int8", "int8, nearest", "int8, dynamic")
 NOUNS = {"": "uncut", "weight": "of the weights", "neuron": "of the neurons"}
 JUDGED = ("accuracy", "same", "cosine")
@@ -72,3 +74,19 @@ def _bytes(some: list[Row], rows: list[Row], way: str) -> str:
     whole = {(r["network"], r["seed"]): r["bytes"] for r in rows if not r["granularity"] and r["way"] == "f32"}
     parts = [r["bytes"] / whole[r["network"], r["seed"]] for r in some if r["way"] == way]
     return f"{fmean(parts):.1%}" if parts else ""
+
+
+def speed_table() -> str:
+    """Times as fast as ONNX Runtime's int8 of the uncut network, at each batch size, and how right the answers are."""
+    found = json.loads(SPEED.read_text())
+    batches = [str(batch) for batch in (1, 16, 64)]
+    lines = []
+    for name, one in found["networks"].items():
+        rival = one["ways"][RIVAL]["ms"]
+        for what, row in one["ways"].items():
+            ratios = [f"{rival[b]['median'] / row['ms'][b]['median']:.2f}" for b in batches]
+            key = next(k for k in JUDGED if k in row)
+            lines.append([f"`{name}`", what, f"{100 * row[key]:.2f}", *ratios])
+    heads = ["network", "what runs", "accuracy in percent", *(f"batch {b}" for b in batches)]
+    return (f"Times as fast as the uncut network in ONNX Runtime's int8, one thread of an {found['machine']['cpu']}, "
+            "medians of interleaved calls:\n\n" + table_of(heads, lines))

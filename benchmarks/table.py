@@ -76,7 +76,7 @@ def mnist_row(rows: list[dict[str, Any]], granularity: str, sparsity: float, bat
     plain, best = here["none", False], here.get(("best", False))
     return [f"{granularity}s", f"{sparsity:.0%}", spread(plain), *[spread(best) if best else ""] * recovered,
             f"{here['none', True]['accuracy']:.2%}", f"{plain['bytes_sparse'] / dense['bytes']:.0%}",
-            *(f"{plain['speedup'][b]:.2f}" for b in batches)]
+            *("noisy" if (speed := plain["speedup"][b]) is None else f"{speed:.2f}" for b in batches)]
 
 
 def spread(row: dict[str, Any]) -> str:
@@ -93,7 +93,7 @@ def machine() -> str:
     return (f"Uncut: {mean:.2%}, mean over {len(found['dense'])} seeds. Measured with `{found['command']}` on "
             f"{box['cpu']} ({box['cores']} cores), torch {box['torch']}; speed-ups are medians of interleaved runs "
             f"against the uncut network in torch; zeroed networks run by the engine `{engines}`, smaller networks by "
-            "torch. Size is the smallest of dense, bitmask and CSR for each tensor.")
+            "torch. Size is the smallest form of each tensor in the file. *Noisy* timings are not shown.")
 
 
 def overhead() -> str:
@@ -293,6 +293,7 @@ BLOCKS: dict[str, Callable[[], str]] = {"answer": answer, "example_report": exam
                                          "distil_taken": distil_tables.taken,
                                          "int8_study": int8_tables.study_table,
                                          "int8_taken": int8_tables.taken_table,
+                                         "int8_speed": int8_tables.speed_table,
                                          "accuracy_weights": accuracy(accuracy_tables.main("weight")),
                                          "accuracy_neurons": accuracy(accuracy_tables.main("neuron")),
                                          "accuracy_all_weights": accuracy(accuracy_tables.everything("weight")),
