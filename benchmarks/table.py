@@ -93,7 +93,7 @@ def machine() -> str:
     return (f"Uncut: {mean:.2%}, mean over {len(found['dense'])} seeds. Measured with `{found['command']}` on "
             f"{box['cpu']} ({box['cores']} cores), torch {box['torch']}; speed-ups are medians of interleaved runs "
             f"against the uncut network in torch; zeroed networks run by the engine `{engines}`, smaller networks by "
-            "torch. Size is the smallest form of each tensor in the file. *Noisy* timings are not shown.")
+            "torch. Size is the smallest of dense, bitmask and CSR for each tensor. *Noisy* timings are not shown.")
 
 
 def overhead() -> str:
