@@ -81,8 +81,11 @@ def test_a_wrong_setting_is_answered_in_one_line(call, told):
 
 
 def test_defaults_stay_in_the_signatures():
-    shown = {name: one.default for name, one in inspect.signature(sc.prune).parameters.items()}
-    assert (shown["granularity"], shown["criterion"], shown["scope"], shown["seed"]) == ("weight", None, "layer", 0)
+    shown, planned = ({name: one.default for name, one in inspect.signature(call).parameters.items()}
+                      for call in (sc.prune, sc.plan))
+    assert (shown["criterion"], shown["scope"], shown["seed"]) == (None, "layer", 0)
+    # a search needs to know whether a granularity was given
+    assert (shown["granularity"], planned["granularity"]) == (None, "weight")
     assert list(inspect.signature(sc.Neuron).parameters) == ["round_to", "pooling"]
     assert inspect.signature(sc.Finetune).parameters["epochs"].default == 5
 
