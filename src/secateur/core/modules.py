@@ -111,6 +111,16 @@ def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
+def each_side(value: Any, sides: int) -> tuple[int, ...]:
+    """A setting of a convolution for each side; one number stands for all, as torch's functions take it.
+
+    >>> each_side(2, 2), each_side((3,), 1)
+    ((2, 2), (3,))
+    """
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return given * sides if len(given) == 1 else given
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device of a module's first parameter or buffer; the CPU where it has none."""
     return next((t.device for ts in (model.parameters(), model.buffers()) for t in ts), torch.device("cpu"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from secateur.core.errors import UnsupportedError
+from secateur.core.modules import each_side
 from secateur.data.batch import Batch
 
 
@@ -87,7 +87,7 @@ def windows_of(module: _ConvNd) -> Windows:
     (2, 2)
     """
     size = tuple(module.weight.shape[2:])
-    stride, dilation = (_each_side(value, len(size)) for value in (module.stride, module.dilation))
+    stride, dilation = (each_side(value, len(size)) for value in (module.stride, module.dilation))
     if module.padding_mode != "zeros":
         # torch pads by this list then, and looks at no other attribute
         return Windows(size, stride, dilation, tuple(module._reversed_padding_repeated_twice), module.padding_mode)
@@ -95,14 +95,8 @@ def windows_of(module: _ConvNd) -> Windows:
         totals = [d * (k - 1) for k, d in zip(size, dilation, strict=True)]
         sides = [(total // 2, total - total // 2) for total in totals]
     else:
-        sides = [(n, n) for n in _each_side(0 if module.padding == "valid" else module.padding, len(size))]
+        sides = [(n, n) for n in each_side(0 if module.padding == "valid" else module.padding, len(size))]
     return Windows(size, stride, dilation, tuple(n for side in reversed(sides) for n in side), "constant")
-
-
-def _each_side(value: Any, sides: int) -> tuple[int, ...]:
-    """A setting of a convolution for each side; one number stands for all, as torch's functions take it."""
-    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    return given * sides if len(given) == 1 else given
 
 
 def without_padding(module: nn.Module, batch: Batch, values: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from secateur.core.modules import each_side
 from secateur.quantization import operators
 from secateur.quantization.layers.base import Inputs, Int8Product
 
@@ -31,7 +32,7 @@ class Int8Conv(Int8Product):
         """Round the weight and the bias of a convolution of torch, and hold the codes and the settings."""
         super().hold(module, inputs, scale)
         sides = self.codes.ndim - 2
-        self.stride, self.dilation = _each(module.stride, sides), _each(module.dilation, sides)
+        self.stride, self.dilation = each_side(module.stride, sides), each_side(module.dilation, sides)
         self.groups, self.mode = int(module.groups), module.padding_mode
         self.padding, self.before = _paddings(module, sides)
 
@@ -55,16 +56,6 @@ class Int8Conv(Int8Product):
                 f"groups={self.groups}")
 
 
-def _each(value: Any, sides: int) -> tuple[int, ...]:
-    """A setting for each axis; one number stands for all.
-
-    >>> _each(2, 2), _each((3,), 1)
-    ((2, 2), (3,))
-    """
-    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    return given * sides if len(given) == 1 else given
-
-
 def _paddings(module: nn.Conv1d | nn.Conv2d, sides: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What the product pads at both ends of each axis, and what is padded before, as ``F.pad`` takes it.
 
@@ -77,8 +68,8 @@ def _paddings(module: nn.Conv1d | nn.Conv2d, sides: int) -> tuple[tuple[int, ...
     if module.padding == "valid":
         return none, none * 2
     if module.padding != "same":
-        return _each(module.padding, sides), none * 2
-    totals = [d * (k - 1) for k, d in zip(module.weight.shape[2:], _each(module.dilation, sides), strict=True)]
+        return each_side(module.padding, sides), none * 2
+    totals = [d * (k - 1) for k, d in zip(module.weight.shape[2:], each_side(module.dilation, sides), strict=True)]
     if all(total % 2 == 0 for total in totals):
         return tuple(total // 2 for total in totals), none * 2
     return none, tuple(n for total in reversed(totals) for n in (total // 2, total - total // 2))

@@ -23,8 +23,8 @@ _MODES = frozenset({"LSTM", "GRU", "RNN_TANH"})
 class Int8Recurrent(Int8Layer):
     """:class:`torch.nn.LSTM`, :class:`torch.nn.GRU` and :class:`torch.nn.RNN` with tanh, in eight bits.
 
-    The products with inputs and with the state are those of int8; gates are computed in float32. Biases stay float32.
-    Packed sequences are not taken.
+    The products with inputs and with the state are those of int8; gates are computed in float32. Packed sequences
+    are not taken.
     """
 
     kinds = (nn.LSTM, nn.GRU, nn.RNN)
